@@ -1,0 +1,1 @@
+//! Who may do what: the cluster authority and its certificates, tokens, and the rules of RBAC.

@@ -1,0 +1,180 @@
+//! What the API server asks of a kind. Objects travel as JSON values; typed forms stay inside the kind's folder.
+
+use serde_json::Value;
+use std::fmt;
+
+/// Where objects of a kind live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Namespaced,
+    Cluster,
+}
+
+/// Names and abilities of a kind, as discovery shows them.
+#[derive(Debug)]
+pub struct Descriptor {
+    /// API group; empty for core.
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub plural: &'static str,
+    pub singular: &'static str,
+    pub short_names: &'static [&'static str],
+    pub categories: &'static [&'static str],
+    pub scope: Scope,
+    /// Verbs of the main resource; review kinds (TokenReview, SubjectAccessReview …) only have `create`.
+    pub verbs: &'static [&'static str],
+    /// Subresources that the kind has: `status`, `scale`, `binding`, `eviction`, `log`, `exec`, `attach`, `portforward`, `token`, `finalize`, …
+    pub subresources: &'static [&'static str],
+    /// Whether `metadata.generation` is kept (moves when anything but metadata and status changes).
+    pub has_generation: bool,
+    /// Group and plural under which objects are stored, for kinds served under two names (events).
+    pub stored_as: (&'static str, &'static str),
+}
+
+impl Descriptor {
+    /// `v1`, or `group/version`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+}
+
+/// An object as read from a request.
+#[derive(Debug)]
+pub struct Decoded {
+    /// Normalised through the typed form, with defaults filled in.
+    pub object: Value,
+    /// Paths of fields that the kind does not have (`spec.replicsa`), for strict validation and warnings.
+    pub unknown: Vec<String>,
+}
+
+/// The body does not have the kind's form. `Display` is what the user reads, naming the field where it is known.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeError(pub String);
+
+/// Why a value was refused (`metav1.StatusCause.reason`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    Required,
+    Invalid,
+    NotSupported,
+    Duplicate,
+    Forbidden,
+    TooLong,
+    TooMany,
+    NotFound,
+}
+
+/// One complaint about one field; printed as Kubernetes does: `spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldError {
+    pub cause: Cause,
+    /// Path such as `spec.ports[0].port` or `metadata.labels[app]`.
+    pub field: String,
+    /// The value refused, where it is shown.
+    pub value: Option<Value>,
+    pub detail: String,
+}
+
+impl Cause {
+    /// `StatusCause.reason`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Required => "FieldValueRequired",
+            Self::Invalid => "FieldValueInvalid",
+            Self::NotSupported => "FieldValueNotSupported",
+            Self::Duplicate => "FieldValueDuplicate",
+            Self::Forbidden => "FieldValueForbidden",
+            Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
+            Self::NotFound => "FieldValueNotFound",
+        }
+    }
+
+    /// The words that open the message.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Required => "Required value",
+            Self::Invalid => "Invalid value",
+            Self::NotSupported => "Unsupported value",
+            Self::Duplicate => "Duplicate value",
+            Self::Forbidden => "Forbidden",
+            Self::TooLong => "Too long",
+            Self::TooMany => "Too many",
+            Self::NotFound => "Not found",
+        }
+    }
+}
+
+impl FieldError {
+    /// What follows the field: `Invalid value: 0: must be …` (`StatusCause.message`).
+    pub fn message(&self) -> String {
+        let shown = match (&self.value, self.cause) {
+            (_, Cause::Required | Cause::Forbidden | Cause::TooLong | Cause::TooMany) | (None, _) => String::new(),
+            (Some(value), _) => format!(": {value}"),
+        };
+        if self.detail.is_empty() {
+            format!("{}{shown}", self.cause.text())
+        } else {
+            format!("{}{shown}: {}", self.cause.text(), self.detail)
+        }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message())
+    }
+}
+
+/// A column of a table (`metav1.TableColumnDefinition`).
+#[derive(Debug)]
+pub struct Column {
+    pub name: &'static str,
+    /// `string`, `integer`, `date`, …
+    pub kind: &'static str,
+    /// `name` for the name column, else empty.
+    pub format: &'static str,
+    pub description: &'static str,
+    /// 0: always shown; 1: only with `-o wide`.
+    pub priority: i32,
+}
+
+/// A request's way into an object: the main resource or one of its subresources.
+pub type Subresource<'a> = Option<&'a str>;
+
+/// One kind. Every method is pure and total: any JSON value may come in, none panics.
+pub trait Resource: Send + Sync + 'static {
+    fn descriptor(&self) -> &'static Descriptor;
+
+    /// Reads a body: form, defaults, unknown fields. `apiVersion` and `kind` must match or be absent.
+    fn decode(&self, body: Value) -> Result<Decoded, DecodeError>;
+
+    /// Before a create: drops what the client may not set (status, …) and fills in what the kind derives.
+    fn prepare_create(&self, object: &mut Value);
+
+    /// Before an update: keeps from `old` what this way in may not change (status on the main resource, spec on `status`, …).
+    fn prepare_update(&self, new: &mut Value, old: &Value, subresource: Subresource<'_>);
+
+    /// The rules for a new object, metadata included. All complaints at once.
+    fn validate_create(&self, object: &Value) -> Vec<FieldError>;
+
+    /// The rules for a change, immutability included.
+    fn validate_update(&self, new: &Value, old: &Value, subresource: Subresource<'_>) -> Vec<FieldError>;
+
+    /// What `kubectl get` shows.
+    fn columns(&self) -> &'static [Column];
+
+    /// One cell per column. `now_seconds` is Unix time, for ages (`5m3s`) that are not timestamps of creation.
+    fn cells(&self, object: &Value, now_seconds: i64) -> Vec<Value>;
+
+    /// Fields that `--field-selector` may name besides `metadata.name` and `metadata.namespace`, with the object's values.
+    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)>;
+
+    /// Warnings to send with the answer (deprecated fields and the like).
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let _ = object;
+        Vec::new()
+    }
+}

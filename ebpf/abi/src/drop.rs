@@ -1,0 +1,40 @@
+//! Why a packet or a connection attempt was not let through. Counters, logs and documents are made from this one list.
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal, $text:literal;)+) => {
+        /// One reason per drop; the number indexes the `drops` map.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum DropReason { $($(#[doc = $doc])+ $name = $number,)+ }
+
+        impl DropReason {
+            /// Every reason, in the order of its number.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The name in metrics, tables and documents.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// One sentence for the person who reads it.
+            pub const fn explain(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc,)+),)+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// The frame is shorter than the headers that it announces.
+    Truncated = 0, "truncated";
+    /// The source address is not one of the pod's own.
+    SourceNotPod = 1, "source-not-pod";
+    /// The Service has no endpoint that may take traffic; the caller gets "connection refused".
+    NoEndpoints = 2, "no-endpoints";
+    /// The Service's policy asks for endpoints on this node and there are none.
+    NoLocalEndpoints = 3, "no-local-endpoints";
+    /// The Service's entry named a backend that is no longer in the map, twice in a row.
+    BackendGone = 4, "backend-gone";
+    /// The kernel refused to redirect the packet to its device.
+    RedirectFailed = 5, "redirect-failed";
+}

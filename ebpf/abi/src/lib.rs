@@ -1,0 +1,16 @@
+//! The contract between the BPF programs and user space: every map key, map value, constant and drop reason, written once.
+//!
+//! Plain values only: `repr(C)`, no padding, no Rust enums inside, byte order in the name (`_be` is network order; everything
+//! else is native). Addresses have one form, [`Address`]: 16 bytes, IPv4 mapped into IPv6 (RFC 4291 section 2.5.5.2).
+//! This crate knows nothing else of Orknet and does no I/O.
+#![no_std]
+
+mod address;
+mod drop;
+mod maps;
+mod values;
+
+pub use address::Address;
+pub use drop::DropReason;
+pub use maps::*;
+pub use values::*;
