@@ -1,1 +1,12 @@
-//! Who may do what: the cluster authority and its certificates, tokens, and the rules of RBAC.
+//! Who is asking, and what they may do: the cluster's certificate authority, tokens, identities and the rules of RBAC.
+//!
+//! Pure but for [`pki`], which keeps keys in files. Knows no HTTP and no store.
+
+pub mod authn;
+pub mod authz;
+pub mod bootstrap;
+pub mod kubeconfig;
+pub mod pki;
+pub mod tokens;
+
+pub use authn::Identity;

@@ -1,0 +1,123 @@
+//! Identities, and how a client certificate or a static token names one.
+
+use std::collections::BTreeMap;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Members may do everything; the name is Kubernetes'.
+pub const GROUP_MASTERS: &str = "system:masters";
+/// Everybody who has shown who they are.
+pub const GROUP_AUTHENTICATED: &str = "system:authenticated";
+/// Everybody who has not.
+pub const GROUP_UNAUTHENTICATED: &str = "system:unauthenticated";
+/// Kubelets and node agents.
+pub const GROUP_NODES: &str = "system:nodes";
+
+/// Who is asking (`authentication.k8s.io/v1 UserInfo`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Identity {
+    pub username: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+    pub groups: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+impl Identity {
+    /// An identity that has proven itself: `system:authenticated` is added to its groups.
+    pub fn authenticated(username: impl Into<String>, groups: impl IntoIterator<Item = String>) -> Self {
+        let mut groups: Vec<String> = groups.into_iter().collect();
+        if !groups.iter().any(|group| group == GROUP_AUTHENTICATED) {
+            groups.push(GROUP_AUTHENTICATED.to_owned());
+        }
+        Self { username: username.into(), groups, ..Self::default() }
+    }
+
+    /// Nobody in particular.
+    pub fn anonymous() -> Self {
+        Self { username: "system:anonymous".to_owned(), groups: vec![GROUP_UNAUTHENTICATED.to_owned()], ..Self::default() }
+    }
+
+    /// Whether `group` is one of its groups.
+    pub fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|own| own == group)
+    }
+}
+
+/// The identity in a client certificate that TLS has verified: common name = user, organisations = groups
+/// (Kubernetes "X509 client certificates"). `None` when it has no common name or is no certificate.
+pub fn identity_from_certificate(der: &[u8]) -> Option<Identity> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let subject = certificate.subject();
+    let user = subject.iter_common_name().next()?.as_str().ok()?;
+    let groups = subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned);
+    (!user.is_empty()).then(|| Identity::authenticated(user, groups))
+}
+
+/// Tokens listed in a file, one a line: `token,user,uid[,"group1,group2"]`, as kube-apiserver's `--token-auth-file`.
+#[derive(Clone, Debug, Default)]
+pub struct StaticTokens {
+    by_token: BTreeMap<String, Identity>,
+}
+
+/// A line of a token file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("token file, line {line}: expected token,user,uid[,\"group1,group2\"]")]
+pub struct TokenFileError {
+    line: usize,
+}
+
+impl StaticTokens {
+    /// Reads the file's text; empty lines and lines beginning with `#` are passed over.
+    pub fn parse(text: &str) -> Result<Self, TokenFileError> {
+        let mut by_token = BTreeMap::new();
+        for (index, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let mut parts = line.splitn(4, ',').map(str::trim);
+            let (Some(token), Some(user), Some(uid)) = (parts.next(), parts.next(), parts.next()) else {
+                return Err(TokenFileError { line: index });
+            };
+            if token.is_empty() || user.is_empty() {
+                return Err(TokenFileError { line: index });
+            }
+            let groups = parts.next().unwrap_or_default().trim_matches('"').split(',').map(str::trim);
+            let groups = groups.filter(|group| !group.is_empty()).map(str::to_owned);
+            by_token.insert(token.to_owned(), Identity { uid: uid.to_owned(), ..Identity::authenticated(user, groups) });
+        }
+        Ok(Self { by_token })
+    }
+
+    /// Whose token this is.
+    pub fn identity(&self, token: &str) -> Option<Identity> {
+        // Compared whole through a map: what a timing could tell is the order of unguessable tokens.
+        self.by_token.get(token).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_files_name_users_and_groups() {
+        let tokens = StaticTokens::parse("# a comment\n\nsecret,ann,7,\"dev, ops\"\nother,bob,8\n").unwrap();
+        let ann = tokens.identity("secret").unwrap();
+        assert_eq!((ann.username.as_str(), ann.uid.as_str()), ("ann", "7"));
+        assert!(ann.is_in("dev") && ann.is_in("ops") && ann.is_in(GROUP_AUTHENTICATED));
+        assert!(!tokens.identity("other").unwrap().is_in("dev"));
+        assert_eq!(tokens.identity("secre"), None);
+    }
+
+    #[test]
+    fn a_bad_line_of_a_token_file_is_named() {
+        assert_eq!(StaticTokens::parse("a,b,c\nonly-a-token").unwrap_err().line, 2);
+        assert!(StaticTokens::parse(",user,uid").is_err());
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_nobody() {
+        assert_eq!(identity_from_certificate(b"no certificate"), None);
+    }
+}

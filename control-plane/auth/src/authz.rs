@@ -1,0 +1,237 @@
+//! RBAC (`rbac.authorization.k8s.io/v1`) as a pure evaluator: rules and bindings in, a decision out.
+
+use crate::authn::{GROUP_MASTERS, Identity};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use std::collections::HashMap;
+
+/// What is asked for (`authorization.k8s.io/v1 SubjectAccessReviewSpec`).
+#[derive(Clone, Copy, Debug)]
+pub struct Attributes<'a> {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`, or an HTTP verb in lower case for paths.
+    pub verb: &'a str,
+    pub target: Target<'a>,
+}
+
+/// What the request is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// A kind's objects. `subresource`, `namespace` and `name` are empty where there is none.
+    Resource { group: &'a str, resource: &'a str, subresource: &'a str, namespace: &'a str, name: &'a str },
+    /// A path that names no object (`/metrics`, `/apis`).
+    Path(&'a str),
+}
+
+/// The roles and bindings of a cluster, indexed for questions. Built anew when one of them changes.
+#[derive(Clone, Debug, Default)]
+pub struct Rbac {
+    cluster_roles: HashMap<String, Vec<PolicyRule>>,
+    roles: HashMap<(String, String), Vec<PolicyRule>>,
+    cluster_bindings: Vec<(RoleRef, Vec<Subject>)>,
+    bindings: HashMap<String, Vec<(RoleRef, Vec<Subject>)>>,
+}
+
+impl Rbac {
+    /// Indexes the objects; a ClusterRole with an `aggregationRule` also has the rules of the ClusterRoles that its selectors match.
+    pub fn new(
+        cluster_roles: impl IntoIterator<Item = ClusterRole>,
+        roles: impl IntoIterator<Item = Role>,
+        cluster_bindings: impl IntoIterator<Item = ClusterRoleBinding>,
+        bindings: impl IntoIterator<Item = RoleBinding>,
+    ) -> Self {
+        let cluster_roles: Vec<ClusterRole> = cluster_roles.into_iter().collect();
+        let mut rbac = Self::default();
+        for role in &cluster_roles {
+            let mut rules = role.rules.clone().unwrap_or_default();
+            rules.extend(aggregated(role, &cluster_roles));
+            rbac.cluster_roles.insert(role.metadata.name.clone().unwrap_or_default(), rules);
+        }
+        for role in roles {
+            let key = (role.metadata.namespace.unwrap_or_default(), role.metadata.name.unwrap_or_default());
+            rbac.roles.insert(key, role.rules.unwrap_or_default());
+        }
+        for binding in cluster_bindings {
+            rbac.cluster_bindings.push((binding.role_ref, binding.subjects.unwrap_or_default()));
+        }
+        for binding in bindings {
+            let namespace = binding.metadata.namespace.unwrap_or_default();
+            rbac.bindings.entry(namespace).or_default().push((binding.role_ref, binding.subjects.unwrap_or_default()));
+        }
+        rbac
+    }
+
+    /// Whether some rule allows it. There are no denying rules in RBAC.
+    pub fn allows(&self, who: &Identity, what: &Attributes<'_>) -> bool {
+        if who.is_in(GROUP_MASTERS) {
+            return true;
+        }
+        let namespace = match what.target {
+            Target::Resource { namespace, .. } => namespace,
+            Target::Path(_) => "",
+        };
+        self.each_rule(who, namespace).any(|rule| rule_allows(rule, what))
+    }
+
+    /// Every rule that holds for `who` in `namespace` (empty: cluster-wide ones only), for `SelfSubjectRulesReview`.
+    pub fn rules_for(&self, who: &Identity, namespace: &str) -> Vec<PolicyRule> {
+        let everything = PolicyRule {
+            api_groups: Some(vec!["*".into()]),
+            resources: Some(vec!["*".into()]),
+            verbs: vec!["*".into()],
+            ..Default::default()
+        };
+        let everywhere = PolicyRule { non_resource_urls: Some(vec!["*".into()]), verbs: vec!["*".into()], ..Default::default() };
+        let masters = if who.is_in(GROUP_MASTERS) { vec![everything, everywhere] } else { Vec::new() };
+        masters.into_iter().chain(self.each_rule(who, namespace).cloned()).collect()
+    }
+
+    fn each_rule<'a>(&'a self, who: &'a Identity, namespace: &'a str) -> impl Iterator<Item = &'a PolicyRule> {
+        let applies = move |subjects: &[Subject], home: &str| subjects.iter().any(|subject| names(subject, who, home));
+        let cluster_wide = self.cluster_bindings.iter().filter(move |(_, subjects)| applies(subjects, ""));
+        let cluster_wide = cluster_wide.filter_map(|(role, _)| self.cluster_roles.get(&role.name));
+        let local = self.bindings.get(namespace).map(Vec::as_slice).unwrap_or_default();
+        let local = local.iter().filter(move |(_, subjects)| applies(subjects, namespace)).filter_map(move |(role, _)| {
+            if role.kind == "ClusterRole" {
+                self.cluster_roles.get(&role.name)
+            } else {
+                self.roles.get(&(namespace.to_owned(), role.name.clone()))
+            }
+        });
+        cluster_wide.chain(local).flatten()
+    }
+}
+
+/// Whether one rule allows it (`PolicyRule`: verbs, and either paths or groups, resources and names).
+pub fn rule_allows(rule: &PolicyRule, what: &Attributes<'_>) -> bool {
+    let has = |list: &Option<Vec<String>>, wanted: &str| list.iter().flatten().any(|item| item == "*" || item == wanted);
+    if !rule.verbs.iter().any(|verb| verb == "*" || verb == what.verb) {
+        return false;
+    }
+    match what.target {
+        Target::Path(path) => rule.non_resource_urls.iter().flatten().any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => path.starts_with(prefix),
+            None => pattern == path,
+        }),
+        Target::Resource { group, resource, subresource, name, .. } => {
+            let named = rule.resource_names.as_ref().is_none_or(|names| names.is_empty() || names.iter().any(|own| own == name));
+            has(&rule.api_groups, group) && named && names_resource(rule, resource, subresource)
+        }
+    }
+}
+
+fn names_resource(rule: &PolicyRule, resource: &str, subresource: &str) -> bool {
+    rule.resources.iter().flatten().any(|pattern| match pattern.split_once('/') {
+        _ if pattern == "*" => true,
+        None => subresource.is_empty() && pattern == resource,
+        Some((parent, child)) => !subresource.is_empty() && child == subresource && (parent == "*" || parent == resource),
+    })
+}
+
+/// Whether a binding's subject is `who`; a service account without namespace is one of the binding's own.
+fn names(subject: &Subject, who: &Identity, home: &str) -> bool {
+    match subject.kind.as_str() {
+        "User" => subject.name == "*" || subject.name == who.username,
+        "Group" => who.is_in(&subject.name),
+        "ServiceAccount" => {
+            let namespace = subject.namespace.as_deref().unwrap_or(home);
+            let account = who.username.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+            account == Some((namespace, subject.name.as_str()))
+        }
+        _ => false,
+    }
+}
+
+fn aggregated<'a>(role: &'a ClusterRole, all: &'a [ClusterRole]) -> impl Iterator<Item = PolicyRule> + 'a {
+    let selectors = role.aggregation_rule.iter().flat_map(|rule| rule.cluster_role_selectors.iter().flatten());
+    selectors.flat_map(move |selector| {
+        let matches = move |other: &&ClusterRole| {
+            let labels = other.metadata.labels.as_ref();
+            let wanted = selector.match_labels.iter().flatten();
+            other.metadata.name != role.metadata.name
+                && selector.match_labels.as_ref().is_some_and(|labels| !labels.is_empty())
+                && wanted.into_iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+        };
+        all.iter().filter(matches).flat_map(|other| other.rules.clone().unwrap_or_default())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn rbac() -> Rbac {
+        let parse = |value| serde_json::from_value(value).unwrap();
+        Rbac::new(
+            [
+                parse(json!({"metadata": {"name": "reader"}, "rules": [
+                    {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "list"]},
+                    {"nonResourceURLs": ["/metrics", "/apis/*"], "verbs": ["get"]}]})),
+                parse(json!({"metadata": {"name": "sum"}, "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": "sum"}}]}})),
+                parse(json!({"metadata": {"name": "part", "labels": {"to": "sum"}}, "rules": [
+                    {"apiGroups": ["apps"], "resources": ["*"], "verbs": ["*"]}]})),
+            ],
+            [serde_json::from_value(json!({"metadata": {"name": "one", "namespace": "a"}, "rules": [
+                {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["key"], "verbs": ["get"]}]}))
+            .unwrap()],
+            [
+                serde_json::from_value(
+                    json!({"metadata": {"name": "b"}, "roleRef": {"apiGroup": "", "kind": "ClusterRole", "name": "reader"},
+                    "subjects": [{"kind": "User", "name": "ann"}]}),
+                )
+                .unwrap(),
+                serde_json::from_value(
+                    json!({"metadata": {"name": "s"}, "roleRef": {"apiGroup": "", "kind": "ClusterRole", "name": "sum"},
+                    "subjects": [{"kind": "Group", "name": "ops"}]}),
+                )
+                .unwrap(),
+            ],
+            [serde_json::from_value(json!({"metadata": {"name": "b", "namespace": "a"},
+                "roleRef": {"apiGroup": "", "kind": "Role", "name": "one"}, "subjects": [{"kind": "ServiceAccount", "name": "sa"}]}))
+            .unwrap()],
+        )
+    }
+
+    fn asks(user: &str, verb: &str, group: &str, resource: &str, namespace: &str, name: &str) -> bool {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let groups = if user == "olga" { vec!["ops".to_owned()] } else { vec![] };
+        let target = Target::Resource { group, resource, subresource, namespace, name };
+        rbac().allows(&Identity::authenticated(user, groups), &Attributes { verb, target })
+    }
+
+    #[test]
+    fn cluster_roles_hold_everywhere_and_only_for_what_they_name() {
+        assert!(asks("ann", "get", "", "pods", "any", "p"));
+        assert!(asks("ann", "get", "", "pods/log", "any", "p"));
+        assert!(!asks("ann", "get", "", "pods/exec", "any", "p"));
+        assert!(!asks("ann", "delete", "", "pods", "any", "p"));
+        assert!(!asks("ann", "get", "apps", "pods", "any", "p"));
+        assert!(!asks("bob", "get", "", "pods", "any", "p"));
+    }
+
+    #[test]
+    fn roles_hold_in_their_namespace_and_for_their_names() {
+        let account = "system:serviceaccount:a:sa";
+        assert!(asks(account, "get", "", "secrets", "a", "key"));
+        assert!(!asks(account, "get", "", "secrets", "a", "other"));
+        assert!(!asks(account, "get", "", "secrets", "b", "key"));
+        assert!(!asks("system:serviceaccount:b:sa", "get", "", "secrets", "a", "key"));
+    }
+
+    #[test]
+    fn aggregated_roles_have_the_rules_they_select() {
+        assert!(asks("olga", "delete", "apps", "deployments", "a", "d"));
+        assert!(!asks("olga", "delete", "", "pods", "a", "d"));
+    }
+
+    #[test]
+    fn masters_may_do_everything_and_paths_match_by_prefix() {
+        let master = Identity::authenticated("root", [GROUP_MASTERS.to_owned()]);
+        let path = |path| Attributes { verb: "get", target: Target::Path(path) };
+        assert!(rbac().allows(&master, &path("/anything")));
+        let ann = Identity::authenticated("ann", []);
+        assert!(rbac().allows(&ann, &path("/apis/apps")));
+        assert!(rbac().allows(&ann, &path("/metrics")));
+        assert!(!rbac().allows(&ann, &path("/metrics/x")));
+        assert_eq!(rbac().rules_for(&ann, "a").len(), 2);
+    }
+}

@@ -1,0 +1,242 @@
+//! The roles and bindings that every cluster begins with, as facts in one table (Kubernetes "Default roles and role bindings").
+
+use crate::authn::{GROUP_AUTHENTICATED, GROUP_MASTERS, GROUP_NODES, GROUP_UNAUTHENTICATED};
+use serde_json::{Value, json};
+
+/// The ClusterRoles, as JSON objects ready to be stored.
+pub fn cluster_roles() -> Vec<Value> {
+    let all = rule(&["*"], &["*"], &["*"]);
+    let everywhere = json!({"nonResourceURLs": ["*"], "verbs": ["*"]});
+    let mut edit = view_rules();
+    edit.extend(edit_rules());
+    let mut admin = edit.clone();
+    admin.push(rule(&["rbac.authorization.k8s.io"], &["roles", "rolebindings"], EVERY_VERB));
+    admin.push(rule(&["authorization.k8s.io"], &["localsubjectaccessreviews"], &["create"]));
+    vec![
+        role("cluster-admin", vec![all, everywhere], &[]),
+        role("admin", admin, &[]),
+        role("edit", edit, &[]),
+        role("view", view_rules(), &[]),
+        role(
+            "system:discovery",
+            vec![
+                json!({"nonResourceURLs": ["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/healthz", "/livez", "/readyz",
+                "/version", "/version/"], "verbs": ["get"]}),
+            ],
+            &[],
+        ),
+        role(
+            "system:public-info-viewer",
+            vec![json!({"nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"], "verbs": ["get"]})],
+            &[],
+        ),
+        role(
+            "system:monitoring",
+            vec![json!({"nonResourceURLs": ["/metrics", "/healthz", "/livez", "/readyz", "/livez/*", "/readyz/*"], "verbs": ["get"]})],
+            &[],
+        ),
+        role(
+            "system:basic-user",
+            vec![
+                rule(&["authorization.k8s.io"], &["selfsubjectaccessreviews", "selfsubjectrulesreviews"], &["create"]),
+                rule(&["authentication.k8s.io"], &["selfsubjectreviews"], &["create"]),
+            ],
+            &[],
+        ),
+        role("system:node", node_rules(), &[]),
+        role("orknet:agent", agent_rules(), &[]),
+    ]
+}
+
+/// The ClusterRoleBindings that go with them.
+pub fn cluster_role_bindings() -> Vec<Value> {
+    vec![
+        binding("cluster-admin", "cluster-admin", &[GROUP_MASTERS]),
+        binding("system:discovery", "system:discovery", &[GROUP_AUTHENTICATED]),
+        binding("system:basic-user", "system:basic-user", &[GROUP_AUTHENTICATED]),
+        binding("system:public-info-viewer", "system:public-info-viewer", &[GROUP_AUTHENTICATED, GROUP_UNAUTHENTICATED]),
+        binding("system:monitoring", "system:monitoring", &["system:monitoring"]),
+        binding("system:node", "system:node", &[GROUP_NODES]),
+        binding("orknet:agent", "orknet:agent", &[GROUP_NODES]),
+    ]
+}
+
+const EVERY_VERB: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const READ: &[&str] = &["get", "list", "watch"];
+
+fn view_rules() -> Vec<Value> {
+    vec![
+        rule(
+            &[""],
+            &[
+                "configmaps",
+                "endpoints",
+                "events",
+                "limitranges",
+                "namespaces",
+                "namespaces/status",
+                "persistentvolumeclaims",
+                "pods",
+                "pods/log",
+                "pods/status",
+                "replicationcontrollers",
+                "replicationcontrollers/scale",
+                "resourcequotas",
+                "serviceaccounts",
+                "services",
+                "services/status",
+            ],
+            READ,
+        ),
+        rule(
+            &["apps"],
+            &[
+                "controllerrevisions",
+                "daemonsets",
+                "daemonsets/status",
+                "deployments",
+                "deployments/scale",
+                "deployments/status",
+                "replicasets",
+                "replicasets/scale",
+                "replicasets/status",
+                "statefulsets",
+                "statefulsets/scale",
+                "statefulsets/status",
+            ],
+            READ,
+        ),
+        rule(&["batch"], &["jobs", "jobs/status", "cronjobs", "cronjobs/status"], READ),
+        rule(&["discovery.k8s.io"], &["endpointslices"], READ),
+        rule(&["events.k8s.io"], &["events"], READ),
+        rule(&["networking.k8s.io"], &["ingresses", "ingresses/status", "networkpolicies"], READ),
+        rule(&["policy"], &["poddisruptionbudgets", "poddisruptionbudgets/status"], READ),
+        rule(&["autoscaling"], &["horizontalpodautoscalers", "horizontalpodautoscalers/status"], READ),
+    ]
+}
+
+fn edit_rules() -> Vec<Value> {
+    const WRITE: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];
+    vec![
+        rule(&[""], &["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"], &["get", "list", "watch", "create"]),
+        rule(&[""], &["secrets"], EVERY_VERB),
+        rule(&[""], &["serviceaccounts"], &["impersonate"]),
+        rule(&[""], &["serviceaccounts/token", "pods/eviction"], &["create"]),
+        rule(
+            &[""],
+            &[
+                "configmaps",
+                "endpoints",
+                "events",
+                "persistentvolumeclaims",
+                "pods",
+                "replicationcontrollers",
+                "replicationcontrollers/scale",
+                "serviceaccounts",
+                "services",
+            ],
+            WRITE,
+        ),
+        rule(
+            &["apps"],
+            &[
+                "daemonsets",
+                "deployments",
+                "deployments/rollback",
+                "deployments/scale",
+                "replicasets",
+                "replicasets/scale",
+                "statefulsets",
+                "statefulsets/scale",
+            ],
+            WRITE,
+        ),
+        rule(&["batch"], &["jobs", "cronjobs"], WRITE),
+        rule(&["events.k8s.io"], &["events"], WRITE),
+        rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], WRITE),
+        rule(&["policy"], &["poddisruptionbudgets"], WRITE),
+        rule(&["autoscaling"], &["horizontalpodautoscalers"], WRITE),
+        rule(&["coordination.k8s.io"], &["leases"], EVERY_VERB),
+    ]
+}
+
+fn node_rules() -> Vec<Value> {
+    vec![
+        rule(&[""], &["nodes"], &["create", "get", "list", "watch", "patch", "update"]),
+        rule(&[""], &["nodes/status"], &["patch", "update"]),
+        rule(&[""], &["pods"], &["get", "list", "watch", "create", "delete"]),
+        rule(&[""], &["pods/status"], &["get", "patch", "update"]),
+        rule(&[""], &["pods/eviction"], &["create"]),
+        rule(
+            &[""],
+            &["configmaps", "secrets", "services", "endpoints", "serviceaccounts", "persistentvolumes", "persistentvolumeclaims"],
+            READ,
+        ),
+        rule(&[""], &["serviceaccounts/token"], &["create"]),
+        rule(&["", "events.k8s.io"], &["events"], &["create", "patch", "update"]),
+        rule(&["coordination.k8s.io"], &["leases"], &["create", "delete", "get", "patch", "update"]),
+        rule(&["node.k8s.io"], &["runtimeclasses"], READ),
+        rule(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
+        rule(&["authorization.k8s.io"], &["subjectaccessreviews", "localsubjectaccessreviews"], &["create"]),
+    ]
+}
+
+fn agent_rules() -> Vec<Value> {
+    vec![
+        rule(&[""], &["nodes", "pods", "services", "endpoints", "namespaces"], READ),
+        rule(&["discovery.k8s.io"], &["endpointslices"], READ),
+        rule(&["networking.k8s.io"], &["networkpolicies", "ingresses"], READ),
+    ]
+}
+
+fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
+    json!({"apiGroups": groups, "resources": resources, "verbs": verbs})
+}
+
+fn role(name: &str, rules: Vec<Value>, labels: &[(&str, &str)]) -> Value {
+    let labels: serde_json::Map<String, Value> = labels
+        .iter()
+        .copied()
+        .chain([("kubernetes.io/bootstrapping", "rbac-defaults")])
+        .map(|(key, value)| (key.to_owned(), json!(value)))
+        .collect();
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name, "labels": labels,
+        "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}}, "rules": rules})
+}
+
+fn binding(name: &str, role: &str, groups: &[&str]) -> Value {
+    let subjects: Vec<Value> =
+        groups.iter().map(|group| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group})).collect();
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name,
+        "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}, "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}, "subjects": subjects})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Identity;
+    use crate::authz::{Attributes, Rbac, Target};
+
+    #[test]
+    fn a_node_may_report_its_pods_and_nothing_about_roles() {
+        let roles = cluster_roles().into_iter().map(|role| serde_json::from_value(role).unwrap());
+        let bindings = cluster_role_bindings().into_iter().map(|binding| serde_json::from_value(binding).unwrap());
+        let rbac = Rbac::new(roles, [], bindings, []);
+        let node = Identity::authenticated("system:node:n1", [GROUP_NODES.to_owned()]);
+        let may = |verb, group, resource, subresource| {
+            rbac.allows(
+                &node,
+                &Attributes { verb, target: Target::Resource { group, resource, subresource, namespace: "default", name: "x" } },
+            )
+        };
+        assert!(may("patch", "", "pods", "status"));
+        assert!(may("watch", "discovery.k8s.io", "endpointslices", ""));
+        assert!(!may("create", "rbac.authorization.k8s.io", "clusterroles", ""));
+        assert!(!may("create", "apps", "deployments", ""));
+        let nobody = Identity::anonymous();
+        let path = |path| Attributes { verb: "get", target: Target::Path(path) };
+        assert!(rbac.allows(&nobody, &path("/version")));
+        assert!(!rbac.allows(&nobody, &path("/apis")));
+    }
+}

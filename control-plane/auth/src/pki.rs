@@ -1,0 +1,279 @@
+//! The cluster's certificate authority and service-account key: files made at first start, private to root, never overwritten.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use std::fs;
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use time::{Duration, OffsetDateTime};
+
+/// How long an issued certificate is good for unless said otherwise.
+pub const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 86_400);
+
+/// What can go wrong with keys and certificates.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    #[error("cannot {operation} {path}: {source}")]
+    File { operation: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("cannot make a certificate: {0}")]
+    Make(#[from] rcgen::Error),
+    #[error("{0} does not hold what it should: {1}")]
+    Read(PathBuf, String),
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
+}
+
+/// A private key and the certificate for it, as PEM.
+#[derive(Clone)]
+pub struct KeyAndCertificate {
+    pub key_pem: String,
+    pub certificate_pem: String,
+}
+
+/// The authority of one cluster.
+pub struct Pki {
+    ca_pem: String,
+    issuer: Issuer<'static, KeyPair>,
+    service_account_key: ServiceAccountKey,
+}
+
+impl Pki {
+    /// Opens the authority in `directory` (`ca.crt`, `ca.key`, `sa.key`), making what is missing. Blocking.
+    pub fn open_or_create(directory: &Path) -> Result<Self, PkiError> {
+        fs::create_dir_all(directory).map_err(|source| PkiError::File { operation: "create", path: directory.to_owned(), source })?;
+        let (ca_path, key_path) = (directory.join("ca.crt"), directory.join("ca.key"));
+        if !key_path.exists() || !ca_path.exists() {
+            let authority = make_authority()?;
+            // The certificate last: it is the mark that both are there.
+            write_private(&key_path, &authority.key_pem)?;
+            write_file(&ca_path, &authority.certificate_pem, 0o644)?;
+        }
+        let sa_path = directory.join("sa.key");
+        if !sa_path.exists() {
+            write_private(&sa_path, &ServiceAccountKey::generate()?.private_pem)?;
+        }
+        let ca_pem = read(&ca_path)?;
+        let key = KeyPair::from_pem(&read(&key_path)?).map_err(|error| PkiError::Read(key_path.clone(), error.to_string()))?;
+        let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(|error| PkiError::Read(ca_path, error.to_string()))?;
+        let service_account_key =
+            ServiceAccountKey::from_pem(read(&sa_path)?).map_err(|error| PkiError::Read(sa_path, error.to_string()))?;
+        Ok(Self { ca_pem, issuer, service_account_key })
+    }
+
+    /// The authority's certificate, to be trusted by clients.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The key that signs service-account tokens.
+    pub fn service_account_key(&self) -> &ServiceAccountKey {
+        &self.service_account_key
+    }
+
+    /// A client certificate: `user` as common name, `group` as organisation (one: the library behind keeps one value a type).
+    pub fn issue_client(&self, user: &str, group: Option<&str>, lifetime: std::time::Duration) -> Result<KeyAndCertificate, PkiError> {
+        let mut params = leaf(user, group, lifetime)?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(params)
+    }
+
+    /// A serving certificate for these DNS names and addresses.
+    pub fn issue_serving(
+        &self,
+        name: &str,
+        dns: &[String],
+        ips: &[IpAddr],
+        lifetime: std::time::Duration,
+    ) -> Result<KeyAndCertificate, PkiError> {
+        let mut params = leaf(name, None, lifetime)?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        for name in dns {
+            params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
+        }
+        params.subject_alt_names.extend(ips.iter().copied().map(SanType::IpAddress));
+        self.sign(params)
+    }
+
+    fn sign(&self, params: CertificateParams) -> Result<KeyAndCertificate, PkiError> {
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(KeyAndCertificate { key_pem: key.serialize_pem(), certificate_pem: certificate.pem() })
+    }
+}
+
+/// TLS for a server that asks clients for a certificate of this authority but takes clients without one too (they may have a
+/// token). Offers HTTP/2 and HTTP/1.1.
+pub fn server_tls(ca_pem: &str, serving: &KeyAndCertificate) -> Result<rustls::ServerConfig, PkiError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca_pem)?), provider.clone())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| PkiError::Tls(error.to_string()))?;
+    let (certificates, key) = parse(serving)?;
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| PkiError::Tls(error.to_string()))?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(certificates, key)
+        .map_err(|error| PkiError::Tls(error.to_string()))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// TLS for a client that trusts this authority and shows a certificate. Offers HTTP/1.1 only, since its connections are upgraded.
+pub fn client_tls(ca_pem: &str, client: &KeyAndCertificate) -> Result<rustls::ClientConfig, PkiError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let (certificates, key) = parse(client)?;
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| PkiError::Tls(error.to_string()))?
+        .with_root_certificates(roots(ca_pem)?)
+        .with_client_auth_cert(certificates, key)
+        .map_err(|error| PkiError::Tls(error.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The key that signs service-account tokens (ECDSA P-256, ES256).
+#[derive(Clone)]
+pub struct ServiceAccountKey {
+    /// PKCS #8 PEM.
+    pub private_pem: String,
+    /// SubjectPublicKeyInfo PEM.
+    pub public_pem: String,
+    /// `kid`: derived from the public key.
+    pub id: String,
+    /// Uncompressed point: 0x04, x (32 bytes), y (32 bytes).
+    point: Vec<u8>,
+}
+
+impl ServiceAccountKey {
+    /// A new key.
+    pub fn generate() -> Result<Self, rcgen::Error> {
+        Self::from_pair(&KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)
+    }
+
+    /// Reads a PKCS #8 PEM file's text.
+    pub fn from_pem(private_pem: String) -> Result<Self, rcgen::Error> {
+        Self::from_pair(&KeyPair::from_pem(&private_pem)?)
+    }
+
+    fn from_pair(pair: &KeyPair) -> Result<Self, rcgen::Error> {
+        let point = pair.der_bytes().to_vec();
+        let id = URL_SAFE_NO_PAD.encode(point.get(1..33).unwrap_or_default());
+        Ok(Self { private_pem: pair.serialize_pem(), public_pem: pair.public_key_pem(), id, point })
+    }
+
+    /// The public key as a JSON Web Key (RFC 7517).
+    pub fn jwk(&self) -> serde_json::Value {
+        let coordinate = |range: std::ops::Range<usize>| URL_SAFE_NO_PAD.encode(self.point.get(range).unwrap_or_default());
+        serde_json::json!({"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": self.id, "x": coordinate(1..33), "y": coordinate(33..65)})
+    }
+}
+
+/// Writes a file that only its owner may read, whole or not at all. Blocking.
+pub fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
+    write_file(path, text, 0o600)
+}
+
+fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
+    let fail = |operation| move |source| PkiError::File { operation, path: path.to_owned(), source };
+    let fresh = path.with_extension(format!("new-{}", std::process::id()));
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh).map_err(fail("create"))?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail("write"))?;
+    fs::rename(&fresh, path).map_err(fail("replace"))
+}
+
+fn read(path: &Path) -> Result<String, PkiError> {
+    fs::read_to_string(path).map_err(|source| PkiError::File { operation: "read", path: path.to_owned(), source })
+}
+
+fn make_authority() -> Result<KeyAndCertificate, PkiError> {
+    let key = KeyPair::generate()?;
+    let mut params = leaf("orknet-ca", None, 10 * YEAR)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    let certificate = params.self_signed(&key)?;
+    Ok(KeyAndCertificate { key_pem: key.serialize_pem(), certificate_pem: certificate.pem() })
+}
+
+fn leaf(name: &str, group: Option<&str>, lifetime: std::time::Duration) -> Result<CertificateParams, PkiError> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    let mut subject = DistinguishedName::new();
+    if let Some(group) = group {
+        subject.push(DnType::OrganizationName, group);
+    }
+    subject.push(DnType::CommonName, name);
+    params.distinguished_name = subject;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    let now = OffsetDateTime::now_utc();
+    // Clocks of nodes differ a little.
+    params.not_before = now - Duration::minutes(5);
+    params.not_after = now + Duration::seconds(i64::try_from(lifetime.as_secs()).unwrap_or(i64::from(u32::MAX)));
+    Ok(params)
+}
+
+fn roots(ca_pem: &str) -> Result<RootCertStore, PkiError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| PkiError::Tls(format!("the authority's certificate: {error}")))?;
+        roots.add(certificate).map_err(|error| PkiError::Tls(error.to_string()))?;
+    }
+    Ok(roots)
+}
+
+fn parse(pair: &KeyAndCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), PkiError> {
+    let fail = |error: rustls::pki_types::pem::Error| PkiError::Tls(error.to_string());
+    let certificates = CertificateDer::pem_slice_iter(pair.certificate_pem.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    Ok((certificates, PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes()).map_err(fail)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authn::identity_from_certificate;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_authority_is_made_once_and_its_keys_are_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Pki::open_or_create(directory.path()).unwrap();
+        let second = Pki::open_or_create(directory.path()).unwrap();
+        assert_eq!(first.ca_pem(), second.ca_pem());
+        assert_eq!(first.service_account_key().id, second.service_account_key().id);
+        for name in ["ca.key", "sa.key"] {
+            assert_eq!(fs::metadata(directory.path().join(name)).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_client_certificate_names_its_user_and_group() {
+        let directory = tempfile::tempdir().unwrap();
+        let pki = Pki::open_or_create(directory.path()).unwrap();
+        let pair = pki.issue_client("system:node:n1", Some("system:nodes"), YEAR).unwrap();
+        let der = CertificateDer::from_pem_slice(pair.certificate_pem.as_bytes()).unwrap();
+        let identity = identity_from_certificate(&der).unwrap();
+        assert_eq!(identity.username, "system:node:n1");
+        assert!(identity.is_in("system:nodes"));
+    }
+
+    #[test]
+    fn both_sides_of_tls_can_be_set_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let pki = Pki::open_or_create(directory.path()).unwrap();
+        let serving = pki.issue_serving("api", &["kubernetes".into()], &["127.0.0.1".parse().unwrap()], YEAR).unwrap();
+        let client = pki.issue_client("u", None, YEAR).unwrap();
+        server_tls(pki.ca_pem(), &serving).unwrap();
+        client_tls(pki.ca_pem(), &client).unwrap();
+    }
+}
