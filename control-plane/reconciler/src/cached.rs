@@ -1,0 +1,96 @@
+//! Which kinds may be held in a shared store, and what is dropped from them before they are: the fields that no reconciler
+//! reads. A pruned object must never be written back whole; reconcilers patch the fields that they own.
+
+use std::fmt::Debug;
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Endpoints, Namespace, Node, PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use kube::Resource;
+use serde::de::DeserializeOwned;
+
+/// A kind that the shared store can hold.
+pub trait Cached: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static {
+    /// Drops what no reconciler reads. By default the field-ownership records.
+    fn prune(&mut self) {
+        self.meta_mut().managed_fields = None;
+    }
+}
+
+macro_rules! cached {
+    ($($kind:ty),* $(,)?) => { $(impl Cached for $kind {})* };
+}
+
+cached!(
+    ControllerRevision,
+    DaemonSet,
+    Deployment,
+    ReplicaSet,
+    StatefulSet,
+    Job,
+    Lease,
+    Endpoints,
+    Namespace,
+    PersistentVolumeClaim,
+    Service,
+    ServiceAccount,
+    EndpointSlice,
+    PriorityClass,
+);
+
+impl Cached for ConfigMap {
+    /// Only the root certificate is compared by content; other data is kept out of memory.
+    fn prune(&mut self) {
+        self.metadata.managed_fields = None;
+        self.metadata.annotations = None;
+        self.binary_data = None;
+        if let Some(data) = &mut self.data {
+            data.retain(|name, _| name == "ca.crt");
+        }
+    }
+}
+
+impl Cached for Node {
+    /// Volumes in use are for storage controllers; image names are kept (the scheduler scores by them).
+    fn prune(&mut self) {
+        self.metadata.managed_fields = None;
+        if let Some(status) = &mut self.status {
+            status.volumes_attached = None;
+            status.volumes_in_use = None;
+            status.config = None;
+        }
+    }
+}
+
+impl Cached for Pod {
+    /// Keeps scheduling constraints, ports, resources and state; drops what only the kubelet reads.
+    fn prune(&mut self) {
+        self.metadata.managed_fields = None;
+        if let Some(spec) = &mut self.spec {
+            spec.containers.iter_mut().for_each(prune_container);
+            spec.init_containers.iter_mut().flatten().for_each(prune_container);
+            spec.ephemeral_containers = None;
+            spec.image_pull_secrets = None;
+            spec.dns_config = None;
+            spec.host_aliases = None;
+            spec.security_context = None;
+            if let Some(volumes) = &mut spec.volumes {
+                volumes.retain(|volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some());
+            }
+        }
+    }
+}
+
+fn prune_container(container: &mut Container) {
+    *container = Container {
+        name: std::mem::take(&mut container.name),
+        image: container.image.take(),
+        ports: container.ports.take(),
+        resources: container.resources.take(),
+        restart_policy: container.restart_policy.take(),
+        ..Container::default()
+    };
+}

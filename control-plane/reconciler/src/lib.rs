@@ -1,0 +1,25 @@
+//! What every reconciler of the control plane stands on: shared watches, a work queue, the worker loop, the event recorder and
+//! the matching rules that several of them need. Decides nothing about any kind: that is for the controllers and the scheduler.
+
+mod cached;
+mod error;
+mod event_series;
+mod informer;
+mod informers;
+mod key;
+pub mod node_match;
+pub mod pod_state;
+mod queue;
+mod recorder;
+pub mod selector;
+mod worker;
+
+pub use cached::Cached;
+pub use error::{Error, is_already_exists, is_conflict, is_gone, is_invalid, is_namespace_terminating, is_not_found};
+pub use event_series::EventType;
+pub use informer::{Change, Informer};
+pub use informers::SharedInformers;
+pub use key::ObjectKey;
+pub use queue::WorkQueue;
+pub use recorder::Recorder;
+pub use worker::{Next, Reconciler, run_workers};
