@@ -1,7 +1,9 @@
 //! The one address form that maps and programs use.
 
 /// An IP address as 16 bytes in network order; IPv4 is mapped into IPv6 (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2).
-#[repr(C)]
+///
+/// Aligned to words, so that programs move it in words.
+#[repr(C, align(4))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(pub [u8; 16]);
 
@@ -17,6 +19,24 @@ impl Address {
     #[inline(always)]
     pub const fn is_v4(&self) -> bool {
         matches!(self.0, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, _, _, _, _])
+    }
+
+    /// Whether this is the unspecified address of IPv6, `::`.
+    #[inline(always)]
+    pub const fn is_unspecified_v6(&self) -> bool {
+        matches!(self.0, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    /// Whether this is an IPv6 link-local unicast address, `fe80::/10` (RFC 4291 section 2.5.6).
+    #[inline(always)]
+    pub const fn is_link_local_v6(&self) -> bool {
+        self.0[0] == 0xfe && self.0[1] & 0xc0 == 0x80
+    }
+
+    /// Whether this is an IPv6 multicast address, `ff00::/8` (RFC 4291 section 2.7).
+    #[inline(always)]
+    pub const fn is_multicast_v6(&self) -> bool {
+        self.0[0] == 0xff
     }
 
     /// The last four bytes: the IPv4 address, if [`Self::is_v4`].
@@ -52,5 +72,14 @@ mod tests {
             let address: IpAddr = text.parse().unwrap();
             assert_eq!(IpAddr::from(Address::from(address)), address);
         }
+    }
+
+    #[test]
+    fn scopes_of_ipv6_are_told_apart() {
+        let address = |text: &str| Address::from(text.parse::<IpAddr>().unwrap());
+        assert!(address("::").is_unspecified_v6() && !address("0.0.0.0").is_unspecified_v6());
+        assert!(address("fe80::1").is_link_local_v6() && address("febf::1").is_link_local_v6());
+        assert!(!address("fec0::1").is_link_local_v6() && !address("169.254.1.1").is_link_local_v6());
+        assert!(address("ff02::1").is_multicast_v6() && !address("224.0.0.1").is_multicast_v6());
     }
 }

@@ -40,6 +40,8 @@ maps! {
     BACKENDS: "BACKENDS", BackendKey => Backend, 524_288;
     /// LRU hash: which Service address a socket spoke to when its destination was translated.
     SOCKETS: "SOCKETS", SocketKey => SocketOrigin, 131_072;
+    /// LRU hash: the backend that a client keeps: by session affinity, or for the datagrams of one unconnected socket.
+    AFFINITY: "AFFINITY", AffinityKey => AffinityChoice, 65_536;
     /// Hash: the addresses of this node's pods.
     PODS: "PODS", PodKey => Pod, 4_096;
     /// Per-CPU array: packets and bytes by drop reason.

@@ -83,6 +83,42 @@ pub struct SocketOrigin {
     pub reserved: u16,
 }
 
+/// Who keeps a backend: see [`AffinityKey::client_kind`].
+pub mod client_kind {
+    /// `client` is the cookie of a network namespace, which for a pod is the pod (`sessionAffinity: ClientIP`).
+    pub const NAMESPACE: u8 = 1;
+    /// `client` is a socket's cookie: the datagrams of one unconnected socket stay together.
+    pub const SOCKET: u8 = 2;
+}
+
+/// A client of a Service.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AffinityKey {
+    pub client: u64,
+    /// The Service's address, port and protocol.
+    pub address: Address,
+    pub port_be: u16,
+    pub protocol: u8,
+    /// See [`client_kind`].
+    pub client_kind: u8,
+    pub reserved: u32,
+}
+
+/// The backend that the client keeps, as long as the Service has it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AffinityChoice {
+    pub address: Address,
+    pub port_be: u16,
+    pub reserved: u16,
+    /// The list and the place in it where the backend was found last.
+    pub list: u32,
+    pub slot: u32,
+    /// When it was used last: seconds of the kernel's monotonic clock.
+    pub used_seconds: u32,
+}
+
 /// A pod's address.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,6 +175,8 @@ sizes! {
     Backend = 20,
     SocketKey = 32,
     SocketOrigin = 20,
+    AffinityKey = 32,
+    AffinityChoice = 32,
     PodKey = 16,
     Pod = 16,
     TrafficKey = 8,

@@ -1,0 +1,35 @@
+//! Every map, declared from the ABI's specification. Reads and writes go through `steps/`.
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    macros::map,
+    maps::{HashMap, LruHashMap, PerCpuArray, PerCpuHashMap},
+};
+use orknet_abi::{
+    self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Count, Pod, PodKey, Service, ServiceKey, SocketKey, SocketOrigin,
+    TrafficKey,
+};
+
+/// Memory follows the contents, not the capacity.
+const GROWING: u32 = BPF_F_NO_PREALLOC;
+
+#[map]
+pub static SERVICES: HashMap<ServiceKey, Service> = HashMap::with_max_entries(abi::SERVICES.capacity, GROWING);
+
+#[map]
+pub static BACKENDS: HashMap<BackendKey, Backend> = HashMap::with_max_entries(abi::BACKENDS.capacity, GROWING);
+
+#[map]
+pub static SOCKETS: LruHashMap<SocketKey, SocketOrigin> = LruHashMap::with_max_entries(abi::SOCKETS.capacity, 0);
+
+#[map]
+pub static AFFINITY: LruHashMap<AffinityKey, AffinityChoice> = LruHashMap::with_max_entries(abi::AFFINITY.capacity, 0);
+
+#[map]
+pub static PODS: HashMap<PodKey, Pod> = HashMap::with_max_entries(abi::PODS.capacity, GROWING);
+
+#[map]
+pub static DROPS: PerCpuArray<Count> = PerCpuArray::with_max_entries(abi::DROPS.capacity, 0);
+
+#[map]
+pub static TRAFFIC: PerCpuHashMap<TrafficKey, Count> = PerCpuHashMap::with_max_entries(abi::TRAFFIC.capacity, GROWING);

@@ -1,0 +1,41 @@
+//! Counters: drops by reason, traffic by pod device.
+
+use super::packet;
+use crate::maps::{DROPS, TRAFFIC};
+use aya_ebpf::programs::TcContext;
+use core::arch::asm;
+use orknet_abi::{Count, DropReason, TrafficKey};
+
+/// Counts one dropped packet or refused call.
+#[inline(always)]
+pub fn count_drop(reason: DropReason, bytes: u32) {
+    if let Some(count) = DROPS.get_ptr_mut(reason as u32) {
+        add(count, bytes);
+    }
+}
+
+/// Counts the packet under its reason and drops it.
+#[inline(always)]
+pub fn drop_packet(ctx: &TcContext, reason: DropReason) -> i32 {
+    count_drop(reason, ctx.len());
+    packet::DROP
+}
+
+/// Counts one packet of a pod device. User space makes the entries when it attaches to the device.
+#[inline(always)]
+pub fn count_traffic(ifindex: u32, direction: u32, bytes: u32) {
+    if let Some(count) = TRAFFIC.get_ptr_mut(TrafficKey { ifindex, direction }) {
+        add(count, bytes);
+    }
+}
+
+/// Atomic although the slot is this CPU's: a packet may interrupt a system call between load and store.
+#[inline(always)]
+fn add(count: *mut Count, bytes: u32) {
+    // SAFETY: the pointer comes from a map look-up that succeeded; map values are aligned to eight bytes and live until the
+    // program ends. The instruction (atomic add, RFC 9669 section 5.3) reads and writes only the word that it names.
+    unsafe {
+        asm!("lock *(u64 *)({word} + 0) += {more}", word = in(reg) &raw mut (*count).packets, more = in(reg) 1_u64);
+        asm!("lock *(u64 *)({word} + 0) += {more}", word = in(reg) &raw mut (*count).bytes, more = in(reg) u64::from(bytes));
+    }
+}
