@@ -1,0 +1,99 @@
+//! The compact form of the API objects: only what the maps depend on, so that ten thousand Services fit in a few megabytes.
+
+use orknet_abi::{Address, Pod};
+use std::sync::Arc;
+
+/// Namespace and name of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+
+/// A Service that has ClusterIPs. Headless and ExternalName Services have none and so leave no trace in the maps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceFacts {
+    /// `spec.clusterIPs`, at most one per family.
+    pub cluster_addresses: Box<[Address]>,
+    /// `spec.ports`.
+    pub ports: Box<[ServicePort]>,
+    /// `spec.internalTrafficPolicy: Local`.
+    pub internal_local: bool,
+    /// Seconds of `spec.sessionAffinity: ClientIP`; 0 without.
+    pub affinity_seconds: u32,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Name by which slices know it; may be empty.
+    pub name: Arc<str>,
+    /// IANA protocol number.
+    pub protocol: u8,
+    /// Native byte order.
+    pub port: u16,
+}
+
+/// An EndpointSlice of one Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SliceFacts {
+    /// Label `kubernetes.io/service-name`; the Service is in the slice's namespace.
+    pub service: Arc<str>,
+    pub ports: Box<[SlicePort]>,
+    pub endpoints: Box<[Endpoint]>,
+}
+
+/// A port that all endpoints of a slice have: named ports are already resolved, so pods that differ are in different slices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlicePort {
+    pub name: Arc<str>,
+    pub protocol: u8,
+    /// Native byte order.
+    pub port: u16,
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub address: Address,
+    /// Node that it runs on.
+    pub node: Option<Arc<str>>,
+    pub readiness: Readiness,
+    /// Who should prefer it; `None` without any hint.
+    pub hints: Option<Box<Hints>>,
+}
+
+/// What an endpoint's conditions amount to, best last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Readiness {
+    /// Takes no traffic.
+    No,
+    /// Terminating but still serving: takes traffic if nobody is ready (KEP-1669).
+    ServingTerminating,
+    /// Takes traffic. `publishNotReadyAddresses` makes the slice say so regardless of the pod.
+    Ready,
+}
+
+/// `endpoints[].hints` (KEP-2433, KEP-3015).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hints {
+    pub zones: Box<[Arc<str>]>,
+    pub nodes: Box<[Arc<str>]>,
+}
+
+/// This node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    pub name: Arc<str>,
+    /// Label `topology.kubernetes.io/zone`.
+    pub zone: Option<Arc<str>>,
+    /// `status.addresses` that are IP addresses. NodePorts will answer on these.
+    pub addresses: Vec<Address>,
+}
+
+/// A pod of this node whose device is ready: its addresses lead to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    pub addresses: Vec<Address>,
+    pub pod: Pod,
+}

@@ -1,0 +1,202 @@
+//! Property tests: any sequence of changes ends in the image of one full compile, every prefix of every plan is safe, and a restart
+//! that finds the kernel as it was left rewrites nothing.
+
+use orknet_abi::{Address, Backend, BackendKey, Pod, PodKey, Service, ServiceKey, protocol};
+use orknet_compiler::facts::{Endpoint, Hints, Readiness, ServicePort, SlicePort};
+use orknet_compiler::{Attachment, Change, Inputs, MapImage, NodeFacts, ObjectName, ServiceFacts, SliceFacts, State, compile};
+use proptest::collection::vec;
+use proptest::option::{of, weighted};
+use proptest::prelude::*;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+fn name(prefix: &str, number: u8) -> Arc<str> {
+    format!("{prefix}{number}").into()
+}
+
+fn object(prefix: &str, number: u8) -> ObjectName {
+    ObjectName { namespace: name("ns", number % 2), name: name(prefix, number / 2) }
+}
+
+fn address(v6: bool, last: u8) -> Address {
+    if v6 { Address([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, last]) } else { Address::from_v4([10, 0, 1, last]) }
+}
+
+fn protocols() -> impl Strategy<Value = u8> {
+    prop_oneof![Just(protocol::TCP), Just(protocol::UDP)]
+}
+
+/// Few addresses, so that Services often claim the same one.
+fn service() -> impl Strategy<Value = ServiceFacts> {
+    let port = (0..3u8, protocols(), 1..4u16).prop_map(|(n, protocol, port)| ServicePort { name: name("p", n), protocol, port });
+    let shape = (0..4u8, any::<bool>(), any::<bool>(), vec(port, 0..4), any::<bool>(), 0..3u32);
+    shape.prop_map(|(last, v4, v6, mut ports, internal_local, affinity_seconds)| {
+        let mut seen = HashSet::new();
+        ports.retain(|port| seen.insert((port.protocol, port.port)));
+        let families = [(v4, false), (v6, true)];
+        ServiceFacts {
+            cluster_addresses: families.into_iter().filter(|(wanted, _)| *wanted).map(|(_, v6)| address(v6, last)).collect(),
+            ports: ports.into(),
+            internal_local,
+            affinity_seconds,
+        }
+    })
+}
+
+fn hints() -> impl Strategy<Value = Hints> {
+    (vec(0..2u8, 0..2), vec(0..2u8, 0..2)).prop_map(|(zones, nodes)| Hints {
+        zones: zones.into_iter().map(|n| name("zone", n)).collect(),
+        nodes: nodes.into_iter().map(|n| name("node", n)).collect(),
+    })
+}
+
+fn slice() -> impl Strategy<Value = SliceFacts> {
+    let readiness = prop_oneof![Just(Readiness::No), Just(Readiness::ServingTerminating), Just(Readiness::Ready)];
+    let endpoint = (10..16u8, of(0..3u8), readiness, of(hints()));
+    let port = (0..3u8, protocols(), 1..3u16).prop_map(|(n, protocol, port)| SlicePort { name: name("p", n), protocol, port });
+    (0..4u8, any::<bool>(), vec(port, 0..4), vec(endpoint, 0..6)).prop_map(|(service, v6, ports, endpoints)| SliceFacts {
+        service: name("s", service),
+        ports: ports.into(),
+        endpoints: endpoints
+            .into_iter()
+            .map(|(last, node, readiness, hints)| Endpoint {
+                address: address(v6, last),
+                node: node.map(|n| name("node", n)),
+                readiness,
+                hints: hints.filter(|hints| *hints != Hints::default()).map(Box::new),
+            })
+            .collect(),
+    })
+}
+
+fn node() -> impl Strategy<Value = NodeFacts> {
+    (0..2u8, of(0..2u8)).prop_map(|(n, zone)| NodeFacts {
+        name: name("node", n),
+        zone: zone.map(|n| name("zone", n)),
+        addresses: Vec::new(),
+    })
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let attachment = (vec(20..24u8, 0..3), 1..4u32).prop_map(|(last, ifindex)| Attachment {
+        addresses: last.into_iter().map(|last| address(false, last)).collect(),
+        pod: Pod { ifindex, ..Pod::default() },
+    });
+    prop_oneof![
+        4 => (0..8u8, weighted(0.7, service())).prop_map(|(n, facts)| Change::Service(object("s", n), facts)),
+        6 => (0..8u8, weighted(0.8, slice())).prop_map(|(n, facts)| Change::Slice(object("slice", n), facts)),
+        1 => node().prop_map(Change::Node),
+        2 => (0..4u8, weighted(0.7, attachment)).prop_map(|(n, facts)| Change::Attachment(name("c", n), facts)),
+    ]
+}
+
+/// Contents that some other process may have left: broken, shared, orphaned.
+fn leftovers() -> impl Strategy<Value = MapImage> {
+    let key = (any::<bool>(), 0..4u8, 0..4u16, protocols());
+    let services = vec((key, prop_oneof![1..4u32, Just(u32::MAX)], 0..3u32), 0..6);
+    let backends = vec((prop_oneof![1..4u32, Just(u32::MAX)], 0..3u32, 10..16u8), 0..10);
+    (services, backends, vec(20..26u8, 0..3)).prop_map(|(services, backends, pods)| {
+        let mut image = MapImage::default();
+        for ((v6, last, port, protocol), list, count) in services {
+            let key = ServiceKey { address: address(v6, last), port_be: port.to_be(), protocol, reserved: 0 };
+            image.services.insert(key, Service { list, count, ..Service::default() });
+        }
+        for (list, slot, last) in backends {
+            let backend = Backend { address: address(false, last), port_be: 1u16.to_be(), reserved: 0 };
+            image.backends.insert(BackendKey { list, slot }, backend);
+        }
+        image.pods.extend(pods.into_iter().map(|last| (PodKey { address: address(false, last) }, Pod::default())));
+        image
+    })
+}
+
+fn put(inputs: &mut Inputs, change: Change) {
+    match change {
+        Change::Service(name, Some(facts)) => drop(inputs.services.insert(name, facts)),
+        Change::Service(name, None) => drop(inputs.services.remove(&name)),
+        Change::Slice(name, Some(facts)) => drop(inputs.slices.insert(name, facts)),
+        Change::Slice(name, None) => drop(inputs.slices.remove(&name)),
+        Change::Node(facts) => inputs.node = facts,
+        Change::Attachment(name, Some(facts)) => drop(inputs.attachments.insert(name, facts)),
+        Change::Attachment(name, None) => drop(inputs.attachments.remove(&name)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_ends_in_the_image_of_one_compile_and_every_step_is_safe(bursts in vec(vec(change(), 1..6), 1..20)) {
+        let (mut inputs, mut state, mut maps) = (Inputs::default(), State::default(), MapImage::default());
+        for burst in bursts {
+            burst.iter().cloned().for_each(|change| put(&mut inputs, change));
+            for step in state.apply(burst).steps {
+                maps.apply(step);
+                prop_assert_eq!(maps.flaw(), None);
+            }
+            prop_assert_eq!(&maps, state.image());
+            prop_assert_eq!(maps.orphans(), vec![]);
+            prop_assert_eq!(maps.canonical(), compile(&inputs));
+        }
+    }
+
+    #[test]
+    fn a_restart_rewrites_nothing_and_goes_on(before in vec(change(), 1..30), after in vec(change(), 1..10)) {
+        let (mut inputs, mut first, mut maps) = (Inputs::default(), State::default(), MapImage::default());
+        before.iter().cloned().for_each(|change| put(&mut inputs, change));
+        first.apply(before).steps.into_iter().for_each(|step| maps.apply(step));
+        let mut second = State::new(inputs.node.clone());
+        second.adopt(maps.clone());
+        inputs.services.iter().for_each(|(name, facts)| second.note(Change::Service(name.clone(), Some(facts.clone()))));
+        inputs.slices.iter().for_each(|(name, facts)| second.note(Change::Slice(name.clone(), Some(facts.clone()))));
+        inputs.attachments.iter().for_each(|(name, facts)| second.note(Change::Attachment(name.clone(), Some(facts.clone()))));
+        prop_assert_eq!(second.plan().steps, vec![]);
+        after.iter().cloned().for_each(|change| put(&mut inputs, change));
+        second.apply(after).steps.into_iter().for_each(|step| maps.apply(step));
+        prop_assert_eq!(maps.canonical(), compile(&inputs));
+    }
+
+    #[test]
+    fn whatever_the_maps_hold_becomes_what_is_wanted(found in leftovers(), changes in vec(change(), 0..20)) {
+        let (mut inputs, mut state, mut maps) = (Inputs::default(), State::default(), found.clone());
+        changes.iter().cloned().for_each(|change| put(&mut inputs, change));
+        changes.into_iter().for_each(|change| state.note(change));
+        state.adopt(found);
+        state.plan().steps.into_iter().for_each(|step| maps.apply(step));
+        prop_assert_eq!(&maps, state.image());
+        prop_assert_eq!(maps.flaw(), None);
+        prop_assert_eq!(maps.orphans(), vec![]);
+        prop_assert_eq!(maps.canonical(), compile(&inputs));
+    }
+
+    #[test]
+    fn a_list_is_never_rewritten(bursts in vec(vec(change(), 1..4), 1..15)) {
+        let (mut state, mut maps) = (State::default(), MapImage::default());
+        for burst in bursts {
+            let before = maps.clone();
+            state.apply(burst).steps.into_iter().for_each(|step| maps.apply(step));
+            for (key, backend) in &maps.backends {
+                let in_old_list = before.list(key.list).next().is_some();
+                prop_assert!(!in_old_list || before.backends.get(key) == Some(backend), "list {} changed", key.list);
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_list_forgets_what_it_does_not_show(changes in vec(change(), 1..30), relisted in vec(change(), 1..10)) {
+        let (mut inputs, mut state) = (Inputs::default(), State::default());
+        state.apply(changes);
+        for change in relisted {
+            let change = match change { Change::Node(_) | Change::Attachment(..) => continue, change => change };
+            put(&mut inputs, change.clone());
+            state.note(change);
+        }
+        let services: HashSet<_> = inputs.services.keys().cloned().collect();
+        let slices: HashSet<_> = inputs.slices.keys().cloned().collect();
+        state.retain_services(&services);
+        state.retain_slices(&slices);
+        state.plan();
+        let shown = compile(&inputs);
+        prop_assert_eq!(state.image().services.keys().collect::<Vec<_>>(), shown.services.keys().collect::<Vec<_>>());
+    }
+}
