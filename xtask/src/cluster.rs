@@ -1,0 +1,90 @@
+//! `cargo xtask up | down | images`: build the binary, then let it do the work.
+
+use crate::root;
+use crate::run::{cargo, run};
+use crate::setup::{self, Purpose};
+use anyhow::Result;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Options of `up`; those of the cluster are handed on to `orknet up`.
+#[derive(clap::Args)]
+pub struct Up {
+    /// Installs nothing: for machines where everything is there.
+    #[arg(long)]
+    no_setup: bool,
+    /// Nodes beside the control plane (default 2, or as the cluster was made).
+    #[arg(long)]
+    nodes: Option<u8>,
+    /// The engine behind the API server: embedded (default) or etcd.
+    #[arg(long)]
+    store: Option<String>,
+    /// The cluster's name.
+    #[arg(long, default_value = "local")]
+    name: String,
+    /// Builds without optimisation: faster to build, slower to run.
+    #[arg(long)]
+    debug: bool,
+}
+
+/// Sets up, builds, `orknet up`.
+pub fn up(options: Up) -> Result<()> {
+    if !options.no_setup {
+        setup::setup(Purpose::Everything)?;
+    }
+    println!("building orknet{}", if options.debug { " (debug)" } else { "" });
+    let profile = if options.debug { Profile::Debug } else { Profile::Release };
+    let binary = build(profile)?;
+    let mut command = Command::new(binary);
+    command.args(["up", "--name", &options.name]);
+    if let Some(nodes) = options.nodes {
+        command.args(["--nodes", &nodes.to_string()]);
+    }
+    if let Some(store) = &options.store {
+        command.args(["--store", store]);
+    }
+    run(&mut command)
+}
+
+/// `orknet down`, with whatever build is there.
+pub fn down(name: &str) -> Result<()> {
+    let built = [Profile::Release, Profile::Debug].into_iter().filter_map(|profile| path(profile).ok()).find(|path| path.exists());
+    let binary = match built {
+        Some(binary) => binary,
+        None => build(Profile::Debug)?,
+    };
+    run(Command::new(binary).args(["down", "--name", name]))
+}
+
+/// `orknet images`.
+pub fn images() -> Result<()> {
+    setup::setup(Purpose::Everything)?;
+    run(Command::new(build(Profile::Debug)?).args(["images", "--out"]).arg(root()?.join("target/images")))
+}
+
+/// How the binary is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    Debug,
+    Release,
+}
+
+/// Builds the binary; where it is.
+pub fn build(profile: Profile) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--package", "orknet"]).current_dir(root()?);
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    run(&mut command)?;
+    path(profile)
+}
+
+fn path(profile: Profile) -> Result<PathBuf> {
+    let target = match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(directory) => PathBuf::from(directory),
+        None => root()?.join("target"),
+    };
+    let profile = if profile == Profile::Release { "release" } else { "debug" };
+    Ok(target.join("x86_64-unknown-linux-gnu").join(profile).join("orknet"))
+}

@@ -1,0 +1,54 @@
+//! `cargo xtask test`: set-up, the tree's rules, lints, and every test from unit to end to end.
+
+use crate::cluster::{Profile, build};
+use crate::run::{cargo, run};
+use crate::setup::{self, Purpose};
+use crate::{root, tidy};
+use anyhow::Result;
+
+/// Which tests.
+#[derive(clap::Args, Default)]
+pub struct Test {
+    /// Installs nothing.
+    #[arg(long)]
+    no_setup: bool,
+    /// Only this package (and no lints).
+    #[arg(long, short)]
+    package: Option<String>,
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+}
+
+/// Runs them. Fails at the first stage that fails, after the whole stage has run.
+pub fn test(options: &Test) -> Result<()> {
+    if !options.no_setup {
+        setup::setup(Purpose::Everything)?;
+    }
+    let whole = options.package.is_none() && options.filter.is_none();
+    if whole {
+        println!("the tree's own rules");
+        tidy::tidy()?;
+        println!("format");
+        run(cargo().args(["fmt", "--all", "--check"]).current_dir(root()?))?;
+        println!("lints");
+        run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]).current_dir(root()?))?;
+    }
+    println!("building orknet for the end-to-end tests");
+    let binary = build(Profile::Debug)?;
+    let mut command = cargo();
+    command.arg("test").current_dir(root()?).env("ORKNET", binary).env("PATH", path_with_tools()?);
+    match &options.package {
+        Some(package) => command.args(["--package", package]),
+        None => command.args(["--workspace", "--no-fail-fast"]),
+    };
+    if let Some(filter) = &options.filter {
+        command.arg(filter);
+    }
+    run(&mut command)
+}
+
+fn path_with_tools() -> Result<std::ffi::OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
+    Ok(std::env::join_paths(std::env::split_paths(&path).chain([setup::tools_dir()?]).chain(system))?)
+}
