@@ -20,6 +20,9 @@ use time::{Duration, OffsetDateTime};
 /// How long an issued certificate is good for unless said otherwise.
 pub const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 86_400);
 
+/// Common name of the certificate with which the API server calls kubelets.
+pub const KUBELET_CLIENT: &str = "system:kube-apiserver";
+
 /// What can go wrong with keys and certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
@@ -62,6 +65,12 @@ impl Pki {
         if !sa_path.exists() {
             write_private(&sa_path, &ServiceAccountKey::generate()?.private_pem)?;
         }
+        Self::open(directory)
+    }
+
+    /// Opens an authority that is there. Blocking.
+    pub fn open(directory: &Path) -> Result<Self, PkiError> {
+        let (ca_path, key_path, sa_path) = (directory.join("ca.crt"), directory.join("ca.key"), directory.join("sa.key"));
         let ca_pem = read(&ca_path)?;
         let key = KeyPair::from_pem(&read(&key_path)?).map_err(|error| PkiError::Read(key_path.clone(), error.to_string()))?;
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(|error| PkiError::Read(ca_path, error.to_string()))?;
