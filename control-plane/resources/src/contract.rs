@@ -1,5 +1,6 @@
 //! What the API server asks of a kind. Objects travel as JSON values; typed forms stay inside the kind's folder.
 
+use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 use std::fmt;
 
@@ -176,5 +177,22 @@ pub trait Resource: Send + Sync + 'static {
     fn warnings(&self, object: &Value) -> Vec<String> {
         let _ = object;
         Vec::new()
+    }
+
+    /// The form in which a (decoded, validated) object is written to the store. Differs from the object only for kinds that are served
+    /// in two forms and stored in one (`Descriptor::stored_as`): the stored form's `apiVersion` and `kind` are those of the stored kind.
+    fn to_stored(&self, object: Value) -> Value {
+        object
+    }
+
+    /// The kind's own form of an object read from the store; takes back what [`Resource::to_stored`] did.
+    fn from_stored(&self, stored: Value) -> Value {
+        stored
+    }
+
+    /// JSON schema of the object; types it refers to become definitions of the generator.
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        let _ = generator;
+        schemars::json_schema!({"type": "object"})
     }
 }

@@ -3,5 +3,16 @@
 //! Pure: no I/O, no HTTP, no store. The API server's verbs are generic over [`Resource`] and know no kind by name.
 
 mod contract;
+pub mod field;
+mod json;
+pub mod kinds;
+pub mod meta;
+pub mod names;
+pub mod quantity;
+mod registry;
+pub mod selector;
+pub mod table;
+pub mod typed;
 
 pub use contract::*;
+pub use registry::registry;

@@ -1,0 +1,66 @@
+//! Edits of JSON objects that never panic, whatever the value is.
+
+use serde_json::{Map, Value};
+
+/// Sets the value at `path`, making objects on the way; does nothing where something else than an object is in the way.
+pub fn put(object: &mut Value, path: &[&str], value: Value) {
+    let Some((last, parents)) = path.split_last() else { return };
+    let mut at = object;
+    for key in parents {
+        let Some(map) = at.as_object_mut() else { return };
+        let next = map.entry((*key).to_owned()).or_insert(Value::Null);
+        if next.is_null() {
+            *next = Value::Object(Map::new());
+        }
+        at = next;
+    }
+    if let Some(map) = at.as_object_mut() {
+        map.insert((*last).to_owned(), value);
+    }
+}
+
+/// The value at `path`.
+pub fn get<'a>(object: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    path.iter().try_fold(object, |at, key| at.get(key))
+}
+
+/// Makes `new` have at top-level `key` what `old` has there.
+pub fn keep(new: &mut Value, old: &Value, key: &str) {
+    let Some(map) = new.as_object_mut() else { return };
+    match old.get(key) {
+        Some(value) => {
+            map.insert(key.to_owned(), value.clone());
+        }
+        None => {
+            map.remove(key);
+        }
+    }
+}
+
+/// Renames top-level keys, `(from, to)`.
+pub fn rename(object: &mut Value, names: impl IntoIterator<Item = (&'static str, &'static str)>) {
+    let Some(map) = object.as_object_mut() else { return };
+    for (from, to) in names {
+        if let Some(value) = map.remove(from) {
+            map.insert(to.to_owned(), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_of_any_form_are_left_alone() {
+        let mut object = json!({"a": "text"});
+        put(&mut object, &["a", "b"], json!(1));
+        put(&mut object, &["c", "d"], json!(1));
+        assert_eq!(object, json!({"a": "text", "c": {"d": 1}}));
+        let mut list = json!([1]);
+        put(&mut list, &["a"], json!(1));
+        keep(&mut list, &object, "a");
+        assert_eq!(list, json!([1]));
+    }
+}

@@ -1,0 +1,247 @@
+//! Event: what happened to an object. One kind under two names: core/v1 and events.k8s.io/v1; stored in the core form.
+//!
+//! Before (events.k8s.io): `{"note": "Pulled", "regarding": {…}, "reportingController": "kubelet"}`. Stored:
+//! `{"message": "Pulled", "involvedObject": {…}, "reportingComponent": "kubelet"}`.
+
+use crate::contract::{Column, Descriptor};
+use crate::field::{Errors, Path};
+use crate::json;
+use crate::names::{self, NameRule};
+use crate::table::{self, text, wide};
+use crate::typed::{Kind, namespaced};
+use k8s_openapi::api::core::v1;
+use k8s_openapi::api::events::v1 as events;
+use serde::Deserialize;
+use serde_json::Value;
+
+pub struct Event;
+
+/// The events.k8s.io form.
+pub struct EventsEvent;
+
+/// Fields with another name in the two forms: events.k8s.io, core.
+const RENAMED: &[(&str, &str)] = &[
+    ("regarding", "involvedObject"),
+    ("note", "message"),
+    ("reportingController", "reportingComponent"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+];
+
+const COLUMNS: &[Column] = &[
+    text("Last Seen", "Time since the event was last seen"),
+    text("Type", "Normal or Warning"),
+    text("Reason", "Why the event was made, for machines"),
+    text("Object", "What the event is about"),
+    wide("Subobject", "The part of the object"),
+    wide("Source", "Who saw it"),
+    text("Message", "What happened, for people"),
+    wide("First Seen", "Time since the event was first seen"),
+    wide("Count", "How often it was seen"),
+    Column { name: "Name", kind: "string", format: "name", description: "Name of the event", priority: 1 },
+];
+
+impl Kind for Event {
+    type Object = v1::Event;
+
+    const DESCRIPTOR: Descriptor = Descriptor { short_names: &["ev"], ..namespaced::<v1::Event>("events", "event") };
+    const NAME: NameRule = NameRule::PathSegment;
+    const COLUMNS: &'static [Column] = COLUMNS;
+
+    fn validate(object: &v1::Event, errors: &mut Errors) {
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        let involved = object.involved_object.namespace.as_deref().unwrap_or_default();
+        // Events of cluster-wide objects live in the default or a system namespace.
+        let fits = if involved.is_empty() { matches!(namespace, "default" | "kube-system") } else { involved == namespace };
+        if !fits {
+            errors.invalid(&Path::Root.field("involvedObject").field("namespace"), involved, "does not match event.namespace");
+        }
+    }
+
+    fn cells(object: &v1::Event, now: i64) -> Vec<Value> {
+        let first = match &object.first_timestamp {
+            Some(time) => table::since(Some(time), now),
+            None => table::since_micro(object.event_time.as_ref(), now),
+        };
+        let mut last = object.last_timestamp.as_ref().map_or_else(|| first.clone(), |time| table::since(Some(time), now));
+        let mut count = object.count.unwrap_or_default().max(1);
+        if let Some(series) = &object.series {
+            last = table::since_micro(series.last_observed_time.as_ref(), now);
+            count = series.count.unwrap_or_default();
+        }
+        let involved = &object.involved_object;
+        let mut target = involved.kind.as_deref().unwrap_or_default().to_ascii_lowercase();
+        if let Some(name) = involved.name.as_deref().filter(|n| !n.is_empty()) {
+            target = format!("{target}/{name}");
+        }
+        let text = |t: &Option<String>| Value::from(t.as_deref().unwrap_or_default());
+        vec![
+            last.into(),
+            text(&object.type_),
+            text(&object.reason),
+            target.into(),
+            text(&involved.field_path),
+            source(object).into(),
+            object.message.as_deref().unwrap_or_default().trim().into(),
+            first.into(),
+            count.to_string().into(),
+            table::name(&object.metadata),
+        ]
+    }
+
+    fn selectable_fields(object: &v1::Event) -> Vec<(&'static str, String)> {
+        let involved = &object.involved_object;
+        let text = |t: &Option<String>| t.clone().unwrap_or_default();
+        let component = object.source.as_ref().and_then(|s| s.component.clone()).filter(|c| !c.is_empty());
+        vec![
+            ("involvedObject.kind", text(&involved.kind)),
+            ("involvedObject.namespace", text(&involved.namespace)),
+            ("involvedObject.name", text(&involved.name)),
+            ("involvedObject.uid", text(&involved.uid)),
+            ("involvedObject.apiVersion", text(&involved.api_version)),
+            ("involvedObject.resourceVersion", text(&involved.resource_version)),
+            ("involvedObject.fieldPath", text(&involved.field_path)),
+            ("reason", text(&object.reason)),
+            ("reportingComponent", text(&object.reporting_component)),
+            ("source", component.unwrap_or_else(|| text(&object.reporting_component))),
+            ("type", text(&object.type_)),
+        ]
+    }
+}
+
+impl Kind for EventsEvent {
+    type Object = events::Event;
+
+    const DESCRIPTOR: Descriptor =
+        Descriptor { short_names: &["ev"], stored_as: ("", "events"), ..namespaced::<events::Event>("events", "event") };
+    const NAME: NameRule = NameRule::PathSegment;
+    const COLUMNS: &'static [Column] = COLUMNS;
+
+    fn validate(object: &events::Event, errors: &mut Errors) {
+        let root = Path::Root;
+        // An event made through the core form has none of what follows; updates of it stay possible.
+        let Some(_) = object.event_time.as_ref() else {
+            if object.deprecated_count.unwrap_or_default() == 0 {
+                errors.required(&root.field("eventTime"), "");
+            }
+            return;
+        };
+        match object.reporting_controller.as_deref().unwrap_or_default() {
+            "" => errors.required(&root.field("reportingController"), ""),
+            name => errors.format(&root.field("reportingController"), name, names::qualified_name(name)),
+        }
+        for (name, value, max) in
+            [("reportingInstance", &object.reporting_instance, 128), ("action", &object.action, 128), ("reason", &object.reason, 128)]
+        {
+            match value.as_deref().unwrap_or_default() {
+                "" => errors.required(&root.field(name), ""),
+                value if value.len() > max => errors.invalid(&root.field(name), value, format!("can have at most {max} characters")),
+                _ => {}
+            }
+        }
+        if object.note.as_ref().is_some_and(|n| n.len() > 1024) {
+            errors.invalid(&root.field("note"), object.note.clone().unwrap_or_default(), "can have at most 1024 characters");
+        }
+        errors.one_of(&root.field("type"), object.type_.as_deref(), &["Normal", "Warning"]);
+    }
+
+    fn cells(object: &events::Event, now: i64) -> Vec<Value> {
+        core(object).map(|event| Event::cells(&event, now)).unwrap_or_default()
+    }
+
+    fn selectable_fields(object: &events::Event) -> Vec<(&'static str, String)> {
+        let Some(event) = core(object) else { return Vec::new() };
+        let renamed = |name| match name {
+            "involvedObject.kind" => "regarding.kind",
+            "involvedObject.namespace" => "regarding.namespace",
+            "involvedObject.name" => "regarding.name",
+            "involvedObject.uid" => "regarding.uid",
+            "involvedObject.apiVersion" => "regarding.apiVersion",
+            "involvedObject.resourceVersion" => "regarding.resourceVersion",
+            "involvedObject.fieldPath" => "regarding.fieldPath",
+            "reportingComponent" => "reportingController",
+            other => other,
+        };
+        Event::selectable_fields(&event).into_iter().map(|(name, value)| (renamed(name), value)).collect()
+    }
+
+    fn to_stored(mut object: Value) -> Value {
+        json::rename(&mut object, RENAMED.iter().copied());
+        json::put(&mut object, &["apiVersion"], "v1".into());
+        object
+    }
+
+    fn from_stored(mut stored: Value) -> Value {
+        json::rename(&mut stored, RENAMED.iter().map(|(here, core)| (*core, *here)));
+        json::put(&mut stored, &["apiVersion"], "events.k8s.io/v1".into());
+        stored
+    }
+}
+
+fn core(object: &events::Event) -> Option<v1::Event> {
+    let stored = EventsEvent::to_stored(serde_json::to_value(object).ok()?);
+    v1::Event::deserialize(stored).ok()
+}
+
+/// `component, host`
+fn source(object: &v1::Event) -> String {
+    let (component, host) = object.source.as_ref().map_or((None, None), |s| (s.component.as_deref(), s.host.as_deref()));
+    let filled = |text: Option<&str>, other: &Option<String>| {
+        text.filter(|t| !t.is_empty()).map(str::to_owned).or_else(|| other.clone()).unwrap_or_default()
+    };
+    let parts = [filled(component, &object.reporting_component), filled(host, &object.reporting_instance)];
+    parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Resource;
+    use crate::typed::Typed;
+    use serde_json::json;
+
+    fn core_event() -> Value {
+        json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "p.1", "namespace": "d"},
+            "involvedObject": {"kind": "Pod", "name": "p", "namespace": "d", "fieldPath": "spec.containers{a}"}, "reason": "Pulled", "message": "ok\n",
+            "type": "Normal", "source": {"component": "kubelet", "host": "n"}, "count": 3,
+            "firstTimestamp": "1970-01-01T00:00:00Z", "lastTimestamp": "1970-01-01T00:01:00Z"})
+    }
+
+    #[test]
+    fn the_two_forms_convert_into_one_another() {
+        let (core, events) = (Typed::<Event>::NEW, Typed::<EventsEvent>::NEW);
+        let shown = events.from_stored(core_event());
+        assert_eq!((&shown["note"], &shown["regarding"]["name"], &shown["deprecatedCount"]), (&json!("ok\n"), &json!("p"), &json!(3)));
+        let decoded = events.decode(shown).unwrap();
+        assert_eq!(decoded.unknown, Vec::<String>::new());
+        assert_eq!(core.decode(events.to_stored(decoded.object)).unwrap().object, core.decode(core_event()).unwrap().object);
+    }
+
+    #[test]
+    fn the_table_shows_when_what_and_who() {
+        let cells = Typed::<Event>::NEW.cells(&core_event(), 100);
+        assert_eq!(cells, ["40s", "Normal", "Pulled", "pod/p", "spec.containers{a}", "kubelet, n", "ok", "100s", "3", "p.1"]);
+        let events = Typed::<EventsEvent>::NEW;
+        assert_eq!(events.cells(&events.from_stored(core_event()), 100), cells);
+    }
+
+    #[test]
+    fn an_event_lives_with_its_object() {
+        let kind = Typed::<Event>::NEW;
+        assert!(kind.validate_create(&core_event()).is_empty());
+        let mut other = core_event();
+        other["involvedObject"]["namespace"] = "other".into();
+        assert_eq!(
+            kind.validate_create(&other)[0].to_string(),
+            "involvedObject.namespace: Invalid value: \"other\": does not match event.namespace"
+        );
+    }
+
+    #[test]
+    fn fields_can_be_selected_by_object() {
+        let fields = Typed::<Event>::NEW.selectable_fields(&core_event());
+        assert!(fields.contains(&("involvedObject.name", "p".to_owned())) && fields.contains(&("source", "kubelet".to_owned())));
+    }
+}
