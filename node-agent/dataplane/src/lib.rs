@@ -1,1 +1,32 @@
-//! node-agent/dataplane
+//! The kernel's side of a node: loads the BPF programs, attaches them, pins maps and links, applies plans to the maps and reads
+//! them back. The only crate that uses aya; nothing of aya shows in its interface.
+//!
+//! Decides nothing about Services or pods: what should be in the maps comes as a [`Plan`](orknet_compiler::Plan).
+//!
+//! Pins live in `<pin_dir>/v<ABI_VERSION>/maps/<MAP>` and `…/links/<hook>[-<ifindex>]`. A process that opens the same
+//! directory again finds the maps as they were and replaces the programs in the links without a gap. Another `ABI_VERSION`
+//! makes a directory beside the old one; the old one keeps working until [`Dataplane::retire_other_versions`].
+//!
+//! All functions block on system calls, never on the network; none can be cancelled half-way.
+
+mod apply;
+mod attach;
+mod bpffs;
+mod cleanup;
+mod config;
+mod dataplane;
+mod error;
+mod hook;
+mod kernel;
+mod object;
+mod reader;
+mod table;
+
+pub use apply::{Applied, Failure, FailureCause};
+pub use attach::Attachment;
+pub use cleanup::cleanup;
+pub use config::{Config, DeviceAttach};
+pub use dataplane::{Dataplane, Ran, Verdict};
+pub use error::Error;
+pub use hook::Hook;
+pub use reader::{MapUse, Reader};

@@ -1,0 +1,89 @@
+//! Devices without tcx (Linux before 6.6): filters on the clsact queueing discipline, at a fixed place, so that a restart
+//! replaces them.
+
+use super::Programs;
+use crate::{Error, Hook};
+use aya::programs::{
+    Link as _, ProgramError, SchedClassifier, TcAttachType,
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
+};
+use std::{error::Error as StdError, io};
+
+/// Priority and handle of our filters; others may have theirs beside them.
+const PRIORITY: u16 = 20_250;
+const HANDLE: TcHandle = TcHandle::new(0, 0x0b1);
+
+/// Attaches the programs for pods to a device, or replaces those of an earlier process.
+pub(super) fn attach(programs: &Programs, ifindex: u32) -> Result<(), Error> {
+    for hook in Hook::DEVICES {
+        let wrap = |source: Box<dyn StdError + Send + Sync>| Error::Clsact { hook, target: format!("device {ifindex}"), source };
+        let name = device_name(ifindex).map_err(|error| wrap(error.into()))?;
+        match tc::qdisc_add_clsact(&name) {
+            Err(error) if os_error(&error) != Some(libc::EEXIST) => return Err(wrap(error.into())),
+            _ => {}
+        }
+        programs.with_classifier(hook, |program| attach_filter(program, &name, hook).map_err(|error| wrap(error.into())))?;
+    }
+    Ok(())
+}
+
+/// Removes our filters from a device; none, or no device, is fine.
+pub(super) fn detach(ifindex: u32) -> Result<(), Error> {
+    let Ok(name) = device_name(ifindex) else { return Ok(()) };
+    for hook in Hook::DEVICES {
+        let removed = existing(&name, hook).map_err(ProgramError::IOError).and_then(|link| link.detach());
+        match removed {
+            // No discipline, no filter, no device any more.
+            Err(error) if !matches!(os_error(&error), Some(libc::ENOENT | libc::EINVAL | libc::ENODEV)) => {
+                return Err(Error::Clsact { hook, target: name, source: error.into() });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn attach_filter(program: &mut SchedClassifier, device: &str, hook: Hook) -> Result<(), ProgramError> {
+    let options = TcAttachOptions::Netlink(NlOptions { priority: PRIORITY, handle: HANDLE, classid: None });
+    let attached = match program.attach_with_options(device, direction(hook), options) {
+        Err(error) if os_error(&error) == Some(libc::EEXIST) => {
+            program.attach_to_link(existing(device, hook).map_err(ProgramError::IOError)?)
+        }
+        other => other,
+    };
+    // The filter must outlive the process: the handle that would remove it when dropped is given up.
+    std::mem::forget(program.take_link(attached?)?);
+    Ok(())
+}
+
+/// Our filter on the device, whether it is there or not.
+fn existing(device: &str, hook: Hook) -> io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(device, direction(hook), PRIORITY, HANDLE, None)
+}
+
+fn direction(hook: Hook) -> TcAttachType {
+    if hook == Hook::ToPod { TcAttachType::Egress } else { TcAttachType::Ingress }
+}
+
+fn device_name(ifindex: u32) -> io::Result<String> {
+    let name = nix::net::if_::if_indextoname(ifindex)?;
+    name.into_string().map_err(io::Error::other)
+}
+
+/// The kernel's error number, wherever in the chain it stands.
+fn os_error(error: &(dyn StdError + 'static)) -> Option<i32> {
+    let mut source = Some(error);
+    while let Some(error) = source {
+        if let Some(number) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(number);
+        }
+        if let Some(number) = error.downcast_ref::<aya::sys::NetlinkError>().and_then(aya::sys::NetlinkError::raw_os_error) {
+            return Some(number);
+        }
+        if let Some(TcError::NetlinkError(inner)) = error.downcast_ref::<TcError>() {
+            return inner.raw_os_error();
+        }
+        source = error.source();
+    }
+    None
+}

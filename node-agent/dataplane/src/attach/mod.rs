@@ -1,0 +1,160 @@
+//! Programs at their places: links on cgroups and devices, their pins, and filters where tcx is missing.
+
+mod clsact;
+
+use crate::{
+    DeviceAttach, Error, Hook,
+    bpffs::{self, Pins},
+    kernel::{Link, LinkTarget},
+};
+use aya::{
+    Ebpf,
+    programs::{Program, SchedClassifier},
+};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+/// How the programs got onto a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// A pinned tcx link.
+    Tcx,
+    /// Filters on the clsact queueing discipline.
+    Clsact,
+}
+
+/// The loaded programs.
+pub(crate) struct Programs {
+    /// The programs by hook.
+    pub(crate) files: BTreeMap<Hook, OwnedFd>,
+    /// The same programs as the library holds them; filters need it.
+    pub(crate) object: Mutex<Ebpf>,
+}
+
+impl Programs {
+    /// The program of a hook.
+    pub(crate) fn get(&self, hook: Hook) -> Result<BorrowedFd<'_>, Error> {
+        self.files.get(&hook).map(|fd| fd.as_fd()).ok_or_else(|| Error::Load(format!("no program {hook}").into()))
+    }
+
+    fn with_classifier<T>(&self, hook: Hook, act: impl FnOnce(&mut SchedClassifier) -> Result<T, Error>) -> Result<T, Error> {
+        let mut object = self.object.lock().unwrap_or_else(PoisonError::into_inner);
+        match object.program_mut(hook.name()) {
+            Some(Program::SchedClassifier(program)) => act(program),
+            _ => Err(Error::Load(format!("no program {hook} for devices").into())),
+        }
+    }
+}
+
+/// Puts the programs into every link that is pinned. A link whose cgroup or device is gone loses its pin.
+pub(crate) fn renew_links(programs: &Programs, pins: &Pins) -> Result<(), Error> {
+    for path in bpffs::entries(&pins.links())? {
+        let Some(hook) = hook_of(&path) else { continue };
+        let link = Link::open(&path).map_err(Error::file("open the pinned link", &path))?;
+        if matches!(link.target(), Ok(LinkTarget::Cgroup(0) | LinkTarget::Device(0))) {
+            unpin(&path)?;
+            continue;
+        }
+        link.replace(programs.get(hook)?).map_err(|source| Error::Attach { hook, target: path.display().to_string(), source })?;
+    }
+    Ok(())
+}
+
+/// The hook that a link's pin is named after.
+fn hook_of(pin: &Path) -> Option<Hook> {
+    let name = pin.file_name()?.to_str()?;
+    let name = name.split_once('-').map_or(name, |(hook, _)| hook);
+    Hook::all().find(|hook| hook.name() == name)
+}
+
+pub(crate) fn attach_cgroup(programs: &Programs, pins: &Pins, cgroup: &Path) -> Result<(), Error> {
+    let file = fs::File::open(cgroup).map_err(Error::file("open the cgroup", cgroup))?;
+    let kind = statfs(cgroup).map_err(|error| Error::file("inspect the file system of", cgroup)(error.into()))?.filesystem_type();
+    if kind != CGROUP2_SUPER_MAGIC {
+        return Err(Error::NotACgroup { path: cgroup.to_owned() });
+    }
+    let wanted = LinkTarget::Cgroup(file.metadata().map_err(Error::file("inspect the cgroup", cgroup))?.ino());
+    for hook in Hook::SOCKETS {
+        let program = programs.get(hook)?;
+        settle(&pins.link(hook.name()), wanted, || Link::to_cgroup(program, file.as_fd(), hook.attach_type()))
+            .map_err(|source| Error::Attach { hook, target: cgroup.display().to_string(), source })?;
+    }
+    Ok(())
+}
+
+pub(crate) fn attach_device(programs: &Programs, pins: &Pins, ifindex: u32, how: DeviceAttach) -> Result<Attachment, Error> {
+    if how == DeviceAttach::Clsact {
+        return clsact::attach(programs, ifindex).map(|()| Attachment::Clsact);
+    }
+    for hook in Hook::DEVICES {
+        let program = programs.get(hook)?;
+        let pin = pins.link(&device_pin(hook, ifindex));
+        match settle(&pin, LinkTarget::Device(ifindex), || Link::to_device(program, ifindex, hook.attach_type())) {
+            Ok(()) => {}
+            // A kernel that does not know the attach type says so with EINVAL.
+            Err(error) if how == DeviceAttach::Auto && error.raw_os_error() == Some(libc::EINVAL) => {
+                tracing::warn!(ifindex, %error, "no tcx, which Linux has since 6.6; using clsact");
+                return clsact::attach(programs, ifindex).map(|()| Attachment::Clsact);
+            }
+            Err(source) => return Err(Error::Attach { hook, target: format!("device {ifindex}"), source }),
+        }
+    }
+    Ok(Attachment::Tcx)
+}
+
+pub(crate) fn detach_device(pins: &Pins, ifindex: u32) -> Result<(), Error> {
+    for hook in Hook::DEVICES {
+        remove_link(&pins.link(&device_pin(hook, ifindex)))?;
+    }
+    clsact::detach(ifindex)
+}
+
+/// Removes filters from a device; there is no pin that would.
+pub(crate) fn detach_filters(ifindex: u32) -> Result<(), Error> {
+    clsact::detach(ifindex)
+}
+
+/// Detaches and unpins a link; none is fine.
+pub(crate) fn remove_link(pin: &Path) -> Result<(), Error> {
+    match Link::open(pin) {
+        // Detaching what the kernel detached already, because the device went, is an error of no consequence.
+        Ok(link) => drop(link.detach()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => tracing::warn!(path = %pin.display(), %error, "can't open a pinned link; unpinning it"),
+    }
+    unpin(pin)
+}
+
+/// Sees to it that a link is pinned and sits where it should: keeps one that does, else attaches anew.
+fn settle(pin: &Path, wanted: LinkTarget, attach: impl FnOnce() -> io::Result<Link>) -> io::Result<()> {
+    match Link::open(pin) {
+        Ok(link) if link.target()? == wanted => return Ok(()),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return attach()?.pin(pin),
+        Err(error) => return Err(error),
+    }
+    // First the new place, then the end of the old one.
+    let link = attach()?;
+    fs::remove_file(pin)?;
+    link.pin(pin)
+}
+
+fn device_pin(hook: Hook, ifindex: u32) -> String {
+    format!("{hook}-{ifindex}")
+}
+
+fn unpin(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("unpin", path)(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,70 @@
+//! Removal of everything that a data plane left in the kernel.
+
+use crate::{
+    Error, Reader, attach,
+    bpffs::{self, entries},
+};
+use nix::mount::{MntFlags, umount2};
+use std::{fs, io, path::Path};
+
+/// Detaches every program and removes every pin below a pin directory, of all versions, and the directory. A BPF file system
+/// that is mounted on the directory itself is unmounted. What is not there is fine; a cleanup that was interrupted can be
+/// repeated. Must be called in the node's network namespace for clsact filters to be found.
+pub fn cleanup(pin_dir: &Path) -> Result<(), Error> {
+    if !pin_dir.exists() {
+        return Ok(());
+    }
+    if bpffs::is_bpffs(pin_dir)? {
+        for version in entries(pin_dir)? {
+            remove_version(&version)?;
+        }
+        // A mount point is busy until it is unmounted; a directory inside of a mount can't be unmounted.
+        match umount2(pin_dir, MntFlags::empty()) {
+            Ok(()) | Err(nix::errno::Errno::EINVAL) => {}
+            Err(error) => return Err(Error::file("unmount", pin_dir)(error.into())),
+        }
+    }
+    match fs::remove_dir(pin_dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", pin_dir)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the pins of one version. The socket hooks go first: they are what sends traffic by the maps.
+pub(crate) fn remove_version(version: &Path) -> Result<(), Error> {
+    detach_filters(version);
+    for link in entries(&version.join("links"))? {
+        attach::remove_link(&link)?;
+    }
+    for map in entries(&version.join("maps"))? {
+        fs::remove_file(&map).map_err(Error::file("unpin", &map))?;
+    }
+    for folder in [version.join("links"), version.join("maps"), version.to_owned()] {
+        match fs::remove_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::file("remove", &folder)(error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Filters on clsact have no pins: the traffic map knows the devices.
+fn detach_filters(version: &Path) {
+    let devices = match version.parent().map(Reader::open) {
+        Some(Ok(reader)) => {
+            reader.traffic().map(|traffic| traffic.into_keys().map(|key| key.ifindex).collect::<std::collections::BTreeSet<_>>())
+        }
+        // Maps of another version can't be read; an upgrade replaces the filters by name when it attaches.
+        _ => return,
+    };
+    match devices {
+        Ok(devices) => {
+            for ifindex in devices {
+                if let Err(error) = attach::detach_filters(ifindex) {
+                    tracing::warn!(ifindex, %error, "can't detach the filters");
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "can't read which devices have filters"),
+    }
+}

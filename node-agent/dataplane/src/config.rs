@@ -1,0 +1,36 @@
+//! What an operator can set about the data plane.
+
+use serde::Deserialize;
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// Settings of a node's data plane.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Directory of the pins; made if need be. If it is on no BPF file system, one is mounted there (or at `/sys/fs/bpf`, if it
+    /// lies below that).
+    pub pin_dir: PathBuf,
+    /// Entries per map, by the map's name, instead of the ABI's defaults. A map that is pinned already keeps its size.
+    pub capacities: BTreeMap<String, u32>,
+    /// How programs get onto pod devices.
+    pub device_attach: DeviceAttach,
+}
+
+/// How programs get onto pod devices.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceAttach {
+    /// tcx where the kernel has it (Linux 6.6), else clsact.
+    #[default]
+    Auto,
+    /// tcx links only.
+    Tcx,
+    /// Filters on the clsact queueing discipline.
+    Clsact,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { pin_dir: PathBuf::from("/sys/fs/bpf/orknet"), capacities: BTreeMap::new(), device_attach: DeviceAttach::default() }
+    }
+}

@@ -1,0 +1,156 @@
+//! [`Dataplane`]: the loaded programs of one node and the maps they read.
+
+use crate::{
+    Applied, Attachment, Config, DeviceAttach, Error, Hook, Reader, apply,
+    attach::{self, Programs},
+    bpffs::{self, Pins},
+    cleanup, kernel, object,
+};
+use orknet_abi::{Count, TrafficKey, direction};
+use orknet_compiler::Plan;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+/// A node's data plane. Dropping it detaches nothing: pins hold maps and links until [`cleanup`](crate::cleanup()).
+pub struct Dataplane {
+    pins: Pins,
+    pin_dir: PathBuf,
+    programs: Programs,
+    reader: Reader,
+    device_attach: DeviceAttach,
+    adopted: bool,
+}
+
+/// What a program for devices decided about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The next program, else the stack, takes it.
+    Next,
+    /// It ends here.
+    Drop,
+    /// It goes into another device.
+    Redirect,
+    /// Something that Orknet's programs never say.
+    Other(i32),
+}
+
+/// The outcome of a test run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    pub verdict: Verdict,
+    /// The frame as the program left it.
+    pub frame: Vec<u8>,
+    /// Mean duration of one run.
+    pub nanoseconds: u32,
+}
+
+impl Dataplane {
+    /// Loads the programs; adopts the maps that are pinned below the pin directory, makes the others; puts the new programs into
+    /// the links that are pinned. Sockets and packets see no gap. Takes some tens of milliseconds.
+    ///
+    /// # Errors
+    /// A kernel that lacks something, an object file or pins that do not fit the ABI, a directory that can't be made.
+    pub fn open(config: &Config) -> Result<Self, Error> {
+        bpffs::ensure(&config.pin_dir)?;
+        let pins = Pins::new(&config.pin_dir);
+        pins.make()?;
+        let adopted = pins.map(orknet_abi::SERVICES.name).exists();
+        let object::Loaded { programs, tables } = object::load(config, &pins)?;
+        let dataplane = Self {
+            pins,
+            pin_dir: config.pin_dir.clone(),
+            programs,
+            reader: Reader::over(tables),
+            device_attach: config.device_attach,
+            adopted,
+        };
+        attach::renew_links(&dataplane.programs, &dataplane.pins)?;
+        Ok(dataplane)
+    }
+
+    /// Whether maps of an earlier process were found. If so, [`Reader::image`] says what they hold.
+    pub fn adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// Read access to the maps.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Attaches the socket hooks to a cgroup v2 directory: they then see every socket of its processes and of those below.
+    /// Links that are pinned for the same cgroup are kept; those for another one are moved.
+    pub fn attach_cgroup(&self, cgroup: &Path) -> Result<(), Error> {
+        attach::attach_cgroup(&self.programs, &self.pins, cgroup)
+    }
+
+    /// Attaches the programs for pods to the host's side of a pod's veth pair, by its index in the caller's network namespace.
+    /// Calling it again is harmless, and needed after a restart where tcx is missing.
+    pub fn attach_pod(&self, ifindex: u32) -> Result<Attachment, Error> {
+        let counted: BTreeSet<u32> = self.counted_devices()?;
+        if !counted.contains(&ifindex) {
+            for direction in [direction::EGRESS, direction::INGRESS] {
+                self.reader.tables().traffic.put_per_cpu(&TrafficKey { ifindex, direction }, Count::default())?;
+            }
+        }
+        attach::attach_device(&self.programs, &self.pins, ifindex, self.device_attach)
+    }
+
+    /// Takes the programs from a device and forgets its counters. A device that is gone, or was never attached, is fine.
+    pub fn detach_pod(&self, ifindex: u32) -> Result<(), Error> {
+        attach::detach_device(&self.pins, ifindex)?;
+        let keys = [direction::EGRESS, direction::INGRESS].map(|direction| TrafficKey { ifindex, direction });
+        let mut failure = None;
+        let traffic = &self.reader.tables().traffic;
+        traffic.delete(&keys, |_, error| failure = Some(error));
+        failure.map_or(Ok(()), |error| Err(Error::map("delete from", traffic.name)(error)))
+    }
+
+    /// The devices that the programs are attached to, also by an earlier process: to be compared with the pods there are. A
+    /// device that has been removed since is no longer in it, but its pins and counters are until [`Self::detach_pod`], and
+    /// [`Self::stale_devices`] names it.
+    pub fn pod_devices(&self) -> Result<BTreeSet<u32>, Error> {
+        let stale = self.stale_devices()?;
+        Ok(self.counted_devices()?.into_iter().filter(|ifindex| !stale.contains(ifindex)).collect())
+    }
+
+    /// Devices that were attached and do not exist any more.
+    pub fn stale_devices(&self) -> Result<BTreeSet<u32>, Error> {
+        Ok(self.counted_devices()?.into_iter().filter(|ifindex| nix::net::if_::if_indextoname(*ifindex).is_err()).collect())
+    }
+
+    /// Writes a plan to the maps, in its order. Blocks for about a microsecond per step; what fails is reported, the rest is
+    /// done, and nothing that is in use is taken away because of it.
+    pub fn apply(&self, plan: &Plan) -> Applied {
+        apply::apply(self.reader.tables(), plan)
+    }
+
+    /// Runs the program of a device hook on an Ethernet frame that came in at the loopback device (index 1), on the real maps.
+    /// Nothing is sent, but counters count. `repeat` runs are timed; the verdict is the last one's.
+    pub fn run(&self, hook: Hook, frame: &[u8], repeat: u32) -> Result<Ran, Error> {
+        let program = self.programs.get(hook)?;
+        let (verdict, frame, nanoseconds) = kernel::test_run(program, frame, repeat).map_err(|source| Error::Run { hook, source })?;
+        let verdict = match verdict as i32 {
+            -1 => Verdict::Next,
+            2 => Verdict::Drop,
+            7 => Verdict::Redirect,
+            other => Verdict::Other(other),
+        };
+        Ok(Ran { verdict, frame, nanoseconds })
+    }
+
+    /// Removes pins of other ABI versions: to be called when the hooks of this one are attached and its maps are filled.
+    pub fn retire_other_versions(&self) -> Result<(), Error> {
+        for version in bpffs::other_versions(&self.pin_dir)? {
+            tracing::info!(path = %version.display(), "retiring the pins of another version");
+            cleanup::remove_version(&version)?;
+        }
+        Ok(())
+    }
+
+    fn counted_devices(&self) -> Result<BTreeSet<u32>, Error> {
+        Ok(self.reader.traffic()?.into_keys().map(|key| key.ifindex).collect())
+    }
+}

@@ -1,0 +1,80 @@
+//! The attach points: which program goes where. The names are those of the functions in ebpf/programs/src/main.rs.
+
+use std::fmt;
+
+/// One program and its place in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hook {
+    Connect4,
+    Connect6,
+    Sendmsg4,
+    Sendmsg6,
+    Recvmsg4,
+    Recvmsg6,
+    Getpeername4,
+    Getpeername6,
+    /// What a pod sends: ingress of the host's side of its veth pair.
+    FromPod,
+    /// What the stack sends to a pod: egress of the host's side of its veth pair.
+    ToPod,
+}
+
+impl Hook {
+    /// The hooks of a cgroup.
+    pub const SOCKETS: [Self; 8] = [
+        Self::Connect4,
+        Self::Connect6,
+        Self::Sendmsg4,
+        Self::Sendmsg6,
+        Self::Recvmsg4,
+        Self::Recvmsg6,
+        Self::Getpeername4,
+        Self::Getpeername6,
+    ];
+
+    /// The hooks of a pod device.
+    pub const DEVICES: [Self; 2] = [Self::FromPod, Self::ToPod];
+
+    /// Every hook.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::SOCKETS.into_iter().chain(Self::DEVICES)
+    }
+
+    /// The program's name in the object file and in pins.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect4 => "connect4",
+            Self::Connect6 => "connect6",
+            Self::Sendmsg4 => "sendmsg4",
+            Self::Sendmsg6 => "sendmsg6",
+            Self::Recvmsg4 => "recvmsg4",
+            Self::Recvmsg6 => "recvmsg6",
+            Self::Getpeername4 => "getpeername4",
+            Self::Getpeername6 => "getpeername6",
+            Self::FromPod => "from_pod",
+            Self::ToPod => "to_pod",
+        }
+    }
+
+    /// The kernel's number for the attach point (`enum bpf_attach_type` in linux/bpf.h); for devices that of tcx.
+    pub(crate) const fn attach_type(self) -> u32 {
+        match self {
+            Self::Connect4 => 10,
+            Self::Connect6 => 11,
+            Self::Sendmsg4 => 14,
+            Self::Sendmsg6 => 15,
+            Self::Recvmsg4 => 19,
+            Self::Recvmsg6 => 20,
+            Self::Getpeername4 => 29,
+            Self::Getpeername6 => 30,
+            Self::FromPod => 46,
+            Self::ToPod => 47,
+        }
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}

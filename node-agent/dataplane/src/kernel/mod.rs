@@ -1,0 +1,10 @@
+//! The bpf(2) system call, as far as aya leaves it out: links by index, link updates, batch operations on maps, pins, test runs.
+
+mod link;
+mod map;
+mod run;
+mod syscall;
+
+pub(crate) use link::{Link, LinkTarget};
+pub(crate) use map::{MapFile, Plain};
+pub(crate) use run::test_run;

@@ -1,0 +1,196 @@
+//! The object file with the programs: compared with the ABI, then loaded, with its maps created or adopted from their pins.
+
+use crate::{
+    Config, Error, Hook,
+    attach::Programs,
+    bpffs::Pins,
+    table::{Tables, open_checked},
+};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{Program, ProgramError, ProgramType},
+};
+use orknet_abi::{MAPS, MapSpec};
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::Mutex,
+};
+
+/// The object file, aligned as the loader wants it; empty if the build found no BPF toolchain.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"));
+
+/// Loaded programs and the maps that they use.
+pub(crate) struct Loaded {
+    pub(crate) programs: Programs,
+    pub(crate) tables: Tables,
+}
+
+/// Loads every program. Maps that are pinned are used as they are; the others are made and pinned.
+pub(crate) fn load(config: &Config, pins: &Pins) -> Result<Loaded, Error> {
+    if OBJECT.is_empty() {
+        return Err(Error::NoPrograms { missing: env!("ORKNET_BPF_MISSING") });
+    }
+    check_features()?;
+    check_capacities(&config.capacities)?;
+    let mut loader = EbpfLoader::new();
+    for spec in MAPS {
+        let pin = pins.map(spec.name);
+        let capacity = config.capacities.get(spec.name).copied().unwrap_or(spec.capacity);
+        if pin.exists() {
+            let (_, present) = open_checked(&pin, spec, true)?;
+            if present != capacity {
+                tracing::warn!(map = spec.name, present, configured = capacity, "the pinned map keeps its capacity");
+            }
+        }
+        loader.map_max_entries(spec.name, capacity).map_pin_path(spec.name, pin);
+    }
+    let mut object = loader.load(OBJECT).map_err(|error| Error::Load(Box::new(error)))?;
+    compare_maps(&object)?;
+    let files = Hook::all().map(|hook| Ok((hook, load_program(&mut object, hook)?))).collect::<Result<_, Error>>()?;
+    Ok(Loaded { programs: Programs { files, object: Mutex::new(object) }, tables: Tables::open(pins, false)? })
+}
+
+fn load_program(object: &mut Ebpf, hook: Hook) -> Result<OwnedFd, Error> {
+    let absent = || Error::Load(format!("the object file has no program {hook}").into());
+    let loaded = match object.program_mut(hook.name()).ok_or_else(absent)? {
+        Program::CgroupSockAddr(program) => program.load().and_then(|()| program.fd()),
+        Program::SchedClassifier(program) => program.load().and_then(|()| program.fd()),
+        _ => return Err(absent()),
+    };
+    let fd = loaded.map_err(|error| refused(hook, error))?;
+    fd.as_fd().try_clone_to_owned().map_err(|error| Error::Load(Box::new(error)))
+}
+
+fn refused(hook: Hook, error: ProgramError) -> Error {
+    let reason = match &error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            let said = log.lines().rev().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("processed "));
+            if said.is_some_and(|line| line.contains("unknown func bpf_set_retval")) {
+                return Error::MissingFeature { feature: "bpf_set_retval for socket hooks", remedy: "run Linux 5.18 or newer" };
+            }
+            format!("{io_error}: {}", said.unwrap_or("no reason given"))
+        }
+        other => other.to_string(),
+    };
+    Error::ProgramRefused { hook, reason, source: Box::new(error) }
+}
+
+/// What nothing replaces, asked for one by one, so that the answer names it.
+fn check_features() -> Result<(), Error> {
+    const NEEDED: [(ProgramType, &str, &str); 2] = [
+        (
+            ProgramType::CgroupSockAddr,
+            "cgroup socket programs",
+            "run a kernel with CONFIG_CGROUP_BPF and CONFIG_BPF_SYSCALL (Linux 5.18 or newer)",
+        ),
+        (ProgramType::SchedClassifier, "tc programs", "run a kernel with CONFIG_NET_CLS_BPF and CONFIG_BPF_SYSCALL (Linux 5.18 or newer)"),
+    ];
+    for (kind, feature, remedy) in NEEDED {
+        match aya::sys::is_program_supported(kind) {
+            Ok(true) => {}
+            Ok(false) => return Err(Error::MissingFeature { feature, remedy }),
+            Err(error) if is_denied(&error) => {
+                return Err(Error::MissingFeature {
+                    feature: "the permission to load BPF programs",
+                    remedy: "run as root (CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)",
+                });
+            }
+            Err(error) => return Err(Error::Load(Box::new(error))),
+        }
+    }
+    Ok(())
+}
+
+fn is_denied(error: &ProgramError) -> bool {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+fn check_capacities(capacities: &BTreeMap<String, u32>) -> Result<(), Error> {
+    for (name, capacity) in capacities {
+        let wrong = |what| Err(Error::Capacity { map: name.clone(), what });
+        match MAPS.iter().find(|spec| spec.name == name) {
+            None => return wrong("there is no such map"),
+            Some(_) if *capacity == 0 => return wrong("a map needs room for one entry"),
+            Some(spec) if *spec == orknet_abi::DROPS && *capacity < spec.capacity => return wrong("each drop reason needs its place"),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The object must have the ABI's maps, and no others: what is not in the ABI would be neither pinned nor seen.
+fn compare_maps(object: &Ebpf) -> Result<(), Error> {
+    let present: BTreeMap<&str, (u32, u32)> = object.maps().filter_map(|(name, map)| Some((name, sizes(map)?))).collect();
+    disagreement(&present, MAPS).map_or(Ok(()), |(map, what)| Err(Error::ObjectMismatch { map, what }))
+}
+
+fn sizes(map: &aya::maps::Map) -> Option<(u32, u32)> {
+    use aya::maps::Map;
+    let (Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuHashMap(data) | Map::PerCpuArray(data) | Map::Array(data)) = map else {
+        return Some((0, 0));
+    };
+    let info = data.info().ok()?;
+    Some((info.key_size(), info.value_size()))
+}
+
+/// The first map in which an object with these key and value sizes differs from the specification.
+fn disagreement(present: &BTreeMap<&str, (u32, u32)>, specs: &[MapSpec]) -> Option<(String, String)> {
+    for spec in specs {
+        match present.get(spec.name) {
+            None => return Some((spec.name.to_owned(), "the object has none".to_owned())),
+            Some(&(key, value)) if (key, value) != (spec.key_size, spec.value_size) => {
+                let what = format!("{key} and {value} bytes of key and value instead of {} and {}", spec.key_size, spec.value_size);
+                return Some((spec.name.to_owned(), what));
+            }
+            Some(_) => {}
+        }
+    }
+    let strange = present.keys().find(|name| !specs.iter().any(|spec| spec.name == **name))?;
+    Some(((*strange).to_owned(), "the ABI has none".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_the_abi() -> BTreeMap<&'static str, (u32, u32)> {
+        MAPS.iter().map(|spec| (spec.name, (spec.key_size, spec.value_size))).collect()
+    }
+
+    #[test]
+    fn an_object_with_the_maps_of_the_abi_agrees() {
+        assert_eq!(disagreement(&of_the_abi(), MAPS), None);
+    }
+
+    #[test]
+    fn a_map_that_is_absent_or_strange_or_of_another_size_is_named() {
+        let mut absent = of_the_abi();
+        absent.remove("SERVICES");
+        assert_eq!(disagreement(&absent, MAPS).unwrap().0, "SERVICES");
+        let mut strange = of_the_abi();
+        strange.insert("STRANGE", (4, 4));
+        assert_eq!(disagreement(&strange, MAPS).unwrap().0, "STRANGE");
+        let mut other_size = of_the_abi();
+        other_size.insert("PODS", (16, 20));
+        let (map, what) = disagreement(&other_size, MAPS).unwrap();
+        assert_eq!((map.as_str(), what.as_str()), ("PODS", "16 and 20 bytes of key and value instead of 16 and 16"));
+    }
+
+    #[test]
+    fn capacities_are_checked_by_name_and_size() {
+        let capacities = |name: &str, capacity| BTreeMap::from([(name.to_owned(), capacity)]);
+        assert!(check_capacities(&capacities("SERVICES", 1)).is_ok());
+        for (name, capacity) in [("SERVICE", 1), ("SERVICES", 0), ("DROPS", 1)] {
+            assert!(matches!(check_capacities(&capacities(name, capacity)), Err(Error::Capacity { map, .. }) if map == name));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the kernel holds, read from the pinned maps: also without an agent.
+
+use crate::{
+    Error,
+    bpffs::Pins,
+    table::{Table, Tables},
+};
+use orknet_abi::{Backend, BackendKey, Count, DropReason, Pod, PodKey, Service, ServiceKey, SocketKey, SocketOrigin, TrafficKey};
+use orknet_compiler::MapImage;
+use std::{collections::BTreeMap, path::Path};
+
+/// Read access to the maps of one node.
+#[derive(Debug)]
+pub struct Reader {
+    tables: Tables,
+}
+
+/// How full a map is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapUse {
+    /// The map's name.
+    pub name: &'static str,
+    /// Entries now.
+    pub entries: u32,
+    /// Entries at most.
+    pub capacity: u32,
+    /// Whether a full map forgets what was used least lately instead of refusing what is new.
+    pub forgets: bool,
+}
+
+impl Reader {
+    /// Opens the pinned maps below a pin directory, for reading only. Loads nothing and needs no agent.
+    ///
+    /// # Errors
+    /// [`Error::NotPinned`] if no agent of this version has run with this directory.
+    pub fn open(pin_dir: &Path) -> Result<Self, Error> {
+        let pins = Pins::new(pin_dir);
+        if !pins.map(orknet_abi::SERVICES.name).exists() {
+            return Err(Error::NotPinned { path: pin_dir.to_owned() });
+        }
+        Ok(Self { tables: Tables::open(&pins, true)? })
+    }
+
+    pub(crate) fn over(tables: Tables) -> Self {
+        Self { tables }
+    }
+
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Everything that plans write, as the kernel has it now: what a restarted agent adopts, and what a resync compares with.
+    /// Reading 110,000 entries takes some tens of milliseconds.
+    pub fn image(&self) -> Result<MapImage, Error> {
+        Ok(MapImage { services: self.services()?, backends: self.backends()?, pods: self.pods()? })
+    }
+
+    /// The Services' fronts.
+    pub fn services(&self) -> Result<BTreeMap<ServiceKey, Service>, Error> {
+        collect(&self.tables.services)
+    }
+
+    /// The backends by list and slot.
+    pub fn backends(&self) -> Result<BTreeMap<BackendKey, Backend>, Error> {
+        collect(&self.tables.backends)
+    }
+
+    /// The addresses of this node's pods.
+    pub fn pods(&self) -> Result<BTreeMap<PodKey, Pod>, Error> {
+        collect(&self.tables.pods)
+    }
+
+    /// The sockets whose destination was translated lately, and what they believe they speak to.
+    pub fn sockets(&self) -> Result<BTreeMap<SocketKey, SocketOrigin>, Error> {
+        collect(&self.tables.sockets)
+    }
+
+    /// Packets and bytes by drop reason since the maps were made; refused calls have no bytes. Every reason is there.
+    pub fn drops(&self) -> Result<Vec<(DropReason, Count)>, Error> {
+        let mut by_number = BTreeMap::new();
+        self.tables.drops.read_per_cpu(|number, counts| _ = by_number.insert(number, sum(counts)))?;
+        Ok(DropReason::ALL.iter().map(|reason| (*reason, by_number.get(&(*reason as u32)).copied().unwrap_or_default())).collect())
+    }
+
+    /// Packets and bytes by pod device and direction since the device was attached.
+    pub fn traffic(&self) -> Result<BTreeMap<TrafficKey, Count>, Error> {
+        let mut traffic = BTreeMap::new();
+        self.tables.traffic.read_per_cpu(|key, counts| _ = traffic.insert(key, sum(counts)))?;
+        Ok(traffic)
+    }
+
+    /// How full each map is. Counts by reading: some tens of milliseconds with 100,000 entries.
+    pub fn maps(&self) -> Result<Vec<MapUse>, Error> {
+        let tables = &self.tables;
+        Ok(vec![
+            use_of(&tables.services, false, false)?,
+            use_of(&tables.backends, false, false)?,
+            use_of(&tables.pods, false, false)?,
+            use_of(&tables.sockets, false, true)?,
+            use_of(&tables.affinity, false, true)?,
+            MapUse { name: tables.drops.name, entries: DropReason::ALL.len() as u32, capacity: tables.drops.capacity, forgets: false },
+            use_of(&tables.traffic, true, false)?,
+        ])
+    }
+}
+
+fn use_of<K: crate::kernel::Plain, V: crate::kernel::Plain>(table: &Table<K, V>, per_cpu: bool, forgets: bool) -> Result<MapUse, Error> {
+    Ok(MapUse { name: table.name, entries: table.entries(per_cpu)?, capacity: table.capacity, forgets })
+}
+
+fn collect<K: crate::kernel::Plain + Ord, V: crate::kernel::Plain>(table: &Table<K, V>) -> Result<BTreeMap<K, V>, Error> {
+    let mut entries = Vec::new();
+    table.read(|key, value| entries.push((key, value)))?;
+    Ok(entries.into_iter().collect())
+}
+
+fn sum(counts: &[Count]) -> Count {
+    counts.iter().fold(Count::default(), |total, count| Count { packets: total.packets + count.packets, bytes: total.bytes + count.bytes })
+}
