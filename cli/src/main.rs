@@ -1,3 +1,117 @@
-//! cli
+//! The one binary of Orknet: the cluster's programs, the local cluster, and looks into the kernel. Called as `orknet-cni` it is the
+//! CNI plugin.
 
-fn main() {}
+mod cluster;
+mod commands;
+mod inspect;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use cluster::layout::{Cluster, DEFAULT_NAME};
+use cluster::record::StoreKind;
+use commands::{agent, credentials, daemon, enter, kubelet, probe, server};
+use inspect::{Inspect, Subject};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "orknet", version, about = "A Kubernetes-compatible cluster whose network is eBPF", arg_required_else_help = true)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts a local cluster and applies an example. Again: repairs what does not run.
+    Up {
+        #[arg(long, default_value = DEFAULT_NAME)]
+        name: String,
+        /// Nodes beside the control plane (default 2).
+        #[arg(long)]
+        nodes: Option<u8>,
+        /// The engine behind the API server (default embedded).
+        #[arg(long, value_enum)]
+        store: Option<StoreKind>,
+        /// Leaves the example out.
+        #[arg(long)]
+        bare: bool,
+    },
+    /// Removes a local cluster and everything it made.
+    Down {
+        #[arg(long, default_value = DEFAULT_NAME)]
+        name: String,
+    },
+    /// Shows what of a local cluster runs.
+    Status {
+        #[arg(long, default_value = DEFAULT_NAME)]
+        name: String,
+    },
+    Enter(enter::Enter),
+    /// Writes the local cluster's images as OCI archives.
+    Images {
+        /// Directory for the archives.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    Server(server::Server),
+    Kubelet(kubelet::Kubelet),
+    Agent(agent::Agent),
+    Credentials(credentials::Credentials),
+    /// Shows the Services in a node's maps, with their backends.
+    Services(Inspect),
+    /// Shows the lists of backends in a node's maps.
+    Backends(Inspect),
+    /// Shows the pods in a node's maps, with their traffic.
+    Endpoints(Inspect),
+    /// Shows how full a node's maps are, and what was dropped.
+    Maps(Inspect),
+    /// Answers whether an HTTP server answers.
+    #[command(hide = true)]
+    Probe { address: SocketAddr },
+}
+
+fn main() -> ExitCode {
+    let called_as = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    if called_as.file_name() == Some(orknet_cni::PLUGIN_NAME.as_ref()) {
+        return orknet_cni::main();
+    }
+    match run(Options::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("orknet: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Up { name, nodes, store, bare } => {
+            let wish = cluster::up::Wish { nodes, store, bare };
+            let cluster = Cluster::new(&name)?;
+            daemon::run(|_| async move { cluster::up::up(&cluster, &wish).await })
+        }
+        Command::Down { name } => cluster::down::down(&Cluster::new(&name)?),
+        Command::Status { name } => cluster::status::status(&Cluster::new(&name)?),
+        Command::Enter(options) => enter::run(options),
+        Command::Images { out } => images(&out),
+        Command::Server(options) => server::run(options),
+        Command::Kubelet(options) => kubelet::run(options),
+        Command::Agent(options) => agent::run(options),
+        Command::Credentials(options) => credentials::run(options),
+        Command::Services(options) => inspect::run(Subject::Services, &options),
+        Command::Backends(options) => inspect::run(Subject::Backends, &options),
+        Command::Endpoints(options) => inspect::run(Subject::Endpoints, &options),
+        Command::Maps(options) => inspect::run(Subject::Maps, &options),
+        Command::Probe { address } => probe::run(address),
+    }
+}
+
+fn images(directory: &Path) -> Result<()> {
+    for path in cluster::archives(directory)? {
+        println!("{}", path.display());
+    }
+    Ok(())
+}

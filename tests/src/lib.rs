@@ -1,1 +1,10 @@
-//! tests
+//! The end-to-end harness: a cluster brought up by the real binary and driven by the real kubectl, removed when it is dropped.
+
+pub mod cluster;
+pub mod kubectl;
+pub mod suite;
+pub mod wait;
+
+pub use cluster::Cluster;
+pub use kubectl::{Kubectl, Output};
+pub use wait::eventually;

@@ -1,0 +1,114 @@
+//! The cluster's part of every cgroup hierarchy: made, emptied, removed. Everything a cluster runs is in it, so that what a
+//! killed `up` left behind can be found.
+
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Mount points of the hierarchies: cgroup2 first.
+pub struct Hierarchies {
+    unified: PathBuf,
+    controllers: Vec<PathBuf>,
+}
+
+impl Hierarchies {
+    /// Reads them from the mount table.
+    pub fn find() -> Result<Self> {
+        let table = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mount table")?;
+        let (mut unified, mut controllers) = (None, Vec::new());
+        for line in table.lines() {
+            let Some((left, right)) = line.split_once(" - ") else { continue };
+            let Some(point) = left.split(' ').nth(4) else { continue };
+            match right.split(' ').next() {
+                Some("cgroup2") => unified = unified.or(Some(PathBuf::from(point))),
+                Some("cgroup") => controllers.push(PathBuf::from(point)),
+                _ => {}
+            }
+        }
+        let unified = unified.context("no cgroup2 hierarchy is mounted; remedy: mount -t cgroup2 none /sys/fs/cgroup/unified")?;
+        Ok(Self { unified, controllers })
+    }
+
+    /// The directory of `group` (with a leading slash) in cgroup2.
+    pub fn unified(&self, group: &str) -> PathBuf {
+        below(&self.unified, group)
+    }
+
+    /// Makes `group` in cgroup2. Blocking.
+    pub fn create(&self, group: &str) -> Result<PathBuf> {
+        let directory = self.unified(group);
+        fs::create_dir_all(&directory).with_context(|| format!("cannot make cgroup {}", directory.display()))?;
+        Ok(directory)
+    }
+
+    /// Kills every process in `group` and removes it everywhere. Blocking, up to `deadline`.
+    pub fn destroy(&self, group: &str, deadline: Duration) -> Result<()> {
+        let end = Instant::now() + deadline;
+        let trees: Vec<PathBuf> = std::iter::once(&self.unified).chain(&self.controllers).map(|root| below(root, group)).collect();
+        loop {
+            for tree in trees.iter().filter(|tree| tree.exists()) {
+                kill_all(tree);
+                remove_tree(tree);
+            }
+            let left: Vec<&PathBuf> = trees.iter().filter(|tree| tree.exists()).collect();
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                bail!("these cgroups still have processes after {deadline:?}: {left:?} ({:?})", left.iter().flat_map(|tree| processes(tree)).collect::<Vec<_>>());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Processes in `group` and below, in any hierarchy.
+    pub fn processes(&self, group: &str) -> Vec<i32> {
+        let mut all: Vec<i32> =
+            std::iter::once(&self.unified).chain(&self.controllers).flat_map(|root| processes(&below(root, group))).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+fn below(root: &Path, group: &str) -> PathBuf {
+    root.join(group.trim_start_matches('/'))
+}
+
+/// Whole trees at once where the kernel can (cgroup.kill, Linux 5.14), else one by one; thaws what is frozen.
+fn kill_all(tree: &Path) {
+    if fs::write(tree.join("cgroup.kill"), "1").is_ok() {
+        return;
+    }
+    for directory in directories(tree) {
+        let _ = fs::write(directory.join("freezer.state"), "THAWED");
+    }
+    for process in processes(tree) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// Deepest first; what still has processes stays.
+fn remove_tree(tree: &Path) {
+    for directory in directories(tree).into_iter().rev() {
+        let _ = fs::remove_dir(directory);
+    }
+}
+
+fn processes(tree: &Path) -> Vec<i32> {
+    let read = |directory: PathBuf| fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    directories(tree).into_iter().map(read).flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>()).collect()
+}
+
+/// `tree` and all directories below, parents first.
+fn directories(tree: &Path) -> Vec<PathBuf> {
+    let mut found = vec![tree.to_owned()];
+    let mut next = 0;
+    while let Some(directory) = found.get(next).cloned() {
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        found.extend(entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()));
+        next += 1;
+    }
+    found
+}

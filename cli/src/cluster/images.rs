@@ -1,0 +1,182 @@
+//! The images of a local cluster, built from programs of this host as OCI archives (image-spec 1.0), and imported into containerd.
+//! There is no registry to pull them from.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+/// The sandbox image: a process that waits.
+pub const PAUSE: &str = "registry.orknet.local/pause:1";
+/// A shell with the usual small programs.
+pub const BUSYBOX: &str = "registry.orknet.local/busybox:1";
+
+/// A file that goes into an image.
+pub struct FileInImage {
+    /// Path inside, without leading slash.
+    pub path: String,
+    pub content: Vec<u8>,
+    pub mode: u32,
+}
+
+/// What an image is made of: one layer, and what runs by default.
+pub struct Image {
+    pub name: String,
+    pub files: Vec<FileInImage>,
+    /// Link (path inside) and what it points at.
+    pub links: Vec<(String, String)>,
+    pub directories: Vec<(&'static str, u32)>,
+    pub entrypoint: Vec<String>,
+    pub command: Vec<String>,
+}
+
+/// The images that every local cluster has, from the host's static busybox.
+pub fn built_in(busybox: &Path) -> Result<Vec<Image>> {
+    let program = fs::read(busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
+    let list = Command::new(busybox).arg("--list").output().with_context(|| format!("cannot run {}", busybox.display()))?;
+    let applets = String::from_utf8_lossy(&list.stdout).lines().filter(|name| *name != "busybox").map(str::to_owned).collect::<Vec<_>>();
+    let shell = Image {
+        name: BUSYBOX.to_owned(),
+        files: vec![
+            file("bin/busybox", program.clone(), 0o755),
+            file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n".to_vec(), 0o644),
+            file("etc/group", b"root:x:0:\nnogroup:x:65534:\n".to_vec(), 0o644),
+        ],
+        links: applets.iter().map(|applet| (format!("bin/{applet}"), "busybox".to_owned())).collect(),
+        directories: vec![("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("var", 0o755), ("proc", 0o755), ("sys", 0o755), ("dev", 0o755)],
+        entrypoint: vec![],
+        command: vec!["sh".to_owned()],
+    };
+    let pause = Image {
+        name: PAUSE.to_owned(),
+        files: vec![file("bin/busybox", program, 0o755)],
+        links: vec![],
+        directories: vec![("bin", 0o755)],
+        // As long as the applet can wait: 68 years.
+        entrypoint: ["/bin/busybox", "sleep", "2147483647"].map(str::to_owned).to_vec(),
+        command: vec![],
+    };
+    Ok(vec![pause, shell])
+}
+
+fn file(path: &str, content: Vec<u8>, mode: u32) -> FileInImage {
+    FileInImage { path: path.to_owned(), content, mode }
+}
+
+/// Writes an OCI archive. The same image gives the same bytes.
+pub fn write_archive(image: &Image, target: &Path) -> Result<()> {
+    let layer = layer(image)?;
+    let layer_digest = digest(&layer);
+    let config = to_bytes(&json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "config": {"Entrypoint": image.entrypoint, "Cmd": image.command, "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
+        "history": [{"created_by": "orknet"}],
+    }))?;
+    let manifest = to_bytes(&json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
+    }))?;
+    let mut in_index = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
+    let tag = image.name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
+    in_index["annotations"] = json!({"io.containerd.image.name": image.name, "org.opencontainers.image.ref.name": tag});
+    let index = to_bytes(&json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [in_index]}))?;
+
+    let fresh = target.with_extension("new");
+    let output = File::create(&fresh).with_context(|| format!("cannot make {}", fresh.display()))?;
+    let mut archive = tar::Builder::new(std::io::BufWriter::new(output));
+    append(&mut archive, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
+    append(&mut archive, "index.json", &index, 0o644)?;
+    for blob in [&layer, &config, &manifest] {
+        append(&mut archive, &format!("blobs/sha256/{}", digest(blob).trim_start_matches("sha256:")), blob, 0o644)?;
+    }
+    archive.into_inner().and_then(|mut buffer| buffer.flush()).context("cannot finish the archive")?;
+    fs::rename(&fresh, target).with_context(|| format!("cannot write {}", target.display()))
+}
+
+fn layer(image: &Image) -> Result<Vec<u8>> {
+    let mut layer = tar::Builder::new(Vec::new());
+    for (path, mode) in &image.directories {
+        let mut header = header(0, *mode, tar::EntryType::Directory);
+        layer.append_data(&mut header, format!("{path}/"), std::io::empty()).context("cannot write a layer")?;
+    }
+    for file in &image.files {
+        append(&mut layer, &file.path, &file.content, file.mode)?;
+    }
+    for (path, target) in &image.links {
+        let mut header = header(0, 0o777, tar::EntryType::Symlink);
+        layer.append_link(&mut header, path, target).context("cannot write a layer")?;
+    }
+    layer.into_inner().context("cannot finish a layer")
+}
+
+fn append<W: Write>(archive: &mut tar::Builder<W>, path: &str, content: &[u8], mode: u32) -> Result<()> {
+    let mut header = header(content.len() as u64, mode, tar::EntryType::Regular);
+    archive.append_data(&mut header, path, content).with_context(|| format!("cannot add {path} to an archive"))
+}
+
+fn header(size: u64, mode: u32, kind: tar::EntryType) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let hex = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("sha256:{hex}")
+}
+
+fn descriptor(media_type: &str, content: &[u8]) -> Value {
+    json!({"mediaType": media_type, "digest": digest(content), "size": content.len()})
+}
+
+fn to_bytes(value: &Value) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).context("cannot write JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn an_archive_names_its_image_and_its_digests_hold() {
+        let directory = tempfile::tempdir().unwrap();
+        let image = Image {
+            name: "registry.example/x:7".into(),
+            files: vec![file("bin/x", b"content".to_vec(), 0o755)],
+            links: vec![("bin/y".into(), "x".into())],
+            directories: vec![("bin", 0o755)],
+            entrypoint: vec!["/bin/x".into()],
+            command: vec![],
+        };
+        let path = directory.path().join("x.tar");
+        write_archive(&image, &path).unwrap();
+        let mut names = Vec::new();
+        for entry in tar::Archive::new(File::open(&path).unwrap()).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let name = entry.path().unwrap().display().to_string();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            if let Some(expected) = name.strip_prefix("blobs/sha256/") {
+                assert_eq!(digest(&content), format!("sha256:{expected}"));
+            }
+            if name == "index.json" {
+                assert!(String::from_utf8(content).unwrap().contains("registry.example/x:7"));
+            }
+            names.push(name);
+        }
+        assert_eq!(names.len(), 5);
+    }
+}

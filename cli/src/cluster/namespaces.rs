@@ -1,0 +1,132 @@
+//! Network and mount namespaces that stay when their maker ends: pinned as files, entered by path, gone when unpinned.
+
+use anyhow::{Context, Result};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// Where `ip netns` looks for names.
+const NETNS_DIR: &str = "/run/netns";
+
+/// The pin of a network namespace.
+pub fn netns_path(name: &str) -> PathBuf {
+    Path::new(NETNS_DIR).join(name)
+}
+
+/// Makes a network namespace of this name, unless it is there. Blocking.
+pub fn create_netns(name: &str) -> Result<()> {
+    let pin = netns_path(name);
+    fs::create_dir_all(NETNS_DIR).with_context(|| format!("cannot make {NETNS_DIR}"))?;
+    // Like `ip netns`: a shared mount, so that a namespace removed here is removed in every mount namespace that saw it.
+    if !is_mount(Path::new(NETNS_DIR)) {
+        bind(Path::new(NETNS_DIR), Path::new(NETNS_DIR), MsFlags::MS_REC)?;
+    }
+    mount(None::<&str>, NETNS_DIR, None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>)
+        .with_context(|| format!("cannot share {NETNS_DIR}"))?;
+    if is_mount(&pin) {
+        return Ok(());
+    }
+    in_new_thread(move || {
+        unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+        pin_namespace("/proc/thread-self/ns/net", &pin)
+    })
+}
+
+/// Makes a mount namespace pinned at `pin`, unless it is there: it sees what the host mounts; what it mounts stays inside.
+/// `prepare` runs in it. Blocking.
+pub fn create_mount_ns(pin: &Path, prepare: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+    if is_mount(pin) {
+        return Ok(());
+    }
+    let directory = pin.parent().context("a pin has a directory")?.to_owned();
+    fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    // A mount namespace can be pinned only where mounts do not spread.
+    if !is_mount(&directory) {
+        bind(&directory, &directory, MsFlags::empty())?;
+    }
+    mount(None::<&str>, &directory, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>)
+        .with_context(|| format!("cannot make {} private", directory.display()))?;
+    let (made, wait_made) = std::sync::mpsc::channel::<PathBuf>();
+    let (pinned, wait_pinned) = std::sync::mpsc::channel::<()>();
+    let maker = std::thread::spawn(move || -> Result<()> {
+        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).context("cannot make a mount namespace")?;
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>).context("cannot isolate mounts")?;
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SHARED, None::<&str>).context("cannot share mounts inside")?;
+        prepare()?;
+        let thread = nix::unistd::gettid();
+        let _ = made.send(PathBuf::from(format!("/proc/{}/task/{thread}/ns/mnt", std::process::id())));
+        // Lives until this thread ends, so it waits for the pin.
+        let _ = wait_pinned.recv();
+        Ok(())
+    });
+    let result = match wait_made.recv() {
+        Ok(source) => pin_namespace(&source.to_string_lossy(), pin),
+        Err(_) => Ok(()),
+    };
+    drop(pinned);
+    join(maker)?;
+    result
+}
+
+/// Removes the pin; the namespace goes with its last process. Nothing there is no error. Blocking.
+pub fn unpin(pin: &Path) -> Result<()> {
+    while is_mount(pin) {
+        umount2(pin, MntFlags::MNT_DETACH).with_context(|| format!("cannot unmount {}", pin.display()))?;
+    }
+    match fs::remove_file(pin) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| format!("cannot remove {}", pin.display())),
+        _ => Ok(()),
+    }
+}
+
+/// Runs `action` on a thread of its own inside a network namespace. Blocking.
+pub fn in_netns<T: Send + 'static>(name: &str, action: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let pin = netns_path(name);
+    in_new_thread(move || {
+        enter(&pin, CloneFlags::CLONE_NEWNET)?;
+        action()
+    })
+}
+
+/// Moves the calling thread into the namespace pinned at `pin`. For mount namespaces the process must have one thread only.
+pub fn enter(pin: &Path, kind: CloneFlags) -> Result<()> {
+    let file = File::open(pin).with_context(|| format!("there is no namespace {}", pin.display()))?;
+    setns(file, kind).with_context(|| format!("cannot enter {}", pin.display()))
+}
+
+/// Whether something is mounted exactly there.
+pub fn is_mount(path: &Path) -> bool {
+    mounts_below(path).iter().any(|mount| mount == path)
+}
+
+/// Mount points at or below `path`, in the order they were mounted.
+pub fn mounts_below(path: &Path) -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| PathBuf::from(unescape(point)));
+    points.filter(|point| point.starts_with(path)).collect()
+}
+
+/// A bind mount.
+pub fn bind(source: &Path, target: &Path, flags: MsFlags) -> Result<()> {
+    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND | flags, None::<&str>)
+        .with_context(|| format!("cannot bind {} to {}", source.display(), target.display()))
+}
+
+fn pin_namespace(source: &str, pin: &Path) -> Result<()> {
+    File::create(pin).with_context(|| format!("cannot make {}", pin.display()))?;
+    bind(Path::new(source), pin, MsFlags::empty())
+}
+
+/// Octal escapes of /proc/self/mountinfo: space, tab, newline, backslash.
+fn unescape(text: &str) -> String {
+    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
+
+fn in_new_thread<T: Send + 'static>(action: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    join(std::thread::spawn(action))
+}
+
+fn join<T>(thread: std::thread::JoinHandle<Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

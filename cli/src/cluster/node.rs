@@ -1,0 +1,91 @@
+//! A node of a local cluster: credentials, configuration files, and the start of its agent and kubelet.
+
+use super::cgroups::Hierarchies;
+use super::layout::{Cluster, Place};
+use super::{process, server};
+use crate::commands::credentials::{Files, issue_node};
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+const AGENT: &str = "agent";
+const KUBELET: &str = "kubelet";
+
+/// The daemons of a node.
+pub const DAEMONS: [&str; 3] = ["containerd", AGENT, KUBELET];
+
+/// Writes what the node's programs read. Blocking.
+pub fn prepare(cluster: &Cluster, node: &Place) -> Result<()> {
+    let files = credentials(node);
+    if !files.kubeconfig.exists() {
+        let server = format!("https://{}", server::address(cluster));
+        issue_node(&server::prepare(cluster)?, &node.name, &server, &node.addresses(), &files)?;
+    }
+    install_cni(node)?;
+    write(node, "agent.json", &agent_settings(node)?)?;
+    write(node, "kubelet.json", &kubelet_settings(node, &files))
+}
+
+/// Starts what does not run. Blocking for moments.
+pub fn start(node: &Place) -> Result<()> {
+    for daemon in [AGENT, KUBELET] {
+        let mut command = process::command(node, process::own_binary()?)?;
+        command.arg(daemon).arg("--config").arg(node.state_dir().join(format!("{daemon}.json")));
+        command.arg("--kubeconfig").arg(credentials(node).kubeconfig);
+        process::start(node, daemon, command)?;
+    }
+    Ok(())
+}
+
+/// Fails with the log of the daemon that ended, if one did.
+pub fn check(node: &Place) -> Result<()> {
+    DAEMONS.iter().try_for_each(|daemon| process::check(node, daemon))
+}
+
+fn credentials(node: &Place) -> Files {
+    Files::in_directory(&node.state_dir().join("credentials"))
+}
+
+/// containerd calls the plugin by its name: a link to this executable.
+fn install_cni(node: &Place) -> Result<()> {
+    let cni = node.state_dir().join("cni");
+    let (bin, conf) = (cni.join("bin"), cni.join("net.d"));
+    for directory in [&bin, &conf] {
+        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    let plugin = bin.join(orknet_cni::PLUGIN_NAME);
+    let _ = fs::remove_file(&plugin);
+    symlink(process::own_binary()?, &plugin).with_context(|| format!("cannot make {}", plugin.display()))?;
+    let list = json!({"cniVersion": "1.0.0", "name": "orknet", "plugins": [
+        {"type": orknet_cni::PLUGIN_NAME, "agentSocket": node.agent_socket(), "stateDir": cni.join("state")}]});
+    let path = conf.join("10-orknet.conflist");
+    fs::write(&path, serde_json::to_vec_pretty(&list)?).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn agent_settings(node: &Place) -> Result<serde_json::Value> {
+    Ok(json!({
+        "nodeName": node.name,
+        "socket": node.agent_socket(),
+        "pinDir": node.bpf_dir(),
+        "cgroup": Hierarchies::find()?.unified(&node.cgroup()),
+        "cniStateDir": node.state_dir().join("cni/state"),
+    }))
+}
+
+fn kubelet_settings(node: &Place, files: &Files) -> serde_json::Value {
+    json!({
+        "nodeName": node.name,
+        "rootDir": node.state_dir().join("kubelet"),
+        "containerdSocket": node.containerd_socket(),
+        "cgroupParent": node.cgroup(),
+        "addresses": node.addresses(),
+        "tls": {"certificate": files.serving_certificate, "key": files.serving_key, "clientCa": files.ca, "allowedClients": [orknet_auth::pki::KUBELET_CLIENT]},
+    })
+}
+
+fn write(node: &Place, name: &str, settings: &serde_json::Value) -> Result<()> {
+    let path: PathBuf = node.state_dir().join(name);
+    fs::write(&path, serde_json::to_vec_pretty(settings)?).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,45 @@
+//! What was asked for, kept so that `up` again does the same and `status` can tell.
+
+use super::layout::Cluster;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::fs;
+
+/// The cluster as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub nodes: u8,
+    pub store: StoreKind,
+    /// The API server's port on the host's loopback: kubeconfigs stay valid when the server is started again.
+    pub api_port: u16,
+}
+
+/// The engine behind the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    Embedded,
+    Etcd,
+}
+
+/// Reads the record; `None` when the cluster was never brought up.
+pub fn read(cluster: &Cluster) -> Result<Option<Record>> {
+    let path = cluster.record_path();
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(
+            serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} is damaged; remedy: orknet down --name {}", path.display(), cluster.name()))?,
+        )),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Writes the record, whole or not at all.
+pub fn write(cluster: &Cluster, record: &Record) -> Result<()> {
+    let path = cluster.record_path();
+    fs::create_dir_all(cluster.state_dir()).with_context(|| format!("cannot make {}", cluster.state_dir().display()))?;
+    let fresh = path.with_extension("new");
+    fs::write(&fresh, serde_json::to_vec_pretty(record)?).with_context(|| format!("cannot write {}", fresh.display()))?;
+    fs::rename(&fresh, &path).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,149 @@
+//! `orknet server`: API server, controllers and scheduler in one process.
+
+use super::daemon;
+use anyhow::{Context, Result};
+use ipnet::IpNet;
+use orknet_apiserver::Listener;
+use orknet_auth::authn::GROUP_MASTERS;
+use orknet_auth::pki::{Pki, YEAR};
+use orknet_controllers::SharedInformers;
+use orknet_store::StoreConfig;
+use serde::Deserialize;
+use serde_json::json;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
+
+/// Runs the control plane: API server, controllers, scheduler.
+#[derive(clap::Args)]
+pub struct Server {
+    /// Settings as YAML or JSON; the flags below win over it.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// An address to listen on (default 0.0.0.0:6443); may be repeated.
+    #[arg(long)]
+    listen: Vec<SocketAddr>,
+    /// Standard input is a socket to listen on as well (as inetd and systemd's StandardInput=socket pass it).
+    #[arg(long)]
+    listen_stdin: bool,
+    /// The address under which nodes and pods reach this server.
+    #[arg(long)]
+    advertise_address: Option<IpAddr>,
+    /// Directory of keys and certificates.
+    #[arg(long)]
+    pki_dir: Option<PathBuf>,
+    /// Directory of the embedded store.
+    #[arg(long, conflicts_with = "etcd")]
+    store_dir: Option<PathBuf>,
+    /// An etcd endpoint, instead of the embedded store; may be repeated.
+    #[arg(long)]
+    etcd: Vec<String>,
+}
+
+/// The configuration file.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct Settings {
+    listen: Vec<SocketAddr>,
+    advertise_address: IpAddr,
+    pki_dir: PathBuf,
+    /// More names and addresses in the serving certificate.
+    extra_names: Vec<String>,
+    extra_addresses: Vec<IpAddr>,
+    service_cidrs: Option<Vec<IpNet>>,
+    token_file: Option<PathBuf>,
+    store: Option<StoreConfig>,
+    controllers: orknet_controllers::Config,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 6443)],
+            advertise_address: Ipv4Addr::LOCALHOST.into(),
+            pki_dir: "/var/lib/orknet/server/pki".into(),
+            extra_names: Vec::new(),
+            extra_addresses: Vec::new(),
+            service_cidrs: None,
+            token_file: None,
+            store: None,
+            controllers: orknet_controllers::Config::default(),
+        }
+    }
+}
+
+/// Runs until a signal, or until a part of it fails.
+pub fn run(options: Server) -> Result<()> {
+    let store = match (&options.store_dir, options.etcd.as_slice()) {
+        (Some(directory), _) => Some(json!({"kind": "embedded", "directory": directory})),
+        (None, []) => None,
+        (None, endpoints) => Some(json!({"kind": "etcd", "endpoints": endpoints})),
+    };
+    let flags = daemon::flags([
+        ("listen", (!options.listen.is_empty()).then(|| json!(options.listen))),
+        ("advertiseAddress", options.advertise_address.map(|address| json!(address))),
+        ("pkiDir", options.pki_dir.map(|path| json!(path))),
+        ("store", store),
+    ]);
+    let settings: Settings = daemon::config(options.config.as_deref(), flags)?;
+    let mut listeners: Vec<Listener> = settings.listen.iter().copied().map(Listener::Address).collect();
+    if options.listen_stdin {
+        listeners.push(Listener::Socket(stdin_socket()?));
+    }
+    daemon::run(|shutdown| serve(settings, listeners, shutdown))
+}
+
+async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: CancellationToken) -> Result<()> {
+    let default_store = || serde_json::from_value(json!({"kind": "embedded", "directory": "/var/lib/orknet/server/store"}));
+    let store_config = settings.store.map_or_else(default_store, Ok)?;
+    let store = orknet_store::open(store_config).await.context("cannot open the store")?;
+    let port = settings.listen.first().map(SocketAddr::port);
+    let mut config = orknet_apiserver::Config {
+        listeners,
+        advertise_address: settings.advertise_address,
+        advertise_port: port,
+        pki_dir: settings.pki_dir.clone(),
+        extra_names: settings.extra_names,
+        extra_addresses: settings.extra_addresses,
+        token_file: settings.token_file,
+        ..Default::default()
+    };
+    if let Some(cidrs) = settings.service_cidrs {
+        config.service_cidrs = cidrs;
+    }
+    let handle = orknet_apiserver::start(config, store, shutdown.clone()).await.context("the API server cannot start")?;
+    let local = handle.addresses().first().copied().context("the API server listens nowhere")?;
+    let pki = Pki::open(&settings.pki_dir)?;
+    let client = loopback_client(&pki, local).await?;
+
+    let informers = SharedInformers::new(client.clone(), shutdown.clone());
+    let mut controllers = settings.controllers;
+    controllers.root_ca_pem = pki.ca_pem().to_owned();
+    let ended = tokio::try_join!(
+        async { handle.wait().await.context("the API server ended") },
+        async { orknet_controllers::run_with(controllers, informers.clone(), shutdown.clone()).await.context("the controllers ended") },
+        async { orknet_scheduler::run(Default::default(), informers.clone(), shutdown.clone()).await.context("the scheduler ended") },
+    );
+    shutdown.cancel();
+    ended.map(|_| ())
+}
+
+/// The controllers' way to the API: over the loopback of this process's own listener, with an identity of their own.
+async fn loopback_client(pki: &Pki, address: SocketAddr) -> Result<kube::Client> {
+    let address = match address.ip() {
+        ip if ip.is_unspecified() => SocketAddr::new(if ip.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() }, address.port()),
+        _ => address,
+    };
+    let credentials = pki.issue_client("system:kube-controller-manager", Some(GROUP_MASTERS), YEAR)?;
+    let text = orknet_auth::kubeconfig::kubeconfig("local", &format!("https://{address}"), pki.ca_pem(), "controllers", &credentials);
+    daemon::client_from_text(&text).await
+}
+
+/// The listening socket that was passed as standard input.
+fn stdin_socket() -> Result<TcpListener> {
+    let owned = std::io::stdin().as_fd().try_clone_to_owned().context("cannot take over standard input")?;
+    let listener = TcpListener::from(owned);
+    listener.local_addr().context("--listen-stdin: standard input is no socket")?;
+    Ok(listener)
+}

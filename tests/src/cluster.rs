@@ -1,0 +1,133 @@
+//! One local cluster of a test run, with a name of its own.
+
+use crate::kubectl::Kubectl;
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A cluster that exists as long as this value.
+pub struct Cluster {
+    name: String,
+}
+
+impl Cluster {
+    /// Brings one up; `options` go to `orknet up`. `tag` is part of the name: at most four lower-case letters.
+    pub fn up(tag: &str, options: &[&str]) -> Result<Self> {
+        let cluster = Self::named(tag);
+        cluster.up_again(options)?;
+        Ok(cluster)
+    }
+
+    /// Nothing is brought up yet; removed all the same when dropped.
+    pub fn named(tag: &str) -> Self {
+        // Runs beside each other must not meet.
+        Self { name: format!("t{tag}{}", std::process::id() % 1_000_000) }
+    }
+
+    /// `orknet up` for this cluster, also to repair it.
+    pub fn up_again(&self, options: &[&str]) -> Result<()> {
+        run(orknet().args(["up", "--name", &self.name]).args(options)).map(|_| ())
+    }
+
+    /// `orknet up`, started but not waited for.
+    pub fn start_up(&self, options: &[&str]) -> Result<std::process::Child> {
+        let mut command = orknet();
+        command.args(["up", "--name", &self.name]).args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().context("cannot start orknet up")
+    }
+
+    /// `orknet down`.
+    pub fn down(&self) -> Result<()> {
+        run(orknet().args(["down", "--name", &self.name])).map(|_| ())
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        Path::new("/var/lib/orknet").join(&self.name)
+    }
+
+    pub fn run_dir(&self) -> PathBuf {
+        Path::new("/run/orknet").join(&self.name)
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.state_dir().join("kubeconfig")
+    }
+
+    /// kubectl against this cluster.
+    pub fn kubectl(&self) -> Kubectl {
+        Kubectl::new(self.kubeconfig())
+    }
+
+    /// A sub-command of `orknet` about this cluster: its standard output.
+    pub fn orknet(&self, arguments: &[&str]) -> Result<String> {
+        run(orknet().args(arguments).args(["--name", &self.name]))
+    }
+
+    /// A command inside a place (`server`, `node1`): its standard output.
+    pub fn inside(&self, place: &str, command: &[&str]) -> Result<String> {
+        run(&mut self.command_inside(place, command))
+    }
+
+    /// A command inside a place, to be started by the caller.
+    pub fn command_inside(&self, place: &str, arguments: &[&str]) -> Command {
+        let mut command = orknet();
+        command.args(["enter", "--name", &self.name, place, "--"]).args(arguments);
+        command
+    }
+
+    /// A daemon's process id (`server`, `etcd`; `containerd`, `agent`, `kubelet`).
+    pub fn process(&self, place: &str, daemon: &str) -> Result<i32> {
+        let path = self.run_dir().join(place).join(format!("{daemon}.pid"));
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        text.split_whitespace().next().and_then(|id| id.parse().ok()).with_context(|| format!("{} holds no process id", path.display()))
+    }
+
+    /// Sends a signal to a daemon.
+    pub fn signal(&self, place: &str, daemon: &str, signal: nix::sys::signal::Signal) -> Result<()> {
+        let id = self.process(place, daemon)?;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).with_context(|| format!("cannot signal {daemon} of {place}"))
+    }
+
+    /// The end of every daemon's log, for a failing test's output.
+    pub fn logs(&self) -> String {
+        let mut text = format!("to look inside: orknet enter --name {} node1\n", self.name);
+        for entry in std::fs::read_dir(self.state_dir().join("logs")).into_iter().flatten().flatten() {
+            let content = std::fs::read(entry.path()).unwrap_or_default();
+            let content = String::from_utf8_lossy(&content);
+            let lines: Vec<&str> = content.lines().collect();
+            text.push_str(&format!("--- {}\n{}\n", entry.file_name().to_string_lossy(), lines[lines.len().saturating_sub(25)..].join("\n")));
+        }
+        text
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::env::var_os("ORKNET_KEEP").is_some() {
+            eprintln!("cluster {} is kept; remove it with: orknet down --name {}", self.name, self.name);
+        } else if let Err(error) = self.down() {
+            eprintln!("cannot remove cluster {}: {error:#}", self.name);
+        }
+    }
+}
+
+/// The binary under test: `$ORKNET`, or the one that cargo built beside this program.
+pub fn orknet() -> Command {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("orknet"));
+    let path = std::env::var_os("ORKNET").map(PathBuf::from).or_else(beside);
+    Command::new(path.unwrap_or_else(|| PathBuf::from("orknet")))
+}
+
+/// Runs to the end; standard output, or an error with both outputs.
+pub fn run(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        bail!("{command:?}: {}\n{stdout}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(stdout)
+}

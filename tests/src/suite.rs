@@ -1,0 +1,80 @@
+//! Running tests against a cluster that they share, each in a Kubernetes namespace of its own.
+
+use crate::Cluster;
+use crate::kubectl::Kubectl;
+use anyhow::{Context, Result};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// One test: its name and what it does with the cluster and with kubectl in its own namespace.
+pub struct Test {
+    pub name: &'static str,
+    pub run: fn(&Cluster, &Kubectl) -> Result<()>,
+}
+
+/// Makes a list of tests from functions; their names are the tests' names.
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident),+ $(,)?) => {
+        pub const TESTS: &[$crate::suite::Test] = &[$($crate::suite::Test { name: stringify!($name), run: $name },)+];
+    };
+}
+
+/// Runs all tests of the groups that the command line selects, on one cluster; brings none up when none is selected.
+pub fn shared(tag: &str, options: &[&str], groups: &[&[Test]]) -> ExitCode {
+    let arguments = Arguments::from_args();
+    let tests: Vec<&Test> = groups.iter().flat_map(|group| group.iter()).collect();
+    let chosen = |test: &&&Test| match &arguments.filter {
+        Some(filter) if arguments.exact => test.name == filter,
+        Some(filter) => test.name.contains(filter.as_str()),
+        None => true,
+    };
+    let wanted = tests.iter().filter(chosen).count() > 0 && !arguments.list;
+    let cluster = match wanted.then(|| Cluster::up(tag, options)).transpose() {
+        Ok(cluster) => cluster.map(Arc::new),
+        Err(error) => {
+            eprintln!("cannot bring the cluster up: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let trials = tests.into_iter().filter_map(|test| {
+        let (name, run, cluster) = (test.name, test.run, cluster.clone());
+        let trial = move || in_namespace(cluster.as_deref(), name, run);
+        Some(Trial::test(name, trial))
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    drop(cluster);
+    if conclusion.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Runs tests one after the other, each with a cluster of its own that it brings up itself.
+pub fn separate(tests: &[(&'static str, fn() -> Result<()>)]) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each of them starts whole clusters and measures what a fault does to one.
+    arguments.test_threads = Some(1);
+    let trials = tests.iter().map(|(name, run)| {
+        let run = *run;
+        Trial::test(*name, move || run().map_err(|error| Failed::from(format!("{error:#}"))))
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn in_namespace(cluster: Option<&Cluster>, name: &str, run: fn(&Cluster, &Kubectl) -> Result<()>) -> Result<(), Failed> {
+    let cluster = cluster.ok_or("there is no cluster")?;
+    let namespace = name.trim_start_matches("e2e_").replace('_', "-");
+    let namespace = namespace[..namespace.len().min(50)].trim_end_matches('-').to_owned();
+    let kubectl = cluster.kubectl().in_namespace(&namespace);
+    let result = cluster
+        .kubectl()
+        .run(&["create", "namespace", &namespace])
+        .context("cannot make the test's namespace")
+        .and_then(|_| run(cluster, &kubectl));
+    if let Err(error) = result {
+        let state = kubectl.run(&["get", "all,endpointslices,events", "-o", "wide"]).unwrap_or_default();
+        return Err(format!("{error:#}\n{state}\n{}", cluster.logs()).into());
+    }
+    // Not waited for: the cluster goes as a whole.
+    let _ = cluster.kubectl().run(&["delete", "namespace", &namespace, "--wait=false"]);
+    Ok(())
+}
