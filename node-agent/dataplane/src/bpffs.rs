@@ -25,6 +25,10 @@ impl Pins {
         Self { root: pin_dir.join(version_name(ABI_VERSION)) }
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn map(&self, name: &str) -> PathBuf {
         self.root.join("maps").join(name)
     }
@@ -50,16 +54,13 @@ fn version_name(version: u32) -> String {
     format!("v{version}")
 }
 
-/// Directories of other ABI versions below a pin directory.
-pub(crate) fn other_versions(pin_dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let own = version_name(ABI_VERSION);
-    Ok(entries(pin_dir)?
-        .into_iter()
-        .filter(|path| {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            name != own && name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok())
-        })
-        .collect())
+/// Directories of every ABI version below a pin directory.
+pub(crate) fn versions(pin_dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let is_version = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.and_then(|name| name.strip_prefix('v')).is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    Ok(entries(pin_dir)?.into_iter().filter(is_version).collect())
 }
 
 /// What is in a directory; nothing if there is no such directory.

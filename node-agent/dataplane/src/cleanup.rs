@@ -15,7 +15,7 @@ pub fn cleanup(pin_dir: &Path) -> Result<(), Error> {
         return Ok(());
     }
     if bpffs::is_bpffs(pin_dir)? {
-        for version in entries(pin_dir)? {
+        for version in bpffs::versions(pin_dir)? {
             remove_version(&version)?;
         }
         // A mount point is busy until it is unmounted; a directory inside of a mount can't be unmounted.

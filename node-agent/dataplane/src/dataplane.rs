@@ -143,7 +143,7 @@ impl Dataplane {
 
     /// Removes pins of other ABI versions: to be called when the hooks of this one are attached and its maps are filled.
     pub fn retire_other_versions(&self) -> Result<(), Error> {
-        for version in bpffs::other_versions(&self.pin_dir)? {
+        for version in bpffs::versions(&self.pin_dir)?.into_iter().filter(|version| version != self.pins.root()) {
             tracing::info!(path = %version.display(), "retiring the pins of another version");
             cleanup::remove_version(&version)?;
         }

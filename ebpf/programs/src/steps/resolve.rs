@@ -37,36 +37,54 @@ pub fn resolve(front: &ServiceKey, client: Client) -> Resolution {
                 DropReason::NoEndpoints
             });
         }
-        let backend = pick(front, &service, &client);
+        let mut backend = Backend::default();
+        let found = pick(front, &service, &client, &mut backend);
         let Some(now) = read(SERVICES.get_ptr(front)) else { return without_port(front) };
-        match backend {
-            Some(backend) if now == service => return Resolution::Backend(backend),
-            _ => service = now,
+        if found && now == service {
+            return Resolution::Backend(backend);
         }
+        service = now;
     }
     Resolution::Refused(DropReason::BackendGone)
 }
 
-/// The backend that the client keeps, else one at random.
+/// The backend that the client keeps, else one at random; false if the place in the list is empty.
+///
+/// Fills in a value that is there already instead of answering an `Option`: registers that hold nothing yet would be moved
+/// about, and the verifier refuses to read them.
 #[inline(always)]
-fn pick(front: &ServiceKey, service: &Service, client: &Client) -> Option<Backend> {
-    let Some(key) = sticky::key(front, service, client) else { return at_random(service).map(|(_, backend)| backend) };
-    if let Some(kept) = sticky::kept_backend(&key, service) {
-        return Some(kept);
+fn pick(front: &ServiceKey, service: &Service, client: &Client, backend: &mut Backend) -> bool {
+    let Some(key) = sticky::key(front, service, client) else {
+        return read_backend(service, random_slot(service), backend);
+    };
+    if sticky::find_kept(&key, service, backend) {
+        return true;
     }
-    let (slot, backend) = at_random(service)?;
-    sticky::keep(&key, service, slot, &backend);
-    Some(backend)
+    let slot = random_slot(service);
+    let found = read_backend(service, slot, backend);
+    if found {
+        sticky::keep(&key, service, slot, backend);
+    }
+    found
 }
 
-/// Each backend with the same probability, but for less than count in 2^32.
+/// Each slot with the same probability, but for less than count in 2^32.
 #[inline(always)]
-fn at_random(service: &Service) -> Option<(u32, Backend)> {
+fn random_slot(service: &Service) -> u32 {
     // SAFETY: the helper takes nothing and touches no memory.
     let random = unsafe { bpf_get_prandom_u32() };
-    let slot = ((u64::from(random) * u64::from(service.count)) >> 32) as u32;
-    let backend = read(BACKENDS.get_ptr(BackendKey { list: service.list, slot }))?;
-    Some((slot, backend))
+    ((u64::from(random) * u64::from(service.count)) >> 32) as u32
+}
+
+#[inline(always)]
+fn read_backend(service: &Service, slot: u32, backend: &mut Backend) -> bool {
+    match read(BACKENDS.get_ptr(BackendKey { list: service.list, slot })) {
+        Some(found) => {
+            *backend = found;
+            true
+        }
+        None => false,
+    }
 }
 
 /// An undefined port on a live address is refused, as a host without a listener would; any other address is not a Service's.

@@ -44,30 +44,30 @@ pub fn key(front: &ServiceKey, service: &Service, client: &Client) -> Option<Aff
 
 /// The backend that the client has, if the Service still has it and the time of affinity has not run out.
 #[inline(always)]
-pub fn kept_backend(key: &AffinityKey, service: &Service) -> Option<Backend> {
-    let choice = read(AFFINITY.get_ptr(key))?;
+pub fn find_kept(key: &AffinityKey, service: &Service, backend: &mut Backend) -> bool {
+    let Some(choice) = read(AFFINITY.get_ptr(key)) else { return false };
     let idle = now_seconds().wrapping_sub(choice.used_seconds);
     if key.client_kind == client_kind::NAMESPACE && idle > service.affinity_seconds {
-        return None;
+        return false;
     }
-    let backend = Backend { address: choice.address, port_be: choice.port_be, reserved: 0 };
+    *backend = Backend { address: choice.address, port_be: choice.port_be, reserved: 0 };
     if choice.list == service.list {
         // Affinity ends so long after the last use, not the first. A write per second is enough for that.
         if idle > 0 {
-            keep(key, service, choice.slot, &backend);
+            keep(key, service, choice.slot, backend);
         }
-        return Some(backend);
+        return true;
     }
     for slot in 0..SEARCHED {
         if slot >= service.count {
             break;
         }
-        if read(BACKENDS.get_ptr(BackendKey { list: service.list, slot })) == Some(backend) {
-            keep(key, service, slot, &backend);
-            return Some(backend);
+        if read(BACKENDS.get_ptr(BackendKey { list: service.list, slot })) == Some(*backend) {
+            keep(key, service, slot, backend);
+            return true;
         }
     }
-    None
+    false
 }
 
 /// Remembers the client's backend.

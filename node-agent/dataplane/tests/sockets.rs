@@ -1,0 +1,192 @@
+//! Namespace tests of the socket hooks: real sockets in a cgroup and a network namespace, real maps.
+//!
+//! ```text
+//! client ── connect 10.96.0.1:80 ──> (hook) ──> 127.0.0.11:p, 127.0.0.12:p, 127.0.0.13:p      all on lo of one namespace
+//!        ── connect [fd00:96::1]:80 ─> (hook) ──> [fd00::11]:p, …
+//! ```
+
+mod harness;
+mod servers;
+
+use harness::{Node, ServiceSpec, put_service};
+use orknet_abi::{
+    DropReason,
+    protocol::{TCP, UDP},
+    service_flags,
+};
+use orknet_compiler::Plan;
+use orknet_dataplane::{Dataplane, Reader};
+use servers::{Servers, tcp_answer, udp_answer};
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
+    net::{SocketAddr, TcpStream, UdpSocket},
+    time::{Duration, Instant},
+};
+
+fn apply(dataplane: &Dataplane, plan: &Plan) {
+    let applied = dataplane.apply(plan);
+    assert!(applied.failures.is_empty(), "{}", applied.failures[0]);
+    assert_eq!(applied.done, plan.steps.len());
+}
+
+fn drops(reader: &Reader, reason: DropReason) -> u64 {
+    reader.drops().unwrap().iter().find(|(found, _)| *found == reason).unwrap().1.packets
+}
+
+/// Each of three backends must get a fair share; a fair choice misses these bounds once in 10^8 runs.
+fn assert_balanced(answers: impl Iterator<Item = String>) {
+    let mut counts = BTreeMap::new();
+    for answer in answers {
+        *counts.entry(answer).or_insert(0) += 1;
+    }
+    assert_eq!(counts.len(), 3, "{counts:?}");
+    assert!(counts.values().all(|count| (50..=150).contains(count)), "{counts:?}");
+}
+
+#[test]
+fn root_connections_reach_every_backend_and_see_the_service() {
+    let node = Node::new("tcp");
+    let servers = Servers::start(&node);
+    let dataplane = node.dataplane();
+    apply(&dataplane, &put_service(&ServiceSpec::new("10.96.0.1:80", TCP, 1, &servers.tcp_v4)));
+    apply(&dataplane, &put_service(&ServiceSpec::new("[fd00:96::1]:80", TCP, 2, &servers.tcp_v6)));
+    for front in ["10.96.0.1:80", "[fd00:96::1]:80", "[::ffff:10.96.0.1]:80"] {
+        let front: SocketAddr = front.parse().unwrap();
+        node.run(|| {
+            assert_balanced((0..300).map(|_| {
+                let mut stream = TcpStream::connect(front).unwrap();
+                assert_eq!(stream.peer_addr().unwrap(), front);
+                tcp_answer(&mut stream)
+            }));
+        });
+    }
+}
+
+#[test]
+fn root_datagrams_reach_every_backend_and_answers_come_from_the_service() {
+    let node = Node::new("udp");
+    let servers = Servers::start(&node);
+    let dataplane = node.dataplane();
+    apply(&dataplane, &put_service(&ServiceSpec::new("10.96.0.1:53", UDP, 1, &servers.udp_v4)));
+    apply(&dataplane, &put_service(&ServiceSpec::new("[fd00:96::1]:53", UDP, 2, &servers.udp_v6)));
+    for (front, local) in [("10.96.0.1:53", "0.0.0.0:0"), ("[fd00:96::1]:53", "[::]:0"), ("[::ffff:10.96.0.1]:53", "[::]:0")] {
+        let front: SocketAddr = front.parse().unwrap();
+        node.run(|| {
+            assert_balanced((0..300).map(|_| {
+                let socket = UdpSocket::bind(local).unwrap();
+                let (answer, from) = udp_answer(&socket, front);
+                assert_eq!(from, front);
+                answer
+            }));
+            assert_balanced((0..300).map(|_| {
+                let socket = UdpSocket::bind(local).unwrap();
+                socket.connect(front).unwrap();
+                assert_eq!(socket.peer_addr().unwrap(), front);
+                socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                socket.send(b"?").unwrap();
+                let mut answer = [0; 64];
+                let (length, from) = socket.recv_from(&mut answer).unwrap();
+                assert_eq!(from, front);
+                String::from_utf8_lossy(&answer[..length]).into_owned()
+            }));
+        });
+    }
+}
+
+#[test]
+fn root_what_leads_nowhere_is_refused_at_once_and_counted() {
+    let node = Node::new("refused");
+    let servers = Servers::start(&node);
+    let dataplane = node.dataplane();
+    for (front, protocol, flags) in
+        [("10.96.0.1:80", TCP, 0), ("10.96.0.1:53", UDP, 0), ("[fd00:96::1]:80", TCP, 0), ("10.96.0.2:80", TCP, service_flags::LOCAL_ONLY)]
+    {
+        apply(&dataplane, &put_service(&ServiceSpec { flags, ..ServiceSpec::new(front, protocol, 1, &[]) }));
+    }
+    let connect = |to: &str| {
+        let to: SocketAddr = to.parse().unwrap();
+        let begun = Instant::now();
+        let error = TcpStream::connect(to).unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(1), "{to} hung");
+        error.kind()
+    };
+    node.run(|| {
+        assert_eq!(connect("10.96.0.1:80"), ErrorKind::ConnectionRefused);
+        assert_eq!(connect("[fd00:96::1]:80"), ErrorKind::ConnectionRefused);
+        assert_eq!(connect("10.96.0.1:81"), ErrorKind::ConnectionRefused, "an undefined port of a live address");
+        assert_eq!(connect("10.96.0.2:80"), ErrorKind::PermissionDenied, "a local policy drops");
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        assert_eq!(socket.send_to(b"?", "10.96.0.1:53").unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(socket.connect("10.96.0.1:53").unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        // What is no Service's is not touched.
+        tcp_answer(&mut TcpStream::connect(servers.tcp_v4[0]).unwrap());
+    });
+    let reader = dataplane.reader();
+    assert_eq!(drops(reader, DropReason::NoEndpoints), 4);
+    assert_eq!(drops(reader, DropReason::NoSuchPort), 1);
+    assert_eq!(drops(reader, DropReason::NoLocalEndpoints), 1);
+}
+
+#[test]
+fn root_a_service_without_endpoints_serves_older_sockets_once_it_has_some() {
+    let node = Node::new("begin");
+    let servers = Servers::start(&node);
+    let dataplane = node.dataplane();
+    apply(&dataplane, &put_service(&ServiceSpec::new("10.96.0.1:53", UDP, 1, &[])));
+    node.run(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        assert_eq!(socket.send_to(b"?", "10.96.0.1:53").unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        apply(&dataplane, &put_service(&ServiceSpec::new("10.96.0.1:53", UDP, 2, &servers.udp_v4)));
+        udp_answer(&socket, "10.96.0.1:53".parse().unwrap());
+    });
+}
+
+#[test]
+fn root_datagrams_of_one_socket_stay_together_until_their_backend_goes() {
+    let node = Node::new("flow");
+    let servers = Servers::start(&node);
+    let dataplane = node.dataplane();
+    let front: SocketAddr = "10.96.0.1:53".parse().unwrap();
+    apply(&dataplane, &put_service(&ServiceSpec::new("10.96.0.1:53", UDP, 1, &servers.udp_v4)));
+    node.run(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let (first, _) = udp_answer(&socket, front);
+        assert!((0..50).all(|_| udp_answer(&socket, front).0 == first));
+        // Another order in another list: the same backend.
+        let mut turned = servers.udp_v4.clone();
+        turned.rotate_left(1);
+        apply(&dataplane, &put_service(&ServiceSpec::new("10.96.0.1:53", UDP, 2, &turned)));
+        assert!((0..50).all(|_| udp_answer(&socket, front).0 == first));
+        let without: Vec<_> = turned.into_iter().filter(|backend| backend.to_string() != first).collect();
+        apply(&dataplane, &put_service(&ServiceSpec::new("10.96.0.1:53", UDP, 3, &without)));
+        let (second, _) = udp_answer(&socket, front);
+        assert_ne!(second, first);
+        assert!((0..50).all(|_| udp_answer(&socket, front).0 == second));
+    });
+}
+
+#[test]
+fn root_clients_of_a_namespace_keep_their_backend_under_session_affinity() {
+    let node = Node::new("affinity");
+    let servers = Servers::start(&node);
+    let dataplane = node.dataplane();
+    let spec = ServiceSpec {
+        flags: service_flags::AFFINITY,
+        affinity_seconds: 10_800,
+        ..ServiceSpec::new("10.96.0.1:80", TCP, 1, &servers.tcp_v4)
+    };
+    apply(&dataplane, &put_service(&spec));
+    let ask = || tcp_answer(&mut TcpStream::connect(spec.front).unwrap());
+    node.run(|| {
+        let first = ask();
+        assert!((0..50).all(|_| ask() == first));
+        apply(&dataplane, &put_service(&ServiceSpec { list: 2, backends: servers.tcp_v4.iter().rev().copied().collect(), ..spec.clone() }));
+        assert!((0..50).all(|_| ask() == first));
+        let without: Vec<_> = servers.tcp_v4.iter().filter(|backend| backend.to_string() != first).copied().collect();
+        apply(&dataplane, &put_service(&ServiceSpec { list: 3, backends: without, ..spec.clone() }));
+        let second = ask();
+        assert_ne!(second, first);
+        assert!((0..50).all(|_| ask() == second));
+    });
+}
