@@ -1,0 +1,223 @@
+//! The one thread that changes the store: takes what is queued as one group, makes it durable with one sync, publishes it, then answers.
+//! Expired keys are deleted here too, as ordinary commits.
+
+use super::group::{Finished, Group};
+use super::index::{Place, Version};
+use super::log::Log;
+use super::state::{State, failed, is_no_space};
+use crate::{Commit, Compare, Op, Revision, StoreError};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// Most commits in one group, and most bytes of values: what bounds the wait of the first of them.
+const GROUP_COMMITS: usize = 1024;
+const GROUP_BYTES: usize = 4 << 20;
+/// Most keys that expire in one group.
+const GROUP_EXPIRIES: usize = 256;
+/// The clock is looked at again after this time, since it may be set.
+const CLOCK_CHECK: Duration = Duration::from_secs(10);
+/// After expired keys could not be deleted.
+const EXPIRY_RETRY: Duration = Duration::from_secs(1);
+
+/// What the writer is asked to do.
+pub enum Request {
+    Commit { compares: Vec<Compare>, ops: Vec<Op>, answer: oneshot::Sender<Result<Commit, StoreError>>, permit: OwnedSemaphorePermit },
+    Compact { revision: Revision, answer: oneshot::Sender<Result<(), StoreError>> },
+}
+
+/// When which key written at which revision expires, in milliseconds since 1970.
+pub type Expiries = BTreeSet<(u64, Bytes, Revision)>;
+
+/// The writer's own state.
+pub struct Writer {
+    pub state: Arc<State>,
+    pub log: Log,
+    pub expiries: Expiries,
+    /// Wakes the cleaner.
+    pub cleaner: Sender<()>,
+}
+
+impl Writer {
+    /// Runs until every sender is gone and what they sent is done.
+    pub fn run(mut self, requests: Receiver<Request>) {
+        let mut expire_not_before = Instant::now();
+        loop {
+            let first = match requests.recv_timeout(self.wait(expire_not_before)) {
+                Ok(request) => Some(request),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let group = collect(first, &requests);
+            let due = if Instant::now() >= expire_not_before { self.due() } else { Vec::new() };
+            if group.is_empty() && due.is_empty() {
+                continue;
+            }
+            if !self.commit(group, due) {
+                expire_not_before = Instant::now() + EXPIRY_RETRY;
+            }
+        }
+    }
+
+    /// Time until a key expires.
+    fn wait(&self, not_before: Instant) -> Duration {
+        let Some((deadline, ..)) = self.expiries.first() else { return CLOCK_CHECK };
+        Duration::from_millis(deadline.saturating_sub(now())).min(CLOCK_CHECK).max(not_before.saturating_duration_since(Instant::now()))
+    }
+
+    fn due(&self) -> Vec<(u64, Bytes, Revision)> {
+        let now = now();
+        self.expiries.iter().take_while(|(deadline, ..)| *deadline <= now).take(GROUP_EXPIRIES).cloned().collect()
+    }
+
+    /// Commits a group; answers whether the keys due are deleted.
+    fn commit(&mut self, requests: Vec<Request>, due: Vec<(u64, Bytes, Revision)>) -> bool {
+        let (revision, compacted) = {
+            let index = self.state.index.read();
+            (index.revision, index.compacted)
+        };
+        let mut puts_allowed = has_space(&self.state.config.directory, self.state.config.reserve_bytes);
+        loop {
+            let state = self.state.clone();
+            let lookup = |key: &[u8]| state.current(key);
+            let mut group = Group::new(&lookup, revision, now(), puts_allowed);
+            let mut staged = true;
+            for (_, key, revision) in &due {
+                staged &=
+                    group.expire(key, *revision).inspect_err(|error| tracing::warn!(%error, "an expired key was not deleted")).is_ok();
+            }
+            let outcomes: Vec<Outcome> = requests.iter().map(|request| Outcome::of(&mut group, request, compacted)).collect();
+            if group.is_empty() {
+                self.forget(&due, staged);
+                answer(requests, outcomes);
+                return staged;
+            }
+            let finished = group.finish();
+            match self.log.append(&self.state, &finished.frame, finished.first, finished.revision) {
+                Ok((segment, offset)) => {
+                    self.publish(finished, segment.slot, offset);
+                    self.forget(&due, staged);
+                    answer(requests, outcomes);
+                    self.log.rotate_when_full(&self.state);
+                    return staged;
+                }
+                // Deletions are small and may still fit.
+                Err(error) if is_no_space(&error) && puts_allowed => puts_allowed = false,
+                Err(error) => {
+                    tracing::warn!(%error, commits = requests.len(), "a group of commits was not written");
+                    refuse(requests, &error);
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, finished: Finished, slot: u32, frame: u64) {
+        {
+            let mut index = self.state.index.write();
+            for write in &finished.writes {
+                let offset = if write.create_revision == 0 { 0 } else { (frame + write.offset as u64) as u32 };
+                let place = Place { slot, offset, length: write.length as u32 };
+                index.insert(&write.key, Version { mod_revision: write.revision, create_revision: write.create_revision, place });
+            }
+            index.revision = finished.revision;
+            if let Some(compacted) = finished.compacted {
+                index.compacted = compacted;
+            }
+        }
+        self.expiries.extend(
+            finished.writes.into_iter().filter(|write| write.deadline != 0).map(|write| (write.deadline, write.key, write.revision)),
+        );
+        self.state.feed.publish(finished.committed, finished.revision);
+        if finished.compacted.is_some() {
+            // The cleaner is gone only when the store closes.
+            let _ = self.cleaner.send(());
+        }
+    }
+
+    fn forget(&mut self, due: &[(u64, Bytes, Revision)], staged: bool) {
+        if staged {
+            for expiry in due {
+                self.expiries.remove(expiry);
+            }
+        }
+    }
+}
+
+enum Outcome {
+    Commit(Result<Commit, StoreError>),
+    Compact(Result<(), StoreError>),
+}
+
+impl Outcome {
+    fn of(group: &mut Group<'_>, request: &Request, compacted: Revision) -> Self {
+        match request {
+            Request::Commit { compares, ops, .. } => Self::Commit(group.commit(compares, ops)),
+            Request::Compact { revision, .. } => Self::Compact(group.compact(*revision, compacted)),
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn collect(first: Option<Request>, requests: &Receiver<Request>) -> Vec<Request> {
+    let mut group: Vec<Request> = first.into_iter().collect();
+    let mut bytes: usize = group.iter().map(size).sum();
+    while !group.is_empty() && group.len() < GROUP_COMMITS && bytes < GROUP_BYTES {
+        let Ok(request) = requests.try_recv() else { break };
+        bytes += size(&request);
+        group.push(request);
+    }
+    group
+}
+
+fn size(request: &Request) -> usize {
+    match request {
+        Request::Commit { ops, .. } => ops.iter().map(|op| if let Op::Put { value, .. } = op { value.len() } else { 0 }).sum(),
+        Request::Compact { .. } => 0,
+    }
+}
+
+/// Whoever no longer waits for an answer gets none.
+fn answer(requests: Vec<Request>, outcomes: Vec<Outcome>) {
+    for (request, outcome) in requests.into_iter().zip(outcomes) {
+        match (request, outcome) {
+            (Request::Commit { answer, permit, .. }, Outcome::Commit(outcome)) => {
+                drop(permit);
+                let _ = answer.send(outcome);
+            }
+            (Request::Compact { answer, .. }, Outcome::Compact(outcome)) => {
+                let _ = answer.send(outcome);
+            }
+            // Outcomes are made from the requests in their order.
+            (Request::Commit { .. }, Outcome::Compact(_)) | (Request::Compact { .. }, Outcome::Commit(_)) => {}
+        }
+    }
+}
+
+fn refuse(requests: Vec<Request>, error: &io::Error) {
+    for request in requests {
+        let error = failed("write the log", io::Error::new(error.kind(), error.to_string()));
+        match request {
+            Request::Commit { answer, .. } => drop(answer.send(Err(error))),
+            Request::Compact { answer, .. } => drop(answer.send(Err(error))),
+        }
+    }
+}
+
+/// Whether more than the reserve is free. When the file system does not say, the write itself tells.
+fn has_space(directory: &Path, reserve: u64) -> bool {
+    nix::sys::statvfs::statvfs(directory).map_or(true, |stat| {
+        #[allow(clippy::unnecessary_cast)]
+        let free = (stat.blocks_available() as u64).saturating_mul(stat.fragment_size() as u64);
+        free >= reserve
+    })
+}

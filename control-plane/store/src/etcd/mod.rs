@@ -1,0 +1,214 @@
+//! The etcd backend: the same contract over a real etcd 3.4 or newer. Its revisions are etcd's own, so that writes of others under other prefixes
+//! are gaps in the numbers but never out of order.
+
+mod client;
+mod config;
+mod errors;
+mod keys;
+mod leases;
+mod progress;
+mod watch;
+
+pub use config::EtcdConfig;
+
+use crate::limits::check_commit;
+use crate::{Commit, Compare, Entry, KeyRange, Op, RangeResult, Revision, Store, StoreError, Watch};
+use async_trait::async_trait;
+use bytes::Bytes;
+use client::Connection;
+use etcd_client::{CompareOp, GetOptions, GetResponse, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse};
+use leases::Leases;
+use progress::Progress;
+use std::sync::Arc;
+
+/// Entries asked for in one request: what bounds the size of an answer.
+const PAGE: i64 = 1000;
+
+/// A store in etcd.
+pub struct Etcd {
+    shared: Arc<Shared>,
+    leases: Leases,
+}
+
+/// What the store and its watches share.
+struct Shared {
+    connection: Connection,
+    progress: Progress,
+}
+
+impl Etcd {
+    /// Connects, and waits at most the configured connect timeout for one of the endpoints to answer.
+    /// Errors: [`StoreError::Unavailable`] naming the endpoints when none does.
+    pub async fn connect(config: EtcdConfig) -> Result<Arc<Self>, StoreError> {
+        let connection = Connection::open(&config).await?;
+        let progress = Progress::for_version(&connection.version);
+        Ok(Arc::new(Self { shared: Arc::new(Shared { connection, progress }), leases: Leases::default() }))
+    }
+
+    async fn transact(&self, compares: &[Compare], ops: &[Op]) -> Result<Commit, StoreError> {
+        let connection = &self.shared.connection;
+        let mut actions = Vec::with_capacity(ops.len());
+        for op in ops {
+            actions.push(match op {
+                Op::Put { key, value, ttl } => {
+                    let options = match ttl {
+                        Some(ttl) => Some(PutOptions::new().with_lease(self.leases.lease(connection, *ttl).await?)),
+                        None => None,
+                    };
+                    TxnOp::put(connection.keys.encode(key), value.to_vec(), options)
+                }
+                Op::Delete { key } => TxnOp::delete(connection.keys.encode(key), None),
+            });
+        }
+        let gets: Vec<TxnOp> = compares.iter().map(|compare| TxnOp::get(connection.keys.encode(compare.key()), None)).collect();
+        let conditions: Vec<_> = compares.iter().flat_map(|compare| conditions(connection.keys.encode(compare.key()), compare)).collect();
+        let txn = Txn::new().when(conditions).and_then(actions).or_else(gets);
+        let mut response = connection.once("commit", |mut client| async move { client.kv.txn(txn).await }).await?;
+        let revision = errors::revision(response.take_header())?;
+        if response.succeeded() {
+            return Ok(Commit::Done(revision));
+        }
+        let current = response.op_responses().into_iter().map(|answer| match answer {
+            TxnOpResponse::Get(mut found) => found.take_kvs().pop().map(|kv| entry(connection, kv)),
+            _ => None,
+        });
+        Ok(Commit::Failed { current: current.collect(), revision })
+    }
+
+    /// Reads pages until `limit` (0: all) is reached, all as of the first page's revision.
+    async fn pages(&self, range: &KeyRange, revision: Option<Revision>, limit: usize) -> Result<RangeResult, StoreError> {
+        let connection = &self.shared.connection;
+        let (mut start, end) = connection.keys.range(range);
+        let mut result = RangeResult { entries: Vec::new(), revision: revision.unwrap_or(0), more: true, count: None };
+        while result.more && (limit == 0 || result.entries.len() < limit) {
+            let wanted = if limit == 0 { PAGE } else { PAGE.min((limit - result.entries.len()) as i64) };
+            let options = GetOptions::new().with_range(end.clone()).with_revision(result.revision as i64).with_limit(wanted);
+            let mut page: GetResponse = connection
+                .retried("read a range", || {
+                    let (start, options) = (start.clone(), options.clone());
+                    |mut client| async move { client.kv.get(start, Some(options)).await }
+                })
+                .await?;
+            if result.revision == 0 {
+                result.revision = errors::revision(page.take_header())?;
+            }
+            result.count.get_or_insert(page.count().unsigned_abs());
+            result.more = page.more();
+            let kvs = page.take_kvs();
+            match kvs.last() {
+                Some(last) => start = [last.key(), &[0]].concat(),
+                None => result.more = false,
+            }
+            result.entries.extend(kvs.into_iter().map(|kv| entry(connection, kv)));
+        }
+        Ok(result)
+    }
+
+    /// Completes what etcd's error leaves out: the revisions it compared with.
+    async fn explain(&self, error: StoreError, requested: Revision) -> StoreError {
+        match error {
+            StoreError::FutureRevision { .. } => match self.current_revision().await {
+                Ok(newest) => StoreError::FutureRevision { requested, newest },
+                Err(error) => error,
+            },
+            StoreError::Compacted { .. } => {
+                let oldest = watch::compacted_revision(&self.shared.connection, requested).await.unwrap_or(requested + 1);
+                StoreError::Compacted { requested, oldest }
+            }
+            other => other,
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Etcd {
+    async fn range(&self, range: KeyRange, revision: Option<Revision>, limit: usize) -> Result<RangeResult, StoreError> {
+        let empty = !range.end.is_empty() && range.end <= range.start;
+        // To etcd revision 0 is now; here it is before everything.
+        let requested = revision.map(|revision| revision.max(1));
+        if empty && requested.is_none() {
+            let revision = self.current_revision().await?;
+            return Ok(RangeResult { entries: Vec::new(), revision, more: false, count: Some(0) });
+        }
+        let range = if empty { KeyRange { start: range.start.clone(), end: [&range.start[..], &[0]].concat().into() } } else { range };
+        match self.pages(&range, requested, if empty { 1 } else { limit }).await {
+            Ok(result) if empty => Ok(RangeResult { entries: Vec::new(), more: false, count: Some(0), ..result }),
+            Ok(result) => Ok(result),
+            // A compaction between two pages of a read of the present.
+            Err(StoreError::Compacted { .. }) if requested.is_none() => self.pages(&range, None, limit).await,
+            Err(error) => Err(self.explain(error, requested.unwrap_or(0)).await),
+        }
+    }
+
+    async fn commit(&self, compares: Vec<Compare>, ops: Vec<Op>) -> Result<Commit, StoreError> {
+        check_commit(&compares, &ops)?;
+        if compares.is_empty() && ops.is_empty() {
+            return Ok(Commit::Done(self.current_revision().await?));
+        }
+        match self.transact(&compares, &ops).await {
+            Err(error) if errors::is_lease_gone(&error) => {
+                self.leases.forget();
+                self.transact(&compares, &ops).await
+            }
+            other => other,
+        }
+    }
+
+    async fn watch(&self, range: KeyRange, after: Revision) -> Result<Watch, StoreError> {
+        if !range.end.is_empty() && range.end <= range.start {
+            return Err(StoreError::Failed { operation: "watch", source: "the range is empty".into() });
+        }
+        match self.range(KeyRange::single("\0"), Some(after), 1).await {
+            Ok(_) | Err(StoreError::FutureRevision { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        watch::open(self.shared.clone(), range, after).await
+    }
+
+    async fn request_progress(&self) -> Result<(), StoreError> {
+        self.shared.progress.request(&self.shared.connection).await
+    }
+
+    async fn current_revision(&self) -> Result<Revision, StoreError> {
+        let connection = &self.shared.connection;
+        let mut answer = connection
+            .retried("read the revision", || {
+                let key = connection.keys.encode(b"\0");
+                |mut client| async move { client.kv.get(key, Some(GetOptions::new().with_count_only())).await }
+            })
+            .await?;
+        errors::revision(answer.take_header())
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
+        if revision == 0 {
+            return Ok(());
+        }
+        match self.shared.connection.once("compact", |mut client| async move { client.kv.compact(revision as i64, None).await }).await {
+            Ok(_) | Err(StoreError::Compacted { .. }) => Ok(()),
+            Err(error) => Err(self.explain(error, revision).await),
+        }
+    }
+
+    async fn size(&self) -> Result<u64, StoreError> {
+        let status = self.shared.connection.once("read the status", |mut client| async move { client.maintenance.status().await }).await?;
+        Ok(status.db_size().unsigned_abs())
+    }
+}
+
+/// etcd takes an absent key for one with revision 0, so that being there is a condition of its own.
+fn conditions(key: Vec<u8>, compare: &Compare) -> Vec<etcd_client::Compare> {
+    match compare {
+        Compare::Absent(_) => vec![etcd_client::Compare::version(key, CompareOp::Equal, 0)],
+        Compare::ModRevision(_, revision) => vec![
+            etcd_client::Compare::version(key.clone(), CompareOp::Greater, 0),
+            etcd_client::Compare::mod_revision(key, CompareOp::Equal, *revision as i64),
+        ],
+    }
+}
+
+fn entry(connection: &Connection, kv: KeyValue) -> Entry {
+    let (create_revision, mod_revision) = (kv.create_revision() as u64, kv.mod_revision() as u64);
+    let (key, value) = kv.into_key_value();
+    Entry { key: Bytes::copy_from_slice(connection.keys.decode(&key)), value: value.into(), create_revision, mod_revision }
+}

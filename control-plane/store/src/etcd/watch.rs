@@ -1,0 +1,215 @@
+//! Watches over etcd: one stream each, opened again from the last revision when the connection breaks.
+
+use super::client::Connection;
+use super::{Shared, entry, errors};
+use crate::{Event, EventKind, KeyRange, PROGRESS_INTERVAL, Revision, StoreError, Watch, WatchItem};
+use bytes::Bytes;
+use etcd_client::{EventType, WatchOptions, WatchResponse, WatchStream};
+use futures::StreamExt;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+/// A watch that cannot be opened again for so long ends.
+const RECONNECT_FOR: Duration = Duration::from_secs(60);
+const RECONNECT_AFTER: Duration = Duration::from_millis(200);
+
+/// Opens a watch and waits until etcd has it.
+pub async fn open(shared: Arc<Shared>, range: KeyRange, after: Revision) -> Result<Watch, StoreError> {
+    let requests = shared.progress.subscribe();
+    let mut follower = Follower {
+        shared,
+        range,
+        position: after,
+        stream: None,
+        partial: Vec::new(),
+        queue: VecDeque::new(),
+        requests,
+        spoke: Instant::now(),
+        told: after,
+    };
+    follower.connect().await?;
+    let stream = futures::stream::unfold(Some(follower), |follower| async move {
+        let mut follower = follower?;
+        match follower.next().await {
+            Ok(item) => Some((Ok(item), Some(follower))),
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Ok(stream.boxed())
+}
+
+/// The compacted revision, which etcd tells only to a watch that begins before it; `requested` is known to be compacted.
+pub async fn compacted_revision(connection: &Connection, requested: Revision) -> Result<Revision, StoreError> {
+    let found = async {
+        let options = WatchOptions::new().with_start_revision(requested.max(1) as i64);
+        let mut stream = connection.clients().watch.watch(connection.keys.marker(), Some(options)).await?;
+        while let Some(response) = stream.message().await? {
+            if response.canceled() {
+                return Ok(response.compact_revision().unsigned_abs());
+            }
+        }
+        Err(etcd_client::Error::WatchError("the watch ended".into()))
+    };
+    match timeout(connection.request_timeout, found).await {
+        Ok(found) => found.map_err(|error| errors::convert("read the compacted revision", error)),
+        Err(_) => Err(StoreError::Unavailable("etcd did not tell the compacted revision".into())),
+    }
+}
+
+struct Follower {
+    shared: Arc<Shared>,
+    range: KeyRange,
+    /// Everything up to this revision is delivered or in the queue.
+    position: Revision,
+    stream: Option<WatchStream>,
+    /// Events of a revision that is not complete yet, since etcd cuts large answers.
+    partial: Vec<(Event, bool)>,
+    queue: VecDeque<WatchItem>,
+    requests: watch::Receiver<u64>,
+    spoke: Instant,
+    /// The newest revision that the receiver knows of.
+    told: Revision,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Result<WatchItem, StoreError> {
+        loop {
+            if let Some(item) = self.queue.pop_front() {
+                self.spoke = Instant::now();
+                self.told = self.position;
+                return Ok(item);
+            }
+            let Some(stream) = &mut self.stream else {
+                self.reconnect().await?;
+                continue;
+            };
+            let idle = self.spoke + PROGRESS_INTERVAL;
+            tokio::select! {
+                response = stream.message() => match response {
+                    Ok(Some(response)) => self.receive(response)?,
+                    Ok(None) => self.stream = None,
+                    Err(error) => {
+                        tracing::debug!(%error, "a watch's connection broke");
+                        self.stream = None;
+                    }
+                },
+                Ok(()) = self.requests.changed() => self.ask().await,
+                () = tokio::time::sleep_until(idle) => {
+                    self.spoke = Instant::now();
+                    if self.position > self.told {
+                        self.queue.push_back(WatchItem::Progress(self.position));
+                    } else if self.shared.progress.by_marker {
+                        // The marker's event is the answer. Without one the connection is gone, which the stream tells.
+                        let _ = self.shared.progress.request(&self.shared.connection).await;
+                    } else {
+                        self.ask().await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self) {
+        if let Some(stream) = &mut self.stream
+            && stream.request_progress().await.is_err()
+        {
+            self.stream = None;
+        }
+    }
+
+    /// Opens the stream at the position itself, whose events are dropped: so etcd answers "compacted" exactly when something after it is gone.
+    async fn connect(&mut self) -> Result<(), StoreError> {
+        let connection = &self.shared.connection;
+        let (start, end) = if self.shared.progress.by_marker { connection.keys.everything() } else { connection.keys.range(&self.range) };
+        let options = WatchOptions::new().with_range(end).with_start_revision(self.position.max(1) as i64).with_prev_key().with_fragment();
+        self.partial.clear();
+        let opened = connection.once("watch", |mut clients| async move {
+            let mut stream = clients.watch.watch(start, Some(options)).await?;
+            let first = stream.message().await?;
+            Ok((stream, first))
+        });
+        let (stream, first) = opened.await?;
+        self.stream = Some(stream);
+        match first {
+            Some(first) => self.receive(first),
+            None => Err(StoreError::Unavailable("etcd closed the watch".into())),
+        }
+    }
+
+    async fn reconnect(&mut self) -> Result<(), StoreError> {
+        let deadline = Instant::now() + RECONNECT_FOR;
+        loop {
+            match self.connect().await {
+                Err(StoreError::Unavailable(reason)) if Instant::now() < deadline => {
+                    tracing::debug!(reason, "a watch could not be opened again yet");
+                    self.stream = None;
+                    sleep(RECONNECT_AFTER).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn receive(&mut self, response: WatchResponse) -> Result<(), StoreError> {
+        if response.compact_revision() > 0 {
+            return Err(StoreError::Compacted { requested: self.position, oldest: response.compact_revision().unsigned_abs() });
+        }
+        if response.canceled() {
+            return Err(StoreError::Unavailable(format!("etcd cancelled the watch: {}", response.cancel_reason())));
+        }
+        if response.created() {
+            return Ok(());
+        }
+        if response.events().is_empty() {
+            let revision = response.header().map_or(0, |header| header.revision().unsigned_abs());
+            // See `progress`: an old etcd's word is not taken.
+            if !self.shared.progress.by_marker && revision >= self.position {
+                self.position = revision;
+                self.queue.push_back(WatchItem::Progress(revision));
+            }
+            return Ok(());
+        }
+        let marker = self.shared.connection.keys.marker();
+        for event in response.events() {
+            let Some(kv) = event.kv() else { continue };
+            let revision = kv.mod_revision().unsigned_abs();
+            if revision <= self.position {
+                continue;
+            }
+            if self.partial.first().is_some_and(|(first, _)| first.revision != revision) {
+                self.complete();
+            }
+            let kind = match event.event_type() {
+                EventType::Put => {
+                    EventKind::Put { value: Bytes::copy_from_slice(kv.value()), create_revision: kv.create_revision().unsigned_abs() }
+                }
+                EventType::Delete => EventKind::Delete,
+            };
+            let previous = event.prev_kv().map(|previous| entry(&self.shared.connection, previous.clone()));
+            let key = Bytes::copy_from_slice(self.shared.connection.keys.decode(kv.key()));
+            self.partial.push((Event { revision, key, kind, previous }, kv.key() == marker));
+        }
+        if !response.0.fragment {
+            self.complete();
+        }
+        Ok(())
+    }
+
+    /// Hands over the revision that was being collected.
+    fn complete(&mut self) {
+        let Some((first, is_marker)) = self.partial.first() else { return };
+        let (revision, is_marker) = (first.revision, *is_marker);
+        self.position = revision;
+        let collected = std::mem::take(&mut self.partial).into_iter();
+        let events: Vec<Event> =
+            collected.filter(|(event, marker)| !marker && self.range.contains(&event.key)).map(|(event, _)| event).collect();
+        if is_marker {
+            self.queue.push_back(WatchItem::Progress(revision));
+        } else if !events.is_empty() {
+            self.queue.push_back(WatchItem::Events(events));
+        }
+    }
+}
