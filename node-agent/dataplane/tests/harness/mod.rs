@@ -1,7 +1,7 @@
 //! A node for tests: a network namespace, a cgroup, a pin directory, all removed when dropped.
 //!
 //! Threads enter the namespace and the cgroup; the test's own thread stays where it is.
-#![allow(dead_code, reason = "each test file uses another part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses another part")]
 
 mod cgroup;
 mod namespace;

@@ -1,5 +1,5 @@
 //! Servers on a node's loopback device that answer with their own address, and the clients' half of the exchange.
-#![allow(dead_code, reason = "each test file uses another part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses another part")]
 
 use crate::harness::Node;
 use std::{
