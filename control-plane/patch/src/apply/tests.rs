@@ -1,0 +1,271 @@
+//! Known behaviour of kube-apiserver, request by request.
+
+use super::*;
+use crate::schema::tests::sample;
+
+const POD: Gvk<'_> = Gvk { group: "", version: "v1", kind: "Pod" };
+const DEPLOYMENT: Gvk<'_> = Gvk { group: "apps", version: "v1", kind: "Deployment" };
+
+fn manager(name: &str) -> Manager<'_> {
+    Manager { name, subresource: "", time: "2026-01-01T00:00:00Z", ignored: &["status"] }
+}
+
+fn deployment(spec: Value) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec})
+}
+
+fn pod(spec: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+}
+
+fn go(gvk: Gvk<'_>, live: Option<&Value>, config: &Value, name: &str) -> Result<Value, ApplyError> {
+    apply(sample(), gvk, live, config, &manager(name), false)
+}
+
+fn owned(object: &Value, name: &str) -> Value {
+    let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+    entries.filter(|entry| entry["manager"] == name).map(|entry| entry["fieldsV1"].clone()).next().unwrap_or(Value::Null)
+}
+
+#[test]
+fn applying_to_nothing_creates_the_object_and_owns_its_fields() {
+    let config = pod(json!({"containers": [{"name": "a", "image": "i", "ports": [{"containerPort": 80}]}], "tolerations": [{"key": "k"}]}));
+    let object = go(POD, None, &config, "me").unwrap();
+    let entry = json!({"manager": "me", "operation": "Apply", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:spec": {"f:containers": {"k:{\"name\":\"a\"}": {".": {}, "f:image": {}, "f:name": {},
+            "f:ports": {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}}}}}, "f:tolerations": {}}}});
+    assert_eq!(object["metadata"]["managedFields"], json!([entry]));
+    assert_eq!(object["spec"], config["spec"]);
+}
+
+#[test]
+fn a_conflict_names_the_owner_and_the_field() {
+    let mut live = deployment(json!({"replicas": 1}));
+    track_update(sample(), DEPLOYMENT, None, &mut live, &manager("kubectl-client-side-apply"));
+    let error = go(DEPLOYMENT, Some(&live), &deployment(json!({"replicas": 2})), "me").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Apply failed with 1 conflict: conflict with \"kubectl-client-side-apply\" using apps/v1: .spec.replicas"
+    );
+    let ApplyError::Conflicts(conflicts) = error else { panic!("{error}") };
+    assert_eq!(conflicts.0[0].message(), "conflict with \"kubectl-client-side-apply\" using apps/v1");
+    assert_eq!(conflicts.0[0].path.to_string(), ".spec.replicas");
+}
+
+#[test]
+fn several_conflicts_are_listed_by_owner() {
+    let first = go(DEPLOYMENT, None, &deployment(json!({"replicas": 1, "minReadySeconds": 1})), "one").unwrap();
+    let error = go(DEPLOYMENT, Some(&first), &deployment(json!({"replicas": 2, "minReadySeconds": 2})), "two").unwrap_err();
+    assert_eq!(error.to_string(), "Apply failed with 2 conflicts: conflicts with \"one\":\n- .spec.minReadySeconds\n- .spec.replicas");
+}
+
+#[test]
+fn force_takes_the_field_over() {
+    let first = go(DEPLOYMENT, None, &deployment(json!({"replicas": 1, "minReadySeconds": 5})), "one").unwrap();
+    let forced = apply(sample(), DEPLOYMENT, Some(&first), &deployment(json!({"replicas": 2})), &manager("two"), true).unwrap();
+    assert_eq!(forced["spec"], json!({"replicas": 2, "minReadySeconds": 5}));
+    assert_eq!(owned(&forced, "one"), json!({"f:spec": {"f:minReadySeconds": {}}}));
+    assert_eq!(owned(&forced, "two"), json!({"f:spec": {"f:replicas": {}}}));
+}
+
+#[test]
+fn the_same_value_is_shared_and_stays_until_the_last_owner_lets_go() {
+    let config = deployment(json!({"replicas": 1}));
+    let one = go(DEPLOYMENT, None, &config, "one").unwrap();
+    let both = go(DEPLOYMENT, Some(&one), &config, "two").unwrap();
+    assert_eq!(owned(&both, "one"), owned(&both, "two"));
+    let kept = go(DEPLOYMENT, Some(&both), &deployment(json!({"minReadySeconds": 1})), "one").unwrap();
+    assert_eq!(kept["spec"], json!({"replicas": 1, "minReadySeconds": 1}));
+    let gone = go(DEPLOYMENT, Some(&kept), &deployment(json!({"minReadySeconds": 1})), "two").unwrap();
+    assert_eq!(gone["spec"], json!({"minReadySeconds": 1}));
+}
+
+#[test]
+fn what_is_no_longer_applied_is_removed_with_what_the_server_filled_in_below() {
+    let with = pod(json!({"containers": [{"name": "a", "image": "i"}, {"name": "b", "image": "j", "env": [{"name": "X", "value": "1"}]}]}));
+    let mut live = go(POD, None, &with, "me").unwrap();
+    live["spec"]["containers"][1]["args"] = json!(["defaulted"]);
+    let now = go(POD, Some(&live), &pod(json!({"containers": [{"name": "a", "image": "i"}]})), "me").unwrap();
+    assert_eq!(now["spec"], json!({"containers": [{"name": "a", "image": "i"}]}));
+    let mut live = go(DEPLOYMENT, None, &deployment(json!({"replicas": 1, "strategy": {"rollingUpdate": {"maxSurge": 1}}})), "me").unwrap();
+    live["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = json!(1);
+    let now = go(DEPLOYMENT, Some(&live), &deployment(json!({"replicas": 1})), "me").unwrap();
+    assert_eq!(now["spec"], json!({"replicas": 1}));
+}
+
+#[test]
+fn an_empty_struct_that_is_still_applied_stays() {
+    let live = go(POD, None, &pod(json!({"volumes": [{"name": "v", "emptyDir": {"medium": "Memory"}}]})), "me").unwrap();
+    let now = go(POD, Some(&live), &pod(json!({"volumes": [{"name": "v", "emptyDir": {}}]})), "me").unwrap();
+    assert_eq!(now["spec"]["volumes"], json!([{"name": "v", "emptyDir": {}}]));
+}
+
+#[test]
+fn keyed_lists_merge_by_all_keys_with_their_defaults() {
+    let live =
+        go(POD, None, &pod(json!({"containers": [{"name": "a", "ports": [{"containerPort": 53, "protocol": "TCP"}]}]})), "one").unwrap();
+    let config = pod(
+        json!({"containers": [{"name": "a", "ports": [{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53, "name": "dns"}]}]}),
+    );
+    let now = go(POD, Some(&live), &config, "two").unwrap();
+    let expected = json!([{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53, "protocol": "TCP", "name": "dns"}]);
+    assert_eq!(now["spec"]["containers"][0]["ports"], expected);
+}
+
+#[test]
+fn sets_hold_each_value_once_and_lose_only_what_nobody_applies() {
+    let config = |finalizers: Value| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "finalizers": finalizers}});
+    let one = go(POD, None, &config(json!(["a", "b"])), "one").unwrap();
+    let two = go(POD, Some(&one), &config(json!(["b", "c"])), "two").unwrap();
+    assert_eq!(two["metadata"]["finalizers"], json!(["a", "b", "c"]));
+    assert_eq!(owned(&two, "two"), json!({"f:metadata": {"f:finalizers": {"v:\"b\"": {}, "v:\"c\"": {}}}}));
+    let less = go(POD, Some(&two), &config(json!(["a"])), "one").unwrap();
+    assert_eq!(less["metadata"]["finalizers"], json!(["a", "b", "c"]));
+    let error = go(POD, Some(&less), &config(json!(["x", "x"])), "one").unwrap_err();
+    assert_eq!(error.to_string(), ".metadata.finalizers[=\"x\"]: duplicate entries for this key");
+}
+
+#[test]
+fn items_of_others_keep_their_place() {
+    let live = go(POD, None, &pod(json!({"containers": [{"name": "mesh"}, {"name": "a"}, {"name": "b"}]})), "one").unwrap();
+    let now = go(POD, Some(&live), &pod(json!({"containers": [{"name": "b"}, {"name": "new"}, {"name": "a"}]})), "two").unwrap();
+    let names: Vec<&str> = now["spec"]["containers"].as_array().unwrap().iter().filter_map(|item| item["name"].as_str()).collect();
+    assert_eq!(names, ["mesh", "b", "new", "a"]);
+}
+
+#[test]
+fn atomic_values_are_owned_and_replaced_whole() {
+    let one = go(POD, None, &pod(json!({"tolerations": [{"key": "a"}], "nodeSelector": {"x": "1"}})), "one").unwrap();
+    let error = go(POD, Some(&one), &pod(json!({"tolerations": [{"key": "b"}], "nodeSelector": {"y": "2"}})), "two").unwrap_err();
+    assert_eq!(error.to_string(), "Apply failed with 2 conflicts: conflicts with \"one\":\n- .spec.nodeSelector\n- .spec.tolerations");
+    let forced = apply(sample(), POD, Some(&one), &pod(json!({"nodeSelector": {"y": "2"}})), &manager("two"), true).unwrap();
+    assert_eq!(forced["spec"]["nodeSelector"], json!({"y": "2"}));
+}
+
+#[test]
+fn a_missing_key_is_refused_with_its_place() {
+    let service = Gvk { group: "", version: "v1", kind: "Pod" };
+    let config = pod(json!({"containers": ["text"]}));
+    let error = go(service, None, &config, "me").unwrap_err();
+    assert_eq!(error.to_string(), ".spec.containers: element 0: associative list with keys may not have non-map elements");
+}
+
+#[test]
+fn applying_the_same_again_changes_nothing_not_even_the_time() {
+    let config = deployment(json!({"replicas": 1, "template": {"metadata": {"labels": {"a": "b"}}}}));
+    let first = go(DEPLOYMENT, None, &config, "me").unwrap();
+    let later = Manager { time: "2027-01-01T00:00:00Z", ..manager("me") };
+    assert_eq!(apply(sample(), DEPLOYMENT, Some(&first), &config, &later, false), Ok(first));
+}
+
+#[test]
+fn what_was_never_tracked_belongs_to_nobody_in_particular() {
+    let live = deployment(json!({"replicas": 1}));
+    let now = go(DEPLOYMENT, Some(&live), &deployment(json!({"replicas": 1, "minReadySeconds": 1})), "me").unwrap();
+    assert_eq!(owned(&now, "before-first-apply"), json!({"f:spec": {"f:replicas": {}}}));
+    let error = go(DEPLOYMENT, Some(&live), &deployment(json!({"replicas": 2})), "me").unwrap_err();
+    assert!(error.to_string().contains("\"before-first-apply\" using apps/v1: .spec.replicas"), "{error}");
+}
+
+#[test]
+fn kubectl_takes_over_from_its_own_client_side_apply() {
+    let annotations = json!({"kubectl.kubernetes.io/last-applied-configuration": deployment(json!({"replicas": 1})).to_string()});
+    let mut live = deployment(json!({"replicas": 1, "minReadySeconds": 3}));
+    live["metadata"]["annotations"] = annotations;
+    track_update(sample(), DEPLOYMENT, None, &mut live, &manager("kubectl-client-side-apply"));
+    let config = deployment(json!({"replicas": 2}));
+    assert!(matches!(go(DEPLOYMENT, Some(&live), &config, "other"), Err(ApplyError::Conflicts(_))));
+    let now = go(DEPLOYMENT, Some(&live), &config, "kubectl").unwrap();
+    assert_eq!(now["spec"], json!({"replicas": 2, "minReadySeconds": 3}));
+    let annotation = now["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(annotation).unwrap(), config);
+    let error = go(DEPLOYMENT, Some(&live), &deployment(json!({"minReadySeconds": 4})), "kubectl").unwrap_err();
+    assert!(error.to_string().ends_with(": .spec.minReadySeconds"), "{error}");
+}
+
+#[test]
+fn updates_move_ownership_and_keep_one_entry_per_manager() {
+    let mut first = deployment(json!({"replicas": 1, "template": {"metadata": {"labels": {"a": "1"}}}}));
+    track_update(sample(), DEPLOYMENT, None, &mut first, &manager("creator"));
+    assert_eq!(
+        owned(&first, "creator"),
+        json!({"f:spec": {"f:replicas": {}, "f:template": {"f:metadata": {"f:labels": {".": {}, "f:a": {}}}}}})
+    );
+    let mut second = first.clone();
+    second["spec"]["replicas"] = json!(2);
+    second["metadata"]["generation"] = json!(2);
+    track_update(sample(), DEPLOYMENT, Some(&first), &mut second, &manager("scaler"));
+    assert_eq!(owned(&second, "scaler"), json!({"f:spec": {"f:replicas": {}}}));
+    assert_eq!(owned(&second, "creator"), json!({"f:spec": {"f:template": {"f:metadata": {"f:labels": {".": {}, "f:a": {}}}}}}));
+    let mut third = second.clone();
+    third["spec"]["minReadySeconds"] = json!(1);
+    third["metadata"].as_object_mut().unwrap().remove("managedFields");
+    track_update(sample(), DEPLOYMENT, Some(&second), &mut third, &manager("scaler"));
+    assert_eq!(owned(&third, "scaler"), json!({"f:spec": {"f:minReadySeconds": {}, "f:replicas": {}}}));
+    assert_eq!(third["metadata"]["managedFields"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn status_has_an_entry_of_its_own() {
+    let mut first = deployment(json!({"replicas": 1}));
+    track_update(sample(), DEPLOYMENT, None, &mut first, &manager("c"));
+    let mut second = first.clone();
+    second["status"] = json!({"replicas": 1});
+    let through_status = Manager { subresource: "status", ignored: &["spec"], ..manager("c") };
+    track_update(sample(), DEPLOYMENT, Some(&first), &mut second, &through_status);
+    let entries = second["metadata"]["managedFields"].as_array().unwrap();
+    assert_eq!(entries.len(), 2);
+    assert_eq!(entries[1]["subresource"], "status");
+    assert_eq!(entries[1]["fieldsV1"], json!({"f:status": {"f:replicas": {}}}));
+}
+
+#[test]
+fn a_write_that_changes_nothing_leaves_managed_fields_alone() {
+    let mut first = deployment(json!({"replicas": 1}));
+    track_update(sample(), DEPLOYMENT, None, &mut first, &manager("c"));
+    let mut same = first.clone();
+    track_update(sample(), DEPLOYMENT, Some(&first), &mut same, &Manager { time: "2027-01-01T00:00:00Z", ..manager("d") });
+    assert_eq!(same, first);
+}
+
+#[test]
+fn clearing_managed_fields_ends_the_tracking() {
+    let mut first = deployment(json!({"replicas": 1}));
+    track_update(sample(), DEPLOYMENT, None, &mut first, &manager("c"));
+    for reset in [json!([]), json!([{}])] {
+        let mut second = first.clone();
+        second["metadata"]["managedFields"] = reset;
+        track_update(sample(), DEPLOYMENT, Some(&first), &mut second, &manager("c"));
+        assert_eq!(second["metadata"], json!({"name": "d"}));
+    }
+}
+
+#[test]
+fn more_than_ten_updaters_are_merged_oldest_first() {
+    let mut object = deployment(json!({}));
+    object["metadata"]["labels"] = json!({"l0": "v"});
+    let time = |n: usize| format!("2026-01-01T00:00:{n:02}Z");
+    let name = |n: usize| format!("m{n}");
+    track_update(sample(), DEPLOYMENT, None, &mut object, &Manager { time: &time(0), ..manager(&name(0)) });
+    for n in 1..15 {
+        let old = object.clone();
+        object["metadata"]["labels"][format!("l{n}")] = json!("v");
+        track_update(sample(), DEPLOYMENT, Some(&old), &mut object, &Manager { time: &time(n), ..manager(&name(n)) });
+    }
+    assert_eq!(object["metadata"]["managedFields"].as_array().map(Vec::len), Some(10));
+    assert!(owned(&object, "ancient-changes")["f:metadata"]["f:labels"]["f:l3"].is_object());
+    assert!(owned(&object, "m14").is_object());
+    assert_eq!(owned(&object, "m0"), Value::Null);
+}
+
+#[test]
+fn what_is_no_configuration_is_refused() {
+    let wrong_version = json!({"apiVersion": "apps/v2", "kind": "Deployment"});
+    let managed = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"managedFields": [{}]}});
+    for config in
+        [json!(null), json!([]), json!({}), wrong_version, managed, json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": 1})]
+    {
+        let refused = go(DEPLOYMENT, None, &config, "me");
+        assert!(matches!(refused, Err(ApplyError::Patch(PatchError::Malformed(_)))), "{config}");
+    }
+}
