@@ -1,1 +1,50 @@
-//! control-plane/controllers
+//! The controllers: each watches some kinds, plans in a pure function and writes through the Kubernetes API, to which alone they talk.
+//! One folder per controller, with the same files: `mod.rs` (what it watches and why), `plan.rs` (observed state in, plan out; pure),
+//! `reconcile.rs` (read, plan, write), `tests.rs`. Shared watches, queue and event recorder come from orknet-reconciler.
+
+mod config;
+mod context;
+mod deployment;
+mod endpoint_slice;
+mod node_ipam;
+mod ownership;
+mod pod_template;
+mod replica_set;
+mod service_account;
+mod write_status;
+
+use kube::Client;
+use orknet_reconciler::SharedInformers;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+use context::Context;
+
+/// Why the controllers could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration contradicts itself.
+    #[error("controllers: {0}")]
+    Config(String),
+}
+
+/// Runs all controllers with watches of their own until `shutdown`.
+///
+/// # Errors
+/// Only a configuration that makes no sense; failures to reach the API are tried again for ever.
+pub async fn run(config: Config, client: Client, shutdown: CancellationToken) -> Result<(), Error> {
+    run_with(config, SharedInformers::new(client, shutdown.clone()), shutdown).await
+}
+
+/// Like [`run`], on watches shared with other parts of the process (the scheduler).
+pub async fn run_with(config: Config, informers: SharedInformers, shutdown: CancellationToken) -> Result<(), Error> {
+    config.check().map_err(Error::Config)?;
+    let context = Context::new(config, informers, shutdown);
+    deployment::start(&context);
+    replica_set::start(&context);
+    endpoint_slice::start(&context);
+    service_account::start(&context);
+    node_ipam::start(&context);
+    context.stopped().await;
+    Ok(())
+}

@@ -7,6 +7,7 @@ mod event_series;
 mod informer;
 mod informers;
 mod key;
+pub mod merge_patch;
 pub mod node_match;
 pub mod pod_state;
 mod queue;

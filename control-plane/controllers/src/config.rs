@@ -1,0 +1,74 @@
+//! The controllers' configuration.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+/// Plain settings of all controllers; a file or flags may fill them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Config {
+    /// The certificate authority of the API server, PEM; published as `kube-root-ca.crt` in every namespace. Empty: not published.
+    pub root_ca_pem: String,
+    /// Ranges from which each node gets a pod range: at most one per family. Empty: nodes get none.
+    pub pod_cidrs: Vec<IpNet>,
+    /// Prefix length of a node's IPv4 pod range.
+    pub node_mask_v4: u8,
+    /// Prefix length of a node's IPv6 pod range.
+    pub node_mask_v6: u8,
+    /// Seconds without a sign of life after which a node's conditions become Unknown.
+    pub node_monitor_grace_seconds: u32,
+    /// How many ended pods are kept before the oldest are deleted. 0: all are kept.
+    pub terminated_pod_limit: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let v4 = IpNet::new_assert(IpAddr::from([10, 244, 0, 0]), 16);
+        let v6 = IpNet::new_assert(IpAddr::from([0xfd00, 0x10, 0x244, 0, 0, 0, 0, 0]), 56);
+        Self {
+            root_ca_pem: String::new(),
+            pod_cidrs: vec![v4, v6],
+            node_mask_v4: 24,
+            node_mask_v6: 64,
+            node_monitor_grace_seconds: 50,
+            terminated_pod_limit: 12_500,
+        }
+    }
+}
+
+impl Config {
+    /// The node prefix length that goes with a range.
+    pub fn node_mask(&self, range: &IpNet) -> u8 {
+        if range.addr().is_ipv4() { self.node_mask_v4 } else { self.node_mask_v6 }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), String> {
+        for range in &self.pod_cidrs {
+            let mask = self.node_mask(range);
+            if mask < range.prefix_len() || mask > range.max_prefix_len() || mask - range.prefix_len() > 16 {
+                return Err(format!("pod range {range} can't be cut into /{mask} node ranges"));
+            }
+        }
+        match self.pod_cidrs.as_slice() {
+            [first, second] if first.addr().is_ipv4() == second.addr().is_ipv4() => Err("two pod ranges of one family".into()),
+            [_, _, _, ..] => Err("more than two pod ranges".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_ranges_are_refused() {
+        assert_eq!(Config::default().check(), Ok(()));
+        assert!(Config { node_mask_v4: 8, ..Config::default() }.check().is_err());
+        assert!(Config { node_mask_v4: 33, ..Config::default() }.check().is_err());
+        let twice = Config::default().pod_cidrs[0];
+        assert!(Config { pod_cidrs: vec![twice, twice], ..Config::default() }.check().is_err());
+    }
+}
