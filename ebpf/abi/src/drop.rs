@@ -37,7 +37,7 @@ drop_reasons! {
     BackendGone = 4, "backend-gone";
     /// The kernel refused to redirect the packet to its device.
     RedirectFailed = 5, "redirect-failed";
-    /// A header contradicts itself: a wrong version, or a header length that is too small.
+    /// A header contradicts itself: a wrong version, a length that is too small, an IPv4-mapped address in IPv6.
     Malformed = 6, "malformed";
     /// The Service's address is live, and no port of it is this one; the caller gets "connection refused".
     NoSuchPort = 7, "no-such-port";

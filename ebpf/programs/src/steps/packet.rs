@@ -122,7 +122,8 @@ fn parse_v4(ctx: &TcContext) -> Parsed {
 fn parse_v6(ctx: &TcContext) -> Parsed {
     let Ok(header) = ctx.load::<V6Header>(ETHERNET_HEADER) else { return Parsed::Broken(DropReason::Truncated) };
     let present = ctx.len().saturating_sub((ETHERNET_HEADER + size_of::<V6Header>()) as u32);
-    if header.version_and_class >> 4 != 6 {
+    // A mapped address is the maps' form of an IPv4 address; nobody may come by it in an IPv6 header (RFC 4942 section 2.2).
+    if header.version_and_class >> 4 != 6 || header.source.is_v4() || header.destination.is_v4() {
         return Parsed::Broken(DropReason::Malformed);
     }
     if u32::from(u16::from_be(header.payload_length_be)) > present {

@@ -120,7 +120,8 @@ fn read_v4(packet: &[u8]) -> Read {
 
 fn read_v6(packet: &[u8]) -> Read {
     let Some(header) = packet.first_chunk::<40>() else { return Read::Truncated };
-    if header[0] >> 4 != 6 {
+    let mapped = |at: usize| header[at..at + 12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+    if header[0] >> 4 != 6 || mapped(8) || mapped(24) {
         Read::Malformed
     } else if usize::from(u16::from_be_bytes([header[4], header[5]])) > packet.len() - 40 {
         Read::Truncated
