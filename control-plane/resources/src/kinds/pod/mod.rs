@@ -1,8 +1,25 @@
-//! Pod.
+//! Pod: containers that live and die together on one node.
+//!
+//! Before: `{"spec": {"containers": [{"name": "a", "image": "busybox:1"}]}}`. After: `restartPolicy: Always`, `dnsPolicy: ClusterFirst`,
+//! `terminationGracePeriodSeconds: 30`, `imagePullPolicy: IfNotPresent`, …, `status: {phase: Pending, qosClass: BestEffort}`.
+//!
+//! `default` and `validate` also serve the templates of the kinds that make pods. Admission (service account, default tolerations) is the server's.
 
-use crate::contract::Descriptor;
+pub mod default;
+mod qos;
+mod table;
+mod update;
+pub mod validate;
+
+use crate::contract::{Column, Descriptor, Subresource};
+use crate::field::{Errors, Path};
+use crate::json;
 use crate::typed::{Kind, namespaced};
 use k8s_openapi::api::core::v1;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub use qos::qos_class;
 
 pub struct Pod;
 
@@ -16,4 +33,68 @@ impl Kind for Pod {
         has_generation: true,
         ..namespaced::<v1::Pod>("pods", "pod")
     };
+    const COLUMNS: &'static [Column] = table::COLUMNS;
+
+    fn default(object: &mut v1::Pod) {
+        if let Some(spec) = &mut object.spec {
+            default::spec(spec);
+            default::pod(spec);
+        }
+    }
+
+    fn prepare_create(object: &mut Value) {
+        let spec = json::get(object, &["spec"]).and_then(|s| v1::PodSpec::deserialize(s).ok()).unwrap_or_default();
+        let mut status = json!({"phase": "Pending", "qosClass": qos_class(&spec)});
+        if spec.scheduling_gates.is_some_and(|gates| !gates.is_empty()) {
+            status["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates"}]);
+        }
+        json::put(object, &["status"], status);
+    }
+
+    fn prepare_update(new: &mut Value, old: &Value, subresource: Subresource<'_>) {
+        // A status written without the class keeps it: the class follows from the spec.
+        if subresource == Some("status")
+            && json::get(new, &["status", "qosClass"]).is_none()
+            && let Some(class) = json::get(old, &["status", "qosClass"])
+        {
+            json::put(new, &["status", "qosClass"], class.clone());
+        }
+    }
+
+    fn validate(object: &v1::Pod, errors: &mut Errors) {
+        let at = Path::Root.field("spec");
+        match &object.spec {
+            Some(spec) => validate::spec(spec, &at, errors),
+            None => errors.required(&at.field("containers"), ""),
+        }
+    }
+
+    fn validate_update(new: &v1::Pod, old: &v1::Pod, subresource: Subresource<'_>, errors: &mut Errors) {
+        match subresource {
+            None => update::validate(new, old, errors),
+            Some("status") => update::validate_status(new, old, errors),
+            Some(_) => Self::validate(new, errors),
+        }
+    }
+
+    fn cells(object: &v1::Pod, now: i64) -> Vec<Value> {
+        table::cells(object, now)
+    }
+
+    fn selectable_fields(object: &v1::Pod) -> Vec<(&'static str, String)> {
+        let text = |t: Option<&String>| t.cloned().unwrap_or_default();
+        let spec = object.spec.as_ref();
+        let status = object.status.as_ref();
+        vec![
+            ("spec.nodeName", text(spec.and_then(|s| s.node_name.as_ref()))),
+            ("spec.restartPolicy", text(spec.and_then(|s| s.restart_policy.as_ref()))),
+            ("spec.schedulerName", text(spec.and_then(|s| s.scheduler_name.as_ref()))),
+            ("spec.serviceAccountName", text(spec.and_then(|s| s.service_account_name.as_ref()))),
+            ("spec.hostNetwork", spec.and_then(|s| s.host_network).unwrap_or_default().to_string()),
+            ("status.phase", text(status.and_then(|s| s.phase.as_ref()))),
+            ("status.podIP", text(status.and_then(|s| s.pod_ip.as_ref()))),
+            ("status.nominatedNodeName", text(status.and_then(|s| s.nominated_node_name.as_ref()))),
+        ]
+    }
 }

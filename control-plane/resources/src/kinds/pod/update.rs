@@ -1,0 +1,187 @@
+//! What may change in a pod that exists: images, the deadline (downwards), more tolerations, fewer scheduling gates.
+
+use super::{Pod, validate};
+use crate::field::{Errors, Path};
+use crate::names;
+use crate::typed::Kind;
+use k8s_openapi::api::core::v1;
+use k8s_openapi::api::core::v1::{Container, PodSpec, Toleration};
+
+const MAY_CHANGE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,\
+`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
+`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+
+pub fn validate(new: &v1::Pod, old: &v1::Pod, errors: &mut Errors) {
+    Pod::validate(new, errors);
+    let at = Path::Root.field("spec");
+    let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
+    let same_count = new.containers.len() == old.containers.len();
+    let (new_init, old_init) = (new.init_containers.as_deref().unwrap_or_default(), old.init_containers.as_deref().unwrap_or_default());
+    if !same_count {
+        errors.forbidden(&at.field("containers"), "pod updates may not add or remove containers");
+    }
+    if new_init.len() != old_init.len() {
+        errors.forbidden(&at.field("initContainers"), "pod updates may not add or remove containers");
+    }
+    if !same_count || new_init.len() != old_init.len() {
+        return;
+    }
+    deadline(new, old, &at, errors);
+    tolerations(new, old, &at, errors);
+    gates(new, old, &at, errors);
+    if allowed(new, old) != *new {
+        errors.forbidden(&at, MAY_CHANGE);
+    }
+}
+
+pub fn validate_status(new: &v1::Pod, _: &v1::Pod, errors: &mut Errors) {
+    let Some(status) = &new.status else { return };
+    let at = Path::Root.field("status");
+    if let Some(node) = status.nominated_node_name.as_deref().filter(|n| !n.is_empty()) {
+        errors.format(&at.field("nominatedNodeName"), node, names::subdomain(node));
+    }
+    for (name, ips) in [
+        ("podIPs", status.pod_ips.iter().flatten().map(|i| &i.ip).collect::<Vec<_>>()),
+        ("hostIPs", status.host_ips.iter().flatten().map(|i| &i.ip).collect()),
+    ] {
+        let at = at.field(name);
+        for (i, ip) in ips.iter().enumerate() {
+            match names::ip(ip) {
+                Err(detail) => errors.invalid(&at.index(i), ip.as_str(), detail),
+                Ok(_) if ips[..i].contains(ip) => errors.duplicate(&at.index(i), ip.as_str()),
+                Ok(_) => {}
+            }
+        }
+        if ips.len() > 2 {
+            errors.invalid(&at, serde_json::to_value(&ips).unwrap_or_default(), "may specify no more than one IP for each IP family");
+        }
+    }
+    validate::conditions(status.conditions.as_deref().unwrap_or_default(), &at.field("conditions"), errors);
+}
+
+/// The old spec with those changes of the new one that are allowed.
+fn allowed(new: &PodSpec, old: &PodSpec) -> PodSpec {
+    let mut spec = old.clone();
+    let take_images = |to: &mut [Container], from: &[Container]| {
+        for (to, from) in to.iter_mut().zip(from) {
+            to.image.clone_from(&from.image);
+        }
+    };
+    take_images(&mut spec.containers, &new.containers);
+    take_images(spec.init_containers.as_deref_mut().unwrap_or_default(), new.init_containers.as_deref().unwrap_or_default());
+    spec.active_deadline_seconds = new.active_deadline_seconds;
+    spec.tolerations.clone_from(&new.tolerations);
+    spec.scheduling_gates.clone_from(&new.scheduling_gates);
+    if old.termination_grace_period_seconds.is_some_and(|s| s < 0) && new.termination_grace_period_seconds == Some(1) {
+        spec.termination_grace_period_seconds = Some(1);
+    }
+    // While gates hold the pod back, it may be directed more narrowly.
+    if old.scheduling_gates.as_ref().is_some_and(|g| !g.is_empty()) {
+        if keeps(old.node_selector.as_ref(), new.node_selector.as_ref()) {
+            spec.node_selector.clone_from(&new.node_selector);
+        }
+        if old.affinity.as_ref().is_none_or(|a| a.node_affinity.is_none()) {
+            let node = new.affinity.as_ref().and_then(|a| a.node_affinity.clone());
+            if node.is_some() {
+                spec.affinity.get_or_insert_default().node_affinity = node;
+            }
+        }
+    }
+    spec
+}
+
+fn keeps(old: Option<&crate::selector::Labels>, new: Option<&crate::selector::Labels>) -> bool {
+    old.into_iter().flatten().all(|(key, value)| new.and_then(|n| n.get(key)) == Some(value))
+}
+
+fn deadline(new: &PodSpec, old: &PodSpec, at: &Path<'_>, errors: &mut Errors) {
+    let at = at.field("activeDeadlineSeconds");
+    match (new.active_deadline_seconds, old.active_deadline_seconds) {
+        (Some(new), Some(old)) if new > old => errors.invalid(&at, new, "must be less than or equal to previous value"),
+        (None, Some(_)) => errors.invalid(&at, serde_json::Value::Null, "must not update from a positive integer to nil value"),
+        _ => {}
+    }
+}
+
+fn tolerations(new: &PodSpec, old: &PodSpec, at: &Path<'_>, errors: &mut Errors) {
+    let without_seconds = |t: &Toleration| Toleration { toleration_seconds: None, ..t.clone() };
+    let kept = old.tolerations.iter().flatten().all(|had| {
+        let had = without_seconds(had);
+        new.tolerations.iter().flatten().any(|t| without_seconds(t) == had)
+    });
+    if !kept {
+        errors.forbidden(&at.field("tolerations"), "existing toleration can not be modified except its tolerationSeconds");
+    }
+}
+
+fn gates(new: &PodSpec, old: &PodSpec, at: &Path<'_>, errors: &mut Errors) {
+    let at = at.field("schedulingGates");
+    let had = old.scheduling_gates.as_deref().unwrap_or_default();
+    for (i, gate) in new.scheduling_gates.iter().flatten().enumerate().filter(|(_, g)| !had.contains(g)) {
+        errors.forbidden(&at.index(i), format!("only deletion is allowed, but found new scheduling gate '{}'", gate.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Resource;
+    use crate::typed::Typed;
+    use serde_json::{Value, json};
+
+    const KIND: Typed<Pod> = Typed::NEW;
+
+    fn pod(change: impl FnOnce(&mut Value)) -> Value {
+        let mut body = json!({"metadata": {"name": "p", "namespace": "d"}, "spec": {"containers": [{"name": "a", "image": "x:1"}],
+            "activeDeadlineSeconds": 10, "tolerations": [{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}]}});
+        change(&mut body);
+        KIND.decode(body).unwrap().object
+    }
+
+    fn refused(change: impl FnOnce(&mut Value)) -> Vec<String> {
+        KIND.validate_update(&pod(change), &pod(|_| {}), None).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn images_deadlines_and_more_tolerations_may_change() {
+        let found = refused(|p| {
+            p["spec"]["containers"][0]["image"] = "x:2".into();
+            p["spec"]["activeDeadlineSeconds"] = 5.into();
+            p["spec"]["tolerations"][0]["tolerationSeconds"] = 7.into();
+            p["spec"]["tolerations"].as_array_mut().unwrap().push(json!({"key": "l", "operator": "Exists"}));
+            p["metadata"]["labels"] = json!({"a": "b"});
+        });
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn nothing_else_may_change() {
+        let found = refused(|p| p["spec"]["nodeName"] = "n".into());
+        assert!(
+            found.len() == 1
+                && found[0].starts_with("spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`")
+        );
+        let found = refused(|p| p["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "b", "image": "x"})));
+        assert_eq!(found, ["spec.containers: Forbidden: pod updates may not add or remove containers"]);
+        let found = refused(|p| p["spec"]["activeDeadlineSeconds"] = 11.into());
+        assert_eq!(found, ["spec.activeDeadlineSeconds: Invalid value: 11: must be less than or equal to previous value"]);
+        let found = refused(|p| p["spec"]["tolerations"] = json!([]));
+        assert_eq!(found, ["spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"]);
+        let found = refused(|p| p["spec"]["schedulingGates"] = json!([{"name": "a/b"}]));
+        assert_eq!(found, ["spec.schedulingGates[0]: Forbidden: only deletion is allowed, but found new scheduling gate 'a/b'"]);
+    }
+
+    #[test]
+    fn binding_sets_the_node() {
+        let bound = pod(|p| p["spec"]["nodeName"] = "n".into());
+        assert!(KIND.validate_update(&bound, &pod(|_| {}), Some("binding")).is_empty());
+    }
+
+    #[test]
+    fn a_status_has_right_addresses() {
+        let with = |ips: Value| pod(|p| p["status"] = json!({"podIPs": ips}));
+        assert!(KIND.validate_update(&with(json!([{"ip": "10.0.0.1"}, {"ip": "fd00::1"}])), &pod(|_| {}), Some("status")).is_empty());
+        let found = KIND.validate_update(&with(json!([{"ip": "x"}])), &pod(|_| {}), Some("status"));
+        assert_eq!(found[0].field, "status.podIPs[0]");
+    }
+}
