@@ -95,7 +95,12 @@ impl Dataplane {
                 self.reader.tables().traffic.put_per_cpu(&TrafficKey { ifindex, direction }, Count::default())?;
             }
         }
-        attach::attach_device(&self.programs, &self.pins, ifindex, self.device_attach)
+        let attached = attach::attach_device(&self.programs, &self.pins, ifindex, self.device_attach);
+        if attached.is_err() {
+            // Neither half a pair of programs nor counters that stand for a device.
+            let _ = self.detach_pod(ifindex);
+        }
+        attached
     }
 
     /// Takes the programs from a device and forgets its counters. A device that is gone, or was never attached, is fine.
@@ -118,7 +123,7 @@ impl Dataplane {
 
     /// Devices that were attached and do not exist any more.
     pub fn stale_devices(&self) -> Result<BTreeSet<u32>, Error> {
-        Ok(self.counted_devices()?.into_iter().filter(|ifindex| nix::net::if_::if_indextoname(*ifindex).is_err()).collect())
+        Ok(self.counted_devices()?.into_iter().filter(|ifindex| attach::device_name(*ifindex).is_err()).collect())
     }
 
     /// Writes a plan to the maps, in its order. Blocks for about a microsecond per step; what fails is reported, the rest is

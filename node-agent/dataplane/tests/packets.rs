@@ -128,7 +128,9 @@ fn root_options_and_extension_headers_change_nothing() {
 #[test]
 fn root_packets_for_elsewhere_go_to_the_stack_untouched() {
     let bench = Bench::new("elsewhere");
-    for (source, destination) in [(A4, "10.244.1.9"), (A4, "1.1.1.1"), (A4, "224.0.0.1"), (A6, "fd00:10:244:1::9"), (A6, "ff02::fb"), (A4, A4)] {
+    for (source, destination) in
+        [(A4, "10.244.1.9"), (A4, "1.1.1.1"), (A4, "224.0.0.1"), (A6, "fd00:10:244:1::9"), (A6, "ff02::fb"), (A4, A4)]
+    {
         bench.assert_passed(&Frame::new(source, destination, TCP, b"payload").bytes());
     }
 }

@@ -1,7 +1,7 @@
 //! Devices without tcx (Linux before 6.6): filters on the clsact queueing discipline, at a fixed place, so that a restart
 //! replaces them.
 
-use super::Programs;
+use super::{Programs, device_name};
 use crate::{Error, Hook};
 use aya::programs::{
     Link as _, ProgramError, SchedClassifier, TcAttachType,
@@ -63,11 +63,6 @@ fn existing(device: &str, hook: Hook) -> io::Result<SchedClassifierLink> {
 
 fn direction(hook: Hook) -> TcAttachType {
     if hook == Hook::ToPod { TcAttachType::Egress } else { TcAttachType::Ingress }
-}
-
-fn device_name(ifindex: u32) -> io::Result<String> {
-    let name = nix::net::if_::if_indextoname(ifindex)?;
-    name.into_string().map_err(io::Error::other)
 }
 
 /// The kernel's error number, wherever in the chain it stands.

@@ -148,6 +148,13 @@ fn settle(pin: &Path, wanted: LinkTarget, attach: impl FnOnce() -> io::Result<Li
     link.pin(pin)
 }
 
+/// The name of a device in the caller's network namespace.
+pub(crate) fn device_name(ifindex: u32) -> io::Result<String> {
+    let name = nix::net::if_::if_indextoname(ifindex)?.into_string().map_err(io::Error::other)?;
+    // The binding takes the null pointer that stands for an error for a result, and answers no name.
+    if name.is_empty() { Err(io::Error::from_raw_os_error(libc::ENODEV)) } else { Ok(name) }
+}
+
 fn device_pin(hook: Hook, ifindex: u32) -> String {
     format!("{hook}-{ifindex}")
 }

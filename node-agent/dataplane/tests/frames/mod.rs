@@ -1,5 +1,7 @@
 //! Frames for packet tests, built byte by byte, and an independent reading of them.
 
+#![allow(dead_code, reason = "each test file uses another part")]
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Where the IP header begins.

@@ -6,6 +6,7 @@
 mod cgroup;
 mod namespace;
 mod plan;
+mod veth;
 
 use cgroup::Cgroup;
 pub use namespace::Namespace;
@@ -18,6 +19,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+pub use veth::{TestPod, sysctl};
 
 /// A node with its own namespace, cgroup and pins.
 pub struct Node {
