@@ -167,13 +167,14 @@ fn live_files(directory: &Path) -> Result<Vec<LogFile>, StoreError> {
     files.sort_by_key(|file| file.header.from);
     let mut live: Vec<LogFile> = Vec::new();
     for file in files {
-        match live.last() {
-            Some(last) if file.header.from <= last.header.to => remove(&file.path)?,
-            Some(last) if file.header.from != last.header.to + 1 => {
-                let message = format!("segment {} is missing before {}", last.header.to + 1, file.path.display());
-                return Err(StoreError::Failed { operation: "read the log", source: message.into() });
-            }
-            _ => live.push(file),
+        let expected = live.last().map_or(1, |last| last.header.to + 1);
+        if file.header.from < expected {
+            remove(&file.path)?;
+        } else if file.header.from > expected {
+            let message = format!("segment {expected} is missing before {}", file.path.display());
+            return Err(StoreError::Failed { operation: "read the log", source: message.into() });
+        } else {
+            live.push(file);
         }
     }
     Ok(live)

@@ -7,13 +7,14 @@ use crate::StoreError;
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, KvClient, LeaseClient, MaintenanceClient, TlsOptions, WatchClient};
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// Keep-alive: a member that answers nothing for the sum of both is given up.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Between two tries of the same read.
+/// Between two tries of the same request, after the first ones, which follow at once.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+const PROMPT_RETRIES: u32 = 4;
 /// etcd bounds what it sends; answers are never refused for their size here.
 const MESSAGE_LIMIT: usize = i32::MAX as usize;
 
@@ -61,11 +62,8 @@ impl Connection {
             request_timeout: Duration::from_secs(config.request_timeout_seconds),
             version: String::new(),
         };
-        let first = timeout(
-            connect_timeout,
-            connection.retried("connect to etcd", || |mut clients: Clients| async move { clients.maintenance.status().await }),
-        );
-        let status = match first.await {
+        let asked = connection.retried("connect to etcd", |mut clients| async move { clients.maintenance.status().await });
+        let status = match timeout(connect_timeout, asked).await {
             Ok(Ok(status)) => status,
             Ok(Err(StoreError::Unavailable(reason))) => {
                 return Err(StoreError::Unavailable(format!("etcd at {endpoints}: {reason}")));
@@ -84,30 +82,47 @@ impl Connection {
         self.clients.clone()
     }
 
-    /// Makes a request that must not be repeated: after an error it may or may not have taken effect.
-    pub async fn once<T, F>(&self, operation: &'static str, request: impl FnOnce(Clients) -> F) -> Result<T, StoreError>
+    /// Makes a request that must not be made twice: it is repeated only if it cannot have reached a member. After [`StoreError::Unavailable`] it may
+    /// or may not have taken effect.
+    pub async fn once<T, F>(&self, operation: &'static str, request: impl Fn(Clients) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
-        match timeout(self.request_timeout, request(self.clients())).await {
-            Ok(answer) => answer.map_err(|error| errors::convert(operation, error)),
-            Err(_) => Err(StoreError::Unavailable(format!("etcd did not {operation} within {:?}", self.request_timeout))),
-        }
+        self.call(operation, errors::was_never_sent, request).await
     }
 
     /// Makes a request that changes nothing, again while etcd is not there, within the one time limit.
-    pub async fn retried<T, R, F>(&self, operation: &'static str, request: impl Fn() -> R) -> Result<T, StoreError>
+    pub async fn retried<T, F>(&self, operation: &'static str, request: impl Fn(Clients) -> F) -> Result<T, StoreError>
     where
-        R: FnOnce(Clients) -> F,
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        self.call(operation, errors::is_unavailable, request).await
+    }
+
+    async fn call<T, F>(
+        &self,
+        operation: &'static str,
+        may_repeat: impl Fn(&etcd_client::Error) -> bool,
+        request: impl Fn(Clients) -> F,
+    ) -> Result<T, StoreError>
+    where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
         let deadline = Instant::now() + self.request_timeout;
-        loop {
-            match self.once(operation, request()).await {
-                Err(StoreError::Unavailable(_)) if Instant::now() + RETRY_AFTER < deadline => sleep(RETRY_AFTER).await,
-                other => return other,
+        for attempt in 0u32.. {
+            let error = match timeout_at(deadline, request(self.clients.clone())).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error,
+                Err(_) => break,
+            };
+            // The first repetitions are for the other endpoints.
+            let pause = if attempt < PROMPT_RETRIES { Duration::ZERO } else { RETRY_AFTER };
+            if !may_repeat(&error) || Instant::now() + pause >= deadline {
+                return Err(errors::convert(operation, error));
             }
+            sleep(pause).await;
         }
+        Err(StoreError::Unavailable(format!("etcd did not {operation} within {:?}", self.request_timeout)))
     }
 }
 

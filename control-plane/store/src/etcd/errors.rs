@@ -23,6 +23,21 @@ pub fn revision(header: Option<ResponseHeader>) -> Result<Revision, StoreError> 
         .ok_or_else(|| StoreError::Failed { operation: "read etcd's answer", source: "it has no header".into() })
 }
 
+/// Whether the request cannot have reached etcd, because there was no connection to send it on.
+pub fn was_never_sent(error: &Error) -> bool {
+    let Error::GRpcStatus(status) = error else { return false };
+    std::iter::successors(std::error::Error::source(status), |error| error.source()).any(|error| error.is::<tonic::ConnectError>())
+}
+
+/// Whether etcd was not there, or not able to answer.
+pub fn is_unavailable(error: &Error) -> bool {
+    match error {
+        Error::GRpcStatus(status) => is_outage(status),
+        Error::TransportError(_) | Error::IoError(_) | Error::WatchError(_) => true,
+        _ => false,
+    }
+}
+
 /// Whether a put named a lease that has expired or was revoked.
 pub fn is_lease_gone(error: &StoreError) -> bool {
     matches!(error, StoreError::Failed { source, .. } if source.to_string().contains("lease not found"))
@@ -38,12 +53,18 @@ fn convert_status(operation: &'static str, status: Status) -> StoreError {
         Code::InvalidArgument if message.contains("request is too large") => {
             StoreError::TooLarge { key: "the commit".into(), size: MAX_VALUE, limit: MAX_VALUE }
         }
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::ResourceExhausted => {
-            StoreError::Unavailable(chain(&status))
-        }
-        // tonic's answer when the connection breaks under a request.
-        Code::Unknown | Code::Internal if std::error::Error::source(&status).is_some() => StoreError::Unavailable(chain(&status)),
+        _ if is_outage(&status) => StoreError::Unavailable(chain(&status)),
         _ => StoreError::Failed { operation, source: Box::new(status) },
+    }
+}
+
+fn is_outage(status: &Status) -> bool {
+    match status.code() {
+        Code::ResourceExhausted => !status.message().contains("space exceeded"),
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => true,
+        // tonic's answer when the connection breaks under a request.
+        Code::Unknown | Code::Internal => std::error::Error::source(status).is_some(),
+        _ => false,
     }
 }
 

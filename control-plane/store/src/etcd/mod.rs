@@ -63,7 +63,12 @@ impl Etcd {
         let gets: Vec<TxnOp> = compares.iter().map(|compare| TxnOp::get(connection.keys.encode(compare.key()), None)).collect();
         let conditions: Vec<_> = compares.iter().flat_map(|compare| conditions(connection.keys.encode(compare.key()), compare)).collect();
         let txn = Txn::new().when(conditions).and_then(actions).or_else(gets);
-        let mut response = connection.once("commit", |mut client| async move { client.kv.txn(txn).await }).await?;
+        let mut response = connection
+            .once("commit", |mut client| {
+                let txn = txn.clone();
+                async move { client.kv.txn(txn).await }
+            })
+            .await?;
         let revision = errors::revision(response.take_header())?;
         if response.succeeded() {
             return Ok(Commit::Done(revision));
@@ -84,9 +89,9 @@ impl Etcd {
             let wanted = if limit == 0 { PAGE } else { PAGE.min((limit - result.entries.len()) as i64) };
             let options = GetOptions::new().with_range(end.clone()).with_revision(result.revision as i64).with_limit(wanted);
             let mut page: GetResponse = connection
-                .retried("read a range", || {
+                .retried("read a range", |mut client| {
                     let (start, options) = (start.clone(), options.clone());
-                    |mut client| async move { client.kv.get(start, Some(options)).await }
+                    async move { client.kv.get(start, Some(options)).await }
                 })
                 .await?;
             if result.revision == 0 {
@@ -172,9 +177,9 @@ impl Store for Etcd {
     async fn current_revision(&self) -> Result<Revision, StoreError> {
         let connection = &self.shared.connection;
         let mut answer = connection
-            .retried("read the revision", || {
+            .retried("read the revision", |mut client| {
                 let key = connection.keys.encode(b"\0");
-                |mut client| async move { client.kv.get(key, Some(GetOptions::new().with_count_only())).await }
+                async move { client.kv.get(key, Some(GetOptions::new().with_count_only())).await }
             })
             .await?;
         errors::revision(answer.take_header())
@@ -191,7 +196,8 @@ impl Store for Etcd {
     }
 
     async fn size(&self) -> Result<u64, StoreError> {
-        let status = self.shared.connection.once("read the status", |mut client| async move { client.maintenance.status().await }).await?;
+        let status =
+            self.shared.connection.retried("read the status", |mut client| async move { client.maintenance.status().await }).await?;
         Ok(status.db_size().unsigned_abs())
     }
 }

@@ -4,7 +4,7 @@
 //! it trusts it). With those a watch covers everything below the prefix, and a marker key is written there: when the marker's event arrives,
 //! everything before it has.
 
-use super::client::Connection;
+use super::client::{Clients, Connection};
 use crate::StoreError;
 use tokio::sync::watch;
 
@@ -28,8 +28,9 @@ impl Progress {
     /// Asks every watch to say where it is.
     pub async fn request(&self, connection: &Connection) -> Result<(), StoreError> {
         if self.by_marker {
-            let key = connection.keys.marker();
-            connection.once("mark progress", |mut clients| async move { clients.kv.put(key, "", None).await }).await?;
+            // Twice does no harm.
+            let mark = |mut clients: Clients| async move { clients.kv.put(connection.keys.marker(), "", None).await };
+            connection.retried("mark progress", mark).await?;
         } else {
             self.requests.send_modify(|requests| *requests += 1);
         }

@@ -1,7 +1,7 @@
 //! Watches over etcd: one stream each, opened again from the last revision when the connection breaks.
 
-use super::client::Connection;
-use super::{Shared, entry, errors};
+use super::client::{Clients, Connection};
+use super::{Shared, entry};
 use crate::{Event, EventKind, KeyRange, PROGRESS_INTERVAL, Revision, StoreError, Watch, WatchItem};
 use bytes::Bytes;
 use etcd_client::{EventType, WatchOptions, WatchResponse, WatchStream};
@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// A watch that cannot be opened again for so long ends.
 const RECONNECT_FOR: Duration = Duration::from_secs(60);
@@ -43,9 +43,9 @@ pub async fn open(shared: Arc<Shared>, range: KeyRange, after: Revision) -> Resu
 
 /// The compacted revision, which etcd tells only to a watch that begins before it; `requested` is known to be compacted.
 pub async fn compacted_revision(connection: &Connection, requested: Revision) -> Result<Revision, StoreError> {
-    let found = async {
+    let ask = |mut clients: Clients| async move {
         let options = WatchOptions::new().with_start_revision(requested.max(1) as i64);
-        let mut stream = connection.clients().watch.watch(connection.keys.marker(), Some(options)).await?;
+        let mut stream = clients.watch.watch(connection.keys.marker(), Some(options)).await?;
         while let Some(response) = stream.message().await? {
             if response.canceled() {
                 return Ok(response.compact_revision().unsigned_abs());
@@ -53,10 +53,7 @@ pub async fn compacted_revision(connection: &Connection, requested: Revision) ->
         }
         Err(etcd_client::Error::WatchError("the watch ended".into()))
     };
-    match timeout(connection.request_timeout, found).await {
-        Ok(found) => found.map_err(|error| errors::convert("read the compacted revision", error)),
-        Err(_) => Err(StoreError::Unavailable("etcd did not tell the compacted revision".into())),
-    }
+    connection.retried("read the compacted revision", ask).await
 }
 
 struct Follower {
@@ -126,10 +123,13 @@ impl Follower {
         let (start, end) = if self.shared.progress.by_marker { connection.keys.everything() } else { connection.keys.range(&self.range) };
         let options = WatchOptions::new().with_range(end).with_start_revision(self.position.max(1) as i64).with_prev_key().with_fragment();
         self.partial.clear();
-        let opened = connection.once("watch", |mut clients| async move {
-            let mut stream = clients.watch.watch(start, Some(options)).await?;
-            let first = stream.message().await?;
-            Ok((stream, first))
+        let opened = connection.once("watch", |mut clients| {
+            let (start, options) = (start.clone(), options.clone());
+            async move {
+                let mut stream = clients.watch.watch(start, Some(options)).await?;
+                let first = stream.message().await?;
+                Ok((stream, first))
+            }
         });
         let (stream, first) = opened.await?;
         self.stream = Some(stream);

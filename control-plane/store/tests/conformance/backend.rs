@@ -1,0 +1,161 @@
+//! The two backends as the suite sees them: begun empty, opened again, and removed by drop, also when a test panics.
+
+use orknet_store::Store;
+use orknet_store::embedded::{Embedded, EmbeddedConfig};
+use orknet_store::etcd::{Etcd, EtcdConfig};
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A store under test with what it runs on.
+pub struct Fixture {
+    pub store: Arc<dyn Store>,
+    pub ground: Ground,
+}
+
+/// What a store runs on, which outlives it.
+pub enum Ground {
+    Embedded { directory: TempDir },
+    Etcd { server: EtcdServer },
+}
+
+impl Fixture {
+    pub async fn embedded() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Embedded::open(small(directory.path())).expect("the store opens");
+        Self { store, ground: Ground::Embedded { directory } }
+    }
+
+    pub async fn etcd() -> Self {
+        let server = EtcdServer::start(&[]);
+        let store = server.connect("/orknet").await;
+        Self { store, ground: Ground::Etcd { server } }
+    }
+
+    /// Closes the store and opens it again; etcd itself is killed and started again in between.
+    pub async fn reopen(self) -> Self {
+        drop(self.store);
+        match self.ground {
+            Ground::Embedded { directory } => {
+                let store = Embedded::open(small(directory.path())).expect("the store opens again");
+                Self { store, ground: Ground::Embedded { directory } }
+            }
+            Ground::Etcd { mut server } => {
+                server.kill();
+                server.start_again();
+                let store = server.connect("/orknet").await;
+                Self { store, ground: Ground::Etcd { server } }
+            }
+        }
+    }
+}
+
+/// Segments and the feed are made small so that the tests cross their ends.
+pub fn small(directory: &Path) -> EmbeddedConfig {
+    EmbeddedConfig { segment_bytes: 16 << 10, recent_bytes: 8 << 10, ..EmbeddedConfig::new(directory) }
+}
+
+/// A real etcd with its own data, on ports of its own.
+pub struct EtcdServer {
+    child: Child,
+    directory: TempDir,
+    client_port: u16,
+    peer_port: u16,
+    arguments: Vec<String>,
+}
+
+impl EtcdServer {
+    /// Starts one; `arguments` come after the usual ones. With a certificate among them the client's URL is https.
+    pub fn start(arguments: &[String]) -> Self {
+        // Ports may be taken by somebody else between looking and using: etcd ends at once then, and others are tried.
+        for _ in 0..10 {
+            let directory = tempfile::tempdir().expect("a directory");
+            let (client_port, peer_port) = (free_port(), free_port());
+            let child = spawn(directory.path(), client_port, peer_port, arguments);
+            let mut server = Self { child, directory, client_port, peer_port, arguments: arguments.to_vec() };
+            if server.listens() {
+                return server;
+            }
+        }
+        panic!("etcd did not start");
+    }
+
+    pub fn start_again(&mut self) {
+        self.child = spawn(self.directory.path(), self.client_port, self.peer_port, &self.arguments);
+        assert!(self.listens(), "etcd did not start again");
+    }
+
+    pub async fn connect(&self, prefix: &str) -> Arc<dyn Store> {
+        Etcd::connect(self.config(prefix)).await.expect("etcd answers")
+    }
+
+    pub fn config(&self, prefix: &str) -> EtcdConfig {
+        EtcdConfig { prefix: prefix.into(), ..EtcdConfig::new([self.url()]) }
+    }
+
+    pub fn url(&self) -> String {
+        let scheme = if self.arguments.iter().any(|argument| argument.starts_with("--cert-file")) { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.client_port)
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).expect("etcd takes the signal");
+    }
+
+    /// kill -9, and waits for its end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits until it listens; false when it ended.
+    fn listens(&mut self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline {
+            if self.child.try_wait().expect("a child").is_some() {
+                return false;
+            }
+            if std::net::TcpStream::connect(("127.0.0.1", self.client_port)).is_ok() {
+                return true;
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        panic!("etcd does not listen; its log is {}", self.directory.path().join("log").display());
+    }
+}
+
+impl Drop for EtcdServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+fn spawn(directory: &Path, client_port: u16, peer_port: u16, arguments: &[String]) -> Child {
+    let log = File::create(directory.join("log")).expect("a log");
+    let scheme = if arguments.iter().any(|argument| argument.starts_with("--cert-file")) { "https" } else { "http" };
+    let client = format!("{scheme}://127.0.0.1:{client_port}");
+    let peer = format!("http://127.0.0.1:{peer_port}");
+    Command::new("etcd")
+        .arg("--data-dir")
+        .arg(directory.join("data"))
+        .args(["--name", "test", "--listen-client-urls", &client, "--advertise-client-urls", &client])
+        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer, "--initial-cluster", &format!("test={peer}")])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a log"))
+        .stderr(log)
+        .spawn()
+        .expect("etcd is installed (Debian package etcd-server)")
+}

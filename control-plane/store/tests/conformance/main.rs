@@ -1,0 +1,111 @@
+//! The conformance suite: every test listed here runs once on each backend, as `embedded::…` and `etcd::…`. Faults differ by backend: those are in
+//! `crash`, `damage`, `disk_full` and `outage`.
+
+mod backend;
+mod compaction;
+mod crash;
+mod damage;
+mod disk_full;
+mod expiry;
+mod history;
+mod outage;
+mod transactions;
+mod watches;
+
+use backend::Fixture;
+use bytes::Bytes;
+use futures::StreamExt;
+use orknet_store::{Commit, Compare, Entry, Event, KeyRange, Op, Revision, Store, StoreError, Watch, WatchItem};
+use std::time::Duration;
+
+/// What anything here may take before the test fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+macro_rules! conformance {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::$module::$name(crate::Fixture::embedded().await).await;
+            })*
+        }
+        mod etcd {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::$module::$name(crate::Fixture::etcd().await).await;
+            })*
+        }
+    };
+}
+
+conformance! {
+    transactions::a_key_written_is_read_back,
+    transactions::concurrent_writers_take_distinct_revisions,
+    transactions::of_concurrent_compare_and_swaps_one_wins,
+    transactions::a_failed_compare_returns_the_current_entries_and_changes_nothing,
+    transactions::a_revision_of_zero_is_not_absence,
+    transactions::deleting_nothing_takes_no_revision,
+    transactions::a_range_is_in_key_order_with_limit_more_and_count,
+    transactions::an_old_revision_reads_as_it_was_and_a_future_one_is_refused,
+    transactions::a_large_range_is_read_whole,
+    transactions::a_value_over_the_limit_is_refused_and_one_below_is_kept,
+    transactions::what_was_acknowledged_is_there_after_a_restart,
+    watches::a_watch_sees_every_change_with_what_was_before,
+    watches::a_transaction_reaches_a_watch_as_one_item,
+    watches::a_watch_has_no_gap_and_no_duplicate_under_concurrent_writes,
+    watches::a_watch_resumes_after_the_last_revision_seen,
+    watches::a_watch_sees_only_its_range,
+    watches::progress_comes_when_asked_for_and_after_all_events,
+    watches::a_watch_from_the_future_waits_for_it,
+    compaction::a_compacted_revision_is_refused_by_range_and_watch,
+    compaction::what_is_current_survives_compaction_and_a_restart,
+    compaction::a_watch_that_fell_behind_a_compaction_ends_with_an_error,
+    compaction::compacting_backwards_does_nothing_and_into_the_future_is_refused,
+    compaction::writers_and_watches_go_on_during_compactions,
+    expiry::a_key_with_a_ttl_is_deleted_by_an_ordinary_event,
+    expiry::a_key_written_again_lives_on,
+    expiry::a_ttl_outlives_a_restart,
+    history::random_histories_agree_with_a_model,
+}
+
+pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Op {
+    Op::Put { key: key.into(), value: value.into(), ttl: None }
+}
+
+pub fn delete(key: impl Into<Bytes>) -> Op {
+    Op::Delete { key: key.into() }
+}
+
+pub fn everything() -> KeyRange {
+    KeyRange::prefix("")
+}
+
+/// Commits without compares and answers the revision.
+pub async fn write(store: &dyn Store, ops: Vec<Op>) -> Revision {
+    match store.commit(Vec::new(), ops).await.expect("the commit succeeds") {
+        Commit::Done(revision) => revision,
+        failed => panic!("nothing was compared: {failed:?}"),
+    }
+}
+
+pub async fn get(store: &dyn Store, key: &str) -> Option<Entry> {
+    store.range(KeyRange::single(key.to_owned()), None, 0).await.expect("the read succeeds").entries.pop()
+}
+
+/// The next item of a watch, in time.
+pub async fn item(watch: &mut Watch) -> Result<WatchItem, StoreError> {
+    tokio::time::timeout(PATIENCE, watch.next()).await.expect("the watch says something in time").expect("the watch goes on")
+}
+
+/// The next events, progress skipped.
+pub async fn events(watch: &mut Watch) -> Vec<Event> {
+    loop {
+        if let WatchItem::Events(events) = item(watch).await.expect("the watch goes on") {
+            return events;
+        }
+    }
+}
+
+pub fn absent(key: impl Into<Bytes>) -> Compare {
+    Compare::Absent(key.into())
+}
