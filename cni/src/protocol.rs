@@ -82,6 +82,8 @@ pub struct NodeConfiguration {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentStatus {
+    /// The cluster's Services have been seen completely since the agent started.
+    pub synced: bool,
     /// The maps hold what the cluster wants.
     pub programmed: bool,
     /// The node has pod addresses.

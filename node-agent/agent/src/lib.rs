@@ -1,1 +1,36 @@
-//! node-agent/agent
+//! The node agent: watches the Kubernetes API, has the compiler make of it what the kernel should know, and the data plane write it;
+//! attaches pods for the CNI plugin; keeps the routes to other nodes.
+//!
+//! Thin on purpose. What should be in the maps is the compiler's decision, how it gets there the data plane's. Nothing is persisted:
+//! a restart adopts the pinned maps, reads the CNI plugin's records and the API, and touches only what differs. Stopping or dying
+//! leaves maps, programs and routes in place, so traffic does not notice.
+//!
+//! ```text
+//!  API ── watch ──┐                     ┌── socket ── CNI plugin
+//!                 ├──► programmer ◄─────┘
+//!  API ── nodes ──┤     │  State → Plan
+//!                 │     ▼
+//!               routes  Dataplane (maps, programs)          http: metrics, health
+//! ```
+
+pub mod config;
+pub mod dataplane;
+pub mod error;
+pub mod routes;
+
+mod attachments;
+mod cleanup;
+mod http;
+mod metrics;
+mod nodes;
+mod programmer;
+mod run;
+mod socket;
+mod sysctl;
+mod watch;
+
+pub use cleanup::cleanup;
+pub use config::Config;
+pub use dataplane::Dataplane;
+pub use error::Error;
+pub use run::{run, run_with};

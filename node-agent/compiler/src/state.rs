@@ -149,6 +149,15 @@ impl State {
         draft.into_plan()
     }
 
+    /// The same for the pods alone, for the time before the Services are known. What is not planned now is planned later.
+    pub fn plan_attachments(&mut self) -> Plan {
+        let mut draft = Draft::default();
+        if std::mem::take(&mut self.pods_dirty) {
+            self.plan_pods(&mut draft);
+        }
+        draft.into_plan()
+    }
+
     fn note_service(&mut self, name: ObjectName, facts: Option<ServiceFacts>) {
         if facts.is_none() && !self.services.contains_key(&name) {
             return;

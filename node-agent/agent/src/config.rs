@@ -1,0 +1,42 @@
+//! What an operator can set about the agent.
+
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Settings of the agent of one node.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Name of our Node object.
+    pub node_name: String,
+    /// The cgroup v2 directory whose sockets get Services; the whole cgroup2 mount unless given.
+    pub cgroup: Option<PathBuf>,
+    /// Unix socket for the CNI plugin; made with mode 0600.
+    pub socket: PathBuf,
+    /// The CNI plugin's state folder; only read.
+    pub state_dir: PathBuf,
+    /// Where metrics and health are served; nowhere unless given.
+    pub http_address: Option<SocketAddr>,
+    /// Seconds between comparisons of the kernel with what it should hold; at least 1.
+    pub resync_seconds: u64,
+    /// MTU of pods in bytes; that of the device with the node's address unless given.
+    pub mtu: Option<u32>,
+    /// The data plane's own settings.
+    pub dataplane: orknet_dataplane::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node_name: String::new(),
+            cgroup: None,
+            socket: "/run/orknet/agent.sock".into(),
+            state_dir: "/var/lib/orknet/cni".into(),
+            http_address: None,
+            resync_seconds: 30,
+            mtu: None,
+            dataplane: orknet_dataplane::Config::default(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The seam to the kernel: what the agent needs of a data plane, so that it can be tested with one that is not there.
+
+use orknet_abi::{Count, DropReason};
+use orknet_compiler::{MapImage, Plan, Step};
+use orknet_dataplane::MapUse;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// A failed operation; the message names it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(pub String);
+
+/// A step that is not in the kernel, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedStep {
+    pub step: Step,
+    pub why: String,
+}
+
+/// The kernel's side of a node. Every call blocks for the duration of its system calls.
+pub trait Dataplane: Send + Sync + 'static {
+    /// What the maps hold.
+    fn image(&self) -> Result<MapImage, Failure>;
+    /// Writes a plan in its order; does what can be done and reports the rest.
+    fn apply(&self, plan: &Plan) -> Vec<FailedStep>;
+    /// Attaches the socket hooks to a cgroup v2 directory.
+    fn attach_cgroup(&self, cgroup: &Path) -> Result<(), Failure>;
+    /// Attaches the programs of a pod device; harmless to repeat.
+    fn attach_pod(&self, ifindex: u32) -> Result<(), Failure>;
+    /// Takes them away; a device that is gone is fine.
+    fn detach_pod(&self, ifindex: u32) -> Result<(), Failure>;
+    /// Devices with programs.
+    fn pod_devices(&self) -> Result<BTreeSet<u32>, Failure>;
+    /// Devices that had programs and are gone.
+    fn stale_devices(&self) -> Result<BTreeSet<u32>, Failure>;
+    /// Maps of former versions are no longer needed.
+    fn retire_other_versions(&self) -> Result<(), Failure>;
+    /// Counters by drop reason.
+    fn drops(&self) -> Result<Vec<(DropReason, Count)>, Failure>;
+    /// How full the maps are.
+    fn maps(&self) -> Result<Vec<MapUse>, Failure>;
+}
+
+impl From<orknet_dataplane::Error> for Failure {
+    fn from(error: orknet_dataplane::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Dataplane for orknet_dataplane::Dataplane {
+    fn image(&self) -> Result<MapImage, Failure> {
+        Ok(self.reader().image()?)
+    }
+
+    fn apply(&self, plan: &Plan) -> Vec<FailedStep> {
+        let applied = orknet_dataplane::Dataplane::apply(self, plan);
+        applied.failures.into_iter().map(|failure| FailedStep { step: failure.step, why: failure.to_string() }).collect()
+    }
+
+    fn attach_cgroup(&self, cgroup: &Path) -> Result<(), Failure> {
+        Ok(orknet_dataplane::Dataplane::attach_cgroup(self, cgroup)?)
+    }
+
+    fn attach_pod(&self, ifindex: u32) -> Result<(), Failure> {
+        let attachment = orknet_dataplane::Dataplane::attach_pod(self, ifindex)?;
+        tracing::debug!(ifindex, ?attachment, "attached a pod device");
+        Ok(())
+    }
+
+    fn detach_pod(&self, ifindex: u32) -> Result<(), Failure> {
+        Ok(orknet_dataplane::Dataplane::detach_pod(self, ifindex)?)
+    }
+
+    fn pod_devices(&self) -> Result<BTreeSet<u32>, Failure> {
+        Ok(orknet_dataplane::Dataplane::pod_devices(self)?)
+    }
+
+    fn stale_devices(&self) -> Result<BTreeSet<u32>, Failure> {
+        Ok(orknet_dataplane::Dataplane::stale_devices(self)?)
+    }
+
+    fn retire_other_versions(&self) -> Result<(), Failure> {
+        Ok(orknet_dataplane::Dataplane::retire_other_versions(self)?)
+    }
+
+    fn drops(&self) -> Result<Vec<(DropReason, Count)>, Failure> {
+        Ok(self.reader().drops()?)
+    }
+
+    fn maps(&self) -> Result<Vec<MapUse>, Failure> {
+        Ok(self.reader().maps()?)
+    }
+}

@@ -1,0 +1,65 @@
+//! Metrics and health over HTTP. `/healthz` says whether the agent works, `/readyz` whether the maps hold what the cluster wants.
+
+use crate::dataplane::Dataplane;
+use crate::error::Error;
+use crate::metrics::{self, Metrics};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Router, routing};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Clone)]
+struct Shared {
+    metrics: Arc<Metrics>,
+    dataplane: Arc<dyn Dataplane>,
+}
+
+/// Listens at once, so that a taken address ends the start; the future serves until the shutdown.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    let listener = TcpListener::bind(address).await.map_err(|source| Error::Http { address, source })?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "serving metrics and health");
+    }
+    Ok(listener)
+}
+
+/// Serves until the shutdown.
+pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, dataplane: Arc<dyn Dataplane>, shutdown: CancellationToken) {
+    let router = Router::new()
+        .route("/metrics", routing::get(metrics_page))
+        .route("/healthz", routing::get(healthz))
+        .route("/readyz", routing::get(readyz))
+        .with_state(Shared { metrics, dataplane });
+    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "metrics and health are no longer served");
+    }
+}
+
+async fn metrics_page(State(shared): State<Shared>) -> Response {
+    let rendered = tokio::task::spawn_blocking(move || metrics::render(&shared.metrics, shared.dataplane)).await;
+    match rendered {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// The maps can be read.
+async fn healthz(State(shared): State<Shared>) -> Response {
+    match tokio::task::spawn_blocking(move || shared.dataplane.drops()).await {
+        Ok(Ok(_)) => "ok".into_response(),
+        Ok(Err(failure)) => (StatusCode::INTERNAL_SERVER_ERROR, failure.to_string()).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn readyz(State(shared): State<Shared>) -> Response {
+    match shared.metrics.synced.get() {
+        1 => "ok".into_response(),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "the maps do not yet hold what the cluster wants").into_response(),
+    }
+}

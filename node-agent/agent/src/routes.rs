@@ -1,0 +1,196 @@
+//! Routes to the pods of other nodes. What should be there is a pure function of the Nodes; the routes that are ours are known by
+//! their protocol number, so what a former run left behind is found and removed.
+
+use crate::error::Error;
+use futures::TryStreamExt;
+use ipnet::IpNet;
+use nix::libc;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::link::LinkAttribute;
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType};
+use rtnetlink::{Handle, RouteMessageBuilder};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// Marks our routes (`ip route show proto 79`). Not assigned in linux/rtnetlink.h.
+pub const PROTOCOL: u8 = 79;
+
+/// Where packets for a prefix go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// To a node, by an address of it that is on a network of ours.
+    Via(IpAddr),
+    /// Nowhere: our own pods have routes of their own, and an address without one has no pod.
+    Unreachable,
+}
+
+/// Routes by destination.
+pub type Routes = BTreeMap<IpNet, Target>;
+
+/// What the routes of a node depend on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeNetwork {
+    /// `spec.podCIDRs`.
+    pub pod_cidrs: Vec<IpNet>,
+    /// `status.addresses` of type InternalIP, in their order.
+    pub internal: Vec<IpAddr>,
+}
+
+/// The routes that `own` should have to the pods of all `nodes`. A node without an InternalIP of a prefix's family has no route for it.
+pub fn wanted(own: &str, nodes: &BTreeMap<String, NodeNetwork>) -> Routes {
+    let mut routes = Routes::new();
+    for (name, node) in nodes {
+        for &prefix in &node.pod_cidrs {
+            let target = if name == own {
+                Some(Target::Unreachable)
+            } else {
+                node.internal.iter().find(|address| address.is_ipv4() == prefix.addr().is_ipv4()).map(|address| Target::Via(*address))
+            };
+            if let Some(target) = target {
+                routes.entry(prefix.trunc()).or_insert(target);
+            }
+        }
+    }
+    routes
+}
+
+/// The kernel's routing tables in our namespace.
+#[derive(Clone)]
+pub struct Router(Handle);
+
+impl Router {
+    /// Connects. The connection is served by a task of the current runtime until the router is dropped.
+    pub fn connect() -> Result<Self, Error> {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| failed("connecting", error))?;
+        tokio::spawn(connection);
+        Ok(Self(handle))
+    }
+
+    /// Our routes.
+    pub async fn own_routes(&self) -> Result<Routes, Error> {
+        let mut routes = Routes::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut filter = RouteMessageBuilder::<IpAddr>::new().build();
+            filter.header.address_family = family;
+            let found: Vec<_> =
+                self.0.route().get(filter).execute().try_collect().await.map_err(|error| failed("reading the routes", error))?;
+            routes.extend(found.iter().filter_map(read));
+        }
+        Ok(routes)
+    }
+
+    /// Makes our routes what is wanted; does what can be done. Returns what could not be, with the reason.
+    pub async fn reconcile(&self, wanted: &Routes) -> Result<Vec<Error>, Error> {
+        let present = self.own_routes().await?;
+        let mut failures = Vec::new();
+        for (prefix, target) in wanted.iter().filter(|(prefix, target)| present.get(prefix) != Some(target)) {
+            tracing::info!(%prefix, ?target, "adding a route");
+            // A route of another kind is not replaced but stands beside the new one.
+            if let Some(old) = present.get(prefix) {
+                failures.extend(self.remove(*prefix, *old).await.err());
+            }
+            let added = self.0.route().add(message(*prefix, *target)).replace().execute().await;
+            failures.extend(added.err().map(|error| failed(&format!("adding the route to {prefix} ({target:?})"), error)));
+        }
+        for (prefix, target) in present.iter().filter(|(prefix, _)| !wanted.contains_key(prefix)) {
+            tracing::info!(%prefix, "removing a route");
+            failures.extend(self.remove(*prefix, *target).await.err());
+        }
+        Ok(failures)
+    }
+
+    /// MTU in bytes of the device that has one of these addresses.
+    pub async fn mtu_of(&self, addresses: &BTreeSet<IpAddr>) -> Result<Option<u32>, Error> {
+        let found: Vec<_> = self.0.address().get().execute().try_collect().await.map_err(|error| failed("reading the addresses", error))?;
+        let device = found.iter().find(|message| {
+            message.attributes.iter().any(|attribute| {
+                matches!(attribute, AddressAttribute::Address(address) | AddressAttribute::Local(address) if addresses.contains(address))
+            })
+        });
+        let Some(device) = device else { return Ok(None) };
+        let mut links = Box::pin(self.0.link().get().match_index(device.header.index).execute());
+        let link = links.try_next().await.map_err(|error| failed("reading a device", error))?;
+        Ok(link.and_then(|link| {
+            link.attributes.into_iter().find_map(|attribute| if let LinkAttribute::Mtu(mtu) = attribute { Some(mtu) } else { None })
+        }))
+    }
+
+    async fn remove(&self, prefix: IpNet, target: Target) -> Result<(), Error> {
+        match self.0.route().del(message(prefix, target)).execute().await {
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code().abs() == libc::ESRCH => Ok(()),
+            Err(error) => Err(failed(&format!("removing the route to {prefix}"), error)),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+fn message(prefix: IpNet, target: Target) -> RouteMessage {
+    let mut message = RouteMessageBuilder::<IpAddr>::new().protocol(RouteProtocol::Other(PROTOCOL)).build();
+    message.header.address_family = if prefix.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.destination_prefix_length = prefix.prefix_len();
+    message.attributes.push(RouteAttribute::Destination(prefix.addr().into()));
+    match target {
+        Target::Via(gateway) => message.attributes.push(RouteAttribute::Gateway(gateway.into())),
+        Target::Unreachable => message.header.kind = RouteType::Unreachable,
+    }
+    message
+}
+
+/// A route of ours; `None` for all others.
+fn read(message: &RouteMessage) -> Option<(IpNet, Target)> {
+    if message.header.protocol != RouteProtocol::Other(PROTOCOL) {
+        return None;
+    }
+    let address = |address: &RouteAddress| match address {
+        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
+        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    };
+    let mut destination = None;
+    let mut target = Target::Unreachable;
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(found) => destination = address(found),
+            RouteAttribute::Gateway(found) => target = Target::Via(address(found)?),
+            _ => {}
+        }
+    }
+    Some((IpNet::new(destination?, message.header.destination_prefix_length).ok()?, target))
+}
+
+fn failed(operation: &str, error: impl ToString) -> Error {
+    Error::Netlink { operation: operation.to_owned(), cause: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(cidrs: &[&str], internal: &[&str]) -> NodeNetwork {
+        NodeNetwork {
+            pod_cidrs: cidrs.iter().map(|text| text.parse().unwrap()).collect(),
+            internal: internal.iter().map(|text| text.parse().unwrap()).collect(),
+        }
+    }
+
+    #[test]
+    fn every_other_node_has_a_route_per_family_by_its_own_address() {
+        let nodes = BTreeMap::from([
+            ("a".to_owned(), node(&["10.244.1.0/24", "fd00:1::/64"], &["192.0.2.1", "2001:db8::1"])),
+            ("b".to_owned(), node(&["10.244.2.0/24", "fd00:2::/64"], &["2001:db8::2", "192.0.2.2", "192.0.2.3"])),
+            ("c".to_owned(), node(&["10.244.3.0/24", "fd00:3::/64"], &["192.0.2.4"])),
+            ("new".to_owned(), node(&[], &["192.0.2.5"])),
+        ]);
+        let routes: Vec<_> = wanted("a", &nodes).into_iter().map(|(prefix, target)| (prefix.to_string(), target)).collect();
+        let via = |text: &str| Target::Via(text.parse().unwrap());
+        let expected = [
+            ("10.244.1.0/24", Target::Unreachable),
+            ("10.244.2.0/24", via("192.0.2.2")),
+            ("10.244.3.0/24", via("192.0.2.4")),
+            ("fd00:1::/64", Target::Unreachable),
+            ("fd00:2::/64", via("2001:db8::2")),
+        ];
+        assert_eq!(routes, expected.map(|(prefix, target)| (prefix.to_owned(), target)));
+    }
+}

@@ -1,0 +1,193 @@
+//! The agent's life, from top to bottom.
+
+use crate::config::Config;
+use crate::dataplane::{Dataplane, Failure};
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::programmer::{Message, Programmer};
+use crate::routes::Router;
+use crate::watch::NodesView;
+use crate::{attachments, http, socket, sysctl, watch};
+use kube::Client;
+use orknet_cni::protocol::NodeConfiguration;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch as latest};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Messages that may wait for the programmer; then the watches wait.
+const QUEUE: usize = 8192;
+/// Bytes, where no device has the node's address.
+const DEFAULT_MTU: u32 = 1500;
+/// How soon routes that could not be added are tried again.
+const ROUTE_RETRY: Duration = Duration::from_secs(1);
+
+/// Runs the agent of this node until the shutdown. Must be called in the node's network namespace (all of the runtime's threads), as
+/// root. Maps, programs and routes stay when it returns; [`crate::cleanup`] removes them.
+///
+/// # Errors
+/// What keeps the agent from starting. Once started, it logs and retries.
+pub async fn run(config: Config, client: Client, shutdown: CancellationToken) -> Result<(), Error> {
+    let settings = config.dataplane.clone();
+    let opened = blocking(move || orknet_dataplane::Dataplane::open(&settings)).await?;
+    run_with(config, client, Arc::new(opened.map_err(Failure::from)?), shutdown).await
+}
+
+/// The same over any data plane.
+pub async fn run_with(config: Config, client: Client, dataplane: Arc<dyn Dataplane>, shutdown: CancellationToken) -> Result<(), Error> {
+    if config.node_name.is_empty() {
+        return Err(Error::Config("nodeName is empty"));
+    }
+    if config.resync_seconds == 0 {
+        return Err(Error::Config("resyncSeconds must be at least 1"));
+    }
+    let resync = Duration::from_secs(config.resync_seconds);
+    // A stop of any part stops the others.
+    let shutdown = shutdown.child_token();
+    let _stop_all = shutdown.clone().drop_guard();
+    sysctl::apply()?;
+    let router = Router::connect()?;
+    let listener = socket::bind(&config.socket)?;
+    let pages = match config.http_address {
+        Some(address) => Some(http::listen(address).await?),
+        None => None,
+    };
+    let metrics = Arc::new(Metrics::default());
+    let programmer = start_programmer(&config, &dataplane, &metrics, resync).await?;
+    let (messages, queue) = mpsc::channel(QUEUE);
+    let (view, views) = latest::channel(Arc::new(NodesView::default()));
+    let (configure, configuration) = latest::channel(None);
+    let mut parts = JoinSet::new();
+    let programmed = on_own_thread(programmer, queue, shutdown.clone());
+    parts.spawn(async move {
+        let _ = programmed.await;
+        "programmer"
+    });
+    let (of_services, of_slices) = (watch::services(client.clone(), messages.clone()), watch::slices(client.clone(), messages.clone()));
+    parts.spawn(named("Service watch", of_services));
+    parts.spawn(named("EndpointSlice watch", of_slices));
+    let (own, sender) = (config.node_name.clone(), messages.clone());
+    parts.spawn(async move {
+        watch::nodes(client, &own, sender, view).await;
+        "Node watch"
+    });
+    parts.spawn(named("route keeper", keep_network(router, views, configure, config.mtu, resync)));
+    parts.spawn(named("socket server", socket::serve(listener, socket::Server { messages, configuration })));
+    if let Some(pages) = pages {
+        parts.spawn(named("metrics server", http::serve(pages, metrics, dataplane, shutdown.clone())));
+    }
+    tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        ended = parts.join_next() => Err(Error::Ended(ended.and_then(Result::ok).unwrap_or("task"))),
+    }
+}
+
+async fn named(name: &'static str, part: impl Future<Output = ()>) -> &'static str {
+    part.await;
+    name
+}
+
+/// Everything that is already there comes first: the maps, the pods, then the hooks.
+async fn start_programmer(
+    config: &Config,
+    dataplane: &Arc<dyn Dataplane>,
+    metrics: &Arc<Metrics>,
+    resync: Duration,
+) -> Result<Programmer, Error> {
+    let cgroup = match &config.cgroup {
+        Some(cgroup) => cgroup.clone(),
+        None => cgroup2_mount(Path::new("/proc/self/mounts"))?,
+    };
+    let (state_dir, dataplane, metrics) = (config.state_dir.clone(), Arc::clone(dataplane), Arc::clone(metrics));
+    blocking(move || {
+        let records = attachments::restore(&state_dir, attachments::device_index);
+        tracing::info!(pods = records.len(), "restored the pods of this node");
+        let programmer = Programmer::new(Arc::clone(&dataplane), metrics, &records, resync)?;
+        dataplane.attach_cgroup(&cgroup)?;
+        tracing::info!(cgroup = %cgroup.display(), "the socket hooks are attached");
+        Ok(programmer)
+    })
+    .await?
+}
+
+/// The programmer blocks while it writes, so it does not share a thread with anybody. Resolves when it has ended.
+fn on_own_thread(programmer: Programmer, queue: mpsc::Receiver<Message>, shutdown: CancellationToken) -> oneshot::Receiver<()> {
+    let (ended, end) = oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::spawn(move || {
+        runtime.block_on(programmer.run(queue, shutdown));
+        let _ = ended.send(());
+    });
+    end
+}
+
+/// Keeps the routes, and says how pods are addressed. Level-triggered: looks at the kernel's routes again every `resync`.
+async fn keep_network(
+    router: Router,
+    mut views: latest::Receiver<Arc<NodesView>>,
+    configure: latest::Sender<Option<NodeConfiguration>>,
+    mtu: Option<u32>,
+    resync: Duration,
+) {
+    loop {
+        let view = Arc::clone(&views.borrow_and_update());
+        let mtu = match mtu {
+            Some(mtu) => mtu,
+            None => router.mtu_of(&view.nodes.own_addresses()).await.ok().flatten().unwrap_or(DEFAULT_MTU),
+        };
+        configure.send_if_modified(|current| {
+            let configuration = view.nodes.configuration(mtu);
+            configuration.is_some() && std::mem::replace(current, configuration.clone()) != configuration
+        });
+        let mut pause = resync;
+        if view.is_complete {
+            let failures = match router.reconcile(&view.nodes.routes).await {
+                Ok(failures) => failures,
+                Err(error) => vec![error],
+            };
+            for error in &failures {
+                tracing::warn!(%error, "a route is missing");
+            }
+            if !failures.is_empty() {
+                pause = pause.min(ROUTE_RETRY);
+            }
+        }
+        tokio::select! {
+            changed = views.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Where cgroup v2 is mounted: the only one on modern hosts, beside the v1 controllers on hybrid ones.
+fn cgroup2_mount(mounts: &Path) -> Result<PathBuf, Error> {
+    let text = std::fs::read_to_string(mounts).map_err(|source| Error::Read { path: mounts.to_owned(), source })?;
+    let mut fields = text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let mount = fields.find(|fields| fields.get(2) == Some(&"cgroup2")).and_then(|fields| fields.get(1).map(PathBuf::from));
+    mount.ok_or(Error::NoCgroup)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Ended("start"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cgroup2_mount_is_found_beside_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let mounts = folder.path().join("mounts");
+        std::fs::write(
+            &mounts,
+            "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n",
+        )
+        .unwrap();
+        assert_eq!(cgroup2_mount(&mounts).unwrap(), Path::new("/sys/fs/cgroup/unified"));
+        std::fs::write(&mounts, "tmpfs /tmp tmpfs rw 0 0\n").unwrap();
+        assert!(matches!(cgroup2_mount(&mounts), Err(Error::NoCgroup)));
+    }
+}

@@ -1,0 +1,152 @@
+//! The Unix socket for the CNI plugin. The protocol is documented in orknet-cni's `protocol`; this file serves it and checks what
+//! comes in.
+
+use crate::attachments::device_index;
+use crate::error::Error;
+use crate::programmer::{Message, Reply};
+use orknet_cni::protocol::{Answer, Attachment, MAX_LINE, NodeConfiguration, Reason, Refusal, Request};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+/// How long a client may take to send its request or to read the answer.
+const CLIENT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What requests are answered from.
+#[derive(Clone)]
+pub struct Server {
+    pub messages: mpsc::Sender<Message>,
+    pub configuration: watch::Receiver<Option<NodeConfiguration>>,
+}
+
+/// Opens the socket so that only root can reach it, at any moment. One that a former agent left is replaced; one that answers is not.
+pub fn bind(path: &Path) -> Result<UnixListener, Error> {
+    let failed = |source| Error::Socket { path: path.to_owned(), source };
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(failed(io::Error::new(ErrorKind::AddrInUse, "another agent answers there")));
+    }
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(failed)?;
+    }
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".new");
+    let partial = Path::new(&partial);
+    match fs::remove_file(partial) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(partial).map_err(failed)?;
+    fs::set_permissions(partial, Permissions::from_mode(0o600)).map_err(failed)?;
+    fs::rename(partial, path).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Serves every connection on its own, for ever.
+pub async fn serve(listener: UnixListener, server: Server) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(handle(stream, server.clone()))),
+                // Out of file descriptors, most likely: let some connections end first.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection of the CNI plugin");
+                    if connections.join_next().await.is_none() {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+}
+
+async fn handle(stream: UnixStream, server: Server) {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = Vec::new();
+    let mut reader = BufReader::new(reader.take(MAX_LINE as u64));
+    let answer = match tokio::time::timeout(CLIENT_DEADLINE, reader.read_until(b'\n', &mut line)).await {
+        Ok(Ok(0)) | Ok(Err(_)) | Err(_) => return,
+        Ok(Ok(_)) => match serde_json::from_slice::<Request>(&line) {
+            Ok(request) => server.answer(request).await,
+            Err(error) => refuse(Reason::BadRequest, format!("cannot read the request: {error}")),
+        },
+    };
+    // Nothing in an answer can fail to serialize.
+    let mut text = serde_json::to_vec(&answer).unwrap_or_default();
+    text.push(b'\n');
+    let _ = tokio::time::timeout(CLIENT_DEADLINE, writer.write_all(&text)).await;
+}
+
+impl Server {
+    /// Answers one request; waits until it is in the kernel.
+    pub async fn answer(&self, request: Request) -> Answer {
+        match request {
+            Request::Configuration => self.configuration().await,
+            Request::Status => match self.ask(Message::Status).await {
+                Some(status) => Answer::Status(status),
+                None => stopping(),
+            },
+            Request::Attach(attachment) => match self.check_attachment(&attachment) {
+                Ok(()) => self.done(|reply| Message::Attach(attachment, reply)).await,
+                Err(message) => refuse(Reason::BadRequest, message),
+            },
+            Request::Check(name) => self.done(|reply| Message::Check(name, reply)).await,
+            Request::Detach(name) => self.done(|reply| Message::Detach(name, reply)).await,
+        }
+    }
+
+    /// Pods start when the node has addresses for them and its maps know the Services.
+    async fn configuration(&self) -> Answer {
+        let configuration = self.configuration.borrow().clone();
+        let Some(configuration) = configuration else {
+            return refuse(Reason::NotReady, "the node has no pod addresses yet (spec.podCIDRs of its Node is empty)".into());
+        };
+        match self.ask(Message::Status).await {
+            Some(status) if status.synced => Answer::Configuration(configuration),
+            Some(_) => refuse(Reason::NotReady, "the agent has not yet seen all Services of the cluster".into()),
+            None => stopping(),
+        }
+    }
+
+    fn check_attachment(&self, attachment: &Attachment) -> Result<(), String> {
+        if device_index(&attachment.host_ifname) != Some(attachment.host_ifindex) {
+            return Err(format!("{} is not device {} of this node", attachment.host_ifname, attachment.host_ifindex));
+        }
+        let configuration = self.configuration.borrow();
+        let prefixes = configuration.as_ref().map(|configuration| configuration.pod_cidrs.as_slice()).unwrap_or_default();
+        let foreign = |address: &&std::net::IpAddr| !prefixes.iter().any(|prefix| prefix.contains(*address));
+        match attachment.addresses.iter().find(foreign) {
+            Some(address) => Err(format!("{address} is not one of this node's pod addresses")),
+            None => Ok(()),
+        }
+    }
+
+    async fn done(&self, message: impl FnOnce(Reply) -> Message) -> Answer {
+        match self.ask(message).await {
+            Some(Ok(())) => Answer::Done,
+            Some(Err(refusal)) => Answer::Error(refusal),
+            None => stopping(),
+        }
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(message(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+fn refuse(reason: Reason, message: String) -> Answer {
+    Answer::Error(Refusal { reason, message })
+}
+
+fn stopping() -> Answer {
+    refuse(Reason::NotReady, "the agent is stopping".into())
+}

@@ -1,0 +1,45 @@
+//! Settings of the node's network stack that pods need: forwarding in both families, and a reverse-path filter that lets pass what
+//! comes back by another device.
+
+use crate::error::Error;
+use std::io::ErrorKind;
+use std::path::Path;
+
+const CONF: &str = "/proc/sys/net";
+
+/// Sets what is not set. Files of a family that the kernel lacks are passed over.
+pub fn apply() -> Result<(), Error> {
+    // With forwarding on, the kernel ignores router advertisements unless told otherwise; a host that lives by them must go on to.
+    keep_router_advertisements();
+    set("ipv4/ip_forward", "1")?;
+    set("ipv6/conf/all/forwarding", "1")?;
+    set("ipv6/conf/default/forwarding", "1")?;
+    // The effective value is the larger one of "all" and the device: 2 (loose) rules, whatever a device says.
+    set("ipv4/conf/all/rp_filter", "2")?;
+    set("ipv4/conf/default/rp_filter", "2")
+}
+
+fn set(name: &str, value: &'static str) -> Result<(), Error> {
+    let path = format!("{CONF}/{name}");
+    match std::fs::read_to_string(&path) {
+        Ok(current) if current.trim() == value => return Ok(()),
+        Ok(current) => tracing::info!(path, from = current.trim(), to = value, "setting"),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(_) => {}
+    }
+    std::fs::write(&path, value).map_err(|source| Error::Sysctl { path, value, source })
+}
+
+fn keep_router_advertisements() {
+    let Ok(devices) = std::fs::read_dir(Path::new(CONF).join("ipv6/conf")) else { return };
+    for device in devices.flatten() {
+        let path = device.path().join("accept_ra");
+        let is_on = std::fs::read_to_string(&path).is_ok_and(|value| value.trim() == "1");
+        let forwards = std::fs::read_to_string(device.path().join("forwarding")).is_ok_and(|value| value.trim() == "1");
+        if is_on && !forwards {
+            if let Err(error) = std::fs::write(&path, "2") {
+                tracing::warn!(path = %path.display(), %error, "cannot keep router advertisements");
+            }
+        }
+    }
+}
