@@ -1,7 +1,7 @@
 //! The seam between IPv4 and IPv6 at sockets: how an address stands in the hook's context. Everything else has one form.
 
 use aya_ebpf::{bindings::bpf_sock_addr, programs::SockAddrContext};
-use core::ptr;
+use core::{mem, ptr};
 use orknet_abi::Address;
 
 /// How one family of socket hooks gives and takes the address that the caller named.
@@ -24,34 +24,33 @@ impl Family for V4 {
     fn address(ctx: &SockAddrContext) -> Address {
         // SAFETY: the kernel hands a valid context to the program, and allows reads of this word in IPv4 hooks.
         let word = unsafe { ptr::read_volatile(&raw const (*ctx.sock_addr).user_ip4) };
-        Address::from_v4(word.to_ne_bytes())
+        from_words([0, 0, u32::from_be(0xffff), word])
     }
 
     #[inline(always)]
     fn set_address(ctx: &SockAddrContext, address: &Address) {
+        let [_, _, _, word] = to_words(address);
         // SAFETY: as above; writes of this word are allowed too.
-        unsafe { ptr::write_volatile(&raw mut (*ctx.sock_addr).user_ip4, u32::from_ne_bytes(address.v4_octets())) }
+        unsafe { ptr::write_volatile(&raw mut (*ctx.sock_addr).user_ip4, word) }
     }
 }
 
 impl Family for V6 {
     #[inline(always)]
     fn address(ctx: &SockAddrContext) -> Address {
-        let mut bytes = [0; 16];
-        for (index, chunk) in bytes.chunks_exact_mut(4).enumerate() {
-            // SAFETY: the kernel hands a valid context to the program, and allows reads of these words in IPv6 hooks; the
-            // buffer has four of them.
-            let word: u32 = unsafe { ptr::read_volatile(v6_word(ctx, index)) };
-            chunk.copy_from_slice(&word.to_ne_bytes());
+        let mut words = [0; 4];
+        for (index, word) in words.iter_mut().enumerate() {
+            // SAFETY: the kernel hands a valid context to the program, and allows reads of these four words in IPv6 hooks.
+            *word = unsafe { ptr::read_volatile(v6_word(ctx, index)) };
         }
-        Address(bytes)
+        from_words(words)
     }
 
     #[inline(always)]
     fn set_address(ctx: &SockAddrContext, address: &Address) {
-        for (index, chunk) in address.0.as_chunks::<4>().0.iter().enumerate() {
+        for (index, word) in to_words(address).into_iter().enumerate() {
             // SAFETY: as above; writes of these words are allowed too.
-            unsafe { ptr::write_volatile(v6_word(ctx, index), u32::from_ne_bytes(*chunk)) }
+            unsafe { ptr::write_volatile(v6_word(ctx, index), word) }
         }
     }
 }
@@ -59,6 +58,19 @@ impl Family for V6 {
 /// One of the four words of the IPv6 address; the caller stays below four.
 #[inline(always)]
 fn v6_word(ctx: &SockAddrContext, index: usize) -> *mut u32 {
-    let first: *mut u32 = ctx.sock_addr.cast::<u8>().wrapping_add(core::mem::offset_of!(bpf_sock_addr, user_ip6)).cast();
+    let first: *mut u32 = ctx.sock_addr.cast::<u8>().wrapping_add(mem::offset_of!(bpf_sock_addr, user_ip6)).cast();
     first.wrapping_add(index)
+}
+
+/// An address from four words as they lie in memory. By words, because the target moves bytes one by one.
+#[inline(always)]
+fn from_words(words: [u32; 4]) -> Address {
+    // SAFETY: both are sixteen plain bytes.
+    Address(unsafe { mem::transmute::<[u32; 4], [u8; 16]>(words) })
+}
+
+#[inline(always)]
+fn to_words(address: &Address) -> [u32; 4] {
+    // SAFETY: both are sixteen plain bytes, and an address is aligned to words.
+    unsafe { ptr::from_ref(address).cast::<[u32; 4]>().read() }
 }

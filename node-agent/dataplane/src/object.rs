@@ -34,6 +34,8 @@ pub(crate) fn load(config: &Config, pins: &Pins) -> Result<Loaded, Error> {
     check_features()?;
     check_capacities(&config.capacities)?;
     let mut loader = EbpfLoader::new();
+    // The programs follow no kernel structures, so the types of the kernel, megabytes of them, need not be read.
+    loader.btf(None);
     for spec in MAPS {
         let pin = pins.map(spec.name);
         let capacity = config.capacities.get(spec.name).copied().unwrap_or(spec.capacity);

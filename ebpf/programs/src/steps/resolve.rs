@@ -27,7 +27,7 @@ pub enum Resolution {
 /// User space switches a Service to a new list with one write and removes the old list after that. So a backend is sound if
 /// the Service still names the same list once the backend has been read; else everything is read again.
 #[inline(always)]
-pub fn resolve(front: &ServiceKey, client: Client) -> Resolution {
+pub fn resolve(front: &ServiceKey, client: Client<'_>) -> Resolution {
     let Some(mut service) = read(SERVICES.get_ptr(front)) else { return without_port(front) };
     for _ in 0..ATTEMPTS {
         if service.count == 0 {
@@ -53,7 +53,7 @@ pub fn resolve(front: &ServiceKey, client: Client) -> Resolution {
 /// Fills in a value that is there already instead of answering an `Option`: registers that hold nothing yet would be moved
 /// about, and the verifier refuses to read them.
 #[inline(always)]
-fn pick(front: &ServiceKey, service: &Service, client: &Client, backend: &mut Backend) -> bool {
+fn pick(front: &ServiceKey, service: &Service, client: &Client<'_>, backend: &mut Backend) -> bool {
     let Some(key) = sticky::key(front, service, client) else {
         return read_backend(service, random_slot(service), backend);
     };

@@ -4,38 +4,39 @@
 
 use super::{read, socket};
 use crate::maps::{AFFINITY, BACKENDS};
-use aya_ebpf::{helpers::bpf_ktime_get_coarse_ns, programs::SockAddrContext};
+use aya_ebpf::{
+    cty::{c_long, c_void},
+    helpers::{bpf_ktime_get_coarse_ns, bpf_loop},
+    programs::SockAddrContext,
+};
 use orknet_abi::{AffinityChoice, AffinityKey, Backend, BackendKey, Service, ServiceKey, client_kind, service_flags};
 
-/// How many places of a changed list are searched for the backend that a client had. In a longer list it may be given another one.
-const SEARCHED: u32 = 128;
-
 /// Who asks for a backend.
-pub struct Client {
-    namespace: u64,
-    /// 0 where every call may go elsewhere.
-    socket: u64,
+pub struct Client<'a> {
+    ctx: &'a SockAddrContext,
+    /// Whether the next call of the same socket must go to the same place.
+    asks_again: bool,
 }
 
 /// A socket about to connect: it asks once, so only session affinity counts.
 #[inline(always)]
-pub fn client_of_connection(ctx: &SockAddrContext) -> Client {
-    Client { namespace: socket::namespace_cookie(ctx), socket: 0 }
+pub fn client_of_connection(ctx: &SockAddrContext) -> Client<'_> {
+    Client { ctx, asks_again: false }
 }
 
 /// A socket that sends a datagram: without session affinity it still keeps its backend, as a flow through netfilter does.
 #[inline(always)]
-pub fn client_of_datagram(ctx: &SockAddrContext) -> Client {
-    Client { namespace: socket::namespace_cookie(ctx), socket: socket::cookie(ctx) }
+pub fn client_of_datagram(ctx: &SockAddrContext) -> Client<'_> {
+    Client { ctx, asks_again: true }
 }
 
 /// Under what a kept backend is found; none if the next call may go anywhere.
 #[inline(always)]
-pub fn key(front: &ServiceKey, service: &Service, client: &Client) -> Option<AffinityKey> {
+pub fn key(front: &ServiceKey, service: &Service, client: &Client<'_>) -> Option<AffinityKey> {
     let (client, client_kind) = if service.flags & service_flags::AFFINITY != 0 {
-        (client.namespace, client_kind::NAMESPACE)
-    } else if client.socket != 0 {
-        (client.socket, client_kind::SOCKET)
+        (socket::namespace_cookie(client.ctx), client_kind::NAMESPACE)
+    } else if client.asks_again {
+        (socket::cookie(client.ctx), client_kind::SOCKET)
     } else {
         return None;
     };
@@ -58,16 +59,45 @@ pub fn find_kept(key: &AffinityKey, service: &Service, backend: &mut Backend) ->
         }
         return true;
     }
-    for slot in 0..SEARCHED {
-        if slot >= service.count {
-            break;
-        }
-        if read(BACKENDS.get_ptr(BackendKey { list: service.list, slot })) == Some(*backend) {
-            keep(key, service, slot, backend);
-            return true;
-        }
+    let slot = find_in_list(service, backend);
+    let found = slot != NOWHERE;
+    if found {
+        keep(key, service, slot, backend);
     }
-    false
+    found
+}
+
+/// No slot: lists are shorter than the map of backends.
+const NOWHERE: u32 = u32::MAX;
+
+/// A search for a backend in a list.
+struct Search {
+    list: u32,
+    slot: u32,
+    backend: Backend,
+}
+
+/// The slot of a backend in a changed list, or [`NOWHERE`]. The kernel's own loop, because the verifier would follow a loop in
+/// the program round by round.
+#[inline(always)]
+fn find_in_list(service: &Service, backend: &Backend) -> u32 {
+    let mut search = Search { list: service.list, slot: NOWHERE, backend: *backend };
+    // SAFETY: the callback has the helper's form, and the context is what it takes; both live until the helper returns.
+    unsafe { bpf_loop(service.count, visit as *mut c_void, (&raw mut search).cast(), 0) };
+    // SAFETY: the value is initialised; read as volatile because the compiler does not see the callback's write.
+    unsafe { (&raw const search.slot).read_volatile() }
+}
+
+/// Looks at one slot; answers 1 to end the search.
+extern "C" fn visit(slot: u64, context: *mut c_void) -> c_long {
+    // SAFETY: the only caller is the helper in `find_in_list`, which passes on the address of a `Search`.
+    let search = unsafe { &mut *context.cast::<Search>() };
+    let slot = slot as u32;
+    if read(BACKENDS.get_ptr(BackendKey { list: search.list, slot })) != Some(search.backend) {
+        return 0;
+    }
+    search.slot = slot;
+    1
 }
 
 /// Remembers the client's backend.
