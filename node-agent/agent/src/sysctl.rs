@@ -36,10 +36,11 @@ fn keep_router_advertisements() {
         let path = device.path().join("accept_ra");
         let is_on = std::fs::read_to_string(&path).is_ok_and(|value| value.trim() == "1");
         let forwards = std::fs::read_to_string(device.path().join("forwarding")).is_ok_and(|value| value.trim() == "1");
-        if is_on && !forwards {
-            if let Err(error) = std::fs::write(&path, "2") {
-                tracing::warn!(path = %path.display(), %error, "cannot keep router advertisements");
-            }
+        if !is_on || forwards {
+            continue;
+        }
+        if let Err(error) = std::fs::write(&path, "2") {
+            tracing::warn!(path = %path.display(), %error, "cannot keep router advertisements");
         }
     }
 }

@@ -1,0 +1,183 @@
+//! An API server of plain objects behind kube's client: list, watch, replay from a version, streaming lists if wanted.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+pub const SERVICES: &str = "/api/v1/services";
+pub const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
+pub const NODES: &str = "/api/v1/nodes";
+
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+#[derive(Clone, Default)]
+pub struct FakeApi(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    streams_lists: bool,
+    is_down: bool,
+    version: u64,
+    /// By path of the collection and name.
+    objects: BTreeMap<(&'static str, String), Value>,
+    log: Vec<(u64, &'static str, Bytes)>,
+    watches: Vec<(&'static str, UnboundedSender<Bytes>)>,
+}
+
+impl FakeApi {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One that knows `sendInitialEvents`.
+    pub fn with_streaming_lists() -> Self {
+        let api = Self::default();
+        api.0.lock().unwrap().streams_lists = true;
+        api
+    }
+
+    pub fn client(&self) -> Client {
+        let api = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let answer = api.answer(&request);
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        Client::new(service, "default")
+    }
+
+    /// Creates or replaces.
+    pub fn put(&self, object: Value) {
+        let mut inner = self.0.lock().unwrap();
+        let key = key_of(&object);
+        let kind = if inner.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
+        let object = inner.publish(key.0, kind, object);
+        inner.objects.insert(key, object);
+    }
+
+    pub fn delete(&self, object: &Value) {
+        let mut inner = self.0.lock().unwrap();
+        let key = key_of(object);
+        let object = inner.objects.remove(&key).unwrap();
+        inner.publish(key.0, "DELETED", object);
+    }
+
+    /// Removes without telling anybody, ends every watch and forgets the history: what a client sees after a long absence.
+    pub fn delete_unseen(&self, object: &Value) {
+        let mut inner = self.0.lock().unwrap();
+        inner.objects.remove(&key_of(object)).unwrap();
+        inner.version += 1;
+        inner.log.clear();
+        let expired = json!({ "type": "ERROR", "object": status(410, "Expired") });
+        for (_, watch) in inner.watches.drain(..) {
+            let _ = watch.send(line(&expired));
+        }
+    }
+
+    /// Answers 503 and ends all watches, or serves again.
+    pub fn set_down(&self, is_down: bool) {
+        let mut inner = self.0.lock().unwrap();
+        inner.is_down = is_down;
+        if is_down {
+            inner.watches.clear();
+        }
+    }
+
+    fn answer(&self, request: &Request<Body>) -> Answer {
+        let mut inner = self.0.lock().unwrap();
+        let path = [SERVICES, SLICES, NODES].into_iter().find(|path| *path == request.uri().path());
+        let Some(path) = path else { return full(404, status(404, "NotFound")) };
+        if inner.is_down {
+            return full(503, status(503, "ServiceUnavailable"));
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let parameter = |name: &str| query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, v)| v);
+        if parameter("watch") != Some("true") {
+            return full(200, inner.list(path));
+        }
+        let is_streaming = parameter("sendInitialEvents") == Some("true");
+        if is_streaming && !inner.streams_lists {
+            return full(400, status(400, "BadRequest"));
+        }
+        let (sender, receiver) = unbounded_channel();
+        if is_streaming {
+            inner.send_initial(path, &sender);
+        } else {
+            let since = parameter("resourceVersion").and_then(|text| text.parse().ok()).unwrap_or(0);
+            for (_, _, event) in inner.log.iter().filter(|(version, of, _)| *of == path && *version > since) {
+                let _ = sender.send(event.clone());
+            }
+        }
+        inner.watches.push((path, sender));
+        let frames = UnboundedReceiverStream::new(receiver).map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+        Response::new(StreamBody::new(frames).boxed_unsync())
+    }
+}
+
+impl Inner {
+    fn publish(&mut self, path: &'static str, kind: &str, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let event = line(&json!({ "type": kind, "object": object }));
+        self.log.push((self.version, path, event.clone()));
+        self.watches.retain(|(of, watch)| *of != path || watch.send(event.clone()).is_ok());
+        object
+    }
+
+    fn of(&self, path: &'static str) -> impl Iterator<Item = &Value> {
+        self.objects.iter().filter(move |((of, _), _)| *of == path).map(|(_, object)| object)
+    }
+
+    fn list(&self, path: &'static str) -> Value {
+        let items: Vec<_> = self.of(path).cloned().collect();
+        json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": self.version.to_string() }, "items": items })
+    }
+
+    fn send_initial(&self, path: &'static str, sender: &UnboundedSender<Bytes>) {
+        for object in self.of(path) {
+            let _ = sender.send(line(&json!({ "type": "ADDED", "object": object })));
+        }
+        let (api_version, kind) = match path {
+            SERVICES => ("v1", "Service"),
+            NODES => ("v1", "Node"),
+            _ => ("discovery.k8s.io/v1", "EndpointSlice"),
+        };
+        let metadata = json!({ "resourceVersion": self.version.to_string(), "annotations": { "k8s.io/initial-events-end": "true" } });
+        let bookmark = json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata });
+        let _ = sender.send(line(&json!({ "type": "BOOKMARK", "object": bookmark })));
+    }
+}
+
+fn key_of(object: &Value) -> (&'static str, String) {
+    let path = match object["kind"].as_str().unwrap() {
+        "Service" => SERVICES,
+        "EndpointSlice" => SLICES,
+        "Node" => NODES,
+        other => panic!("the fake API has no {other}"),
+    };
+    (path, format!("{}/{}", object["metadata"]["namespace"], object["metadata"]["name"]))
+}
+
+fn status(code: u16, reason: &str) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": reason })
+}
+
+fn line(event: &Value) -> Bytes {
+    format!("{event}\n").into()
+}
+
+fn full(code: u16, body: Value) -> Answer {
+    let mut answer = Response::new(Full::from(body.to_string()).boxed_unsync());
+    *answer.status_mut() = StatusCode::from_u16(code).unwrap();
+    answer
+}

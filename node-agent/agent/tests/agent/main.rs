@@ -1,0 +1,6 @@
+//! The agent as a whole, with a fake API and a fake data plane, each test in a network namespace of its own.
+
+mod harness;
+mod network;
+mod pods;
+mod services;
