@@ -8,6 +8,7 @@ mod json;
 pub mod kinds;
 pub mod meta;
 pub mod names;
+pub mod openapi;
 pub mod quantity;
 mod registry;
 pub mod selector;
