@@ -4,3 +4,4 @@ mod harness;
 mod network;
 mod pods;
 mod services;
+mod whole;

@@ -1,0 +1,206 @@
+//! Everything real but the API: agent, CNI plugin, BPF programs, sockets of processes in a cgroup.
+//!
+//! ```text
+//!   client (in the node's cgroup)            server
+//!   pod a ── veth ── node's namespace ── veth ── pod b 10.244.1.3:8080
+//!            connect 10.96.0.1:80 → translated by the socket hook
+//! ```
+
+use crate::harness::{FakeApi, eventually, in_namespace, ip, node, service, slice};
+use nix::sched::{CloneFlags, setns, unshare};
+use orknet_agent::{Config, Dataplane, cleanup, run_with};
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A namespace that lives as long as a parked thread in it.
+struct PodNamespace {
+    path: PathBuf,
+    _park: mpsc::Sender<()>,
+}
+
+impl PodNamespace {
+    fn new() -> Self {
+        let (park, parked) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            tell.send(nix::unistd::gettid()).unwrap();
+            let _ = parked.recv();
+        });
+        let thread = told.recv().unwrap();
+        Self { path: format!("/proc/{}/task/{thread}/ns/net", std::process::id()).into(), _park: park }
+    }
+
+    fn listen(&self, address: IpAddr) -> TcpListener {
+        let file = File::open(&self.path).unwrap();
+        let inside = move || {
+            setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
+            TcpListener::bind(SocketAddr::new(address, 8080)).unwrap()
+        };
+        std::thread::spawn(inside).join().unwrap()
+    }
+}
+
+/// A cgroup for the node's processes.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn new() -> Self {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).unwrap();
+        let path = Path::new(mount.split(' ').nth(1).unwrap()).join(format!("orknet-agent-test-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    /// A shell script in the cgroup and in a pod's namespace.
+    fn spawn(&self, pod: &PodNamespace, script: &str) -> Child {
+        let enter = format!("echo $$ > {}/cgroup.procs && exec nsenter --net={} bash -c \"$0\"", self.0.display(), pod.path.display());
+        Command::new("bash")
+            .args(["-c", &enter, script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+struct RealAgent {
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), orknet_agent::Error>>,
+}
+
+impl RealAgent {
+    fn start(config: &Config, api: &FakeApi) -> Self {
+        let dataplane: Arc<dyn Dataplane> = Arc::new(orknet_dataplane::Dataplane::open(&config.dataplane).unwrap());
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(run_with(config.clone(), api.client(), dataplane, shutdown.clone()));
+        Self { shutdown, task }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// The plugin, called as containerd would.
+async fn plugin(config: &Config, command: &'static str, container: &'static str, pod: &PodNamespace) -> Result<Value, String> {
+    let input = json!({
+        "cniVersion": "1.0.0", "name": "orknet", "type": "orknet-cni", "agentSocket": config.socket, "stateDir": config.state_dir,
+    });
+    let path = pod.path.display().to_string();
+    let call = move || {
+        let variable = |name: &str| match name {
+            "CNI_COMMAND" => Some(command.to_owned()),
+            "CNI_CONTAINERID" => Some(container.to_owned()),
+            "CNI_IFNAME" => Some("eth0".to_owned()),
+            "CNI_NETNS" => Some(path.clone()),
+            _ => None,
+        };
+        orknet_cni::run(&variable, input.to_string().as_bytes())
+    };
+    let printed = tokio::task::spawn_blocking(call).await.unwrap().map_err(|error| error.to_string())?;
+    Ok(if printed.is_empty() { Value::Null } else { serde_json::from_str(&printed).unwrap() })
+}
+
+/// ADD, tried again as kubelet does.
+async fn add(config: &Config, container: &'static str, pod: &PodNamespace) -> Vec<IpAddr> {
+    let result = loop {
+        match plugin(config, "ADD", container, pod).await {
+            Ok(result) => break result,
+            Err(error) => assert!(error.contains("agent"), "{error}"),
+        }
+    };
+    let ips = result["ips"].as_array().unwrap();
+    ips.iter().map(|ip| ip["address"].as_str().unwrap().split('/').next().unwrap().parse().unwrap()).collect()
+}
+
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(false).unwrap();
+    listener.accept().unwrap().0
+}
+
+#[test]
+fn root_a_pod_reaches_another_through_its_service_and_a_restart_disturbs_nothing() {
+    in_namespace(|| async {
+        let (folder, cgroup) = (tempfile::tempdir().unwrap(), Cgroup::new());
+        let mut config = Config {
+            node_name: "here".into(),
+            cgroup: Some(cgroup.0.clone()),
+            socket: folder.path().join("agent.sock"),
+            state_dir: folder.path().join("state"),
+            ..Config::default()
+        };
+        config.dataplane.pin_dir = folder.path().join("bpf");
+        let api = FakeApi::new();
+        api.put(node("here", &["10.244.1.0/24", "fd00:10:244:1::/64"], &["192.0.2.1"]));
+        api.put(service("web", "10.96.0.1"));
+        let agent = RealAgent::start(&config, &api);
+        let (a, b) = (PodNamespace::new(), PodNamespace::new());
+        add(&config, "a", &a).await;
+        let address = add(&config, "b", &b).await[0];
+
+        // No endpoints yet: refused at once. So is a port that the Service has not.
+        for port in [80, 81] {
+            let refused = cgroup.spawn(&a, &format!("exec 3<>/dev/tcp/10.96.0.1/{port}")).wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(said.contains("refused") || said.contains("not permitted"), "port {port}: {said}");
+        }
+
+        api.put(slice("web", &[&address.to_string()]));
+        let listener = b.listen(address);
+        let pins = config.dataplane.pin_dir.clone();
+        let in_maps = || orknet_dataplane::Reader::open(&pins).unwrap().image().unwrap();
+        eventually("the backend is in the maps", || (!in_maps().backends.is_empty()).then_some(())).await;
+        let mut client = cgroup.spawn(&a, "exec 3<>/dev/tcp/10.96.0.1/80; cat <&3");
+        let mut server = accept(&listener);
+        server.write_all(b"before\n").unwrap();
+        let mut lines = BufReader::new(client.stdout.take().unwrap());
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        assert_eq!(line, "before\n");
+
+        let before = in_maps();
+        agent.stop().await;
+        assert_eq!(in_maps(), before);
+        let agent = RealAgent::start(&config, &api);
+        server.write_all(b"after\n").unwrap();
+        line.clear();
+        lines.read_line(&mut line).unwrap();
+        assert_eq!(line, "after\n");
+        let c = PodNamespace::new();
+        add(&config, "c", &c).await;
+        let mut second = cgroup.spawn(&c, "exec 3<>/dev/tcp/10.96.0.1/80; cat <&3");
+        accept(&listener).write_all(b"new\n").unwrap();
+        let mut said = String::new();
+        second.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(said, "new\n");
+        second.wait().unwrap();
+        drop(server);
+        client.wait().unwrap();
+
+        for (container, pod) in [("a", &a), ("b", &b), ("c", &c)] {
+            plugin(&config, "DEL", container, pod).await.unwrap();
+        }
+        assert!(in_maps().pods.is_empty());
+        assert!(!ip("-o link show").contains("ork"));
+        agent.stop().await;
+        cleanup(&config).await.unwrap();
+        assert!(!config.dataplane.pin_dir.exists());
+    });
+}
