@@ -1,1 +1,37 @@
-//! control-plane/apiserver
+//! The API server's machinery, generic over kinds: HTTP, filters, verbs, the watch cache, discovery, admission, address allocation.
+//!
+//! A request is read top to bottom in `http/chain.rs`; a verb in its file under `verbs/`. What a kind looks like is `orknet-resources`' business,
+//! how bytes are kept is `orknet-store`'s, who may do what is `orknet-auth`'s, how patches merge is `orknet-patch`'s.
+
+mod access;
+mod admission;
+mod allocate;
+mod bootstrap;
+mod cache;
+mod call;
+mod codec;
+mod config;
+mod continue_token;
+mod discovery;
+mod error;
+mod health;
+mod http;
+mod kinds;
+mod life;
+mod metrics;
+mod object;
+mod ownership;
+mod present;
+mod proxy;
+mod review;
+mod run;
+mod selector;
+mod server;
+mod storage;
+mod subresource;
+mod verbs;
+
+pub use config::{Config, Listener};
+pub use error::ApiError;
+pub use proxy::{KubeletStreams, NodeTarget};
+pub use run::{Error, Handle, run, start};

@@ -1,0 +1,55 @@
+//! What is checked and filled in between the request and the kind's rules, in this order. Reads the cache, never writes.
+
+mod namespace;
+mod priority;
+mod service_account;
+mod tolerations;
+
+use crate::error::ApiError;
+use crate::kinds::Kind;
+use crate::server::Server;
+use orknet_auth::Identity;
+use serde_json::Value;
+
+/// What is being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation<'a> {
+    Create,
+    Update { subresource: Option<&'a str> },
+}
+
+/// Admits a create or an update, or refuses it; may fill in fields.
+pub async fn admit(
+    server: &Server,
+    who: &Identity,
+    kind: Kind,
+    operation: Operation<'_>,
+    object: &mut Value,
+    old: Option<&Value>,
+) -> Result<(), ApiError> {
+    let _ = who;
+    let creates = operation == Operation::Create;
+    let whole = creates || operation == Operation::Update { subresource: None };
+    if creates {
+        namespace::must_be_open(server, kind, object).await?;
+    }
+    if kind.descriptor().stored_as == ("", "pods") {
+        if creates {
+            service_account::inject(server, kind, object).await?;
+            priority::resolve(server, kind, object)?;
+        }
+        if whole {
+            tolerations::add_defaults(object);
+        }
+    }
+    if kind.descriptor().plural == "priorityclasses" && whole {
+        priority::check_single_default(server, kind, object, old)?;
+    }
+    Ok(())
+}
+
+/// Admits a deletion, or refuses it.
+pub fn admit_delete(_who: &Identity, kind: Kind, object: &Value) -> Result<(), ApiError> {
+    namespace::may_be_deleted(kind, object)?;
+    priority::may_be_deleted(kind, object)
+}

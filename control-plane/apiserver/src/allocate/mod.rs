@@ -1,0 +1,73 @@
+//! Cluster addresses and node ports of Services. Each is a key of its own in the store (its claim), written in the same transaction as the Service
+//! that holds it and deleted in the same transaction as the Service or its change: none can be given out twice, whoever crashes when.
+
+mod claims;
+mod plan;
+mod pool;
+mod repair;
+mod service;
+
+pub use claims::Claims;
+pub use pool::first_address;
+pub use repair::repair;
+
+use crate::error::ApiError;
+use crate::kinds::Kind;
+use crate::object;
+use crate::server::Server;
+use crate::storage::keys;
+use orknet_store::{Compare, Op};
+use plan::Delta;
+use rand::Rng;
+use serde_json::{Value, json};
+
+/// What a write of a Service adds to its transaction; nothing for other kinds.
+#[derive(Debug, Default)]
+pub struct Allocation {
+    pub compares: Vec<Compare>,
+    pub ops: Vec<Op>,
+}
+
+/// Fills in the addresses and ports of a Service and says what its transaction must claim and release. Other kinds are left alone.
+pub fn plan(server: &Server, kind: Kind, old: Option<&Value>, new: &mut Value) -> Result<Allocation, ApiError> {
+    if !holds_claims(kind) {
+        return Ok(Allocation::default());
+    }
+    let ranges = plan::Ranges { cidrs: &server.config.service_cidrs, node_ports: server.config.node_ports.clone() };
+    let claims = &server.claims;
+    let seed = rand::rng().random();
+    let delta =
+        plan::plan(old, new, &ranges, &|address| claims.has(&keys::cluster_ip(address)), &|port| claims.has(&keys::node_port(port)), seed)
+            .map_err(|errors| ApiError::invalid(kind.descriptor(), object::name(new), &errors))?;
+    Ok(transaction(&delta, new))
+}
+
+/// What the transaction that deletes a Service must release.
+pub fn release(_server: &Server, kind: Kind, old: &Value) -> Allocation {
+    if !holds_claims(kind) {
+        return Allocation::default();
+    }
+    let delta = Delta { claimed: service::Held::default(), released: service::held(old) };
+    transaction(&delta, old)
+}
+
+fn holds_claims(kind: Kind) -> bool {
+    kind.descriptor().stored_as == ("", "services")
+}
+
+fn transaction(delta: &Delta, service: &Value) -> Allocation {
+    let mut allocation = Allocation::default();
+    // Serialising a value made of JSON cannot fail.
+    let value = serde_json::to_vec(&owner(service)).unwrap_or_default();
+    for key in delta.claimed.keys() {
+        allocation.compares.push(Compare::Absent(key.clone()));
+        allocation.ops.push(Op::Put { key, value: value.clone().into(), ttl: None });
+    }
+    allocation.ops.extend(delta.released.keys().map(|key| Op::Delete { key }));
+    allocation
+}
+
+/// What a claim says: whose it is.
+fn owner(service: &Value) -> Value {
+    json!({ "namespace": object::namespace(service), "name": object::name(service) })
+}

@@ -1,0 +1,300 @@
+//! Which addresses and ports a Service gets, keeps and gives back: a pure function of its old and new state and of what is taken.
+//!
+//! Rules: KEP-563 (dual-stack), `ServiceSpec.clusterIPs`, `ipFamilies`, `ipFamilyPolicy`, `ports[].nodePort`, `healthCheckNodePort`.
+
+use super::pool;
+use super::service::{self, Held};
+use crate::object;
+use ipnet::IpNet;
+use orknet_resources::{Cause, FieldError};
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+/// What can be given out.
+pub struct Ranges<'a> {
+    pub cidrs: &'a [IpNet],
+    pub node_ports: RangeInclusive<u16>,
+}
+
+/// What the transaction of the Service must claim and release.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Delta {
+    pub claimed: Held,
+    pub released: Held,
+}
+
+/// Fills in `new` and tells the difference to what `old` holds. `taken…` answer whether anybody holds a thing; `seed` decides which free one is chosen.
+pub fn plan(
+    old: Option<&Value>,
+    new: &mut Value,
+    ranges: &Ranges<'_>,
+    address_taken: &dyn Fn(IpAddr) -> bool,
+    port_taken: &dyn Fn(u16) -> bool,
+    seed: u64,
+) -> Result<Delta, Vec<FieldError>> {
+    let holds = old.map(service::held).unwrap_or_default();
+    if let Some(old) = old {
+        keep_allocated(old, new);
+    }
+    addresses(old, new, ranges, &|address| address_taken(address) && !holds.addresses.contains(&address), seed)?;
+    ports(new, ranges, &|port| port_taken(port) && !holds.ports.contains(&port), seed)?;
+    let wants = service::held(new);
+    Ok(Delta { claimed: wants.without(&holds), released: holds.without(&wants) })
+}
+
+/// A client that replaces a Service without the values it was given keeps them.
+fn keep_allocated(old: &Value, new: &mut Value) {
+    let (was, is) = (service::kind(old).to_owned(), service::kind(new).to_owned());
+    if was != "ExternalName" && is != "ExternalName" {
+        let old_ips: Vec<String> = service::cluster_ips(old).into_iter().map(str::to_owned).collect();
+        let list = object::strings(new.pointer("/spec/clusterIPs")).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let one = object::text(new, "/spec/clusterIP").to_owned();
+        let old_one = old_ips.first().cloned().unwrap_or_default();
+        if one.is_empty() && list.is_empty() {
+            set_ips(new, &old_ips);
+        } else if !one.is_empty() && list == old_ips && one != old_one {
+            // Only the old field was changed: the list follows.
+            set_ips(new, &[one]);
+        } else if one == old_one && !list.is_empty() && list.first() != Some(&one) {
+            set_ips(new, &list);
+        }
+    }
+    if service::needs_node_ports(new) {
+        let known: Vec<_> =
+            service::ports(old).filter_map(|port| Some((service::port_key(port), service::node_port(port, "nodePort")?))).collect();
+        let asked: Vec<u16> = service::ports(new).filter_map(|port| service::node_port(port, "nodePort")).collect();
+        for port in new.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten().filter(|port| port.is_object()) {
+            if service::node_port(port, "nodePort").is_none()
+                && let Some((_, number)) = known.iter().find(|(key, number)| *key == service::port_key(port) && !asked.contains(number))
+            {
+                port["nodePort"] = json!(number);
+            }
+        }
+    } else if service::needs_node_ports(old) {
+        for port in new.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut) {
+            port.remove("nodePort");
+        }
+    }
+    if service::needs_health_port(new) {
+        if let (None, Some(number)) =
+            (service::node_port(&new["spec"], "healthCheckNodePort"), service::node_port(&old["spec"], "healthCheckNodePort"))
+        {
+            new["spec"]["healthCheckNodePort"] = json!(number);
+        }
+    } else if service::needs_health_port(old) {
+        object::map_at(new, "spec").remove("healthCheckNodePort");
+    }
+}
+
+fn addresses(
+    old: Option<&Value>,
+    new: &mut Value,
+    ranges: &Ranges<'_>,
+    taken: &dyn Fn(IpAddr) -> bool,
+    seed: u64,
+) -> Result<(), Vec<FieldError>> {
+    if service::kind(new) == "ExternalName" {
+        let was_other = old.is_some_and(|old| service::kind(old) != "ExternalName");
+        let spec = object::map_at(new, "spec");
+        for field in ["ipFamilies", "ipFamilyPolicy"] {
+            spec.remove(field);
+        }
+        if was_other {
+            spec.remove("clusterIP");
+            spec.remove("clusterIPs");
+        }
+        return Ok(());
+    }
+    let families = families(new, ranges)?;
+    object::map_at(new, "spec").insert("ipFamilies".into(), json!(families));
+    if service::is_headless(new) {
+        set_ips(new, &["None".to_owned()]);
+        return Ok(());
+    }
+    let mut ips: Vec<String> = service::cluster_ips(new).into_iter().map(str::to_owned).collect();
+    // A Service that is no longer dual-stack gives its second address back.
+    ips.truncate(families.len());
+    for (index, text) in ips.iter().enumerate() {
+        let field = if index == 0 && object::strings(new.pointer("/spec/clusterIPs")).is_empty() {
+            "spec.clusterIP".to_owned()
+        } else {
+            format!("spec.clusterIPs[{index}]")
+        };
+        let address: IpAddr = text.parse().map_err(|_| vec![invalid(&field, json!(text), "must be a valid IP address")])?;
+        let Some(cidr) = cidr(ranges, &families[index]) else { continue };
+        let fail = |why: String| Err(vec![invalid("spec.clusterIPs", json!([text]), format!("failed to allocate IP {text}: {why}"))]);
+        if !pool::contains(cidr, address) {
+            return fail(format!("the provided IP ({text}) is not in the valid range. The range of valid IPs is {cidr}"));
+        }
+        if taken(address) {
+            return fail("provided IP is already allocated".into());
+        }
+    }
+    for family in &families[ips.len()..] {
+        let found = cidr(ranges, family).and_then(|cidr| pool::address(cidr, taken, seed));
+        ips.push(found.map(|address| address.to_string()).ok_or_else(|| {
+            vec![invalid("spec.clusterIPs", json!([]), format!("failed to allocate a serviceIP: range of {family} is full"))]
+        })?);
+    }
+    set_ips(new, &ips);
+    Ok(())
+}
+
+/// The families of the Service's addresses, by its policy, its list and its addresses. Sets the policy.
+fn families(new: &mut Value, ranges: &Ranges<'_>) -> Result<Vec<String>, Vec<FieldError>> {
+    let configured: Vec<&str> = ranges.cidrs.iter().map(|cidr| family(cidr.addr())).collect();
+    let ips: Vec<IpAddr> = service::cluster_ips(new).into_iter().filter_map(|address| address.parse().ok()).collect();
+    let mut families: Vec<String> = object::strings(new.pointer("/spec/ipFamilies")).into_iter().map(str::to_owned).collect();
+    let selectorless = new.pointer("/spec/selector").and_then(Value::as_object).is_none_or(|selector| selector.is_empty());
+    let free_choice = service::is_headless(new) && selectorless && families.is_empty();
+    let policy = match object::text(new, "/spec/ipFamilyPolicy") {
+        "" if free_choice => "RequireDualStack".to_owned(),
+        "" if families.len() == 2 || ips.len() == 2 => "RequireDualStack".to_owned(),
+        "" => "SingleStack".to_owned(),
+        policy => policy.to_owned(),
+    };
+    object::map_at(new, "spec").insert("ipFamilyPolicy".into(), json!(policy));
+    for (index, name) in families.iter().enumerate() {
+        if !configured.contains(&&name[..]) && !free_choice {
+            return Err(vec![invalid(&format!("spec.ipFamilies[{index}]"), json!(name), "not configured on this cluster")]);
+        }
+    }
+    for (index, address) in ips.iter().enumerate() {
+        let of_address = family(*address);
+        match families.get(index) {
+            Some(name) if name != of_address => {
+                let why = format!("expected an {name} value as indicated by `ipFamilies[{index}]`");
+                return Err(vec![invalid(&format!("spec.clusterIPs[{index}]"), json!(address.to_string()), why)]);
+            }
+            Some(_) => {}
+            None if !configured.contains(&of_address) => {
+                return Err(vec![invalid(
+                    &format!("spec.clusterIPs[{index}]"),
+                    json!(address.to_string()),
+                    format!("{of_address} is not configured on this cluster"),
+                )]);
+            }
+            None => families.push(of_address.to_owned()),
+        }
+    }
+    if policy == "SingleStack" {
+        families.truncate(1);
+    }
+    if policy == "RequireDualStack" && configured.len() < 2 && !free_choice {
+        return Err(vec![invalid("spec.ipFamilyPolicy", json!(policy), "this cluster is not configured for dual-stack services")]);
+    }
+    if families.is_empty() {
+        families.push(configured.first().copied().unwrap_or("IPv4").to_owned());
+    }
+    let both = policy != "SingleStack" && (configured.len() > 1 || free_choice);
+    if both && families.len() == 1 {
+        families.push(if families[0] == "IPv4" { "IPv6" } else { "IPv4" }.to_owned());
+    }
+    Ok(families)
+}
+
+fn ports(new: &mut Value, ranges: &Ranges<'_>, taken: &dyn Fn(u16) -> bool, seed: u64) -> Result<(), Vec<FieldError>> {
+    let mut used = Vec::new();
+    let check = |field: String, number: u16, shared: bool| {
+        if !ranges.node_ports.contains(&number) {
+            let why = format!(
+                "provided port is not in the valid range. The range of valid ports is {}-{}",
+                ranges.node_ports.start(),
+                ranges.node_ports.end()
+            );
+            return Err(vec![invalid(&field, json!(number), why)]);
+        }
+        if taken(number) && !shared {
+            return Err(vec![invalid(&field, json!(number), "provided port is already allocated")]);
+        }
+        Ok(())
+    };
+    let wanted = service::needs_node_ports(new);
+    let health = service::needs_health_port(new);
+    let fail = |field: &str| {
+        vec![FieldError {
+            cause: Cause::Invalid,
+            field: field.into(),
+            value: None,
+            detail: "range is full: failed to allocate a nodePort".into(),
+        }]
+    };
+    if wanted || service::kind(new) == "LoadBalancer" {
+        for (index, port) in service::ports(new).enumerate() {
+            if let Some(number) = service::node_port(port, "nodePort") {
+                check(format!("spec.ports[{index}].nodePort"), number, used.contains(&number))?;
+                used.push(number);
+            }
+        }
+    }
+    if wanted {
+        // The same port in several protocols has one node port.
+        let mut chosen: Vec<(u64, String, u16)> = service::ports(new)
+            .filter_map(|port| service::node_port(port, "nodePort").map(|number| (service::port_key(port), number)))
+            .map(|((protocol, port), number)| (port, protocol, number))
+            .collect();
+        for port in new.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten().filter(|port| port.is_object()) {
+            if service::node_port(port, "nodePort").is_some() {
+                continue;
+            }
+            let (protocol, key) = service::port_key(port);
+            let sibling = chosen.iter().find(|(of, other, number)| {
+                *of == key && *other != protocol && !chosen.iter().any(|(_, own, taken)| *own == protocol && taken == number)
+            });
+            let number = match sibling {
+                Some((_, _, number)) => *number,
+                None => pool::port(
+                    &ranges.node_ports,
+                    &|number| taken(number) || used.contains(&number),
+                    seed.wrapping_add(chosen.len() as u64),
+                )
+                .ok_or_else(|| fail("spec.ports"))?,
+            };
+            port["nodePort"] = json!(number);
+            used.push(number);
+            chosen.push((key, protocol, number));
+        }
+    }
+    if health {
+        match service::node_port(&new["spec"], "healthCheckNodePort") {
+            Some(number) => check("spec.healthCheckNodePort".into(), number, false)?,
+            None => {
+                let number = pool::port(&ranges.node_ports, &|number| taken(number) || used.contains(&number), seed.wrapping_add(97))
+                    .ok_or_else(|| fail("spec.healthCheckNodePort"))?;
+                new["spec"]["healthCheckNodePort"] = json!(number);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn set_ips(service: &mut Value, ips: &[String]) {
+    let spec = object::map_at(service, "spec");
+    match ips.first() {
+        Some(first) => {
+            spec.insert("clusterIP".into(), json!(first));
+            spec.insert("clusterIPs".into(), json!(ips));
+        }
+        None => {
+            spec.remove("clusterIP");
+            spec.remove("clusterIPs");
+        }
+    }
+}
+
+fn cidr(ranges: &Ranges<'_>, name: &str) -> Option<IpNet> {
+    ranges.cidrs.iter().copied().find(|cidr| family(cidr.addr()) == name)
+}
+
+fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+fn invalid(field: &str, value: Value, detail: impl Into<String>) -> FieldError {
+    FieldError { cause: Cause::Invalid, field: field.into(), value: Some(value), detail: detail.into() }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,119 @@
+//! Tests of the allocation plan: which addresses and ports Services get.
+
+use super::*;
+
+const BOTH: [&str; 2] = ["10.96.0.0/16", "fd00:10:96::/112"];
+
+fn planned(cidrs: &[&str], old: Option<&Value>, mut new: Value, taken: &[&str]) -> Result<(Value, Delta), String> {
+    let cidrs: Vec<IpNet> = cidrs.iter().map(|cidr| cidr.parse().expect("range")).collect();
+    let ranges = Ranges { cidrs: &cidrs, node_ports: 30000..=30100 };
+    let address_taken = |address: IpAddr| taken.contains(&&address.to_string()[..]);
+    let port_taken = |port: u16| taken.contains(&&port.to_string()[..]);
+    match plan(old, &mut new, &ranges, &address_taken, &port_taken, 3) {
+        Ok(delta) => Ok((new, delta)),
+        Err(errors) => Err(errors[0].to_string()),
+    }
+}
+
+fn service(spec: Value) -> Value {
+    json!({ "metadata": { "name": "a", "namespace": "b" }, "spec": spec })
+}
+
+fn families(service: &Value) -> Vec<&str> {
+    object::strings(service.pointer("/spec/ipFamilies"))
+}
+
+#[test]
+fn a_plain_service_gets_one_address_of_the_first_family() {
+    let (new, delta) = planned(&BOTH, None, service(json!({ "ports": [{ "port": 80 }] })), &[]).expect("planned");
+    assert_eq!(families(&new), ["IPv4"]);
+    assert_eq!(new["spec"]["ipFamilyPolicy"], "SingleStack");
+    assert_eq!(delta.claimed, service::held(&new));
+    assert_eq!((delta.claimed.addresses.len(), delta.claimed.ports.len()), (1, 0));
+}
+
+#[test]
+fn dual_stack_services_get_two_addresses_in_the_order_asked_for() {
+    let (new, delta) =
+        planned(&BOTH, None, service(json!({ "ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6"] })), &[]).expect("planned");
+    assert_eq!(families(&new), ["IPv6", "IPv4"]);
+    assert_eq!(delta.claimed.addresses.len(), 2);
+    let (single, _) = planned(&BOTH[..1], None, service(json!({ "ipFamilyPolicy": "PreferDualStack" })), &[]).expect("planned");
+    assert_eq!(families(&single), ["IPv4"]);
+    assert!(planned(&BOTH[..1], None, service(json!({ "ipFamilyPolicy": "RequireDualStack" })), &[]).is_err());
+}
+
+#[test]
+fn headless_and_external_services_claim_nothing() {
+    for spec in [
+        json!({ "clusterIP": "None", "selector": { "a": "b" } }),
+        json!({ "clusterIP": "None" }),
+        json!({ "type": "ExternalName", "externalName": "x" }),
+    ] {
+        let (_, delta) = planned(&BOTH, None, service(spec.clone()), &[]).expect("planned");
+        assert_eq!(delta.claimed, Held::default(), "{spec}");
+    }
+    let (new, _) = planned(&BOTH, None, service(json!({ "clusterIP": "None" })), &[]).expect("planned");
+    assert_eq!(families(&new), ["IPv4", "IPv6"]);
+}
+
+#[test]
+fn an_address_asked_for_is_given_unless_taken_or_foreign() {
+    let spec = json!({ "clusterIP": "10.96.0.10" });
+    let (new, _) = planned(&BOTH, None, service(spec.clone()), &[]).expect("planned");
+    assert_eq!(new["spec"]["clusterIPs"], json!(["10.96.0.10"]));
+    let error = planned(&BOTH, None, service(spec), &["10.96.0.10"]).expect_err("taken");
+    assert!(error.contains("failed to allocate IP 10.96.0.10: provided IP is already allocated"), "{error}");
+    let error = planned(&BOTH, None, service(json!({ "clusterIP": "10.97.0.1" })), &[]).expect_err("foreign");
+    assert!(error.contains("is not in the valid range"), "{error}");
+}
+
+#[test]
+fn a_change_keeps_what_it_does_not_name_and_releases_what_it_drops() {
+    let old = service(json!({ "type": "NodePort", "clusterIP": "10.96.1.1", "clusterIPs": ["10.96.1.1"], "ipFamilies": ["IPv4"],
+        "ports": [{ "port": 80, "nodePort": 30005 }, { "port": 81, "nodePort": 30006 }] }));
+    let taken = ["10.96.1.1", "30005", "30006"];
+    let (kept, delta) =
+        planned(&BOTH, Some(&old), service(json!({ "type": "NodePort", "ports": [{ "port": 80 }] })), &taken).expect("planned");
+    assert_eq!((&kept["spec"]["clusterIP"], &kept["spec"]["ports"][0]["nodePort"]), (&json!("10.96.1.1"), &json!(30005)));
+    assert_eq!((delta.claimed, delta.released.ports.len(), delta.released.addresses.len()), (Held::default(), 1, 0));
+    let (external, delta) =
+        planned(&BOTH, Some(&old), service(json!({ "type": "ExternalName", "externalName": "x" })), &taken).expect("planned");
+    assert_eq!((external["spec"].get("clusterIP"), delta.released), (None, service::held(&old)));
+}
+
+#[test]
+fn going_dual_stack_adds_an_address_and_going_back_gives_it_back() {
+    let (single, _) = planned(&BOTH, None, service(json!({})), &[]).expect("planned");
+    let mut wanted = single.clone();
+    wanted["spec"]["ipFamilyPolicy"] = json!("PreferDualStack");
+    let (dual, delta) = planned(&BOTH, Some(&single), wanted, &[]).expect("planned");
+    assert_eq!((delta.claimed.addresses.len(), delta.released.addresses.len()), (1, 0));
+    let mut wanted = dual.clone();
+    wanted["spec"]["ipFamilyPolicy"] = json!("SingleStack");
+    let (back, delta) = planned(&BOTH, Some(&dual), wanted, &[]).expect("planned");
+    assert_eq!((delta.claimed.addresses.len(), delta.released.addresses.len()), (0, 1));
+    assert_eq!(back["spec"]["clusterIPs"], single["spec"]["clusterIPs"]);
+}
+
+#[test]
+fn node_ports_are_shared_by_protocols_of_one_port_only() {
+    let spec = json!({ "type": "NodePort", "ports": [{ "port": 53, "protocol": "TCP" }, { "port": 53, "protocol": "UDP" }, { "port": 54, "protocol": "UDP" }] });
+    let (new, delta) = planned(&BOTH, None, service(spec), &[]).expect("planned");
+    let ports: Vec<_> = service::ports(&new).map(|port| port["nodePort"].as_u64().expect("set")).collect();
+    assert_eq!(ports[0], ports[1]);
+    assert_ne!(ports[1], ports[2]);
+    assert_eq!(delta.claimed.ports.len(), 2);
+    let taken = planned(&BOTH, None, service(json!({ "type": "NodePort", "ports": [{ "port": 1, "nodePort": 30001 }] })), &["30001"]);
+    assert!(taken.expect_err("taken").contains("provided port is already allocated"));
+    let outside = planned(&BOTH, None, service(json!({ "type": "NodePort", "ports": [{ "port": 1, "nodePort": 80 }] })), &[]);
+    assert!(outside.expect_err("outside").contains("30000-30100"));
+}
+
+#[test]
+fn a_local_load_balancer_has_a_port_for_health() {
+    let spec = json!({ "type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": [{ "port": 80 }] });
+    let (new, delta) = planned(&BOTH, None, service(spec), &[]).expect("planned");
+    assert!(service::node_port(&new["spec"], "healthCheckNodePort").is_some());
+    assert_eq!(delta.claimed.ports.len(), 2);
+}

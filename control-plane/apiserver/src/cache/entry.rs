@@ -1,0 +1,95 @@
+//! One object in the cache: its JSON, ready to be sent, and the few fields that selection asks for.
+
+use crate::kinds::{Kind, has_own_form};
+use crate::object;
+use bytes::Bytes;
+use orknet_store::Revision;
+use serde_json::Value;
+
+/// An object as the client sees it, in as little memory as selection allows.
+pub struct CachedObject {
+    /// `namespace/name`, or `name` for cluster-wide kinds.
+    pub tail: Box<str>,
+    /// The whole object with its `resourceVersion`.
+    pub json: Bytes,
+    labels: Box<[(Box<str>, Box<str>)]>,
+    fields: Box<[(&'static str, Box<str>)]>,
+}
+
+impl CachedObject {
+    /// From a stored value (without `resourceVersion`). `kinds`: those served from this place, whose fields can be selected.
+    pub fn new(kinds: &[Kind], mut value: Value, revision: Revision) -> Self {
+        object::set_meta(&mut value, "resourceVersion", revision.to_string());
+        let labels = value.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
+        let labels = labels.map(|(key, value)| (key.as_str().into(), value.as_str().unwrap_or_default().into())).collect();
+        let mut fields: Vec<(&'static str, Box<str>)> = Vec::new();
+        for kind in kinds {
+            let selectable = if has_own_form(kind.descriptor()) {
+                kind.selectable_fields(&value)
+            } else {
+                kind.selectable_fields(&kind.from_stored(value.clone()))
+            };
+            for (field, text) in selectable {
+                if !fields.iter().any(|(known, _)| *known == field) {
+                    fields.push((field, text.into()));
+                }
+            }
+        }
+        Self {
+            tail: crate::storage::keys::tail(object::namespace(&value), object::name(&value)).into(),
+            // A value made of JSON always serialises.
+            json: serde_json::to_vec(&value).unwrap_or_default().into(),
+            labels,
+            fields: fields.into(),
+        }
+    }
+
+    /// Namespace (empty for cluster-wide kinds) and name.
+    pub fn place(&self) -> (&str, &str) {
+        self.tail.split_once('/').unwrap_or(("", &self.tail))
+    }
+
+    /// A label's value.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.iter().find(|(name, _)| &**name == key).map(|(_, value)| &**value)
+    }
+
+    /// A selectable field's value.
+    pub fn field(&self, field: &str) -> Option<&str> {
+        match field {
+            "metadata.name" => Some(self.place().1),
+            "metadata.namespace" => Some(self.place().0),
+            _ => self.fields.iter().find(|(name, _)| *name == field).map(|(_, value)| &**value),
+        }
+    }
+
+    /// The object, parsed, in the form it is stored in.
+    pub fn value(&self) -> Value {
+        serde_json::from_slice(&self.json).unwrap_or_default()
+    }
+
+    /// The object, parsed, in a kind's own form.
+    pub fn value_as(&self, kind: Kind) -> Value {
+        if has_own_form(kind.descriptor()) { self.value() } else { kind.from_stored(self.value()) }
+    }
+
+    /// The object's JSON in a kind's own form.
+    pub fn json_as(&self, kind: Kind) -> Bytes {
+        if has_own_form(kind.descriptor()) {
+            self.json.clone()
+        } else {
+            // A value made of JSON always serialises.
+            serde_json::to_vec(&self.value_as(kind)).unwrap_or_default().into()
+        }
+    }
+
+    /// The object as it was when it went: with the version of its deletion.
+    pub fn deleted_at(&self, kinds: &[Kind], revision: Revision) -> Self {
+        Self::new(kinds, self.value(), revision)
+    }
+
+    /// Bytes that it takes, about.
+    pub fn size(&self) -> usize {
+        self.json.len() + 128
+    }
+}

@@ -1,0 +1,70 @@
+//! Media types of request bodies.
+
+use crate::error::ApiError;
+
+/// How a body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFormat {
+    Json,
+    Yaml,
+}
+
+/// What a patch means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchFormat {
+    /// RFC 6902.
+    Json,
+    /// RFC 7396.
+    Merge,
+    /// Kubernetes' merge that knows lists by their keys.
+    Strategic,
+    /// Server-side apply.
+    Apply,
+}
+
+impl BodyFormat {
+    /// By `Content-Type`; JSON when there is none. `application/vnd.kubernetes.protobuf` is not spoken (415).
+    pub fn of(content_type: Option<&str>) -> Result<Self, ApiError> {
+        match essence(content_type.unwrap_or("application/json")).as_str() {
+            "" | "application/json" => Ok(Self::Json),
+            "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Self::Yaml),
+            _ => Err(ApiError::unsupported_media_type("application/json, application/yaml")),
+        }
+    }
+}
+
+impl PatchFormat {
+    /// By `Content-Type`, which a patch must have.
+    pub fn of(content_type: Option<&str>) -> Result<Self, ApiError> {
+        match essence(content_type.unwrap_or_default()).as_str() {
+            "application/json-patch+json" => Ok(Self::Json),
+            "application/merge-patch+json" => Ok(Self::Merge),
+            "application/strategic-merge-patch+json" => Ok(Self::Strategic),
+            "application/apply-patch+yaml" => Ok(Self::Apply),
+            _ => Err(ApiError::unsupported_media_type(
+                "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
+            )),
+        }
+    }
+}
+
+fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_and_case_do_not_matter() {
+        assert_eq!(BodyFormat::of(Some("Application/JSON; charset=utf-8")).ok(), Some(BodyFormat::Json));
+        assert_eq!(PatchFormat::of(Some("application/apply-patch+yaml")).ok(), Some(PatchFormat::Apply));
+    }
+
+    #[test]
+    fn protobuf_is_an_unsupported_media_type() {
+        let error = BodyFormat::of(Some("application/vnd.kubernetes.protobuf")).err().expect("refused");
+        assert_eq!(error.code(), 415);
+    }
+}

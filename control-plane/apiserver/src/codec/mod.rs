@@ -1,0 +1,18 @@
+//! Request bodies: from bytes of a media type to a JSON value, telling of keys that are given twice. Knows no kind.
+
+mod duplicates;
+mod media;
+
+pub use duplicates::Document;
+pub use media::{BodyFormat, PatchFormat};
+
+use crate::error::ApiError;
+
+/// Reads a body. An empty one is refused.
+pub fn parse(format: BodyFormat, body: &[u8]) -> Result<Document, ApiError> {
+    let parsed = match format {
+        BodyFormat::Json => duplicates::from_json(body).map_err(|error| format!("couldn't get version/kind; json parse error: {error}")),
+        BodyFormat::Yaml => duplicates::from_yaml(body).map_err(|error| format!("error converting YAML to JSON: {error}")),
+    };
+    parsed.map_err(|error| ApiError::bad_request(format!("the object provided is unrecognized (must be of type Object): {error}")))
+}

@@ -1,0 +1,77 @@
+//! What the server must be told.
+
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where to listen.
+#[derive(Debug)]
+pub enum Listener {
+    /// An address; port 0 takes a free one.
+    Address(SocketAddr),
+    /// A socket that is listening already (socket activation).
+    Socket(TcpListener),
+}
+
+/// The server's settings. [`Config::default`] is that of a cluster on one machine.
+#[derive(Debug)]
+pub struct Config {
+    pub listeners: Vec<Listener>,
+    /// Address under which pods and nodes reach this server: endpoint of the Service `default/kubernetes`.
+    pub advertise_address: IpAddr,
+    /// Port under which they do; `None`: that of the first listener.
+    pub advertise_port: Option<u16>,
+    /// Directory of keys and certificates (`orknet_auth::pki`).
+    pub pki_dir: PathBuf,
+    /// More names in the serving certificate.
+    pub extra_names: Vec<String>,
+    /// More addresses in the serving certificate.
+    pub extra_addresses: Vec<IpAddr>,
+    /// Ranges of cluster addresses, one per family; the first family is the default of single-stack Services.
+    pub service_cidrs: Vec<IpNet>,
+    pub node_ports: RangeInclusive<u16>,
+    /// DNS domain of the cluster.
+    pub cluster_domain: String,
+    /// File of static bearer tokens (`token,user,uid,"groups"`), if any.
+    pub token_file: Option<PathBuf>,
+    /// Most bytes of a request body.
+    pub max_body_bytes: usize,
+    /// Longest duration of a request that is no watch and no stream.
+    pub request_timeout: Duration,
+    /// Most reads in flight at a time, watches and streams not counted.
+    pub max_reads_in_flight: usize,
+    /// Most writes in flight at a time.
+    pub max_writes_in_flight: usize,
+    /// How long events are kept.
+    pub event_ttl: Duration,
+    /// How long the server waits at shutdown for requests in flight.
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listeners: vec![Listener::Address((Ipv4Addr::UNSPECIFIED, 6443).into())],
+            advertise_address: Ipv4Addr::LOCALHOST.into(),
+            advertise_port: None,
+            pki_dir: PathBuf::from("/var/lib/orknet/pki"),
+            extra_names: Vec::new(),
+            extra_addresses: Vec::new(),
+            service_cidrs: vec![
+                IpNet::new_assert(Ipv4Addr::new(10, 96, 0, 0).into(), 16),
+                IpNet::new_assert(Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0).into(), 112),
+            ],
+            node_ports: 30000..=32767,
+            cluster_domain: "cluster.local".into(),
+            token_file: None,
+            max_body_bytes: 3 << 20,
+            request_timeout: Duration::from_secs(60),
+            max_reads_in_flight: 400,
+            max_writes_in_flight: 200,
+            event_ttl: Duration::from_secs(3600),
+            drain: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What every request goes through, top to bottom: identifier, panic guard, authentication, impersonation, authorization, limits, then its route.
+
+use super::credentials::bearer;
+use super::impersonate::impersonate;
+use super::listener::Peer;
+use super::request_info::RequestInfo;
+use super::routes;
+use crate::error::{ApiError, qualified};
+use crate::health;
+use crate::present;
+use crate::server::Server;
+use axum::body::Body;
+use futures::FutureExt;
+use http::header::{HeaderName, HeaderValue};
+use http::{Request, Response};
+use orknet_auth::Identity;
+use orknet_auth::authz::{Attributes, Target};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// Answers one request. Never fails and never panics: what goes wrong is a `Status`.
+pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<Body>) -> Response<Body> {
+    let started = Instant::now();
+    let id = request.headers().get(REQUEST_ID).cloned().unwrap_or_else(new_id);
+    let info = RequestInfo::new(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
+    let answered = match &info {
+        Some(info) => AssertUnwindSafe(filtered(&server, &peer, info, request)).catch_unwind().await,
+        None => Ok(Err(ApiError::bad_request("the path is not text"))),
+    };
+    let mut response = match answered {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => present::error(&error),
+        Err(_) => {
+            tracing::error!(path = info.as_ref().map(|info| &info.path[..]), "a request panicked");
+            present::error(&ApiError::internal("this request caused a panic; the server goes on"))
+        }
+    };
+    response.headers_mut().entry(REQUEST_ID).or_insert(id);
+    server.metrics.request(info.as_ref(), &server.kinds, response.status().as_u16(), started.elapsed());
+    if let Some(info) = &info {
+        let (code, took_ms) = (response.status().as_u16(), started.elapsed().as_millis());
+        tracing::debug!(verb = info.verb, path = info.path, code, took_ms, "request");
+    }
+    response
+}
+
+async fn filtered(server: &Arc<Server>, peer: &Peer, info: &RequestInfo, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    if let Some(response) = health::public(server, info, request.uri().query().unwrap_or_default()) {
+        return Ok(response);
+    }
+    let token = bearer(request.headers());
+    let who = server.access.authenticate(peer.certificate.as_deref(), token.as_deref()).ok_or_else(ApiError::unauthorized)?;
+    let who = impersonate(&server.access, request.headers(), who)?;
+    authorize(server, &who, info)?;
+    if info.is_long_running() {
+        return routes::route(server, who, info, request).await;
+    }
+    let _place = server.in_flight.enter(info.verb)?;
+    let answer = routes::route(server, who, info, request);
+    tokio::time::timeout(server.config.request_timeout, answer).await.map_err(|_| ApiError::timeout())?
+}
+
+fn authorize(server: &Server, who: &Identity, info: &RequestInfo) -> Result<(), ApiError> {
+    let target = match &info.resource {
+        Some(path) => Target::Resource {
+            group: &path.group,
+            resource: &path.plural,
+            subresource: &path.subresource,
+            namespace: &path.namespace,
+            name: &path.name,
+        },
+        None => Target::Path(&info.path),
+    };
+    if server.access.allows(who, &Attributes { verb: info.verb, target }) {
+        return Ok(());
+    }
+    let Some(path) = &info.resource else {
+        return Err(ApiError::forbidden_path(format!("User {:?} cannot {} path {:?}", who.username, info.verb, info.path)));
+    };
+    let shown = if path.subresource.is_empty() { path.plural.clone() } else { format!("{}/{}", path.plural, path.subresource) };
+    let place = if path.namespace.is_empty() || qualified(&path.plural, &path.group) == "namespaces" {
+        "at the cluster scope".to_owned()
+    } else {
+        format!("in the namespace {:?}", path.namespace)
+    };
+    let why = format!("User {:?} cannot {} resource {shown:?} in API group {:?} {place}", who.username, info.verb, path.group);
+    Err(ApiError::forbidden_resource(&path.group, &path.plural, &path.name, why))
+}
+
+fn new_id() -> HeaderValue {
+    // Hexadecimal digits and dashes are a header value.
+    HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).unwrap_or(HeaderValue::from_static("-"))
+}

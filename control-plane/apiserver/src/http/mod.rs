@@ -1,0 +1,13 @@
+//! HTTP: listening, the filter chain, and what is read from a request before a verb runs.
+
+pub mod accept;
+mod chain;
+mod credentials;
+mod impersonate;
+mod in_flight;
+pub mod listener;
+pub mod options;
+pub mod request_info;
+mod routes;
+
+pub use in_flight::InFlight;

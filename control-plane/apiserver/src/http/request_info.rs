@@ -1,0 +1,146 @@
+//! What a request is about, read from its method and path (Kubernetes' "request info"): verb, group, version, namespace, resource, name.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+/// A request's subject. For paths that are no resource only `path` and `verb` are set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestInfo {
+    pub path: String,
+    /// `get`, `list`, `watch`, `create`, … ; the method in lower case for paths that are no resource.
+    pub verb: &'static str,
+    pub resource: Option<ResourcePath>,
+}
+
+/// The parts of `/api/v1/namespaces/a/pods/b/log` and its like. Empty where there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourcePath {
+    pub group: String,
+    pub version: String,
+    pub namespace: String,
+    pub plural: String,
+    pub name: String,
+    pub subresource: String,
+    /// What follows the subresource (`proxy/…`).
+    pub rest: String,
+}
+
+impl RequestInfo {
+    /// Reads method, path and query. `None` when the path has a part that is not text.
+    pub fn new(method: &Method, path: &str, query: &str) -> Option<Self> {
+        let lower = match *method {
+            Method::GET => "get",
+            Method::HEAD => "head",
+            Method::POST => "post",
+            Method::PUT => "put",
+            Method::PATCH => "patch",
+            Method::DELETE => "delete",
+            Method::OPTIONS => "options",
+            _ => "other",
+        };
+        let path_info = || Some(Self { path: path.to_owned(), verb: lower, resource: None });
+        let mut parts = Vec::new();
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            parts.push(percent_decode_str(part).decode_utf8().ok()?.into_owned());
+        }
+        let mut parts = parts.into_iter();
+        let (group, version) = match parts.next().as_deref() {
+            Some("api") => (String::new(), parts.next()),
+            Some("apis") => match parts.next() {
+                Some(group) => (group, parts.next()),
+                None => return path_info(),
+            },
+            _ => return path_info(),
+        };
+        let Some(version) = version else { return path_info() };
+        let mut parts: Vec<String> = parts.collect();
+        if parts.is_empty() {
+            return path_info();
+        }
+        let mut resource = ResourcePath { group, version, ..ResourcePath::default() };
+        // `/watch/…` is the old form of `?watch=1`.
+        let old_watch = parts[0] == "watch" && parts.len() > 1;
+        if old_watch {
+            parts.remove(0);
+        }
+        // `namespaces/a/finalize` and `…/status` are subresources of the namespace, everything longer is inside of it.
+        let inside = parts[0] == "namespaces" && parts.len() > 2 && !(parts.len() == 3 && ["finalize", "status"].contains(&&parts[2][..]));
+        if inside {
+            resource.namespace = parts.remove(1);
+            parts.remove(0);
+        }
+        let mut parts = parts.into_iter();
+        resource.plural = parts.next().unwrap_or_default();
+        resource.name = parts.next().unwrap_or_default();
+        resource.subresource = parts.next().unwrap_or_default();
+        resource.rest = parts.collect::<Vec<_>>().join("/");
+        if resource.plural == "namespaces" && !resource.name.is_empty() && resource.namespace.is_empty() {
+            resource.namespace.clone_from(&resource.name);
+        }
+        let watching = old_watch || form_urlencoded::parse(query.as_bytes()).any(|(key, value)| key == "watch" && is_true(&value));
+        let verb = match (lower, resource.name.is_empty()) {
+            ("get" | "head", _) if watching && resource.subresource.is_empty() => "watch",
+            ("get" | "head", true) => "list",
+            ("get" | "head", false) => "get",
+            ("post", _) => "create",
+            ("put", _) => "update",
+            ("delete", true) => "deletecollection",
+            (other, _) => other,
+        };
+        Some(Self { path: path.to_owned(), verb, resource: Some(resource) })
+    }
+
+    /// Whether the request may take as long as the client likes.
+    pub fn is_long_running(&self) -> bool {
+        self.verb == "watch"
+            || self
+                .resource
+                .as_ref()
+                .is_some_and(|resource| ["log", "exec", "attach", "portforward", "proxy"].contains(&&resource.subresource[..]))
+    }
+}
+
+/// How booleans are written in queries: `?watch`, `?watch=1`, `?watch=true`.
+pub fn is_true(value: &str) -> bool {
+    !matches!(value, "0" | "f" | "F" | "false" | "False" | "FALSE")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(method: &str, path: &str) -> (&'static str, ResourcePath) {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let info = RequestInfo::new(&method.parse().expect("method"), path, query).expect("text");
+        (info.verb, info.resource.expect("a resource"))
+    }
+
+    fn parts(resource: &ResourcePath) -> [&str; 6] {
+        [&resource.group, &resource.version, &resource.namespace, &resource.plural, &resource.name, &resource.subresource]
+            .map(|text| &text[..])
+    }
+
+    #[test]
+    fn paths_are_taken_apart_as_kubernetes_does() {
+        let (verb, resource) = read("GET", "/api/v1/namespaces/a/pods/b/log");
+        assert_eq!((verb, parts(&resource)), ("get", ["", "v1", "a", "pods", "b", "log"]));
+        let (verb, resource) = read("GET", "/apis/apps/v1/deployments?watch=1");
+        assert_eq!((verb, parts(&resource)), ("watch", ["apps", "v1", "", "deployments", "", ""]));
+        let (verb, resource) = read("PUT", "/api/v1/namespaces/a/finalize");
+        assert_eq!((verb, parts(&resource)), ("update", ["", "v1", "a", "namespaces", "a", "finalize"]));
+        let (verb, resource) = read("DELETE", "/api/v1/namespaces/a/pods");
+        assert_eq!((verb, parts(&resource)), ("deletecollection", ["", "v1", "a", "pods", "", ""]));
+        let (verb, resource) = read("GET", "/api/v1/watch/namespaces/a/pods");
+        assert_eq!((verb, parts(&resource)), ("watch", ["", "v1", "a", "pods", "", ""]));
+        let (verb, resource) = read("GET", "/api/v1/namespaces");
+        assert_eq!((verb, parts(&resource)), ("list", ["", "v1", "", "namespaces", "", ""]));
+    }
+
+    #[test]
+    fn other_paths_are_no_resource() {
+        for path in ["/", "/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/healthz", "/openapi/v3"] {
+            let info = RequestInfo::new(&Method::GET, path, "").expect("text");
+            assert_eq!((info.verb, info.resource), ("get", None), "{path}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The server's metrics, in the names that Kubernetes documents for its API server. Labels are bounded: only kinds that exist are named.
+
+use crate::http::request_info::RequestInfo;
+use crate::kinds::Kinds;
+use crate::server::Server;
+use axum::body::Body;
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::time::Duration;
+
+/// Upper bounds of the duration buckets, in seconds.
+const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    verb: String,
+    group: String,
+    version: String,
+    resource: String,
+    subresource: String,
+    code: u32,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DurationLabels {
+    verb: String,
+    resource: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ObjectLabels {
+    resource: String,
+}
+
+/// See the module.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
+    objects: Family<ObjectLabels, Gauge>,
+    revision: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let requests = Family::default();
+        let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
+        let (objects, revision) = (Family::default(), Gauge::default());
+        registry.register("apiserver_request", "Requests answered", requests.clone());
+        registry.register("apiserver_request_duration_seconds", "Time until the head of the answer", durations.clone());
+        registry.register("apiserver_storage_objects", "Objects stored", objects.clone());
+        registry.register("apiserver_watch_cache_revision", "Newest store revision in the watch cache", revision.clone());
+        Self { registry, requests, durations, objects, revision }
+    }
+}
+
+impl Metrics {
+    /// Counts a request.
+    pub fn request(&self, info: Option<&RequestInfo>, kinds: &Kinds, code: u16, took: Duration) {
+        let path = info.and_then(|info| info.resource.as_ref());
+        let kind = path.and_then(|path| kinds.find(&path.group, &path.version, &path.plural)).map(|kind| kind.descriptor());
+        let subresource = match (path, kind) {
+            (Some(path), Some(names)) if names.subresources.contains(&&path.subresource[..]) => path.subresource.clone(),
+            _ => String::new(),
+        };
+        let verb = info.map(|info| info.verb).unwrap_or_default().to_owned();
+        let text = |part: fn(&orknet_resources::Descriptor) -> &'static str| kind.map(part).unwrap_or_default().to_owned();
+        let resource = text(|names| names.plural);
+        if verb != "watch" {
+            self.durations.get_or_create(&DurationLabels { verb: verb.clone(), resource: resource.clone() }).observe(took.as_secs_f64());
+        }
+        let labels = RequestLabels {
+            verb,
+            group: text(|names| names.group),
+            version: text(|names| names.version),
+            resource,
+            subresource,
+            code: code.into(),
+        };
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    /// The answer to `/metrics`.
+    pub fn scrape(&self, server: &Server) -> Response<Body> {
+        let caches = &server.storage.caches;
+        for ((group, plural), _) in server.kinds.stored() {
+            let count = caches.of((group, plural)).map(|cache| cache.count()).unwrap_or_default();
+            let labels = ObjectLabels { resource: crate::error::qualified(plural, group) };
+            self.objects.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.revision.set(i64::try_from(caches.progress().revision).unwrap_or(i64::MAX));
+        let mut body = String::new();
+        // Writing into a string cannot fail.
+        let _ = text::encode(&mut body, &self.registry);
+        let mut response = Response::new(Body::from(body));
+        let media = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, media);
+        response
+    }
+}

@@ -1,0 +1,51 @@
+//! The way to kubelets: TLS with the server's own certificate, one connection a request, streams passed through as they are.
+
+use super::{KubeletStreams, NodeTarget};
+use crate::error::ApiError;
+use async_trait::async_trait;
+use axum::body::Body;
+use http::{Request, Response};
+use orknet_auth::pki::{KUBELET_CLIENT, Pki, PkiError, YEAR, client_tls};
+use rustls::pki_types::ServerName;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// How long a kubelet may take to accept a connection and greet.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Calls kubelets as `system:kube-apiserver`.
+pub struct Kubelets {
+    connector: TlsConnector,
+}
+
+impl Kubelets {
+    /// With a certificate of this authority, which also signs the kubelets' own.
+    pub fn new(pki: &Pki) -> Result<Self, PkiError> {
+        let credentials = pki.issue_client(KUBELET_CLIENT, None, YEAR)?;
+        Ok(Self { connector: TlsConnector::from(Arc::new(client_tls(pki.ca_pem(), &credentials)?)) })
+    }
+}
+
+#[async_trait]
+impl KubeletStreams for Kubelets {
+    async fn stream(&self, target: NodeTarget, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+        let fail = |what: &str, error: &dyn std::fmt::Display| {
+            ApiError::unavailable(format!("cannot {what} the kubelet of node {} at {}:{}: {error}", target.node, target.host, target.port))
+        };
+        let name = ServerName::try_from(target.node.clone()).map_err(|error| fail("name", &error))?;
+        let connecting = async {
+            let tcp = TcpStream::connect((target.host.as_str(), target.port)).await?;
+            tcp.set_nodelay(true)?;
+            self.connector.connect(name, tcp).await
+        };
+        let connection = match timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected.map_err(|error| fail("reach", &error))?,
+            Err(elapsed) => return Err(fail("reach", &elapsed)),
+        };
+        let response = orknet_relay::relay(connection, &target.node, &target.path_and_query, request).await;
+        Ok(response.map_err(|error| fail("ask", &error))?.map(Body::new))
+    }
+}

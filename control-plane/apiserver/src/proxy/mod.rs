@@ -1,0 +1,38 @@
+//! Requests that are passed on to a kubelet: logs, exec, attach, port-forward. Here is decided where to; the streams themselves are behind
+//! [`KubeletStreams`].
+
+mod kubelet;
+mod target;
+
+pub use kubelet::Kubelets;
+pub use target::NodeTarget;
+
+use crate::call::Call;
+use crate::error::ApiError;
+use async_trait::async_trait;
+use axum::body::Body;
+use http::{Request, Response};
+
+/// Carries a request to a kubelet and its answer, or its upgraded connection, back.
+#[async_trait]
+pub trait KubeletStreams: Send + Sync + 'static {
+    /// Sends the request to `target.path_and_query` of the kubelet. Errors are told to the client as they are.
+    async fn stream(&self, target: NodeTarget, request: Request<Body>) -> Result<Response<Body>, ApiError>;
+}
+
+/// Whether the subresource is one of those passed on.
+pub fn is_stream(subresource: &str) -> bool {
+    matches!(subresource, "log" | "exec" | "attach" | "portforward")
+}
+
+/// Passes a request on to the kubelet that runs the pod.
+pub async fn stream(call: &Call, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    let allowed: &[&str] = if call.path.subresource == "log" { &["get"] } else { &["get", "create"] };
+    if !allowed.contains(&call.verb) {
+        return Err(call.method_not_allowed());
+    }
+    let pod = call.server.storage.get(&call.key()).await?.ok_or_else(|| call.not_found())?.object;
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let target = target::find(call, &pod, &query)?;
+    call.server.kubelets.stream(target, request).await
+}

@@ -1,0 +1,198 @@
+//! Starting and stopping the server: what is made in which order, and the handle that others get.
+
+use crate::access::{Access, TokenReviewer};
+use crate::allocate::{self, Claims};
+use crate::bootstrap;
+use crate::cache::{Caches, feed};
+use crate::config::{Config, Listener};
+use crate::discovery::Documents;
+use crate::http::{InFlight, listener};
+use crate::kinds::Kinds;
+use crate::metrics::Metrics;
+use crate::proxy::Kubelets;
+use crate::server::Server;
+use crate::storage::Storage;
+use orknet_auth::authn::{StaticTokens, TokenFileError};
+use orknet_auth::kubeconfig::kubeconfig;
+use orknet_auth::pki::{KeyAndCertificate, Pki, PkiError, YEAR, server_tls};
+use orknet_auth::tokens::{API_AUDIENCE, TokenError, TokenIssuer};
+use orknet_patch::Schema;
+use orknet_patch::schema::SchemaError;
+use orknet_store::Store;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: String, source: std::io::Error },
+    #[error("no listener is configured")]
+    NoListener,
+    #[error("cannot set up the certificates: {0}")]
+    Pki(#[from] PkiError),
+    #[error("cannot set up service-account tokens: {0}")]
+    Tokens(#[from] TokenError),
+    #[error("cannot read the token file {path}: {source}")]
+    TokenFile { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    TokenLine(#[from] TokenFileError),
+    #[error("the kinds' definitions cannot be used for patches: {0}")]
+    Schema(#[from] SchemaError),
+    #[error("the server's task ended with a panic: {0}")]
+    Panicked(#[from] tokio::task::JoinError),
+}
+
+/// A server that listens.
+pub struct Handle {
+    server: Arc<Server>,
+    addresses: Vec<SocketAddr>,
+    tasks: JoinSet<()>,
+}
+
+impl Handle {
+    /// Where it listens, in the order of the configuration.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The URL for clients on this machine.
+    pub fn local_url(&self) -> String {
+        let address = self.addresses.first().copied().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 6443)));
+        let host = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        format!("https://{}", SocketAddr::new(host, address.port()))
+    }
+
+    /// The cluster's certificate authority.
+    pub fn pki(&self) -> &Arc<Pki> {
+        &self.server.pki
+    }
+
+    /// A client certificate good for a year.
+    pub fn issue_client(&self, user: &str, group: Option<&str>) -> Result<KeyAndCertificate, Error> {
+        Ok(self.server.pki.issue_client(user, group, YEAR)?)
+    }
+
+    /// A kubeconfig for a client on this machine, such as the controllers of the same process.
+    pub fn kubeconfig(&self, user: &str, group: Option<&str>) -> Result<String, Error> {
+        Ok(kubeconfig("orknet", &self.local_url(), self.server.pki.ca_pem(), user, &self.issue_client(user, group)?))
+    }
+
+    /// Completes when the store has been read and the cluster's first objects are there. May take as long as the store is away.
+    pub async fn ready(&self) {
+        self.server.storage.caches.filled().await;
+        while !self.server.bootstrapped.load(Ordering::Acquire) && !self.server.shutdown.is_cancelled() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Completes when the server has stopped, after its shutdown was asked for.
+    pub async fn stopped(mut self) -> Result<(), Error> {
+        while let Some(ended) = self.tasks.join_next().await {
+            ended?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the server until `shutdown`; `started` gets to know when it is ready for clients.
+pub async fn run(config: Config, store: Arc<dyn Store>, shutdown: CancellationToken, started: impl FnOnce(&Handle)) -> Result<(), Error> {
+    let handle = start(config, store, shutdown).await?;
+    handle.ready().await;
+    started(&handle);
+    handle.stopped().await
+}
+
+/// Starts the server: it listens when this returns, and is ready when [`Handle::ready`] completes.
+pub async fn start(mut config: Config, store: Arc<dyn Store>, shutdown: CancellationToken) -> Result<Handle, Error> {
+    let listeners = listen(std::mem::take(&mut config.listeners))?;
+    let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let pki = Arc::new(Pki::open_or_create(&config.pki_dir)?);
+    let serving = pki.issue_serving("kube-apiserver", &names(&config), &ips(&config, &addresses), YEAR)?;
+    let tls = TlsAcceptor::from(Arc::new(server_tls(pki.ca_pem(), &serving)?));
+    let static_tokens = match &config.token_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|source| Error::TokenFile { path: path.clone(), source })?;
+            StaticTokens::parse(&text)?
+        }
+        None => StaticTokens::default(),
+    };
+    let kubelets = Arc::new(Kubelets::new(&pki)?);
+    let kinds = Kinds::new(orknet_resources::registry());
+    let claims = Arc::new(Claims::default());
+    let caches = Arc::new(Caches::new(&kinds, claims.clone()));
+    let issuer = TokenIssuer::new(pki.service_account_key(), API_AUDIENCE)?;
+    let access = Access::new(caches.clone(), TokenReviewer::new(issuer, caches.clone()), static_tokens);
+    let port = config.advertise_port.or(addresses.first().map(SocketAddr::port)).unwrap_or(6443);
+    let server = Arc::new(Server {
+        in_flight: InFlight::new(&config),
+        pki,
+        kinds,
+        schema: Schema::from_definitions(&orknet_resources::openapi::definitions(orknet_resources::registry()))?,
+        storage: Storage { store: store.clone(), caches: caches.clone() },
+        claims,
+        access,
+        documents: Documents::default(),
+        metrics: Metrics::default(),
+        kubelets,
+        bootstrapped: AtomicBool::new(false),
+        shutdown: shutdown.clone(),
+        config,
+    });
+    let mut tasks = JoinSet::new();
+    tasks.spawn(feed(caches, store, shutdown));
+    tasks.spawn(bootstrap::keep(server.clone(), port));
+    tasks.spawn(allocate::repair(server.clone()));
+    for listener in listeners {
+        tasks.spawn(listener::serve(server.clone(), listener, tls.clone()));
+    }
+    tracing::info!(?addresses, "the API server listens");
+    Ok(Handle { server, addresses, tasks })
+}
+
+fn listen(listeners: Vec<Listener>) -> Result<Vec<TcpListener>, Error> {
+    if listeners.is_empty() {
+        return Err(Error::NoListener);
+    }
+    listeners
+        .into_iter()
+        .map(|listener| {
+            let (address, socket) = match listener {
+                Listener::Address(address) => (address.to_string(), std::net::TcpListener::bind(address)),
+                Listener::Socket(socket) => (socket.local_addr().map(|address| address.to_string()).unwrap_or_default(), Ok(socket)),
+            };
+            let fail = |source| Error::Listen { address: address.clone(), source };
+            let socket = socket.map_err(fail)?;
+            socket.set_nonblocking(true).map_err(fail)?;
+            TcpListener::from_std(socket).map_err(fail)
+        })
+        .collect()
+}
+
+fn names(config: &Config) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "kubernetes".into(), "kubernetes.default".into(), "kubernetes.default.svc".into()];
+    names.push(format!("kubernetes.default.svc.{}", config.cluster_domain));
+    names.extend(config.extra_names.iter().cloned());
+    names
+}
+
+fn ips(config: &Config, addresses: &[SocketAddr]) -> Vec<IpAddr> {
+    let mut ips: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into(), config.advertise_address];
+    ips.extend(config.service_cidrs.iter().map(|cidr| allocate::first_address(*cidr)));
+    ips.extend(config.extra_addresses.iter().copied());
+    ips.extend(addresses.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()));
+    ips.sort_unstable();
+    ips.dedup();
+    ips
+}

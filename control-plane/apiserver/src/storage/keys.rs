@@ -1,0 +1,67 @@
+//! Where things are in the store:
+//!
+//! | key | value |
+//! |---|---|
+//! | `/registry/<group, or core>/<plural>/<namespace>/<name>` | an object of a namespaced kind, as JSON without `resourceVersion` |
+//! | `/registry/<group, or core>/<plural>/<name>` | an object of a cluster-wide kind |
+//! | `/registry/claims/clusterips/<address>` | the Service that holds a cluster address |
+//! | `/registry/claims/nodeports/<port>` | the Service that holds a node port |
+//!
+//! A name never contains `/`, so no key is a prefix of another's folder.
+
+use crate::kinds::StoredAs;
+use bytes::Bytes;
+use orknet_store::KeyRange;
+use std::net::IpAddr;
+
+/// Everything that the server keeps.
+pub const ROOT: &str = "/registry/";
+/// Claims on cluster addresses.
+pub const CLUSTER_IPS: &str = "/registry/claims/clusterips/";
+/// Claims on node ports.
+pub const NODE_PORTS: &str = "/registry/claims/nodeports/";
+
+/// The folder of a kind's objects, with the closing slash.
+pub fn folder((group, plural): StoredAs) -> String {
+    format!("{ROOT}{}/{plural}/", if group.is_empty() { "core" } else { group })
+}
+
+/// The key of an object; `namespace` is empty for cluster-wide kinds.
+pub fn object(stored_as: StoredAs, namespace: &str, name: &str) -> String {
+    format!("{}{}", folder(stored_as), tail(namespace, name))
+}
+
+/// What follows the folder in an object's key.
+pub fn tail(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
+}
+
+/// The keys of a kind's objects, in one namespace or (empty) in all.
+pub fn objects(stored_as: StoredAs, namespace: &str) -> KeyRange {
+    let folder = folder(stored_as);
+    KeyRange::prefix(if namespace.is_empty() { folder } else { format!("{folder}{namespace}/") })
+}
+
+/// The claim on a cluster address.
+pub fn cluster_ip(address: IpAddr) -> Bytes {
+    format!("{CLUSTER_IPS}{address}").into()
+}
+
+/// The claim on a node port.
+pub fn node_port(port: u16) -> Bytes {
+    format!("{NODE_PORTS}{port}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_a_namespace_do_not_reach_into_its_neighbour() {
+        let range = objects(("", "pods"), "a");
+        assert!(range.contains(object(("", "pods"), "a", "x").as_bytes()));
+        assert!(!range.contains(object(("", "pods"), "ab", "x").as_bytes()));
+        assert_eq!(object(("apps", "deployments"), "a", "x"), "/registry/apps/deployments/a/x");
+        assert_eq!(object(("", "nodes"), "", "x"), "/registry/core/nodes/x");
+    }
+}

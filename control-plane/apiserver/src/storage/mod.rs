@@ -1,0 +1,91 @@
+//! Objects in the store: reading and committing them by key, with deadlines. Knows values and revisions, no kind's rules.
+
+pub mod keys;
+
+use crate::cache::Caches;
+use crate::error::ApiError;
+use crate::object;
+use bytes::Bytes;
+use orknet_store::{Commit, Compare, KeyRange, Op, RangeResult, Revision, Store, StoreError};
+use serde_json::Value;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long one store operation may take before the request fails.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The store and the caches over it.
+pub struct Storage {
+    pub store: Arc<dyn Store>,
+    pub caches: Arc<Caches>,
+}
+
+/// An object with the revision that wrote it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Without `resourceVersion`.
+    pub object: Value,
+    pub revision: Revision,
+}
+
+impl Stored {
+    /// The object as clients see it.
+    pub fn versioned(&self) -> Value {
+        let mut object = self.object.clone();
+        object::set_meta(&mut object, "resourceVersion", self.revision.to_string());
+        object
+    }
+}
+
+impl Storage {
+    /// The newest state of an object.
+    pub async fn get(&self, key: &str) -> Result<Option<Stored>, ApiError> {
+        let range = KeyRange::single(key.to_owned());
+        let found = deadline(self.store.range(range, None, 1)).await?;
+        found.entries.into_iter().next().map(|entry| parse(&entry.value, entry.mod_revision)).transpose()
+    }
+
+    /// Keys of a range at a revision, at most `limit` (0: all).
+    pub async fn range(&self, range: KeyRange, revision: Option<Revision>, limit: usize) -> Result<RangeResult, ApiError> {
+        Ok(deadline(self.store.range(range, revision, limit)).await?)
+    }
+
+    /// Commits all or nothing.
+    pub async fn commit(&self, compares: Vec<Compare>, ops: Vec<Op>) -> Result<Commit, ApiError> {
+        Ok(deadline(self.store.commit(compares, ops)).await?)
+    }
+
+    /// Waits until the caches hold everything that was acknowledged before the call.
+    pub async fn catch_up(&self) -> Result<Revision, ApiError> {
+        let revision = deadline(self.store.current_revision()).await?;
+        self.caches.reach(&*self.store, revision).await?;
+        Ok(revision)
+    }
+
+    /// Waits until the caches hold everything up to `revision`.
+    pub async fn reach(&self, revision: Revision) -> Result<(), ApiError> {
+        self.caches.reach(&*self.store, revision).await
+    }
+}
+
+/// An object as it is stored: without its `resourceVersion`.
+pub fn encode(object: &Value) -> Bytes {
+    let mut object = object.clone();
+    object::meta_mut(&mut object).remove("resourceVersion");
+    // A value made of JSON always serialises.
+    serde_json::to_vec(&object).unwrap_or_default().into()
+}
+
+/// An object from what is stored.
+pub fn parse(value: &[u8], revision: Revision) -> Result<Stored, ApiError> {
+    let object = serde_json::from_slice(value).map_err(|error| ApiError::internal(format!("a stored object cannot be read: {error}")))?;
+    Ok(Stored { object, revision })
+}
+
+async fn deadline<T>(operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(DEADLINE, operation).await {
+        Ok(done) => done,
+        Err(_) => Err(StoreError::Unavailable(format!("no answer within {} s", DEADLINE.as_secs()))),
+    }
+}

@@ -1,0 +1,143 @@
+//! `scale`: the number of replicas of a workload as an `autoscaling/v1 Scale`, to be read and set whatever its kind.
+
+use super::read;
+use crate::call::Call;
+use crate::codec::{self, BodyFormat, PatchFormat};
+use crate::error::ApiError;
+use crate::object;
+use crate::present;
+use crate::verbs::write::{Update, Updated, update};
+use axum::body::Body;
+use http::{Response, StatusCode};
+use k8s_openapi::api::autoscaling::v1::Scale;
+use serde_json::{Value, json};
+
+/// Answers get, update and patch.
+pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
+    let mut warnings = Vec::new();
+    let shown = match call.verb {
+        "get" => {
+            let stored = call.server.storage.get(&call.key()).await?.ok_or_else(|| call.not_found())?;
+            to_scale(&stored.versioned())
+        }
+        "update" => {
+            let wanted = read::<Scale>(call, &mut warnings)?;
+            set(call, |_| Ok(wanted.clone())).await?
+        }
+        "patch" => {
+            let format = PatchFormat::of(call.content_type.as_deref())?;
+            let patch = codec::parse(if format == PatchFormat::Apply { BodyFormat::Yaml } else { BodyFormat::Json }, &call.body)?.value;
+            set(call, |current| patched(call, format, current, &patch)).await?
+        }
+        _ => return Err(call.method_not_allowed()),
+    };
+    Ok(present::object(call, StatusCode::OK, shown, &warnings))
+}
+
+async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>) -> Result<Value, ApiError> {
+    let what = Update {
+        kind: call.kind,
+        namespace: call.namespace(),
+        name: &call.path.name,
+        subresource: Some("scale"),
+        dry_run: call.options.dry_run,
+        manager: Some(call.field_manager()),
+        validate: true,
+    };
+    let change = |old: &Value, revision: u64| {
+        let mut live = old.clone();
+        object::set_meta(&mut live, "resourceVersion", revision.to_string());
+        let scale = wanted(&to_scale(&live))?;
+        let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or_default();
+        if replicas < 0 {
+            return Err(ApiError::bad_request(format!("spec.replicas: Invalid value: {replicas}: must be greater than or equal to 0")));
+        }
+        let mut new = old.clone();
+        object::map_at(&mut new, "spec").insert("replicas".into(), json!(replicas));
+        for field in ["resourceVersion", "uid"] {
+            object::keep_meta(&mut new, &scale, field);
+        }
+        Ok(new)
+    };
+    match update(&call.server, &call.who, &what, change).await? {
+        Updated::Object(object) | Updated::Removed(object) => Ok(to_scale(&object)),
+    }
+}
+
+fn patched(call: &Call, format: PatchFormat, current: &Value, patch: &Value) -> Result<Value, ApiError> {
+    match format {
+        PatchFormat::Json => {
+            orknet_patch::json::apply(current, patch).map_err(|error| ApiError::patch(call.names(), &call.path.name, &error))
+        }
+        // A Scale has no lists and one owner: all merging forms mean the same.
+        PatchFormat::Merge | PatchFormat::Strategic | PatchFormat::Apply => {
+            let mut patched = current.clone();
+            orknet_patch::merge::apply(&mut patched, patch);
+            Ok(patched)
+        }
+    }
+}
+
+/// The workload's `Scale`. Pure.
+fn to_scale(object: &Value) -> Value {
+    let replicas = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
+    let mut meta = json!({});
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        object::keep_meta(&mut meta, object, field);
+    }
+    let mut scale = json!({
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": meta["metadata"],
+        "spec": { "replicas": replicas("/spec/replicas") },
+        "status": { "replicas": replicas("/status/replicas") },
+    });
+    let selector = selector_text(object.pointer("/spec/selector").unwrap_or(&Value::Null));
+    if !selector.is_empty() {
+        scale["status"]["selector"] = json!(selector);
+    }
+    scale
+}
+
+/// A selector in its query form; the replication controller's is a plain map.
+fn selector_text(selector: &Value) -> String {
+    let structured = selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some();
+    let labels = if structured { selector.get("matchLabels") } else { Some(selector) };
+    let mut terms: Vec<String> = labels
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
+        .collect();
+    for expression in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
+        let key = expression["key"].as_str().unwrap_or_default();
+        let values = object::strings(expression.get("values")).join(",");
+        terms.push(match expression["operator"].as_str().unwrap_or_default() {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.to_owned(),
+        });
+    }
+    terms.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selector::LabelSelector;
+
+    #[test]
+    fn a_workload_is_shown_as_a_scale() {
+        let deployment = json!({
+            "metadata": { "name": "a", "namespace": "b", "uid": "1", "labels": { "x": "y" } },
+            "spec": { "replicas": 3, "selector": { "matchLabels": { "app": "a" }, "matchExpressions": [{ "key": "t", "operator": "In", "values": ["1", "2"] }] } },
+            "status": { "replicas": 2 },
+        });
+        let scale = to_scale(&deployment);
+        assert_eq!((&scale["spec"]["replicas"], &scale["status"]["replicas"]), (&json!(3), &json!(2)));
+        assert_eq!(scale["metadata"], json!({ "name": "a", "namespace": "b", "uid": "1" }));
+        let selector = scale["status"]["selector"].as_str().expect("text");
+        assert_eq!(LabelSelector::parse(selector).ok(), LabelSelector::from_object(&deployment["spec"]["selector"]));
+    }
+}

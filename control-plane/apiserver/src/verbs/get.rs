@@ -1,0 +1,22 @@
+//! GET of one object.
+
+use crate::call::Call;
+use crate::error::ApiError;
+use crate::present;
+use axum::body::Body;
+use http::{Response, StatusCode};
+
+/// The newest state; with `resourceVersion` a state from the cache that is not older.
+pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
+    let storage = &call.server.storage;
+    let object = match call.options.resource_version {
+        None => storage.get(&call.key()).await?.map(|stored| call.kind.from_stored(stored.versioned())),
+        Some(revision) => {
+            storage.reach(revision).await?;
+            let cached = storage.caches.get(call.names().stored_as, call.namespace(), &call.path.name);
+            cached.map(|object| object.value_as(call.kind))
+        }
+    };
+    let object = object.ok_or_else(|| call.not_found())?;
+    Ok(present::object(call, StatusCode::OK, object, &[]))
+}

@@ -1,0 +1,146 @@
+//! GET of a collection: from the cache where it is new enough, from the store for versions of the past and for further pages.
+
+use crate::cache::CachedObject;
+use crate::call::Call;
+use crate::continue_token::ContinueToken;
+use crate::error::ApiError;
+use crate::http::options::VersionMatch;
+use crate::present::{self, ListMeta};
+use crate::storage::{keys, parse};
+use axum::body::Body;
+use http::Response;
+use std::sync::Arc;
+
+/// Fewest keys that are read from the store at a time when a selector thins them out.
+const PAGE: usize = 500;
+
+/// The answer to a list call.
+pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
+    let (objects, meta) = collect(call).await?;
+    Ok(present::list(call, &objects, &meta))
+}
+
+/// The objects that a list call selects.
+pub async fn collect(call: &Call) -> Result<(Vec<Arc<CachedObject>>, ListMeta), ApiError> {
+    let options = &call.options;
+    options.check_list()?;
+    check_fields(call)?;
+    if !options.continue_token.is_empty() {
+        let token = ContinueToken::decode(&options.continue_token)
+            .ok_or_else(|| ApiError::bad_request("continue key is not valid: it is not one of this server's"))?;
+        return past(call, token.revision, Some(&token.after))
+            .await
+            .map_err(|error| if error.code() == 410 { page_expired() } else { error });
+    }
+    match (options.resource_version, options.version_match) {
+        (None, _) => {
+            call.server.storage.catch_up().await?;
+            Ok(present_time(call, options.limit))
+        }
+        // "Any" version: what is in memory, whole.
+        (Some(0), _) => Ok(present_time(call, 0)),
+        (Some(revision), Some(VersionMatch::Exact)) => past(call, revision, None).await,
+        // With a limit and no match given, Kubernetes means the exact version.
+        (Some(revision), None) if options.limit > 0 => past(call, revision, None).await,
+        (Some(revision), _) => {
+            call.server.storage.reach(revision).await?;
+            Ok(present_time(call, options.limit))
+        }
+    }
+}
+
+/// Whether the call's selectors select the object.
+pub fn selects(call: &Call, object: &CachedObject) -> bool {
+    let options = &call.options;
+    options.label_selector.matches(|key| object.label(key)) && options.field_selector.matches(|field| object.field(field))
+}
+
+/// 400 for a field selector with a field that the kind does not have.
+pub fn check_fields(call: &Call) -> Result<(), ApiError> {
+    let known = call.kind.selectable_fields(&serde_json::json!({}));
+    let is_known = |field: &str| {
+        field == "metadata.name"
+            || (field == "metadata.namespace" && crate::kinds::is_namespaced(call.names()))
+            || known.iter().any(|(name, _)| *name == field)
+    };
+    match call.options.field_selector.unknown_field(is_known) {
+        Some(field) => Err(ApiError::bad_request(format!("field label not supported: {field}"))),
+        None => Ok(()),
+    }
+}
+
+fn present_time(call: &Call, limit: usize) -> (Vec<Arc<CachedObject>>, ListMeta) {
+    let caches = &call.server.storage.caches;
+    // Read before the snapshot: the snapshot has at least everything up to here.
+    let progress = caches.progress().revision;
+    let Some(cache) = caches.of(call.names().stored_as) else { return Default::default() };
+    let snapshot = cache.snapshot(call.namespace());
+    let meta = ListMeta { revision: progress.max(snapshot.revision), ..ListMeta::default() };
+    page(call, snapshot.objects, limit, meta)
+}
+
+/// Cuts a list of everything to what is selected, at most `limit`.
+fn page(call: &Call, all: Vec<Arc<CachedObject>>, limit: usize, mut meta: ListMeta) -> (Vec<Arc<CachedObject>>, ListMeta) {
+    let unselected = call.options.label_selector.is_empty() && call.options.field_selector.is_empty();
+    let total = all.len();
+    let mut selected: Vec<_> = all.into_iter().filter(|object| unselected || selects(call, object)).collect();
+    if limit > 0 && selected.len() > limit {
+        selected.truncate(limit);
+        if let Some(last) = selected.last() {
+            meta.continue_token = ContinueToken::new(meta.revision, &*last.tail).encode();
+        }
+        meta.remaining = unselected.then_some((total - limit) as u64);
+    }
+    (selected, meta)
+}
+
+/// Reads the store at a revision, after a key.
+async fn past(call: &Call, revision: u64, after: Option<&str>) -> Result<(Vec<Arc<CachedObject>>, ListMeta), ApiError> {
+    let stored_as = call.names().stored_as;
+    let folder = keys::folder(stored_as);
+    let mut range = keys::objects(stored_as, call.namespace());
+    if let Some(after) = after {
+        let start = format!("{folder}{after}\0");
+        if !range.contains(start.as_bytes()) {
+            return Err(ApiError::bad_request("continue key is not valid: it is of another list"));
+        }
+        range.start = start.into();
+    }
+    let limit = call.options.limit;
+    let mut meta = ListMeta { revision, ..ListMeta::default() };
+    let mut selected = Vec::new();
+    loop {
+        let want = if limit == 0 {
+            0
+        } else {
+            (limit - selected.len()).max(if selected.is_empty() && call.options.label_selector.is_empty() { 1 } else { PAGE })
+        };
+        let found = call.server.storage.range(range.clone(), Some(revision), want).await?;
+        let count = found.count;
+        let read = found.entries.len();
+        for (index, entry) in found.entries.into_iter().enumerate() {
+            let object = Arc::new(CachedObject::new(&[call.kind], parse(&entry.value, entry.mod_revision)?.object, entry.mod_revision));
+            if selects(call, &object) {
+                selected.push(object);
+            }
+            range.start = [&entry.key[..], &[0]].concat().into();
+            let more = found.more || index + 1 < read;
+            if limit > 0 && selected.len() == limit && more {
+                let last = std::str::from_utf8(&entry.key).unwrap_or_default();
+                meta.continue_token = ContinueToken::new(revision, last.strip_prefix(&folder).unwrap_or_default()).encode();
+                let unselected = call.options.label_selector.is_empty() && call.options.field_selector.is_empty();
+                meta.remaining = count.filter(|_| unselected).map(|count| count.saturating_sub(index as u64 + 1));
+                return Ok((selected, meta));
+            }
+        }
+        if !found.more {
+            return Ok((selected, meta));
+        }
+    }
+}
+
+fn page_expired() -> ApiError {
+    ApiError::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+    )
+}

@@ -1,0 +1,42 @@
+//! The verbs, one file each, generic over kinds: which one a call means.
+
+mod create;
+mod delete;
+mod delete_collection;
+mod get;
+mod list;
+mod patch;
+mod update;
+mod watch;
+
+pub mod write;
+
+pub use delete::{DeleteRequest, delete_object};
+
+use crate::call::Call;
+use crate::error::ApiError;
+use crate::{review, subresource};
+use axum::body::Body;
+use http::Response;
+
+/// Answers a call. Kinds and subresources that do not have the verb answer 405.
+pub async fn run(call: Call) -> Result<Response<Body>, ApiError> {
+    if call.subresource().is_none() && !call.names().verbs.contains(&call.verb) {
+        return Err(call.method_not_allowed());
+    }
+    match (call.verb, &call.path.subresource[..]) {
+        ("get", "" | "status") => get::run(&call).await,
+        ("list", "") => list::run(&call).await,
+        ("watch", "") => watch::run(&call).await,
+        ("create", "") if !call.path.name.is_empty() => Err(call.method_not_allowed()),
+        ("create", "") if !crate::kinds::is_stored(call.names()) => review::run(&call).await,
+        ("create", "") => create::run(&call).await,
+        ("update" | "patch", "") if call.path.name.is_empty() => Err(call.method_not_allowed()),
+        ("update", "" | "status") => update::run(&call).await,
+        ("patch", "" | "status") => patch::run(&call).await,
+        ("delete", "") => delete::run(&call).await,
+        ("deletecollection", "") => delete_collection::run(&call).await,
+        (_, "") => Err(call.method_not_allowed()),
+        _ => subresource::run(&call).await,
+    }
+}

@@ -1,0 +1,306 @@
+//! GET of a collection as a stream of changes, from the cache's window.
+
+use super::list::{check_fields, selects};
+use crate::cache::{CachedObject, Caches, Change, ChangeKind, Cursor};
+use crate::call::Call;
+use crate::error::ApiError;
+use crate::http::accept::View;
+use crate::kinds::Kind;
+use crate::object;
+use crate::present::{IncludeObject, partial_metadata, table};
+use crate::selector::FieldSelector;
+use axum::body::Body;
+use bytes::Bytes;
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use rand::Rng;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Objects of the initial state that are sent at once.
+const CHUNK: usize = 256;
+/// Time between bookmarks.
+const BOOKMARKS: Duration = Duration::from_secs(60);
+/// The last bookmark comes this long before the end.
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
+
+/// Answers with a stream that ends after `timeoutSeconds` (else between 30 and 60 minutes), when the client falls behind (410), or at shutdown.
+pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
+    let mut call_options = call.options.clone();
+    if !call.path.name.is_empty() {
+        call_options.field_selector = FieldSelector::for_name(&call.path.name);
+    }
+    call.options.check_watch()?;
+    check_fields(call)?;
+    let storage = &call.server.storage;
+    let cache = storage.caches.of(call.names().stored_as).ok_or_else(|| call.method_not_allowed())?;
+    let initial_events = call.options.send_initial_events;
+    let after = call.options.resource_version.unwrap_or_default();
+    // Without a version the stream begins with the newest state, with 0 with any state.
+    let from_state = match initial_events {
+        Some(wanted) => wanted,
+        None => after == 0,
+    };
+    if call.options.resource_version.is_none() {
+        storage.catch_up().await?;
+    } else if initial_events == Some(true) {
+        storage.reach(after).await?;
+    }
+    let mut initial = VecDeque::new();
+    let mut failed = None;
+    let (cursor, after) = if from_state || after == 0 {
+        let progress = storage.caches.progress().revision;
+        let snapshot = cache.snapshot(call.namespace());
+        if from_state {
+            initial.extend(snapshot.objects);
+        }
+        (snapshot.cursor, progress.max(snapshot.revision))
+    } else {
+        let cursor = cache.after(after).unwrap_or_else(|oldest| {
+            failed = Some(ApiError::too_old(after, oldest));
+            cache.end()
+        });
+        (cursor, after)
+    };
+    let lasts = Duration::from_secs(
+        call.options.timeout_seconds.filter(|seconds| *seconds > 0).unwrap_or_else(|| rand::rng().random_range(1800..3600)),
+    );
+    let ends = Instant::now() + lasts.min(Duration::from_secs(86_400));
+    let mut selection = copy_for_selection(call);
+    selection.options = call_options;
+    let watcher = Watcher {
+        form: Form { kind: call.kind, view: call.accept.view, include: IncludeObject::of(call), headers: true },
+        caches: storage.caches.clone(),
+        initial,
+        end_of_initial: (initial_events == Some(true)).then_some(after),
+        failed,
+        cursor,
+        after,
+        bookmarks: call.options.allow_bookmarks,
+        next_bookmark: (Instant::now() + BOOKMARKS).min(ends - LAST_BOOKMARK),
+        ends,
+        done: false,
+        call: selection,
+    };
+    let stream = futures::stream::unfold(watcher, |mut watcher| async move {
+        let chunk = watcher.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(chunk), watcher))
+    });
+    let mut response = Response::new(Body::from_stream(stream));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+fn copy_for_selection(call: &Call) -> Call {
+    Call {
+        server: call.server.clone(),
+        who: call.who.clone(),
+        verb: call.verb,
+        path: call.path.clone(),
+        kind: call.kind,
+        options: call.options.clone(),
+        accept: call.accept,
+        content_type: None,
+        user_agent: String::new(),
+        body: Bytes::new(),
+    }
+}
+
+/// What a change is for a watcher that sees only some objects: an object that begins to match is added, one that ceases to is deleted, with its
+/// last matching state. `None`: nothing to tell.
+fn seen(change: &Change, matches: impl Fn(&CachedObject) -> bool) -> Option<(&'static str, Arc<CachedObject>)> {
+    let before = change.previous.as_ref().filter(|object| matches(object));
+    match (change.kind, before) {
+        (ChangeKind::Delete, Some(_)) => Some(("DELETED", change.object.clone())),
+        (ChangeKind::Delete, None) => None,
+        (ChangeKind::Put, before) => match (matches(&change.object), before) {
+            (true, Some(_)) => Some(("MODIFIED", change.object.clone())),
+            (true, None) => Some(("ADDED", change.object.clone())),
+            (false, Some(before)) => Some(("DELETED", Arc::new(before.deleted_at(&[], change.revision)))),
+            (false, None) => None,
+        },
+    }
+}
+
+struct Watcher {
+    call: Call,
+    form: Form,
+    caches: Arc<Caches>,
+    initial: VecDeque<Arc<CachedObject>>,
+    /// The version to tell when the initial state has been sent, if the client wants to be told.
+    end_of_initial: Option<u64>,
+    failed: Option<ApiError>,
+    cursor: Cursor,
+    /// Changes up to this revision are known to the client.
+    after: u64,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    ends: Instant,
+    done: bool,
+}
+
+impl Watcher {
+    /// The next bytes to send; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.done {
+            return None;
+        }
+        if let Some(error) = self.failed.take() {
+            self.done = true;
+            return Some(line("ERROR", &error.to_status()));
+        }
+        let mut out = Vec::new();
+        while let Some(object) = self.initial.pop_front() {
+            if self.matches(&object) {
+                self.form.write(&mut out, "ADDED", &object);
+            }
+            if out.len() >= CHUNK * 1024 {
+                return Some(out.into());
+            }
+        }
+        if let Some(revision) = self.end_of_initial.take() {
+            let annotations = json!({ "k8s.io/initial-events-end": "true" });
+            self.form.write_bookmark(&mut out, revision, Some(annotations));
+        }
+        if !out.is_empty() {
+            return Some(out.into());
+        }
+        loop {
+            // Read before the changes: when there are none, the client knows everything up to here.
+            let progress = self.caches.progress().revision;
+            let changes = match self.cursor.ready() {
+                Ok(changes) => changes,
+                Err(_) => {
+                    self.done = true;
+                    return Some(line("ERROR", &ApiError::too_old(self.after, self.caches.progress().revision).to_status()));
+                }
+            };
+            let idle = changes.is_empty();
+            for change in changes.into_iter().filter(|change| change.revision > self.after) {
+                if let Some((name, object)) = seen(&change, |object| self.matches(object)) {
+                    self.form.write(&mut out, name, &object);
+                }
+            }
+            if !out.is_empty() {
+                return Some(out.into());
+            }
+            if !idle {
+                continue;
+            }
+            let now = Instant::now();
+            if self.bookmarks && now >= self.next_bookmark {
+                self.next_bookmark =
+                    if self.ends > now + BOOKMARKS { now + BOOKMARKS } else { (self.ends - LAST_BOOKMARK).max(now + LAST_BOOKMARK) };
+                self.form.write_bookmark(&mut out, progress.max(self.after), None);
+                return Some(out.into());
+            }
+            let wakes = if self.bookmarks { self.next_bookmark.min(self.ends) } else { self.ends };
+            tokio::select! {
+                () = self.cursor.wait() => {}
+                () = tokio::time::sleep_until(wakes) => {
+                    if wakes == self.ends {
+                        return None;
+                    }
+                }
+                () = self.call.server.shutdown.cancelled() => return None,
+            }
+        }
+    }
+
+    fn matches(&self, object: &CachedObject) -> bool {
+        let namespace = self.call.namespace();
+        (namespace.is_empty() || object.place().0 == namespace) && selects(&self.call, object)
+    }
+}
+
+/// How events are written.
+struct Form {
+    kind: Kind,
+    view: View,
+    include: IncludeObject,
+    /// Whether the next table describes its columns: only the first does.
+    headers: bool,
+}
+
+impl Form {
+    fn write(&mut self, out: &mut Vec<u8>, event: &str, object: &CachedObject) {
+        match self.view {
+            View::Whole => {
+                out.extend_from_slice(b"{\"type\":\"");
+                out.extend_from_slice(event.as_bytes());
+                out.extend_from_slice(b"\",\"object\":");
+                out.extend_from_slice(&object.json_as(self.kind));
+                out.extend_from_slice(b"}\n");
+            }
+            View::Metadata => out.extend_from_slice(&line(event, &partial_metadata(&object.value()))),
+            View::Table(version) => {
+                let value = object.value_as(self.kind);
+                let meta = json!({ "resourceVersion": object::resource_version(&value) });
+                let table = table(version, self.kind, &[value], meta, self.include, std::mem::take(&mut self.headers));
+                out.extend_from_slice(&line(event, &table));
+            }
+        }
+    }
+
+    fn write_bookmark(&mut self, out: &mut Vec<u8>, revision: u64, annotations: Option<Value>) {
+        let names = self.kind.descriptor();
+        let mut meta = json!({ "resourceVersion": revision.to_string(), "creationTimestamp": null });
+        if let Some(annotations) = annotations {
+            meta["annotations"] = annotations;
+        }
+        let object = match self.view {
+            View::Whole => json!({ "kind": names.kind, "apiVersion": names.api_version(), "metadata": meta }),
+            View::Metadata => json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta }),
+            View::Table(version) => {
+                // A table of one empty row, whose object carries the annotations.
+                let mut table = table(version, self.kind, &[], json!({ "resourceVersion": revision.to_string() }), self.include, false);
+                let object = json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta });
+                table["rows"] = json!([{ "cells": vec![""; self.kind.columns().len()], "object": object }]);
+                table
+            }
+        };
+        out.extend_from_slice(&line("BOOKMARK", &object));
+    }
+}
+
+fn line(event: &str, object: &Value) -> Bytes {
+    // A value made of JSON always serialises.
+    let mut bytes = serde_json::to_vec(&json!({ "type": event, "object": object })).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(app: &str) -> Arc<CachedObject> {
+        Arc::new(CachedObject::new(&[], json!({ "metadata": { "name": "a", "labels": { "app": app } } }), 1))
+    }
+
+    fn change(kind: ChangeKind, before: Option<&str>, now: &str) -> Option<&'static str> {
+        let change = Change { revision: 7, kind, object: object(now), previous: before.map(object) };
+        seen(&change, |object| object.label("app") == Some("web")).map(|(event, _)| event)
+    }
+
+    #[test]
+    fn objects_that_begin_or_cease_to_match_are_added_or_deleted() {
+        assert_eq!(change(ChangeKind::Put, None, "web"), Some("ADDED"));
+        assert_eq!(change(ChangeKind::Put, Some("web"), "web"), Some("MODIFIED"));
+        assert_eq!(change(ChangeKind::Put, Some("db"), "web"), Some("ADDED"));
+        assert_eq!(change(ChangeKind::Put, Some("web"), "db"), Some("DELETED"));
+        assert_eq!(change(ChangeKind::Put, Some("db"), "db"), None);
+        assert_eq!(change(ChangeKind::Delete, Some("web"), "web"), Some("DELETED"));
+        assert_eq!(change(ChangeKind::Delete, Some("db"), "db"), None);
+    }
+
+    #[test]
+    fn an_object_that_ceases_to_match_is_told_as_it_last_matched_with_the_new_version() {
+        let change = Change { revision: 7, kind: ChangeKind::Put, object: object("db"), previous: Some(object("web")) };
+        let (_, told) = seen(&change, |object| object.label("app") == Some("web")).expect("told");
+        assert_eq!((told.label("app"), object::resource_version(&told.value())), (Some("web"), "7"));
+    }
+}

@@ -1,0 +1,203 @@
+//! The end of every write, the same for all verbs: admission, rules, allocation, and the commit that is all or nothing.
+
+use crate::admission::{self, Operation};
+use crate::allocate::{self, Allocation};
+use crate::call::Call;
+use crate::error::ApiError;
+use crate::kinds::Kind;
+use crate::life;
+use crate::object;
+use crate::ownership::Writer;
+use crate::server::Server;
+use crate::storage::{Stored, encode, keys};
+use bytes::Bytes;
+use orknet_store::{Commit, Compare, Op};
+use serde_json::Value;
+use std::time::Duration;
+
+/// How often a write is tried when others are faster.
+const ATTEMPTS: usize = 32;
+
+/// What an update did.
+pub enum Updated {
+    /// The object as it is now, with its version.
+    Object(Value),
+    /// The last finalizer went, and the object with it: its last state.
+    Removed(Value),
+}
+
+/// A change of one object.
+pub struct Update<'a> {
+    pub kind: Kind,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub subresource: Option<&'a str>,
+    pub dry_run: bool,
+    /// Who is named as owner of the changed fields; `None` when the change has told ownership itself.
+    pub manager: Option<&'a str>,
+    /// Whether the object's rules (`validate_update`) are asked. Not for the server's own bookkeeping.
+    pub validate: bool,
+}
+
+/// Creates the object, whose metadata has a name or a `generateName`. Answers the object with its version.
+///
+/// `tracked`: whether the object tells its ownership already (server-side apply).
+pub async fn create(call: &Call, object: Value, tracked: bool, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
+    let prefix = object::meta_str(&object, "generateName").to_owned();
+    let generate = object::name(&object).is_empty() && !prefix.is_empty();
+    let mut name = String::new();
+    for _ in 0..8 {
+        let mut object = object.clone();
+        if generate {
+            name = life::generate_name(&prefix);
+            object::set_meta(&mut object, "name", name.clone());
+        }
+        match create_named(call, object, tracked, warnings).await {
+            Err(error) if generate && error.code() == 409 && error.reason() == "AlreadyExists" => {}
+            other => return other,
+        }
+    }
+    Err(ApiError::generated_name_taken(call.names(), &name))
+}
+
+async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
+    let (server, kind, names) = (&call.server, call.kind, call.names());
+    life::before_create(kind, &mut object, call.namespace());
+    admission::admit(server, &call.who, kind, Operation::Create, &mut object, None).await?;
+    let name = object::name(&object).to_owned();
+    let key = call.key_of(&name);
+    for _ in 0..ATTEMPTS {
+        let mut new = object.clone();
+        let allocation = allocate::plan(server, kind, None, &mut new)?;
+        if !tracked {
+            Writer { kind, manager: call.field_manager(), subresource: None }.track(&server.schema, None, &mut new);
+        }
+        validate_new(kind, &new)?;
+        if call.options.dry_run {
+            if server.storage.get(&key).await?.is_some() {
+                return Err(ApiError::already_exists(names, &name));
+            }
+            warnings.extend(kind.warnings(&new));
+            return Ok(new);
+        }
+        let compare = Compare::Absent(key.clone().into());
+        match commit(server, &key, compare, Some(put(server, kind, &key, &new)), allocation).await? {
+            Outcome::Done(revision) => {
+                warnings.extend(kind.warnings(&new));
+                object::set_meta(&mut new, "resourceVersion", revision.to_string());
+                return Ok(new);
+            }
+            Outcome::ObjectMoved => return Err(ApiError::already_exists(names, &name)),
+            Outcome::ClaimTaken => {}
+        }
+    }
+    Err(ApiError::internal("addresses or ports kept being taken by others"))
+}
+
+/// 422 when a new object breaks its kind's rules.
+pub fn validate_new(kind: Kind, object: &Value) -> Result<(), ApiError> {
+    let errors = kind.validate_create(object);
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(kind.descriptor(), object::name(object), &errors)) }
+}
+
+/// Changes an object: `change` gets the stored state and its revision and answers the wanted one. Tried anew while others are faster, unless the wanted
+/// state names a version. An object whose last finalizer goes is removed.
+pub async fn update(
+    server: &Server,
+    who: &orknet_auth::Identity,
+    what: &Update<'_>,
+    change: impl Fn(&Value, u64) -> Result<Value, ApiError>,
+) -> Result<Updated, ApiError> {
+    let (kind, names) = (what.kind, what.kind.descriptor());
+    let key = keys::object(names.stored_as, what.namespace, what.name);
+    for _ in 0..ATTEMPTS {
+        let Some(stored) = server.storage.get(&key).await? else { return Err(ApiError::not_found(names, what.name)) };
+        let old = kind.from_stored(stored.object);
+        let mut new = change(&old, stored.revision)?;
+        life::check_version(kind, &new, &old, stored.revision)?;
+        life::before_update(kind, &mut new, &old, what.subresource);
+        admission::admit(server, who, kind, Operation::Update { subresource: what.subresource }, &mut new, Some(&old)).await?;
+        let allocation = allocate::plan(server, kind, Some(&old), &mut new)?;
+        if let Some(manager) = what.manager {
+            Writer { kind, manager, subresource: what.subresource }.track(&server.schema, Some(&old), &mut new);
+        }
+        if what.validate {
+            let errors = kind.validate_update(&new, &old, what.subresource);
+            if !errors.is_empty() {
+                return Err(ApiError::invalid(names, what.name, &errors));
+            }
+        }
+        let versioned = |mut object: Value, revision: u64| {
+            object::set_meta(&mut object, "resourceVersion", revision.to_string());
+            object
+        };
+        if life::is_finished(&new) {
+            if what.dry_run {
+                return Ok(Updated::Removed(versioned(new, stored.revision)));
+            }
+            let release = allocate::release(server, kind, &old);
+            let compare = Compare::ModRevision(key.clone().into(), stored.revision);
+            match commit(server, &key, compare, None, release).await? {
+                Outcome::Done(revision) => return Ok(Updated::Removed(versioned(new, revision))),
+                _ => continue,
+            }
+        }
+        if new == old || what.dry_run {
+            return Ok(Updated::Object(versioned(new, stored.revision)));
+        }
+        let compare = Compare::ModRevision(key.clone().into(), stored.revision);
+        match commit(server, &key, compare, Some(put(server, kind, &key, &new)), allocation).await? {
+            Outcome::Done(revision) => return Ok(Updated::Object(versioned(new, revision))),
+            Outcome::ObjectMoved | Outcome::ClaimTaken => {}
+        }
+    }
+    Err(ApiError::stale(names, what.name))
+}
+
+/// Removes a stored object if it is still of that revision; its claims go with it. `None`: somebody was faster.
+pub async fn remove(server: &Server, kind: Kind, key: &str, stored: &Stored) -> Result<Option<u64>, ApiError> {
+    let release = allocate::release(server, kind, &kind.from_stored(stored.object.clone()));
+    let compare = Compare::ModRevision(key.to_owned().into(), stored.revision);
+    match commit(server, key, compare, None, release).await? {
+        Outcome::Done(revision) => Ok(Some(revision)),
+        _ => Ok(None),
+    }
+}
+
+enum Outcome {
+    Done(u64),
+    /// The object is not of the version compared with.
+    ObjectMoved,
+    /// The object is, but an address or port has been claimed by another.
+    ClaimTaken,
+}
+
+fn put(server: &Server, kind: Kind, key: &str, object: &Value) -> Op {
+    let names = kind.descriptor();
+    let ttl: Option<Duration> = (names.stored_as.1 == "events").then_some(server.config.event_ttl);
+    Op::Put { key: Bytes::from(key.to_owned()), value: encode(&kind.to_stored(object.clone())), ttl }
+}
+
+async fn commit(server: &Server, key: &str, compare: Compare, write: Option<Op>, allocation: Allocation) -> Result<Outcome, ApiError> {
+    let mut compares = vec![compare];
+    compares.extend(allocation.compares);
+    let mut ops = vec![write.unwrap_or_else(|| Op::Delete { key: Bytes::from(key.to_owned()) })];
+    ops.extend(allocation.ops);
+    let first = compares[0].clone();
+    match server.storage.commit(compares, ops).await? {
+        Commit::Done(revision) => Ok(Outcome::Done(revision)),
+        Commit::Failed { current, revision } => {
+            let found = current.first().and_then(Option::as_ref).map(|entry| entry.mod_revision);
+            let holds = match first {
+                Compare::Absent(_) => found.is_none(),
+                Compare::ModRevision(_, wanted) => found == Some(wanted),
+            };
+            if !holds {
+                return Ok(Outcome::ObjectMoved);
+            }
+            // The plan was made from claims in memory: see the other's before planning anew.
+            server.storage.reach(revision).await?;
+            Ok(Outcome::ClaimTaken)
+        }
+    }
+}
