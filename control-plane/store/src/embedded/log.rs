@@ -9,8 +9,13 @@ use std::sync::Arc;
 /// The segment written to. One writer owns it.
 pub struct Log {
     active: Arc<Segment>,
+    /// End of the room reserved in the file.
+    allocated: u64,
     damage: Damage,
 }
+
+/// Room is reserved in such steps.
+const ALLOCATE: u64 = 1 << 20;
 
 /// What a failed write left to be repaired before the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +29,13 @@ enum Damage {
 
 impl Log {
     pub fn new(active: Arc<Segment>) -> Self {
-        Self { active, damage: Damage::None }
+        Self { active, allocated: 0, damage: Damage::None }
     }
 
     /// Makes the frame durable and answers where it begins. After an error nothing of it remains. Blocks.
     pub fn append(&mut self, state: &State, frame: &[u8], first: Revision, last: Revision) -> io::Result<(Arc<Segment>, u64)> {
         self.repair(state)?;
+        self.allocate(frame.len() as u64, state.config.segment_bytes);
         if let Err(error) = self.active.write(frame) {
             self.damage = Damage::Tail;
             self.try_cut();
@@ -55,6 +61,21 @@ impl Log {
         }
     }
 
+    /// Gives back what was reserved and not used.
+    pub fn close(mut self) {
+        self.try_cut();
+    }
+
+    /// Reserving is for speed alone: where it fails the write tells whether there is room.
+    fn allocate(&mut self, frame: u64, segment: u64) {
+        let end = self.active.len() + frame;
+        if end > self.allocated {
+            let bytes = frame.max(ALLOCATE.min(segment));
+            let allocated = self.active.allocate(bytes).is_ok();
+            self.allocated = if allocated { self.active.len() + bytes } else { end };
+        }
+    }
+
     fn repair(&mut self, state: &State) -> io::Result<()> {
         match self.damage {
             Damage::None => return Ok(()),
@@ -66,6 +87,7 @@ impl Log {
     }
 
     fn try_cut(&mut self) {
+        self.allocated = 0;
         match self.active.cut() {
             Ok(()) if self.damage == Damage::Tail => self.damage = Damage::None,
             Ok(()) => {}
@@ -82,7 +104,11 @@ impl Log {
         let header = Header { from: sequence, to: sequence, base, compacted, cleaned: false };
         let segment = Arc::new(Segment::create(&state.config.directory, header, state.slot())?);
         state.segments.write().push(segment.clone());
+        if self.damage == Damage::None {
+            self.try_cut();
+        }
         self.active = segment;
+        self.allocated = 0;
         Ok(())
     }
 }

@@ -100,7 +100,9 @@ impl Replay {
         }
         let open = OpenOptions::new().read(true).write(true).open(&file.path).map_err(|error| failed("open the log", error))?;
         if at < bytes.len() && next_base.is_none() {
-            tracing::warn!(path = %file.path.display(), bytes = bytes.len() - at, "an unfinished write at the end of the log was cut off");
+            if bytes[at..].iter().any(|byte| *byte != 0) {
+                tracing::warn!(path = %file.path.display(), at, "an unfinished write at the end of the log was cut off");
+            }
             open.set_len(at as u64).and_then(|()| open.sync_all()).map_err(|error| failed("cut the log", error))?;
         }
         let segment = Segment::opened(open, file.path.clone(), file.header, slot, HEADER as u64);

@@ -51,7 +51,7 @@ impl Writer {
             let first = match requests.recv_timeout(self.wait(expire_not_before)) {
                 Ok(request) => Some(request),
                 Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
             };
             let group = collect(first, &requests);
             let due = if Instant::now() >= expire_not_before { self.due() } else { Vec::new() };
@@ -62,6 +62,7 @@ impl Writer {
                 expire_not_before = Instant::now() + EXPIRY_RETRY;
             }
         }
+        self.log.close();
     }
 
     /// Time until a key expires.
@@ -220,4 +221,44 @@ fn has_space(directory: &Path, reserve: u64) -> bool {
         let free = (stat.blocks_available() as u64).saturating_mul(stat.fragment_size() as u64);
         free >= reserve
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::EmbeddedConfig;
+    use super::super::frame::{self, Decoded};
+    use super::super::recover::recover;
+    use super::super::segment::HEADER;
+    use super::*;
+    use std::sync::mpsc;
+    use tokio::sync::Semaphore;
+
+    #[test]
+    fn what_is_queued_together_is_one_frame_and_so_one_sync() {
+        let directory = tempfile::tempdir().unwrap();
+        let recovered = recover(EmbeddedConfig::new(directory.path())).unwrap();
+        let (state, segment) = (Arc::new(recovered.state), recovered.active.clone());
+        let (requests, queued) = mpsc::channel();
+        let queue = Arc::new(Semaphore::new(100));
+        let answers: Vec<_> = (0..100)
+            .map(|at| {
+                let (answer, answered) = oneshot::channel();
+                let ops = vec![Op::Put { key: format!("{at}").into(), value: "v".into(), ttl: None }];
+                let permit = queue.clone().try_acquire_owned().unwrap();
+                requests.send(Request::Commit { compares: Vec::new(), ops, answer, permit }).unwrap();
+                answered
+            })
+            .collect();
+        drop(requests);
+        let cleaner = mpsc::channel().0;
+        Writer { state: state.clone(), log: Log::new(recovered.active), expiries: Expiries::new(), cleaner }.run(queued);
+        for (at, answer) in answers.into_iter().enumerate() {
+            assert_eq!(answer.blocking_recv().unwrap().unwrap(), Commit::Done(2 + at as u64));
+        }
+        let bytes = std::fs::read(segment.path()).unwrap();
+        let frame = frame::decode(&bytes, HEADER).unwrap();
+        assert_eq!(frame.end, bytes.len());
+        assert!(matches!(&frame.commits[..], [Decoded::Commit { revision: 2, .. }, .., Decoded::Commit { revision: 101, .. }]));
+        assert_eq!(frame.commits.len(), 100);
+    }
 }

@@ -78,10 +78,6 @@ impl Connection {
         Ok(connection)
     }
 
-    pub fn clients(&self) -> Clients {
-        self.clients.clone()
-    }
-
     /// Makes a request that must not be made twice: it is repeated only if it cannot have reached a member. After [`StoreError::Unavailable`] it may
     /// or may not have taken effect.
     pub async fn once<T, F>(&self, operation: &'static str, request: impl Fn(Clients) -> F) -> Result<T, StoreError>

@@ -6,23 +6,41 @@
 
 use super::client::{Clients, Connection};
 use crate::StoreError;
-use tokio::sync::watch;
+use std::time::Duration;
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
+
+/// Watches that become idle within this time share a marker.
+const IDLE_TOGETHER: Duration = Duration::from_secs(2);
 
 /// Which way is used, and the requests made.
 pub struct Progress {
     pub by_marker: bool,
     requests: watch::Sender<u64>,
+    /// When the last marker for idle watches was written.
+    marked: Mutex<Option<Instant>>,
 }
 
 impl Progress {
     /// Chooses by etcd's version.
     pub fn for_version(version: &str) -> Self {
-        Self { by_marker: !answers_in_order(version), requests: watch::Sender::new(0) }
+        Self { by_marker: !answers_in_order(version), requests: watch::Sender::new(0), marked: Mutex::new(None) }
     }
 
     /// Counts requests; only of use without markers.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.requests.subscribe()
+    }
+
+    /// Writes one marker for all the watches that are idle at about the same time.
+    pub async fn mark_idle(&self, connection: &Connection) -> Result<(), StoreError> {
+        let mut marked = self.marked.lock().await;
+        if marked.is_some_and(|marked| marked.elapsed() < IDLE_TOGETHER) {
+            return Ok(());
+        }
+        self.request(connection).await?;
+        *marked = Some(Instant::now());
+        Ok(())
     }
 
     /// Asks every watch to say where it is.

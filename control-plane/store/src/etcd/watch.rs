@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep};
 
 /// A watch that cannot be opened again for so long ends.
 const RECONNECT_FOR: Duration = Duration::from_secs(60);
-const RECONNECT_AFTER: Duration = Duration::from_millis(200);
+/// Before every try, so that a watch that etcd cancels again and again does not spin.
+const RECONNECT_AFTER: Duration = Duration::from_millis(100);
 
 /// Opens a watch and waits until etcd has it.
 pub async fn open(shared: Arc<Shared>, range: KeyRange, after: Revision) -> Result<Watch, StoreError> {
@@ -100,7 +101,7 @@ impl Follower {
                         self.queue.push_back(WatchItem::Progress(self.position));
                     } else if self.shared.progress.by_marker {
                         // The marker's event is the answer. Without one the connection is gone, which the stream tells.
-                        let _ = self.shared.progress.request(&self.shared.connection).await;
+                        let _ = self.shared.progress.mark_idle(&self.shared.connection).await;
                     } else {
                         self.ask().await;
                     }
@@ -132,21 +133,21 @@ impl Follower {
             }
         });
         let (stream, first) = opened.await?;
-        self.stream = Some(stream);
-        match first {
-            Some(first) => self.receive(first),
-            None => Err(StoreError::Unavailable("etcd closed the watch".into())),
+        self.stream = first.is_some().then_some(stream);
+        if let Some(first) = first {
+            self.receive(first)?;
         }
+        if self.stream.is_some() { Ok(()) } else { Err(StoreError::Unavailable("etcd closed the watch at once".into())) }
     }
 
     async fn reconnect(&mut self) -> Result<(), StoreError> {
         let deadline = Instant::now() + RECONNECT_FOR;
         loop {
+            sleep(RECONNECT_AFTER).await;
             match self.connect().await {
                 Err(StoreError::Unavailable(reason)) if Instant::now() < deadline => {
                     tracing::debug!(reason, "a watch could not be opened again yet");
                     self.stream = None;
-                    sleep(RECONNECT_AFTER).await;
                 }
                 other => return other,
             }
@@ -158,7 +159,10 @@ impl Follower {
             return Err(StoreError::Compacted { requested: self.position, oldest: response.compact_revision().unsigned_abs() });
         }
         if response.canceled() {
-            return Err(StoreError::Unavailable(format!("etcd cancelled the watch: {}", response.cancel_reason())));
+            // Without a leader, for example: it is opened again.
+            tracing::debug!(reason = response.cancel_reason(), "etcd cancelled a watch");
+            self.stream = None;
+            return Ok(());
         }
         if response.created() {
             return Ok(());

@@ -1,10 +1,11 @@
 //! The embedded store's files as a crash, a second process or a bad disk leaves them.
 
 use crate::backend::small;
-use crate::{everything, put, write};
+use crate::{PATIENCE, delete, everything, put, write};
 use orknet_store::embedded::{Embedded, EmbeddedConfig};
 use orknet_store::{Store, StoreError};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Writes `count` keys; answers the log's segments, oldest first.
 async fn written(directory: &Path, config: EmbeddedConfig, count: usize) -> Vec<PathBuf> {
@@ -13,6 +14,10 @@ async fn written(directory: &Path, config: EmbeddedConfig, count: usize) -> Vec<
         write(&*store, vec![put(format!("{at:03}"), format!("{at}/{}", "x".repeat(at * 13 % 400)))]).await;
     }
     drop(store);
+    segments(directory)
+}
+
+fn segments(directory: &Path) -> Vec<PathBuf> {
     let mut segments: Vec<PathBuf> = std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -67,6 +72,43 @@ async fn damage_before_the_end_is_refused_not_swallowed() {
     std::fs::rename(&moved, &segments[0]).unwrap();
     let store = Embedded::open(small(directory.path())).unwrap();
     assert_eq!(store.range(everything(), None, 0).await.unwrap().entries.len(), 150);
+}
+
+#[tokio::test]
+async fn what_a_crash_in_the_middle_of_a_rewrite_leaves_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Embedded::open(small(directory.path())).unwrap();
+    for at in 0..400 {
+        let key = format!("{:02}", at % 40);
+        let op = if at % 7 == 6 { delete(key) } else { put(key, format!("{at}/{}", "x".repeat(300))) };
+        write(&*store, vec![op]).await;
+    }
+    let expected = store.range(everything(), None, 0).await.unwrap();
+    let before: Vec<(PathBuf, Vec<u8>)> =
+        segments(directory.path()).into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+    store.compact(expected.revision).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while segments(directory.path()).len() > before.len() / 2 {
+        assert!(Instant::now() < deadline, "nothing was rewritten");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.range(everything(), None, 0).await.unwrap(), expected);
+    drop(store);
+    // As if it had been killed before the old segments were removed, and while it wrote another.
+    let mut restored = 0;
+    for (path, bytes) in before {
+        if !path.exists() {
+            std::fs::write(path, bytes).unwrap();
+            restored += 1;
+        }
+    }
+    assert!(restored > 0);
+    let unfinished = directory.path().join("0000000002.tmp");
+    std::fs::write(&unfinished, "half").unwrap();
+    let store = Embedded::open(small(directory.path())).unwrap();
+    assert_eq!(store.range(everything(), None, 0).await.unwrap(), expected);
+    assert!(!unfinished.exists());
+    assert_eq!(write(&*store, vec![put("new", "1")]).await, expected.revision + 1);
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ conformance! {
     watches::a_watch_sees_only_its_range,
     watches::progress_comes_when_asked_for_and_after_all_events,
     watches::a_watch_from_the_future_waits_for_it,
+    watches::an_idle_watch_says_where_it_is,
     compaction::a_compacted_revision_is_refused_by_range_and_watch,
     compaction::what_is_current_survives_compaction_and_a_restart,
     compaction::a_watch_that_fell_behind_a_compaction_ends_with_an_error,

@@ -125,6 +125,22 @@ async fn tls_with_a_client_certificate_is_let_in_and_nothing_else() {
     assert!(format!("{error}").contains("none"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_etcd_answers_no_space_and_is_still_read() {
+    let server = EtcdServer::start(&["--quota-backend-bytes=2000000".to_owned()]);
+    let store = server.connect("/orknet").await;
+    let mut kept = 0;
+    let error = loop {
+        match store.commit(vec![], vec![put(format!("{kept}"), vec![b'x'; 100_000])]).await {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+        assert!(kept < 100, "the quota does not hold");
+    };
+    assert!(matches!(error, StoreError::NoSpace(_)), "{error}");
+    assert_eq!(store.range(everything(), None, 0).await.unwrap().entries.len(), kept);
+}
+
 #[test]
 fn a_store_is_configured_in_json() {
     let embedded: StoreConfig = serde_json::from_str(r#"{"embedded": {"directory": "/var/lib/orknet"}}"#).unwrap();

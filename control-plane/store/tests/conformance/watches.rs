@@ -2,7 +2,8 @@
 
 use crate::backend::Fixture;
 use crate::{delete, events, everything, item, put, write};
-use orknet_store::{EventKind, KeyRange, Watch, WatchItem};
+use orknet_store::{EventKind, KeyRange, PROGRESS_INTERVAL, Watch, WatchItem};
+use std::time::Instant;
 
 pub async fn a_watch_sees_every_change_with_what_was_before(fixture: Fixture) {
     let store = &*fixture.store;
@@ -140,4 +141,20 @@ pub async fn a_watch_from_the_future_waits_for_it(fixture: Fixture) {
     }
     let event = events(&mut watch).await.remove(0);
     assert_eq!((event.revision, event.key), (now + 3, "2".into()));
+}
+
+pub async fn an_idle_watch_says_where_it_is(fixture: Fixture) {
+    let store = &*fixture.store;
+    let start = store.current_revision().await.unwrap();
+    let mut watch = store.watch(KeyRange::prefix("in/"), start).await.unwrap();
+    let newest = write(store, vec![put("out", "v")]).await;
+    let began = Instant::now();
+    loop {
+        match item(&mut watch).await.unwrap() {
+            WatchItem::Progress(revision) if revision >= newest => break,
+            WatchItem::Progress(_) => {}
+            WatchItem::Events(events) => panic!("{events:?} are not in the range"),
+        }
+    }
+    assert!(began.elapsed() < PROGRESS_INTERVAL * 2, "{:?}", began.elapsed());
 }
