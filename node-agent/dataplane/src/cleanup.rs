@@ -5,7 +5,7 @@ use crate::{
     bpffs::{self, entries},
 };
 use nix::mount::{MntFlags, umount2};
-use std::{fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
 /// Detaches every program and removes every pin below a pin directory, of all versions, and the directory. A BPF file system
 /// that is mounted on the directory itself is unmounted. What is not there is fine; a cleanup that was interrupted can be
@@ -15,6 +15,7 @@ pub fn cleanup(pin_dir: &Path) -> Result<(), Error> {
         return Ok(());
     }
     if bpffs::is_bpffs(pin_dir)? {
+        detach_filters(pin_dir);
         for version in bpffs::versions(pin_dir)? {
             remove_version(&version)?;
         }
@@ -32,7 +33,6 @@ pub fn cleanup(pin_dir: &Path) -> Result<(), Error> {
 
 /// Removes the pins of one version. The socket hooks go first: they are what sends traffic by the maps.
 pub(crate) fn remove_version(version: &Path) -> Result<(), Error> {
-    detach_filters(version);
     for link in entries(&version.join("links"))? {
         attach::remove_link(&link)?;
     }
@@ -48,23 +48,20 @@ pub(crate) fn remove_version(version: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Filters on clsact have no pins: the traffic map knows the devices.
-fn detach_filters(version: &Path) {
-    let devices = match version.parent().map(Reader::open) {
-        Some(Ok(reader)) => {
-            reader.traffic().map(|traffic| traffic.into_keys().map(|key| key.ifindex).collect::<std::collections::BTreeSet<_>>())
+/// Filters on clsact have no pins: the traffic map knows the devices. Maps of other versions can't be read; their filters are
+/// at the same place on a device, so that attaching replaces them, and they go with the device at the latest.
+fn detach_filters(pin_dir: &Path) {
+    let devices = match Reader::open(pin_dir).and_then(|reader| reader.traffic()) {
+        Ok(traffic) => traffic.into_keys().map(|key| key.ifindex).collect::<BTreeSet<_>>(),
+        Err(Error::NotPinned { .. }) => return,
+        Err(error) => {
+            tracing::warn!(%error, "can't read which devices have filters");
+            return;
         }
-        // Maps of another version can't be read; an upgrade replaces the filters by name when it attaches.
-        _ => return,
     };
-    match devices {
-        Ok(devices) => {
-            for ifindex in devices {
-                if let Err(error) = attach::detach_filters(ifindex) {
-                    tracing::warn!(ifindex, %error, "can't detach the filters");
-                }
-            }
+    for ifindex in devices {
+        if let Err(error) = attach::detach_filters(ifindex) {
+            tracing::warn!(ifindex, %error, "can't detach the filters");
         }
-        Err(error) => tracing::warn!(%error, "can't read which devices have filters"),
     }
 }

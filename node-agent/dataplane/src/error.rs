@@ -29,7 +29,7 @@ pub enum Error {
         what: String,
     },
     /// A pinned map is not what the ABI says, although its version is the same.
-    #[error("the pinned map {path} does not fit: {what}; remove the pins with `orknet down` or `orknet agent --cleanup`")]
+    #[error("the pinned map {path} does not fit: {what}; stop the agent of this pin directory, clean up its pins and start it again")]
     PinMismatch {
         /// The pin.
         path: PathBuf,

@@ -28,9 +28,7 @@ pub(crate) struct Loaded {
 
 /// Loads every program. Maps that are pinned are used as they are; the others are made and pinned.
 pub(crate) fn load(config: &Config, pins: &Pins) -> Result<Loaded, Error> {
-    if OBJECT.is_empty() {
-        return Err(Error::NoPrograms { missing: env!("ORKNET_BPF_MISSING") });
-    }
+    check_built(OBJECT, env!("ORKNET_BPF_MISSING"))?;
     check_features()?;
     check_capacities(&config.capacities)?;
     let mut loader = EbpfLoader::new();
@@ -53,6 +51,11 @@ pub(crate) fn load(config: &Config, pins: &Pins) -> Result<Loaded, Error> {
     Ok(Loaded { programs: Programs { files, object: Mutex::new(object) }, tables: Tables::open(pins, false)? })
 }
 
+/// An empty object file stands for a build without a BPF toolchain.
+fn check_built(object: &[u8], missing: &'static str) -> Result<(), Error> {
+    if object.is_empty() { Err(Error::NoPrograms { missing }) } else { Ok(()) }
+}
+
 fn load_program(object: &mut Ebpf, hook: Hook) -> Result<OwnedFd, Error> {
     let absent = || Error::Load(format!("the object file has no program {hook}").into());
     let loaded = match object.program_mut(hook.name()).ok_or_else(absent)? {
@@ -68,15 +71,34 @@ fn refused(hook: Hook, error: ProgramError) -> Error {
     let reason = match &error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
-            let said = log.lines().rev().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("processed "));
-            if said.is_some_and(|line| line.contains("unknown func bpf_set_retval")) {
-                return Error::MissingFeature { feature: "bpf_set_retval for socket hooks", remedy: "run Linux 5.18 or newer" };
+            if let Some(missing) = missing_helper(&log) {
+                return missing;
             }
-            format!("{io_error}: {}", said.unwrap_or("no reason given"))
+            format!("{io_error}: {}", last_words(&log).unwrap_or("no reason given"))
         }
         other => other.to_string(),
     };
     Error::ProgramRefused { hook, reason, source: Box::new(error) }
+}
+
+/// The feature that the verifier misses, if it says that it does not know a helper.
+fn missing_helper(log: &str) -> Option<Error> {
+    const HELPERS: [(&str, &str, &str); 4] = [
+        ("bpf_set_retval", "bpf_set_retval for socket hooks", "run Linux 5.18 or newer"),
+        ("bpf_loop", "bpf_loop", "run Linux 5.17 or newer"),
+        ("bpf_redirect_peer", "bpf_redirect_peer", "run Linux 5.10 or newer"),
+        ("bpf_get_netns_cookie", "bpf_get_netns_cookie for socket hooks", "run Linux 5.7 or newer"),
+    ];
+    let unknown = log.lines().find(|line| line.contains("unknown func") || line.contains("invalid func"))?;
+    let (_, feature, remedy) = HELPERS.into_iter().find(|(name, ..)| unknown.contains(name))?;
+    Some(Error::MissingFeature { feature, remedy })
+}
+
+/// What the verifier said last before its statistics: why it refused.
+fn last_words(log: &str) -> Option<&str> {
+    const STATISTICS: [&str; 3] = ["processed ", "verification time ", "stack depth "];
+    let said = |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|words| line.starts_with(words));
+    log.lines().map(str::trim).rev().find(said)
 }
 
 /// What nothing replaces, asked for one by one, so that the answer names it.
@@ -185,6 +207,28 @@ mod tests {
         other_size.insert("PODS", (16, 20));
         let (map, what) = disagreement(&other_size, MAPS).unwrap();
         assert_eq!((map.as_str(), what.as_str()), ("PODS", "16 and 20 bytes of key and value instead of 16 and 16"));
+    }
+
+    #[test]
+    fn a_build_without_a_toolchain_says_what_to_do() {
+        let error = check_built(&[], "bpf-linker").unwrap_err().to_string();
+        assert!(error.contains("bpf-linker") && error.contains("cargo xtask setup"), "{error}");
+        assert!(check_built(&[0x7f], "").is_ok());
+    }
+
+    #[test]
+    fn a_helper_that_the_kernel_does_not_know_is_named_with_the_remedy() {
+        let log = "0: R1=ctx() R10=fp0\n12: (85) call unknown#187\nunknown func bpf_set_retval#187\nprocessed 13 insns (limit 1000000)\n";
+        let error = missing_helper(log).unwrap().to_string();
+        assert_eq!(error, "the kernel lacks bpf_set_retval for socket hooks; run Linux 5.18 or newer");
+        assert!(missing_helper("R4 !read_ok").is_none());
+    }
+
+    #[test]
+    fn a_refusal_gives_the_verifiers_last_words() {
+        let log = "46: (7b) *(u64 *)(r10 -184) = r4\nR4 !read_ok\nverification time 666 usec\nstack depth 280+0\nprocessed 99 insns\n";
+        assert_eq!(last_words(log), Some("R4 !read_ok"));
+        assert_eq!(last_words("processed 0 insns\n"), None);
     }
 
     #[test]

@@ -213,6 +213,8 @@ fn root_clsact_does_the_same_where_tcx_is_missing() {
         pair.node.namespace.command("tc", &["filter", "show", "dev", device, direction]).matches("direct-action").count()
     };
     assert_eq!((filters("ingress"), filters("egress")), (1, 1), "a restart replaces, it does not add");
+    pair.node.namespace.run(|| pair.dataplane.retire_other_versions()).unwrap();
+    assert_eq!((filters("ingress"), filters("egress")), (1, 1), "these are of this version");
     pair.node.namespace.run(|| cleanup(&pair.node.pin_dir())).unwrap();
     assert_eq!((filters("ingress"), filters("egress")), (0, 0));
 }

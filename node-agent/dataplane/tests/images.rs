@@ -99,6 +99,41 @@ fn root_a_restart_keeps_maps_and_connections_and_replaces_the_programs() {
     tcp_answer(&mut connect());
 }
 
+#[test]
+fn root_another_versions_hooks_work_until_they_are_retired() {
+    let node = Node::new("versions");
+    let servers = Servers::start(&node);
+    let old = node.dataplane();
+    old.apply(&put_service(&ServiceSpec::new(FRONT, TCP, 1, &servers.tcp_v4)));
+    drop(old);
+    let own = format!("v{}", orknet_abi::ABI_VERSION);
+    std::fs::rename(node.pin_dir().join(own), node.pin_dir().join("v0")).unwrap();
+
+    let dataplane = node.dataplane();
+    assert!(!dataplane.adopted(), "maps of another version are not read");
+    assert_eq!(attached_programs(&node).len(), 16);
+    let connect = || node.run(|| TcpStream::connect(FRONT));
+    tcp_answer(&mut connect().unwrap());
+    dataplane.retire_other_versions().unwrap();
+    assert_eq!(attached_programs(&node).len(), 8);
+    assert!(!node.pin_dir().join("v0").exists());
+    connect().unwrap_err();
+    dataplane.apply(&put_service(&ServiceSpec::new(FRONT, TCP, 1, &servers.tcp_v4)));
+    tcp_answer(&mut connect().unwrap());
+}
+
+#[test]
+fn root_pins_that_do_not_fit_are_named_and_left_alone() {
+    let node = Node::new("misfit");
+    drop(node.dataplane());
+    let maps = node.pin_dir().join(format!("v{}/maps", orknet_abi::ABI_VERSION));
+    std::fs::remove_file(maps.join("PODS")).unwrap();
+    std::fs::rename(maps.join("SERVICES"), maps.join("PODS")).unwrap();
+    let error = Dataplane::open(&node.config).err().unwrap();
+    assert!(error.to_string().contains("maps/PODS does not fit: its keys have 20 bytes instead of 16"), "{error}");
+    assert_eq!(attached_programs(&node).len(), 8, "the hooks that were there go on");
+}
+
 /// The numbers of the programs on the node's cgroup.
 fn attached_programs(node: &Node) -> Vec<u32> {
     let list = harness::command("bpftool", &["cgroup", "show", node.cgroup().to_str().unwrap()]);
