@@ -5,8 +5,7 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use orknet_apiserver::Listener;
 use orknet_auth::authn::GROUP_MASTERS;
-use orknet_auth::pki::{Pki, YEAR};
-use orknet_controllers::SharedInformers;
+use orknet_reconciler::SharedInformers;
 use orknet_store::StoreConfig;
 use serde::Deserialize;
 use serde_json::json;
@@ -76,9 +75,9 @@ impl Default for Settings {
 /// Runs until a signal, or until a part of it fails.
 pub fn run(options: Server) -> Result<()> {
     let store = match (&options.store_dir, options.etcd.as_slice()) {
-        (Some(directory), _) => Some(json!({"kind": "embedded", "directory": directory})),
+        (Some(directory), _) => Some(json!({"embedded": {"directory": directory}})),
         (None, []) => None,
-        (None, endpoints) => Some(json!({"kind": "etcd", "endpoints": endpoints})),
+        (None, endpoints) => Some(json!({"etcd": {"endpoints": endpoints}})),
     };
     let flags = daemon::flags([
         ("listen", (!options.listen.is_empty()).then(|| json!(options.listen))),
@@ -95,7 +94,7 @@ pub fn run(options: Server) -> Result<()> {
 }
 
 async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: CancellationToken) -> Result<()> {
-    let default_store = || serde_json::from_value(json!({"kind": "embedded", "directory": "/var/lib/orknet/server/store"}));
+    let default_store = || serde_json::from_value(json!({"embedded": {"directory": "/var/lib/orknet/server/store"}}));
     let store_config = settings.store.map_or_else(default_store, Ok)?;
     let store = orknet_store::open(store_config).await.context("cannot open the store")?;
     let port = settings.listen.first().map(SocketAddr::port);
@@ -113,31 +112,20 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
         config.service_cidrs = cidrs;
     }
     let handle = orknet_apiserver::start(config, store, shutdown.clone()).await.context("the API server cannot start")?;
-    let local = handle.addresses().first().copied().context("the API server listens nowhere")?;
-    let pki = Pki::open(&settings.pki_dir)?;
-    let client = loopback_client(&pki, local).await?;
-
-    let informers = SharedInformers::new(client.clone(), shutdown.clone());
+    // Controllers and scheduler use the API as anybody does: over the loopback, with an identity of their own.
+    let client = daemon::client_from_text(&handle.kubeconfig("system:kube-controller-manager", Some(GROUP_MASTERS))?).await?;
     let mut controllers = settings.controllers;
-    controllers.root_ca_pem = pki.ca_pem().to_owned();
+    controllers.root_ca_pem = handle.pki().ca_pem().to_owned();
+    handle.ready().await;
+
+    let informers = SharedInformers::new(client, shutdown.clone());
     let ended = tokio::try_join!(
-        async { handle.wait().await.context("the API server ended") },
+        async { handle.stopped().await.context("the API server ended") },
         async { orknet_controllers::run_with(controllers, informers.clone(), shutdown.clone()).await.context("the controllers ended") },
-        async { orknet_scheduler::run(Default::default(), informers.clone(), shutdown.clone()).await.context("the scheduler ended") },
+        async { orknet_scheduler::run_with(Default::default(), informers.clone(), shutdown.clone()).await.context("the scheduler ended") },
     );
     shutdown.cancel();
     ended.map(|_| ())
-}
-
-/// The controllers' way to the API: over the loopback of this process's own listener, with an identity of their own.
-async fn loopback_client(pki: &Pki, address: SocketAddr) -> Result<kube::Client> {
-    let address = match address.ip() {
-        ip if ip.is_unspecified() => SocketAddr::new(if ip.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() }, address.port()),
-        _ => address,
-    };
-    let credentials = pki.issue_client("system:kube-controller-manager", Some(GROUP_MASTERS), YEAR)?;
-    let text = orknet_auth::kubeconfig::kubeconfig("local", &format!("https://{address}"), pki.ca_pem(), "controllers", &credentials);
-    daemon::client_from_text(&text).await
 }
 
 /// The listening socket that was passed as standard input.

@@ -44,6 +44,11 @@ impl Context {
         });
     }
 
+    /// A handle on the end of the process.
+    pub fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
     /// Runs a task that [`Context::stopped`] waits for; it must end at shutdown.
     pub fn spawn_task(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);

@@ -2,10 +2,13 @@
 //! One folder per controller, with the same files: `mod.rs` (what it watches and why), `plan.rs` (observed state in, plan out; pure),
 //! `reconcile.rs` (read, plan, write), `tests.rs`. Shared watches, queue and event recorder come from orknet-reconciler.
 
+mod cluster_objects;
 mod config;
 mod context;
 mod deployment;
 mod endpoint_slice;
+mod garbage;
+mod namespace;
 mod node_ipam;
 mod ownership;
 mod pod_template;
@@ -14,11 +17,11 @@ mod service_account;
 mod write_status;
 
 use kube::Client;
-use orknet_reconciler::SharedInformers;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 use context::Context;
+pub use orknet_reconciler::SharedInformers;
 
 /// Why the controllers could not start.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +48,9 @@ pub async fn run_with(config: Config, informers: SharedInformers, shutdown: Canc
     endpoint_slice::start(&context);
     service_account::start(&context);
     node_ipam::start(&context);
+    let objects = cluster_objects::ClusterObjects::start(&context);
+    garbage::start(&context, &objects);
+    namespace::start(&context, &objects);
     context.stopped().await;
     Ok(())
 }

@@ -22,10 +22,10 @@ mod test_objects;
 mod tests;
 
 use kube::Client;
-use orknet_reconciler::SharedInformers;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+pub use orknet_reconciler::SharedInformers;
 
 /// Why the scheduler could not start.
 #[derive(Debug, thiserror::Error)]
