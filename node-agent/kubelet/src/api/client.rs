@@ -1,0 +1,157 @@
+//! [`Cluster`] over a kube client.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec, TokenRequestStatus};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret, Service, ServiceAccount};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::events::{Note, Recorder};
+use super::objects::Remembered;
+use super::{Cluster, Written};
+use crate::error::Error;
+use crate::pods::PodKey;
+
+/// The API server behind a kube client.
+pub struct KubeCluster {
+    client: Client,
+    config_maps: Remembered<ConfigMap>,
+    secrets: Remembered<Secret>,
+    services: reflector::Store<Service>,
+    services_known: Arc<std::sync::atomic::AtomicBool>,
+    recorder: Recorder,
+}
+
+impl KubeCluster {
+    /// Starts the tasks that follow Services and write events; they end with `shutdown`.
+    pub fn start(client: Client, node_name: &str, shutdown: &CancellationToken) -> Self {
+        let (services, writer) = reflector::store();
+        let services_known = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stream = watcher(Api::<Service>::all(client.clone()), watcher::Config::default()).default_backoff().reflect(writer);
+        let (known, store, stop) = (services_known.clone(), services.clone(), shutdown.clone());
+        tokio::spawn(stop.run_until_cancelled_owned(async move {
+            let ready = async {
+                if store.wait_until_ready().await.is_ok() {
+                    known.store(true, std::sync::atomic::Ordering::Release);
+                }
+            };
+            let follow = stream.for_each(|event| async {
+                if let Err(error) = event {
+                    tracing::debug!(%error, "watch of Services interrupted");
+                }
+            });
+            tokio::join!(ready, follow);
+        }));
+        Self {
+            config_maps: Remembered::new(client.clone()),
+            secrets: Remembered::new(client.clone()),
+            services,
+            services_known,
+            recorder: Recorder::start(client.clone(), node_name, shutdown),
+            client,
+        }
+    }
+}
+
+#[async_trait]
+impl Cluster for KubeCluster {
+    async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<Arc<ConfigMap>>, Error> {
+        self.config_maps.get(namespace, name).await
+    }
+
+    async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Arc<Secret>>, Error> {
+        self.secrets.get(namespace, name).await
+    }
+
+    fn services(&self) -> Option<Vec<Arc<Service>>> {
+        self.services_known.load(std::sync::atomic::Ordering::Acquire).then(|| self.services.state())
+    }
+
+    async fn token(&self, namespace: &str, account: &str, spec: TokenRequestSpec) -> Result<TokenRequestStatus, Error> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        let request = TokenRequest { spec, ..TokenRequest::default() };
+        let operation = || format!("request a token for {namespace}/{account}");
+        let answer = api.create_token_request(account, &PostParams::default(), &request).await.map_err(Error::api(operation()))?;
+        answer.status.ok_or_else(|| Error::Invalid(format!("{}: the answer has no token", operation())))
+    }
+
+    async fn write_status(&self, before: &Pod, status: &PodStatus) -> Result<Written, Error> {
+        let key = PodKey::of(before);
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
+        let body = status_patch(before, status)?;
+        match api.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(body)).await {
+            Ok(pod) => Ok(Written::Stored(Box::new(pod))),
+            Err(error) if is_gone(&error) => Ok(Written::Gone),
+            Err(error) => Err(Error::api(format!("write the status of pod {key}"))(error)),
+        }
+    }
+
+    async fn remove_pod(&self, pod: &PodKey) -> Result<(), Error> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
+        let preconditions = Preconditions { uid: Some(pod.uid.clone()), resource_version: None };
+        let parameters = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
+        match api.delete(&pod.name, &parameters).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_gone(&error) => Ok(()),
+            Err(error) => Err(Error::api(format!("delete pod {pod}"))(error)),
+        }
+    }
+
+    fn note(&self, note: Note) {
+        self.recorder.note(note);
+    }
+}
+
+/// 404, or the conflict by which a precondition on the uid fails.
+fn is_gone(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404 || (status.code == 409 && status.message.to_lowercase().contains("uid")))
+}
+
+/// A strategic merge patch that makes the server's status `status`: fields that are gone are null, list entries merged by key that are gone
+/// are deleted by name. The uid makes it fail on another pod of the same name.
+fn status_patch(before: &Pod, status: &PodStatus) -> Result<Value, Error> {
+    let value = |s: &PodStatus| serde_json::to_value(s).map_err(|e| Error::Invalid(format!("encode a pod's status: {e}")));
+    let old = before.status.as_ref().map(&value).transpose()?.unwrap_or_else(|| json!({}));
+    let mut new = value(status)?;
+    if let (Some(new), Some(old)) = (new.as_object_mut(), old.as_object()) {
+        for key in old.keys() {
+            new.entry(key.clone()).or_insert(Value::Null);
+        }
+        for list in ["podIPs", "hostIPs"] {
+            let has = |list: &Value, ip: &Value| list.as_array().is_some_and(|l| l.iter().any(|e| e["ip"] == *ip));
+            let gone: Vec<Value> = old
+                .get(list)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter(|entry| !has(&new[list], &entry["ip"]))
+                .map(|entry| json!({"$patch": "delete", "ip": entry["ip"]}))
+                .collect();
+            if let Some(entries) = new.get_mut(list).and_then(Value::as_array_mut) {
+                entries.extend(gone);
+            }
+        }
+    }
+    Ok(json!({"metadata": {"uid": before.metadata.uid}, "status": new}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_removes_what_is_gone() {
+        let before: Pod =
+            serde_json::from_value(json!({"metadata": {"uid": "u"}, "status": {"message": "m", "podIPs": [{"ip": "1.1.1.1"}]}})).unwrap();
+        let status: PodStatus = serde_json::from_value(json!({"phase": "Running", "podIPs": [{"ip": "2.2.2.2"}]})).unwrap();
+        let want = json!({"metadata": {"uid": "u"}, "status": {"phase": "Running", "message": null,
+            "podIPs": [{"ip": "2.2.2.2"}, {"$patch": "delete", "ip": "1.1.1.1"}]}});
+        assert_eq!(status_patch(&before, &status).unwrap(), want);
+    }
+}

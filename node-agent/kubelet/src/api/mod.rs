@@ -1,0 +1,46 @@
+//! The seam to the Kubernetes API: what pod workers ask of it ([`Cluster`]), its implementation over kube (`client`), the watch that says
+//! which pods are wanted (`source`), and events (`events`).
+
+pub mod client;
+pub mod events;
+mod objects;
+pub mod source;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use k8s_openapi::api::authentication::v1::{TokenRequestSpec, TokenRequestStatus};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret, Service};
+
+use crate::error::Error;
+use crate::pods::PodKey;
+use events::Note;
+
+/// What happened to a status that was written.
+#[derive(Clone, Debug)]
+pub enum Written {
+    /// It is stored; the object as it is now.
+    Stored(Box<Pod>),
+    /// The pod is gone, or another pod has its name.
+    Gone,
+}
+
+/// What pod workers need from the API server. Calls may take as long as the server is away: they fail then, and the worker goes on
+/// with what it has.
+#[async_trait]
+pub trait Cluster: Send + Sync + 'static {
+    /// A ConfigMap; none when there is no such object.
+    async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<Arc<ConfigMap>>, Error>;
+    /// A Secret; none when there is no such object.
+    async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Arc<Secret>>, Error>;
+    /// All Services; none while they are not known yet.
+    fn services(&self) -> Option<Vec<Arc<Service>>>;
+    /// A token for a service account.
+    async fn token(&self, namespace: &str, account: &str, spec: TokenRequestSpec) -> Result<TokenRequestStatus, Error>;
+    /// Writes a pod's status. `before` is the pod as last seen.
+    async fn write_status(&self, before: &Pod, status: &PodStatus) -> Result<Written, Error>;
+    /// Removes the pod's object, as the last act of its deletion. A pod that is gone, or has another uid, is not an error.
+    async fn remove_pod(&self, pod: &PodKey) -> Result<(), Error>;
+    /// Records an event. Never blocks; events can be lost.
+    fn note(&self, note: Note);
+}

@@ -1,0 +1,179 @@
+//! Makes, sizes and removes pods' directories in every cgroup hierarchy. Blocking file operations, each short.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
+use super::values::PodCgroup;
+use crate::containers::resources::PERIOD;
+use crate::error::Error;
+
+/// Controllers that pods need on pure v2.
+const V2_CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", "cpuset"];
+
+/// The hierarchies of the host, and where pods go in them.
+#[derive(Clone, Debug)]
+pub struct Cgroups {
+    root: PathBuf,
+    parent: String,
+    unified: bool,
+}
+
+impl Cgroups {
+    /// Looks at what is mounted at `root`. `parent` is a path inside of every hierarchy.
+    pub fn detect(root: &Path, parent: &str) -> Self {
+        let unified = statfs(root).is_ok_and(|s| s.filesystem_type() == CGROUP2_SUPER_MAGIC);
+        Self { root: root.to_owned(), parent: parent.trim_matches('/').to_owned(), unified }
+    }
+
+    /// The path that CRI takes as a pod's `cgroup_parent`.
+    pub fn path(&self, uid: &str) -> String {
+        format!("/{}", self.relative(uid).display())
+    }
+
+    /// Makes a pod's cgroups and writes their settings; existing ones get the new settings.
+    ///
+    /// # Errors
+    /// A directory cannot be made or a setting is refused.
+    pub fn ensure(&self, uid: &str, values: &PodCgroup) -> Result<(), Error> {
+        if self.unified { self.ensure_v2(uid, values) } else { self.ensure_v1(uid, values) }
+    }
+
+    /// Removes a pod's cgroups in every hierarchy, with whatever is below them. True when nothing is left.
+    pub fn remove(&self, uid: &str) -> bool {
+        self.hierarchies().iter().all(|hierarchy| remove_tree(&hierarchy.join(self.relative(uid))).is_ok())
+    }
+
+    /// Uids of all pods that have a cgroup.
+    pub fn pods(&self) -> Vec<String> {
+        let mut uids: Vec<String> = self
+            .hierarchies()
+            .iter()
+            .flat_map(|h| std::fs::read_dir(h.join(&self.parent)).into_iter().flatten().flatten())
+            .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("pod").map(str::to_owned))
+            .collect();
+        uids.sort_unstable();
+        uids.dedup();
+        uids
+    }
+
+    fn relative(&self, uid: &str) -> PathBuf {
+        Path::new(&self.parent).join(format!("pod{uid}"))
+    }
+
+    /// Mount points: the one v2 tree, or one per v1 controller with the v2 tree beside them.
+    fn hierarchies(&self) -> Vec<PathBuf> {
+        if self.unified {
+            return vec![self.root.clone()];
+        }
+        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        // Names like "cpu,cpuacct" have symlinks for their parts; one visit is enough.
+        entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
+    }
+
+    fn ensure_v1(&self, uid: &str, values: &PodCgroup) -> Result<(), Error> {
+        let unlimited = |limit: Option<i64>| limit.unwrap_or(-1).to_string();
+        let make = |controller: &str| -> Result<Option<PathBuf>, Error> {
+            let hierarchy = self.root.join(controller);
+            if !hierarchy.is_dir() {
+                return Ok(None);
+            }
+            let directory = hierarchy.join(self.relative(uid));
+            std::fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
+            Ok(Some(directory))
+        };
+        if let Some(cpu) = make("cpu")? {
+            write(&cpu.join("cpu.shares"), &values.cpu_shares.to_string())?;
+            write(&cpu.join("cpu.cfs_period_us"), &PERIOD.to_string())?;
+            write(&cpu.join("cpu.cfs_quota_us"), &unlimited(values.cpu_quota))?;
+        }
+        if let Some(memory) = make("memory")? {
+            write(&memory.join("memory.limit_in_bytes"), &unlimited(values.memory_limit))?;
+        }
+        if let Some(pids) = make("pids")? {
+            write(&pids.join("pids.max"), &values.pids_limit.map_or("max".to_owned(), |l| l.to_string()))?;
+        }
+        make("unified")?;
+        Ok(())
+    }
+
+    fn ensure_v2(&self, uid: &str, values: &PodCgroup) -> Result<(), Error> {
+        let relative = self.relative(uid);
+        let mut directory = self.root.clone();
+        for part in relative.components() {
+            // A parent hands controllers down before the child can use them.
+            for controller in V2_CONTROLLERS {
+                let control = directory.join("cgroup.subtree_control");
+                if let Err(error) = std::fs::write(&control, format!("+{controller}")) {
+                    tracing::debug!(%error, controller, path = %control.display(), "controller not available to pods");
+                }
+            }
+            directory.push(part);
+            if !directory.is_dir() {
+                std::fs::create_dir(&directory).map_err(Error::file("create", &directory))?;
+            }
+        }
+        let or_max = |limit: Option<i64>| limit.map_or("max".to_owned(), |l| l.to_string());
+        for (file, text) in [
+            ("cpu.weight", values.cpu_weight().to_string()),
+            ("cpu.max", format!("{} {PERIOD}", or_max(values.cpu_quota))),
+            ("memory.max", or_max(values.memory_limit)),
+            ("pids.max", or_max(values.pids_limit)),
+        ] {
+            let path = directory.join(file);
+            if path.exists() {
+                write(&path, &text)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    std::fs::write(path, text).map_err(Error::file("write", path))
+}
+
+/// Removes a cgroup from its leaves up. Missing ones count as removed.
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
+        remove_tree(&entry.path())?;
+    }
+    match std::fs::remove_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_a_pods_cgroups_are_made_sized_and_removed() {
+        let parent = format!("/orknet-test-{}", std::process::id());
+        let cgroups = Cgroups::detect(Path::new("/sys/fs/cgroup"), &parent);
+        let values = PodCgroup { cpu_shares: 512, cpu_quota: Some(50_000), memory_limit: Some(64 << 20), pids_limit: Some(100) };
+        cgroups.ensure("u1", &values).unwrap();
+        cgroups.ensure("u1", &values).unwrap();
+        assert_eq!(cgroups.pods(), ["u1"]);
+        let (file, want) = if cgroups.unified { ("memory.max", "67108864") } else { ("memory/memory.limit_in_bytes", "67108864") };
+        let path = if cgroups.unified {
+            cgroups.root.join(cgroups.relative("u1")).join(file)
+        } else {
+            cgroups.root.join("memory").join(cgroups.relative("u1")).join("memory.limit_in_bytes")
+        };
+        assert_eq!(std::fs::read_to_string(path).unwrap().trim(), want);
+        assert!(cgroups.remove("u1"));
+        assert!(cgroups.remove("u1"), "removing twice is fine");
+        assert!(cgroups.pods().is_empty());
+        for hierarchy in cgroups.hierarchies() {
+            remove_tree(&hierarchy.join(&cgroups.parent)).unwrap();
+        }
+    }
+}

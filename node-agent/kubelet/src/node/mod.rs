@@ -1,0 +1,8 @@
+//! The Node object: `machine` reads what the host has, `object` makes the Node's parts (pure), `register` creates it, `report` keeps its
+//! status true, `lease` proves that the kubelet lives.
+
+pub mod lease;
+pub mod machine;
+pub mod object;
+pub mod register;
+pub mod report;

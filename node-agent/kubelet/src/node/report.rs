@@ -1,0 +1,94 @@
+//! Keeps the Node's status true: looks at the node every few seconds, writes when something changed, and every five minutes anyway.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Node, NodeStatus};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::time::Instant;
+
+use super::machine::{disk, memory_available};
+use super::object::{self, Observed};
+use super::register;
+use crate::error::Error;
+use crate::pods::Context;
+
+/// Time between looks; short, because readiness after a restart of the runtime depends on it.
+const LOOK: Duration = Duration::from_secs(2);
+/// A status that did not change is written again after this.
+const REFRESH: Duration = Duration::from_secs(300);
+/// Memory below this is pressure, in bytes.
+const MEMORY_FLOOR: i64 = 100 << 20;
+/// Tries per write when others write at the same time.
+const TRIES: u32 = 5;
+
+/// Reports until the future is dropped.
+pub async fn run(client: Client, context: Arc<Context>) {
+    let mut written: Option<(NodeStatus, Instant)> = None;
+    loop {
+        let observed = observe(&context).await;
+        let before = written.as_ref().map(|(status, _)| status.clone()).unwrap_or_default();
+        let wanted = object::status(&context.config, &context.machine, &observed, &before, Timestamp::now());
+        let due = written.as_ref().is_none_or(|(status, at)| at.elapsed() >= REFRESH || !object::same(status, &wanted));
+        if due {
+            match write(&client, &context, &observed).await {
+                Ok(status) => written = Some((status, Instant::now())),
+                Err(Error::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => {
+                    register::register(&client, &context.config).await;
+                    continue;
+                }
+                Err(error) => tracing::warn!(%error, "status of the node not written"),
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Looks at the runtime and the host.
+async fn observe(context: &Context) -> Observed {
+    let mut observed = Observed { pid_pressure: pid_pressure(), ..Observed::default() };
+    match tokio::try_join!(context.cri.version(), context.cri.status(), context.cri.list_images()) {
+        Ok((version, conditions, images)) => {
+            observed.runtime = Some(format!("{}://{}", version.runtime_name, version.runtime_version.trim_start_matches('v')));
+            observed.runtime_conditions = conditions;
+            observed.images = images;
+        }
+        Err(error) => observed.runtime_error = Some(error.to_string()),
+    }
+    observed.memory_pressure = memory_available().is_some_and(|bytes| bytes < MEMORY_FLOOR);
+    observed.disk_pressure = disk(&context.config.root_dir).is_some_and(|d| {
+        // The thresholds of nodefs.available and nodefs.inodesFree.
+        d.available < d.size / 10 / 2 || (d.inodes > 0 && d.inodes_free < d.inodes / 20)
+    });
+    observed
+}
+
+/// Reads the Node, puts the status on top, and writes it back with its version, so that nobody's condition is lost.
+async fn write(client: &Client, context: &Context, observed: &Observed) -> Result<NodeStatus, Error> {
+    let api: Api<Node> = Api::all(client.clone());
+    let name = &context.config.node_name;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let mut node = api.get(name).await.map_err(Error::api(format!("get node {name}")))?;
+        let before = node.status.take().unwrap_or_default();
+        let status = object::status(&context.config, &context.machine, observed, &before, Timestamp::now());
+        node.status = Some(status.clone());
+        match api.replace_status(name, &PostParams::default(), &node).await {
+            Ok(_) => return Ok(status),
+            Err(kube::Error::Api(answer)) if answer.code == 409 && tries < TRIES => {}
+            Err(error) => return Err(Error::api(format!("write the status of node {name}"))(error)),
+        }
+    }
+}
+
+/// True when nine tenths of all process ids are taken.
+fn pid_pressure() -> bool {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let limit = read("/proc/sys/kernel/pid_max").and_then(|t| t.trim().parse::<u64>().ok());
+    // The fourth field is "running/all".
+    let all = read("/proc/loadavg").and_then(|t| t.split_whitespace().nth(3)?.split_once('/')?.1.parse::<u64>().ok());
+    matches!((limit, all), (Some(limit), Some(all)) if all > limit / 10 * 9)
+}

@@ -1,0 +1,98 @@
+//! Reads from containerd what it runs for one pod.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use futures::future::try_join_all;
+
+use super::Context;
+use super::view::{ContainerState, ContainerView, PodView, SandboxView};
+use crate::cri::proto::{ContainerState as CriState, ContainerStatus, PodSandbox, PodSandboxState};
+use crate::cri::{Cri, labels};
+use crate::error::Error;
+use crate::logs::tail;
+
+/// Longest termination message, in bytes.
+const MESSAGE_MAX: usize = 4096;
+/// Longest part of a log that stands in for a message.
+const LOG_MAX_BYTES: usize = 2048;
+const LOG_MAX_LINES: usize = 80;
+
+/// Everything containerd has for the pod.
+///
+/// # Errors
+/// A CRI call failed.
+pub async fn observe(context: &Context, uid: &str) -> Result<PodView, Error> {
+    let selector = labels::by_uid(uid);
+    let (sandboxes, containers) = tokio::try_join!(context.cri.list_sandboxes(selector.clone()), context.cri.list_containers(selector))?;
+    let sandboxes = try_join_all(sandboxes.into_iter().map(|s| sandbox(&context.cri, s))).await?;
+    let statuses = try_join_all(containers.iter().map(|c| context.cri.container_status(&c.id))).await?;
+    let containers = containers.iter().zip(statuses).filter_map(|(listed, status)| {
+        let mut view = container(status?);
+        view.sandbox_id = listed.pod_sandbox_id.clone();
+        Some(view)
+    });
+    let mut view = PodView { sandboxes: sandboxes.into_iter().flatten().collect(), containers: containers.collect() };
+    for one in view.containers.iter_mut().filter(|c| c.state == ContainerState::Exited) {
+        add_message(context, uid, one);
+    }
+    view.sort();
+    Ok(view)
+}
+
+async fn sandbox(cri: &Cri, listed: PodSandbox) -> Result<Option<SandboxView>, Error> {
+    let Some(status) = cri.sandbox_status(&listed.id).await? else { return Ok(None) };
+    let network = status.network.unwrap_or_default();
+    let texts = std::iter::once(network.ip).chain(network.additional_ips.into_iter().map(|a| a.ip));
+    let ips: Vec<IpAddr> = texts.filter_map(|ip| ip.parse().ok()).collect();
+    Ok(Some(SandboxView {
+        id: listed.id,
+        attempt: listed.metadata.map_or(0, |m| m.attempt),
+        ready: status.state == PodSandboxState::SandboxReady as i32,
+        ips,
+    }))
+}
+
+fn container(status: ContainerStatus) -> ContainerView {
+    let annotation = |name: &str| status.annotations.get(name).cloned().unwrap_or_default();
+    let metadata = status.metadata.clone().unwrap_or_default();
+    let image = status.image.clone().unwrap_or_default();
+    let falls_back = annotation(labels::TERMINATION_POLICY) == "FallbackToLogsOnError";
+    ContainerView {
+        name: status.labels.get(labels::CONTAINER_NAME).cloned().unwrap_or(metadata.name),
+        attempt: annotation(labels::RESTART_COUNT).parse().unwrap_or(metadata.attempt),
+        state: match status.state() {
+            CriState::ContainerCreated => ContainerState::Created,
+            CriState::ContainerRunning => ContainerState::Running,
+            CriState::ContainerExited => ContainerState::Exited,
+            CriState::ContainerUnknown => ContainerState::Unknown,
+        },
+        hash: annotation(labels::HASH),
+        sandbox_id: String::new(),
+        created_at: status.created_at,
+        started_at: status.started_at,
+        finished_at: status.finished_at,
+        exit_code: status.exit_code,
+        message: status.message,
+        reason: status.reason,
+        image: image.image,
+        image_id: status.image_ref,
+        log_path: status.log_path,
+        log_fallback: falls_back && status.exit_code != 0,
+        id: status.id,
+    }
+}
+
+/// The message that the container left in its file, else the end of its log where the policy wants that, else what containerd says.
+fn add_message(context: &Context, uid: &str, container: &mut ContainerView) {
+    let file = context.paths.termination_message(uid, &container.name, container.attempt);
+    let bytes = std::fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MESSAGE_MAX)]).into_owned();
+    if !text.is_empty() {
+        container.message = text;
+    } else if container.log_fallback
+        && let Ok(end) = tail::text(Path::new(&container.log_path), LOG_MAX_LINES, LOG_MAX_BYTES)
+    {
+        container.message = end;
+    }
+}

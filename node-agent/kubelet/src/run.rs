@@ -1,0 +1,65 @@
+//! Wires the kubelet: context, pod manager, node status, lease, server, log rotation. Each is a task; the first that fails ends all.
+
+use std::sync::Arc;
+
+use kube::Client;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::client::KubeCluster;
+use crate::api::source;
+use crate::config::Config;
+use crate::error::Error;
+use crate::logs::rotate;
+use crate::node::{lease, register, report};
+use crate::pods::{Context, manager};
+use crate::server;
+
+/// Statements about pods that may wait while the manager is busy.
+const QUEUE: usize = 256;
+
+/// Runs the kubelet of one node until `shutdown`. Pods go on running afterwards; the next start takes them over.
+///
+/// # Errors
+/// The configuration is wrong, the root directory cannot be made, or the server cannot start. A server or a runtime that is away is no
+/// error: everything is tried again.
+pub async fn run(config: Config, client: Client, shutdown: CancellationToken) -> Result<(), Error> {
+    // Everything ends together, also when one part fails.
+    let shutdown = shutdown.child_token();
+    let _end = shutdown.clone().drop_guard();
+    std::fs::create_dir_all(&config.root_dir).map_err(Error::file("create", &config.root_dir))?;
+    let cluster = Arc::new(KubeCluster::start(client.clone(), &config.node_name, &shutdown));
+    let context = Arc::new(Context::new(config, cluster)?);
+    let listener = server::bind(&context.config).await?;
+
+    let (statements, wanted) = mpsc::channel(QUEUE);
+    let mut tasks = JoinSet::new();
+    let node_name = context.config.node_name.clone();
+    tasks.spawn(ok(source::follow(client.clone(), node_name, statements, shutdown.clone())));
+    tasks.spawn(ok(manager::run(context.clone(), wanted, shutdown.clone())));
+    tasks.spawn(ok(shutdown.clone().run_until_cancelled_owned(heartbeat(client, context.clone()))));
+    tasks.spawn(ok(shutdown.clone().run_until_cancelled_owned(rotate::run(context.clone()))));
+    if let Some(listener) = listener {
+        tasks.spawn(server::serve(listener, context.clone(), shutdown.clone()));
+    }
+    tracing::info!(node = context.config.node_name, "kubelet runs");
+    while let Some(ended) = tasks.join_next().await {
+        ended.map_err(|error| Error::Invalid(format!("a part of the kubelet ended unexpectedly: {error}")))??;
+        if !shutdown.is_cancelled() {
+            return Err(Error::Invalid("a part of the kubelet ended early".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Registers the node, then keeps its status and its lease.
+async fn heartbeat(client: Client, context: Arc<Context>) {
+    register::register(&client, &context.config).await;
+    tokio::join!(report::run(client.clone(), context.clone()), lease::run(client, context.config.clone()));
+}
+
+async fn ok<T>(part: impl Future<Output = T>) -> Result<(), Error> {
+    part.await;
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! A pod's status from its specification, what containerd runs and what failed. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::{ContainerStatus, HostIP, Pod, PodIP, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::conditions::{Basis, conditions};
+use super::container::{self, Known};
+use super::reason::Waiting;
+use crate::pods::declared::{self, Declared, Kind, RestartPolicy};
+use crate::pods::qos::Qos;
+use crate::pods::view::PodView;
+use crate::probes::Health;
+
+/// What a status is made from.
+pub struct Inputs<'a> {
+    /// The pod as the API has it, with the status that was last written.
+    pub pod: &'a Pod,
+    /// What containerd runs.
+    pub view: &'a PodView,
+    /// Probe results by container id.
+    pub health: &'a HashMap<String, Health>,
+    /// Why containers wait, by name.
+    pub waiting: &'a BTreeMap<String, Waiting>,
+    /// The node's addresses for pods.
+    pub host_ips: &'a [IpAddr],
+    /// The pod is being stopped or has ended: no container starts any more.
+    pub over: bool,
+    /// A verdict of the kubelet over the whole pod (reason, message), as in DeadlineExceeded: the phase is Failed once nothing runs.
+    pub failed: Option<&'a Waiting>,
+    /// When this kubelet first saw the pod.
+    pub start_time: Timestamp,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Makes the status.
+pub fn status(inputs: &Inputs<'_>) -> PodStatus {
+    let spec = inputs.pod.spec.clone().unwrap_or_default();
+    let before = inputs.pod.status.clone().unwrap_or_default();
+    let init: Vec<Declared<'_>> = declared::init(&spec).collect();
+    let main: Vec<Declared<'_>> = declared::main(&spec).collect();
+    let ephemeral: Vec<Declared<'_>> = declared::ephemeral(&spec).collect();
+    let list = |declared: &[Declared<'_>], old: &Option<Vec<ContainerStatus>>| -> Vec<ContainerStatus> {
+        declared.iter().map(|d| one(inputs, d, !init.is_empty(), old)).collect()
+    };
+    let init_statuses = list(&init, &before.init_container_statuses);
+    let main_statuses = list(&main, &before.container_statuses);
+    let ephemeral_statuses = list(&ephemeral, &before.ephemeral_container_statuses);
+
+    let settled = matches!(before.phase.as_deref(), Some("Succeeded" | "Failed"));
+    let phase = match (settled, &before.phase) {
+        // A pod that ended stays ended, whatever happens to its remains.
+        (true, Some(phase)) => phase.clone(),
+        _ => phase(inputs, &init, &init_statuses, &main_statuses).to_owned(),
+    };
+    let host_network = spec.host_network.unwrap_or(false);
+    let sandbox = inputs.view.ready_sandbox();
+    let sandbox_ready = sandbox.is_some_and(|s| host_network || !s.ips.is_empty());
+    let init_pending = pending_init(&init, &init_statuses);
+    let counted: Vec<&ContainerStatus> =
+        init.iter().zip(&init_statuses).filter(|(d, _)| d.kind == Kind::Sidecar).map(|(_, s)| s).chain(&main_statuses).collect();
+    let basis = Basis { pod: inputs.pod, phase: &phase, containers: counted, init_pending, sandbox_ready, stopping: inputs.over };
+    let conditions = conditions(&basis, before.conditions.as_deref().unwrap_or_default(), inputs.now);
+    let ips: Vec<IpAddr> = match sandbox {
+        Some(_) if host_network => inputs.host_ips.to_vec(),
+        Some(sandbox) => sandbox.ips.clone(),
+        None => Vec::new(),
+    };
+    // The address of a pod that has ended is still shown: it says where it ran.
+    let pod_ips: Vec<PodIP> = if ips.is_empty() && (inputs.over || settled) {
+        before.pod_ips.clone().unwrap_or_default()
+    } else {
+        ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect()
+    };
+    let (reason, message) = match inputs.failed {
+        Some(why) if phase == "Failed" => (Some(why.reason.clone()), Some(why.message.clone())),
+        _ if settled => (before.reason.clone(), before.message.clone()),
+        _ => (None, None),
+    };
+    PodStatus {
+        phase: Some(phase),
+        conditions: Some(conditions),
+        reason,
+        message,
+        host_ip: inputs.host_ips.first().map(ToString::to_string),
+        host_ips: Some(inputs.host_ips.iter().map(|ip| HostIP { ip: ip.to_string() }).collect()),
+        pod_ip: pod_ips.first().map(|p| p.ip.clone()),
+        pod_ips: Some(pod_ips).filter(|p| !p.is_empty()),
+        start_time: before.start_time.clone().or_else(|| Timestamp::from_second(inputs.start_time.as_second()).ok().map(Time)),
+        init_container_statuses: Some(init_statuses).filter(|s| !s.is_empty()),
+        container_statuses: Some(main_statuses),
+        ephemeral_container_statuses: Some(ephemeral_statuses).filter(|s| !s.is_empty()),
+        qos_class: before.qos_class.clone().or_else(|| Some(Qos::of(inputs.pod).name().to_owned())),
+        nominated_node_name: before.nominated_node_name,
+        resource_claim_statuses: before.resource_claim_statuses,
+        resize: before.resize,
+        observed_generation: before.observed_generation,
+    }
+}
+
+fn one(inputs: &Inputs<'_>, declared: &Declared<'_>, has_init: bool, old: &Option<Vec<ContainerStatus>>) -> ContainerStatus {
+    let name = &declared.container.name;
+    let run = inputs.view.latest(name);
+    container::status(&Known {
+        declared,
+        view: inputs.view,
+        health: run.and_then(|r| inputs.health.get(&r.id)),
+        waiting: inputs.waiting.get(name),
+        default_waiting: if has_init { "PodInitializing" } else { "ContainerCreating" },
+        before: old.iter().flatten().find(|s| s.name == *name),
+        over: inputs.over,
+    })
+}
+
+/// Names of init containers that are not done; a sidecar is done once it has started.
+fn pending_init<'a>(init: &'a [Declared<'_>], statuses: &[ContainerStatus]) -> Vec<&'a str> {
+    let pending = init.iter().zip(statuses).filter(|(declared, status)| match declared.kind {
+        Kind::Sidecar => status.started != Some(true),
+        _ => !ended(status).is_some_and(|code| code == 0),
+    });
+    pending.map(|(declared, _)| declared.container.name.as_str()).collect()
+}
+
+fn ended(status: &ContainerStatus) -> Option<i32> {
+    status.state.as_ref().and_then(|s| s.terminated.as_ref()).map(|t| t.exit_code)
+}
+
+fn phase(inputs: &Inputs<'_>, init: &[Declared<'_>], init_statuses: &[ContainerStatus], mains: &[ContainerStatus]) -> &'static str {
+    let policy = RestartPolicy::of(inputs.pod);
+    let anything_runs = init_statuses.iter().chain(mains).any(|s| s.state.as_ref().is_some_and(|s| s.running.is_some()));
+    if inputs.failed.is_some() && !anything_runs {
+        return "Failed";
+    }
+    let failed_init = init.iter().zip(init_statuses).any(|(d, s)| d.kind == Kind::Init && ended(s).is_some_and(|code| code != 0));
+    if failed_init && policy == RestartPolicy::Never {
+        return "Failed";
+    }
+    let begun = mains.iter().any(|s| s.container_id.is_some());
+    if !begun && !inputs.over && !pending_init(init, init_statuses).is_empty() {
+        return "Pending";
+    }
+    let (mut running, mut waiting, mut stopped, mut succeeded) = (0, 0, 0, 0);
+    for status in mains {
+        let state = status.state.clone().unwrap_or_default();
+        if state.running.is_some() {
+            running += 1;
+        } else if let Some(end) = state.terminated {
+            stopped += 1;
+            succeeded += usize::from(end.exit_code == 0);
+        } else if status.last_state.as_ref().is_some_and(|s| s.terminated.is_some()) {
+            stopped += 1;
+        } else {
+            waiting += 1;
+        }
+    }
+    if waiting > 0 {
+        return "Pending";
+    }
+    if running > 0 {
+        return "Running";
+    }
+    match policy {
+        _ if stopped == 0 => "Pending",
+        _ if inputs.over => {
+            if stopped == succeeded && !failed_init {
+                "Succeeded"
+            } else {
+                "Failed"
+            }
+        }
+        RestartPolicy::Always => "Running",
+        _ if stopped == succeeded => "Succeeded",
+        RestartPolicy::Never => "Failed",
+        RestartPolicy::OnFailure => "Running",
+    }
+}
+
+#[cfg(test)]
+#[path = "compute_tests.rs"]
+mod tests;

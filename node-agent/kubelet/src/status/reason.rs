@@ -1,0 +1,36 @@
+//! Reasons that users see in container states, named as Kubernetes names them.
+
+/// Why a container waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// CamelCase, as in `ImagePullBackOff`.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+impl Waiting {
+    /// A reason with a message.
+    pub fn new(reason: &str, message: impl Into<String>) -> Self {
+        Self { reason: reason.to_owned(), message: message.into() }
+    }
+}
+
+/// A pull failed just now.
+pub const ERR_IMAGE_PULL: &str = "ErrImagePull";
+/// A pull failed before; the next try is due later.
+pub const IMAGE_PULL_BACK_OFF: &str = "ImagePullBackOff";
+/// The policy is Never and the image is not on the node.
+pub const ERR_IMAGE_NEVER_PULL: &str = "ErrImageNeverPull";
+/// The image's name cannot be read.
+pub const INVALID_IMAGE_NAME: &str = "InvalidImageName";
+/// The runtime could not be asked about the image.
+pub const IMAGE_INSPECT_ERROR: &str = "ImageInspectError";
+/// A referenced object, key or user makes the configuration impossible.
+pub const CREATE_CONTAINER_CONFIG_ERROR: &str = "CreateContainerConfigError";
+/// The runtime refused to create the container.
+pub const CREATE_CONTAINER_ERROR: &str = "CreateContainerError";
+/// The runtime could not start the container.
+pub const RUN_CONTAINER_ERROR: &str = "RunContainerError";
+/// The postStart hook failed.
+pub const POST_START_HOOK_ERROR: &str = "PostStartHookError";
