@@ -11,6 +11,8 @@ pub mod schema;
 pub mod strategic;
 
 mod error;
+#[cfg(test)]
+mod laws;
 
 pub use error::PatchError;
 pub use schema::{Place, Schema};

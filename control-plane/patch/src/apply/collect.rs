@@ -5,7 +5,7 @@ use crate::fields::{FieldSet, Segment};
 use crate::{Place, schema::Shape};
 use serde_json::Value;
 
-/// Every leaf, item and map entry of `value`, and structs that are empty. Nulls set nothing.
+/// Every leaf, item and map entry of `value`, and structs and lists that are empty. Nulls set nothing.
 pub(super) fn fields_of(place: Place<'_>, value: &Value) -> FieldSet {
     let mut set = FieldSet::new();
     visit(place, value, &mut Vec::new(), &mut set);
@@ -18,7 +18,7 @@ fn visit(place: Place<'_>, value: &Value, path: &mut Vec<Segment>, set: &mut Fie
         (Shape::Granular | Shape::Deduced, Value::Object(fields)) => {
             for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
                 path.push(Segment::field(name));
-                if !place.declares(name) || value.as_object().is_some_and(serde_json::Map::is_empty) {
+                if !place.declares(name) || is_empty(value) {
                     set.insert(path);
                 }
                 visit(place.field(name), value, path, set);
@@ -34,5 +34,14 @@ fn visit(place: Place<'_>, value: &Value, path: &mut Vec<Segment>, set: &mut Fie
             }
         }
         _ => set.insert(path),
+    }
+}
+
+/// Whether a value is an object or list without anything in it.
+pub(super) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
     }
 }

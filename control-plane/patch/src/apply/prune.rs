@@ -1,6 +1,6 @@
 //! Removal of what an applier applied before and applies no longer.
 
-use super::items;
+use super::{collect::is_empty, items};
 use crate::fields::{FieldSet, Segment};
 use crate::{Place, schema::ListType, schema::Shape};
 use serde_json::{Map, Value};
@@ -38,12 +38,4 @@ fn below(place: Place<'_>, segment: Segment, value: Value, gone: &FieldSet, owne
     let value = remove(place, value, inner, owned.and_then(|owned| owned.below(&segment)));
     let keep = was_empty || !is_empty(&value) || owned.is_some_and(|owned| owned.has(&segment));
     keep.then_some(value)
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Object(fields) => fields.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        _ => false,
-    }
 }
