@@ -5,15 +5,18 @@ mod origin;
 pub mod packet;
 mod pod;
 mod resolve;
-pub mod socket;
+mod socket;
 mod sticky;
+mod translate;
 
-pub use count::{count_drop, count_traffic, drop_packet};
-pub use origin::{recall_origin, remember_origin};
+pub use count::{count_traffic, drop_packet};
 pub use packet::Parsed;
 pub use pod::{Source, check_source, find_pod_elsewhere, redirect_into_pod};
-pub use resolve::{Resolution, resolve};
+pub use socket::destination;
 pub use sticky::{client_of_connection, client_of_datagram};
+pub use translate::{send_to_backend, show_service};
+
+use resolve::{Resolution, resolve};
 
 /// A copy of a map's value; what the pointer leads to may be replaced at any time.
 #[inline(always)]

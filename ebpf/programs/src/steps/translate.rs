@@ -1,0 +1,32 @@
+//! Translation at sockets: the way out, from a Service to its backend, and the way back.
+
+use super::{Resolution, count, origin, resolve, socket, sticky::Client};
+use crate::family::Family;
+use aya_ebpf::programs::SockAddrContext;
+use orknet_abi::ServiceKey;
+
+/// Sends the call to a backend of the Service at `front`, refuses it where there is none, and leaves every other one alone.
+#[inline(always)]
+pub fn send_to_backend<F: Family>(ctx: &SockAddrContext, front: &ServiceKey, client: Client<'_>) -> i32 {
+    match resolve(front, client) {
+        Resolution::NotAService => socket::ALLOW,
+        Resolution::Backend(backend) => {
+            origin::remember_origin(ctx, front, &backend);
+            socket::set_destination::<F>(ctx, &backend.address, backend.port_be);
+            socket::ALLOW
+        }
+        Resolution::Refused(reason) => {
+            count::count_drop(reason, 0);
+            socket::refuse(reason)
+        }
+    }
+}
+
+/// Puts the Service in the place of the backend, if this socket spoke to the backend through a Service.
+#[inline(always)]
+pub fn show_service<F: Family>(ctx: &SockAddrContext) -> i32 {
+    if let Some(origin) = origin::recall_origin::<F>(ctx) {
+        socket::set_destination::<F>(ctx, &origin.address, origin.port_be);
+    }
+    socket::ALLOW
+}
