@@ -55,6 +55,16 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Builds an image from programs of this host (with their shared libraries, beside a shell) and gives it to a local cluster.
+    AddImage {
+        #[arg(long, default_value = DEFAULT_NAME)]
+        name: String,
+        /// The image's name, such as registry.orknet.local/tools:1.
+        image: String,
+        /// Programs to put into /usr/local/bin.
+        #[arg(required = true)]
+        programs: Vec<PathBuf>,
+    },
     Server(server::Server),
     Kubelet(kubelet::Kubelet),
     Agent(agent::Agent),
@@ -69,7 +79,9 @@ enum Command {
     Maps(Inspect),
     /// Answers whether an HTTP server answers.
     #[command(hide = true)]
-    Probe { address: SocketAddr },
+    Probe {
+        address: SocketAddr,
+    },
 }
 
 fn main() -> ExitCode {
@@ -97,6 +109,7 @@ fn run(command: Command) -> Result<()> {
         Command::Status { name } => cluster::status::status(&Cluster::new(&name)?),
         Command::Enter(options) => enter::run(options),
         Command::Images { out } => images(&out),
+        Command::AddImage { name, image, programs } => cluster::add_image(&Cluster::new(&name)?, &image, &programs),
         Command::Server(options) => server::run(options),
         Command::Kubelet(options) => kubelet::run(options),
         Command::Agent(options) => agent::run(options),

@@ -56,7 +56,10 @@ impl Hierarchies {
                 return Ok(());
             }
             if Instant::now() > end {
-                bail!("these cgroups still have processes after {deadline:?}: {left:?} ({:?})", left.iter().flat_map(|tree| processes(tree)).collect::<Vec<_>>());
+                bail!(
+                    "these cgroups still have processes after {deadline:?}: {left:?} ({:?})",
+                    left.iter().flat_map(|tree| processes(tree)).collect::<Vec<_>>()
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -98,7 +101,11 @@ fn remove_tree(tree: &Path) {
 
 fn processes(tree: &Path) -> Vec<i32> {
     let read = |directory: PathBuf| fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-    directories(tree).into_iter().map(read).flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>()).collect()
+    directories(tree)
+        .into_iter()
+        .map(read)
+        .flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>())
+        .collect()
 }
 
 /// `tree` and all directories below, parents first.

@@ -1,8 +1,8 @@
 //! One containerd for a node: its configuration, its start, and the images it begins with.
 
 use super::images::{self, PAUSE};
-use super::layout::Place;
-use super::process;
+use super::layout::{Cluster, Place};
+use super::{process, record};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,12 @@ pub fn import_images(node: &Place, archives: &[PathBuf]) -> Result<()> {
         command.args(["--namespace", "k8s.io", "images", "import"]).arg(archive);
         let output = command.output().context("cannot run ctr")?;
         if !output.status.success() {
-            bail!("cannot import {} into containerd of {}: {}", archive.display(), node.name, String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "cannot import {} into containerd of {}: {}",
+                archive.display(),
+                node.name,
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
     }
     Ok(())
@@ -63,6 +68,15 @@ pub fn archives(directory: &Path) -> Result<Vec<PathBuf>> {
         paths.push(path);
     }
     Ok(paths)
+}
+
+/// Builds an image from programs of this host and imports it into every node. Blocking.
+pub fn add_image(cluster: &Cluster, name: &str, programs: &[PathBuf]) -> Result<()> {
+    let record = record::read(cluster)?.with_context(|| format!("there is no cluster {:?}; `orknet up` makes one", cluster.name()))?;
+    let busybox = process::find_program("busybox", "busybox-static")?;
+    let path = cluster.state_dir().join("images").join(format!("added-{}.tar", name.replace(['/', ':'], "-")));
+    images::write_archive(&images::with_programs(name, &busybox, programs)?, &path)?;
+    (1..=record.nodes).try_for_each(|number| import_images(&cluster.node(number), std::slice::from_ref(&path)))
 }
 
 fn write_config(node: &Place) -> Result<PathBuf> {

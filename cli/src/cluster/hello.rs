@@ -73,7 +73,10 @@ pub async fn wait<T>(what: &str, deadline: Duration, check: impl AsyncFn() -> Re
         };
         if Instant::now() > end {
             let timeout = format!("waited {deadline:?} for {what}");
-            return Err(last.map_or_else(|| anyhow::anyhow!("{timeout}"), |error| error.context(timeout)));
+            return Err(match last {
+                Some(error) => error.context(timeout),
+                None => anyhow::anyhow!(timeout),
+            });
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The sandbox image: a process that waits.
@@ -33,7 +33,36 @@ pub struct Image {
     pub command: Vec<String>,
 }
 
-/// The images that every local cluster has, from the host's static busybox.
+/// An image with the shell and programs of this host in /usr/local/bin, with the shared libraries that they need.
+pub fn with_programs(name: &str, busybox: &Path, programs: &[PathBuf]) -> Result<Image> {
+    let mut image = built_in(busybox)?.pop().context("there is no base image")?;
+    image.name = name.to_owned();
+    for program in programs {
+        let base = program.file_name().with_context(|| format!("{} is no program", program.display()))?.to_string_lossy().into_owned();
+        image.files.push(from_host(program, &format!("usr/local/bin/{base}"))?);
+        for library in libraries(program)? {
+            let path = library.trim_start_matches('/').to_owned();
+            if !image.files.iter().any(|file| file.path == path) {
+                image.files.push(from_host(Path::new(&library), &path)?);
+            }
+        }
+    }
+    Ok(image)
+}
+
+fn from_host(source: &Path, path: &str) -> Result<FileInImage> {
+    let content = fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
+    Ok(file(path, content, 0o755))
+}
+
+/// What the dynamic linker would load: absolute paths. A static program needs nothing.
+fn libraries(program: &Path) -> Result<Vec<String>> {
+    let output = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':')).map(str::to_owned).collect())
+}
+
+/// The images that every local cluster has, from the host's static busybox: the sandbox's, then the shell.
 pub fn built_in(busybox: &Path) -> Result<Vec<Image>> {
     let program = fs::read(busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
     let list = Command::new(busybox).arg("--list").output().with_context(|| format!("cannot run {}", busybox.display()))?;
@@ -46,7 +75,16 @@ pub fn built_in(busybox: &Path) -> Result<Vec<Image>> {
             file("etc/group", b"root:x:0:\nnogroup:x:65534:\n".to_vec(), 0o644),
         ],
         links: applets.iter().map(|applet| (format!("bin/{applet}"), "busybox".to_owned())).collect(),
-        directories: vec![("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("var", 0o755), ("proc", 0o755), ("sys", 0o755), ("dev", 0o755)],
+        directories: vec![
+            ("bin", 0o755),
+            ("etc", 0o755),
+            ("root", 0o700),
+            ("tmp", 0o1777),
+            ("var", 0o755),
+            ("proc", 0o755),
+            ("sys", 0o755),
+            ("dev", 0o755),
+        ],
         entrypoint: vec![],
         command: vec!["sh".to_owned()],
     };

@@ -17,4 +17,4 @@ mod server;
 pub mod status;
 pub mod up;
 
-pub use containerd::archives;
+pub use containerd::{add_image, archives};

@@ -75,7 +75,9 @@ pub fn unpin(pin: &Path) -> Result<()> {
         umount2(pin, MntFlags::MNT_DETACH).with_context(|| format!("cannot unmount {}", pin.display()))?;
     }
     match fs::remove_file(pin) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| format!("cannot remove {}", pin.display())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", pin.display()))
+        }
         _ => Ok(()),
     }
 }

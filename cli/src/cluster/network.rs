@@ -60,7 +60,13 @@ async fn configure(handle: &Handle, name: &str, addresses: &[IpAddr]) -> Result<
     up(handle, name).await?;
     for address in addresses {
         let prefix = if address.is_ipv4() { PREFIX_V4 } else { PREFIX_V6 };
-        handle.address().add(device, *address, prefix).replace().execute().await.with_context(|| format!("cannot give {name} {address}"))?;
+        handle
+            .address()
+            .add(device, *address, prefix)
+            .replace()
+            .execute()
+            .await
+            .with_context(|| format!("cannot give {name} {address}"))?;
     }
     Ok(())
 }

@@ -68,9 +68,9 @@ fn agent_settings(node: &Place) -> Result<serde_json::Value> {
     Ok(json!({
         "nodeName": node.name,
         "socket": node.agent_socket(),
-        "pinDir": node.bpf_dir(),
         "cgroup": Hierarchies::find()?.unified(&node.cgroup()),
-        "cniStateDir": node.state_dir().join("cni/state"),
+        "stateDir": node.state_dir().join("cni/state"),
+        "dataplane": {"pin_dir": node.bpf_dir()},
     }))
 }
 

@@ -33,11 +33,11 @@ pub fn start(cluster: &Cluster, record: &Record) -> Result<()> {
         return Ok(());
     }
     let config = place.state_dir().join("server.json");
-    fs::write(&config, serde_json::to_vec_pretty(&settings(cluster, record))?).with_context(|| format!("cannot write {}", config.display()))?;
+    fs::write(&config, serde_json::to_vec_pretty(&settings(cluster, record))?)
+        .with_context(|| format!("cannot write {}", config.display()))?;
     // The host's loopback is not in the server's network namespace: the socket is made here and handed down.
-    let listener = TcpListener::bind(("127.0.0.1", record.api_port)).with_context(|| {
-        format!("cannot listen on 127.0.0.1:{} for the API server: another program uses the port", record.api_port)
-    })?;
+    let listener = TcpListener::bind(("127.0.0.1", record.api_port))
+        .with_context(|| format!("cannot listen on 127.0.0.1:{} for the API server: another program uses the port", record.api_port))?;
     let mut command = process::command(&place, process::own_binary()?)?;
     command.arg("server").arg("--config").arg(&config).arg("--listen-stdin").stdin(OwnedFd::from(listener));
     process::start(&place, SERVER, command)
@@ -102,8 +102,8 @@ fn start_etcd(place: &Place) -> Result<()> {
 fn settings(cluster: &Cluster, record: &Record) -> serde_json::Value {
     let place = cluster.server();
     let store = match record.store {
-        StoreKind::Embedded => json!({"kind": "embedded", "directory": place.state_dir().join("store")}),
-        StoreKind::Etcd => json!({"kind": "etcd", "endpoints": ["http://127.0.0.1:2379"]}),
+        StoreKind::Embedded => json!({"embedded": {"directory": place.state_dir().join("store")}}),
+        StoreKind::Etcd => json!({"etcd": {"endpoints": ["http://127.0.0.1:2379"]}}),
     };
     json!({"listen": [address(cluster)], "advertiseAddress": address(cluster).ip(), "pkiDir": cluster.pki_dir(), "store": store})
 }

@@ -1,11 +1,11 @@
 //! `orknet up`: brings a local cluster to the state asked for. Every step finds what is there and makes what is missing, so that
 //! `up` again repairs, also after a kill in the middle.
 
+use super::cgroups::Hierarchies;
 use super::layout::{Cluster, MAX_NODES, Place};
 use super::progress::Progress;
 use super::record::{self, Record, StoreKind};
 use super::{containerd, hello, namespaces, network, node, server};
-use super::cgroups::Hierarchies;
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::Api;
@@ -88,7 +88,9 @@ fn print_hints(cluster: &Cluster) {
     println!("\n  export KUBECONFIG={}\n", cluster.kubeconfig_path().display());
     println!("Try:\n  kubectl get nodes,pods,services -A -o wide\n  kubectl scale deployment hello --replicas 4");
     println!("  kubectl run -it --rm shell --image {} -- sh", super::images::BUSYBOX);
-    println!("  orknet services{name}      # what the kernel balances on node1\n  orknet enter{name} node1   # a shell in a node\n  orknet down{name}");
+    println!(
+        "  orknet services{name}      # what the kernel balances on node1\n  orknet enter{name} node1   # a shell in a node\n  orknet down{name}"
+    );
 }
 
 /// What the host must have, each missing thing in a line.
@@ -179,13 +181,14 @@ fn free_port() -> Result<u16> {
 async fn wait_nodes(client: &kube::Client, nodes: &[Place]) -> Result<()> {
     let api: Api<Node> = Api::all(client.clone());
     for node in nodes {
-        let result = hello::wait(&format!("{} to be ready", node.name), DEADLINE, async || {
+        let what = format!("{} to be ready", node.name);
+        let ready = hello::wait(&what, DEADLINE, async || {
             node::check(node)?;
             let Some(object) = api.get_opt(&node.name).await? else { return Ok(None) };
             let conditions = object.status.and_then(|status| status.conditions).unwrap_or_default();
             Ok(conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True").then_some(()))
         });
-        result.await?;
+        ready.await?;
     }
     Ok(())
 }

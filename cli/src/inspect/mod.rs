@@ -118,7 +118,10 @@ fn maps(reader: &Reader) -> Result<Rows> {
         rows.add([map.name.to_owned(), map.entries.to_string(), map.capacity.to_string(), format!("{percent:.1} %")], value);
     }
     for (reason, count) in reader.drops()?.into_iter().filter(|(_, count)| count.packets > 0) {
-        rows.note(format!("dropped: {} packets, {} ({})", count.packets, reason.name(), reason.explain().trim()), json!({"reason": reason.name(), "drops": counted(count)}));
+        rows.note(
+            format!("dropped: {} packets, {} ({})", count.packets, reason.name(), reason.explain().trim()),
+            json!({"reason": reason.name(), "drops": counted(count)}),
+        );
     }
     Ok(rows)
 }
