@@ -1,8 +1,13 @@
-//! ReplicaSet.
+//! ReplicaSet: keeps a number of equal pods running; usually owned by a Deployment.
 
-use crate::contract::Descriptor;
+use super::workload;
+use crate::contract::{Column, Descriptor, Subresource};
+use crate::field::{Errors, Path};
+use crate::selector;
+use crate::table::{self, number, wide};
 use crate::typed::{Kind, namespaced};
 use k8s_openapi::api::apps::v1;
+use serde_json::Value;
 
 pub struct ReplicaSet;
 
@@ -16,4 +21,121 @@ impl Kind for ReplicaSet {
         has_generation: true,
         ..namespaced::<v1::ReplicaSet>("replicasets", "replicaset")
     };
+    const COLUMNS: &'static [Column] = &[
+        table::NAME,
+        number("Desired", "Pods wanted"),
+        number("Current", "Pods that exist"),
+        number("Ready", "Pods that are ready"),
+        table::AGE,
+        wide("Containers", "Names of each container in the template."),
+        wide("Images", "Images referenced by each container in the template."),
+        wide("Selector", "Labels that select the pods"),
+    ];
+
+    fn default(object: &mut v1::ReplicaSet) {
+        if let Some(spec) = &mut object.spec {
+            spec.replicas.get_or_insert(1);
+            if let Some(template) = &mut spec.template {
+                workload::default_template(template);
+            }
+        }
+    }
+
+    fn validate(object: &v1::ReplicaSet, errors: &mut Errors) {
+        let at = Path::Root.field("spec");
+        let Some(spec) = &object.spec else {
+            errors.required(&at.field("selector"), "");
+            return;
+        };
+        errors.non_negative(&at.field("replicas"), spec.replicas.unwrap_or_default());
+        errors.non_negative(&at.field("minReadySeconds"), spec.min_ready_seconds.unwrap_or_default());
+        match &spec.template {
+            None => errors.required(&at.field("template"), ""),
+            Some(template) => {
+                workload::selects_template("replicaset", &spec.selector, template, &at, errors);
+                workload::long_running("ReplicaSet", template, &at.field("template"), errors);
+            }
+        }
+    }
+
+    fn validate_update(new: &v1::ReplicaSet, old: &v1::ReplicaSet, subresource: Subresource<'_>, errors: &mut Errors) {
+        if subresource == Some("status") {
+            status(new, errors);
+            return;
+        }
+        Self::validate(new, errors);
+        if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
+            errors.immutable(&Path::Root.field("spec").field("selector"), &new.selector, &old.selector);
+        }
+    }
+
+    fn cells(object: &v1::ReplicaSet, now: i64) -> Vec<Value> {
+        let spec = object.spec.clone().unwrap_or_default();
+        let status = object.status.clone().unwrap_or_default();
+        let [containers, images] = workload::containers_and_images(spec.template.as_ref().and_then(|t| t.spec.as_ref()));
+        vec![
+            table::name(&object.metadata),
+            spec.replicas.unwrap_or_default().into(),
+            status.replicas.into(),
+            status.ready_replicas.unwrap_or_default().into(),
+            table::age(&object.metadata, now),
+            containers,
+            images,
+            selector::shown(Some(&spec.selector)).into(),
+        ]
+    }
+
+    fn selectable_fields(object: &v1::ReplicaSet) -> Vec<(&'static str, String)> {
+        vec![("status.replicas", object.status.as_ref().map_or(0, |s| s.replicas).to_string())]
+    }
+}
+
+fn status(object: &v1::ReplicaSet, errors: &mut Errors) {
+    let Some(status) = &object.status else { return };
+    let at = Path::Root.field("status");
+    for (name, value) in [
+        ("fullyLabeledReplicas", status.fully_labeled_replicas),
+        ("readyReplicas", status.ready_replicas),
+        ("availableReplicas", status.available_replicas),
+    ] {
+        let value = value.unwrap_or_default();
+        errors.non_negative(&at.field(name), value);
+        if value > status.replicas {
+            errors.invalid(&at.field(name), value, "cannot be greater than status.replicas");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Resource;
+    use crate::typed::Typed;
+    use serde_json::json;
+
+    const KIND: Typed<ReplicaSet> = Typed::NEW;
+
+    fn set(selector: Value) -> Value {
+        let body = json!({"metadata": {"name": "a", "namespace": "d"}, "spec": {"selector": selector,
+            "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "a", "image": "x"}]}}}});
+        KIND.decode(body).unwrap().object
+    }
+
+    #[test]
+    fn one_replica_is_the_default_and_the_selector_fits_and_stays() {
+        let right = set(json!({"matchLabels": {"app": "a"}}));
+        assert_eq!(right["spec"]["replicas"], 1);
+        assert!(KIND.validate_create(&right).is_empty());
+        assert_eq!(KIND.validate_create(&set(json!({"matchLabels": {"app": "b"}})))[0].field, "spec.template.metadata.labels");
+        let other = set(json!({"matchExpressions": [{"key": "app", "operator": "Exists"}]}));
+        assert_eq!(KIND.validate_update(&other, &right, None)[0].detail, "field is immutable");
+    }
+
+    #[test]
+    fn the_table_shows_desired_current_and_ready() {
+        let mut object = set(json!({"matchLabels": {"app": "a"}}));
+        object["status"] = json!({"replicas": 2, "readyReplicas": 1});
+        assert_eq!(KIND.cells(&object, 0)[1..4], [json!(1), json!(2), json!(1)]);
+        assert_eq!(KIND.selectable_fields(&object), [("status.replicas", "2".to_owned())]);
+    }
 }

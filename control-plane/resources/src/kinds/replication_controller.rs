@@ -1,8 +1,14 @@
-//! ReplicationController.
+//! ReplicationController: the older form of a ReplicaSet; its selector is a plain map and follows from the template.
 
-use crate::contract::Descriptor;
+use super::workload;
+use crate::contract::{Column, Descriptor};
+use crate::field::{Errors, Path};
+use crate::selector;
+use crate::table::{self, number, wide};
 use crate::typed::{Kind, namespaced};
 use k8s_openapi::api::core::v1;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde_json::Value;
 
 pub struct ReplicationController;
 
@@ -16,4 +22,89 @@ impl Kind for ReplicationController {
         has_generation: true,
         ..namespaced::<v1::ReplicationController>("replicationcontrollers", "replicationcontroller")
     };
+    const COLUMNS: &'static [Column] = &[
+        table::NAME,
+        number("Desired", "Pods wanted"),
+        number("Current", "Pods that exist"),
+        number("Ready", "Pods that are ready"),
+        table::AGE,
+        wide("Containers", "Names of each container in the template."),
+        wide("Images", "Images referenced by each container in the template."),
+        wide("Selector", "Labels that select the pods"),
+    ];
+
+    fn default(object: &mut v1::ReplicationController) {
+        let Some(spec) = &mut object.spec else { return };
+        spec.replicas.get_or_insert(1);
+        let Some(template) = &mut spec.template else { return };
+        workload::default_template(template);
+        let labels = template.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
+        if !labels.is_empty() {
+            if spec.selector.as_ref().is_none_or(|s| s.is_empty()) {
+                spec.selector = Some(labels.clone());
+            }
+            if object.metadata.labels.is_none() {
+                object.metadata.labels = Some(labels);
+            }
+        }
+    }
+
+    fn validate(object: &v1::ReplicationController, errors: &mut Errors) {
+        let at = Path::Root.field("spec");
+        let spec = object.spec.clone().unwrap_or_default();
+        errors.non_negative(&at.field("replicas"), spec.replicas.unwrap_or_default());
+        errors.non_negative(&at.field("minReadySeconds"), spec.min_ready_seconds.unwrap_or_default());
+        if spec.selector.as_ref().is_none_or(|s| s.is_empty()) {
+            errors.required(&at.field("selector"), "");
+        }
+        match &spec.template {
+            None => errors.required(&at.field("template"), ""),
+            Some(template) => {
+                if spec.selector.is_some() {
+                    let chosen = LabelSelector { match_labels: spec.selector.clone(), ..LabelSelector::default() };
+                    workload::selects_template("replicationcontroller", &chosen, template, &at, errors);
+                }
+                workload::long_running("ReplicationController", template, &at.field("template"), errors);
+            }
+        }
+    }
+
+    fn cells(object: &v1::ReplicationController, now: i64) -> Vec<Value> {
+        let spec = object.spec.clone().unwrap_or_default();
+        let status = object.status.clone().unwrap_or_default();
+        let [containers, images] = workload::containers_and_images(spec.template.as_ref().and_then(|t| t.spec.as_ref()));
+        vec![
+            table::name(&object.metadata),
+            spec.replicas.unwrap_or_default().into(),
+            status.replicas.into(),
+            status.ready_replicas.unwrap_or_default().into(),
+            table::age(&object.metadata, now),
+            containers,
+            images,
+            selector::labels_shown(spec.selector.as_ref()).into(),
+        ]
+    }
+
+    fn selectable_fields(object: &v1::ReplicationController) -> Vec<(&'static str, String)> {
+        vec![("status.replicas", object.status.as_ref().map_or(0, |s| s.replicas).to_string())]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Resource;
+    use crate::typed::Typed;
+    use serde_json::json;
+
+    #[test]
+    fn the_selector_follows_from_the_template() {
+        let kind = Typed::<ReplicationController>::NEW;
+        let body = json!({"metadata": {"name": "a", "namespace": "d"}, "spec": {
+            "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "a", "image": "x"}]}}}});
+        let object = kind.decode(body).unwrap().object;
+        assert_eq!((&object["spec"]["selector"], &object["metadata"]["labels"]), (&json!({"app": "a"}), &json!({"app": "a"})));
+        assert!(kind.validate_create(&object).is_empty());
+        assert_eq!(kind.cells(&object, 0)[7], "app=a");
+    }
 }

@@ -1,11 +1,69 @@
 //! What the kinds that make pods share: counts and percentages, selector and template, container columns. Their own rules stay with them.
 
+use super::pod;
 use crate::field::{Errors, Path};
-use crate::{names, selector};
-use k8s_openapi::api::core::v1::PodSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use crate::{meta, names, selector};
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
+
+/// Defaults inside of a template.
+pub fn default_template(template: &mut PodTemplateSpec) {
+    meta::normalise(template.metadata.get_or_insert_default());
+    if let Some(spec) = &mut template.spec {
+        pod::default::spec(spec);
+    }
+}
+
+/// A template whose pods may have one of `restart_policies`.
+pub fn template(template: &PodTemplateSpec, restart_policies: &[&str], at: &Path<'_>, errors: &mut Errors) {
+    let metadata = at.field("metadata");
+    if let Some(meta) = &template.metadata {
+        if let Some(labels) = &meta.labels {
+            meta::labels(labels, &metadata.field("labels"), errors);
+        }
+        if let Some(annotations) = &meta.annotations {
+            meta::annotations(annotations, &metadata.field("annotations"), errors);
+        }
+    }
+    let at = at.field("spec");
+    let Some(spec) = &template.spec else {
+        errors.required(&at.field("containers"), "");
+        return;
+    };
+    pod::validate::spec(spec, &at, errors);
+    let policy = spec.restart_policy.as_deref().unwrap_or_default();
+    if pod::validate::RESTART_POLICIES.contains(&policy) && !restart_policies.contains(&policy) {
+        errors.not_supported(&at.field("restartPolicy"), policy, restart_policies);
+    }
+}
+
+/// The template of a kind that keeps its pods running.
+pub fn long_running(kind: &str, template: &PodTemplateSpec, at: &Path<'_>, errors: &mut Errors) {
+    self::template(template, &["Always"], at, errors);
+    if template.spec.as_ref().is_some_and(|s| s.active_deadline_seconds.is_some()) {
+        errors.forbidden(&at.field("spec").field("activeDeadlineSeconds"), format!("activeDeadlineSeconds in {kind} is not Supported"));
+    }
+}
+
+/// The selector selects something, and the template's labels.
+pub fn selects_template(kind: &str, chosen: &LabelSelector, template: &PodTemplateSpec, spec: &Path<'_>, errors: &mut Errors) {
+    let at = spec.field("selector");
+    selector::validate(chosen, &at, errors);
+    if selector::is_empty(chosen) {
+        let shown = serde_json::to_value(chosen).unwrap_or_default();
+        errors.invalid(&at, shown, format!("empty selector is invalid for {kind}"));
+        return;
+    }
+    let labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
+    if !selector::matches(chosen, labels) {
+        let at = spec.field("template");
+        let at = at.field("metadata");
+        let labels = serde_json::to_value(labels).unwrap_or_default();
+        errors.invalid(&at.field("labels"), labels, "`selector` does not match template `labels`");
+    }
+}
 
 /// A number that is not negative, or a percentage.
 pub fn count_or_percent(value: &IntOrString, at: &Path<'_>, errors: &mut Errors) {
@@ -23,43 +81,19 @@ pub fn at_most_all(value: &IntOrString, at: &Path<'_>, errors: &mut Errors) {
 }
 
 /// Whether a count or percentage is nothing.
-pub fn is_zero(value: &IntOrString) -> bool {
+pub fn is_zero(value: Option<&IntOrString>) -> bool {
     match value {
-        IntOrString::Int(n) => *n == 0,
-        IntOrString::String(_) => percent(value) == Some(0),
+        None => true,
+        Some(IntOrString::Int(n)) => *n == 0,
+        Some(text) => percent(text) == Some(0),
     }
 }
 
-fn percent(value: &IntOrString) -> Option<u64> {
-    match value {
-        IntOrString::Int(_) => None,
-        // All digits but too many for a number: certainly more than all.
-        IntOrString::String(text) => text.strip_suffix('%').map(|n| n.parse().unwrap_or(u64::MAX)),
-    }
-}
-
-fn shown(value: &IntOrString) -> Value {
+/// A count or percentage as JSON shows it.
+pub fn shown(value: &IntOrString) -> Value {
     match value {
         IntOrString::Int(n) => (*n).into(),
         IntOrString::String(s) => s.as_str().into(),
-    }
-}
-
-/// The selector selects something, and the template's labels.
-pub fn selector_and_template(chosen: &LabelSelector, template: Option<&ObjectMeta>, spec: &Path<'_>, errors: &mut Errors) {
-    let at = spec.field("selector");
-    selector::validate(chosen, &at, errors);
-    let shown = || serde_json::to_value(chosen).unwrap_or_default();
-    if selector::is_empty(chosen) {
-        errors.invalid(&at, shown(), "empty selector is invalid for deployment");
-        return;
-    }
-    let labels = template.and_then(|m| m.labels.as_ref());
-    if !selector::matches(chosen, labels) {
-        let at = spec.field("template");
-        let at = at.field("metadata");
-        let labels = serde_json::to_value(labels).unwrap_or_default();
-        errors.invalid(&at.field("labels"), labels, "`selector` does not match template `labels`");
     }
 }
 
@@ -69,4 +103,12 @@ pub fn containers_and_images(spec: Option<&PodSpec>) -> [Value; 2] {
     let names: Vec<&str> = containers.iter().map(|c| c.name.as_str()).collect();
     let images: Vec<&str> = containers.iter().map(|c| c.image.as_deref().unwrap_or_default()).collect();
     [names.join(",").into(), images.join(",").into()]
+}
+
+fn percent(value: &IntOrString) -> Option<u64> {
+    match value {
+        IntOrString::Int(_) => None,
+        // All digits but too many for a number: certainly more than all.
+        IntOrString::String(text) => text.strip_suffix('%').map(|n| n.parse().unwrap_or(u64::MAX)),
+    }
 }

@@ -12,6 +12,8 @@ pub(super) struct Fact<'t> {
     /// `None`: the definition itself.
     pub field: Option<&'t str>,
     pub extensions: Vec<(&'static str, Value)>,
+    /// Whether the field must be there, where the type says otherwise.
+    pub required: Option<bool>,
 }
 
 /// All facts, in the order of the table.
@@ -24,14 +26,25 @@ pub(super) fn facts() -> impl Iterator<Item = Fact<'static>> {
         if field.is_none() {
             definition = name;
         }
-        Some(Fact { definition, field, extensions: words.flat_map(extensions).collect() })
+        let words: Vec<&str> = words.collect();
+        let required = words.contains(&"required").then_some(true);
+        // A field with a default need not be given.
+        let required = required.or_else(|| words.iter().any(|word| word.starts_with("default:")).then_some(false));
+        Some(Fact { definition, field, extensions: words.into_iter().flat_map(extensions).collect(), required })
     })
 }
 
 /// Writes the facts into definitions that are there; those of types that no kind uses have no place.
 pub(super) fn add_to(definitions: &mut Map<String, Value>) {
+    // The types cannot do without metadata; the API can.
+    for definition in definitions.values_mut().filter(|definition| definition["properties"].get("kind").is_some()) {
+        require(definition, "metadata", false);
+    }
     for fact in facts() {
         let Some(definition) = definitions.get_mut(&format!("io.k8s.{}", fact.definition)) else { continue };
+        if let Some((field, required)) = fact.field.zip(fact.required) {
+            require(definition, field, required);
+        }
         let place = match fact.field {
             Some(field) => definition.get_mut("properties").and_then(|properties| properties.get_mut(field)),
             None => Some(definition),
@@ -39,6 +52,20 @@ pub(super) fn add_to(definitions: &mut Map<String, Value>) {
         let Some(place) = place.and_then(Value::as_object_mut) else { continue };
         for (name, value) in fact.extensions {
             place.insert(name.to_owned(), value);
+        }
+    }
+}
+
+fn require(definition: &mut Value, field: &str, required: bool) {
+    let Some(definition) = definition.as_object_mut() else { return };
+    let fields = definition.entry("required").or_insert_with(|| json!([]));
+    if let Value::Array(names) = fields {
+        names.retain(|name| name != field);
+        if required {
+            names.push(field.into());
+        }
+        if names.is_empty() {
+            definition.remove("required");
         }
     }
 }
@@ -72,7 +99,7 @@ mod tests {
     fn every_word_of_the_table_is_understood() {
         for line in TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             for word in line.split_whitespace().skip(1) {
-                assert!(!extensions(word).is_empty(), "{line}");
+                assert!(word == "required" || !extensions(word).is_empty(), "{line}");
             }
         }
         assert!(facts().count() > 400);

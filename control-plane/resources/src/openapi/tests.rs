@@ -148,3 +148,33 @@ fn the_definitions_compile_into_a_merge_schema() {
     assert_eq!(pod.field("containers").item().field("resources").field("limits").field("cpu").shape(), Shape::Scalar);
     assert_eq!(schema.root("", "v1", "Service").unwrap().field("spec").field("selector").shape(), Shape::AtomicMap);
 }
+
+#[test]
+fn required_fields_are_those_of_the_api() {
+    let definitions = definitions(registry());
+    let required = |name: &str| definitions[format!("io.k8s.api.{name}")]["required"].clone();
+    assert_eq!(required("core.v1.Pod"), Value::Null);
+    assert_eq!(required("core.v1.LocalObjectReference"), Value::Null);
+    assert_eq!(required("core.v1.ConfigMapKeySelector"), json!(["key"]));
+    assert_eq!(required("core.v1.Container"), json!(["name"]));
+    assert_eq!(required("networking.v1.NetworkPolicySpec"), json!(["podSelector"]));
+}
+
+#[test]
+fn dump_for_kubectl() {
+    let t = std::time::Instant::now();
+    let _d = definitions(registry());
+    eprintln!("definitions {:?}", t.elapsed());
+    std::fs::create_dir_all("/tmp/oracle/dump").unwrap();
+    std::fs::write("/tmp/oracle/dump/index", v3_index(registry())).unwrap();
+    for gv in group_versions(registry()) {
+        let t = std::time::Instant::now();
+        let doc = v3_document(registry(), &gv).unwrap();
+        eprintln!("{gv} {} {:?}", doc.len(), t.elapsed());
+        std::fs::write(format!("/tmp/oracle/dump/{}", gv.replace('/', "_")), doc).unwrap();
+    }
+    std::fs::write("/tmp/oracle/dump/v2", v2_document(registry())).unwrap();
+    std::fs::write("/tmp/oracle/dump/definitions", definitions(registry()).to_string()).unwrap();
+    let list: Vec<_> = registry().iter().map(|r| { let d = r.descriptor(); json!({"group": d.group, "version": d.version, "kind": d.kind, "name": d.plural, "singularName": d.singular, "namespaced": d.scope == crate::contract::Scope::Namespaced, "verbs": d.verbs, "shortNames": d.short_names}) }).collect();
+    std::fs::write("/tmp/oracle/dump/kinds", serde_json::to_vec(&list).unwrap()).unwrap();
+}

@@ -1,8 +1,18 @@
-//! Service.
+//! Service: one stable address for many pods.
+//!
+//! Before: `{"spec": {"ports": [{"port": 80}]}}`. After: `type: ClusterIP`, `sessionAffinity: None`, `internalTrafficPolicy: Cluster`,
+//! `ports: [{port: 80, protocol: TCP, targetPort: 80}]`. Addresses, node ports and IP families are allocated by the server.
 
-use crate::contract::Descriptor;
+mod default;
+mod table;
+mod validate;
+
+use crate::contract::{Column, Descriptor, Subresource};
+use crate::field::Errors;
+use crate::names::NameRule;
 use crate::typed::{Kind, namespaced};
 use k8s_openapi::api::core::v1;
+use serde_json::Value;
 
 pub struct Service;
 
@@ -15,4 +25,48 @@ impl Kind for Service {
         subresources: &["status"],
         ..namespaced::<v1::Service>("services", "service")
     };
+    const NAME: NameRule = NameRule::Label1035;
+    const COLUMNS: &'static [Column] = table::COLUMNS;
+
+    fn default(object: &mut v1::Service) {
+        if let Some(spec) = &mut object.spec {
+            default::spec(spec);
+        }
+        // The empty status is always shown.
+        let status = object.status.get_or_insert_default();
+        status.load_balancer.get_or_insert_default();
+    }
+
+    fn prepare_create(object: &mut Value) {
+        crate::json::put(object, &["status"], serde_json::json!({"loadBalancer": {}}));
+    }
+
+    fn prepare_update(new: &mut Value, old: &Value, subresource: Subresource<'_>) {
+        if subresource.is_none() {
+            default::keep_allocated(new, old);
+        }
+    }
+
+    fn validate(object: &v1::Service, errors: &mut Errors) {
+        validate::service(object, errors);
+    }
+
+    fn validate_update(new: &v1::Service, old: &v1::Service, subresource: Subresource<'_>, errors: &mut Errors) {
+        match subresource {
+            Some("status") => validate::status(new, errors),
+            _ => validate::update(new, old, errors),
+        }
+    }
+
+    fn cells(object: &v1::Service, now: i64) -> Vec<Value> {
+        table::cells(object, now)
+    }
+
+    fn selectable_fields(object: &v1::Service) -> Vec<(&'static str, String)> {
+        let spec = object.spec.as_ref();
+        vec![
+            ("spec.clusterIP", spec.and_then(|s| s.cluster_ip.clone()).unwrap_or_default()),
+            ("spec.type", spec.and_then(|s| s.type_.clone()).unwrap_or_default()),
+        ]
+    }
 }

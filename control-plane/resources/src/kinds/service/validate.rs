@@ -1,0 +1,355 @@
+//! The rules for services. Whether addresses and node ports are free and in range is the allocator's to say.
+
+use crate::field::{Errors, Path};
+use crate::{meta, names};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use std::collections::HashSet;
+
+const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+const MAX_AFFINITY_SECONDS: i32 = 86_400;
+const TRAFFIC_POLICIES: &[&str] = &["Cluster", "Local"];
+
+pub fn service(object: &Service, errors: &mut Errors) {
+    let at = Path::Root.field("spec");
+    let Some(spec) = &object.spec else {
+        errors.required(&at.field("ports"), "");
+        return;
+    };
+    let kind = spec.type_.as_deref().unwrap_or_default();
+    let headless = spec.cluster_ip.as_deref() == Some("None");
+    if spec.ports.as_ref().is_none_or(Vec::is_empty) && !headless && kind != "ExternalName" {
+        errors.required(&at.field("ports"), "");
+    }
+    errors.one_of(&at.field("type"), spec.type_.as_deref(), TYPES);
+    by_type(spec, kind, headless, &at, errors);
+    ports(spec, &at.field("ports"), errors);
+    if let Some(labels) = &spec.selector {
+        meta::labels(labels, &at.field("selector"), errors);
+    }
+    affinity(spec, &at, errors);
+    addresses(spec, kind, &at, errors);
+    policies(spec, kind, &at, errors);
+}
+
+pub fn update(new: &Service, old: &Service, errors: &mut Errors) {
+    service(new, errors);
+    let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
+    let at = Path::Root.field("spec");
+    let has_address = |s: &ServiceSpec| s.type_.as_deref() != Some("ExternalName");
+    if !has_address(new) || !has_address(old) {
+        return;
+    }
+    let first = |s: &ServiceSpec| s.cluster_ip.clone().unwrap_or_default();
+    if !first(old).is_empty() && first(new) != first(old) {
+        errors.invalid(&at.field("clusterIPs").index(0), serde_json::json!([first(new)]), "may not change once set");
+    }
+    let family = |s: &ServiceSpec| s.ip_families.as_ref().and_then(|f| f.first().cloned());
+    if family(old).is_some() && family(new).is_some() && family(new) != family(old) {
+        errors.invalid(&at.field("ipFamilies").index(0), family(new).unwrap_or_default(), "may not change once set");
+    }
+    let class = |s: &ServiceSpec| s.load_balancer_class.clone();
+    if old.type_ == new.type_ && old.type_.as_deref() == Some("LoadBalancer") && class(new) != class(old) {
+        errors.invalid(&at.field("loadBalancerClass"), class(new).unwrap_or_default(), "may not change once set");
+    }
+}
+
+pub fn status(object: &Service, errors: &mut Errors) {
+    let ingress = object.status.iter().flat_map(|s| &s.load_balancer).flat_map(|l| l.ingress.iter().flatten());
+    let at = Path::Root.field("status");
+    let at = at.field("loadBalancer");
+    let at = at.field("ingress");
+    for (i, entry) in ingress.enumerate() {
+        let at = at.index(i);
+        if let Some(ip) = entry.ip.as_deref().filter(|ip| !ip.is_empty())
+            && let Err(detail) = names::ip(ip)
+        {
+            errors.invalid(&at.field("ip"), ip, detail);
+        }
+        if let Some(name) = entry.hostname.as_deref().filter(|n| !n.is_empty()) {
+            errors.format(&at.field("hostname"), name, names::subdomain(name));
+        }
+        errors.one_of_if_set(&at.field("ipMode"), entry.ip_mode.as_deref(), &["Proxy", "VIP"]);
+    }
+}
+
+fn by_type(spec: &ServiceSpec, kind: &str, headless: bool, at: &Path<'_>, errors: &mut Errors) {
+    match kind {
+        "LoadBalancer" | "NodePort" if headless => {
+            let detail = format!("may not be set to 'None' for {kind} services");
+            errors.invalid(&at.field("clusterIPs").index(0), "None", detail);
+        }
+        "ExternalName" => {
+            if spec.cluster_ip.as_ref().is_some_and(|ip| !ip.is_empty()) {
+                errors.forbidden(&at.field("clusterIPs"), "may not be set for ExternalName services");
+            }
+            let name = spec.external_name.as_deref().unwrap_or_default();
+            // A trailing dot is only removed once.
+            let name = name.strip_suffix('.').unwrap_or(name);
+            if name.is_empty() {
+                errors.required(&at.field("externalName"), "");
+            } else {
+                errors.format(&at.field("externalName"), name, names::subdomain(name));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn ports(spec: &ServiceSpec, at: &Path<'_>, errors: &mut Errors) {
+    let list = spec.ports.as_deref().unwrap_or_default();
+    let kind = spec.type_.as_deref().unwrap_or_default();
+    let (mut names_seen, mut seen, mut node_ports) = (HashSet::new(), HashSet::new(), HashSet::new());
+    for (i, port) in list.iter().enumerate() {
+        let at = at.index(i);
+        let name = port.name.as_deref().unwrap_or_default();
+        if name.is_empty() {
+            if list.len() > 1 {
+                errors.required(&at.field("name"), "");
+            }
+        } else {
+            errors.format(&at.field("name"), name, names::label(name));
+            if !names_seen.insert(name) {
+                errors.duplicate(&at.field("name"), name);
+            }
+        }
+        if let Some(detail) = names::port_number(port.port) {
+            errors.invalid(&at.field("port"), port.port, detail);
+        }
+        let protocol = port.protocol.as_deref().unwrap_or_default();
+        errors.one_of(&at.field("protocol"), Some(protocol), PROTOCOLS);
+        target(port, &at, errors);
+        if let Some(protocol) = port.app_protocol.as_deref() {
+            errors.format(&at.field("appProtocol"), protocol, names::qualified_name(protocol));
+        }
+        if !seen.insert((protocol, port.port)) {
+            errors.duplicate(&at, serde_json::json!({"port": port.port, "protocol": protocol}));
+        }
+        if let Some(node_port) = port.node_port.filter(|n| *n != 0) {
+            if kind == "ClusterIP" {
+                errors.forbidden(&at.field("nodePort"), "may not be used when `type` is 'ClusterIP'");
+            } else if kind == "ExternalName" {
+                errors.forbidden(&at.field("nodePort"), "may not be used when `type` is 'ExternalName'");
+            }
+            if !node_ports.insert((protocol, node_port)) {
+                errors.duplicate(&at.field("nodePort"), node_port);
+            }
+        }
+    }
+}
+
+fn target(port: &ServicePort, at: &Path<'_>, errors: &mut Errors) {
+    match &port.target_port {
+        Some(IntOrString::Int(number)) => {
+            if let Some(detail) = names::port_number(*number) {
+                errors.invalid(&at.field("targetPort"), *number, detail);
+            }
+        }
+        Some(IntOrString::String(name)) => errors.format(&at.field("targetPort"), name, names::port_name(name)),
+        None => {}
+    }
+}
+
+fn affinity(spec: &ServiceSpec, at: &Path<'_>, errors: &mut Errors) {
+    errors.one_of(&at.field("sessionAffinity"), spec.session_affinity.as_deref(), &["ClientIP", "None"]);
+    let config = at.field("sessionAffinityConfig");
+    match (spec.session_affinity.as_deref(), &spec.session_affinity_config) {
+        (Some("None"), Some(_)) => {
+            errors.forbidden(&config, "must not be set when session affinity is None");
+        }
+        (Some("ClientIP"), Some(set)) => {
+            let seconds = set.client_ip.as_ref().and_then(|c| c.timeout_seconds);
+            let at = config.field("clientIP");
+            match seconds {
+                None => errors.required(&at.field("timeoutSeconds"), "when session affinity is ClientIP"),
+                Some(seconds) if !(1..=MAX_AFFINITY_SECONDS).contains(&seconds) => {
+                    let detail = format!("must be greater than 0 and less than {MAX_AFFINITY_SECONDS}");
+                    errors.invalid(&at.field("timeoutSeconds"), seconds, detail);
+                }
+                Some(_) => {}
+            }
+        }
+        _ => {}
+    }
+}
+
+fn addresses(spec: &ServiceSpec, kind: &str, at: &Path<'_>, errors: &mut Errors) {
+    let list = at.field("clusterIPs");
+    let ips = spec.cluster_ips.as_deref().unwrap_or_default();
+    if let (Some(single), Some(first)) = (&spec.cluster_ip, ips.first())
+        && single != first
+    {
+        errors.invalid(&list, serde_json::json!(ips), "first value must match `clusterIP`");
+    }
+    if ips.len() > 2 {
+        errors.invalid(&list, serde_json::json!(ips), "may only hold up to 2 values");
+    }
+    for (i, ip) in ips.iter().enumerate() {
+        match ip.as_str() {
+            "None" if ips.len() > 1 => errors.invalid(&list.index(i), "None", "'None' must be the first and only value"),
+            "None" => {}
+            "" => errors.invalid(&list.index(i), "", "must be empty when `clusterIPs` is not specified"),
+            text => {
+                if let Err(detail) = names::ip(text) {
+                    errors.invalid(&list.index(i), text, detail);
+                }
+            }
+        }
+    }
+    if let [a, b] = ips
+        && let (Ok(a), Ok(b)) = (names::ip(a), names::ip(b))
+        && a.is_ipv4() == b.is_ipv4()
+    {
+        errors.invalid(&list, serde_json::json!(ips), "may specify no more than one IP for each IP family");
+    }
+    let families = at.field("ipFamilies");
+    let listed = spec.ip_families.as_deref().unwrap_or_default();
+    for (i, family) in listed.iter().enumerate() {
+        errors.one_of(&families.index(i), Some(family), &["IPv4", "IPv6"]);
+        if listed[..i].contains(family) {
+            errors.duplicate(&families.index(i), family.as_str());
+        }
+    }
+    let policies = &["PreferDualStack", "RequireDualStack", "SingleStack"];
+    errors.one_of_if_set(&at.field("ipFamilyPolicy"), spec.ip_family_policy.as_deref(), policies);
+    let external = at.field("externalIPs");
+    for (i, text) in spec.external_ips.iter().flatten().enumerate() {
+        match names::ip(text) {
+            Err(detail) => errors.invalid(&external.index(i), text.as_str(), detail),
+            Ok(ip) => crate::kinds::endpoint_slice::not_special(&ip, &external.index(i), errors),
+        }
+    }
+    let ranges = at.field("loadBalancerSourceRanges");
+    let sources = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
+    if !sources.is_empty() && kind != "LoadBalancer" {
+        errors.forbidden(&ranges, "may only be used when `type` is 'LoadBalancer'");
+    }
+    for (i, range) in sources.iter().enumerate() {
+        if let Err(detail) = names::cidr(range.trim()) {
+            errors.invalid(&ranges.index(i), range.as_str(), detail);
+        }
+    }
+}
+
+fn policies(spec: &ServiceSpec, kind: &str, at: &Path<'_>, errors: &mut Errors) {
+    let external = at.field("externalTrafficPolicy");
+    let reachable = matches!(kind, "NodePort" | "LoadBalancer") || spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty());
+    match spec.external_traffic_policy.as_deref().filter(|p| !p.is_empty()) {
+        Some(policy) if !reachable => {
+            errors.invalid(&external, policy, "may only be set for externally-accessible services");
+        }
+        Some(policy) => errors.one_of_if_set(&external, Some(policy), TRAFFIC_POLICIES),
+        None if reachable => errors.required(&external, ""),
+        None => {}
+    }
+    errors.one_of_if_set(&at.field("internalTrafficPolicy"), spec.internal_traffic_policy.as_deref(), TRAFFIC_POLICIES);
+    if let Some(port) = spec.health_check_node_port.filter(|p| *p != 0)
+        && (kind != "LoadBalancer" || spec.external_traffic_policy.as_deref() != Some("Local"))
+    {
+        let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        errors.invalid(&at.field("healthCheckNodePort"), port, detail);
+    }
+    if spec.allocate_load_balancer_node_ports.is_some() && kind != "LoadBalancer" {
+        errors.forbidden(&at.field("allocateLoadBalancerNodePorts"), "may only be used when `type` is 'LoadBalancer'");
+    }
+    if let Some(class) = spec.load_balancer_class.as_deref() {
+        if kind != "LoadBalancer" {
+            errors.forbidden(&at.field("loadBalancerClass"), "may only be used when `type` is 'LoadBalancer'");
+        }
+        errors.format(&at.field("loadBalancerClass"), class, names::qualified_name(class));
+    }
+    let distributions = &["PreferClose", "PreferSameNode", "PreferSameZone"];
+    errors.one_of_if_set(&at.field("trafficDistribution"), spec.traffic_distribution.as_deref(), distributions);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Service as Kind;
+    use crate::contract::Resource;
+    use crate::typed::Typed;
+    use serde_json::{Value, json};
+
+    const KIND: Typed<Kind> = Typed::NEW;
+
+    fn service(spec: Value) -> Value {
+        KIND.decode(json!({"metadata": {"name": "s", "namespace": "d"}, "spec": spec})).unwrap().object
+    }
+
+    #[test]
+    fn services_have_their_rules() {
+        let ports = json!([{"port": 80}]);
+        for (spec, expected) in [
+            (json!({"ports": ports}), None),
+            (json!({"clusterIP": "None"}), None),
+            (json!({"type": "ExternalName", "externalName": "a.b"}), None),
+            (
+                json!({"type": "NodePort", "ports": [{"name": "a", "port": 80, "nodePort": 30000}, {"name": "b", "port": 80, "protocol": "UDP"}]}),
+                None,
+            ),
+            (json!({}), Some("spec.ports: Required value")),
+            (
+                json!({"type": "X", "ports": ports}),
+                Some(
+                    "spec.type: Unsupported value: \"X\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\"",
+                ),
+            ),
+            (
+                json!({"ports": [{"port": 0, "targetPort": 1}]}),
+                Some("spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"),
+            ),
+            (json!({"ports": [{"name": "a", "port": 1}, {"port": 2}]}), Some("spec.ports[1].name: Required value")),
+            (json!({"ports": [{"name": "a", "port": 1}, {"name": "b", "port": 1}]}), Some("spec.ports[1]: Duplicate value: ")),
+            (
+                json!({"ports": [{"port": 1, "targetPort": "Http"}]}),
+                Some("spec.ports[0].targetPort: Invalid value: \"Http\": must contain only alpha-numeric"),
+            ),
+            (
+                json!({"ports": [{"port": 1, "nodePort": 30000}]}),
+                Some("spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"),
+            ),
+            (
+                json!({"ports": ports, "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 90000}}}),
+                Some(
+                    "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 90000: must be greater than 0 and less than 86400",
+                ),
+            ),
+            (json!({"ports": ports, "clusterIP": "x"}), Some("spec.clusterIPs[0]: Invalid value: \"x\": must be a valid IP address")),
+            (
+                json!({"ports": ports, "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.2"]}),
+                Some("spec.clusterIPs: Invalid value: [\"10.0.0.2\"]: first value must match `clusterIP`"),
+            ),
+            (
+                json!({"ports": ports, "externalTrafficPolicy": "Local"}),
+                Some("spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services"),
+            ),
+            (json!({"ports": ports, "loadBalancerSourceRanges": ["10.0.0.0/8"]}), Some("spec.loadBalancerSourceRanges: Forbidden")),
+            (json!({"ports": ports, "selector": {"a": "-"}}), Some("spec.selector: Invalid value: \"-\": a valid label must be")),
+            (json!({"type": "ExternalName"}), Some("spec.externalName: Required value")),
+            (
+                json!({"type": "NodePort", "clusterIP": "None", "ports": ports}),
+                Some("spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services"),
+            ),
+        ] {
+            let found: Vec<String> = KIND.validate_create(&service(spec.clone())).iter().map(ToString::to_string).collect();
+            assert_eq!(found.len(), usize::from(expected.is_some()), "{spec}: {found:?}");
+            assert!(expected.is_none_or(|e| found[0].starts_with(e)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_address_never_changes() {
+        let with = |ip| service(json!({"ports": [{"port": 80}], "clusterIP": ip}));
+        let found = KIND.validate_update(&with("10.0.0.2"), &with("10.0.0.1"), None);
+        assert_eq!(found[0].to_string(), "spec.clusterIPs[0]: Invalid value: [\"10.0.0.2\"]: may not change once set");
+        let external = service(json!({"type": "ExternalName", "externalName": "a.b"}));
+        assert!(KIND.validate_update(&external, &with("10.0.0.1"), None).is_empty());
+    }
+
+    #[test]
+    fn names_are_those_of_dns_hosts() {
+        let mut object = service(json!({"ports": [{"port": 80}]}));
+        object["metadata"]["name"] = "1a".into();
+        assert!(KIND.validate_create(&object)[0].detail.starts_with("a DNS-1035 label must consist of"));
+    }
+}
