@@ -62,6 +62,10 @@ pub async fn create(call: &Call, object: Value, tracked: bool, warnings: &mut Ve
 
 async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
     let (server, kind, names) = (&call.server, call.kind, call.names());
+    // Before anything is filled in: what the server adds is nobody's.
+    if !tracked {
+        Writer { kind, manager: call.field_manager(), subresource: None }.track(&server.schema, None, &mut object);
+    }
     life::before_create(kind, &mut object, call.namespace());
     admission::admit(server, &call.who, kind, Operation::Create, &mut object, None).await?;
     let name = object::name(&object).to_owned();
@@ -69,9 +73,6 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
     for _ in 0..ATTEMPTS {
         let mut new = object.clone();
         let allocation = allocate::plan(server, kind, None, &mut new)?;
-        if !tracked {
-            Writer { kind, manager: call.field_manager(), subresource: None }.track(&server.schema, None, &mut new);
-        }
         validate_new(kind, &new)?;
         if call.options.dry_run {
             if server.storage.get(&key).await?.is_some() {
@@ -115,12 +116,12 @@ pub async fn update(
         let old = kind.from_stored(stored.object);
         let mut new = change(&old, stored.revision)?;
         life::check_version(kind, &new, &old, stored.revision)?;
-        life::before_update(kind, &mut new, &old, what.subresource);
-        admission::admit(server, who, kind, Operation::Update { subresource: what.subresource }, &mut new, Some(&old)).await?;
-        let allocation = allocate::plan(server, kind, Some(&old), &mut new)?;
         if let Some(manager) = what.manager {
             Writer { kind, manager, subresource: what.subresource }.track(&server.schema, Some(&old), &mut new);
         }
+        life::before_update(kind, &mut new, &old, what.subresource);
+        admission::admit(server, who, kind, Operation::Update { subresource: what.subresource }, &mut new, Some(&old)).await?;
+        let allocation = allocate::plan(server, kind, Some(&old), &mut new)?;
         if what.validate {
             let errors = kind.validate_update(&new, &old, what.subresource);
             if !errors.is_empty() {
