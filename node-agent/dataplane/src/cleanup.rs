@@ -19,8 +19,9 @@ pub fn cleanup(pin_dir: &Path) -> Result<(), Error> {
         for version in bpffs::versions(pin_dir)? {
             remove_version(&version)?;
         }
-        // A mount point is busy until it is unmounted; a directory inside of a mount can't be unmounted.
-        match umount2(pin_dir, MntFlags::empty()) {
+        // Nothing is left in it, so whoever looks into it at this moment need not hold it. A directory inside of a mount can't
+        // be unmounted, and need not be.
+        match umount2(pin_dir, MntFlags::MNT_DETACH) {
             Ok(()) | Err(nix::errno::Errno::EINVAL) => {}
             Err(error) => return Err(Error::file("unmount", pin_dir)(error.into())),
         }
