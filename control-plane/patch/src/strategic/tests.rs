@@ -134,3 +134,36 @@ fn a_patch_that_is_no_object_is_malformed() {
         assert!(matches!(apply(sample().root("", "v1", "Pod").unwrap(), &json!({}), &patch), Err(PatchError::Malformed(_))));
     }
 }
+
+/// What kubectl 1.32 sends for a change of a deployment's manifest, and what becomes of the live object, a sidecar and defaults in it included.
+#[test]
+fn a_three_way_patch_of_kubectl_apply_gives_the_new_manifest_and_keeps_what_others_added() {
+    let live = json!({"metadata": {"labels": {"a": "1"}}, "spec": {"replicas": 2,
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"}},
+        "template": {"spec": {
+            "containers": [{"name": "mesh", "image": "mesh:1"},
+                {"name": "one", "image": "one:1", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+                    "ports": [{"containerPort": 80, "protocol": "TCP"}], "terminationMessagePath": "/dev/termination-log"},
+                {"name": "two", "image": "two:1"}],
+            "volumes": [{"name": "v", "emptyDir": {}}]}}}});
+    let patch = json!({"metadata": {"labels": {"a": null, "b": "2"}}, "spec": {"replicas": 3,
+        "strategy": {"$retainKeys": ["type"], "rollingUpdate": null, "type": "Recreate"},
+        "template": {"spec": {
+            "$setElementOrder/containers": [{"name": "three"}, {"name": "one"}],
+            "$setElementOrder/volumes": [{"name": "v"}],
+            "containers": [{"image": "three:1", "name": "three"},
+                {"$setElementOrder/env": [{"name": "C"}, {"name": "A"}], "$setElementOrder/ports": [{"containerPort": 80}, {"containerPort": 81}],
+                    "env": [{"name": "C", "value": "3"}, {"$patch": "delete", "name": "B"}], "image": "one:2", "name": "one",
+                    "ports": [{"containerPort": 81}]},
+                {"$patch": "delete", "name": "two"}],
+            "tolerations": [{"key": "k", "operator": "Exists"}],
+            "volumes": [{"$retainKeys": ["configMap", "name"], "configMap": {"name": "c"}, "emptyDir": null, "name": "v"}]}}}});
+    let expected = json!({"metadata": {"labels": {"b": "2"}}, "spec": {"replicas": 3, "strategy": {"type": "Recreate"},
+        "template": {"spec": {
+            "containers": [{"name": "three", "image": "three:1"}, {"name": "mesh", "image": "mesh:1"},
+                {"name": "one", "image": "one:2", "env": [{"name": "C", "value": "3"}, {"name": "A", "value": "1"}],
+                    "ports": [{"containerPort": 80, "protocol": "TCP"}, {"containerPort": 81}], "terminationMessagePath": "/dev/termination-log"}],
+            "tolerations": [{"key": "k", "operator": "Exists"}],
+            "volumes": [{"name": "v", "configMap": {"name": "c"}}]}}}});
+    assert_eq!(apply(sample().root("apps", "v1", "Deployment").unwrap(), &live, &patch), Ok(expected));
+}

@@ -159,22 +159,3 @@ fn required_fields_are_those_of_the_api() {
     assert_eq!(required("core.v1.Container"), json!(["name"]));
     assert_eq!(required("networking.v1.NetworkPolicySpec"), json!(["podSelector"]));
 }
-
-#[test]
-fn dump_for_kubectl() {
-    let t = std::time::Instant::now();
-    let _d = definitions(registry());
-    eprintln!("definitions {:?}", t.elapsed());
-    std::fs::create_dir_all("/tmp/oracle/dump").unwrap();
-    std::fs::write("/tmp/oracle/dump/index", v3_index(registry())).unwrap();
-    for gv in group_versions(registry()) {
-        let t = std::time::Instant::now();
-        let doc = v3_document(registry(), &gv).unwrap();
-        eprintln!("{gv} {} {:?}", doc.len(), t.elapsed());
-        std::fs::write(format!("/tmp/oracle/dump/{}", gv.replace('/', "_")), doc).unwrap();
-    }
-    std::fs::write("/tmp/oracle/dump/v2", v2_document(registry())).unwrap();
-    std::fs::write("/tmp/oracle/dump/definitions", definitions(registry()).to_string()).unwrap();
-    let list: Vec<_> = registry().iter().map(|r| { let d = r.descriptor(); json!({"group": d.group, "version": d.version, "kind": d.kind, "name": d.plural, "singularName": d.singular, "namespaced": d.scope == crate::contract::Scope::Namespaced, "verbs": d.verbs, "shortNames": d.short_names}) }).collect();
-    std::fs::write("/tmp/oracle/dump/kinds", serde_json::to_vec(&list).unwrap()).unwrap();
-}
