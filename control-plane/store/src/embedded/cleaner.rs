@@ -222,8 +222,8 @@ mod tests {
 
     #[test]
     fn many_small_segments_become_one() {
-        assert_eq!(plan(&vec![stat(10, 10); 7], 100), None);
-        assert_eq!(plan(&vec![stat(10, 10); 9], 100), Some(0..9));
+        assert_eq!(plan(&[stat(10, 10); 7], 100), None);
+        assert_eq!(plan(&[stat(10, 10); 9], 100), Some(0..9));
     }
 
     #[test]

@@ -112,3 +112,52 @@ impl Log {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::EmbeddedConfig;
+    use super::super::frame::Builder;
+    use super::super::recover::recover;
+    use super::*;
+
+    fn frame(revision: Revision, value: &[u8]) -> Vec<u8> {
+        let mut builder = Builder::new();
+        builder.commit(revision, 1);
+        builder.put(b"key", value, revision, 0);
+        builder.finish()
+    }
+
+    /// As after a sync that failed and a cut that failed too: the refused frame is whole in the old file.
+    #[test]
+    fn what_a_failed_sync_left_behind_is_never_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let recovered = recover(EmbeddedConfig::new(directory.path())).unwrap();
+        let (state, mut log) = (recovered.state, Log::new(recovered.active));
+        log.append(&state, &frame(2, b"first"), 2, 2).unwrap();
+        state.index.write().revision = 2;
+        log.active.write(&frame(3, b"refused")).unwrap();
+        log.damage = Damage::Unsynced;
+        log.append(&state, &frame(3, b"second"), 3, 3).unwrap();
+        assert_eq!((log.damage, log.active.header.from, log.active.header.base), (Damage::None, 2, 2));
+        log.close();
+
+        let again = recover(EmbeddedConfig::new(directory.path())).unwrap();
+        let entry = again.state.current(b"key").unwrap().unwrap();
+        assert_eq!((&entry.value[..], entry.mod_revision), (&b"second"[..], 3));
+        assert_eq!(&again.state.before(b"key", 3).unwrap().unwrap().value[..], b"first");
+    }
+
+    #[test]
+    fn a_frame_after_a_torn_one_takes_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let recovered = recover(EmbeddedConfig::new(directory.path())).unwrap();
+        let (state, mut log) = (recovered.state, Log::new(recovered.active));
+        log.active.write(&frame(2, &[b'x'; 5000])[..3000]).unwrap();
+        log.damage = Damage::Tail;
+        log.append(&state, &frame(2, b"short"), 2, 2).unwrap();
+        log.close();
+        let again = recover(EmbeddedConfig::new(directory.path())).unwrap();
+        assert_eq!(&again.state.current(b"key").unwrap().unwrap().value[..], b"short");
+        assert_eq!(again.state.index.read().revision, 2);
+    }
+}

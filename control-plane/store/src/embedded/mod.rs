@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use tokio::sync::{Semaphore, oneshot};
-use writer::{Request, Writer};
+use writer::{Request, Task, Writer};
 
 /// Commits that may wait for the writer; more wait before they are queued.
 const QUEUE: usize = 4096;
@@ -89,9 +89,13 @@ impl Embedded {
         Ok(Arc::new(Self { state, requests: Some(requests), queue: Arc::new(Semaphore::new(QUEUE)), threads, _lock: lock }))
     }
 
-    fn send(&self, request: Request) -> Result<(), StoreError> {
+    /// Queues a change and waits until it is durable or refused.
+    async fn change(&self, task: Task) -> Result<Commit, StoreError> {
         let gone = || StoreError::Unavailable("the store's writer has stopped".into());
-        self.requests.as_ref().ok_or_else(gone)?.send(request).map_err(|_| gone())
+        let permit = self.queue.clone().acquire_owned().await.map_err(|_| gone())?;
+        let (answer, answered) = oneshot::channel();
+        self.requests.as_ref().ok_or_else(gone)?.send(Request { task, answer, permit }).map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
     }
 }
 
@@ -116,10 +120,7 @@ impl Store for Embedded {
 
     async fn commit(&self, compares: Vec<Compare>, ops: Vec<Op>) -> Result<Commit, StoreError> {
         check_commit(&compares, &ops)?;
-        let permit = self.queue.clone().acquire_owned().await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let (answer, answered) = oneshot::channel();
-        self.send(Request::Commit { compares, ops, answer, permit })?;
-        answered.await.map_err(|_| StoreError::Unavailable("the store stopped before it answered".into()))?
+        self.change(Task::Commit { compares, ops }).await
     }
 
     async fn watch(&self, range: KeyRange, after: Revision) -> Result<Watch, StoreError> {
@@ -136,9 +137,7 @@ impl Store for Embedded {
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.send(Request::Compact { revision, answer })?;
-        answered.await.map_err(|_| StoreError::Unavailable("the store stopped before it answered".into()))?
+        self.change(Task::Compact(revision)).await.map(drop)
     }
 
     async fn size(&self) -> Result<u64, StoreError> {

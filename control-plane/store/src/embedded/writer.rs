@@ -25,10 +25,39 @@ const CLOCK_CHECK: Duration = Duration::from_secs(10);
 /// After expired keys could not be deleted.
 const EXPIRY_RETRY: Duration = Duration::from_secs(1);
 
-/// What the writer is asked to do.
-pub enum Request {
-    Commit { compares: Vec<Compare>, ops: Vec<Op>, answer: oneshot::Sender<Result<Commit, StoreError>>, permit: OwnedSemaphorePermit },
-    Compact { revision: Revision, answer: oneshot::Sender<Result<(), StoreError>> },
+/// What the writer is asked to do, and who waits for it.
+pub struct Request {
+    pub task: Task,
+    pub answer: oneshot::Sender<Result<Commit, StoreError>>,
+    /// Its place in the queue.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// A change of the store.
+pub enum Task {
+    Commit {
+        compares: Vec<Compare>,
+        ops: Vec<Op>,
+    },
+    /// Sets the compacted revision; answered with [`Commit::Done`].
+    Compact(Revision),
+}
+
+impl Task {
+    fn stage(&self, group: &mut Group<'_>, compacted: Revision) -> Result<Commit, StoreError> {
+        match self {
+            Self::Commit { compares, ops } => group.commit(compares, ops),
+            Self::Compact(revision) => group.compact(*revision, compacted).map(|()| Commit::Done(*revision)),
+        }
+    }
+
+    /// Bytes of its values.
+    fn size(&self) -> usize {
+        match self {
+            Self::Commit { ops, .. } => ops.iter().map(|op| if let Op::Put { value, .. } = op { value.len() } else { 0 }).sum(),
+            Self::Compact(_) => 0,
+        }
+    }
 }
 
 /// When which key written at which revision expires, in milliseconds since 1970.
@@ -92,7 +121,7 @@ impl Writer {
                 staged &=
                     group.expire(key, *revision).inspect_err(|error| tracing::warn!(%error, "an expired key was not deleted")).is_ok();
             }
-            let outcomes: Vec<Outcome> = requests.iter().map(|request| Outcome::of(&mut group, request, compacted)).collect();
+            let outcomes: Vec<_> = requests.iter().map(|request| request.task.stage(&mut group, compacted)).collect();
             if group.is_empty() {
                 self.forget(&due, staged);
                 answer(requests, outcomes);
@@ -150,20 +179,6 @@ impl Writer {
     }
 }
 
-enum Outcome {
-    Commit(Result<Commit, StoreError>),
-    Compact(Result<(), StoreError>),
-}
-
-impl Outcome {
-    fn of(group: &mut Group<'_>, request: &Request, compacted: Revision) -> Self {
-        match request {
-            Request::Commit { compares, ops, .. } => Self::Commit(group.commit(compares, ops)),
-            Request::Compact { revision, .. } => Self::Compact(group.compact(*revision, compacted)),
-        }
-    }
-}
-
 /// Milliseconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
@@ -171,47 +186,26 @@ pub fn now() -> u64 {
 
 fn collect(first: Option<Request>, requests: &Receiver<Request>) -> Vec<Request> {
     let mut group: Vec<Request> = first.into_iter().collect();
-    let mut bytes: usize = group.iter().map(size).sum();
+    let mut bytes: usize = group.iter().map(|request| request.task.size()).sum();
     while !group.is_empty() && group.len() < GROUP_COMMITS && bytes < GROUP_BYTES {
         let Ok(request) = requests.try_recv() else { break };
-        bytes += size(&request);
+        bytes += request.task.size();
         group.push(request);
     }
     group
 }
 
-fn size(request: &Request) -> usize {
-    match request {
-        Request::Commit { ops, .. } => ops.iter().map(|op| if let Op::Put { value, .. } = op { value.len() } else { 0 }).sum(),
-        Request::Compact { .. } => 0,
-    }
-}
-
 /// Whoever no longer waits for an answer gets none.
-fn answer(requests: Vec<Request>, outcomes: Vec<Outcome>) {
+fn answer(requests: Vec<Request>, outcomes: Vec<Result<Commit, StoreError>>) {
     for (request, outcome) in requests.into_iter().zip(outcomes) {
-        match (request, outcome) {
-            (Request::Commit { answer, permit, .. }, Outcome::Commit(outcome)) => {
-                drop(permit);
-                let _ = answer.send(outcome);
-            }
-            (Request::Compact { answer, .. }, Outcome::Compact(outcome)) => {
-                let _ = answer.send(outcome);
-            }
-            // Outcomes are made from the requests in their order.
-            (Request::Commit { .. }, Outcome::Compact(_)) | (Request::Compact { .. }, Outcome::Commit(_)) => {}
-        }
+        drop(request.permit);
+        let _ = request.answer.send(outcome);
     }
 }
 
 fn refuse(requests: Vec<Request>, error: &io::Error) {
-    for request in requests {
-        let error = failed("write the log", io::Error::new(error.kind(), error.to_string()));
-        match request {
-            Request::Commit { answer, .. } => drop(answer.send(Err(error))),
-            Request::Compact { answer, .. } => drop(answer.send(Err(error))),
-        }
-    }
+    let refusals = requests.iter().map(|_| Err(failed("write the log", io::Error::new(error.kind(), error.to_string())))).collect();
+    answer(requests, refusals);
 }
 
 /// Whether more than the reserve is free. When the file system does not say, the write itself tells.
@@ -245,7 +239,7 @@ mod tests {
                 let (answer, answered) = oneshot::channel();
                 let ops = vec![Op::Put { key: format!("{at}").into(), value: "v".into(), ttl: None }];
                 let permit = queue.clone().try_acquire_owned().unwrap();
-                requests.send(Request::Commit { compares: Vec::new(), ops, answer, permit }).unwrap();
+                requests.send(Request { task: Task::Commit { compares: Vec::new(), ops }, answer, permit }).unwrap();
                 answered
             })
             .collect();
