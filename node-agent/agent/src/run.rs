@@ -24,6 +24,9 @@ const DEFAULT_MTU: u32 = 1500;
 /// How soon routes that could not be added are tried again.
 const ROUTE_RETRY: Duration = Duration::from_secs(1);
 
+/// Name of the part that writes the maps.
+const PROGRAMMER: &str = "programmer";
+
 /// Runs the agent of this node until the shutdown. Must be called in the node's network namespace (all of the runtime's threads), as
 /// root. Maps, programs and routes stay when it returns; [`crate::cleanup`] removes them.
 ///
@@ -63,7 +66,7 @@ pub async fn run_with(config: Config, client: Client, dataplane: Arc<dyn Datapla
     let programmed = on_own_thread(programmer, queue, shutdown.clone());
     parts.spawn(async move {
         let _ = programmed.await;
-        "programmer"
+        PROGRAMMER
     });
     let (of_services, of_slices) = (watch::services(client.clone(), messages.clone()), watch::slices(client.clone(), messages.clone()));
     parts.spawn(named("Service watch", of_services));
@@ -79,9 +82,19 @@ pub async fn run_with(config: Config, client: Client, dataplane: Arc<dyn Datapla
         parts.spawn(named("metrics server", http::serve(pages, metrics, dataplane, shutdown.clone())));
     }
     tokio::select! {
-        () = shutdown.cancelled() => Ok(()),
-        ended = parts.join_next() => Err(Error::Ended(ended.and_then(Result::ok).unwrap_or("task"))),
+        biased;
+        () = shutdown.cancelled() => {}
+        ended = parts.join_next() => return Err(Error::Ended(ended.and_then(Result::ok).unwrap_or("task"))),
     }
+    // A plan that is being written is finished: the next agent must find nobody else at work on the maps.
+    while let Some(ended) = parts.join_next().await {
+        if ended.is_ok_and(|name| name == PROGRAMMER) {
+            break;
+        }
+    }
+    // Aborting takes effect later; until then the socket would still answer.
+    parts.shutdown().await;
+    Ok(())
 }
 
 async fn named(name: &'static str, part: impl Future<Output = ()>) -> &'static str {

@@ -18,6 +18,9 @@ use tokio::task::JoinSet;
 /// How long a client may take to send its request or to read the answer.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Pause after a connection that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// What requests are answered from.
 #[derive(Clone)]
 pub struct Server {
@@ -54,12 +57,10 @@ pub async fn serve(listener: UnixListener, server: Server) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => drop(connections.spawn(handle(stream, server.clone()))),
-                // Out of file descriptors, most likely: let some connections end first.
+                // Out of file descriptors, most likely, which takes time to get better.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection of the CNI plugin");
-                    if connections.join_next().await.is_none() {
-                        tokio::task::yield_now().await;
-                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}

@@ -2,6 +2,7 @@
 
 use crate::harness::{Agent, FakeApi, FakeDataplane, eventually, in_namespace, node, service, slice};
 use orknet_abi::{Address, Backend, BackendKey, Service, ServiceKey};
+use orknet_cni::protocol::Request;
 use orknet_compiler::{MapImage, Step};
 use std::sync::Arc;
 
@@ -81,7 +82,7 @@ fn root_a_restart_writes_only_what_differs_and_removes_nothing_before_it_has_see
         dataplane.take_steps();
         api.set_down(true);
         let agent = Agent::start_in(folder, &api, &dataplane);
-        eventually("the agent is up", || agent.config.socket.exists().then_some(())).await;
+        agent.ask(&Request::Status).await;
         assert_eq!(dataplane.take_steps(), []);
         api.set_down(false);
         becomes(&dataplane, ONE).await;

@@ -153,7 +153,8 @@ fn root_a_pod_reaches_another_through_its_service_and_a_restart_disturbs_nothing
         let agent = RealAgent::start(&config, &api);
         let (a, b) = (PodNamespace::new(), PodNamespace::new());
         add(&config, "a", &a).await;
-        let address = add(&config, "b", &b).await[0];
+        let addresses = add(&config, "b", &b).await;
+        let address = addresses[0];
 
         // No endpoints yet: refused at once. So is a port that the Service has not.
         for port in [80, 81] {
@@ -193,6 +194,19 @@ fn root_a_pod_reaches_another_through_its_service_and_a_restart_disturbs_nothing
         second.wait().unwrap();
         drop(server);
         client.wait().unwrap();
+
+        // The same over IPv6, from a pod to itself included.
+        api.put(service("web6", "fd00:10:96::1"));
+        let mut of_family = slice("web6", &[&addresses[1].to_string()]);
+        of_family["addressType"] = "IPv6".into();
+        api.put(of_family);
+        eventually("the other family is in the maps", || (in_maps().backends.len() == 2).then_some(())).await;
+        let listener = b.listen(addresses[1]);
+        for pod in [&a, &b] {
+            let client = cgroup.spawn(pod, "exec 3<>/dev/tcp/fd00:10:96::1/80; cat <&3");
+            accept(&listener).write_all(b"six\n").unwrap();
+            assert_eq!(client.wait_with_output().unwrap().stdout, b"six\n");
+        }
 
         for (container, pod) in [("a", &a), ("b", &b), ("c", &c)] {
             plugin(&config, "DEL", container, pod).await.unwrap();
