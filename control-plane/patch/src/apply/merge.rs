@@ -4,7 +4,7 @@ use super::items;
 use crate::fields::{FieldPath, Segment};
 use crate::{PatchError, Place, schema::ListType, schema::Shape};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The live object with everything that the configuration sets. Nulls in the configuration set nothing.
 pub(super) fn merge(place: Place<'_>, live: &Value, config: &Value) -> Result<Value, PatchError> {
@@ -46,25 +46,30 @@ fn fields(
 }
 
 /// Items that only the live object has keep their place before the next item that both have; the configuration's order wins otherwise.
-fn list(
+fn list<'v>(
     place: Place<'_>,
     list_type: ListType<'_>,
-    live: &[Value],
-    config: &[Value],
+    live: &'v [Value],
+    config: &'v [Value],
     path: &mut Vec<Segment>,
 ) -> Result<Vec<Value>, PatchError> {
-    let live = items::segments(place, list_type, live);
-    let mut applied: Vec<(Segment, &Value)> = Vec::with_capacity(config.len());
-    let mut positions = HashMap::with_capacity(config.len());
-    for (index, item) in config.iter().enumerate() {
-        let segment = items::segment(place, list_type, item)
-            .map_err(|reason| PatchError::unapplicable(&FieldPath(path.clone()).to_string(), format!("element {index}: {reason}")))?;
-        if positions.insert(segment.clone(), index).is_some() {
-            path.push(segment);
-            let path = FieldPath(path.clone()).to_string();
-            return Err(PatchError::unapplicable(&path, "duplicate entries for this key"));
+    let at = |path: &[Segment]| FieldPath(path.to_vec()).to_string();
+    // An item that cannot be told apart would be lost or doubled: nothing is merged then, in either list.
+    let keyed = |side: &str, items: &'v [Value], path: &[Segment]| -> Result<Vec<(Segment, &'v Value)>, PatchError> {
+        let keyed = items.iter().enumerate().map(|(index, item)| match items::segment(place, list_type, item) {
+            Ok(segment) => Ok((segment, item)),
+            Err(reason) => Err(PatchError::unapplicable(&at(path), format!("{side}element {index}: {reason}"))),
+        });
+        keyed.collect()
+    };
+    let applied = keyed("", config, path)?;
+    let live = keyed("live ", live, path)?;
+    let mut mentioned = HashSet::with_capacity(applied.len());
+    for (segment, _) in &applied {
+        if !mentioned.insert(segment) {
+            path.push(segment.clone());
+            return Err(PatchError::unapplicable(&at(path), "duplicate entries for this key"));
         }
-        applied.push((segment, item));
     }
     let mut first: HashMap<&Segment, &Value> = HashMap::with_capacity(live.len());
     for (segment, item) in &live {
@@ -76,7 +81,7 @@ fn list(
     for (segment, item) in &applied {
         // Live items go first, up to the next one that the configuration has as well.
         while let Some((theirs, value)) = live.peek() {
-            if !positions.contains_key(theirs) {
+            if !mentioned.contains(theirs) {
                 merged.push((*value).clone());
             } else if shared.peek() == Some(&theirs) {
                 break;
@@ -88,6 +93,6 @@ fn list(
         merged.push(visit(place.item(), first.get(segment).copied(), item, path)?);
         path.pop();
     }
-    merged.extend(live.filter(|(segment, _)| !positions.contains_key(segment)).map(|(_, value)| (*value).clone()));
+    merged.extend(live.filter(|(segment, _)| !mentioned.contains(segment)).map(|(_, value)| (*value).clone()));
     Ok(merged)
 }

@@ -269,3 +269,10 @@ fn what_is_no_configuration_is_refused() {
         assert!(matches!(refused, Err(ApplyError::Patch(PatchError::Malformed(_)))), "{config}");
     }
 }
+
+#[test]
+fn a_live_item_that_cannot_be_told_apart_is_not_lost_silently() {
+    let live = pod(json!({"containers": ["text"]}));
+    let error = go(POD, Some(&live), &pod(json!({"containers": [{"name": "a"}]})), "me").unwrap_err();
+    assert_eq!(error.to_string(), ".spec.containers: live element 0: associative list with keys may not have non-map elements");
+}

@@ -46,7 +46,7 @@ impl Segment {
 
     /// The segment of a list item by its key fields, in any order.
     pub fn key(mut fields: Vec<(&str, Value)>) -> Self {
-        fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+        fields.sort_by_key(|(name, _)| *name);
         let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{}:{}", Value::from(*name), canonical(value))).collect();
         Self::Key(format!("{{{}}}", fields.join(",")).into())
     }

@@ -39,8 +39,9 @@ pub(super) fn compile(definitions: &Value) -> Result<Schema, SchemaError> {
         let index = compiler.named[name.as_str()];
         compiler.schema.nodes[index as usize] = node;
         for kind in definition.get("x-kubernetes-group-version-kind").and_then(Value::as_array).into_iter().flatten() {
-            let part = |part: &str| kind.get(part).and_then(Value::as_str).unwrap_or_default().into();
-            compiler.schema.kinds.entry((part("group"), part("version"), part("kind"))).or_insert(index);
+            let part = |part: &str| kind.get(part).and_then(Value::as_str).unwrap_or_default();
+            let key = format!("{}/{}/{}", part("group"), part("version"), part("kind"));
+            compiler.schema.kinds.entry(key.into()).or_insert(index);
         }
     }
     let mut schema = compiler.schema;

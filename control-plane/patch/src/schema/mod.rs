@@ -38,7 +38,8 @@ pub struct Schema {
     fields: Vec<Field>,
     names: Vec<Box<str>>,
     rules: Vec<Rule>,
-    kinds: HashMap<(Box<str>, Box<str>, Box<str>), u32>,
+    /// Root nodes by `GROUP/VERSION/KIND`.
+    kinds: HashMap<Box<str>, u32>,
 }
 
 /// A place in the structure of a kind: follow it with [`Place::field`] and [`Place::item`].
@@ -129,7 +130,7 @@ impl Schema {
 
     /// Where objects of a kind begin; `None` for kinds without a definition.
     pub fn root(&self, group: &str, version: &str, kind: &str) -> Option<Place<'_>> {
-        let node = *self.kinds.get(&(group.into(), version.into(), kind.into()))?;
+        let node = *self.kinds.get(format!("{group}/{version}/{kind}").as_str())?;
         Some(Place { schema: self, slot: Slot { node, rule: 0 } })
     }
 
