@@ -1,5 +1,5 @@
 //! The one binary of Orknet: the cluster's programs, the local cluster, and looks into the kernel. Called as `orknet-cni` it is the
-//! CNI plugin.
+//! CNI plugin, called as `loopback` the one for `lo`.
 
 mod cluster;
 mod commands;
@@ -86,8 +86,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let called_as = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
-    if called_as.file_name() == Some(orknet_cni::PLUGIN_NAME.as_ref()) {
-        return orknet_cni::main();
+    match called_as.file_name().and_then(|name| name.to_str()) {
+        Some(orknet_cni::PLUGIN_NAME) => return orknet_cni::main(),
+        Some(orknet_cni::loopback::LOOPBACK_NAME) => return orknet_cni::loopback_main(),
+        _ => {}
     }
     match run(Options::parse().command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,6 +7,7 @@
 pub mod allocate;
 pub mod config;
 pub mod error;
+pub mod loopback;
 pub mod protocol;
 pub mod state;
 
@@ -29,12 +30,24 @@ use error::{CniError, Code};
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
+/// Name of the plugin in CNI configurations, and of the file that is called.
+pub const PLUGIN_NAME: &str = "orknet-cni";
+
 /// Versions of the specification that are spoken.
 pub const VERSIONS: &[&str] = &["1.0.0", "1.1.0"];
 
 /// The whole program: environment and standard input in, JSON on standard output, exit code. Blocks until done; the runtime that
 /// calls it sets the deadline.
 pub fn main() -> ExitCode {
+    answer(run)
+}
+
+/// [`main`] of the plugin [`loopback`].
+pub fn loopback_main() -> ExitCode {
+    answer(loopback::run)
+}
+
+fn answer(run: fn(&dyn Fn(&str) -> Option<String>, &[u8]) -> Result<String, CniError>) -> ExitCode {
     let mut input = Vec::new();
     let outcome = match std::io::stdin().lock().read_to_end(&mut input) {
         Ok(_) => run(&|name| std::env::var(name).ok(), &input),

@@ -48,16 +48,18 @@ fn credentials(node: &Place) -> Files {
     Files::in_directory(&node.state_dir().join("credentials"))
 }
 
-/// containerd calls the plugin by its name: a link to this executable.
+/// containerd calls plugins by their names: links to this executable.
 fn install_cni(node: &Place) -> Result<()> {
     let cni = node.state_dir().join("cni");
     let (bin, conf) = (cni.join("bin"), cni.join("net.d"));
     for directory in [&bin, &conf] {
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     }
-    let plugin = bin.join(orknet_cni::PLUGIN_NAME);
-    let _ = fs::remove_file(&plugin);
-    symlink(process::own_binary()?, &plugin).with_context(|| format!("cannot make {}", plugin.display()))?;
+    for name in [orknet_cni::PLUGIN_NAME, orknet_cni::loopback::LOOPBACK_NAME] {
+        let plugin = bin.join(name);
+        let _ = fs::remove_file(&plugin);
+        symlink(process::own_binary()?, &plugin).with_context(|| format!("cannot make {}", plugin.display()))?;
+    }
     let list = json!({"cniVersion": "1.0.0", "name": "orknet", "plugins": [
         {"type": orknet_cni::PLUGIN_NAME, "agentSocket": node.agent_socket(), "stateDir": cni.join("state")}]});
     let path = conf.join("10-orknet.conflist");
