@@ -7,6 +7,8 @@ use crate::error::ApiError;
 pub enum BodyFormat {
     Json,
     Yaml,
+    /// Kubernetes' own, for the built-in kinds.
+    Protobuf,
 }
 
 /// What a patch means.
@@ -23,12 +25,13 @@ pub enum PatchFormat {
 }
 
 impl BodyFormat {
-    /// By `Content-Type`; JSON when there is none. `application/vnd.kubernetes.protobuf` is not spoken (415).
+    /// By `Content-Type`; JSON when there is none.
     pub fn of(content_type: Option<&str>) -> Result<Self, ApiError> {
         match essence(content_type.unwrap_or("application/json")).as_str() {
             "" | "application/json" => Ok(Self::Json),
             "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Self::Yaml),
-            _ => Err(ApiError::unsupported_media_type("application/json, application/yaml")),
+            "application/vnd.kubernetes.protobuf" => Ok(Self::Protobuf),
+            _ => Err(ApiError::unsupported_media_type("application/json, application/yaml, application/vnd.kubernetes.protobuf")),
         }
     }
 }
@@ -63,8 +66,8 @@ mod tests {
     }
 
     #[test]
-    fn protobuf_is_an_unsupported_media_type() {
-        let error = BodyFormat::of(Some("application/vnd.kubernetes.protobuf")).err().expect("refused");
+    fn other_media_types_are_unsupported() {
+        let error = BodyFormat::of(Some("text/html")).err().expect("refused");
         assert_eq!(error.code(), 415);
     }
 }

@@ -35,7 +35,11 @@ fn read<T>(call: &Call, warnings: &mut Vec<String>) -> Result<Value, ApiError>
 where
     T: k8s_openapi::Resource + DeserializeOwned + Serialize,
 {
-    let document = codec::parse(BodyFormat::of(call.content_type.as_deref())?, &call.body)?;
+    let mut document = codec::parse(BodyFormat::of(call.content_type.as_deref())?, &call.body)?;
+    // The server's to say; clients send an empty one.
+    if let Some(object) = document.value.as_object_mut() {
+        object.remove("status");
+    }
     let (typed, unknown) = decode_body::<T>(document.value).map_err(|error| ApiError::bad_request(error.to_string()))?;
     check_fields(call.options.field_validation, call.names(), &document.duplicates, &unknown, warnings)?;
     serde_json::to_value(typed).map_err(|error| ApiError::bad_request(error.to_string()))
