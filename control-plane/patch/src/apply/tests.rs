@@ -276,3 +276,52 @@ fn a_live_item_that_cannot_be_told_apart_is_not_lost_silently() {
     let error = go(POD, Some(&live), &pod(json!({"containers": [{"name": "a"}]})), "me").unwrap_err();
     assert_eq!(error.to_string(), ".spec.containers: live element 0: associative list with keys may not have non-map elements");
 }
+
+#[test]
+fn what_this_door_does_not_write_is_neither_taken_nor_owned() {
+    let mut config = deployment(json!({"replicas": 1}));
+    config["status"] = json!({"replicas": 7});
+    let object = go(DEPLOYMENT, None, &config, "me").unwrap();
+    assert_eq!(object.get("status"), None);
+    assert_eq!(owned(&object, "me"), json!({"f:spec": {"f:replicas": {}}}));
+}
+
+#[test]
+fn unreadable_managed_fields_of_a_client_do_not_replace_the_stored_ones() {
+    let mut first = deployment(json!({"replicas": 1}));
+    track_update(sample(), DEPLOYMENT, None, &mut first, &manager("c"));
+    for nonsense in [
+        json!("text"),
+        json!([1]),
+        json!([{"operation": "Fly"}]),
+        json!([{"operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": {"x": 1}}]),
+    ] {
+        let mut second = first.clone();
+        second["metadata"]["managedFields"] = nonsense;
+        track_update(sample(), DEPLOYMENT, Some(&first), &mut second, &manager("c"));
+        assert_eq!(second, first);
+    }
+}
+
+#[test]
+fn a_removed_field_is_nobodys() {
+    let mut first = deployment(json!({"replicas": 1, "minReadySeconds": 1}));
+    track_update(sample(), DEPLOYMENT, None, &mut first, &manager("c"));
+    let mut second = first.clone();
+    second["spec"].as_object_mut().unwrap().remove("replicas");
+    track_update(sample(), DEPLOYMENT, Some(&first), &mut second, &manager("other"));
+    assert_eq!(owned(&second, "c"), json!({"f:spec": {"f:minReadySeconds": {}}}));
+    assert_eq!(owned(&second, "other"), Value::Null);
+}
+
+#[test]
+fn kinds_without_a_schema_are_owned_by_what_their_values_are() {
+    let gvk = Gvk { group: "example.org", version: "v1", kind: "Thing" };
+    let thing = |spec: Value| json!({"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": spec});
+    let one = go(gvk, None, &thing(json!({"a": {"b": 1}, "list": [{"name": "x"}]})), "one").unwrap();
+    assert_eq!(owned(&one, "one"), json!({"f:spec": {".": {}, "f:a": {".": {}, "f:b": {}}, "f:list": {}}}));
+    let two = go(gvk, Some(&one), &thing(json!({"a": {"c": 2}})), "two").unwrap();
+    assert_eq!(two["spec"], json!({"a": {"b": 1, "c": 2}, "list": [{"name": "x"}]}));
+    let error = go(gvk, Some(&two), &thing(json!({"list": []})), "two").unwrap_err();
+    assert!(error.to_string().ends_with(": .spec.list"), "{error}");
+}
