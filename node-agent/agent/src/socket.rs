@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::programmer::{Message, Reply};
 use orknet_cni::protocol::{Answer, Attachment, MAX_LINE, NodeConfiguration, Reason, Refusal, Request};
 use std::fs::{self, DirBuilder, Permissions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +18,8 @@ use tokio::task::JoinSet;
 /// How long a client may take to send its request or to read the answer.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long another agent is waited for that may be there.
+const PROBE_DEADLINE: Duration = Duration::from_secs(1);
 /// Pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -31,7 +33,7 @@ pub struct Server {
 /// Opens the socket so that only root can reach it, at any moment. One that a former agent left is replaced; one that answers is not.
 pub fn bind(path: &Path) -> Result<UnixListener, Error> {
     let failed = |source| Error::Socket { path: path.to_owned(), source };
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+    if is_served(path) {
         return Err(failed(io::Error::new(ErrorKind::AddrInUse, "another agent answers there")));
     }
     if let Some(folder) = path.parent() {
@@ -48,6 +50,16 @@ pub fn bind(path: &Path) -> Result<UnixListener, Error> {
     fs::set_permissions(partial, Permissions::from_mode(0o600)).map_err(failed)?;
     fs::rename(partial, path).map_err(failed)?;
     Ok(listener)
+}
+
+/// Whether somebody keeps a connection open. Being let in is not enough: the queue of a listener outlives its process for a moment.
+fn is_served(path: &Path) -> bool {
+    let Ok(mut stream) = std::os::unix::net::UnixStream::connect(path) else { return false };
+    let asked = stream.set_read_timeout(Some(PROBE_DEADLINE)).and_then(|()| stream.write_all(b"\"status\"\n"));
+    match asked.and_then(|()| stream.read(&mut [0])) {
+        Ok(read) => read > 0,
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
 }
 
 /// Serves every connection on its own, for ever.

@@ -3,5 +3,6 @@
 mod harness;
 mod network;
 mod pods;
+mod scale;
 mod services;
 mod whole;

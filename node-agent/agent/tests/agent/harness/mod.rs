@@ -92,19 +92,27 @@ impl Agent {
         self.send(&serde_json::to_string(request).unwrap()).await
     }
 
-    /// Sends one line.
+    /// Sends one line, again and again until an agent answers. (A child process that another test is just starting can hold a
+    /// former agent's listener for a moment, which then resets the connection.)
     pub async fn send(&self, line: &str) -> Answer {
-        let stream = loop {
-            match UnixStream::connect(&self.config.socket).await {
-                Ok(stream) => break stream,
-                Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match self.exchange(line).await {
+                Ok(answer) => return serde_json::from_str(&answer).unwrap(),
+                Err(error) => assert!(Instant::now() < deadline && !self.task.is_finished(), "no answer: {error}"),
             }
-        };
-        let (reader, mut writer) = stream.into_split();
-        writer.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn exchange(&self, line: &str) -> std::io::Result<String> {
+        let (reader, mut writer) = UnixStream::connect(&self.config.socket).await?.into_split();
+        writer.write_all(format!("{line}\n").as_bytes()).await?;
         let mut answer = String::new();
-        BufReader::new(reader).read_line(&mut answer).await.unwrap();
-        serde_json::from_str(&answer).unwrap()
+        match BufReader::new(reader).read_line(&mut answer).await? {
+            0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(answer),
+        }
     }
 
     /// Waits until the socket gives out addresses.
