@@ -67,7 +67,7 @@ pub struct Embedded {
     requests: Option<mpsc::Sender<Request>>,
     queue: Arc<Semaphore>,
     threads: Vec<JoinHandle<()>>,
-    _lock: File,
+    lock: File,
 }
 
 impl Embedded {
@@ -86,7 +86,7 @@ impl Embedded {
         let cleaned = state.clone();
         let threads =
             vec![spawn("store-writer", move || writer.run(queued))?, spawn("store-cleaner", move || cleaner::run(cleaned, woken))?];
-        Ok(Arc::new(Self { state, requests: Some(requests), queue: Arc::new(Semaphore::new(QUEUE)), threads, _lock: lock }))
+        Ok(Arc::new(Self { state, requests: Some(requests), queue: Arc::new(Semaphore::new(QUEUE)), threads, lock }))
     }
 
     /// Queues a change and waits until it is durable or refused.
@@ -107,6 +107,10 @@ impl Drop for Embedded {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store panicked");
             }
+        }
+        // Closing the file is not enough: a process being started elsewhere in this one has it open until its exec.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the store's directory could not be unlocked");
         }
     }
 }
