@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::{Note, Recorder};
 use super::objects::Remembered;
+use super::reconnect::Reconnect;
 use super::{Cluster, Written};
 use crate::error::Error;
 use crate::pods::PodKey;
@@ -33,7 +34,7 @@ impl KubeCluster {
     pub fn start(client: Client, node_name: &str, shutdown: &CancellationToken) -> Self {
         let (services, writer) = reflector::store();
         let services_known = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let stream = watcher(Api::<Service>::all(client.clone()), watcher::Config::default()).default_backoff().reflect(writer);
+        let stream = watcher(Api::<Service>::all(client.clone()), watcher::Config::default()).backoff(Reconnect).reflect(writer);
         let (known, store, stop) = (services_known.clone(), services.clone(), shutdown.clone());
         tokio::spawn(stop.run_until_cancelled_owned(async move {
             let ready = async {

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod events;
 mod objects;
+mod reconnect;
 pub mod source;
 
 use std::sync::Arc;

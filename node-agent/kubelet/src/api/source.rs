@@ -23,7 +23,7 @@ pub enum Wanted {
 /// Follows the pods of `node` until `shutdown`, or until nobody listens. Interruptions are repaired by a new full statement.
 pub async fn follow(client: Client, node: String, wanted: mpsc::Sender<Wanted>, shutdown: CancellationToken) {
     let config = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
-    let stream = watcher(Api::<Pod>::all(client), config).default_backoff();
+    let stream = watcher(Api::<Pod>::all(client), config).backoff(super::reconnect::Reconnect);
     pin_mut!(stream);
     let mut listed = Vec::new();
     while let Some(Some(event)) = shutdown.run_until_cancelled(stream.next()).await {

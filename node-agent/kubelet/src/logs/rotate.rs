@@ -89,7 +89,7 @@ mod tests {
         let file = directory.join("0.log");
         std::fs::write(&file, "0123456789").unwrap();
         std::fs::write(directory.join("1.log"), "x").unwrap();
-        assert_eq!(large_files(root.path(), 5), [file.clone()]);
+        assert_eq!(large_files(root.path(), 5), vec![file.clone()]);
         let at = |s| aside(&file, Timestamp::from_second(s).unwrap());
         for second in [3, 1, 2] {
             std::fs::write(at(second), "").unwrap();

@@ -12,11 +12,14 @@ use tokio::time::Instant;
 use super::machine::{disk, memory_available};
 use super::object::{self, Observed};
 use super::register;
+use crate::cri::proto::Image;
 use crate::error::Error;
 use crate::pods::Context;
 
 /// Time between looks; short, because readiness after a restart of the runtime depends on it.
 const LOOK: Duration = Duration::from_secs(2);
+/// Images are listed this often; the list is long and nobody is in a hurry.
+const IMAGES: Duration = Duration::from_secs(30);
 /// A status that did not change is written again after this.
 const REFRESH: Duration = Duration::from_secs(300);
 /// Memory below this is pressure, in bytes.
@@ -27,8 +30,15 @@ const TRIES: u32 = 5;
 /// Reports until the future is dropped.
 pub async fn run(client: Client, context: Arc<Context>) {
     let mut written: Option<(NodeStatus, Instant)> = None;
+    let mut images: Option<(Vec<Image>, Instant)> = None;
     loop {
-        let observed = observe(&context).await;
+        let mut observed = observe(&context).await;
+        if images.as_ref().is_none_or(|(_, at)| at.elapsed() >= IMAGES)
+            && let Ok(listed) = context.cri.list_images().await
+        {
+            images = Some((listed, Instant::now()));
+        }
+        observed.images = images.as_ref().map(|(listed, _)| listed.clone()).unwrap_or_default();
         let before = written.as_ref().map(|(status, _)| status.clone()).unwrap_or_default();
         let wanted = object::status(&context.config, &context.machine, &observed, &before, Timestamp::now());
         let due = written.as_ref().is_none_or(|(status, at)| at.elapsed() >= REFRESH || !object::same(status, &wanted));
@@ -49,18 +59,17 @@ pub async fn run(client: Client, context: Arc<Context>) {
 /// Looks at the runtime and the host.
 async fn observe(context: &Context) -> Observed {
     let mut observed = Observed { pid_pressure: pid_pressure(), ..Observed::default() };
-    match tokio::try_join!(context.cri.version(), context.cri.status(), context.cri.list_images()) {
-        Ok((version, conditions, images)) => {
+    match tokio::try_join!(context.cri.version(), context.cri.status()) {
+        Ok((version, conditions)) => {
             observed.runtime = Some(format!("{}://{}", version.runtime_name, version.runtime_version.trim_start_matches('v')));
             observed.runtime_conditions = conditions;
-            observed.images = images;
         }
         Err(error) => observed.runtime_error = Some(error.to_string()),
     }
     observed.memory_pressure = memory_available().is_some_and(|bytes| bytes < MEMORY_FLOOR);
     observed.disk_pressure = disk(&context.config.root_dir).is_some_and(|d| {
-        // The thresholds of nodefs.available and nodefs.inodesFree.
-        d.available < d.size / 10 / 2 || (d.inodes > 0 && d.inodes_free < d.inodes / 20)
+        // A twentieth, of bytes and of inodes.
+        d.available < d.size / 20 || (d.inodes > 0 && d.inodes_free < d.inodes / 20)
     });
     observed
 }

@@ -65,12 +65,12 @@ impl Manager {
     fn hear(&mut self, statement: Wanted) {
         match statement {
             Wanted::One(pod) => self.order(pod),
-            Wanted::Gone(pod) => self.gone(&PodKey::of(&pod).uid),
+            Wanted::Gone(pod) => self.gone(&PodKey::of(&pod).uid, Some(pod)),
             Wanted::All(pods) => {
                 let uids: HashSet<String> = pods.iter().map(|p| PodKey::of(p).uid).collect();
                 pods.into_iter().for_each(|pod| self.order(pod));
                 let missing: Vec<String> = self.workers.keys().filter(|uid| !uids.contains(*uid)).cloned().collect();
-                missing.iter().for_each(|uid| self.gone(uid));
+                missing.iter().for_each(|uid| self.gone(uid, None));
                 self.complete = true;
             }
         }
@@ -94,9 +94,13 @@ impl Manager {
         });
     }
 
-    fn gone(&mut self, uid: &str) {
+    /// `last` is the object as it was in its last moment: it may say how much time is left.
+    fn gone(&mut self, uid: &str, last: Option<Arc<Pod>>) {
         if let Some(handle) = self.workers.get(uid) {
-            handle.orders.send_modify(|order| order.gone = true);
+            handle.orders.send_modify(|order| {
+                order.pod = last.unwrap_or_else(|| order.pod.clone());
+                order.gone = true;
+            });
         }
     }
 

@@ -98,7 +98,7 @@ async fn prepare(place: &Place<'_>, container: &Container, start: &Start, image:
     let namespace = PodKey::of(pod).namespace;
     let services = service_links::variables(services.iter().map(AsRef::as_ref), &namespace, links);
     let host_network = pod.spec.as_ref().and_then(|s| s.host_network).unwrap_or(false);
-    let facts = context.facts(if host_network { &context.config.addresses } else { &place.sandbox.ips });
+    let facts = if host_network { context.facts(&context.config.host_ips()) } else { context.facts(&place.sandbox.ips) };
     let environment = env::environment(pod, container, &objects, &services, &facts).map_err(|e| e.to_string())?;
     let mounts = mounts::mounts(&context.paths, pod, container, start.attempt, place.volumes, &environment);
     let target = target(pod, &container.name, place.view);

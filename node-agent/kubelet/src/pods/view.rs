@@ -1,5 +1,6 @@
 //! What containerd runs for one pod, as plain values. Filled in by `observe`; pure here.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 /// A pod's sandboxes and containers, each newest first.
@@ -103,7 +104,7 @@ impl PodView {
 
     /// Puts the newest first; ties are broken by attempt.
     pub fn sort(&mut self) {
-        self.sandboxes.sort_by(|a, b| b.attempt.cmp(&a.attempt));
-        self.containers.sort_by(|a, b| (b.created_at, b.attempt).cmp(&(a.created_at, a.attempt)));
+        self.sandboxes.sort_by_key(|s| Reverse(s.attempt));
+        self.containers.sort_by_key(|c| Reverse((c.created_at, c.attempt)));
     }
 }

@@ -26,7 +26,7 @@ use crate::volumes;
 use crate::volumes::setup::Ready;
 
 /// Without any cause a pod is looked at this often; volumes are brought up to date then.
-const RESYNC: Duration = Duration::from_secs(15);
+const RESYNC: Duration = Duration::from_secs(30);
 /// First and longest delay after a failure that names no time of its own.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
@@ -292,7 +292,7 @@ impl Worker {
     async fn end(&mut self, order: &Order) -> Next {
         let pod = &order.pod;
         if self.released && !order.ends() {
-            return Next::After(RESYNC * 20);
+            return Next::After(RESYNC * 10);
         }
         // 1. Stop what runs; begin again with less time when the grace period is shortened.
         let view = match observe(&self.context, &self.key.uid).await {

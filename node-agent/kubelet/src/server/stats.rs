@@ -45,8 +45,8 @@ fn build(node: &str, stats: &[ContainerStats]) -> Value {
 }
 
 fn container(name: Option<&String>, stats: &ContainerStats) -> Value {
-    let cpu = stats.cpu.clone().unwrap_or_default();
-    let memory = stats.memory.clone().unwrap_or_default();
+    let cpu = stats.cpu.unwrap_or_default();
+    let memory = stats.memory.unwrap_or_default();
     let value = |v: Option<crate::cri::proto::UInt64Value>| v.map(|v| v.value);
     let time = |nanoseconds: i64| Timestamp::from_nanosecond(i128::from(nanoseconds)).map(|t| t.to_string()).unwrap_or_default();
     json!({

@@ -55,7 +55,11 @@ pub fn status(inputs: &Inputs<'_>) -> PodStatus {
     let phase = match (settled, &before.phase) {
         // A pod that ended stays ended, whatever happens to its remains.
         (true, Some(phase)) => phase.clone(),
-        _ => phase(inputs, &init, &init_statuses, &main_statuses).to_owned(),
+        _ => match phase(inputs, &init, &init_statuses, &main_statuses) {
+            // Nobody may take a pod for ended while something of it runs, as sidecars do for a moment.
+            "Succeeded" | "Failed" if inputs.view.running().next().is_some() => before.phase.clone().unwrap_or("Running".to_owned()),
+            phase => phase.to_owned(),
+        },
     };
     let host_network = spec.host_network.unwrap_or(false);
     let sandbox = inputs.view.ready_sandbox();
@@ -98,7 +102,7 @@ pub fn status(inputs: &Inputs<'_>) -> PodStatus {
         nominated_node_name: before.nominated_node_name,
         resource_claim_statuses: before.resource_claim_statuses,
         resize: before.resize,
-        observed_generation: before.observed_generation,
+        observed_generation: inputs.pod.metadata.generation.or(before.observed_generation),
     }
 }
 
@@ -120,7 +124,7 @@ fn one(inputs: &Inputs<'_>, declared: &Declared<'_>, has_init: bool, old: &Optio
 fn pending_init<'a>(init: &'a [Declared<'_>], statuses: &[ContainerStatus]) -> Vec<&'a str> {
     let pending = init.iter().zip(statuses).filter(|(declared, status)| match declared.kind {
         Kind::Sidecar => status.started != Some(true),
-        _ => !ended(status).is_some_and(|code| code == 0),
+        _ => ended(status) != Some(0),
     });
     pending.map(|(declared, _)| declared.container.name.as_str()).collect()
 }

@@ -50,7 +50,7 @@ pub fn status(known: &Known<'_>) -> ContainerStatus {
     if !run.image.is_empty() {
         made.image = run.image.clone();
     }
-    let previous = known.view.previous(&container.name).filter(|p| p.state == ContainerState::Exited).map(|p| terminated(p));
+    let previous = known.view.previous(&container.name).filter(|p| p.state == ContainerState::Exited).map(terminated);
     made.last_state = previous
         .map(|t| ApiState { terminated: Some(t), ..ApiState::default() })
         .or_else(|| known.before.filter(|b| b.restart_count == made.restart_count).and_then(|b| b.last_state.clone()));

@@ -13,7 +13,7 @@ use crate::pods::PodKey;
 
 /// First and longest delay between tries.
 const FIRST: Duration = Duration::from_millis(200);
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// Writes one pod's status. Dropping it stops the writing.
 pub struct Publisher {
