@@ -86,19 +86,6 @@ impl MapImage {
         self.backends.keys().filter(|key| counts.get(&key.list).is_none_or(|count| key.slot >= *count)).copied().collect()
     }
 
-    /// The writes that make `wanted` of this image: for contents that were computed elsewhere (a dump, a restart without state).
-    /// Safe at every step only if both images give one list id to one list; [`crate::State`] sees to that for its own.
-    pub fn plan_to(&self, wanted: &Self) -> Plan {
-        let mut steps = Vec::new();
-        steps.extend(changed(&self.backends, &wanted.backends).map(|(key, value)| Step::PutBackend(key, value)));
-        steps.extend(changed(&self.pods, &wanted.pods).map(|(key, value)| Step::PutPod(key, value)));
-        steps.extend(changed(&self.services, &wanted.services).map(|(key, value)| Step::PutService(key, value)));
-        steps.extend(gone(&self.services, &wanted.services).map(Step::DeleteService));
-        steps.extend(gone(&self.pods, &wanted.pods).map(Step::DeletePod));
-        steps.extend(gone(&self.backends, &wanted.backends).map(Step::DeleteBackend));
-        Plan { steps }
-    }
-
     /// The same contents with lists numbered from 1 in the order of the Services: two images that mean the same are equal in
     /// this form. Orphans are left out.
     pub fn canonical(&self) -> Self {
@@ -124,12 +111,4 @@ impl MapImage {
         let of_services = self.services.values().filter(|service| service.count > 0).map(|service| service.list);
         of_services.chain(self.backends.keys().map(|key| key.list)).collect()
     }
-}
-
-fn changed<'a, K: Ord + Copy, V: Eq + Copy>(from: &'a BTreeMap<K, V>, to: &'a BTreeMap<K, V>) -> impl Iterator<Item = (K, V)> + 'a {
-    to.iter().filter(|(key, value)| from.get(key) != Some(value)).map(|(key, value)| (*key, *value))
-}
-
-fn gone<'a, K: Ord + Copy, V>(from: &'a BTreeMap<K, V>, to: &'a BTreeMap<K, V>) -> impl Iterator<Item = K> + 'a {
-    from.keys().filter(|key| !to.contains_key(key)).copied()
 }

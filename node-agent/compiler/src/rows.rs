@@ -1,7 +1,7 @@
 //! An image for people: rows to print as tables or JSON, and one plain text form for dumps and golden files.
 
 use crate::image::MapImage;
-use orknet_abi::{Backend, ServiceKey, protocol, service_flags};
+use orknet_abi::{Backend, protocol, service_flags};
 use serde::Serialize;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -128,15 +128,6 @@ impl fmt::Display for PodRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "pod {} device {} pod-mac {} host-mac {}", self.address, self.ifindex, self.pod_mac, self.host_mac)
     }
-}
-
-/// `ADDRESS:PORT/PROTOCOL`, or the address alone for the entry that stands for it as a whole.
-pub fn front_text(key: &ServiceKey) -> String {
-    let address = IpAddr::from(key.address);
-    if key.protocol == 0 {
-        return address.to_string();
-    }
-    format!("{}/{}", SocketAddr::new(address, u16::from_be(key.port_be)), protocol_name(key.protocol))
 }
 
 /// Lower-case hexadecimal with colons.

@@ -63,6 +63,32 @@ fn root_a_route_that_cannot_be_made_does_not_keep_the_others_away() {
 }
 
 #[test]
+fn root_routes_are_read_as_they_were_written_and_all_go() {
+    in_namespace(|| async {
+        uplink();
+        let router = Router::connect().unwrap();
+        let route = |prefix: &str, target| (prefix.parse().unwrap(), target);
+        let wanted = Routes::from([
+            route("10.244.1.0/24", Target::Unreachable),
+            route("10.244.2.0/24", Target::Via("192.0.2.2".parse().unwrap())),
+            route("fd00:1::/64", Target::Unreachable),
+            route("fd00:2::/64", Target::Via("2001:db8::2".parse().unwrap())),
+        ]);
+        for routes in [&wanted, &wanted, &Routes::new()] {
+            let failures = router.reconcile(routes).await.unwrap();
+            assert!(failures.is_empty(), "{failures:?}");
+            assert_eq!(router.own_routes().await.unwrap(), *routes);
+        }
+        // From one kind to the other.
+        for target in [Target::Unreachable, Target::Via("2001:db8::2".parse().unwrap()), Target::Unreachable] {
+            let routes = Routes::from([route("fd00:1::/64", target)]);
+            assert!(router.reconcile(&routes).await.unwrap().is_empty());
+            assert_eq!(router.own_routes().await.unwrap(), routes);
+        }
+    });
+}
+
+#[test]
 fn root_the_node_forwards_when_the_agent_is_up() {
     in_namespace(|| async {
         let (api, dataplane) = (FakeApi::new(), Arc::new(FakeDataplane::default()));
