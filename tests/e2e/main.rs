@@ -2,8 +2,10 @@
 
 mod services;
 
+use orknet_tests::{suite, talk};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    orknet_tests::suite::shared("e", &["--bare"], &[services::TESTS])
+    let tools = suite::Image { name: talk::TOOLS, programs: &[env!("CARGO_BIN_EXE_nettool")] };
+    suite::shared("e", &["--bare"], &[tools], &[services::TESTS])
 }

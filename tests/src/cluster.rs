@@ -99,7 +99,11 @@ impl Cluster {
             let content = std::fs::read(entry.path()).unwrap_or_default();
             let content = String::from_utf8_lossy(&content);
             let lines: Vec<&str> = content.lines().collect();
-            text.push_str(&format!("--- {}\n{}\n", entry.file_name().to_string_lossy(), lines[lines.len().saturating_sub(25)..].join("\n")));
+            text.push_str(&format!(
+                "--- {}\n{}\n",
+                entry.file_name().to_string_lossy(),
+                lines[lines.len().saturating_sub(25)..].join("\n")
+            ));
         }
         text
     }

@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod kubectl;
 pub mod suite;
+pub mod talk;
 pub mod wait;
 
 pub use cluster::Cluster;

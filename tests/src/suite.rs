@@ -13,6 +13,12 @@ pub struct Test {
     pub run: fn(&Cluster, &Kubectl) -> Result<()>,
 }
 
+/// An image that a cluster of tests has beside its own: its name, and programs of this host.
+pub struct Image<'a> {
+    pub name: &'a str,
+    pub programs: &'a [&'a str],
+}
+
 /// Makes a list of tests from functions; their names are the tests' names.
 #[macro_export]
 macro_rules! tests {
@@ -21,8 +27,9 @@ macro_rules! tests {
     };
 }
 
-/// Runs all tests of the groups that the command line selects, on one cluster; brings none up when none is selected.
-pub fn shared(tag: &str, options: &[&str], groups: &[&[Test]]) -> ExitCode {
+/// Runs all tests of the groups that the command line selects, on one cluster that has the images; brings none up when none
+/// is selected.
+pub fn shared(tag: &str, options: &[&str], images: &[Image<'_>], groups: &[&[Test]]) -> ExitCode {
     let arguments = Arguments::from_args();
     let tests: Vec<&Test> = groups.iter().flat_map(|group| group.iter()).collect();
     let chosen = |test: &&&Test| match &arguments.filter {
@@ -31,7 +38,7 @@ pub fn shared(tag: &str, options: &[&str], groups: &[&[Test]]) -> ExitCode {
         None => true,
     };
     let wanted = tests.iter().filter(chosen).count() > 0 && !arguments.list;
-    let cluster = match wanted.then(|| Cluster::up(tag, options)).transpose() {
+    let cluster = match wanted.then(|| cluster_with(tag, options, images)).transpose() {
         Ok(cluster) => cluster.map(Arc::new),
         Err(error) => {
             eprintln!("cannot bring the cluster up: {error:#}");
@@ -58,6 +65,14 @@ pub fn separate(tests: &[(&'static str, fn() -> Result<()>)]) -> ExitCode {
         Trial::test(*name, move || run().map_err(|error| Failed::from(format!("{error:#}"))))
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn cluster_with(tag: &str, options: &[&str], images: &[Image<'_>]) -> Result<Cluster> {
+    let cluster = Cluster::up(tag, options)?;
+    for image in images {
+        cluster.orknet(&[&["add-image", image.name], image.programs].concat()).with_context(|| format!("cannot add {}", image.name))?;
+    }
+    Ok(cluster)
 }
 
 fn in_namespace(cluster: Option<&Cluster>, name: &str, run: fn(&Cluster, &Kubectl) -> Result<()>) -> Result<(), Failed> {

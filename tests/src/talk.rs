@@ -1,0 +1,257 @@
+//! Pods that answer with their names, Services in front of them, and pods that ask: all run the tests' own `nettool`.
+
+use crate::kubectl::Kubectl;
+use anyhow::{Context, Result, bail, ensure};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The image with `nettool` and a shell; every cluster of [`crate::suite::shared`] that lists it has it.
+pub const TOOLS: &str = "registry.orknet.local/nettool:1";
+
+/// The port of every server, over TCP and UDP, on both families.
+pub const PORT: u16 = 8080;
+
+/// How to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    Tcp,
+    /// A socket that names the destination with each datagram.
+    Udp,
+    /// A socket that is connected first.
+    UdpConnected,
+}
+
+/// What came of asking a number of times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// How often each server answered.
+    pub by_server: BTreeMap<String, u32>,
+    /// How often there was no answer, by kind of error.
+    pub errors: BTreeMap<String, u32>,
+}
+
+/// What came of asking once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub outcome: Outcome,
+    /// Until the answer or the error, as the pod saw it.
+    pub millis: u64,
+}
+
+/// An answer, or the kind of error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Answer {
+        server: String,
+        /// The address from which the server saw the question come.
+        seen_from: String,
+    },
+    Error(String),
+}
+
+/// A pod that asks.
+pub struct Client<'a> {
+    kubectl: &'a Kubectl,
+    pod: String,
+}
+
+impl How {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::UdpConnected => "udp-connected",
+        }
+    }
+}
+
+impl<'a> Client<'a> {
+    /// Starts one anywhere, and waits for it.
+    pub fn start(kubectl: &'a Kubectl, pod: &str) -> Result<Self> {
+        Self::start_with(kubectl, pod, "{}")
+    }
+
+    /// Starts one on a node, and waits for it.
+    pub fn on_node(kubectl: &'a Kubectl, pod: &str, node: &str) -> Result<Self> {
+        Self::start_with(kubectl, pod, &format!("{{kubernetes.io/hostname: {node}}}"))
+    }
+
+    /// One that runs already: any pod of the image.
+    pub fn of(kubectl: &'a Kubectl, pod: &str) -> Self {
+        Self { kubectl, pod: pod.to_owned() }
+    }
+
+    fn start_with(kubectl: &'a Kubectl, pod: &str, node_selector: &str) -> Result<Self> {
+        kubectl.apply(&format!(
+            r#"
+apiVersion: v1
+kind: Pod
+metadata: {{name: {pod}}}
+spec:
+  nodeSelector: {node_selector}
+  terminationGracePeriodSeconds: 1
+  containers: [{{name: client, image: "{TOOLS}", command: [sleep, "3600"]}}]
+"#
+        ))?;
+        kubectl.run(&["wait", &format!("pod/{pod}"), "--for=condition=Ready", "--timeout=60s"])?;
+        Ok(Self::of(kubectl, pod))
+    }
+
+    /// Runs a command in the pod.
+    pub fn run(&self, command: &[&str]) -> Result<String> {
+        self.kubectl.run(&[&["exec", &self.pod, "--"], command].concat())
+    }
+
+    /// Asks a number of times, one after the other.
+    pub fn ask(&self, how: How, address: &str, tries: u32) -> Result<Answers> {
+        Answers::parse(&self.run(&["nettool", &format!("ask-{}", how.word()), address, &tries.to_string()])?)
+    }
+
+    /// Asks once.
+    pub fn attempt(&self, how: How, address: &str) -> Result<Attempt> {
+        Attempt::parse(&self.run(&["nettool", &format!("try-{}", how.word()), address])?)
+    }
+
+    /// Asks once and expects an error of this kind, in less than a second.
+    pub fn is_refused(&self, how: How, address: &str, kind: &str) -> Result<()> {
+        let attempt = self.attempt(how, address)?;
+        ensure!(attempt.outcome == Outcome::Error(kind.to_owned()), "{how:?} to {address}: {attempt:?}, expected {kind}");
+        ensure!(attempt.millis < 1000, "{how:?} to {address} took {} ms to fail", attempt.millis);
+        Ok(())
+    }
+}
+
+impl Answers {
+    /// The output of `nettool ask-…`: `NAME COUNT` and `error KIND COUNT` lines.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut answers = Self::default();
+        for line in text.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                ["error", kind, count] => answers.errors.insert((*kind).to_owned(), count.parse()?),
+                [server, count] => answers.by_server.insert((*server).to_owned(), count.parse()?),
+                _ => bail!("nettool said {line:?}"),
+            };
+        }
+        Ok(answers)
+    }
+
+    /// Who answered.
+    pub fn servers(&self) -> BTreeSet<String> {
+        self.by_server.keys().cloned().collect()
+    }
+
+    /// Checks that exactly these servers answered and nothing failed.
+    pub fn are_from(&self, servers: &BTreeSet<String>) -> Result<()> {
+        ensure!(self.errors.is_empty() && self.servers() == *servers, "{self:?}, expected answers from {servers:?}");
+        Ok(())
+    }
+}
+
+impl Attempt {
+    /// The output of `nettool try-…`: `NAME PEER MILLIS` or `error KIND MILLIS`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [first, second, millis] = words.as_slice() else { bail!("nettool said {text:?}") };
+        let outcome = match *first {
+            "error" => Outcome::Error((*second).to_owned()),
+            server => Outcome::Answer { server: server.to_owned(), seen_from: (*second).to_owned() },
+        };
+        Ok(Self { outcome, millis: millis.parse().context("nettool said no milliseconds")? })
+    }
+
+    /// Who answered, and whom the server saw.
+    pub fn answer(&self) -> Result<(&str, &str)> {
+        match &self.outcome {
+            Outcome::Answer { server, seen_from } => Ok((server, seen_from)),
+            Outcome::Error(kind) => bail!("no answer: {kind} after {} ms", self.millis),
+        }
+    }
+}
+
+/// The container of a server, as a line of YAML: TCP and UDP on [`PORT`], ready once it listens.
+pub fn server_container() -> String {
+    format!(
+        r#"{{name: server, image: "{TOOLS}", command: [nettool, serve, "[::]:{PORT}"], ports: [{{name: echo, containerPort: {PORT}}}], readinessProbe: {{tcpSocket: {{port: {PORT}}}, periodSeconds: 1}}}}"#
+    )
+}
+
+/// A Deployment of servers (label `app`), waited for.
+pub fn deploy(kubectl: &Kubectl, name: &str, replicas: u32) -> Result<()> {
+    kubectl.apply(&format!(
+        r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{container}]
+"#,
+        container = server_container()
+    ))?;
+    kubectl.run(&["rollout", "status", "deployment", name, "--timeout=90s"])?;
+    Ok(())
+}
+
+/// One server pod (label `app`) with more of a Pod's spec in YAML's flow form, such as `nodeSelector: {…}`; not waited for.
+pub fn pod(kubectl: &Kubectl, name: &str, more: &str) -> Result<()> {
+    let comma = if more.is_empty() { "" } else { ", " };
+    kubectl.apply(&format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: {name}}}}}\nspec: {{terminationGracePeriodSeconds: 1, containers: [{}]{comma}{more}}}\n",
+        server_container()
+    ))?;
+    Ok(())
+}
+
+/// Waits for a pod to be ready.
+pub fn wait_ready(kubectl: &Kubectl, pod: &str) -> Result<()> {
+    kubectl.run(&["wait", &format!("pod/{pod}"), "--for=condition=Ready", "--timeout=60s"]).map(drop)
+}
+
+/// A Service for the servers with the label `app: APP`, on port 80 (TCP `tcp`, UDP `udp`), with more of its spec in YAML's flow form.
+/// Its cluster address of the first family.
+pub fn serve(kubectl: &Kubectl, name: &str, app: &str, more: &str) -> Result<String> {
+    let comma = if more.is_empty() { "" } else { ", " };
+    kubectl.apply(&format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{selector: {{app: {app}}}, ports: [{{name: tcp, port: 80, targetPort: {PORT}}}, {{name: udp, protocol: UDP, port: 80, targetPort: {PORT}}}]{comma}{more}}}\n"
+    ))?;
+    cluster_address(kubectl, name)
+}
+
+/// `spec.clusterIP`.
+pub fn cluster_address(kubectl: &Kubectl, service: &str) -> Result<String> {
+    kubectl.run(&["get", "service", service, "-o", "jsonpath={.spec.clusterIP}"])
+}
+
+/// The pods with the label `app: APP` that are neither ending nor over.
+pub fn live_pods(kubectl: &Kubectl, app: &str) -> Result<BTreeSet<String>> {
+    let list = kubectl.json(&["get", "pods", "-l", &format!("app={app}")])?;
+    let pods = list["items"].as_array().context("there is no list of pods")?;
+    let live = pods.iter().filter(|pod| pod["metadata"].get("deletionTimestamp").is_none() && pod["status"]["phase"] == "Running");
+    Ok(live.filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect())
+}
+
+/// `ADDRESS:PORT`, with brackets where the family needs them.
+pub fn at(address: &str, port: u16) -> String {
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_and_errors_are_told_apart() {
+        let answers = Answers::parse("web-1 3\nerror ConnectionRefused 2\n").unwrap();
+        assert_eq!(answers.servers(), BTreeSet::from(["web-1".to_owned()]));
+        assert_eq!(answers.errors["ConnectionRefused"], 2);
+        assert!(answers.are_from(&answers.servers()).is_err());
+        assert!(Answers::parse("what is this line").is_err());
+        assert_eq!(Attempt::parse("error TimedOut 2000").unwrap().outcome, Outcome::Error("TimedOut".into()));
+        assert_eq!(Attempt::parse("web-1 10.0.0.1 3").unwrap().answer().unwrap(), ("web-1", "10.0.0.1"));
+    }
+}
