@@ -16,6 +16,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -75,7 +76,21 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
+        // A test that failed leaves processes, and a group is busy until the last one is gone.
+        let _ = fs::write(self.0.join("cgroup.kill"), "1");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while fs::remove_dir(&self.0).is_err() && self.0.exists() && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Programs and pins of a test that failed on its way.
+struct CleanUp(Config);
+
+impl Drop for CleanUp {
+    fn drop(&mut self) {
+        let _ = orknet_dataplane::cleanup(&self.0.dataplane.pin_dir);
     }
 }
 
@@ -147,6 +162,7 @@ fn root_a_pod_reaches_another_through_its_service_and_a_restart_disturbs_nothing
             ..Config::default()
         };
         config.dataplane.pin_dir = folder.path().join("bpf");
+        let _clean_up = CleanUp(config.clone());
         let api = FakeApi::new();
         api.put(node("here", &["10.244.1.0/24", "fd00:10:244:1::/64"], &["192.0.2.1"]));
         api.put(service("web", "10.96.0.1"));
