@@ -9,6 +9,8 @@ pub mod kinds;
 pub mod meta;
 pub mod names;
 pub mod openapi;
+#[cfg(test)]
+mod properties;
 pub mod quantity;
 mod registry;
 pub mod selector;

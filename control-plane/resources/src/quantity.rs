@@ -62,6 +62,11 @@ impl Quantity {
         self.nanos % NANO == 0
     }
 
+    /// Whether the amount is a whole number of thousandths.
+    pub fn is_milli(self) -> bool {
+        self.nanos % 1_000_000 == 0
+    }
+
     /// Thousandths, rounded up (away from zero): what CPU amounts are counted in.
     pub fn milli(self) -> i64 {
         round_up(self.nanos, 1_000_000)

@@ -90,6 +90,10 @@ impl Kind for DaemonSet {
         }
     }
 
+    fn warnings(object: &v1::DaemonSet) -> Vec<String> {
+        workload::template_warnings(object.spec.as_ref().map(|s| &s.template))
+    }
+
     fn cells(object: &v1::DaemonSet, now: i64) -> Vec<Value> {
         let spec = object.spec.clone().unwrap_or_default();
         let status = object.status.clone().unwrap_or_default();

@@ -41,6 +41,10 @@ impl Kind for Endpoints {
         }
     }
 
+    fn warnings(_: &v1::Endpoints) -> Vec<String> {
+        vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()]
+    }
+
     fn cells(object: &v1::Endpoints, now: i64) -> Vec<Value> {
         vec![table::name(&object.metadata), shown(object).into(), table::age(&object.metadata, now)]
     }

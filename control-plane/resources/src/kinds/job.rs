@@ -91,6 +91,10 @@ impl Kind for Job {
         }
     }
 
+    fn warnings(object: &v1::Job) -> Vec<String> {
+        workload::template_warnings(object.spec.as_ref().map(|s| &s.template))
+    }
+
     fn cells(object: &v1::Job, now: i64) -> Vec<Value> {
         let spec = object.spec.clone().unwrap_or_default();
         let status = object.status.clone().unwrap_or_default();

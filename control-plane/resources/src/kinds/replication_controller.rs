@@ -69,6 +69,10 @@ impl Kind for ReplicationController {
         }
     }
 
+    fn warnings(object: &v1::ReplicationController) -> Vec<String> {
+        workload::template_warnings(object.spec.as_ref().and_then(|s| s.template.as_ref()))
+    }
+
     fn cells(object: &v1::ReplicationController, now: i64) -> Vec<Value> {
         let spec = object.spec.clone().unwrap_or_default();
         let status = object.status.clone().unwrap_or_default();

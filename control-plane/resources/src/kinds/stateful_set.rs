@@ -106,6 +106,10 @@ impl Kind for StatefulSet {
         }
     }
 
+    fn warnings(object: &v1::StatefulSet) -> Vec<String> {
+        workload::template_warnings(object.spec.as_ref().map(|s| &s.template))
+    }
+
     fn cells(object: &v1::StatefulSet, now: i64) -> Vec<Value> {
         let spec = object.spec.clone().unwrap_or_default();
         let ready = object.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or_default();

@@ -51,6 +51,10 @@ pub fn long_running(kind: &str, template: &PodTemplateSpec, at: &Path<'_>, error
 pub fn selects_template(kind: &str, chosen: &LabelSelector, template: &PodTemplateSpec, spec: &Path<'_>, errors: &mut Errors) {
     let at = spec.field("selector");
     selector::validate(chosen, &at, errors);
+    if chosen.match_labels.is_none() && chosen.match_expressions.is_none() {
+        errors.required(&at, "");
+        return;
+    }
     if selector::is_empty(chosen) {
         let shown = serde_json::to_value(chosen).unwrap_or_default();
         errors.invalid(&at, shown, format!("empty selector is invalid for {kind}"));
@@ -63,6 +67,13 @@ pub fn selects_template(kind: &str, chosen: &LabelSelector, template: &PodTempla
         let labels = serde_json::to_value(labels).unwrap_or_default();
         errors.invalid(&at.field("labels"), labels, "`selector` does not match template `labels`");
     }
+}
+
+/// What the user should hear about a template.
+pub fn template_warnings(template: Option<&PodTemplateSpec>) -> Vec<String> {
+    let at = Path::Root.field("spec");
+    let at = at.field("template");
+    template.and_then(|t| t.spec.as_ref()).map(|spec| pod::warnings::spec(spec, &at.field("spec"))).unwrap_or_default()
 }
 
 /// A number that is not negative, or a percentage.

@@ -105,7 +105,11 @@ mod tests {
         for (change, expected) in [
             (json!({}), None),
             (json!({"replicas": -1}), Some("spec.replicas: Invalid value: -1: must be greater than or equal to 0")),
-            (json!({"selector": {}}), Some("spec.selector: Invalid value: {}: empty selector is invalid for deployment")),
+            (json!({"selector": null}), Some("spec.selector: Required value")),
+            (
+                json!({"selector": {"matchLabels": {}}}),
+                Some("spec.selector: Invalid value: {\"matchLabels\":{}}: empty selector is invalid for deployment"),
+            ),
             (
                 template(json!({"app": "b"}), json!({})),
                 Some("spec.template.metadata.labels: Invalid value: {\"app\":\"b\"}: `selector` does not match template `labels`"),

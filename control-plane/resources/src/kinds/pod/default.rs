@@ -1,5 +1,6 @@
 //! Defaults of pods and pod templates.
 
+use crate::quantity;
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, DownwardAPIVolumeFile, EnvVar, HTTPGetAction, LifecycleHandler, ObjectFieldSelector, PodSecurityContext,
     PodSpec, Probe, ResourceFieldSelector, Volume,
@@ -68,7 +69,10 @@ fn container(container: &mut Container) {
     text(&mut container.image_pull_policy, pull_policy(container.image.as_deref()));
     text(&mut container.termination_message_path, "/dev/termination-log");
     text(&mut container.termination_message_policy, "File");
-    container.resources.get_or_insert_default();
+    let resources = container.resources.get_or_insert_default();
+    for amount in [&mut resources.limits, &mut resources.requests].into_iter().flatten().flat_map(|list| list.values_mut()) {
+        round_to_milli(amount);
+    }
     for ContainerPort { protocol, .. } in container.ports.iter_mut().flatten() {
         text(protocol, "TCP");
     }
@@ -86,6 +90,14 @@ fn env<'a>(list: impl Iterator<Item = &'a mut EnvVar>) {
     for source in list.filter_map(|e| e.value_from.as_mut()) {
         source.field_ref.as_mut().map(field_ref);
         source.resource_field_ref.as_mut().map(resource_ref);
+    }
+}
+
+/// Amounts finer than a thousandth count as the next thousandth.
+fn round_to_milli(amount: &mut Quantity) {
+    let fine = quantity::Quantity::parse(&amount.0).ok().filter(|q| !q.is_milli());
+    if let Some(fine) = fine {
+        amount.0 = format!("{}m", fine.milli());
     }
 }
 
@@ -224,6 +236,14 @@ mod tests {
             "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}}]}));
         assert_eq!(spec["containers"][0]["resources"]["requests"], json!({"cpu": "500m", "memory": "1Gi"}));
         assert_eq!(spec["containers"][0]["ports"][0], json!({"containerPort": 80, "hostPort": 80, "protocol": "TCP"}));
+    }
+
+    #[test]
+    fn amounts_are_counted_in_thousandths() {
+        let limits = json!({"cpu": "1.5u", "memory": "1Gi", "example.com/x": "2500u"});
+        let spec = decoded(json!({"containers": [{"name": "a", "resources": {"limits": limits}}]}));
+        let limits = &spec["containers"][0]["resources"]["limits"];
+        assert_eq!(*limits, json!({"cpu": "1m", "memory": "1Gi", "example.com/x": "3m"}));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod qos;
 mod table;
 mod update;
 pub mod validate;
+pub mod warnings;
 
 use crate::contract::{Column, Descriptor, Subresource};
 use crate::field::{Errors, Path};
@@ -29,7 +30,7 @@ impl Kind for Pod {
     const DESCRIPTOR: Descriptor = Descriptor {
         short_names: &["po"],
         categories: &["all"],
-        subresources: &["attach", "binding", "eviction", "exec", "log", "portforward", "status"],
+        subresources: &["attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "resize", "status"],
         has_generation: true,
         ..namespaced::<v1::Pod>("pods", "pod")
     };
@@ -53,13 +54,7 @@ impl Kind for Pod {
     }
 
     fn prepare_update(new: &mut Value, old: &Value, subresource: Subresource<'_>) {
-        // A status written without the class keeps it: the class follows from the spec.
-        if subresource == Some("status")
-            && json::get(new, &["status", "qosClass"]).is_none()
-            && let Some(class) = json::get(old, &["status", "qosClass"])
-        {
-            json::put(new, &["status", "qosClass"], class.clone());
-        }
+        update::prepare(new, old, subresource);
     }
 
     fn validate(object: &v1::Pod, errors: &mut Errors) {
@@ -74,8 +69,15 @@ impl Kind for Pod {
         match subresource {
             None => update::validate(new, old, errors),
             Some("status") => update::validate_status(new, old, errors),
+            Some("ephemeralcontainers") => update::validate_ephemeral(new, old, errors),
+            Some("resize") => update::validate_resize(new, old, errors),
             Some(_) => Self::validate(new, errors),
         }
+    }
+
+    fn warnings(object: &v1::Pod) -> Vec<String> {
+        let at = Path::Root.field("spec");
+        object.spec.as_ref().map(|spec| warnings::spec(spec, &at)).unwrap_or_default()
     }
 
     fn cells(object: &v1::Pod, now: i64) -> Vec<Value> {

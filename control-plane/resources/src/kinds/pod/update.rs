@@ -1,16 +1,81 @@
 //! What may change in a pod that exists: images, the deadline (downwards), more tolerations, fewer scheduling gates.
 
-use super::{Pod, validate};
+use super::{Pod, qos_class, validate};
+use crate::contract::Subresource;
 use crate::field::{Errors, Path};
+use crate::json;
 use crate::names;
 use crate::typed::Kind;
 use k8s_openapi::api::core::v1;
 use k8s_openapi::api::core::v1::{Container, PodSpec, Toleration};
+use serde_json::Value;
 
 const MAY_CHANGE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,\
 `spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
 `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
+/// Leaves of `new` only what its way in may change.
+pub fn prepare(new: &mut Value, old: &Value, subresource: Subresource<'_>) {
+    match subresource {
+        // A status written without the class keeps it: the class follows from the spec.
+        Some("status") => {
+            if json::get(new, &["status", "qosClass"]).is_none()
+                && let Some(class) = json::get(old, &["status", "qosClass"])
+            {
+                json::put(new, &["status", "qosClass"], class.clone());
+            }
+        }
+        Some("ephemeralcontainers") => {
+            let wanted = json::get(new, &["spec", "ephemeralContainers"]).cloned();
+            json::keep(new, old, "spec");
+            json::keep(new, old, "status");
+            if let Some(wanted) = wanted {
+                json::put(new, &["spec", "ephemeralContainers"], wanted);
+            }
+        }
+        Some("resize") => {
+            let wanted = new.clone();
+            json::keep(new, old, "spec");
+            json::keep(new, old, "status");
+            for list in ["containers", "initContainers"] {
+                take_resources(new, &wanted, list);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn take_resources(new: &mut Value, wanted: &Value, list: &str) {
+    let wanted = json::get(wanted, &["spec", list]).and_then(Value::as_array);
+    let Some(containers) = new.get_mut("spec").and_then(|s| s.get_mut(list)).and_then(Value::as_array_mut) else { return };
+    for container in containers {
+        let same = |other: &&Value| other.get("name") == container.get("name");
+        let Some(wanted) = wanted.and_then(|w| w.iter().find(same)) else { continue };
+        for key in ["resources", "resizePolicy"] {
+            json::keep(container, wanted, key);
+        }
+    }
+}
+
+/// The rules for a change of a running pod's ephemeral containers.
+pub fn validate_ephemeral(new: &v1::Pod, old: &v1::Pod, errors: &mut Errors) {
+    Pod::validate(new, errors);
+    if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
+        validate::ephemeral::kept(new, old, &Path::Root.field("spec"), errors);
+    }
+}
+
+/// The rules for a change of a running pod's resources.
+pub fn validate_resize(new: &v1::Pod, old: &v1::Pod, errors: &mut Errors) {
+    Pod::validate(new, errors);
+    if let (Some(new), Some(old)) = (&new.spec, &old.spec)
+        && qos_class(new) != qos_class(old)
+    {
+        errors.invalid(&Path::Root.field("spec"), qos_class(new), "Pod QOS Class may not change as a result of resizing");
+    }
+}
+
+/// The rules for a change through the pod itself.
 pub fn validate(new: &v1::Pod, old: &v1::Pod, errors: &mut Errors) {
     Pod::validate(new, errors);
     let at = Path::Root.field("spec");
@@ -127,7 +192,7 @@ mod tests {
     use super::*;
     use crate::contract::Resource;
     use crate::typed::Typed;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     const KIND: Typed<Pod> = Typed::NEW;
 
@@ -169,6 +234,40 @@ mod tests {
         assert_eq!(found, ["spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"]);
         let found = refused(|p| p["spec"]["schedulingGates"] = json!([{"name": "a/b"}]));
         assert_eq!(found, ["spec.schedulingGates[0]: Forbidden: only deletion is allowed, but found new scheduling gate 'a/b'"]);
+    }
+
+    #[test]
+    fn ephemeral_containers_are_added_and_stay() {
+        let with = |names: &[&str]| {
+            let list: Vec<Value> = names.iter().map(|n| json!({"name": n, "image": "x", "targetContainerName": "a"})).collect();
+            pod(|p| p["spec"]["ephemeralContainers"] = json!(list))
+        };
+        let way = Some("ephemeralcontainers");
+        let mut new = with(&["e", "f"]);
+        new["spec"]["nodeName"] = "elsewhere".into();
+        KIND.prepare_update(&mut new, &with(&["e"]), way);
+        assert_eq!(new["spec"].get("nodeName"), None);
+        assert!(KIND.validate_update(&new, &with(&["e"]), way).is_empty());
+        assert!(
+            KIND.validate_update(&with(&[]), &with(&["e"]), way)[0]
+                .detail
+                .starts_with("existing ephemeral containers \"e\" may not be removed")
+        );
+        assert_eq!(KIND.validate_update(&with(&["a"]), &with(&[]), way)[0].field, "spec.ephemeralContainers[0].name");
+        assert!(KIND.validate_update(&with(&["e"]), &with(&[]), None)[0].detail.starts_with("pod updates may not change fields"));
+    }
+
+    #[test]
+    fn a_resize_changes_resources_alone_and_keeps_the_class() {
+        let with = |resources: Value| pod(|p| p["spec"]["containers"][0]["resources"] = resources);
+        let old = with(json!({"requests": {"cpu": "1"}}));
+        let mut new = with(json!({"requests": {"cpu": "2"}}));
+        new["spec"]["containers"][0]["image"] = "other".into();
+        KIND.prepare_update(&mut new, &old, Some("resize"));
+        let container = &new["spec"]["containers"][0];
+        assert_eq!((&container["image"], &container["resources"]["requests"]["cpu"]), (&json!("x:1"), &json!("2")));
+        assert!(KIND.validate_update(&new, &old, Some("resize")).is_empty());
+        assert_eq!(KIND.validate_update(&with(json!({})), &old, Some("resize"))[0].field, "spec");
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub fn containers(spec: &PodSpec, scope: &Scope<'_>, at: &Path<'_>, errors: &mut
     }
 }
 
-fn one<'a>(
+/// The rules for a container of any sort.
+pub fn one<'a>(
     container: &'a Container,
     scope: &Scope<'_>,
     names_seen: &mut HashSet<&'a str>,

@@ -2,6 +2,7 @@
 
 mod container;
 mod env;
+pub mod ephemeral;
 mod handler;
 mod placement;
 pub mod resources;
@@ -19,7 +20,7 @@ const MAX_SECONDS: i64 = i32::MAX as i64;
 pub const RESTART_POLICIES: &[&str] = &["Always", "OnFailure", "Never"];
 
 /// Names that containers may refer to.
-struct Scope<'a> {
+pub struct Scope<'a> {
     volumes: HashSet<&'a str>,
     claims: HashSet<&'a str>,
     host_network: bool,
@@ -36,6 +37,7 @@ pub fn spec(spec: &PodSpec, at: &Path<'_>, errors: &mut Errors) {
         grace_seconds: spec.termination_grace_period_seconds.unwrap_or(30),
     };
     container::containers(spec, &scope, at, errors);
+    ephemeral::containers(spec, &scope, at, errors);
     errors.one_of(&at.field("restartPolicy"), spec.restart_policy.as_deref(), RESTART_POLICIES);
     dns(spec, at, errors);
     lifetime(spec, at, errors);
