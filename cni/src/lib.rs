@@ -47,7 +47,10 @@ pub fn loopback_main() -> ExitCode {
     answer(loopback::run)
 }
 
-fn answer(run: fn(&dyn Fn(&str) -> Option<String>, &[u8]) -> Result<String, CniError>) -> ExitCode {
+/// A plugin: what it prints for an environment and a configuration.
+type Plugin = fn(&dyn Fn(&str) -> Option<String>, &[u8]) -> Result<String, CniError>;
+
+fn answer(run: Plugin) -> ExitCode {
     let mut input = Vec::new();
     let outcome = match std::io::stdin().lock().read_to_end(&mut input) {
         Ok(_) => run(&|name| std::env::var(name).ok(), &input),
