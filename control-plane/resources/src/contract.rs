@@ -186,6 +186,7 @@ pub trait Resource: Send + Sync + 'static {
     }
 
     /// The kind's own form of an object read from the store; takes back what [`Resource::to_stored`] did.
+    #[allow(clippy::wrong_self_convention, reason = "the kind converts, and is an object of a trait")]
     fn from_stored(&self, stored: Value) -> Value {
         stored
     }

@@ -281,7 +281,7 @@ fn instance(schema: &Value, definitions: &Map<String, Value>, bytes: &mut impl I
                     map.insert(name.clone(), instance(field, definitions, bytes, depth + 1));
                 }
             }
-            if schema["additionalProperties"].is_object() && byte % 3 != 0 {
+            if schema["additionalProperties"].is_object() && !byte.is_multiple_of(3) {
                 map.insert("cpu".to_owned(), instance(&schema["additionalProperties"], definitions, bytes, depth + 1));
             }
             Value::Object(map)

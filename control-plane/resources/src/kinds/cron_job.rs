@@ -5,7 +5,7 @@ use crate::contract::{Column, Descriptor};
 use crate::field::{Errors, Path};
 use crate::selector;
 use crate::table::{self, number, text, wide};
-use crate::typed::{Kind, namespaced};
+use crate::typed::{Kind, namespaced, or_empty};
 use k8s_openapi::api::batch::v1;
 use serde_json::Value;
 
@@ -54,7 +54,7 @@ impl Kind for CronJob {
             errors.invalid(&Path::Root.field("metadata").field("name"), name, format!("must be no more than {MAX_NAME} characters"));
         }
         let at = Path::Root.field("spec");
-        let spec = object.spec.clone().unwrap_or_default();
+        let spec = or_empty(&object.spec);
         if spec.schedule.is_empty() {
             errors.required(&at.field("schedule"), "");
         } else if !is_schedule(&spec.schedule) {
@@ -72,9 +72,9 @@ impl Kind for CronJob {
     }
 
     fn cells(object: &v1::CronJob, now: i64) -> Vec<Value> {
-        let spec = object.spec.clone().unwrap_or_default();
-        let status = object.status.clone().unwrap_or_default();
-        let job = spec.job_template.spec.clone().unwrap_or_default();
+        let spec = or_empty(&object.spec);
+        let status = or_empty(&object.status);
+        let job = or_empty(&spec.job_template.spec);
         let [containers, images] = workload::containers_and_images(job.template.spec.as_ref());
         let last = status.last_schedule_time.as_ref().map(|t| table::since(Some(t), now));
         let suspended = if spec.suspend.unwrap_or_default() { "True" } else { "False" };
@@ -83,7 +83,7 @@ impl Kind for CronJob {
             spec.schedule.as_str().into(),
             table::or_none(spec.time_zone.as_deref()),
             suspended.into(),
-            status.active.map_or(0, |a| a.len()).into(),
+            status.active.as_ref().map_or(0, Vec::len).into(),
             table::or_none(last.as_deref()),
             table::age(&object.metadata, now),
             containers,

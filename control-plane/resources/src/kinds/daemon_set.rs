@@ -5,7 +5,7 @@ use crate::contract::{Column, Descriptor, Subresource};
 use crate::field::{Errors, Path};
 use crate::selector;
 use crate::table::{self, number, text, wide};
-use crate::typed::{Kind, namespaced};
+use crate::typed::{Kind, namespaced, or_empty};
 use k8s_openapi::api::apps::v1;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
@@ -58,10 +58,10 @@ impl Kind for DaemonSet {
         workload::long_running("DaemonSet", &spec.template, &at.field("template"), errors);
         errors.non_negative(&at.field("minReadySeconds"), spec.min_ready_seconds.unwrap_or_default());
         errors.non_negative(&at.field("revisionHistoryLimit"), spec.revision_history_limit.unwrap_or_default());
-        let strategy = spec.update_strategy.clone().unwrap_or_default();
+        let strategy = or_empty(&spec.update_strategy);
         let at = at.field("updateStrategy");
         errors.one_of(&at.field("type"), strategy.type_.as_deref(), &["OnDelete", "RollingUpdate"]);
-        let Some(rolling) = strategy.rolling_update.filter(|_| strategy.type_.as_deref() == Some("RollingUpdate")) else { return };
+        let Some(rolling) = strategy.rolling_update.as_ref().filter(|_| strategy.type_.as_deref() == Some("RollingUpdate")) else { return };
         let at = at.field("rollingUpdate");
         for (name, value) in [("maxUnavailable", &rolling.max_unavailable), ("maxSurge", &rolling.max_surge)] {
             if let Some(value) = value {
@@ -95,8 +95,8 @@ impl Kind for DaemonSet {
     }
 
     fn cells(object: &v1::DaemonSet, now: i64) -> Vec<Value> {
-        let spec = object.spec.clone().unwrap_or_default();
-        let status = object.status.clone().unwrap_or_default();
+        let spec = or_empty(&object.spec);
+        let status = or_empty(&object.status);
         let [containers, images] = workload::containers_and_images(spec.template.spec.as_ref());
         vec![
             table::name(&object.metadata),

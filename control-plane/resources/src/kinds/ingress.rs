@@ -4,7 +4,7 @@ use crate::contract::{Column, Descriptor, Subresource};
 use crate::field::{Errors, Path};
 use crate::names;
 use crate::table::{self, text};
-use crate::typed::{Kind, namespaced};
+use crate::typed::{Kind, namespaced, or_empty};
 use k8s_openapi::api::networking::v1;
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ impl Kind for Ingress {
 
     fn validate(object: &v1::Ingress, errors: &mut Errors) {
         let at = Path::Root.field("spec");
-        let spec = object.spec.clone().unwrap_or_default();
+        let spec = or_empty(&object.spec);
         if spec.rules.as_ref().is_none_or(Vec::is_empty) && spec.default_backend.is_none() {
             errors.invalid(&at, serde_json::to_value(&spec).unwrap_or_default(), "either `defaultBackend` or `rules` must be specified");
         }
@@ -59,7 +59,7 @@ impl Kind for Ingress {
     }
 
     fn cells(object: &v1::Ingress, now: i64) -> Vec<Value> {
-        let spec = object.spec.clone().unwrap_or_default();
+        let spec = or_empty(&object.spec);
         let annotated = object.metadata.annotations.as_ref().and_then(|a| a.get(CLASS_ANNOTATION));
         let class = spec.ingress_class_name.as_ref().or(annotated);
         let hosts: Vec<&str> = spec.rules.iter().flatten().filter_map(|r| r.host.as_deref()).filter(|h| !h.is_empty()).collect();

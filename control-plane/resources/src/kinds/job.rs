@@ -6,7 +6,7 @@ use crate::field::{Errors, Path};
 use crate::json;
 use crate::selector;
 use crate::table::{self, text, wide};
-use crate::typed::{Kind, namespaced};
+use crate::typed::{Kind, namespaced, or_empty};
 use k8s_openapi::api::batch::v1;
 use serde_json::Value;
 
@@ -96,8 +96,8 @@ impl Kind for Job {
     }
 
     fn cells(object: &v1::Job, now: i64) -> Vec<Value> {
-        let spec = object.spec.clone().unwrap_or_default();
-        let status = object.status.clone().unwrap_or_default();
+        let spec = or_empty(&object.spec);
+        let status = or_empty(&object.status);
         let done = status.succeeded.unwrap_or_default();
         let completions = match (spec.completions, spec.parallelism.unwrap_or_default()) {
             (Some(wanted), _) => format!("{done}/{wanted}"),

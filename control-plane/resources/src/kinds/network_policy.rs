@@ -5,7 +5,7 @@
 use crate::contract::{Column, Descriptor};
 use crate::field::{Errors, Path};
 use crate::table::{self, text};
-use crate::typed::{Kind, namespaced};
+use crate::typed::{Kind, namespaced, or_empty};
 use crate::{names, selector};
 use k8s_openapi::api::networking::v1;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -40,7 +40,7 @@ impl Kind for NetworkPolicy {
 
     fn validate(object: &v1::NetworkPolicy, errors: &mut Errors) {
         let at = Path::Root.field("spec");
-        let spec = object.spec.clone().unwrap_or_default();
+        let spec = or_empty(&object.spec);
         if let Some(chosen) = &spec.pod_selector {
             selector::validate(chosen, &at.field("podSelector"), errors);
         }

@@ -5,7 +5,7 @@ use crate::field::{Errors, Path};
 use crate::names;
 use crate::quantity::Quantity;
 use crate::table::{self, text, wide};
-use crate::typed::{Kind, cluster};
+use crate::typed::{Kind, cluster, or_empty};
 use k8s_openapi::api::core::v1;
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ impl Kind for Node {
 
     fn validate(object: &v1::Node, errors: &mut Errors) {
         let at = Path::Root.field("spec");
-        let spec = object.spec.clone().unwrap_or_default();
+        let spec = or_empty(&object.spec);
         taints(spec.taints.as_deref().unwrap_or_default(), &at.field("taints"), errors);
         let cidrs = at.field("podCIDRs");
         let list = spec.pod_cidrs.as_deref().unwrap_or_default();
@@ -56,8 +56,8 @@ impl Kind for Node {
             let shown = serde_json::to_value(list).unwrap_or_default();
             errors.invalid(&cidrs, shown, "may specify no more than one CIDR for each IP family");
         }
-        let status = object.status.clone().unwrap_or_default();
-        for (name, amounts) in [("capacity", status.capacity), ("allocatable", status.allocatable)] {
+        let status = or_empty(&object.status);
+        for (name, amounts) in [("capacity", &status.capacity), ("allocatable", &status.allocatable)] {
             for (resource, amount) in amounts.iter().flatten() {
                 if Quantity::parse(&amount.0).is_ok_and(Quantity::is_negative) {
                     let at = Path::Root.field("status");
@@ -80,8 +80,8 @@ impl Kind for Node {
     }
 
     fn cells(object: &v1::Node, now: i64) -> Vec<Value> {
-        let status = object.status.clone().unwrap_or_default();
-        let info = status.node_info.clone().unwrap_or_default();
+        let status = or_empty(&object.status);
+        let info = or_empty(&status.node_info);
         let address = |kind: &str| status.addresses.iter().flatten().find(|a| a.type_ == kind).map(|a| a.address.as_str());
         let known = |text: &str| Value::from(if text.is_empty() { "<unknown>" } else { text });
         vec![

@@ -5,7 +5,7 @@ use crate::contract::{Column, Descriptor};
 use crate::field::{Errors, Path};
 use crate::selector;
 use crate::table::{self, number, wide};
-use crate::typed::{Kind, namespaced};
+use crate::typed::{Kind, namespaced, or_empty};
 use k8s_openapi::api::core::v1;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
@@ -51,7 +51,7 @@ impl Kind for ReplicationController {
 
     fn validate(object: &v1::ReplicationController, errors: &mut Errors) {
         let at = Path::Root.field("spec");
-        let spec = object.spec.clone().unwrap_or_default();
+        let spec = or_empty(&object.spec);
         errors.non_negative(&at.field("replicas"), spec.replicas.unwrap_or_default());
         errors.non_negative(&at.field("minReadySeconds"), spec.min_ready_seconds.unwrap_or_default());
         if spec.selector.as_ref().is_none_or(|s| s.is_empty()) {
@@ -74,8 +74,8 @@ impl Kind for ReplicationController {
     }
 
     fn cells(object: &v1::ReplicationController, now: i64) -> Vec<Value> {
-        let spec = object.spec.clone().unwrap_or_default();
-        let status = object.status.clone().unwrap_or_default();
+        let spec = or_empty(&object.spec);
+        let status = or_empty(&object.status);
         let [containers, images] = workload::containers_and_images(spec.template.as_ref().and_then(|t| t.spec.as_ref()));
         vec![
             table::name(&object.metadata),

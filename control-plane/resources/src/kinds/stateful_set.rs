@@ -5,7 +5,7 @@ use crate::contract::{Column, Descriptor, Subresource};
 use crate::field::{Errors, Path};
 use crate::names;
 use crate::table::{self, text, wide};
-use crate::typed::{Kind, namespaced};
+use crate::typed::{Kind, namespaced, or_empty};
 use k8s_openapi::api::apps::v1;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
@@ -65,7 +65,7 @@ impl Kind for StatefulSet {
         errors.non_negative(&at.field("minReadySeconds"), spec.min_ready_seconds.unwrap_or_default());
         let policies = &["OrderedReady", "Parallel"];
         errors.one_of(&at.field("podManagementPolicy"), spec.pod_management_policy.as_deref(), policies);
-        let strategy = spec.update_strategy.clone().unwrap_or_default();
+        let strategy = or_empty(&spec.update_strategy);
         let at_strategy = at.field("updateStrategy");
         errors.one_of(&at_strategy.field("type"), strategy.type_.as_deref(), &["OnDelete", "RollingUpdate"]);
         if let Some(rolling) = &strategy.rolling_update {
@@ -111,7 +111,7 @@ impl Kind for StatefulSet {
     }
 
     fn cells(object: &v1::StatefulSet, now: i64) -> Vec<Value> {
-        let spec = object.spec.clone().unwrap_or_default();
+        let spec = or_empty(&object.spec);
         let ready = object.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or_default();
         let [containers, images] = workload::containers_and_images(spec.template.spec.as_ref());
         vec![

@@ -14,6 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::marker::PhantomData;
 
 pub use describe::{cluster, namespaced, review};
@@ -216,6 +217,11 @@ impl<K: Kind> Resource for Typed<K> {
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         generator.subschema_for::<K::Object>()
     }
+}
+
+/// A part of an object, or what it is when it is not there.
+pub fn or_empty<T: Clone + Default>(part: &Option<T>) -> Cow<'_, T> {
+    part.as_ref().map_or_else(|| Cow::Owned(T::default()), Cow::Borrowed)
 }
 
 /// Reads the body of a subresource (`Scale`, `Eviction`, `TokenRequest`, …): the typed object and the unknown fields.

@@ -11,7 +11,7 @@ use crate::contract::{Column, Descriptor, Subresource};
 use crate::field::{Errors, Path};
 use crate::selector;
 use crate::table::{self, number, text, wide};
-use crate::typed::{Kind, namespaced};
+use crate::typed::{Kind, namespaced, or_empty};
 use k8s_openapi::api::apps::v1;
 use serde_json::Value;
 
@@ -64,8 +64,8 @@ impl Kind for Deployment {
     }
 
     fn cells(object: &v1::Deployment, now: i64) -> Vec<Value> {
-        let spec = object.spec.clone().unwrap_or_default();
-        let status = object.status.clone().unwrap_or_default();
+        let spec = or_empty(&object.spec);
+        let status = or_empty(&object.status);
         let [containers, images] = workload::containers_and_images(spec.template.spec.as_ref());
         vec![
             table::name(&object.metadata),

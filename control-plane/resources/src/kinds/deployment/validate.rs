@@ -2,6 +2,7 @@
 
 use crate::field::{Errors, Path};
 use crate::kinds::workload;
+use crate::typed::or_empty;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 
 pub fn deployment(object: &Deployment, errors: &mut Errors) {
@@ -51,7 +52,7 @@ pub fn status(object: &Deployment, errors: &mut Errors) {
 }
 
 fn strategy(spec: &DeploymentSpec, at: &Path<'_>, errors: &mut Errors) {
-    let strategy = spec.strategy.clone().unwrap_or_default();
+    let strategy = or_empty(&spec.strategy);
     let rolling = at.field("rollingUpdate");
     match (strategy.type_.as_deref(), &strategy.rolling_update) {
         (Some("Recreate"), Some(_)) => errors.forbidden(&rolling, "may not be specified when strategy `type` is 'Recreate'"),

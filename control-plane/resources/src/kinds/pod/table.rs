@@ -2,6 +2,7 @@
 
 use crate::contract::Column;
 use crate::table::{self, text, wide};
+use crate::typed::or_empty;
 use k8s_openapi::api::core::v1::{Container, ContainerStateTerminated, ContainerStatus, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
@@ -30,8 +31,8 @@ struct Summary {
 }
 
 pub fn cells(pod: &Pod, now: i64) -> Vec<Value> {
-    let spec = pod.spec.clone().unwrap_or_default();
-    let status = pod.status.clone().unwrap_or_default();
+    let spec = or_empty(&pod.spec);
+    let status = or_empty(&pod.status);
     let summary = summarise(&spec, &status);
     let total = spec.containers.len() + spec.init_containers.iter().flatten().filter(|c| is_sidecar(c)).count();
     let phase = status.phase.as_deref().unwrap_or_default();

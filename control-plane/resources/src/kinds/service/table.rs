@@ -3,6 +3,7 @@
 use crate::contract::Column;
 use crate::selector;
 use crate::table::{self, text, wide};
+use crate::typed::or_empty;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ pub const COLUMNS: &[Column] = &[
 ];
 
 pub fn cells(service: &Service, now: i64) -> Vec<Value> {
-    let spec = service.spec.clone().unwrap_or_default();
+    let spec = or_empty(&service.spec);
     vec![
         table::name(&service.metadata),
         spec.type_.as_deref().unwrap_or_default().into(),
