@@ -89,7 +89,6 @@ impl Puller {
         if let Some((at, error)) = self.failed.get(reference)
             && let Some((due, _)) = self.backoff.held(reference, *at, Timestamp::now())
         {
-            tell(false, "BackOff", format!("Back-off pulling image \"{asked}\""));
             let message = format!("Back-off pulling image \"{asked}\": {error}");
             return Err((Waiting::new(reason::IMAGE_PULL_BACK_OFF, message), Some(due)));
         }

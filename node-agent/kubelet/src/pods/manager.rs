@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use super::relist::{self, Listing};
 use super::worker::{Order, Worker};
 use super::{Context, PodKey, cleanup};
 use crate::api::source::Wanted;
+use crate::status::conditions::is_own;
 use crate::{paths, volumes};
 
 /// How often leftovers on disk are looked for.
@@ -61,6 +62,19 @@ enum Ended {
     Orphan(String),
 }
 
+/// True when the worker has to look at the pod again: most updates of an object are echoes of the worker's own status.
+fn matters(old: &Pod, new: &Pod) -> bool {
+    let own = |pod: &Pod| {
+        let meta = &pod.metadata;
+        let foreign: Vec<PodCondition> =
+            pod.status.iter().flat_map(|s| s.conditions.iter().flatten()).filter(|c| !is_own(&c.type_)).cloned().collect();
+        let ended = pod.status.as_ref().and_then(|s| s.phase.clone()).filter(|p| p == "Succeeded" || p == "Failed");
+        let deletion = (meta.deletion_timestamp.clone(), meta.deletion_grace_period_seconds);
+        (meta.labels.clone(), meta.annotations.clone(), deletion, foreign, ended)
+    };
+    old.spec != new.spec || own(old) != own(new)
+}
+
 impl Manager {
     fn hear(&mut self, statement: Wanted) {
         match statement {
@@ -81,7 +95,11 @@ impl Manager {
         self.context.known.write().insert(uid.clone(), pod.clone());
         let order = Order { pod, gone: false };
         if let Some(handle) = self.workers.get(&uid) {
-            handle.orders.send_replace(order);
+            handle.orders.send_if_modified(|known| {
+                let matters = matters(&known.pod, &order.pod) || known.gone;
+                *known = order;
+                matters
+            });
             return;
         }
         let (orders, receiver) = watch::channel(order);

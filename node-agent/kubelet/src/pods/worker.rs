@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -20,6 +20,7 @@ use super::watchers::Watchers;
 use super::{Context, PodKey, cleanup, declared, sandbox};
 use crate::images::Puller;
 use crate::status::compute;
+use crate::status::conditions::is_own;
 use crate::status::publish::Publisher;
 use crate::status::reason::Waiting;
 use crate::volumes;
@@ -57,6 +58,14 @@ enum Next {
     Done,
 }
 
+/// A start that failed and is tried again later.
+struct FailedStart {
+    waiting: Waiting,
+    due: Instant,
+    /// What was started; another specification is tried at once.
+    container: Container,
+}
+
 pub(super) struct Worker {
     context: Arc<Context>,
     key: PodKey,
@@ -67,7 +76,7 @@ pub(super) struct Worker {
     backoff: Backoff,
     puller: Puller,
     /// Failed starts, by container.
-    failures: BTreeMap<String, Waiting>,
+    failures: BTreeMap<String, FailedStart>,
     /// Containers in restart back-off.
     held: BTreeMap<String, Waiting>,
     /// The status that was last submitted.
@@ -242,6 +251,17 @@ impl Worker {
         let mut retry_at: Option<Duration> = None;
         for start in &plan.start {
             let Some(declared) = declared::find(pod, &start.name) else { continue };
+            if let Some(failed) =
+                self.failures.get_mut(&start.name).filter(|f| f.due > Instant::now() && f.container == *declared.container)
+            {
+                if let Some(backed_off) = failed.waiting.after_failed_pull(&failed.container) {
+                    self.context.note_container(pod, &start.name, false, "BackOff", backed_off.message.clone());
+                    failed.waiting = backed_off;
+                }
+                let pause = failed.due.duration_since(Instant::now());
+                retry_at = Some(retry_at.map_or(pause, |r| r.min(pause)));
+                continue;
+            }
             if let Some(event) = start.after {
                 self.backoff.advance(&start.name, event, Timestamp::now());
             }
@@ -252,11 +272,13 @@ impl Worker {
                 }
                 Err(failed) => {
                     tracing::info!(pod = %self.key, container = start.name, reason = failed.waiting.reason, message = failed.waiting.message, "container not started");
-                    self.failures.insert(start.name.clone(), failed.waiting);
                     let pause = match failed.retry_at {
                         Some(at) => Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default(),
                         None => self.longer_retry(),
                     };
+                    let container = declared.container.into_owned();
+                    self.failures
+                        .insert(start.name.clone(), FailedStart { waiting: failed.waiting, due: Instant::now() + pause, container });
                     retry_at = Some(retry_at.map_or(pause, |r| r.min(pause)));
                 }
             }
@@ -347,8 +369,8 @@ impl Worker {
     }
 
     fn publish(&mut self, pod: &Arc<Pod>, view: &PodView, over: bool) {
-        let mut waiting = self.failures.clone();
-        waiting.extend(self.held.clone());
+        let mut waiting = self.held.clone();
+        waiting.extend(self.failures.iter().map(|(name, failed)| (name.clone(), failed.waiting.clone())));
         let base = self.with_last_status(pod);
         let status = compute::status(&compute::Inputs {
             pod: &base,
@@ -380,9 +402,8 @@ impl Worker {
                 (last.phase, last.reason, last.message) = (api.phase, api.reason, api.message);
             }
             let conditions = last.conditions.get_or_insert_default();
-            let ours = ["PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready", "PodScheduled"];
-            conditions.retain(|c| ours.contains(&c.type_.as_str()));
-            conditions.extend(api.conditions.into_iter().flatten().filter(|c| !ours.contains(&c.type_.as_str())));
+            conditions.retain(|c| is_own(&c.type_));
+            conditions.extend(api.conditions.into_iter().flatten().filter(|c| !is_own(&c.type_)));
             made.status = Some(last);
         }
         made

@@ -67,7 +67,7 @@ pub fn status(inputs: &Inputs<'_>) -> PodStatus {
     let init_pending = pending_init(&init, &init_statuses);
     let counted: Vec<&ContainerStatus> =
         init.iter().zip(&init_statuses).filter(|(d, _)| d.kind == Kind::Sidecar).map(|(_, s)| s).chain(&main_statuses).collect();
-    let basis = Basis { pod: inputs.pod, phase: &phase, containers: counted, init_pending, sandbox_ready, stopping: inputs.over };
+    let basis = Basis { pod: inputs.pod, phase: &phase, containers: counted, init_pending, sandbox_ready };
     let conditions = conditions(&basis, before.conditions.as_deref().unwrap_or_default(), inputs.now);
     let ips: Vec<IpAddr> = match sandbox {
         Some(_) if host_network => inputs.host_ips.to_vec(),

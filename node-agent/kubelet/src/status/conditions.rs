@@ -12,6 +12,14 @@ struct Said {
     message: Option<String>,
 }
 
+/// The conditions that the kubelet writes.
+const OWN: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+
+/// True for a condition that the kubelet writes; all others belong to somebody else.
+pub fn is_own(kind: &str) -> bool {
+    OWN.contains(&kind)
+}
+
 /// The parts of a status that conditions follow from.
 pub struct Basis<'a> {
     /// The pod.
@@ -24,8 +32,6 @@ pub struct Basis<'a> {
     pub init_pending: Vec<&'a str>,
     /// The sandbox runs and has its network.
     pub sandbox_ready: bool,
-    /// The pod is being stopped.
-    pub stopping: bool,
 }
 
 /// The new list of conditions; the time of a transition changes only with the status.

@@ -1,5 +1,7 @@
 //! Reasons that users see in container states, named as Kubernetes names them.
 
+use k8s_openapi::api::core::v1::Container;
+
 /// Why a container waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
@@ -13,6 +15,13 @@ impl Waiting {
     /// A reason with a message.
     pub fn new(reason: &str, message: impl Into<String>) -> Self {
         Self { reason: reason.to_owned(), message: message.into() }
+    }
+
+    /// What a failed pull becomes while the next try is not due.
+    pub fn after_failed_pull(&self, container: &Container) -> Option<Self> {
+        let image = container.image.as_deref().unwrap_or_default();
+        (self.reason == ERR_IMAGE_PULL)
+            .then(|| Self::new(IMAGE_PULL_BACK_OFF, format!("Back-off pulling image \"{image}\": {}", self.message)))
     }
 }
 
