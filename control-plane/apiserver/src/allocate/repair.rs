@@ -16,6 +16,10 @@ const SERVICES: crate::kinds::StoredAs = ("", "services");
 
 /// Looks at once and then again and again, until shutdown.
 pub async fn repair(server: Arc<Server>) {
+    tokio::select! {
+        () = server.shutdown.cancelled() => return,
+        () = server.storage.caches.filled() => {}
+    }
     loop {
         match once(&server).await {
             Ok(0) => {}

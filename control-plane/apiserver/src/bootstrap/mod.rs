@@ -16,10 +16,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often the server looks whether its own objects are still there.
-const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Makes what is missing, says so in the server's state, and keeps looking after it until shutdown.
 pub async fn keep(server: Arc<Server>, port: u16) {
+    tokio::select! {
+        () = server.shutdown.cancelled() => return,
+        () = server.storage.caches.filled() => {}
+    }
     loop {
         let pause = match once(&server, port).await {
             Ok(()) => {

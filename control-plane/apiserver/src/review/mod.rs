@@ -1,4 +1,4 @@
-//! Questions about identity and permission: created, answered in the same breath, never stored.
+//! Kinds that are created, answered in the same breath, and never stored: questions about identity and permission, and bindings.
 
 mod access;
 mod rules;
@@ -8,6 +8,7 @@ use crate::call::Call;
 use crate::error::ApiError;
 use crate::object;
 use crate::present;
+use crate::subresource;
 use crate::verbs::write::validate_new;
 use axum::body::Body;
 use http::{Response, StatusCode};
@@ -24,6 +25,9 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         object::set_meta(&mut object, "namespace", call.namespace());
     }
     validate_new(call.kind, &object)?;
+    if names.kind == "Binding" {
+        return subresource::bind_pod(call, &object).await;
+    }
     let status = status(call, &object).ok_or_else(|| call.method_not_allowed())?;
     object["status"] = status;
     Ok(present::object(call, StatusCode::CREATED, object, &warnings))

@@ -1,0 +1,90 @@
+//! Who gets in, and who may do what.
+
+use crate::harness::{CONFIG_MAPS, PODS, TestServer, config_map};
+use serde_json::json;
+
+#[tokio::test]
+async fn strangers_see_health_and_version_only() {
+    let server = TestServer::start().await;
+    let stranger = server.stranger();
+    for path in ["/livez", "/readyz", "/healthz", "/livez/ping", "/readyz/store"] {
+        let answer = stranger.get(path).await;
+        assert_eq!((answer.status.as_u16(), &answer.text[..]), (200, "ok"), "{path}");
+    }
+    assert!(stranger.get("/readyz?verbose").await.text.contains("[+]store ok\n"));
+    assert_eq!(stranger.get("/version").await.expect(200)["minor"], "33");
+    for path in ["/", "/api", "/apis", PODS, "/metrics", "/openapi/v3"] {
+        assert_eq!(stranger.get(path).await.refused(401, "Unauthorized"), "Unauthorized", "{path}");
+    }
+    stranger.with_header("authorization", "Bearer nonsense").get(PODS).await.refused(401, "Unauthorized");
+}
+
+#[tokio::test]
+async fn what_no_rule_allows_is_forbidden_in_the_words_of_kubernetes() {
+    let server = TestServer::start().await;
+    let bob = server.client("bob", None);
+    let message = bob.get(PODS).await.refused(403, "Forbidden");
+    assert_eq!(message, r#"pods is forbidden: User "bob" cannot list resource "pods" in API group "" in the namespace "default""#);
+    let message = bob.get("/api/v1/nodes/n").await.refused(403, "Forbidden");
+    assert_eq!(message, r#"nodes "n" is forbidden: User "bob" cannot get resource "nodes" in API group "" at the cluster scope"#);
+    let message = bob.get("/metrics").await.refused(403, "Forbidden");
+    assert_eq!(message, r#"forbidden: User "bob" cannot get path "/metrics""#);
+    bob.get("/api").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_binding_takes_effect_without_a_restart() {
+    let server = TestServer::start().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let role =
+        json!({ "metadata": { "name": "r" }, "rules": [{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create"] }] });
+    server.admin.post(&format!("{rbac}/roles"), role).await.expect(201);
+    let binding = json!({ "metadata": { "name": "b" }, "subjects": [{ "kind": "User", "name": "bob", "apiGroup": "rbac.authorization.k8s.io" }],
+        "roleRef": { "kind": "Role", "name": "r", "apiGroup": "rbac.authorization.k8s.io" } });
+    server.admin.post(&format!("{rbac}/rolebindings"), binding).await.expect(201);
+    // The rules come from the cache, which a consistent list waits for.
+    server.admin.get(&format!("{rbac}/rolebindings")).await.expect(200);
+    let bob = server.client("bob", None);
+    bob.post(CONFIG_MAPS, config_map("a")).await.expect(201);
+    bob.get(&format!("{CONFIG_MAPS}/a")).await.expect(200);
+    bob.delete(&format!("{CONFIG_MAPS}/a")).await.refused(403, "Forbidden");
+    let ask = |verb: &str| json!({ "spec": { "resourceAttributes": { "verb": verb, "resource": "configmaps", "namespace": "default" } } });
+    let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    assert_eq!(bob.post(reviews, ask("create")).await.expect(201)["status"]["allowed"], true);
+    assert_eq!(bob.post(reviews, ask("delete")).await.expect(201)["status"]["allowed"], false);
+    let rules = json!({ "spec": { "namespace": "default" } });
+    let rules = bob.post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", rules).await.expect(201);
+    assert!(rules["status"]["resourceRules"].to_string().contains("configmaps"));
+}
+
+#[tokio::test]
+async fn acting_as_another_must_be_allowed() {
+    let server = TestServer::start().await;
+    let as_bob = server.admin.with_header("impersonate-user", "bob").with_header("impersonate-group", "dev");
+    let review = as_bob.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await.expect(201);
+    assert_eq!(review["status"]["userInfo"]["username"], "bob");
+    assert_eq!(review["status"]["userInfo"]["groups"], json!(["dev", "system:authenticated"]));
+    as_bob.get(PODS).await.refused(403, "Forbidden");
+    let sneaky = server.client("bob", None).with_header("impersonate-user", "admin").with_header("impersonate-group", "system:masters");
+    sneaky.get(PODS).await.refused(403, "Forbidden");
+    server.admin.with_header("impersonate-group", "x").get(PODS).await.refused(400, "BadRequest");
+}
+
+#[tokio::test]
+async fn tokens_of_a_file_let_their_users_in() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "secret,ann,1,\"system:masters\"\n").expect("written");
+    let server = TestServer::start_with(|config| config.token_file = Some(file.path().to_owned())).await;
+    let ann = server.stranger().with_header("authorization", "Bearer secret");
+    ann.get(PODS).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_authority_does_not_get_in() {
+    let (server, other) = (TestServer::start().await, TestServer::start().await);
+    let mut foreign = other.client("admin", Some("system:masters"));
+    foreign.address = server.admin.address;
+    let attempt = tokio::spawn(async move { foreign.get(PODS).await.status });
+    // The handshake fails on one side or the other.
+    assert!(attempt.await.is_err());
+}

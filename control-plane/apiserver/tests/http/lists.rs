@@ -1,0 +1,102 @@
+//! Lists: selection, pages of one snapshot, versions.
+
+use crate::harness::{CONFIG_MAPS, TestServer, config_map, version};
+use serde_json::{Value, json};
+
+fn names(list: &Value) -> Vec<&str> {
+    list["items"].as_array().expect("items").iter().filter_map(|item| item["metadata"]["name"].as_str()).collect()
+}
+
+async fn filled(count: usize) -> TestServer {
+    let server = TestServer::start().await;
+    for index in 0..count {
+        server.admin.post(CONFIG_MAPS, config_map(&format!("c{index}"))).await.expect(201);
+    }
+    server
+}
+
+#[tokio::test]
+async fn a_list_has_everything_written_before_it() {
+    let server = filled(0).await;
+    for index in 0..20 {
+        server.admin.post(CONFIG_MAPS, config_map(&format!("c{index}"))).await.expect(201);
+        assert_eq!(names(&server.admin.get(CONFIG_MAPS).await.expect(200)).len(), index + 1);
+    }
+}
+
+#[tokio::test]
+async fn labels_and_fields_select() {
+    let server = filled(3).await;
+    let get = async |query: &str| server.admin.get(&format!("{CONFIG_MAPS}?{query}")).await.expect(200);
+    assert_eq!(names(&get("labelSelector=app+in+(c0,c2)").await), ["c0", "c2"]);
+    assert_eq!(names(&get("labelSelector=app!%3Dc0").await), ["c1", "c2"]);
+    assert_eq!(names(&get("fieldSelector=metadata.name%3Dc1").await), ["c1"]);
+    let all = server.admin.get("/api/v1/configmaps?fieldSelector=metadata.namespace%3Ddefault").await.expect(200);
+    assert_eq!(names(&all).len(), 3);
+}
+
+#[tokio::test]
+async fn pages_are_of_one_snapshot() {
+    let server = filled(5).await;
+    let first = server.admin.get(&format!("{CONFIG_MAPS}?limit=2")).await.expect(200);
+    assert_eq!((names(&first), &first["metadata"]["remainingItemCount"]), (vec!["c0", "c1"], &json!(3)));
+    server.admin.delete(&format!("{CONFIG_MAPS}/c3")).await.expect(200);
+    server.admin.post(CONFIG_MAPS, config_map("c22")).await.expect(201);
+    let mut seen = Vec::new();
+    let mut token = first["metadata"]["continue"].as_str().expect("more").to_owned();
+    while !token.is_empty() {
+        let page = server.admin.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await.expect(200);
+        assert_eq!(version(&page), version(&first));
+        seen.extend(names(&page).into_iter().map(str::to_owned));
+        token = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+    }
+    assert_eq!(seen, ["c2", "c3", "c4"]);
+}
+
+#[tokio::test]
+async fn pages_of_selected_objects_are_full() {
+    let server = filled(6).await;
+    let query = "limit=2&labelSelector=app+notin+(c0,c2)";
+    let first = server.admin.get(&format!("{CONFIG_MAPS}?{query}")).await.expect(200);
+    assert_eq!((names(&first), first["metadata"].get("remainingItemCount")), (vec!["c1", "c3"], None));
+    let token = first["metadata"]["continue"].as_str().expect("more");
+    let second = server.admin.get(&format!("{CONFIG_MAPS}?{query}&continue={token}")).await.expect(200);
+    assert_eq!((names(&second), second["metadata"].get("continue")), (vec!["c4", "c5"], None));
+}
+
+#[tokio::test]
+async fn versions_of_the_past_can_be_listed_and_those_of_the_future_cannot() {
+    let server = filled(2).await;
+    let before = version(&server.admin.get(CONFIG_MAPS).await.expect(200));
+    server.admin.delete(&format!("{CONFIG_MAPS}/c0")).await.expect(200);
+    let exact = server.admin.get(&format!("{CONFIG_MAPS}?resourceVersion={before}&resourceVersionMatch=Exact")).await.expect(200);
+    assert_eq!((names(&exact), version(&exact)), (vec!["c0", "c1"], before));
+    let newer = server.admin.get(&format!("{CONFIG_MAPS}?resourceVersion={before}&resourceVersionMatch=NotOlderThan")).await.expect(200);
+    assert!(version(&newer) >= before);
+    assert_eq!(names(&server.admin.get(&format!("{CONFIG_MAPS}?resourceVersion=0")).await.expect(200)), ["c1"]);
+    let future = before + 1_000_000;
+    server.admin.get(&format!("{CONFIG_MAPS}?resourceVersion={future}")).await.refused(504, "Timeout");
+}
+
+#[tokio::test]
+async fn tables_have_a_cell_for_every_column() {
+    let server = filled(2).await;
+    let tables = server.admin.with_header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
+    let table = tables.get(CONFIG_MAPS).await.expect(200);
+    assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1")));
+    let columns = table["columnDefinitions"].as_array().expect("columns").len();
+    let rows = table["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 2);
+    assert!(rows.iter().all(|row| row["cells"].as_array().map(Vec::len) == Some(columns)));
+    assert_eq!((&rows[0]["object"]["kind"], &rows[0]["object"]["metadata"]["name"]), (&json!("PartialObjectMetadata"), &json!("c0")));
+    let whole = tables.get(&format!("{CONFIG_MAPS}/c0?includeObject=Object")).await.expect(200);
+    assert_eq!(whole["rows"][0]["object"]["data"]["k"], "v");
+}
+
+#[tokio::test]
+async fn metadata_can_be_asked_for_alone() {
+    let server = filled(1).await;
+    let partial = server.admin.with_header("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io");
+    let list = partial.get(CONFIG_MAPS).await.expect(200);
+    assert_eq!((&list["kind"], list["items"][0].get("data")), (&json!("PartialObjectMetadataList"), None));
+}

@@ -1,0 +1,17 @@
+//! The server over real HTTPS with the embedded store, grouped by question: does each verb do what Kubernetes documents, and does every mistake get the
+//! answer that clients expect.
+
+mod access;
+mod client;
+mod deletion;
+mod discovery;
+mod errors;
+mod harness;
+mod lists;
+mod outage;
+mod patches;
+mod pods;
+mod services;
+mod validation;
+mod verbs;
+mod watches;

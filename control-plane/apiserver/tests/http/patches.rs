@@ -1,0 +1,89 @@
+//! The four forms of patches, and ownership.
+
+use crate::client::Client;
+use crate::harness::{CONFIG_MAPS, DEPLOYMENTS, TestServer, config_map, deployment, version};
+use serde_json::json;
+
+#[tokio::test]
+async fn each_form_of_patch_does_what_its_media_type_says() {
+    let server = TestServer::start().await;
+    server.admin.post(DEPLOYMENTS, deployment("web")).await.expect(201);
+    let path = format!("{DEPLOYMENTS}/web");
+    let json_patch = json!([{ "op": "replace", "path": "/spec/replicas", "value": 3 }]);
+    let patched = server.admin.patch(&path, "application/json-patch+json", json_patch).await.expect(200);
+    assert_eq!((&patched["spec"]["replicas"], &patched["metadata"]["generation"]), (&json!(3), &json!(2)));
+    let merge = json!({ "metadata": { "labels": { "a": "b" } }, "spec": { "replicas": 4 } });
+    let patched = server.admin.patch(&path, "application/merge-patch+json", merge).await.expect(200);
+    assert_eq!((&patched["spec"]["replicas"], &patched["metadata"]["labels"]["a"]), (&json!(4), &json!("b")));
+    let strategic = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "d", "image": "j" }] } } } });
+    let patched = server.admin.patch(&path, "application/strategic-merge-patch+json", strategic).await.expect(200);
+    assert_eq!(patched["spec"]["template"]["spec"]["containers"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn a_patch_that_cannot_be_applied_is_refused() {
+    let server = TestServer::start().await;
+    server.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201);
+    let path = format!("{CONFIG_MAPS}/a");
+    let missing = json!([{ "op": "remove", "path": "/data/nope" }]);
+    server.admin.patch(&path, "application/json-patch+json", missing).await.refused(422, "Invalid");
+    server.admin.patch(&path, "application/json-patch+json", json!({ "op": "x" })).await.refused(400, "BadRequest");
+    let stale = json!({ "metadata": { "resourceVersion": "1" }, "data": { "k": "x" } });
+    server.admin.patch(&path, "application/merge-patch+json", stale).await.refused(409, "Conflict");
+    let renamed = json!({ "metadata": { "name": "b" } });
+    server.admin.patch(&path, "application/merge-patch+json", renamed).await.refused(400, "BadRequest");
+    server.admin.patch(&format!("{CONFIG_MAPS}/x"), "application/merge-patch+json", json!({})).await.refused(404, "NotFound");
+}
+
+#[tokio::test]
+async fn patches_at_the_same_time_all_count() {
+    let server = TestServer::start().await;
+    server.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201);
+    let patches = (0..12).map(|index| {
+        let client = server.admin.clone();
+        async move {
+            let patch = json!({ "data": { format!("k{index}"): "x" } });
+            client.patch(&format!("{CONFIG_MAPS}/a"), "application/merge-patch+json", patch).await.expect(200);
+        }
+    });
+    futures::future::join_all(patches).await;
+    let read = server.admin.get(&format!("{CONFIG_MAPS}/a")).await.expect(200);
+    assert_eq!(read["data"].as_object().map(|data| data.len()), Some(13));
+}
+
+async fn apply(client: &Client, manager: &str, force: bool, replicas: u32) -> crate::client::Answer {
+    let mut object = deployment("web");
+    object["spec"]["replicas"] = json!(replicas);
+    client.patch(&format!("{DEPLOYMENTS}/web?fieldManager={manager}&force={force}"), "application/apply-patch+yaml", object).await
+}
+
+#[tokio::test]
+async fn apply_creates_owns_and_conflicts() {
+    let server = TestServer::start().await;
+    let created = apply(&server.admin, "one", false, 2).await.expect(201);
+    assert_eq!(created["metadata"]["managedFields"][0]["manager"], "one");
+    let same = apply(&server.admin, "one", false, 2).await.expect(200);
+    assert_eq!(version(&same), version(&created));
+    let answer = apply(&server.admin, "two", false, 3).await;
+    let cause = answer.body["details"]["causes"][0].clone();
+    assert_eq!((&cause["reason"], &cause["field"]), (&json!("FieldManagerConflict"), &json!(".spec.replicas")));
+    answer.refused(409, "Conflict");
+    assert_eq!(apply(&server.admin, "two", true, 3).await.expect(200)["spec"]["replicas"], 3);
+    apply(&server.admin, "one", false, 2).await.refused(409, "Conflict");
+    let unnamed = server.admin.patch(&format!("{DEPLOYMENTS}/web"), "application/apply-patch+yaml", deployment("web")).await;
+    unnamed.refused(400, "BadRequest");
+}
+
+#[tokio::test]
+async fn what_admission_adds_belongs_to_nobody() {
+    let server = TestServer::start().await;
+    let pods = crate::harness::PODS;
+    let path = format!("{pods}/p?fieldManager=one");
+    server.admin.patch(&path, "application/apply-patch+yaml", crate::harness::pod("p")).await.expect(201);
+    server.admin.patch(&path, "application/apply-patch+yaml", crate::harness::pod("p")).await.expect(200);
+    let mut created = crate::harness::pod("q");
+    created["metadata"]["labels"] = json!({ "a": "b" });
+    let created = server.admin.post(&format!("{pods}?fieldManager=two"), created).await.expect(201);
+    let fields = created["metadata"]["managedFields"][0]["fieldsV1"].to_string();
+    assert!(fields.contains("f:labels") && !fields.contains("f:volumes"), "{fields}");
+}

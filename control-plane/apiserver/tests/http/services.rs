@@ -1,0 +1,93 @@
+//! Addresses and node ports: given once, kept, and given back.
+
+use crate::harness::TestServer;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+
+fn service(name: &str, spec: Value) -> Value {
+    let mut object = json!({ "metadata": { "name": name }, "spec": spec });
+    object["spec"]["ports"] = json!([{ "port": 80 }]);
+    object
+}
+
+#[tokio::test]
+async fn the_first_address_is_the_servers_own() {
+    let server = TestServer::start().await;
+    let own = server.admin.get(&format!("{SERVICES}/kubernetes")).await.expect(200);
+    assert_eq!(own["spec"]["clusterIP"], "10.96.0.1");
+    let port = server.handle.addresses()[0].port();
+    let endpoints = server.admin.get("/api/v1/namespaces/default/endpoints/kubernetes").await.expect(200);
+    assert_eq!(endpoints["subsets"][0]["ports"][0]["port"], port);
+    let slice = server.admin.get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes").await.expect(200);
+    assert_eq!((&slice["endpoints"][0]["addresses"][0], &slice["ports"][0]["port"]), (&json!("127.0.0.1"), &json!(port)));
+    let stolen = server.admin.post(SERVICES, service("a", json!({ "clusterIP": "10.96.0.1" }))).await;
+    assert!(stolen.refused(422, "Invalid").contains("provided IP is already allocated"));
+}
+
+#[tokio::test]
+async fn concurrent_services_never_share_an_address_or_port() {
+    // A range so small that collisions are certain.
+    let server = TestServer::start_with(|config| {
+        config.service_cidrs = vec!["10.96.0.0/27".parse().expect("range")];
+        config.node_ports = 30000..=30023;
+    })
+    .await;
+    let creations = (0..24).map(|index| {
+        let client = server.admin.clone();
+        async move { client.post(SERVICES, service(&format!("s{index}"), json!({ "type": "NodePort" }))).await.expect(201) }
+    });
+    let created = futures::future::join_all(creations).await;
+    let distinct =
+        |pointer: &str| created.iter().map(|service| service.pointer(pointer).expect("set").to_string()).collect::<BTreeSet<_>>().len();
+    assert_eq!((distinct("/spec/clusterIP"), distinct("/spec/ports/0/nodePort")), (24, 24));
+    let full = server.admin.post(SERVICES, service("full", json!({ "type": "NodePort" }))).await;
+    full.refused(422, "Invalid");
+    let freed = created[7]["spec"]["ports"][0]["nodePort"].clone();
+    server.admin.delete(&format!("{SERVICES}/s7")).await.expect(200);
+    // The freed port is known once the cache has seen the deletion.
+    server.admin.get(SERVICES).await.expect(200);
+    let last = server.admin.post(SERVICES, service("last", json!({ "type": "NodePort" }))).await.expect(201);
+    assert_eq!(last["spec"]["ports"][0]["nodePort"], freed);
+}
+
+#[tokio::test]
+async fn what_was_given_is_kept_across_a_restart() {
+    let server = TestServer::start().await;
+    let created = server.admin.post(SERVICES, service("a", json!({ "type": "NodePort" }))).await.expect(201);
+    let directory = server.stop().await;
+    let store = crate::harness::open(directory.path()).await;
+    let server = TestServer::start_on(directory, store, |_| {}).await;
+    let address = json!({ "clusterIP": created["spec"]["clusterIP"] });
+    server.admin.post(SERVICES, service("b", address)).await.refused(422, "Invalid");
+    let mut taken = service("c", json!({ "type": "NodePort" }));
+    taken["spec"]["ports"][0]["nodePort"] = created["spec"]["ports"][0]["nodePort"].clone();
+    let message = server.admin.post(SERVICES, taken).await.refused(422, "Invalid");
+    assert!(message.contains("spec.ports[0].nodePort") && message.contains("provided port is already allocated"), "{message}");
+}
+
+#[tokio::test]
+async fn a_changed_service_keeps_its_address_and_drops_what_it_no_longer_needs() {
+    let server = TestServer::start().await;
+    let created = server.admin.post(SERVICES, service("a", json!({ "type": "NodePort" }))).await.expect(201);
+    let path = format!("{SERVICES}/a");
+    let plain = server.admin.put(&path, service("a", json!({ "type": "ClusterIP" }))).await.expect(200);
+    assert_eq!(plain["spec"]["clusterIP"], created["spec"]["clusterIP"]);
+    assert_eq!(plain["spec"]["ports"][0].get("nodePort"), None);
+    server.admin.get(SERVICES).await.expect(200);
+    let mut reused = service("b", json!({ "type": "NodePort" }));
+    reused["spec"]["ports"][0]["nodePort"] = created["spec"]["ports"][0]["nodePort"].clone();
+    server.admin.post(SERVICES, reused).await.expect(201);
+}
+
+#[tokio::test]
+async fn dual_stack_services_have_two_addresses() {
+    let server = TestServer::start().await;
+    let spec = json!({ "ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"] });
+    let created = server.admin.post(SERVICES, service("a", spec)).await.expect(201);
+    let addresses: Vec<std::net::IpAddr> = serde_json::from_value(created["spec"]["clusterIPs"].clone()).expect("addresses");
+    assert!(addresses[0].is_ipv6() && addresses[1].is_ipv4());
+    let headless = server.admin.post(SERVICES, service("h", json!({ "clusterIP": "None" }))).await.expect(201);
+    assert_eq!(headless["spec"]["clusterIPs"], json!(["None"]));
+}
