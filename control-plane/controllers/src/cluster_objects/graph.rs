@@ -88,12 +88,13 @@ impl Graph {
         self.nodes.values().filter(|node| node.kind.id() == id).map(|node| node.uid.clone()).collect()
     }
 
-    pub fn upsert(&mut self, node: Node) {
+    /// Returns what was known before.
+    pub fn upsert(&mut self, node: Node) -> Option<Node> {
         self.unlink(&node.uid);
         for owner in &node.owners {
             self.dependents.entry(owner.uid.clone()).or_default().insert(node.uid.clone());
         }
-        self.nodes.insert(node.uid.clone(), node);
+        self.nodes.insert(node.uid.clone(), node)
     }
 
     pub fn remove(&mut self, uid: &Uid) -> Option<Node> {

@@ -31,7 +31,11 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// What happened to one object.
 pub(crate) enum Event {
-    Changed(Uid),
+    /// An object came or changed; its owners before are not in the graph any more.
+    Changed {
+        uid: Uid,
+        owners_before: Vec<Owner>,
+    },
     Removed(Node),
 }
 
@@ -140,8 +144,8 @@ impl ClusterObjects {
         if node.kind.defines_kinds() {
             self.definitions_changed.notify_one();
         }
-        self.graph.write().upsert(node);
-        self.tell(&Event::Changed(uid));
+        let before = self.graph.write().upsert(node);
+        self.tell(&Event::Changed { uid, owners_before: before.map(|before| before.owners).unwrap_or_default() });
     }
 
     fn remove(&self, uid: &Uid) {

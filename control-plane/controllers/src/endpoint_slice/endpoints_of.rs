@@ -78,7 +78,7 @@ fn hints(service: &Service, node: Option<&str>, zone: Option<&str>, ready: bool)
 }
 
 /// The pod's address of a family: `status.podIPs`, or the older single field.
-pub(super) fn address_of(pod: &Pod, ipv6: bool) -> Option<&str> {
+pub(crate) fn address_of(pod: &Pod, ipv6: bool) -> Option<&str> {
     let status = pod.status.as_ref()?;
     let all = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str()).chain(status.pod_ip.as_deref());
     all.filter(|ip| !ip.is_empty()).find(|ip| ip.contains(':') == ipv6)

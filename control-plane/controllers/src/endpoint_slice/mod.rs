@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use orknet_reconciler::{Informer, ObjectKey, WorkQueue, selector};
 
-pub(crate) use endpoints_of::{PortSet, ports_for, should_list};
+pub(crate) use endpoints_of::{PortSet, address_of, ports_for, should_list};
 
 use crate::context::{Context, synced};
 use reconcile::EndpointSliceController;

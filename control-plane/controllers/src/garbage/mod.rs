@@ -26,7 +26,7 @@ pub(crate) fn start(context: &Context, objects: &Arc<ClusterObjects>) {
 
 fn wake(queue: &WorkQueue<Uid>, graph: &Graph, event: &Event) {
     match event {
-        Event::Changed(uid) => {
+        Event::Changed { uid, .. } => {
             let Some(node) = graph.get(uid) else { return };
             if !node.owners.is_empty() || node.deleting && (node.foreground || node.orphan) {
                 queue.add(uid.clone());
@@ -40,10 +40,10 @@ fn wake(queue: &WorkQueue<Uid>, graph: &Graph, event: &Event) {
     }
     // An owner may wait for this dependent: it is gone, or names the owner no more.
     let owners = match event {
-        Event::Changed(uid) => graph.get(uid).map(|node| node.owners.as_slice()),
-        Event::Removed(node) => Some(node.owners.as_slice()),
+        Event::Changed { owners_before, .. } => owners_before,
+        Event::Removed(node) => &node.owners,
     };
-    for owner in owners.unwrap_or_default() {
+    for owner in owners {
         if graph.get(&owner.uid).is_some_and(|owner| owner.deleting && (owner.foreground || owner.orphan)) {
             queue.add(owner.uid.clone());
         }

@@ -1,0 +1,133 @@
+//! One pass over a node: note signs of life, plan, write.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use orknet_reconciler::{Error, EventType, Informer, Next, ObjectKey, Reconciler, Recorder, is_not_found, pod_state};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::LEASE_NAMESPACE;
+use super::plan::{self, Observed};
+use crate::context::Context;
+
+pub(super) struct NodeLifecycleController {
+    client: Client,
+    nodes: Arc<Informer<Node>>,
+    leases: Arc<Informer<Lease>>,
+    pods: Arc<Informer<Pod>>,
+    recorder: Recorder,
+    grace: Duration,
+    signs: Mutex<HashMap<Arc<str>, Sign>>,
+}
+
+/// The last sign of life of a kubelet, and when we saw it by our own clock.
+struct Sign {
+    renewed: Option<MicroTime>,
+    heartbeat: Option<Time>,
+    seen: Instant,
+}
+
+impl Reconciler for NodeLifecycleController {
+    type Key = Arc<str>;
+    const NAME: &'static str = "node-lifecycle";
+
+    async fn reconcile(&self, name: &Arc<str>) -> Result<Next, Error> {
+        let Some(node) = self.nodes.get(&ObjectKey::new("", name)) else {
+            self.signs.lock().remove(name);
+            return Ok(Next::Change);
+        };
+        let silent = self.silent(name, &node);
+        let any_ready = self.nodes.all().iter().any(|node| is_ready(node));
+        let now = Timestamp::now();
+        let plan = plan::plan(&Observed { node: &node, silent, grace: self.grace, any_ready, now });
+        let api = Api::<Node>::all(self.client.clone());
+        let version = &node.metadata.resource_version;
+        if let Some(conditions) = &plan.conditions {
+            let patch = json!({ "metadata": { "resourceVersion": version }, "status": { "conditions": conditions } });
+            let written = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+            self.nodes.record(written.map_err(Error::api(format!("writing the conditions of node {name}")))?);
+            tracing::warn!(node = %name, silent_seconds = silent.as_secs(), "the node's kubelet is silent");
+            self.recorder.record(&*node, EventType::Normal, "NodeNotReady", format!("Node {name} status is now: NodeNotReady"));
+            // The taints come with the next pass, on the new version.
+            return Ok(Next::After(Duration::ZERO));
+        }
+        if let Some(taints) = &plan.taints {
+            let patch = json!({ "metadata": { "resourceVersion": version }, "spec": { "taints": taints } });
+            let written = api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+            self.nodes.record(written.map_err(Error::api(format!("writing the taints of node {name}")))?);
+        }
+        if plan.lost {
+            self.mark_pods(name, now).await?;
+        }
+        Ok(plan.recheck.map_or(Next::Change, Next::After))
+    }
+}
+
+impl NodeLifecycleController {
+    pub fn new(context: &Context, nodes: Arc<Informer<Node>>, leases: Arc<Informer<Lease>>, pods: Arc<Informer<Pod>>) -> Self {
+        Self {
+            client: context.client.clone(),
+            nodes,
+            leases,
+            pods,
+            recorder: context.recorder("node-controller"),
+            grace: Duration::from_secs(context.config.node_monitor_grace_seconds.into()),
+            signs: Mutex::new(HashMap::new()),
+        }
+    }
+
+    fn silent(&self, name: &Arc<str>, node: &Node) -> Duration {
+        let lease = self.leases.get(&ObjectKey::new(LEASE_NAMESPACE, name));
+        let renewed = lease.and_then(|lease| lease.spec.as_ref()?.renew_time.clone());
+        let heartbeat = node
+            .status
+            .as_ref()
+            .and_then(|status| status.conditions.as_ref())
+            .and_then(|conditions| conditions.iter().find(|condition| condition.type_ == "Ready"))
+            .and_then(|ready| ready.last_heartbeat_time.clone());
+        let mut signs = self.signs.lock();
+        let sign = signs.entry(name.clone()).or_insert_with(|| Sign { renewed: None, heartbeat: None, seen: Instant::now() });
+        if sign.renewed != renewed || sign.heartbeat != heartbeat {
+            *sign = Sign { renewed, heartbeat, seen: Instant::now() };
+        }
+        sign.seen.elapsed()
+    }
+
+    /// Pods on a lost node are not known to serve: their Ready condition becomes False.
+    async fn mark_pods(&self, node: &str, now: Timestamp) -> Result<(), Error> {
+        let on_node =
+            |pod: &Arc<Pod>| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node) && pod_state::is_ready(pod);
+        for pod in self.pods.all().into_iter().filter(on_node) {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            let condition = PodCondition {
+                type_: "Ready".into(),
+                status: "False".into(),
+                last_transition_time: Some(Time(now)),
+                ..PodCondition::default()
+            };
+            let api = Api::<Pod>::namespaced(self.client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+            let patch = Patch::Strategic(json!({ "metadata": { "uid": pod.metadata.uid }, "status": { "conditions": [condition] } }));
+            match api.patch_status(name, &PatchParams::default(), &patch).await {
+                Ok(written) => self.pods.record(written),
+                Err(error) if is_not_found(&error) => continue,
+                Err(error) => return Err(Error::api(format!("marking pod {name} not ready"))(error)),
+            }
+            self.recorder.record(&*pod, EventType::Warning, "NodeNotReady", "Node is not ready".into());
+        }
+        Ok(())
+    }
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
