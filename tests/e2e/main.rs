@@ -1,11 +1,21 @@
 //! End-to-end tests with real parts: kubectl, the binary, containerd, runc, the kernel. One file a question.
 
+mod network;
+mod network_allocation;
+mod network_kinds;
+mod pod_environment;
+mod pod_failures;
+mod pod_isolation;
+mod pod_life;
+mod pod_probes;
+mod pod_restarts;
+mod scheduling;
 mod services;
 
 use orknet_tests::{suite, talk};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let tools = suite::Image { name: talk::TOOLS, programs: &[env!("CARGO_BIN_EXE_nettool")] };
-    suite::shared("e", &["--bare"], &[tools], &[services::TESTS])
+    let tools = suite::Image { name: talk::TOOLS, programs: &[env!("CARGO_BIN_EXE_nettool"), env!("CARGO_BIN_EXE_healthd")] };
+    suite::shared("e", &["--bare"], &[tools], &[network::TESTS, network_allocation::TESTS, network_kinds::TESTS, services::TESTS, pod_environment::TESTS, pod_failures::TESTS, pod_isolation::TESTS, pod_life::TESTS, pod_probes::TESTS, pod_restarts::TESTS, scheduling::TESTS])
 }
