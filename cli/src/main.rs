@@ -105,7 +105,7 @@ fn run(command: Command) -> Result<()> {
         Command::Up { name, nodes, store, bare } => {
             let wish = cluster::up::Wish { nodes, store, bare };
             let cluster = Cluster::new(&name)?;
-            daemon::run(|_| async move { cluster::up::up(&cluster, &wish).await })
+            daemon::run_command(cluster::up::up(&cluster, &wish))
         }
         Command::Down { name } => cluster::down::down(&Cluster::new(&name)?),
         Command::Status { name } => cluster::status::status(&Cluster::new(&name)?),

@@ -65,6 +65,13 @@ impl Hierarchies {
         }
     }
 
+    /// Removes `group` where it holds nothing; where it does, it stays.
+    pub fn remove_if_empty(&self, group: &str) {
+        for root in std::iter::once(&self.unified).chain(&self.controllers) {
+            let _ = fs::remove_dir(below(root, group));
+        }
+    }
+
     /// Processes in `group` and below, in any hierarchy.
     pub fn processes(&self, group: &str) -> Vec<i32> {
         let mut all: Vec<i32> =

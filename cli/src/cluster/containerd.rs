@@ -15,7 +15,7 @@ pub fn start(node: &Place) -> Result<()> {
     let program = process::find_program("containerd", "containerd")?;
     process::find_program("runc", "runc")?;
     let config = write_config(node)?;
-    let mut command = process::command(node, program)?;
+    let mut command = process::daemon(node, NAME, program)?;
     command.arg("--config").arg(config);
     process::start(node, NAME, command)
 }
@@ -33,7 +33,7 @@ pub fn wait_ready(node: &Place, deadline: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Imports the archives in `directory`. What is there already is imported again: it is cheap. Blocking.
+/// Imports archives. What is there already is imported again: it is cheap. Blocking.
 pub fn import_images(node: &Place, archives: &[PathBuf]) -> Result<()> {
     let program = process::find_program("ctr", "containerd")?;
     for archive in archives {

@@ -2,8 +2,9 @@
 //! cluster's names, so that it can be run again and again.
 
 use super::cgroups::Hierarchies;
-use super::layout::Cluster;
-use super::namespaces::{mounts_below, netns_path, unpin};
+use super::layout::{CGROUP, Cluster, RUN_DIR, SHIMS_DIR, STATE_DIR};
+use super::lock::Lock;
+use super::namespaces::{NETNS_DIR, is_mount, mounts_below, netns_path, unpin};
 use super::progress::Progress;
 use anyhow::{Context, Result};
 use nix::mount::{MntFlags, umount2};
@@ -13,12 +14,16 @@ use std::time::Duration;
 
 /// How long processes may take to be gone after they were killed.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// An `up` that was killed is gone in moments; one that is at work is not waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Removes the cluster. Nothing there is no error. Blocking.
 pub fn down(cluster: &Cluster) -> Result<()> {
+    let _lock = Lock::cluster(cluster.name(), PATIENCE)?;
     let mut progress = Progress::new(4);
     progress.step("stopping pods, agents, kubelets, containerd and the server");
-    Hierarchies::find()?.destroy(&cluster.cgroup(), DEADLINE)?;
+    let hierarchies = Hierarchies::find()?;
+    hierarchies.destroy(&cluster.cgroup(), DEADLINE)?;
     progress.step("removing namespaces");
     for pin in pins(cluster)? {
         unpin(&pin)?;
@@ -32,16 +37,35 @@ pub fn down(cluster: &Cluster) -> Result<()> {
     progress.step("removing files");
     for directory in [cluster.run_dir(), cluster.state_dir()] {
         remove(&directory)?;
-        // The directory of all clusters, when this was the last.
-        if let Some(parent) = directory.parent() {
-            let _ = fs::remove_dir(parent);
-        }
     }
+    leave_host(&hierarchies)?;
     progress.finish();
     Ok(())
 }
 
-/// Pins of network and mount namespaces.
+/// Removes what all clusters share, when this was the last. Whatever others put there stays.
+fn leave_host(hierarchies: &Hierarchies) -> Result<()> {
+    let _lock = Lock::host()?;
+    for directory in [RUN_DIR, STATE_DIR] {
+        let _ = fs::remove_dir(directory);
+    }
+    if Path::new(RUN_DIR).exists() {
+        return Ok(());
+    }
+    hierarchies.remove_if_empty(CGROUP);
+    let netns = Path::new(NETNS_DIR);
+    if fs::read_dir(netns).is_ok_and(|mut entries| entries.next().is_none()) {
+        // Refused by the kernel when a namespace came in the meantime.
+        if is_mount(netns) {
+            let _ = umount2(netns, MntFlags::empty());
+        }
+        let _ = fs::remove_dir(netns);
+    }
+    let _ = fs::remove_dir(SHIMS_DIR);
+    Ok(())
+}
+
+/// Pins of network namespaces.
 fn pins(cluster: &Cluster) -> Result<Vec<PathBuf>> {
     let prefix = format!("orknet-{}-", cluster.name());
     let directory = netns_path("");

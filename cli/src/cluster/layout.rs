@@ -9,6 +9,14 @@ pub const DEFAULT_NAME: &str = "local";
 pub const MAX_NODES: u8 = 64;
 /// The API server's port inside its namespace.
 pub const API_PORT: u16 = 6443;
+/// What lasts, of all clusters.
+pub const STATE_DIR: &str = "/var/lib/orknet";
+/// What ends with the machine, of all clusters.
+pub const RUN_DIR: &str = "/run/orknet";
+/// The cgroup of all clusters, in every hierarchy.
+pub const CGROUP: &str = "/orknet";
+/// containerd's shims listen below this path whatever containerd's own settings say.
+pub const SHIMS_DIR: &str = "/run/containerd";
 
 /// One local cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +46,12 @@ impl Cluster {
 
     /// What lasts: the store, keys, images, logs.
     pub fn state_dir(&self) -> PathBuf {
-        PathBuf::from("/var/lib/orknet").join(&self.name)
+        PathBuf::from(STATE_DIR).join(&self.name)
     }
 
     /// What ends with the machine: sockets, pinned namespaces, the BPF file system.
     pub fn run_dir(&self) -> PathBuf {
-        PathBuf::from("/run/orknet").join(&self.name)
+        PathBuf::from(RUN_DIR).join(&self.name)
     }
 
     /// The record of what was asked for.
@@ -66,7 +74,7 @@ impl Cluster {
 
     /// The cluster's place below each cgroup hierarchy, with a leading slash.
     pub fn cgroup(&self) -> String {
-        format!("/orknet/{}", self.name)
+        format!("{CGROUP}/{}", self.name)
     }
 
     /// The control plane's own place: a network namespace with the bridge, the server, and etcd where it is used.
@@ -104,6 +112,11 @@ impl Place {
 
     pub fn log_path(&self, daemon: &str) -> PathBuf {
         self.cluster.state_dir().join("logs").join(format!("{}-{daemon}.log", self.name))
+    }
+
+    /// The file that a daemon of this place holds as long as it lives.
+    pub fn identity_path(&self, daemon: &str) -> PathBuf {
+        self.run_dir().join(format!("{daemon}.pid"))
     }
 
     /// The pin of its mount namespace.

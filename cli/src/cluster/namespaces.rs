@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// Where `ip netns` looks for names.
-const NETNS_DIR: &str = "/run/netns";
+pub const NETNS_DIR: &str = "/run/netns";
 
 /// The pin of a network namespace.
 pub fn netns_path(name: &str) -> PathBuf {
@@ -102,9 +102,9 @@ pub fn is_mount(path: &Path) -> bool {
     mounts_below(path).iter().any(|mount| mount == path)
 }
 
-/// Mount points at or below `path`, in the order they were mounted.
+/// Mount points at or below `path` that the calling thread sees, in the order they were mounted.
 pub fn mounts_below(path: &Path) -> Vec<PathBuf> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| PathBuf::from(unescape(point)));
     points.filter(|point| point.starts_with(path)).collect()
 }

@@ -28,15 +28,16 @@ pub fn prepare(cluster: &Cluster, node: &Place) -> Result<()> {
     write(node, "kubelet.json", &kubelet_settings(node, &files))
 }
 
-/// Starts what does not run. Blocking for moments.
-pub fn start(node: &Place) -> Result<()> {
+/// Starts what does not run; whether the kubelet was started. Blocking for moments.
+pub fn start(node: &Place) -> Result<bool> {
+    let fresh = process::running(node, KUBELET).is_none();
     for daemon in [AGENT, KUBELET] {
-        let mut command = process::command(node, process::own_binary()?)?;
+        let mut command = process::daemon(node, daemon, process::own_binary()?)?;
         command.arg(daemon).arg("--config").arg(node.state_dir().join(format!("{daemon}.json")));
         command.arg("--kubeconfig").arg(credentials(node).kubeconfig);
         process::start(node, daemon, command)?;
     }
-    Ok(())
+    Ok(fresh)
 }
 
 /// Fails with the log of the daemon that ended, if one did.

@@ -11,9 +11,10 @@ use orknet_auth::kubeconfig::kubeconfig;
 use orknet_auth::pki::{Pki, YEAR, write_private};
 use serde_json::json;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SERVER: &str = "server";
 const ETCD: &str = "etcd";
@@ -35,10 +36,8 @@ pub fn start(cluster: &Cluster, record: &Record) -> Result<()> {
     let config = place.state_dir().join("server.json");
     fs::write(&config, serde_json::to_vec_pretty(&settings(cluster, record))?)
         .with_context(|| format!("cannot write {}", config.display()))?;
-    // The host's loopback is not in the server's network namespace: the socket is made here and handed down.
-    let listener = TcpListener::bind(("127.0.0.1", record.api_port))
-        .with_context(|| format!("cannot listen on 127.0.0.1:{} for the API server: another program uses the port", record.api_port))?;
-    let mut command = process::command(&place, process::own_binary()?)?;
+    let Some(listener) = listener(&place, record.api_port)? else { return Ok(()) };
+    let mut command = process::daemon(&place, SERVER, process::own_binary()?)?;
     command.arg("server").arg("--config").arg(&config).arg("--listen-stdin").stdin(OwnedFd::from(listener));
     process::start(&place, SERVER, command)
 }
@@ -85,13 +84,31 @@ pub fn daemons(record: &Record) -> Vec<&'static str> {
     }
 }
 
+/// The host's loopback is not in the server's network namespace: the socket is made here and handed down. `None` when the server that
+/// an `up` before this one had just begun to start is there after all.
+fn listener(place: &Place, port: u16) -> Result<Option<TcpListener>> {
+    let end = Instant::now() + Duration::from_secs(2);
+    loop {
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(listener) => return Ok(Some(listener)),
+            Err(_) if process::running(place, SERVER).is_some() => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!("cannot listen on 127.0.0.1:{port} for the API server; remedy: end the program that uses this port")
+                });
+            }
+        }
+    }
+}
+
 fn http_get(path: &str) -> Result<http::Request<Vec<u8>>> {
     http::Request::get(path).body(Vec::new()).context("cannot build a request")
 }
 
 fn start_etcd(place: &Place) -> Result<()> {
     let program = process::find_program("etcd", "etcd-server")?;
-    let mut command = process::command(place, program)?;
+    let mut command = process::daemon(place, ETCD, program)?;
     command.arg("--data-dir").arg(place.state_dir().join("etcd"));
     // Both inside the server's own network namespace.
     command.args(["--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379"]);

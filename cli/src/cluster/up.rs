@@ -2,16 +2,20 @@
 //! `up` again repairs, also after a kill in the middle.
 
 use super::cgroups::Hierarchies;
-use super::layout::{Cluster, MAX_NODES, Place};
+use super::layout::{Cluster, MAX_NODES, Place, RUN_DIR, SHIMS_DIR};
+use super::lock::Lock;
+use super::preflight::preflight;
 use super::progress::Progress;
 use super::record::{self, Record, StoreKind};
 use super::{containerd, hello, namespaces, network, node, server};
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, NodeCondition};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::Api;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long any one part may take to come up.
@@ -26,45 +30,37 @@ pub struct Wish {
     pub bare: bool,
 }
 
-/// Brings the cluster up and tells what to try.
+/// Brings the cluster up and tells what to try. May be killed at any time: `up` again goes on, `down` removes.
 pub async fn up(cluster: &Cluster, wish: &Wish) -> Result<()> {
-    preflight()?;
-    let record = settle(cluster, wish)?;
-    let mut progress = Progress::new(7 + u64::from(record.nodes));
+    let _lock = Lock::cluster(cluster.name(), Duration::ZERO)?;
+    let record = wanted(cluster, wish)?;
+    preflight(record.store)?;
+    record::write(cluster, &record)?;
+    let mut progress = Progress::new(if wish.bare { 4 } else { 6 });
 
     progress.step("namespaces, bridge and BPF file system");
-    let places = places(cluster, &record);
-    prepare_host(cluster)?;
-    for place in &places {
-        prepare_place(place)?;
-    }
-    network::prepare_server(&cluster.server())?;
-    for node in &places[1..] {
-        network::prepare_node(&cluster.server(), node)?;
-    }
+    let (control, nodes) = (cluster.server(), (1..=record.nodes).map(|number| cluster.node(number)).collect::<Vec<Place>>());
+    prepare(cluster, &control, &nodes)?;
 
-    progress.step(format!("control plane ({} store)", if record.store == StoreKind::Etcd { "etcd" } else { "embedded" }));
+    progress
+        .step(format!("control plane ({} store), containerd, images", if record.store == StoreKind::Etcd { "etcd" } else { "embedded" }));
     server::prepare(cluster)?;
     server::start(cluster, &record)?;
-    for node in &places[1..] {
-        containerd::start(node)?;
-    }
+    nodes.iter().try_for_each(containerd::start)?;
     server::write_kubeconfig(cluster, &record)?;
+    // Made while the others start.
+    let archives = containerd::archives(&cluster.state_dir().join("images"))?;
     let client = server::client(cluster).await?;
     server::wait_ready(cluster, &client, DEADLINE).await?;
 
-    progress.step("images");
-    let archives = containerd::archives(&cluster.state_dir().join("images"))?;
-    for node in &places[1..] {
-        progress.step(format!("{}: containerd, agent, kubelet", node.name));
-        node::prepare(cluster, node)?;
-        containerd::wait_ready(node, DEADLINE)?;
-        containerd::import_images(node, &archives)?;
-        node::start(node)?;
-    }
+    progress.step("images, agents and kubelets of the nodes");
+    let started = Timestamp::now();
+    let fresh = start_nodes(cluster, &nodes, &archives)?;
 
     progress.step("nodes to be ready");
-    wait_nodes(&client, &places[1..]).await?;
+    for (node, fresh) in nodes.iter().zip(fresh) {
+        wait_node(&client, node, fresh.then_some(started)).await?;
+    }
 
     let mut answer = None;
     if !wish.bare {
@@ -72,7 +68,7 @@ pub async fn up(cluster: &Cluster, wish: &Wish) -> Result<()> {
         hello::apply(&client).await?;
         let address = hello::wait_available(&client, DEADLINE).await?;
         progress.step("the example's ClusterIP");
-        answer = Some((address, hello::ask(&places[1], address, DEADLINE)?));
+        answer = Some((address, hello::ask(&nodes[0], address, DEADLINE)?));
     }
     let took = progress.finish();
     println!("Cluster {:?} is up ({:.1} s): {} nodes.", cluster.name(), took.as_secs_f64(), record.nodes);
@@ -93,28 +89,8 @@ fn print_hints(cluster: &Cluster) {
     );
 }
 
-/// What the host must have, each missing thing in a line.
-fn preflight() -> Result<()> {
-    if !nix::unistd::geteuid().is_root() {
-        bail!("a local cluster makes network namespaces and loads BPF programs; remedy: run as root");
-    }
-    let mut missing = Vec::new();
-    for (program, package) in [("containerd", "containerd"), ("runc", "runc"), ("busybox", "busybox-static")] {
-        if let Err(error) = super::process::find_program(program, package) {
-            missing.push(error.to_string());
-        }
-    }
-    if let Err(error) = Hierarchies::find() {
-        missing.push(error.to_string());
-    }
-    if !missing.is_empty() {
-        bail!("{}", missing.join("\n"));
-    }
-    Ok(())
-}
-
-/// Joins the wish with what the record says and writes it down before anything is made.
-fn settle(cluster: &Cluster, wish: &Wish) -> Result<Record> {
+/// Joins the wish with what the record says.
+fn wanted(cluster: &Cluster, wish: &Wish) -> Result<Record> {
     let before = record::read(cluster)?;
     if let (Some(before), Some(store)) = (&before, wish.store)
         && before.store != store
@@ -138,34 +114,53 @@ fn settle(cluster: &Cluster, wish: &Wish) -> Result<Record> {
     {
         bail!("cluster {:?} has {} nodes and nodes are not taken away; remedy: orknet down first", cluster.name(), before.nodes);
     }
-    record::write(cluster, &record)?;
     Ok(record)
 }
 
-fn places(cluster: &Cluster, record: &Record) -> Vec<Place> {
-    std::iter::once(cluster.server()).chain((1..=record.nodes).map(|number| cluster.node(number))).collect()
-}
-
-fn prepare_host(cluster: &Cluster) -> Result<()> {
+/// Namespaces, cgroups, directories, wires.
+fn prepare(cluster: &Cluster, control: &Place, nodes: &[Place]) -> Result<()> {
+    let _lock = Lock::host()?;
+    refuse_lost_processes(cluster)?;
     let directory = cluster.bpf_dir();
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     if !namespaces::is_mount(&directory) {
         mount(Some("bpf"), &directory, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
             .with_context(|| format!("cannot mount the BPF file system at {}", directory.display()))?;
     }
+    for place in std::iter::once(control).chain(nodes) {
+        prepare_place(cluster, place)?;
+    }
+    network::prepare_server(control)?;
+    nodes.iter().try_for_each(|node| network::prepare_node(control, node))
+}
+
+/// Somebody removed the files by which the processes are known: started again, they would run twice.
+fn refuse_lost_processes(cluster: &Cluster) -> Result<()> {
+    let lost = if cluster.run_dir().exists() { Vec::new() } else { Hierarchies::find()?.processes(&cluster.cgroup()) };
+    if !lost.is_empty() {
+        bail!(
+            "{} is gone while {} processes of the cluster run; remedy: orknet down --name {}",
+            cluster.run_dir().display(),
+            lost.len(),
+            cluster.name()
+        );
+    }
     Ok(())
 }
 
-fn prepare_place(place: &Place) -> Result<()> {
+fn prepare_place(cluster: &Cluster, place: &Place) -> Result<()> {
     Hierarchies::find()?.create(&place.daemon_cgroup())?;
     for directory in [place.state_dir(), place.run_dir()] {
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     }
     namespaces::create_netns(&place.netns())?;
-    let own = place.run_dir().join("containerd-sockets");
+    let (own, cluster) = (place.run_dir().join("containerd-sockets"), cluster.run_dir());
     namespaces::create_mount_ns(&place.mount_ns_path(), move || {
-        // containerd's shims listen below this path whatever containerd's own settings say.
-        let fixed = std::path::Path::new("/run/containerd");
+        // Copies of other clusters' mounts would keep their maps and namespaces alive after their `down`.
+        for point in namespaces::mounts_below(Path::new(RUN_DIR)).into_iter().rev().filter(|point| !point.starts_with(&cluster)) {
+            umount2(&point, MntFlags::MNT_DETACH).with_context(|| format!("cannot let go of {}", point.display()))?;
+        }
+        let fixed = Path::new(SHIMS_DIR);
         for directory in [&own, fixed] {
             fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         }
@@ -178,17 +173,55 @@ fn free_port() -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-async fn wait_nodes(client: &kube::Client, nodes: &[Place]) -> Result<()> {
+/// Every node at the same time. Which of them have a kubelet that was started just now.
+fn start_nodes(cluster: &Cluster, nodes: &[Place], archives: &[PathBuf]) -> Result<Vec<bool>> {
+    let start = |node: &Place| {
+        node::prepare(cluster, node)?;
+        containerd::wait_ready(node, DEADLINE)?;
+        containerd::import_images(node, archives)?;
+        node::start(node)
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(move || start(node))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
+/// Waits until the node is ready. What a kubelet said before `since` does not count: it may be from before a crash.
+async fn wait_node(client: &kube::Client, node: &Place, since: Option<Timestamp>) -> Result<()> {
     let api: Api<Node> = Api::all(client.clone());
-    for node in nodes {
-        let what = format!("{} to be ready", node.name);
-        let ready = hello::wait(&what, DEADLINE, async || {
-            node::check(node)?;
-            let Some(object) = api.get_opt(&node.name).await? else { return Ok(None) };
-            let conditions = object.status.and_then(|status| status.conditions).unwrap_or_default();
-            Ok(conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True").then_some(()))
-        });
-        ready.await?;
+    hello::wait(&format!("{} to be ready", node.name), DEADLINE, async || {
+        node::check(node)?;
+        let Some(object) = api.get_opt(&node.name).await? else { return Ok(None) };
+        let conditions = object.status.and_then(|status| status.conditions).unwrap_or_default();
+        Ok(conditions.iter().any(|condition| is_ready(condition, since)).then_some(()))
+    })
+    .await
+}
+
+fn is_ready(condition: &NodeCondition, since: Option<Timestamp>) -> bool {
+    // Heartbeats have whole seconds.
+    let fresh = |since: Timestamp| condition.last_heartbeat_time.as_ref().is_some_and(|time| time.0.as_second() >= since.as_second());
+    condition.type_ == "Ready" && condition.status == "True" && since.is_none_or(fresh)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    #[test]
+    fn readiness_from_before_a_start_does_not_count() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let condition = |status: &str, heartbeat| NodeCondition {
+            type_: "Ready".into(),
+            status: status.into(),
+            last_heartbeat_time: Some(Time(at(heartbeat))),
+            ..NodeCondition::default()
+        };
+        assert!(is_ready(&condition("True", 99), None));
+        assert!(!is_ready(&condition("True", 99), Some(at(100))));
+        assert!(is_ready(&condition("True", 100), Some(at(100))));
+        assert!(!is_ready(&condition("False", 100), Some(at(100))));
     }
-    Ok(())
 }

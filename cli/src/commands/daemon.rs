@@ -26,13 +26,10 @@ pub fn flags<const N: usize>(pairs: [(&str, Option<Value>); N]) -> Map<String, V
     pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-/// Sets up logs (`ORKNET_LOG`, default info; JSON with `ORKNET_LOG_FORMAT=json`), runs until done or until SIGTERM or SIGINT.
+/// Runs a daemon until done or until SIGTERM or SIGINT, with logs (`ORKNET_LOG`, default info; JSON with `ORKNET_LOG_FORMAT=json`).
 pub fn run<F: Future<Output = Result<()>>>(main: impl FnOnce(CancellationToken) -> F) -> Result<()> {
-    logs();
-    // One provider in the process, whoever asks for the default.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(async {
+    logs("info");
+    block_on(async {
         let shutdown = CancellationToken::new();
         let signalled = shutdown.clone();
         tokio::spawn(async move {
@@ -42,6 +39,19 @@ pub fn run<F: Future<Output = Result<()>>>(main: impl FnOnce(CancellationToken) 
         });
         main(shutdown).await
     })
+}
+
+/// Runs a command that a person waits for: signals end it, and it says itself what there is to say. Logs only as `ORKNET_LOG` asks.
+pub fn run_command(main: impl Future<Output = Result<()>>) -> Result<()> {
+    logs("off");
+    block_on(main)
+}
+
+fn block_on(main: impl Future<Output = Result<()>>) -> Result<()> {
+    // One provider in the process, whoever asks for the default.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(main)
 }
 
 /// A client from a kubeconfig file. Does not connect yet.
@@ -67,8 +77,8 @@ async fn wait_for_signal() -> std::io::Result<()> {
     Ok(())
 }
 
-fn logs() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("ORKNET_LOG").unwrap_or_else(|_| "info".into());
+fn logs(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ORKNET_LOG").unwrap_or_else(|_| default.into());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // Fails only when logs are set up already, as in tests.
     let _ = match std::env::var("ORKNET_LOG_FORMAT").as_deref() {

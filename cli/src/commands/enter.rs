@@ -1,6 +1,7 @@
 //! `orknet enter`: become another program inside a place of a local cluster: its namespaces and its cgroup.
 
 use crate::cluster::cgroups::Hierarchies;
+use crate::cluster::identity;
 use crate::cluster::layout::{Cluster, DEFAULT_NAME};
 use crate::cluster::namespaces::{enter, netns_path};
 use anyhow::{Context, Result, bail};
@@ -27,6 +28,9 @@ pub struct Enter {
     /// The pin of a mount namespace.
     #[arg(long, hide = true, requires = "netns")]
     mounts: Option<PathBuf>,
+    /// A file that the command holds locked as long as it lives.
+    #[arg(long, hide = true, requires = "netns")]
+    hold: Option<PathBuf>,
     /// The command and its arguments.
     #[arg(last = true)]
     command: Vec<String>,
@@ -55,6 +59,9 @@ pub fn run(options: Enter) -> Result<()> {
         // Joined first and never made here: after `down` there is nothing to join, and nothing is started.
         let procs = Hierarchies::find()?.unified(&cgroup).join("cgroup.procs");
         std::fs::write(&procs, "0").with_context(|| format!("cannot join {}", procs.display()))?;
+    }
+    if let Some(path) = options.hold {
+        identity::take(&path)?;
     }
     enter(&netns_path(&netns), CloneFlags::CLONE_NEWNET)?;
     if let Some(mounts) = mounts {

@@ -11,7 +11,7 @@ use crate::kinds::Kinds;
 use crate::metrics::Metrics;
 use crate::proxy::Kubelets;
 use crate::server::Server;
-use crate::storage::Storage;
+use crate::storage::{Storage, compaction};
 use orknet_auth::authn::{StaticTokens, TokenFileError};
 use orknet_auth::kubeconfig::kubeconfig;
 use orknet_auth::pki::{KeyAndCertificate, Pki, PkiError, YEAR, server_tls};
@@ -32,21 +32,21 @@ use tokio_util::sync::CancellationToken;
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen { address: String, source: std::io::Error },
     #[error("no listener is configured")]
     NoListener,
-    #[error("cannot set up the certificates: {0}")]
+    #[error("cannot set up the certificates")]
     Pki(#[from] PkiError),
-    #[error("cannot set up service-account tokens: {0}")]
+    #[error("cannot set up service-account tokens")]
     Tokens(#[from] TokenError),
-    #[error("cannot read the token file {path}: {source}")]
+    #[error("cannot read the token file {path}")]
     TokenFile { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     TokenLine(#[from] TokenFileError),
-    #[error("the kinds' definitions cannot be used for patches: {0}")]
+    #[error("the kinds' definitions cannot be used for patches")]
     Schema(#[from] SchemaError),
-    #[error("the server's task ended with a panic: {0}")]
+    #[error("the server's task ended with a panic")]
     Panicked(#[from] tokio::task::JoinError),
 }
 
@@ -151,6 +151,7 @@ pub async fn start(mut config: Config, store: Arc<dyn Store>, shutdown: Cancella
         config,
     });
     let mut tasks = JoinSet::new();
+    tasks.spawn(compaction::keep(store.clone(), server.config.compaction_interval, shutdown.clone()));
     tasks.spawn(feed(caches, store, shutdown));
     tasks.spawn(bootstrap::keep(server.clone(), port));
     tasks.spawn(allocate::repair(server.clone()));
