@@ -24,6 +24,22 @@ pub fn get<'a>(object: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter().try_fold(object, |at, key| at.get(key))
 }
 
+/// What the value at `path` is as the text of a field selector: strings, numbers and flags; else nothing.
+pub fn text(object: &Value, path: &[&str]) -> String {
+    match get(object, path) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(Value::Bool(flag)) => flag.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// [`text`], or `other` where there is none.
+pub fn text_or(object: &Value, path: &[&str], other: &str) -> String {
+    let text = text(object, path);
+    if text.is_empty() { other.to_owned() } else { text }
+}
+
 /// Makes `new` have at top-level `key` what `old` has there.
 pub fn keep(new: &mut Value, old: &Value, key: &str) {
     let Some(map) = new.as_object_mut() else { return };

@@ -36,7 +36,7 @@ impl Kind for ConfigMap {
             size += value.0.len();
         }
         if size > MAX_BYTES {
-            errors.too_long(&Path::Root, MAX_BYTES);
+            errors.too_long(&Path::Root.key(""), MAX_BYTES);
         }
     }
 
@@ -88,7 +88,7 @@ mod tests {
                 json!({"data": {"a": "x"}, "binaryData": {"a": ""}}),
                 Some("data[a]: Invalid value: \"a\": duplicate of key present in binaryData"),
             ),
-            (json!({"data": {"a": "x".repeat(MAX_BYTES + 1)}}), Some(": Too long: may not be more than 1048576 bytes")),
+            (json!({"data": {"a": "x".repeat(MAX_BYTES + 1)}}), Some("[]: Too long: may not be more than 1048576 bytes")),
         ] {
             let found: Vec<String> = KIND.validate_create(&with(fields)).iter().map(ToString::to_string).collect();
             assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");

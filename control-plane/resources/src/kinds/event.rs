@@ -30,6 +30,33 @@ const RENAMED: &[(&str, &str)] = &[
     ("deprecatedCount", "count"),
 ];
 
+const CORE_FIELDS: [&str; 11] = [
+    "involvedObject.kind",
+    "involvedObject.namespace",
+    "involvedObject.name",
+    "involvedObject.uid",
+    "involvedObject.apiVersion",
+    "involvedObject.resourceVersion",
+    "involvedObject.fieldPath",
+    "reason",
+    "reportingComponent",
+    "source",
+    "type",
+];
+const EVENTS_FIELDS: [&str; 11] = [
+    "regarding.kind",
+    "regarding.namespace",
+    "regarding.name",
+    "regarding.uid",
+    "regarding.apiVersion",
+    "regarding.resourceVersion",
+    "regarding.fieldPath",
+    "reason",
+    "reportingController",
+    "source",
+    "type",
+];
+
 const COLUMNS: &[Column] = &[
     text("Last Seen", "Time since the event was last seen"),
     text("Type", "Normal or Warning"),
@@ -91,23 +118,8 @@ impl Kind for Event {
         ]
     }
 
-    fn selectable_fields(object: &v1::Event) -> Vec<(&'static str, String)> {
-        let involved = &object.involved_object;
-        let text = |t: &Option<String>| t.clone().unwrap_or_default();
-        let component = object.source.as_ref().and_then(|s| s.component.clone()).filter(|c| !c.is_empty());
-        vec![
-            ("involvedObject.kind", text(&involved.kind)),
-            ("involvedObject.namespace", text(&involved.namespace)),
-            ("involvedObject.name", text(&involved.name)),
-            ("involvedObject.uid", text(&involved.uid)),
-            ("involvedObject.apiVersion", text(&involved.api_version)),
-            ("involvedObject.resourceVersion", text(&involved.resource_version)),
-            ("involvedObject.fieldPath", text(&involved.field_path)),
-            ("reason", text(&object.reason)),
-            ("reportingComponent", text(&object.reporting_component)),
-            ("source", component.unwrap_or_else(|| text(&object.reporting_component))),
-            ("type", text(&object.type_)),
-        ]
+    fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
+        fields(object, ["involvedObject", "reportingComponent", "source"], CORE_FIELDS)
     }
 }
 
@@ -151,20 +163,8 @@ impl Kind for EventsEvent {
         core(object).map(|event| Event::cells(&event, now)).unwrap_or_default()
     }
 
-    fn selectable_fields(object: &events::Event) -> Vec<(&'static str, String)> {
-        let Some(event) = core(object) else { return Vec::new() };
-        let renamed = |name| match name {
-            "involvedObject.kind" => "regarding.kind",
-            "involvedObject.namespace" => "regarding.namespace",
-            "involvedObject.name" => "regarding.name",
-            "involvedObject.uid" => "regarding.uid",
-            "involvedObject.apiVersion" => "regarding.apiVersion",
-            "involvedObject.resourceVersion" => "regarding.resourceVersion",
-            "involvedObject.fieldPath" => "regarding.fieldPath",
-            "reportingComponent" => "reportingController",
-            other => other,
-        };
-        Event::selectable_fields(&event).into_iter().map(|(name, value)| (renamed(name), value)).collect()
+    fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
+        fields(object, ["regarding", "reportingController", "deprecatedSource"], EVENTS_FIELDS)
     }
 
     fn to_stored(mut object: Value) -> Value {
@@ -183,6 +183,27 @@ impl Kind for EventsEvent {
 fn core(object: &events::Event) -> Option<v1::Event> {
     let stored = EventsEvent::to_stored(serde_json::to_value(object).ok()?);
     v1::Event::deserialize(stored).ok()
+}
+
+/// Values of the fields that can be selected: of the object concerned, then reason, who reported, the source and the type.
+fn fields(object: &Value, [about, reporter, source]: [&str; 3], names: [&'static str; 11]) -> Vec<(&'static str, String)> {
+    let about = |field| json::text(object, &[about, field]);
+    let reporter = json::text(object, &[reporter]);
+    let source = json::text_or(object, &[source, "component"], &reporter);
+    let values = [
+        about("kind"),
+        about("namespace"),
+        about("name"),
+        about("uid"),
+        about("apiVersion"),
+        about("resourceVersion"),
+        about("fieldPath"),
+        json::text(object, &["reason"]),
+        reporter,
+        source,
+        json::text(object, &["type"]),
+    ];
+    names.into_iter().zip(values).collect()
 }
 
 /// `component, host`

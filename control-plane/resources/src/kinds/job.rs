@@ -119,8 +119,8 @@ impl Kind for Job {
         ]
     }
 
-    fn selectable_fields(object: &v1::Job) -> Vec<(&'static str, String)> {
-        vec![("status.successful", object.status.as_ref().and_then(|s| s.succeeded).unwrap_or_default().to_string())]
+    fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
+        vec![("status.successful", json::text_or(object, &["status", "succeeded"], "0"))]
     }
 }
 

@@ -65,8 +65,8 @@ impl Kind for Namespace {
         vec![table::name(&object.metadata), phase(object).into(), table::age(&object.metadata, now)]
     }
 
-    fn selectable_fields(object: &v1::Namespace) -> Vec<(&'static str, String)> {
-        vec![("status.phase", phase(object).to_owned())]
+    fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
+        vec![("status.phase", json::text(object, &["status", "phase"]))]
     }
 }
 

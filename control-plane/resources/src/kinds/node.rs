@@ -2,6 +2,7 @@
 
 use crate::contract::{Column, Descriptor, Subresource};
 use crate::field::{Errors, Path};
+use crate::json;
 use crate::names;
 use crate::quantity::Quantity;
 use crate::table::{self, text, wide};
@@ -98,9 +99,8 @@ impl Kind for Node {
         ]
     }
 
-    fn selectable_fields(object: &v1::Node) -> Vec<(&'static str, String)> {
-        let unschedulable = object.spec.as_ref().and_then(|s| s.unschedulable).unwrap_or_default();
-        vec![("spec.unschedulable", unschedulable.to_string())]
+    fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
+        vec![("spec.unschedulable", json::text_or(object, &["spec", "unschedulable"], "false"))]
     }
 }
 

@@ -3,6 +3,7 @@
 use super::workload;
 use crate::contract::{Column, Descriptor};
 use crate::field::{Errors, Path};
+use crate::json;
 use crate::selector;
 use crate::table::{self, number, wide};
 use crate::typed::{Kind, namespaced, or_empty};
@@ -89,8 +90,8 @@ impl Kind for ReplicationController {
         ]
     }
 
-    fn selectable_fields(object: &v1::ReplicationController) -> Vec<(&'static str, String)> {
-        vec![("status.replicas", object.status.as_ref().map_or(0, |s| s.replicas).to_string())]
+    fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
+        vec![("status.replicas", json::text_or(object, &["status", "replicas"], "0"))]
     }
 }
 

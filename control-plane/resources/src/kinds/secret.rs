@@ -5,6 +5,7 @@
 use super::config_map::{FROZEN, MAX_BYTES};
 use crate::contract::{Column, Descriptor, Subresource};
 use crate::field::{Errors, Path};
+use crate::json;
 use crate::names;
 use crate::table::{self, text};
 use crate::typed::{Kind, namespaced};
@@ -72,8 +73,8 @@ impl Kind for Secret {
         ]
     }
 
-    fn selectable_fields(object: &v1::Secret) -> Vec<(&'static str, String)> {
-        vec![("type", object.type_.clone().unwrap_or_default())]
+    fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
+        vec![("type", json::text(object, &["type"]))]
     }
 }
 

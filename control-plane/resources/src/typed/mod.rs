@@ -68,8 +68,8 @@ pub trait Kind: Send + Sync + 'static {
         crate::table::name_and_age(object.metadata(), now_seconds)
     }
 
-    /// What `--field-selector` may name, with values.
-    fn selectable_fields(object: &Self::Object) -> Vec<(&'static str, String)> {
+    /// What `--field-selector` may name, with values. From the JSON as it is: watches ask for every object that changes.
+    fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
         let _ = object;
         Vec::new()
     }
@@ -199,7 +199,7 @@ impl<K: Kind> Resource for Typed<K> {
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
-        typed::<K>(object).map(|object| K::selectable_fields(&object)).unwrap_or_default()
+        K::selectable_fields(object)
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {

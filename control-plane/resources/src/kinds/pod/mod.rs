@@ -84,19 +84,18 @@ impl Kind for Pod {
         table::cells(object, now)
     }
 
-    fn selectable_fields(object: &v1::Pod) -> Vec<(&'static str, String)> {
-        let text = |t: Option<&String>| t.cloned().unwrap_or_default();
-        let spec = object.spec.as_ref();
-        let status = object.status.as_ref();
+    fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
+        let spec = |field| json::text(object, &["spec", field]);
+        let status = |field| json::text(object, &["status", field]);
         vec![
-            ("spec.nodeName", text(spec.and_then(|s| s.node_name.as_ref()))),
-            ("spec.restartPolicy", text(spec.and_then(|s| s.restart_policy.as_ref()))),
-            ("spec.schedulerName", text(spec.and_then(|s| s.scheduler_name.as_ref()))),
-            ("spec.serviceAccountName", text(spec.and_then(|s| s.service_account_name.as_ref()))),
-            ("spec.hostNetwork", spec.and_then(|s| s.host_network).unwrap_or_default().to_string()),
-            ("status.phase", text(status.and_then(|s| s.phase.as_ref()))),
-            ("status.podIP", text(status.and_then(|s| s.pod_ip.as_ref()))),
-            ("status.nominatedNodeName", text(status.and_then(|s| s.nominated_node_name.as_ref()))),
+            ("spec.nodeName", spec("nodeName")),
+            ("spec.restartPolicy", spec("restartPolicy")),
+            ("spec.schedulerName", spec("schedulerName")),
+            ("spec.serviceAccountName", spec("serviceAccountName")),
+            ("spec.hostNetwork", json::text_or(object, &["spec", "hostNetwork"], "false")),
+            ("status.phase", status("phase")),
+            ("status.podIP", status("podIP")),
+            ("status.nominatedNodeName", status("nominatedNodeName")),
         ]
     }
 }

@@ -9,6 +9,7 @@ mod validate;
 
 use crate::contract::{Column, Descriptor, Subresource};
 use crate::field::Errors;
+use crate::json;
 use crate::names::NameRule;
 use crate::typed::{Kind, namespaced};
 use k8s_openapi::api::core::v1;
@@ -38,7 +39,7 @@ impl Kind for Service {
     }
 
     fn prepare_create(object: &mut Value) {
-        crate::json::put(object, &["status"], serde_json::json!({"loadBalancer": {}}));
+        json::put(object, &["status"], serde_json::json!({"loadBalancer": {}}));
     }
 
     fn prepare_update(new: &mut Value, old: &Value, subresource: Subresource<'_>) {
@@ -62,11 +63,8 @@ impl Kind for Service {
         table::cells(object, now)
     }
 
-    fn selectable_fields(object: &v1::Service) -> Vec<(&'static str, String)> {
-        let spec = object.spec.as_ref();
-        vec![
-            ("spec.clusterIP", spec.and_then(|s| s.cluster_ip.clone()).unwrap_or_default()),
-            ("spec.type", spec.and_then(|s| s.type_.clone()).unwrap_or_default()),
-        ]
+    fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
+        let text = |field| json::text(object, &["spec", field]);
+        vec![("spec.clusterIP", text("clusterIP")), ("spec.type", text("type"))]
     }
 }
