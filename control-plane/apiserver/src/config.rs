@@ -46,6 +46,8 @@ pub struct Config {
     pub max_writes_in_flight: usize,
     /// How long events are kept.
     pub event_ttl: Duration,
+    /// How much of the past the store keeps at least, for lists and watches at older versions; at most twice that.
+    pub compaction_interval: Duration,
     /// How long the server waits at shutdown for requests in flight.
     pub drain: Duration,
 }
@@ -71,6 +73,7 @@ impl Default for Config {
             max_reads_in_flight: 400,
             max_writes_in_flight: 200,
             event_ttl: Duration::from_secs(3600),
+            compaction_interval: Duration::from_secs(300),
             drain: Duration::from_secs(5),
         }
     }

@@ -183,21 +183,22 @@ impl ApiError {
     }
 
     /// A patch that is malformed (400), too large (413), or that the object cannot take (422).
-    pub fn patch(kind: &Descriptor, name: &str, error: &PatchError) -> Self {
+    pub fn patch(error: &PatchError) -> Self {
         match error {
             PatchError::Malformed(why) => Self::bad_request(why.clone()),
             PatchError::TooLarge(why) => Self::new(413, "RequestEntityTooLarge", why.clone()),
             PatchError::Unapplicable { .. } => {
+                // Without the object's name: kubectl prints the message only when there is none.
                 Self::new(422, "Invalid", format!("the server rejected our request due to an error in our request: {error}"))
-                    .with_details(details(name, kind.group, kind.plural))
+                    .with_details(json!({}))
             }
         }
     }
 
     /// An apply that was not done: fields that belong to others (409), or what [`ApiError::patch`] says.
-    pub fn apply(kind: &Descriptor, name: &str, error: &ApplyError) -> Self {
+    pub fn apply(error: &ApplyError) -> Self {
         let conflicts = match error {
-            ApplyError::Patch(error) => return Self::patch(kind, name, error),
+            ApplyError::Patch(error) => return Self::patch(error),
             ApplyError::Conflicts(conflicts) => conflicts,
         };
         let causes: Vec<_> = (conflicts.0.iter())

@@ -108,7 +108,7 @@ async fn follow(caches: &Caches, store: &dyn Store, from: Revision, seen: &mut O
 }
 
 fn apply(caches: &Caches, revision: Revision, events: Vec<Event>) {
-    let mut grouped: Vec<(&Arc<KindCache>, Vec<(Box<str>, Update)>)> = Vec::new();
+    let mut grouped: Vec<Grouped<'_>> = Vec::new();
     for event in events {
         let (cache, tail) = match place(caches, &event.key) {
             Place::Object(_, cache, tail) => (cache, tail),
@@ -141,6 +141,9 @@ fn apply(caches: &Caches, revision: Revision, events: Vec<Event>) {
         cache.apply(revision, updates);
     }
 }
+
+/// The changes of one revision to one kind.
+type Grouped<'a> = (&'a Arc<KindCache>, Vec<(Box<str>, Update)>);
 
 enum Place<'a, 'k> {
     /// Folder, cache, and what follows the folder in the key.

@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn other_media_types_are_unsupported() {
-        let error = BodyFormat::of(Some("text/html")).err().expect("refused");
+        let error = BodyFormat::of(Some("text/html")).expect_err("refused");
         assert_eq!(error.code(), 415);
     }
 }

@@ -13,7 +13,6 @@ const LONGEST_PREFIX: usize = 58;
 /// Sets what a client may not: uid, times, generation. `namespace` is empty for cluster-wide kinds.
 pub fn before_create(kind: Kind, object: &mut Value, namespace: &str) {
     let names = kind.descriptor();
-    kind.prepare_create(object);
     object["apiVersion"] = names.api_version().into();
     object["kind"] = names.kind.into();
     let meta = object::meta_mut(object);
@@ -28,6 +27,8 @@ pub fn before_create(kind: Kind, object: &mut Value, namespace: &str) {
     if names.has_generation {
         meta.insert("generation".into(), 1.into());
     }
+    // Last: jobs select their pods by the uid.
+    kind.prepare_create(object);
 }
 
 /// A name that begins with `prefix`.

@@ -28,14 +28,24 @@ impl LabelSelector {
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
         let mut tokens = Tokens { rest: text };
         let mut requirements = Vec::new();
-        if tokens.peek().is_none() {
-            return Ok(Self::default());
+        match tokens.peek() {
+            None => return Ok(Self::default()),
+            Some(sign) if is_sign(sign) && sign != "!" => {
+                return Err(SelectorError(format!("found '{sign}', expected: !, identifier, or 'end of string'")));
+            }
+            Some(_) => {}
         }
         loop {
             requirements.push(requirement(&mut tokens).map_err(|why| SelectorError(format!("unable to parse requirement: {why}")))?);
             match tokens.next() {
                 None => return Ok(Self(requirements)),
-                Some(",") => {}
+                Some(",") => match tokens.peek() {
+                    Some(word) if word == "!" || !is_sign(word) => {}
+                    other => {
+                        let found = other.unwrap_or_default();
+                        return Err(SelectorError(format!("found '{found}', expected: identifier after ','")));
+                    }
+                },
                 Some(other) => return Err(SelectorError(format!("found '{other}', expected: ',' or 'end of string'"))),
             }
         }
@@ -113,10 +123,18 @@ impl<'a> Tokens<'a> {
     }
 }
 
+fn is_sign(token: &str) -> bool {
+    token.starts_with(['=', '!', '(', ')', ',', '<', '>'])
+}
+
 fn requirement(tokens: &mut Tokens<'_>) -> Result<Requirement, String> {
-    let first = tokens.next().ok_or("found '', expected: !, identifier, or 'end of string'")?;
+    let first = tokens.next().unwrap_or_default();
     if first == "!" {
-        let key = label_key(tokens.next().unwrap_or_default())?;
+        let word = tokens.next().unwrap_or_default();
+        if word.is_empty() || is_sign(word) {
+            return Err(format!("found '{word}', expected: identifier"));
+        }
+        let key = label_key(word)?;
         return Ok(Requirement { key, operator: Operator::DoesNotExist });
     }
     let key = label_key(first)?;
@@ -163,8 +181,10 @@ fn single(tokens: &mut Tokens<'_>) -> Result<String, String> {
 }
 
 fn set(tokens: &mut Tokens<'_>) -> Result<Vec<String>, String> {
-    if tokens.next() != Some("(") {
-        return Err("found '', expected: '('".into());
+    match tokens.next() {
+        Some("(") => {}
+        // Worded without the comma that the others have.
+        other => return Err(format!("found '{}' expected: '('", other.unwrap_or_default())),
     }
     let mut values = Vec::new();
     let mut after_comma = true;
@@ -262,6 +282,21 @@ mod tests {
     fn what_is_no_selector_is_refused() {
         for selector in ["app=web,", "app in web", "=x", "app in (a b)", "app ! b", "-bad=x", "app=-bad", "n>x"] {
             assert!(LabelSelector::parse(selector).is_err(), "{selector}");
+        }
+    }
+
+    #[test]
+    fn complaints_are_worded_as_the_api_words_them() {
+        for (selector, complaint) in [
+            ("a in b", "unable to parse requirement: found 'b' expected: '('"),
+            ("a,,b", "found ',', expected: identifier after ','"),
+            ("a,", "found '', expected: identifier after ','"),
+            ("=x", "found '=', expected: !, identifier, or 'end of string'"),
+            ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+            ("a=b c", "found 'c', expected: ',' or 'end of string'"),
+        ] {
+            let found = LabelSelector::parse(selector).map_err(|error| error.to_string());
+            assert_eq!(found, Err(complaint.to_owned()), "{selector}");
         }
     }
 

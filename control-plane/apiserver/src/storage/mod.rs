@@ -1,5 +1,6 @@
 //! Objects in the store: reading and committing them by key, with deadlines. Knows values and revisions, no kind's rules.
 
+pub mod compaction;
 pub mod keys;
 
 use crate::cache::Caches;

@@ -3,7 +3,6 @@
 mod binding;
 mod eviction;
 mod finalize;
-mod pod_parts;
 mod scale;
 mod token;
 
@@ -25,7 +24,6 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         ("eviction", "create") => eviction::run(call).await,
         ("token", "create") => token::run(call).await,
         ("finalize", "update") => finalize::run(call).await,
-        ("ephemeralcontainers" | "resize", _) => pod_parts::run(call).await,
         _ => Err(call.method_not_allowed()),
     }
 }

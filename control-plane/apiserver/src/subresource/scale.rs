@@ -4,12 +4,14 @@ use super::read;
 use crate::call::Call;
 use crate::codec::{self, BodyFormat, PatchFormat};
 use crate::error::ApiError;
+use crate::http::accept::View;
 use crate::object;
 use crate::present;
 use crate::verbs::write::{Update, Updated, update};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use k8s_openapi::api::autoscaling::v1::Scale;
+use orknet_resources::table::duration;
 use serde_json::{Value, json};
 
 /// Answers get, update and patch.
@@ -27,11 +29,12 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         "patch" => {
             let format = PatchFormat::of(call.content_type.as_deref())?;
             let patch = codec::parse(if format == PatchFormat::Apply { BodyFormat::Yaml } else { BodyFormat::Json }, &call.body)?.value;
-            set(call, |current| patched(call, format, current, &patch)).await?
+            set(call, |current| patched(format, current, &patch)).await?
         }
         _ => return Err(call.method_not_allowed()),
     };
-    Ok(present::object(call, StatusCode::OK, shown, &warnings))
+    let View::Table(version) = call.accept.view else { return Ok(present::object(call, StatusCode::OK, shown, &warnings)) };
+    Ok(present::json(StatusCode::OK, &table(version, &shown, object::now_seconds())))
 }
 
 async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>) -> Result<Value, ApiError> {
@@ -64,11 +67,9 @@ async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>) ->
     }
 }
 
-fn patched(call: &Call, format: PatchFormat, current: &Value, patch: &Value) -> Result<Value, ApiError> {
+fn patched(format: PatchFormat, current: &Value, patch: &Value) -> Result<Value, ApiError> {
     match format {
-        PatchFormat::Json => {
-            orknet_patch::json::apply(current, patch).map_err(|error| ApiError::patch(call.names(), &call.path.name, &error))
-        }
+        PatchFormat::Json => orknet_patch::json::apply(current, patch).map_err(|error| ApiError::patch(&error)),
         // A Scale has no lists and one owner: all merging forms mean the same.
         PatchFormat::Merge | PatchFormat::Strategic | PatchFormat::Apply => {
             let mut patched = current.clone();
@@ -76,6 +77,28 @@ fn patched(call: &Call, format: PatchFormat, current: &Value, patch: &Value) -> 
             Ok(patched)
         }
     }
+}
+
+/// What `kubectl get --subresource=scale` prints.
+fn table(version: &str, scale: &Value, now_seconds: i64) -> Value {
+    let column =
+        |name: &str, kind: &str, format: &str| json!({ "name": name, "type": kind, "format": format, "description": "", "priority": 0 });
+    let created = object::unix_seconds(object::meta_str(scale, "creationTimestamp")).unwrap_or(now_seconds);
+    json!({
+        "kind": "Table",
+        "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": { "resourceVersion": object::resource_version(scale) },
+        "columnDefinitions": [
+            column("Name", "string", "name"),
+            column("Desired", "integer", ""),
+            column("Available", "integer", ""),
+            column("Age", "string", ""),
+        ],
+        "rows": [{
+            "cells": [object::name(scale), scale["spec"]["replicas"], scale["status"]["replicas"], duration(now_seconds - created)],
+            "object": present::partial_metadata(scale),
+        }],
+    })
 }
 
 /// The workload's `Scale`. Pure.
@@ -126,6 +149,14 @@ fn selector_text(selector: &Value) -> String {
 mod tests {
     use super::*;
     use crate::selector::LabelSelector;
+
+    #[test]
+    fn a_scale_has_a_row_of_its_own() {
+        let scale =
+            to_scale(&json!({ "metadata": { "name": "a", "creationTimestamp": "2026-01-01T00:00:00Z" }, "spec": { "replicas": 3 } }));
+        let created = object::unix_seconds("2026-01-01T00:00:00Z").expect("a time");
+        assert_eq!(table("v1", &scale, created + 90)["rows"][0]["cells"], json!(["a", 3, 0, "90s"]));
+    }
 
     #[test]
     fn a_workload_is_shown_as_a_scale() {

@@ -25,15 +25,16 @@ pub async fn run(call: Call) -> Result<Response<Body>, ApiError> {
         return Err(call.method_not_allowed());
     }
     match (call.verb, &call.path.subresource[..]) {
-        ("get", "" | "status") => get::run(&call).await,
+        // Other doors to the same object: the kind's rules say what may pass through each.
+        ("get", "" | "status" | "ephemeralcontainers" | "resize") => get::run(&call).await,
         ("list", "") => list::run(&call).await,
         ("watch", "") => watch::run(&call).await,
         ("create", "") if !call.path.name.is_empty() => Err(call.method_not_allowed()),
         ("create", "") if !crate::kinds::is_stored(call.names()) => review::run(&call).await,
         ("create", "") => create::run(&call).await,
         ("update" | "patch", "") if call.path.name.is_empty() => Err(call.method_not_allowed()),
-        ("update", "" | "status") => update::run(&call).await,
-        ("patch", "" | "status") => patch::run(&call).await,
+        ("update", "" | "status" | "ephemeralcontainers" | "resize") => update::run(&call).await,
+        ("patch", "" | "status" | "ephemeralcontainers" | "resize") => patch::run(&call).await,
         ("delete", "") => delete::run(&call).await,
         ("deletecollection", "") => delete_collection::run(&call).await,
         (_, "") => Err(call.method_not_allowed()),

@@ -74,7 +74,7 @@ impl Patch<'_> {
             return Err(call.not_found());
         }
         let object = self.writer().apply(&call.server.schema, None, &self.value, call.options.force);
-        let object = object.map_err(|error| ApiError::apply(call.names(), &call.path.name, &error))?;
+        let object = object.map_err(|error| ApiError::apply(&error))?;
         let mut warnings = Vec::new();
         let mut object = call.decode_value(object, self.duplicates.clone(), &mut warnings)?;
         object::set_meta(&mut object, "name", call.path.name.clone());
@@ -86,7 +86,7 @@ impl Patch<'_> {
     /// The object after the patch, decoded.
     fn applied(&self, old: &Value, revision: u64) -> Result<Value, ApiError> {
         let (call, names) = (self.call, self.call.names());
-        let fail = |error: orknet_patch::PatchError| ApiError::patch(names, &call.path.name, &error);
+        let fail = |error: orknet_patch::PatchError| ApiError::patch(&error);
         let mut live = old.clone();
         object::set_meta(&mut live, "resourceVersion", revision.to_string());
         let patched = match self.format {
@@ -102,7 +102,7 @@ impl Patch<'_> {
             }
             PatchFormat::Apply => {
                 let applied = self.writer().apply(&call.server.schema, Some(&live), &self.value, call.options.force);
-                applied.map_err(|error| ApiError::apply(names, &call.path.name, &error))?
+                applied.map_err(|error| ApiError::apply(&error))?
             }
         };
         let mut warnings = Vec::new();

@@ -100,3 +100,27 @@ async fn metadata_can_be_asked_for_alone() {
     let list = partial.get(CONFIG_MAPS).await.expect(200);
     assert_eq!((&list["kind"], list["items"][0].get("data")), (&json!("PartialObjectMetadataList"), None));
 }
+
+#[tokio::test]
+async fn the_past_is_forgotten_after_a_while_and_the_present_is_not() {
+    let server = TestServer::start_with(|config| config.compaction_interval = std::time::Duration::from_millis(50)).await;
+    for index in 0..3 {
+        server.admin.post(CONFIG_MAPS, config_map(&format!("c{index}"))).await.expect(201);
+    }
+    let first = server.admin.get(&format!("{CONFIG_MAPS}?limit=1")).await.expect(200);
+    let token = first["metadata"]["continue"].as_str().expect("more").to_owned();
+    let old = format!("{CONFIG_MAPS}?resourceVersion={}&resourceVersionMatch=Exact", version(&first));
+    // The store forgets only what has been superseded.
+    server.admin.delete(&format!("{CONFIG_MAPS}/c2")).await.expect(200);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let mut answer = server.admin.get(&old).await;
+    while answer.status != 410 {
+        assert!(std::time::Instant::now() < deadline, "the past is still there: {}", answer.text);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        answer = server.admin.get(&old).await;
+    }
+    answer.refused(410, "Expired");
+    let message = server.admin.get(&format!("{CONFIG_MAPS}?limit=1&continue={token}")).await.refused(410, "Expired");
+    assert!(message.starts_with("The provided continue parameter is too old"), "{message}");
+    assert_eq!(names(&server.admin.get(CONFIG_MAPS).await.expect(200)), ["c0", "c1"]);
+}

@@ -2,18 +2,25 @@
 
 use crate::harness::{CONFIG_MAPS, TestServer, config_map, open};
 use async_trait::async_trait;
+use futures::StreamExt;
 use orknet_store::{Commit, Compare, KeyRange, Op, RangeResult, Revision, Store, StoreError, Watch};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 const WELL: u8 = 0;
 const AWAY: u8 = 1;
 const FULL: u8 = 2;
+/// The next watch is told that what it asks for is gone.
+const FORGETFUL: u8 = 3;
 
 /// A store that fails when told to.
 struct Fragile {
     inner: Arc<dyn Store>,
     state: AtomicU8,
+    /// Open watches end when this changes.
+    cut: watch::Sender<u32>,
 }
 
 impl Fragile {
@@ -40,7 +47,12 @@ impl Store for Fragile {
 
     async fn watch(&self, range: KeyRange, after: Revision) -> Result<Watch, StoreError> {
         self.check(false)?;
-        self.inner.watch(range, after).await
+        if self.state.compare_exchange(FORGETFUL, WELL, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            return Err(StoreError::Compacted { requested: after, oldest: after + 1 });
+        }
+        let mut cut = self.cut.subscribe();
+        let ended = async move { cut.changed().await.map_err(drop) };
+        Ok(self.inner.watch(range, after).await?.take_until(Box::pin(ended)).boxed())
     }
 
     async fn request_progress(&self) -> Result<(), StoreError> {
@@ -64,7 +76,7 @@ impl Store for Fragile {
 
 async fn fragile() -> (TestServer, Arc<Fragile>) {
     let directory = tempfile::tempdir().expect("a directory");
-    let store = Arc::new(Fragile { inner: open(directory.path()).await, state: AtomicU8::new(WELL) });
+    let store = Arc::new(Fragile { inner: open(directory.path()).await, state: AtomicU8::new(WELL), cut: watch::Sender::new(0) });
     (TestServer::start_on(directory, store.clone(), |_| {}).await, store)
 }
 
@@ -95,4 +107,59 @@ async fn a_full_store_refuses_writes_and_keeps_nothing_of_them() {
     server.admin.get(&format!("{CONFIG_MAPS}/a")).await.refused(404, "NotFound");
     store.state.store(WELL, Ordering::SeqCst);
     server.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201);
+}
+
+/// Asks until the answer is as wanted.
+async fn until(server: &TestServer, path: &str, wanted: impl Fn(&str) -> bool) {
+    let ends = Instant::now() + Duration::from_secs(15);
+    loop {
+        let answer = server.stranger().get(path).await;
+        if wanted(&answer.text) {
+            return;
+        }
+        assert!(Instant::now() < ends, "{path}: {}", answer.text);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn readiness_names_the_store_that_is_away_and_comes_back_by_itself() {
+    let (server, store) = fragile().await;
+    store.state.store(AWAY, Ordering::SeqCst);
+    store.cut.send_modify(|count| *count += 1);
+    until(&server, "/readyz", |text| text.contains("[-]store failed: the store cannot be reached\n")).await;
+    assert_eq!(server.stranger().get("/livez").await.text, "ok");
+    store.state.store(WELL, Ordering::SeqCst);
+    until(&server, "/readyz", |text| text == "ok").await;
+    server.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201);
+    assert_eq!(server.admin.get(CONFIG_MAPS).await.expect(200)["items"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_without_a_gap_when_the_cache_was_cut_off_from_the_store() {
+    let (server, store) = fragile().await;
+    let mut watch = server.admin.watch(&format!("{CONFIG_MAPS}?watch=1")).await;
+    server.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201);
+    assert_eq!(watch.next_named().await.1, "a");
+    store.cut.send_modify(|count| *count += 1);
+    for name in ["b", "c", "d"] {
+        server.admin.post(CONFIG_MAPS, config_map(name)).await.expect(201);
+    }
+    for name in ["b", "c", "d"] {
+        assert_eq!(watch.next_named().await, ("ADDED".to_owned(), name.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_cache_that_missed_something_is_loaded_anew_and_its_watchers_list_again() {
+    let (server, store) = fragile().await;
+    server.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201);
+    let mut watch = server.admin.watch(&format!("{CONFIG_MAPS}?watch=1")).await;
+    assert_eq!(watch.next_named().await.1, "a");
+    store.state.store(FORGETFUL, Ordering::SeqCst);
+    store.cut.send_modify(|count| *count += 1);
+    let event = watch.next().await.expect("an event");
+    assert_eq!((&event["type"], &event["object"]["code"]), (&"ERROR".into(), &410.into()));
+    server.admin.post(CONFIG_MAPS, config_map("b")).await.expect(201);
+    assert_eq!(server.admin.get(CONFIG_MAPS).await.expect(200)["items"].as_array().map(Vec::len), Some(2));
 }

@@ -106,10 +106,10 @@ async fn a_watcher_that_does_not_read_is_cut_and_holds_nobody_up() {
     let mut slow = server.admin.watch(&format!("{CONFIG_MAPS}?watch=1")).await;
     let mut fast = server.admin.watch(&format!("{CONFIG_MAPS}?watch=1")).await;
     let mut object = config_map("a");
-    object["data"]["k"] = json!("x".repeat(500_000));
+    object["data"]["k"] = json!("x".repeat(300_000));
     server.admin.post(CONFIG_MAPS, object).await.expect(201);
     assert_eq!(fast.next_named().await, pair("ADDED", "a"));
-    for round in 0..120 {
+    for round in 0..110 {
         let patch = json!({ "metadata": { "labels": { "round": round.to_string() } } });
         server.admin.patch(&format!("{CONFIG_MAPS}/a"), "application/merge-patch+json", patch).await.expect(200);
         assert_eq!(fast.next_named().await, pair("MODIFIED", "a"));
