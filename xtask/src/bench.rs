@@ -23,7 +23,7 @@ pub fn bench(options: &Bench) -> Result<()> {
     }
     let binary = build(Profile::Release)?;
     let mut command = cargo();
-    command.args(["run", "--release", "--quiet", "--package", "orknet-tests", "--bin", "bench", "--"]).args(&options.names);
+    command.args(["run", "--release", "--quiet", "--package", "orknet-bench", "--"]).args(&options.names);
     command.current_dir(root()?).env("ORKNET", binary);
     let tools = setup::tools_dir()?;
     let path = std::env::var_os("PATH").unwrap_or_default();

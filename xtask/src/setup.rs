@@ -71,8 +71,10 @@ pub fn setup(purpose: Purpose) -> Result<()> {
     if find("kubectl").is_none() {
         from_newer_debian("kubectl", "kubectl", "main")?;
     }
-    if purpose == Purpose::Benchmarks && find("netperf").is_none() {
-        from_component("netperf", "netperf", "non-free")?;
+    for program in ["netperf", "netserver"] {
+        if purpose == Purpose::Benchmarks && find(program).is_none() {
+            from_component("netperf", program, "non-free")?;
+        }
     }
     Ok(())
 }

@@ -55,6 +55,11 @@ impl Reader {
         Ok(MapImage { services: self.services()?, backends: self.backends()?, pods: self.pods()? })
     }
 
+    /// One Service's front, if it is there: a system call.
+    pub fn service(&self, key: &ServiceKey) -> Result<Option<Service>, Error> {
+        self.tables.services.get(key)
+    }
+
     /// The Services' fronts.
     pub fn services(&self) -> Result<BTreeMap<ServiceKey, Service>, Error> {
         collect(&self.tables.services)

@@ -67,6 +67,11 @@ impl<K: Plain, V: Plain> Table<K, V> {
         Ok(Self { name: spec.name, capacity, file, types: PhantomData })
     }
 
+    /// One entry, if it is there.
+    pub(crate) fn get(&self, key: &K) -> Result<Option<V>, Error> {
+        self.file.get(key).map_err(Error::map("look up", self.name))
+    }
+
     /// Every entry, in no order.
     pub(crate) fn read(&self, mut entry: impl FnMut(K, V)) -> Result<(), Error> {
         self.file

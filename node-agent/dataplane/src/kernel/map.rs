@@ -106,6 +106,23 @@ impl MapFile {
         bpf(&mut update).map(drop)
     }
 
+    /// Reads one entry; `None` if it is not there. Not for per-CPU maps.
+    pub(crate) fn get<K: Plain, V: Plain>(&self, key: &K) -> io::Result<Option<V>> {
+        let mut value = V::default();
+        let mut lookup = LookupElem(UpdateElem {
+            map: self.0.as_raw_fd() as u32,
+            reserved: 0,
+            key: std::ptr::from_ref(key).expose_provenance() as u64,
+            value: std::ptr::from_mut(&mut value).expose_provenance() as u64,
+            flags: 0,
+        });
+        match bpf(&mut lookup) {
+            Ok(_) => Ok(Some(value)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads all entries of a hash map or array; each key comes with `per_key` values: 1, or the number of CPUs. What is
     /// written meanwhile may be missed.
     pub(crate) fn read_all<K: Plain, V: Plain>(&self, per_key: usize, mut entry: impl FnMut(K, &[V])) -> io::Result<()> {
@@ -200,6 +217,9 @@ struct UpdateElem {
     flags: u64,
 }
 
+#[repr(transparent)]
+struct LookupElem(UpdateElem);
+
 // SAFETY: laid out as `batch`; keys and values are slices of plain types of `count` entries that outlive the call. The loader
 // compares the types' sizes with the map's before a map is used.
 unsafe impl Attributes for UpdateBatch {
@@ -219,4 +239,9 @@ unsafe impl Attributes for LookupBatch {
 // SAFETY: laid out as the part of the union for single entries; key and values are plain and outlive the call.
 unsafe impl Attributes for UpdateElem {
     const COMMAND: Command = Command::MapUpdateElem;
+}
+
+// SAFETY: as for `UpdateElem`; the value is writable and of the map's size.
+unsafe impl Attributes for LookupElem {
+    const COMMAND: Command = Command::MapLookupElem;
 }

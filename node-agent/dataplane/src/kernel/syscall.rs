@@ -10,6 +10,7 @@ use std::{
 #[derive(Clone, Copy)]
 #[repr(i32)]
 pub(super) enum Command {
+    MapLookupElem = 1,
     MapUpdateElem = 2,
     ObjPin = 6,
     ObjGet = 7,

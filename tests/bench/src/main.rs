@@ -1,0 +1,48 @@
+//! Measures, and writes what it measured into docs/benchmarks.md. Always interleaved (A B A B …): hosts are noisy; medians and ratios
+//! are what counts. `cargo xtask bench [NAME …]` builds what it needs and runs it.
+
+mod netperf;
+mod programming;
+mod report;
+mod rules;
+mod samples;
+mod services;
+mod startup;
+mod topology;
+mod traffic;
+
+use anyhow::{Context, Result, bail};
+use std::process::ExitCode;
+
+/// A benchmark: its name on the command line, and what it does.
+type Benchmark = (&'static str, fn() -> Result<report::Section>);
+
+const BENCHMARKS: &[Benchmark] =
+    &[("startup", startup::measure), ("traffic", traffic::measure), ("rules", rules::measure), ("programming", programming::measure)];
+
+fn main() -> ExitCode {
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    match run(&names) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(names: &[String]) -> Result<()> {
+    if let Some(unknown) = names.iter().find(|name| !BENCHMARKS.iter().any(|(known, _)| known == name)) {
+        let known: Vec<&str> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
+        bail!("there is no benchmark {unknown:?}; there are: {}", known.join(", "));
+    }
+    // The harness's clients and ours use one TLS provider.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    for (name, measure) in BENCHMARKS.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|wanted| wanted == name)) {
+        eprintln!("bench {name}");
+        let section = measure().with_context(|| format!("benchmark {name}"))?;
+        println!("{}", section.text());
+        report::keep(&section)?;
+    }
+    Ok(())
+}
