@@ -41,6 +41,11 @@ impl Paths {
         self.pod(uid).join("containers").join(container).join(attempt.to_string())
     }
 
+    /// Parent of the places to which sub-paths of a pod's volumes are bound: `<volume>/<container>/<attempt>/<index>` below.
+    pub fn sub_paths(&self, uid: &str) -> PathBuf {
+        self.pod(uid).join("volume-subpaths")
+    }
+
     /// Parent of every pod's log directory.
     pub fn logs(&self) -> PathBuf {
         self.root.join("pods-logs")

@@ -1,11 +1,13 @@
 //! Removes what a pod leaves on the node. Each function can be called again until it has nothing to do.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use futures::future::join_all;
 
 use super::observe::observe;
+use super::view::ContainerView;
 use super::{Context, PodKey};
 use crate::cri::labels;
 use crate::cri::proto::Container;
@@ -40,6 +42,26 @@ pub(super) async fn release(context: &std::sync::Arc<Context>, uid: &str) -> Res
         if shared.cgroups.remove(&uid) { Ok(()) } else { Err(Error::Invalid(format!("cgroups of pod {uid} are still in use"))) }
     };
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::Invalid(format!("remove a pod's directory: {e}")))?
+}
+
+/// Removes the files of one run: its log with what was rotated, its termination message, its sub-path mounts.
+pub(super) fn remove_files(context: &Context, pod: &PodKey, run: &ContainerView) {
+    let log = Path::new(&run.log_path);
+    if let (Some(directory), Some(name)) = (log.parent(), log.file_name().and_then(|n| n.to_str())) {
+        let of_run = |file: &str| file.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(of_run) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+    let _ = std::fs::remove_file(context.paths.termination_message(&pod.uid, &run.name, run.attempt));
+    for volume in std::fs::read_dir(context.paths.sub_paths(&pod.uid)).into_iter().flatten().flatten() {
+        let place = volume.path().join(&run.name).join(run.attempt.to_string());
+        if let Err(error) = volumes::remove(&place) {
+            tracing::debug!(%pod, %error, "sub-path of a dead container not removed");
+        }
+    }
 }
 
 /// Removes a pod's logs.

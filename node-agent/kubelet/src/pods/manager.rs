@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::relist::{self, Listing};
@@ -23,8 +23,15 @@ const HOUSEKEEPING: Duration = Duration::from_secs(60);
 pub async fn run(context: Arc<Context>, mut wanted: mpsc::Receiver<Wanted>, shutdown: CancellationToken) {
     let (send, mut listings) = mpsc::channel(1);
     tokio::spawn(relist::follow(context.cri.clone(), send, shutdown.clone()));
-    let mut manager =
-        Manager { context, workers: HashMap::new(), tasks: JoinSet::new(), orphans: HashSet::new(), listing: None, complete: false };
+    let mut manager = Manager {
+        context,
+        workers: HashMap::new(),
+        tasks: JoinSet::new(),
+        owners: HashMap::new(),
+        orphans: HashSet::new(),
+        listing: None,
+        complete: false,
+    };
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     loop {
         tokio::select! {
@@ -34,7 +41,7 @@ pub async fn run(context: Arc<Context>, mut wanted: mpsc::Receiver<Wanted>, shut
                 None => return,
             },
             Some(listing) = listings.recv() => manager.compare(listing),
-            Some(ended) = manager.tasks.join_next() => manager.reap(ended),
+            Some(ended) = manager.tasks.join_next_with_id() => manager.reap(ended),
             _ = housekeeping.tick() => manager.remove_leftovers(),
         }
     }
@@ -44,6 +51,8 @@ struct Manager {
     context: Arc<Context>,
     workers: HashMap<String, Handle>,
     tasks: JoinSet<Ended>,
+    /// Whose worker a task is.
+    owners: HashMap<task::Id, String>,
     /// Uids that are being removed without a worker.
     orphans: HashSet<String>,
     /// What containerd had at the last look.
@@ -106,10 +115,12 @@ impl Manager {
         let wake = Arc::new(Notify::new());
         let worker = Worker::new(self.context.clone(), receiver, wake.clone());
         self.workers.insert(uid.clone(), Handle { orders, wake });
-        self.tasks.spawn(async move {
+        let owner = uid.clone();
+        let task = self.tasks.spawn(async move {
             worker.run().await;
             Ended::Worker(uid)
         });
+        self.owners.insert(task.id(), owner);
     }
 
     /// `last` is the object as it was in its last moment: it may say how much time is left.
@@ -152,16 +163,29 @@ impl Manager {
         });
     }
 
-    fn reap(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+    fn reap(&mut self, ended: Result<(task::Id, Ended), task::JoinError>) {
         match ended {
-            Ok(Ended::Worker(uid)) => {
+            Ok((task, Ended::Worker(uid))) => {
+                self.owners.remove(&task);
                 self.workers.remove(&uid);
                 self.context.known.write().remove(&uid);
             }
-            Ok(Ended::Orphan(uid)) => {
+            Ok((_, Ended::Orphan(uid))) => {
                 self.orphans.remove(&uid);
             }
-            Err(error) => tracing::error!(%error, "a pod's task ended unexpectedly"),
+            Err(error) => {
+                tracing::error!(%error, "a pod's task ended unexpectedly");
+                // A pod without a worker would be taken for an orphan: it gets a new worker, which looks at everything anew.
+                let handle = self.owners.remove(&error.id()).and_then(|uid| self.workers.remove(&uid));
+                if let Some(handle) = handle {
+                    let order = handle.orders.borrow().clone();
+                    let uid = PodKey::of(&order.pod).uid;
+                    self.order(order.pod);
+                    if order.gone {
+                        self.gone(&uid, None);
+                    }
+                }
+            }
         }
     }
 

@@ -202,7 +202,7 @@ impl Worker {
             return self.make_sandbox(pod, attempt).await;
         }
         let retry_at = self.start_containers(pod, &view, &plan, &volumes, &mut acted).await;
-        self.tidy(&plan).await;
+        self.tidy(&view, &plan).await;
         if acted {
             return Next::Now;
         }
@@ -297,10 +297,12 @@ impl Worker {
         std::fs::write(&path, text).map_err(crate::Error::file("write", &path))
     }
 
-    async fn tidy(&self, plan: &Plan) {
-        for id in &plan.remove_containers {
-            if let Err(error) = self.context.cri.remove_container(id).await {
-                tracing::debug!(pod = %self.key, id, %error, "dead container not removed");
+    /// Removes dead runs that nobody needs, with their files.
+    async fn tidy(&self, view: &PodView, plan: &Plan) {
+        for run in view.containers.iter().filter(|c| plan.remove_containers.contains(&c.id)) {
+            match self.context.cri.remove_container(&run.id).await {
+                Ok(()) => cleanup::remove_files(&self.context, &self.key, run),
+                Err(error) => tracing::debug!(pod = %self.key, id = run.id, %error, "dead container not removed"),
             }
         }
         for id in &plan.remove_sandboxes {

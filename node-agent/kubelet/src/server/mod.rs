@@ -27,6 +27,16 @@ pub struct Listener {
     allowed: Arc<[String]>,
 }
 
+impl Listener {
+    /// The address at which it listens.
+    ///
+    /// # Errors
+    /// The operating system does not tell.
+    pub fn address(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
 /// Opens the server's socket; none when the configuration has no certificates.
 ///
 /// # Errors

@@ -35,8 +35,8 @@ pub fn mounts(
         let sub = sub_path_of(declared, environment)?;
         let host_path = match sub {
             Some(sub) => {
-                let place =
-                    paths.pod(&uid).join("volume-subpaths").join(&declared.name).join(&container.name).join(format!("{attempt}-{index}"));
+                let parent = paths.sub_paths(&uid).join(&declared.name).join(&container.name).join(attempt.to_string());
+                let place = parent.join(index.to_string());
                 sub_path::bind(&volume.path, &sub, &place)?
             }
             None => volume.path.clone(),

@@ -1,6 +1,7 @@
 //! Pods that live: they start, are ready, restart as their policy says.
 
 use anyhow::Result;
+use orknet_kubelet::pods::PodKey;
 use serde_json::json;
 
 use super::node::{Node, container, is_true, shell, shell_pod, waiting};
@@ -63,6 +64,12 @@ async fn root_a_crashing_container_is_restarted_and_then_backs_off() -> Result<(
     assert_eq!(status.phase.as_deref(), Some("Running"));
     assert!(!node.events("BackOff").is_empty());
     assert_eq!(node.log(&pod, "main", 0), "run\n");
+    // After the second restart the first run is nobody's business any more.
+    node.until(&pod, |s| container(s, "main").is_some_and(|c| c.restart_count == 2)).await?;
+    node.until(&pod, |s| waiting(s, "main").as_deref() == Some("CrashLoopBackOff")).await?;
+    let first = node.context.paths.pod_logs(&PodKey::of(&pod)).join("main/0.log");
+    node.until_true(|| !first.exists()).await?;
+    assert_eq!(node.log(&pod, "main", 1), "run\n");
     Ok(())
 }
 

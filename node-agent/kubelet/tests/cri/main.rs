@@ -8,5 +8,6 @@ mod failures;
 mod image;
 mod lives;
 mod node;
+mod server;
 mod takeover;
 mod volumes;

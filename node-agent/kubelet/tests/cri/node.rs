@@ -19,6 +19,8 @@ use super::image::SHELL;
 
 /// No condition of these tests takes longer on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(90);
+/// Time between looks at what nothing tells about.
+const POLL: Duration = Duration::from_millis(20);
 
 pub struct Node {
     pub state: watch::Sender<State>,
@@ -34,14 +36,19 @@ impl Node {
     pub async fn start() -> Result<Self> {
         let containerd = tokio::task::spawn_blocking(Containerd::start).await??;
         let state = watch::Sender::new(State::default());
-        let (context, wanted, stop, manager) = manager_for(&containerd, &state)?;
+        let (context, wanted, stop, manager) = manager_for(&containerd, &state, |_| {})?;
         Ok(Self { state, context, wanted, stop, manager: Some(manager), containerd })
     }
 
     /// Ends the kubelet and starts another one, which knows nothing but what containerd and the API tell.
     pub async fn restart_kubelet(&mut self) -> Result<()> {
+        self.restart_kubelet_with(|_| {}).await
+    }
+
+    /// The same with another configuration.
+    pub async fn restart_kubelet_with(&mut self, change: impl FnOnce(&mut Config)) -> Result<()> {
         self.stop_kubelet().await?;
-        let (context, wanted, stop, manager) = manager_for(&self.containerd, &self.state)?;
+        let (context, wanted, stop, manager) = manager_for(&self.containerd, &self.state, change)?;
         (self.context, self.wanted, self.stop, self.manager) = (context, wanted, stop, Some(manager));
         Ok(())
     }
@@ -110,11 +117,21 @@ impl Node {
         Ok(listed.into_iter().filter(|c| c.state == running).map(|c| c.id).collect())
     }
 
+    /// Waits for something that nothing tells about.
+    pub async fn until_true(&self, holds: impl Fn() -> bool) -> Result<()> {
+        let asked = async {
+            while !holds() {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, asked).await.context("not in time")
+    }
+
     /// Waits until containerd's CRI part answers: it needs a moment longer than its socket.
     pub async fn until_runtime(&self) -> Result<()> {
         let asked = async {
             while self.context.cri.list_containers(Default::default()).await.is_err() {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(POLL).await;
             }
         };
         tokio::time::timeout(DEADLINE, asked).await.context("containerd does not answer")
@@ -124,7 +141,7 @@ impl Node {
     pub async fn until_clean(&self, pod: &Pod) -> Result<()> {
         let asked = async {
             while !self.is_clean(pod).await? {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(POLL).await;
             }
             Ok(())
         };
@@ -153,8 +170,8 @@ impl Drop for Node {
 
 type Started = (Arc<Context>, mpsc::Sender<Wanted>, CancellationToken, JoinHandle<()>);
 
-fn manager_for(containerd: &Containerd, state: &watch::Sender<State>) -> Result<Started> {
-    let config = Config {
+fn manager_for(containerd: &Containerd, state: &watch::Sender<State>, change: impl FnOnce(&mut Config)) -> Result<Started> {
+    let mut config = Config {
         node_name: "test-node".into(),
         root_dir: containerd.path("kubelet"),
         containerd_socket: containerd.socket(),
@@ -162,6 +179,7 @@ fn manager_for(containerd: &Containerd, state: &watch::Sender<State>) -> Result<
         addresses: vec!["192.0.2.7".parse()?],
         ..Config::default()
     };
+    change(&mut config);
     let context = Arc::new(Context::new(config, Arc::new(Memory(state.clone())))?);
     let (wanted, statements) = mpsc::channel(8);
     let stop = CancellationToken::new();
