@@ -234,7 +234,10 @@ mod tests {
         Namespace { metadata, ..Namespace::default() }
     }
 
-    fn synced() -> (Informer<Namespace>, Arc<Mutex<Vec<(bool, bool)>>>) {
+    /// For each delivered change, whether it had an old and a new side.
+    type Log = Arc<Mutex<Vec<(bool, bool)>>>;
+
+    fn synced() -> (Informer<Namespace>, Log) {
         let informer = Informer::new();
         informer.replace(BTreeMap::new());
         let seen = Arc::new(Mutex::new(Vec::new()));

@@ -61,6 +61,7 @@ impl Reconciler for NodeLifecycleController {
             return Ok(Next::After(Duration::ZERO));
         }
         if let Some(taints) = &plan.taints {
+            let taints = Some(taints).filter(|taints| !taints.is_empty());
             let patch = json!({ "metadata": { "resourceVersion": version }, "spec": { "taints": taints } });
             let written = api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
             self.nodes.record(written.map_err(Error::api(format!("writing the taints of node {name}")))?);
