@@ -1,5 +1,6 @@
 //! End-to-end tests with real parts: kubectl, the binary, containerd, runc, the kernel. One file a question.
 
+mod inspect;
 mod network;
 mod network_allocation;
 mod network_kinds;
@@ -17,5 +18,23 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let tools = suite::Image { name: talk::TOOLS, programs: &[env!("CARGO_BIN_EXE_nettool"), env!("CARGO_BIN_EXE_healthd")] };
-    suite::shared("e", &["--bare"], &[tools], &[network::TESTS, network_allocation::TESTS, network_kinds::TESTS, services::TESTS, pod_environment::TESTS, pod_failures::TESTS, pod_isolation::TESTS, pod_life::TESTS, pod_probes::TESTS, pod_restarts::TESTS, scheduling::TESTS])
+    suite::shared(
+        "e",
+        &["--bare"],
+        &[tools],
+        &[
+            inspect::TESTS,
+        network::TESTS,
+            network_allocation::TESTS,
+            network_kinds::TESTS,
+            services::TESTS,
+            pod_environment::TESTS,
+            pod_failures::TESTS,
+            pod_isolation::TESTS,
+            pod_life::TESTS,
+            pod_probes::TESTS,
+            pod_restarts::TESTS,
+            scheduling::TESTS,
+        ],
+    )
 }

@@ -55,7 +55,7 @@ fn e2e_cluster_addresses_are_handed_out_once(_: &Cluster, kubectl: &Kubectl) -> 
     // A Service keeps its address.
     let patch = r#"{"spec": {"clusterIP": "10.96.200.200", "clusterIPs": ["10.96.200.200"]}}"#;
     let said = kubectl.fails(&["patch", "service", "clusterip-0", "-p", patch], None)?;
-    ensure!(said.contains("spec.clusterIP") && said.contains("immutable"), "{said}");
+    ensure!(said.contains("spec.clusterIPs[0]") && said.contains("may not change once set"), "{said}");
     Ok(())
 }
 

@@ -75,7 +75,8 @@ fn e2e_variables_come_from_everywhere(_: &Cluster, kubectl: &Kubectl) -> Result<
 }
 
 fn e2e_commands_and_arguments_replace_those_of_the_image_and_expand(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
-    let spec = |more| json!({"containers": [with(json!({"name": "main", "image": BUSYBOX, "env": [{"name": "WHO", "value": "you"}]}), more)]});
+    let spec =
+        |more| json!({"containers": [with(json!({"name": "main", "image": BUSYBOX, "env": [{"name": "WHO", "value": "you"}]}), more)]});
     let both = json!({"command": ["echo", "hello $(WHO)"], "args": ["$(WHO)", "$$(WHO)", "$(NONE)", "two words"]});
     ensure!(pods::run(kubectl, "both", spec(both))? == "hello you you $(WHO) $(NONE) two words\n");
     let place = json!({"command": ["pwd"], "workingDir": "/made/here"});
@@ -130,7 +131,10 @@ fn e2e_names_and_resolver_are_the_pods_own(_: &Cluster, kubectl: &Kubectl) -> Re
     has(&output, &[("host", "default")])?;
     let (_, resolver) = output.split_once("==\n").unwrap_or_default();
     let name = kubectl.namespace();
-    ensure!(resolver.is_empty() || resolver.contains(&format!("{name}.svc.cluster.local")) || !resolver.contains("cluster.local"), "{resolver}");
+    ensure!(
+        resolver.is_empty() || resolver.contains(&format!("{name}.svc.cluster.local")) || !resolver.contains("cluster.local"),
+        "{resolver}"
+    );
 
     // On the node's network the node's name is the host's name.
     let output = pods::run(kubectl, "of-node", json!({"hostNetwork": true, "containers": [shell("main", look)]}))?;
@@ -142,7 +146,8 @@ fn e2e_names_and_resolver_are_the_pods_own(_: &Cluster, kubectl: &Kubectl) -> Re
 
 fn e2e_containers_of_a_pod_share_their_network_and_processes_when_asked(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let server = shell("server", "mkdir /www && echo shared > /www/index.html && exec httpd -f -p 127.0.0.1:8080 -h /www");
-    let client = shell("client", "until wget -qO- http://127.0.0.1:8080/; do sleep 0.1; done; ps -o args | grep -c [h]ttpd; exec sleep 3600");
+    let client =
+        shell("client", "until wget -qO- http://127.0.0.1:8080/; do sleep 0.1; done; ps -o args | grep -c [h]ttpd; exec sleep 3600");
     let spec = json!({"containers": [server, client]});
     for (name, share, wanted) in [("apart", false, "shared\n0\n"), ("together", true, "shared\n1\n")] {
         pods::start(kubectl, name, with(spec.clone(), json!({"shareProcessNamespace": share})))?;
@@ -170,12 +175,18 @@ fn e2e_a_service_account_token_opens_what_its_account_may(_: &Cluster, kubectl: 
     let ask = |arguments: &[&str]| kubectl.output(&[&["--token", token], arguments].concat(), None);
     // The kubeconfig's own client certificate would win over a token.
     let server = kubectl.run(&["config", "view", "--raw", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"])?;
-    let anonymous = |arguments: &[&str]| ask(&[&["--kubeconfig=/dev/null", "--insecure-skip-tls-verify", "--server", &server], arguments].concat());
+    let anonymous =
+        |arguments: &[&str]| ask(&[&["--kubeconfig=/dev/null", "--insecure-skip-tls-verify", "--server", &server], arguments].concat());
     let allowed = anonymous(&["get", "configmap", "letter", "-o", "jsonpath={.data.text}"])?;
     ensure!(allowed.code == 0 && allowed.stdout == "for readers", "{allowed:?}");
     let who = anonymous(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"])?;
     ensure!(who.stdout == format!("system:serviceaccount:{}:reader", kubectl.namespace()), "{who:?}");
-    for denied in [vec!["get", "secrets"], vec!["delete", "configmap", "letter"], vec!["get", "configmaps", "-n", "kube-system"], vec!["get", "nodes"]] {
+    for denied in [
+        vec!["get", "secrets"],
+        vec!["delete", "configmap", "letter"],
+        vec!["get", "configmaps", "-n", "kube-system"],
+        vec!["get", "nodes"],
+    ] {
         let refused = anonymous(&denied)?;
         ensure!(refused.code == 1 && refused.stderr.contains("Forbidden"), "{denied:?}: {refused:?}");
     }
@@ -187,7 +198,8 @@ fn e2e_a_service_account_token_opens_what_its_account_may(_: &Cluster, kubectl: 
         Ok(())
     })?;
     // Nobody has to have one.
-    let none = json!({"automountServiceAccountToken": false, "containers": [shell("main", &format!("test ! -e {directory} && echo none"))]});
+    let none =
+        json!({"automountServiceAccountToken": false, "containers": [shell("main", &format!("test ! -e {directory} && echo none"))]});
     ensure!(pods::run(kubectl, "bare", none)? == "none\n");
     Ok(())
 }

@@ -22,7 +22,9 @@ fn e2e_images_that_cannot_be_had_are_named_with_the_reason(_: &Cluster, kubectl:
     pods::create(kubectl, "never", image("registry.invalid/none:1", "Never"))?;
     pods::create(kubectl, "malformed", image("NOT//an image", "IfNotPresent"))?;
 
-    let pod = pods::when(kubectl, "nowhere", "the failed pull", |pod| waiting(pod, "main").0 == "ErrImagePull" || waiting(pod, "main").0 == "ImagePullBackOff")?;
+    let pod = pods::when(kubectl, "nowhere", "the failed pull", |pod| {
+        waiting(pod, "main").0 == "ErrImagePull" || waiting(pod, "main").0 == "ImagePullBackOff"
+    })?;
     ensure!(pod["status"]["phase"] == "Pending" && container(&pod, "main")["restartCount"] == 0, "{}", pod["status"]);
     let pod = pods::when(kubectl, "nowhere", "the back-off", |pod| waiting(pod, "main").0 == "ImagePullBackOff")?;
     ensure!(waiting(&pod, "main").1.starts_with("Back-off pulling image \"registry.invalid/none:1\""), "{}", pod["status"]);
@@ -30,10 +32,14 @@ fn e2e_images_that_cannot_be_had_are_named_with_the_reason(_: &Cluster, kubectl:
     ensure!(pods::event(kubectl, "nowhere", "BackOff")?.starts_with("Back-off pulling image"));
     let failed = kubectl.json(&["get", "events", "--field-selector", "involvedObject.name=nowhere,reason=Failed"])?.to_string();
     ensure!(failed.contains("Failed to pull image") && failed.contains("Error: ErrImagePull"), "{failed}");
-    ensure!(kubectl.run(&["get", "pod", "nowhere", "--no-headers"])?.contains("ImagePullBackOff"));
+    ensure!(pods::row(kubectl, "nowhere")?.contains("ImagePullBackOff"));
 
     let pod = pods::when(kubectl, "never", "the reason", |pod| waiting(pod, "main").0 == "ErrImageNeverPull")?;
-    ensure!(waiting(&pod, "main").1 == "Container image \"registry.invalid/none:1\" is not present with pull policy of Never", "{}", pod["status"]);
+    ensure!(
+        waiting(&pod, "main").1 == "Container image \"registry.invalid/none:1\" is not present with pull policy of Never",
+        "{}",
+        pod["status"]
+    );
     let pod = pods::when(kubectl, "malformed", "the reason", |pod| waiting(pod, "main").0 == "InvalidImageName")?;
     ensure!(waiting(&pod, "main").1.contains("couldn't parse image name"), "{}", pod["status"]);
     // A right image heals the pod.
@@ -51,7 +57,7 @@ fn e2e_a_missing_configuration_is_named_and_heals_when_it_appears(_: &Cluster, k
         let pod = pods::when(kubectl, name, "the reason", |pod| waiting(pod, "main").0 == "CreateContainerConfigError")?;
         ensure!(waiting(&pod, "main").1 == want && pod["status"]["phase"] == "Pending", "{}", pod["status"]);
         ensure!(pods::event(kubectl, name, "Failed")? == format!("Error: {want}"));
-        ensure!(kubectl.run(&["get", "pod", name, "--no-headers"])?.contains("CreateContainerConfigError"));
+        ensure!(pods::row(kubectl, name)?.contains("CreateContainerConfigError"));
     }
     kubectl.run(&["create", "configmap", "later", "--from-literal=other=x"])?;
     let namespace = kubectl.namespace();
@@ -73,7 +79,8 @@ fn e2e_a_missing_configuration_is_named_and_heals_when_it_appears(_: &Cluster, k
 fn e2e_one_container_that_cannot_start_does_not_hold_the_others(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let spec = json!({"containers": [{"name": "bad", "image": "registry.invalid/none:1"}, shell("good", "exec sleep 3600")]});
     pods::create(kubectl, "half", spec)?;
-    let pod = pods::when(kubectl, "half", "the good half", |pod| container(pod, "good")["ready"] == true && !waiting(pod, "bad").0.is_empty())?;
+    let pod =
+        pods::when(kubectl, "half", "the good half", |pod| container(pod, "good")["ready"] == true && !waiting(pod, "bad").0.is_empty())?;
     ensure!(pod["status"]["phase"] == "Pending" && pods::condition(&pod, "Ready")["status"] == "False", "{}", pod["status"]);
     Ok(())
 }

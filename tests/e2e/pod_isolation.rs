@@ -116,7 +116,7 @@ fn e2e_sysctls_that_are_safe_are_set(_: &Cluster, kubectl: &Kubectl) -> Result<(
 }
 
 fn e2e_host_namespaces_are_the_nodes(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
-    let spec = json!({"hostNetwork": true, "hostPID": true, "hostIPC": true, "containers": [shell("main", "readlink /proc/self/ns/net /proc/self/ns/ipc; ps | wc -l")]});
+    let spec = json!({"hostNetwork": true, "hostPID": true, "hostIPC": true, "containers": [shell("main", "readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; ps | wc -l")]});
     let output = pods::run(kubectl, "host", spec)?;
     let node = kubectl.run(&["get", "pod", "host", "-o", "jsonpath={.spec.nodeName}"])?;
     let of_node = cluster.inside(&node, &["readlink", "/proc/self/ns/net", "/proc/self/ns/ipc"])?;

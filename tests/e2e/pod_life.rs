@@ -20,7 +20,11 @@ tests![
 
 fn e2e_a_pod_tells_its_life_in_phases_and_conditions(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let watch = kubectl.start(&["get", "pods", "-w", "-o", "jsonpath={.status.phase}{\"\\n\"}"])?;
-    pods::start(kubectl, "life", json!({"restartPolicy": "Never", "containers": [shell("main", "while [ ! -e /end ]; do sleep 0.1; done")]}))?;
+    pods::start(
+        kubectl,
+        "life",
+        json!({"restartPolicy": "Never", "containers": [shell("main", "while [ ! -e /end ]; do sleep 0.1; done")]}),
+    )?;
     let pod = kubectl.json(&["get", "pod", "life"])?;
     for kind in ["PodScheduled", "PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready"] {
         ensure!(condition(&pod, kind)["status"] == "True", "{kind}: {}", pod["status"]);
@@ -31,7 +35,7 @@ fn e2e_a_pod_tells_its_life_in_phases_and_conditions(_: &Cluster, kubectl: &Kube
     ensure!(main["ready"] == true && main["started"] == true && main["restartCount"] == 0 && main["image"] == BUSYBOX, "{main}");
     ensure!(main["containerID"].as_str().is_some_and(|id| id.starts_with("containerd://")), "{main}");
     ensure!(main["imageID"].as_str().is_some_and(|id| id.contains("sha256:")), "{main}");
-    let columns = kubectl.run(&["get", "pod", "life", "--no-headers"])?;
+    let columns = pods::row(kubectl, "life")?;
     let columns: Vec<&str> = columns.split_whitespace().collect();
     ensure!(columns[..4] == ["life", "1/1", "Running", "0"], "{columns:?}");
 
@@ -42,7 +46,7 @@ fn e2e_a_pod_tells_its_life_in_phases_and_conditions(_: &Cluster, kubectl: &Kube
     for kind in ["Ready", "ContainersReady"] {
         ensure!(condition(&pod, kind)["status"] == "False" && condition(&pod, kind)["reason"] == "PodCompleted", "{}", pod["status"]);
     }
-    ensure!(kubectl.run(&["get", "pod", "life", "--no-headers"])?.contains("0/1     Completed"));
+    ensure!(pods::row(kubectl, "life")?.starts_with("life 0/1 Completed 0 "));
     for reason in ["Scheduled", "Pulled", "Created", "Started"] {
         pods::event(kubectl, "life", reason)?;
     }
@@ -85,7 +89,7 @@ fn e2e_init_containers_run_one_after_the_other_and_stop_at_a_failure(_: &Cluster
     ensure!(container(&pod, "never")["state"]["waiting"]["reason"] == "PodInitializing", "{}", pod["status"]);
     ensure!(container(&pod, "main")["state"]["waiting"]["reason"] == "PodInitializing", "{}", pod["status"]);
     ensure!(condition(&pod, "Initialized")["message"] == "containers with incomplete status: [bad never]", "{}", pod["status"]);
-    ensure!(kubectl.run(&["get", "pod", "broken", "--no-headers"])?.contains("Init:Error"));
+    ensure!(pods::row(kubectl, "broken")?.contains("Init:Error"));
 
     // With restarts the failed step is tried again, and what follows it waits.
     let retried = json!({
@@ -107,9 +111,10 @@ fn e2e_a_sidecar_starts_first_and_does_not_keep_a_finished_pod(_: &Cluster, kube
         json!({"restartPolicy": "Always", "startupProbe": {"exec": {"command": ["test", "-e", "/v/up"]}, "periodSeconds": 1}}),
     );
     let main = with(shell("main", "test -e /v/up && echo main saw it; while [ ! -e /v/end ]; do sleep 0.1; done"), volume);
-    let spec = json!({"restartPolicy": "Never", "volumes": [{"name": "v", "emptyDir": {}}], "initContainers": [sidecar], "containers": [main]});
+    let spec =
+        json!({"restartPolicy": "Never", "volumes": [{"name": "v", "emptyDir": {}}], "initContainers": [sidecar], "containers": [main]});
     pods::start(kubectl, "pair", spec)?;
-    ensure!(kubectl.run(&["get", "pod", "pair", "--no-headers"])?.contains("2/2"), "both count");
+    ensure!(pods::row(kubectl, "pair")?.contains("2/2"), "both count");
     ensure!(kubectl.run(&["logs", "pair", "-c", "main"])? == "main saw it\n");
     pods::sh(kubectl, "pair", "touch /v/end")?;
     let pod = pods::phase(kubectl, "pair", "Succeeded")?;
@@ -134,7 +139,7 @@ fn e2e_a_stopping_pod_gets_hook_then_signal_then_time(_: &Cluster, kubectl: &Kub
     kubectl.run(&["delete", "pod", "polite", "--wait=false"])?;
     let pod = kubectl.json(&["get", "pod", "polite"])?;
     ensure!(pod["metadata"]["deletionGracePeriodSeconds"] == 20 && pod["metadata"]["deletionTimestamp"].is_string(), "{pod}");
-    ensure!(kubectl.run(&["get", "pod", "polite", "--no-headers"])?.contains("Terminating"));
+    ensure!(pods::row(kubectl, "polite")?.contains("Terminating"));
     let said = follow.wait_with_output()?;
     ensure!(String::from_utf8_lossy(&said.stdout) == "started\nhook\nsignalled\nclean\n", "{said:?}");
     kubectl.run(&["wait", "pod/polite", "--for=delete", "--timeout=30s"])?;
@@ -186,10 +191,21 @@ fn e2e_a_new_image_restarts_only_its_container(_: &Cluster, kubectl: &Kubectl) -
 fn e2e_an_ephemeral_container_joins_a_running_pod(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     pods::start(kubectl, "plain", json!({"containers": [shell("main", "exec sleep 3601")]}))?;
     let script = "tr '\\0' ' ' < /proc/1/cmdline; echo; hostname";
-    kubectl.run(&["debug", "plain", "--image", BUSYBOX, "--container=look", "--target=main", "--profile=general", "--", "sh", "-c", script])?;
-    let pod = pods::when(kubectl, "plain", "the ephemeral container to end", |pod| {
-        container(pod, "look")["state"]["terminated"].is_object()
-    })?;
+    kubectl.run(&[
+        "debug",
+        "plain",
+        "--image",
+        BUSYBOX,
+        "--container=look",
+        "--target=main",
+        "--profile=general",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ])?;
+    let pod =
+        pods::when(kubectl, "plain", "the ephemeral container to end", |pod| container(pod, "look")["state"]["terminated"].is_object())?;
     ensure!(container(&pod, "look")["state"]["terminated"]["exitCode"] == 0, "{}", pod["status"]);
     ensure!(pod["status"]["phase"] == "Running" && condition(&pod, "Ready")["status"] == "True", "{}", pod["status"]);
     let said = kubectl.run(&["logs", "plain", "-c", "look"])?;
@@ -202,6 +218,6 @@ fn e2e_a_pod_past_its_deadline_fails(_: &Cluster, kubectl: &Kubectl) -> Result<(
     let pod = pods::phase(kubectl, "late", "Failed")?;
     ensure!(pod["status"]["reason"] == "DeadlineExceeded", "{}", pod["status"]);
     ensure!(pod["status"]["message"].as_str().is_some_and(|m| m.contains("longer than the specified deadline")), "{}", pod["status"]);
-    ensure!(kubectl.run(&["get", "pod", "late", "--no-headers"])?.contains("DeadlineExceeded"));
+    ensure!(pods::row(kubectl, "late")?.contains("DeadlineExceeded"));
     pods::event(kubectl, "late", "DeadlineExceeded").map(drop)
 }

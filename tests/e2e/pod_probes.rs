@@ -20,7 +20,12 @@ fn e2e_a_failing_liveness_probe_restarts_its_container(_: &Cluster, kubectl: &Ku
         ("exec", shell("main", "touch /healthz; exec sleep 3600"), json!({"exec": {"command": ["test", "-e", "/healthz"]}}), "rm /healthz"),
         ("http", shell("main", WEB), json!({"httpGet": {"path": "/healthz", "port": 8080}}), "rm /www/healthz"),
         ("tcp", shell("main", "httpd -p 8080; exec sleep 3600"), json!({"tcpSocket": {"port": 8080}}), "killall httpd"),
-        ("grpc", with(talk_container(), json!({"command": ["healthd", "[::]:8080", "/unhealthy"]})), json!({"grpc": {"port": 8080}}), "touch /unhealthy"),
+        (
+            "grpc",
+            with(talk_container(), json!({"command": ["healthd", "[::]:8080", "/unhealthy"]})),
+            json!({"grpc": {"port": 8080}}),
+            "touch /unhealthy",
+        ),
     ];
     for (name, main, probe, _) in &probes {
         let probe = with(probe.clone(), json!({"periodSeconds": 1, "failureThreshold": 2, "terminationGracePeriodSeconds": 1}));

@@ -27,7 +27,7 @@ fn e2e_each_restart_policy_restarts_what_it_says(_: &Cluster, kubectl: &Kubectl)
     let pod = pods::phase(kubectl, "never-bad", "Failed")?;
     let end = &container(&pod, "main")["state"]["terminated"];
     ensure!(end["exitCode"] == 7 && end["reason"] == "Error" && container(&pod, "main")["restartCount"] == 0, "{}", pod["status"]);
-    ensure!(kubectl.run(&["get", "pod", "never-bad", "--no-headers"])?.contains("Error"));
+    ensure!(pods::row(kubectl, "never-bad")?.contains("Error"));
     let pod = pods::phase(kubectl, "failure-good", "Succeeded")?;
     ensure!(container(&pod, "main")["restartCount"] == 0, "{}", pod["status"]);
     let pod = pods::phase(kubectl, "failure-bad", "Succeeded")?;
@@ -46,12 +46,13 @@ fn e2e_a_crashing_container_backs_off_and_keeps_its_last_end(_: &Cluster, kubect
     };
     let pod = pods::when(kubectl, "crash", "the back-off", backs_off)?;
     let main = container(&pod, "main");
-    let (message, uid) = (main["state"]["waiting"]["message"].as_str().unwrap_or_default(), pod["metadata"]["uid"].as_str().unwrap_or_default());
+    let (message, uid) =
+        (main["state"]["waiting"]["message"].as_str().unwrap_or_default(), pod["metadata"]["uid"].as_str().unwrap_or_default());
     let wanted = format!("back-off 10s restarting failed container=main pod=crash_{}({uid})", kubectl.namespace());
     ensure!(message == wanted, "{message:?}, expected {wanted:?}");
     ensure!(main["lastState"]["terminated"]["exitCode"] == 5 && main["ready"] == false && main["started"] == false, "{main}");
     ensure!(pod["status"]["phase"] == "Running" && container(&pod, "calm")["restartCount"] == 0, "{}", pod["status"]);
-    ensure!(kubectl.run(&["get", "pod", "crash", "--no-headers"])?.contains("1/2     CrashLoopBackOff   1 ("));
+    ensure!(pods::row(kubectl, "crash")?.starts_with("crash 1/2 CrashLoopBackOff 1 ("));
     ensure!(pods::event(kubectl, "crash", "BackOff")?.starts_with("Back-off restarting failed container main in pod crash_"));
     ensure!(kubectl.run(&["logs", "crash", "-c", "main", "--previous"])? == "run\n");
     // The third run comes after ten seconds, and the next delay is twice as long.
@@ -90,7 +91,9 @@ fn e2e_a_container_leaves_a_message(_: &Cluster, kubectl: &Kubectl) -> Result<()
     pods::create(kubectl, "words", spec)?;
     let pod = pods::phase(kubectl, "words", "Failed")?;
     let message = |name: &str| container(&pod, name)["state"]["terminated"]["message"].clone();
-    for (name, want) in [("default", json!("DONE")), ("elsewhere", json!("HERE")), ("fails", json!("last words\n")), ("both", json!("file"))] {
+    for (name, want) in
+        [("default", json!("DONE")), ("elsewhere", json!("HERE")), ("fails", json!("last words\n")), ("both", json!("file"))]
+    {
         ensure!(message(name) == want, "{name}: {}, expected {want}", message(name));
     }
     ensure!(message("succeeds").is_null() && message("silent").is_null(), "{}", pod["status"]);
@@ -104,7 +107,7 @@ fn e2e_too_much_memory_ends_as_oom_killed(_: &Cluster, kubectl: &Kubectl) -> Res
     let pod = pods::phase(kubectl, "eater", "Failed")?;
     let end = &container(&pod, "main")["state"]["terminated"];
     ensure!(end["reason"] == "OOMKilled" && end["exitCode"] == 137, "{end}");
-    ensure!(kubectl.run(&["get", "pod", "eater", "--no-headers"])?.contains("OOMKilled"));
+    ensure!(pods::row(kubectl, "eater")?.contains("OOMKilled"));
     Ok(())
 }
 

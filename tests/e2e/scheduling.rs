@@ -113,7 +113,7 @@ fn e2e_a_named_node_needs_no_scheduler(_: &Cluster, kubectl: &Kubectl) -> Result
     pods::create(kubectl, "ignored", json!({"schedulerName": "nobody", "containers": [sleeper()]}))?;
     pods::create(kubectl, "gated", json!({"schedulingGates": [{"name": "example.com/wait"}], "containers": [sleeper()]}))?;
     pods::when(kubectl, "gated", "the gate", |pod| condition(pod, "PodScheduled")["reason"] == "SchedulingGated")?;
-    ensure!(kubectl.run(&["get", "pod", "gated", "--no-headers"])?.contains("SchedulingGated"));
+    ensure!(pods::row(kubectl, "gated")?.contains("SchedulingGated"));
     kubectl.run(&["patch", "pod", "gated", "--type=json", "-p", r#"[{"op":"remove","path":"/spec/schedulingGates"}]"#])?;
     pods::ready(kubectl, "gated")?;
     ensure!(node_of(kubectl, "ignored")?.is_empty(), "another scheduler's pod is left alone");

@@ -1,10 +1,13 @@
-//! What faults do to a cluster: parts killed, paused, out of room. Each test has a cluster of its own.
+//! What faults do to a cluster: parts killed, paused, out of room. Each test has a cluster of its own. One file a question.
 
-use anyhow::Result;
+mod down;
+mod host;
+mod neighbours;
+mod resume;
+mod stages;
+
 use std::process::ExitCode;
 
-const TESTS: &[(&str, fn() -> Result<()>)] = &[];
-
 fn main() -> ExitCode {
-    orknet_tests::suite::separate(TESTS)
+    orknet_tests::suite::separate(&[down::TESTS, resume::TESTS, neighbours::TESTS, host::TESTS])
 }

@@ -1,7 +1,8 @@
 //! One local cluster of a test run, with a name of its own.
 
+use crate::eventually;
 use crate::kubectl::Kubectl;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -41,6 +42,26 @@ impl Cluster {
         run(orknet().args(["down", "--name", &self.name])).map(|_| ())
     }
 
+    /// What a crash of the machine does: every process ends at once, and what lives in memory is gone. The files stay.
+    pub fn crash(&self) -> Result<()> {
+        let hybrid = Path::new("/sys/fs/cgroup/unified");
+        let unified = if hybrid.exists() { hybrid } else { Path::new("/sys/fs/cgroup") };
+        let group = unified.join("orknet").join(&self.name);
+        std::fs::write(group.join("cgroup.kill"), "1").with_context(|| format!("cannot kill {}", group.display()))?;
+        eventually("all processes to be gone", 20, || {
+            let events = std::fs::read_to_string(group.join("cgroup.events"))?;
+            ensure!(events.contains("populated 0"), "processes are left");
+            Ok(())
+        })?;
+        // `down` removes all that a crash removes, and the files, which it must not see.
+        let (state, aside) = (self.state_dir(), self.state_dir().with_extension("aside"));
+        std::fs::rename(&state, &aside).with_context(|| format!("cannot move {}", state.display()))?;
+        let downed = self.down();
+        std::fs::create_dir_all(state.parent().context("a directory has a parent")?)?;
+        std::fs::rename(&aside, &state).with_context(|| format!("cannot move {} back", state.display()))?;
+        downed
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -65,6 +86,13 @@ impl Cluster {
     /// A sub-command of `orknet` about this cluster: its standard output.
     pub fn orknet(&self, arguments: &[&str]) -> Result<String> {
         run(orknet().args(arguments).args(["--name", &self.name]))
+    }
+
+    /// A sub-command of `orknet` about this cluster, to be run by the caller.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = orknet();
+        command.args(arguments).args(["--name", &self.name]).stdin(Stdio::null());
+        command
     }
 
     /// A command inside a place (`server`, `node1`): its standard output.

@@ -2,8 +2,12 @@
 
 pub mod cluster;
 pub mod kubectl;
+pub mod pods;
+pub mod server;
 pub mod suite;
 pub mod talk;
+pub mod traces;
+pub mod traffic;
 pub mod wait;
 
 pub use cluster::Cluster;

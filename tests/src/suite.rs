@@ -13,6 +13,12 @@ pub struct Test {
     pub run: fn(&Cluster, &Kubectl) -> Result<()>,
 }
 
+/// A test that brings up what it needs itself.
+pub struct Fault {
+    pub name: &'static str,
+    pub run: fn() -> Result<()>,
+}
+
 /// An image that a cluster of tests has beside its own: its name, and programs of this host.
 pub struct Image<'a> {
     pub name: &'a str,
@@ -24,6 +30,14 @@ pub struct Image<'a> {
 macro_rules! tests {
     ($($name:ident),+ $(,)?) => {
         pub const TESTS: &[$crate::suite::Test] = &[$($crate::suite::Test { name: stringify!($name), run: $name },)+];
+    };
+}
+
+/// Makes a list of faults from functions, as [`tests!`] does of tests.
+#[macro_export]
+macro_rules! faults {
+    ($($name:ident),+ $(,)?) => {
+        pub const TESTS: &[$crate::suite::Fault] = &[$($crate::suite::Fault { name: stringify!($name), run: $name },)+];
     };
 }
 
@@ -56,13 +70,13 @@ pub fn shared(tag: &str, options: &[&str], images: &[Image<'_>], groups: &[&[Tes
 }
 
 /// Runs tests one after the other, each with a cluster of its own that it brings up itself.
-pub fn separate(tests: &[(&'static str, fn() -> Result<()>)]) -> ExitCode {
+pub fn separate(groups: &[&[Fault]]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each of them starts whole clusters and measures what a fault does to one.
     arguments.test_threads = Some(1);
-    let trials = tests.iter().map(|(name, run)| {
-        let run = *run;
-        Trial::test(*name, move || run().map_err(|error| Failed::from(format!("{error:#}"))))
+    let trials = groups.iter().flat_map(|group| group.iter()).map(|fault| {
+        let run = fault.run;
+        Trial::test(fault.name, move || run().map_err(|error| Failed::from(format!("{error:#}"))))
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

@@ -1,0 +1,94 @@
+//! An API server alone: `orknet server` on the loopback with a directory of its own, for tests that need no nodes.
+
+use crate::cluster::{orknet, run};
+use crate::{Kubectl, eventually};
+use anyhow::{Context, Result, anyhow, ensure};
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+/// Runs as long as this value; its directory is the caller's.
+pub struct Server {
+    directory: PathBuf,
+    port: u16,
+    child: Child,
+}
+
+impl Server {
+    /// Starts one that keeps everything below `directory`, its store in `directory/store`; waits until it is ready.
+    pub fn start(directory: &Path) -> Result<Self> {
+        let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).context("there is no free port")?.port();
+        let mut server = Self { directory: directory.to_owned(), port, child: spawn(directory, port)? };
+        server.wait_ready()?;
+        Ok(server)
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill().context("cannot kill the server")?;
+        self.child.wait().context("cannot wait for the server")?;
+        Ok(())
+    }
+
+    /// After [`Server::kill`]: the same server again; waits until it is ready.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.child = spawn(&self.directory, self.port)?;
+        self.wait_ready()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn kubectl(&self) -> Kubectl {
+        Kubectl::new(self.directory.join("kubeconfig"))
+    }
+
+    /// Everything that it logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(log_path(&self.directory)).unwrap_or_default()
+    }
+
+    fn wait_ready(&mut self) -> Result<()> {
+        eventually("the server to be ready", 30, || {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(Err(anyhow!("the server ended: {status}\n{}", self.log())));
+            }
+            // The authority is there once the server has begun.
+            self.write_kubeconfig()?;
+            let answer = self.kubectl().run(&["get", "--raw", "/readyz"])?;
+            ensure!(answer == "ok", "{answer}");
+            Ok(Ok(()))
+        })?
+    }
+
+    fn write_kubeconfig(&self) -> Result<()> {
+        let path = self.directory.join("kubeconfig");
+        if !path.exists() {
+            let mut command = orknet();
+            command.args(["credentials", "--server", &format!("https://127.0.0.1:{}", self.port), "--pki-dir"]);
+            command.arg(self.directory.join("pki")).args(["user", "admin", "--group", "system:masters"]);
+            fs::write(&path, run(&mut command)?).context("cannot write the kubeconfig")?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+fn spawn(directory: &Path, port: u16) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(log_path(directory)).context("cannot open the server's log")?;
+    let mut command = orknet();
+    command.args(["server", "--listen", &format!("127.0.0.1:{port}"), "--advertise-address", "127.0.0.1", "--pki-dir"]);
+    command.arg(directory.join("pki")).arg("--store-dir").arg(directory.join("store"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().context("cannot start orknet server")
+}
+
+fn log_path(directory: &Path) -> PathBuf {
+    directory.join("server.log")
+}
