@@ -117,6 +117,7 @@ fn one(inputs: &Inputs<'_>, declared: &Declared<'_>, has_init: bool, old: &Optio
         default_waiting: if has_init { "PodInitializing" } else { "ContainerCreating" },
         before: old.iter().flatten().find(|s| s.name == *name),
         over: inputs.over,
+        policy: RestartPolicy::of(inputs.pod),
     })
 }
 

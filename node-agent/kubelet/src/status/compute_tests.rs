@@ -133,3 +133,15 @@ fn a_container_that_never_started_ends_with_its_pod() {
     let state = made.container_statuses.unwrap()[0].state.clone().unwrap().terminated.unwrap();
     assert_eq!((state.exit_code, state.reason.as_deref()), (137, Some("ContainerStatusUnknown")));
 }
+
+#[test]
+fn a_container_that_never_runs_again_has_ended_whatever_failed() {
+    let why = BTreeMap::from([("a".to_owned(), Waiting::new("RunContainerError", "no such file"))]);
+    let view = view(vec![run("a", ContainerState::Exited, 128)]);
+    for (policy, waits) in [("Never", false), ("OnFailure", true), ("Always", true)] {
+        let pod = pod(serde_json::json!({"spec": {"restartPolicy": policy, "containers": [{"name": "a"}]}}));
+        let state = make(&pod, &view, false, &why).container_statuses.unwrap().remove(0).state.unwrap();
+        assert_eq!(state.waiting.is_some(), waits, "{policy}");
+        assert_eq!(state.terminated.is_some(), !waits, "{policy}");
+    }
+}

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::reason::Waiting;
-use crate::pods::declared::{Declared, Kind};
+use crate::pods::declared::{Declared, Kind, RestartPolicy};
 use crate::pods::view::{ContainerState, ContainerView, PodView};
 use crate::probes::Health;
 
@@ -27,6 +27,8 @@ pub struct Known<'a> {
     pub before: Option<&'a ContainerStatus>,
     /// The pod is over: what does not run never will.
     pub over: bool,
+    /// The pod's policy for its main containers.
+    pub policy: RestartPolicy,
 }
 
 /// Makes the status.
@@ -64,7 +66,7 @@ pub fn status(known: &Known<'_>) -> ContainerStatus {
             made.state = Some(ApiState { running: Some(running), ..ApiState::default() });
         }
         ContainerState::Exited => match known.waiting {
-            Some(why) if !known.over => {
+            Some(why) if !known.over && runs_again(known, run) => {
                 made.last_state = Some(ApiState { terminated: Some(terminated(run)), ..ApiState::default() });
                 made.state = Some(waiting(why));
             }
@@ -91,6 +93,16 @@ pub fn time(nanoseconds: i64) -> Option<Time> {
     }
     // The API keeps whole seconds; comparing needs the same on both sides.
     Timestamp::from_second(nanoseconds / 1_000_000_000).ok().map(Time)
+}
+
+/// A container that never runs again has ended; it does not wait.
+fn runs_again(known: &Known<'_>, run: &ContainerView) -> bool {
+    match known.declared.kind {
+        Kind::Main => known.policy.restarts(run.exit_code),
+        Kind::Init => known.policy != RestartPolicy::Never && run.exit_code != 0,
+        Kind::Sidecar => true,
+        Kind::Ephemeral => false,
+    }
 }
 
 fn forgotten(known: &Known<'_>, made: &mut ContainerStatus) {
