@@ -1,6 +1,10 @@
 //! End-to-end tests with real parts: kubectl, the binary, containerd, runc, the kernel. One file a question.
 
+mod bad_input;
+mod exec;
+mod forward;
 mod inspect;
+mod logs;
 mod network;
 mod network_allocation;
 mod network_kinds;
@@ -12,6 +16,7 @@ mod pod_probes;
 mod pod_restarts;
 mod scheduling;
 mod services;
+mod volumes;
 
 use orknet_tests::{suite, talk};
 use std::process::ExitCode;
@@ -23,6 +28,7 @@ fn main() -> ExitCode {
         &["--bare"],
         &[tools],
         &[
+            bad_input::TESTS,
             inspect::TESTS,
         network::TESTS,
             network_allocation::TESTS,
@@ -35,6 +41,10 @@ fn main() -> ExitCode {
             pod_probes::TESTS,
             pod_restarts::TESTS,
             scheduling::TESTS,
+            volumes::TESTS,
+            logs::TESTS,
+            exec::TESTS,
+            forward::TESTS,
         ],
     )
 }

@@ -3,25 +3,26 @@
 mod print;
 
 use crate::cluster::layout::{Cluster, DEFAULT_NAME};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use orknet_abi::{Count, TrafficKey, direction};
 use orknet_dataplane::Reader;
 use print::{Output, Rows};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 /// Which maps, and how to show them.
 #[derive(clap::Args)]
 pub struct Inspect {
-    /// A node of a local cluster (default: node1, where there is a local cluster; else this host).
+    /// A node of a local cluster (default: its first, where there is a local cluster; else this host).
     #[arg(long)]
     node: Option<String>,
-    /// The local cluster's name.
-    #[arg(long, default_value = DEFAULT_NAME)]
-    name: String,
+    /// The local cluster's name (default: local).
+    #[arg(long)]
+    name: Option<String>,
     /// The directory of an agent's pins, instead of a node.
-    #[arg(long, conflicts_with = "node")]
+    #[arg(long, conflicts_with_all = ["node", "name"])]
     pin_dir: Option<PathBuf>,
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -49,17 +50,34 @@ pub fn run(subject: Subject, options: &Inspect) -> Result<()> {
     print::print(&rows, options.output)
 }
 
+/// Where the maps are pinned that were asked for.
 fn directory(options: &Inspect) -> Result<PathBuf> {
     if let Some(directory) = &options.pin_dir {
         return Ok(directory.clone());
     }
-    let cluster = Cluster::new(&options.name)?;
-    let local = cluster.bpf_dir();
-    match &options.node {
-        Some(node) => Ok(local.join(node)),
-        None if local.join("node1").exists() => Ok(local.join("node1")),
-        None => Ok(orknet_dataplane::Config::default().pin_dir),
+    let name = options.name.as_deref();
+    let cluster = Cluster::new(name.unwrap_or(DEFAULT_NAME))?;
+    let nodes = pinned_nodes(&cluster.bpf_dir())?;
+    match (&options.node, nodes.first()) {
+        (Some(node), Some(_)) if nodes.contains(node) => Ok(cluster.bpf_dir().join(node)),
+        (Some(node), Some(_)) => bail!("cluster {:?} has no node {node:?}; its nodes are {}", cluster.name(), nodes.join(", ")),
+        (None, Some(first)) => Ok(cluster.bpf_dir().join(first)),
+        // Nothing was named: this host's own agent is meant, where there is no local cluster.
+        (None, None) if name.is_none() => Ok(orknet_dataplane::Config::default().pin_dir),
+        (_, None) => bail!("there is no local cluster {:?} on this host; remedy: orknet up --name {0}", cluster.name()),
     }
+}
+
+/// The nodes of a local cluster that have a directory for pins, in the order of their numbers.
+fn pinned_nodes(directory: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", directory.display())),
+    };
+    let mut nodes: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    nodes.sort_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
+    Ok(nodes)
 }
 
 fn services(reader: &Reader) -> Result<Rows> {
@@ -128,4 +146,19 @@ fn maps(reader: &Reader) -> Result<Rows> {
 
 fn counted(count: Count) -> serde_json::Value {
     json!({"packets": count.packets, "bytes": count.bytes})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_listed_in_the_order_of_their_numbers() {
+        let directory = tempfile::tempdir().unwrap();
+        for node in ["node10", "node2", "node1"] {
+            std::fs::create_dir(directory.path().join(node)).unwrap();
+        }
+        assert_eq!(pinned_nodes(directory.path()).unwrap(), ["node1", "node2", "node10"]);
+        assert!(pinned_nodes(&directory.path().join("missing")).unwrap().is_empty());
+    }
 }
