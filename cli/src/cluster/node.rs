@@ -73,6 +73,7 @@ fn agent_settings(node: &Place) -> Result<serde_json::Value> {
         "socket": node.agent_socket(),
         "cgroup": Hierarchies::find()?.unified(&node.cgroup()),
         "stateDir": node.state_dir().join("cni/state"),
+        "serviceCidrs": orknet_apiserver::Config::default().service_cidrs,
         "dataplane": {"pin_dir": node.bpf_dir()},
     }))
 }

@@ -122,5 +122,11 @@ fn settings(cluster: &Cluster, record: &Record) -> serde_json::Value {
         StoreKind::Embedded => json!({"embedded": {"directory": place.state_dir().join("store")}}),
         StoreKind::Etcd => json!({"etcd": {"endpoints": ["http://127.0.0.1:2379"]}}),
     };
-    json!({"listen": [address(cluster)], "advertiseAddress": address(cluster).ip(), "pkiDir": cluster.pki_dir(), "store": store})
+    json!({
+        "listen": [address(cluster)],
+        "advertiseAddress": address(cluster).ip(),
+        "pkiDir": cluster.pki_dir(),
+        "podRoutes": true,
+        "store": store,
+    })
 }

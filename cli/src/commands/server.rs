@@ -12,7 +12,11 @@ use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// How often routes are compared with what they should be, beside every change of a Node.
+const ROUTE_RESYNC: Duration = Duration::from_secs(30);
 
 /// Runs the control plane: API server, controllers, scheduler.
 #[derive(clap::Args)]
@@ -38,6 +42,9 @@ pub struct Server {
     /// An etcd endpoint, instead of the embedded store; may be repeated.
     #[arg(long)]
     etcd: Vec<String>,
+    /// Keep routes to the pods of all nodes on this host: where it is no node itself, and nothing else knows the way.
+    #[arg(long)]
+    pod_routes: bool,
 }
 
 /// The configuration file.
@@ -52,6 +59,8 @@ struct Settings {
     extra_addresses: Vec<IpAddr>,
     service_cidrs: Option<Vec<IpNet>>,
     token_file: Option<PathBuf>,
+    /// Keep routes to the pods of all nodes: for a host that is no node itself.
+    pod_routes: bool,
     store: Option<StoreConfig>,
     controllers: orknet_controllers::Config,
 }
@@ -66,6 +75,7 @@ impl Default for Settings {
             extra_addresses: Vec::new(),
             service_cidrs: None,
             token_file: None,
+            pod_routes: false,
             store: None,
             controllers: orknet_controllers::Config::default(),
         }
@@ -84,6 +94,7 @@ pub fn run(options: Server) -> Result<()> {
         ("advertiseAddress", options.advertise_address.map(|address| json!(address))),
         ("pkiDir", options.pki_dir.map(|path| json!(path))),
         ("store", store),
+        ("podRoutes", options.pod_routes.then(|| json!(true))),
     ]);
     let settings: Settings = daemon::config(options.config.as_deref(), flags)?;
     let mut listeners: Vec<Listener> = settings.listen.iter().copied().map(Listener::Address).collect();
@@ -118,11 +129,19 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
     controllers.root_ca_pem = handle.pki().ca_pem().to_owned();
     handle.ready().await;
 
-    let informers = SharedInformers::new(client, shutdown.clone());
+    let informers = SharedInformers::new(client.clone(), shutdown.clone());
+    let routes = async {
+        if settings.pod_routes {
+            orknet_agent::keep_pod_routes(client, ROUTE_RESYNC, shutdown.clone()).await.context("the routes to pods are not kept")
+        } else {
+            Ok(())
+        }
+    };
     let ended = tokio::try_join!(
         async { handle.stopped().await.context("the API server ended") },
         async { orknet_controllers::run_with(controllers, informers.clone(), shutdown.clone()).await.context("the controllers ended") },
         async { orknet_scheduler::run_with(Default::default(), informers.clone(), shutdown.clone()).await.context("the scheduler ended") },
+        routes,
     );
     shutdown.cancel();
     ended.map(|_| ())

@@ -1,5 +1,6 @@
 //! What an operator can set about the agent.
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +23,9 @@ pub struct Config {
     pub resync_seconds: u64,
     /// MTU of pods in bytes; that of the device with the node's address unless given.
     pub mtu: Option<u32>,
+    /// Prefixes from which Services get their cluster addresses (the API server's service CIDRs). Packets to an address in them that
+    /// no Service has are answered "unreachable" here instead of leaving the node. Not for nodes where something else serves them.
+    pub service_cidrs: Vec<IpNet>,
     /// The data plane's own settings.
     pub dataplane: orknet_dataplane::Config,
 }
@@ -36,6 +40,7 @@ impl Default for Config {
             http_address: None,
             resync_seconds: 30,
             mtu: None,
+            service_cidrs: Vec::new(),
             dataplane: orknet_dataplane::Config::default(),
         }
     }

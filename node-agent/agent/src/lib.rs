@@ -33,4 +33,4 @@ pub use cleanup::cleanup;
 pub use config::Config;
 pub use dataplane::Dataplane;
 pub use error::Error;
-pub use run::{run, run_with};
+pub use run::{keep_pod_routes, run, run_with};

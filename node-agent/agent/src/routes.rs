@@ -21,7 +21,7 @@ pub const PROTOCOL: u8 = 79;
 pub enum Target {
     /// To a node, by an address of it that is on a network of ours.
     Via(IpAddr),
-    /// Nowhere: our own pods have routes of their own, and an address without one has no pod.
+    /// Nowhere: our own pods have routes of their own, and an address without one has no pod; nor is an address of a Service a place.
     Unreachable,
 }
 
@@ -53,6 +53,11 @@ pub fn wanted(own: &str, nodes: &BTreeMap<String, NodeNetwork>) -> Routes {
         }
     }
     routes
+}
+
+/// Addresses of Services are for sockets and hooks; a packet that still carries one has no Service.
+pub fn barred(service_cidrs: &[IpNet]) -> Routes {
+    service_cidrs.iter().map(|prefix| (prefix.trunc(), Target::Unreachable)).collect()
 }
 
 /// The kernel's routing tables in our namespace.

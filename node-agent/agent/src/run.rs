@@ -5,7 +5,7 @@ use crate::dataplane::{Dataplane, Failure};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::programmer::{Message, Programmer};
-use crate::routes::Router;
+use crate::routes::{Router, Routes, barred};
 use crate::watch::NodesView;
 use crate::{attachments, http, socket, sysctl, watch};
 use kube::Client;
@@ -76,7 +76,7 @@ pub async fn run_with(config: Config, client: Client, dataplane: Arc<dyn Datapla
         watch::nodes(client, &own, sender, view).await;
         "Node watch"
     });
-    parts.spawn(named("route keeper", keep_network(router, views, configure, config.mtu, resync)));
+    parts.spawn(named("route keeper", keep_network(router, views, configure, config.mtu, barred(&config.service_cidrs), resync)));
     parts.spawn(named("socket server", socket::serve(listener, socket::Server { messages, configuration })));
     if let Some(pages) = pages {
         parts.spawn(named("metrics server", http::serve(pages, metrics, dataplane, shutdown.clone())));
@@ -136,12 +136,14 @@ fn on_own_thread(programmer: Programmer, queue: mpsc::Receiver<Message>, shutdow
     end
 }
 
-/// Keeps the routes, and says how pods are addressed. Level-triggered: looks at the kernel's routes again every `resync`.
+/// Keeps the routes, `always` among them, and says how pods are addressed. Level-triggered: looks at the kernel's routes again every
+/// `resync`.
 async fn keep_network(
     router: Router,
     mut views: latest::Receiver<Arc<NodesView>>,
     configure: latest::Sender<Option<NodeConfiguration>>,
     mtu: Option<u32>,
+    always: Routes,
     resync: Duration,
 ) {
     loop {
@@ -154,23 +156,52 @@ async fn keep_network(
             let configuration = view.nodes.configuration(mtu);
             configuration.is_some() && std::mem::replace(current, configuration.clone()) != configuration
         });
-        let mut pause = resync;
-        if view.is_complete {
-            let failures = match router.reconcile(&view.nodes.routes).await {
-                Ok(failures) => failures,
-                Err(error) => vec![error],
-            };
-            for error in &failures {
-                tracing::warn!(%error, "a route is missing");
-            }
-            if !failures.is_empty() {
-                pause = pause.min(ROUTE_RETRY);
-            }
-        }
+        let pause = if view.is_complete { reconcile_routes(&router, &view.nodes.routes, &always, resync).await } else { resync };
         tokio::select! {
             changed = views.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+/// Makes the routes what they should be. When to look again: after `resync` if all is well.
+async fn reconcile_routes(router: &Router, to_pods: &Routes, always: &Routes, resync: Duration) -> Duration {
+    let mut routes = always.clone();
+    routes.extend(to_pods);
+    let failures = match router.reconcile(&routes).await {
+        Ok(failures) => failures,
+        Err(error) => vec![error],
+    };
+    for error in &failures {
+        tracing::warn!(%error, "a route is missing");
+    }
+    if failures.is_empty() { resync } else { resync.min(ROUTE_RETRY) }
+}
+
+/// Keeps routes to the pods of all nodes until the shutdown, on a host that is no node itself: a control plane on a host of its own
+/// reaches pods by them, and its answers reach pods. Must be called in the host's network namespace, as root. Needs no data plane.
+///
+/// # Errors
+/// When netlink is not to be had. Routes that cannot be added are logged and tried again.
+pub async fn keep_pod_routes(client: Client, resync: Duration, shutdown: CancellationToken) -> Result<(), Error> {
+    let router = Router::connect()?;
+    let (view, mut views) = latest::channel(Arc::new(NodesView::default()));
+    // Facts of an own node have nobody to go to: there is none.
+    let (messages, _) = mpsc::channel(1);
+    let keep = async {
+        loop {
+            let view = Arc::clone(&views.borrow_and_update());
+            let pause = if view.is_complete { reconcile_routes(&router, &view.nodes.routes, &Routes::new(), resync).await } else { resync };
+            tokio::select! {
+                changed = views.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        () = watch::nodes(client, "", messages, view) => Err(Error::Ended("Node watch")),
+        () = keep => Err(Error::Ended("route keeper")),
     }
 }
 
