@@ -25,11 +25,11 @@ pub struct Image<'a> {
     pub programs: &'a [&'a str],
 }
 
-/// Makes a list of tests from functions; their names are the tests' names.
+/// Makes a list of tests from functions; their paths are the tests' names.
 #[macro_export]
 macro_rules! tests {
     ($($name:ident),+ $(,)?) => {
-        pub const TESTS: &[$crate::suite::Test] = &[$($crate::suite::Test { name: stringify!($name), run: $name },)+];
+        pub const TESTS: &[$crate::suite::Test] = &[$($crate::suite::Test { name: concat!(module_path!(), "::", stringify!($name)), run: $name },)+];
     };
 }
 
@@ -91,7 +91,7 @@ fn cluster_with(tag: &str, options: &[&str], images: &[Image<'_>]) -> Result<Clu
 
 fn in_namespace(cluster: Option<&Cluster>, name: &str, run: fn(&Cluster, &Kubectl) -> Result<()>) -> Result<(), Failed> {
     let cluster = cluster.ok_or("there is no cluster")?;
-    let namespace = name.trim_start_matches("e2e_").replace('_', "-");
+    let namespace = name.rsplit("::").next().unwrap_or(name).trim_start_matches("e2e_").replace('_', "-");
     let namespace = namespace[..namespace.len().min(50)].trim_end_matches('-').to_owned();
     let kubectl = cluster.kubectl().in_namespace(&namespace);
     let result = cluster
