@@ -106,21 +106,20 @@ fn file(path: &str, content: Vec<u8>, mode: u32) -> FileInImage {
 
 /// Writes an OCI archive. The same image gives the same bytes.
 pub fn write_archive(image: &Image, target: &Path) -> Result<()> {
-    let layer = layer(image)?;
-    let layer_digest = digest(&layer);
-    let config = to_bytes(&json!({
+    let layer = Blob::new(layer(image)?);
+    let config = Blob::new(to_bytes(&json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
         "config": {"Entrypoint": image.entrypoint, "Cmd": image.command, "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
+        "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
         "history": [{"created_by": "orknet"}],
-    }))?;
-    let manifest = to_bytes(&json!({
+    }))?);
+    let manifest = Blob::new(to_bytes(&json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
         "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
-    }))?;
+    }))?);
     let mut in_index = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
     let tag = image.name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
     in_index["annotations"] = json!({"io.containerd.image.name": image.name, "org.opencontainers.image.ref.name": tag});
@@ -132,7 +131,7 @@ pub fn write_archive(image: &Image, target: &Path) -> Result<()> {
     append(&mut archive, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
     append(&mut archive, "index.json", &index, 0o644)?;
     for blob in [&layer, &config, &manifest] {
-        append(&mut archive, &format!("blobs/sha256/{}", digest(blob).trim_start_matches("sha256:")), blob, 0o644)?;
+        append(&mut archive, &format!("blobs/sha256/{}", blob.digest.trim_start_matches("sha256:")), &blob.content, 0o644)?;
     }
     archive.into_inner().and_then(|mut buffer| buffer.flush()).context("cannot finish the archive")?;
     fs::rename(&fresh, target).with_context(|| format!("cannot write {}", target.display()))
@@ -175,8 +174,21 @@ fn digest(bytes: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-fn descriptor(media_type: &str, content: &[u8]) -> Value {
-    json!({"mediaType": media_type, "digest": digest(content), "size": content.len()})
+/// Content and its digest, which is computed once.
+struct Blob {
+    content: Vec<u8>,
+    digest: String,
+}
+
+impl Blob {
+    fn new(content: Vec<u8>) -> Self {
+        let digest = digest(&content);
+        Self { content, digest }
+    }
+}
+
+fn descriptor(media_type: &str, blob: &Blob) -> Value {
+    json!({"mediaType": media_type, "digest": blob.digest, "size": blob.content.len()})
 }
 
 fn to_bytes(value: &Value) -> Result<Vec<u8>> {
