@@ -232,6 +232,16 @@ impl ApiError {
             .with_details(json!({ "causes": [{ "message": message }] }))
     }
 
+    /// What a kubelet refused, in its words.
+    pub fn of_kubelet(code: u16, message: &str) -> Self {
+        match code {
+            400 => Self::bad_request(message),
+            404 => Self::new(404, "NotFound", message),
+            503 => Self::unavailable(message),
+            _ => Self::internal(message),
+        }
+    }
+
     /// 503: a part that the request needs is not there.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(503, "ServiceUnavailable", message).retry_after(1)

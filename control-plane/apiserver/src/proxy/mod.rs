@@ -12,6 +12,10 @@ use crate::error::ApiError;
 use async_trait::async_trait;
 use axum::body::Body;
 use http::{Request, Response};
+use http_body_util::{BodyExt, Limited};
+
+/// Most of a kubelet's refusal that is passed on, in bytes.
+const REFUSAL: usize = 1 << 20;
 
 /// Carries a request to a kubelet and its answer, or its upgraded connection, back.
 #[async_trait]
@@ -34,5 +38,12 @@ pub async fn stream(call: &Call, request: Request<Body>) -> Result<Response<Body
     let pod = call.server.storage.get(&call.key()).await?.ok_or_else(|| call.not_found())?.object;
     let query = request.uri().query().unwrap_or_default().to_owned();
     let target = target::find(call, &pod, &query)?;
-    call.server.kubelets.stream(target, request).await
+    let response = call.server.kubelets.stream(target, request).await?;
+    // A log is text and so is a refusal; a client can only tell them apart by a Status. Clients of the other streams read the text.
+    if call.path.subresource != "log" || response.status().is_success() || response.status().is_informational() {
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let text = Limited::new(body, REFUSAL).collect().await.map(|read| read.to_bytes()).unwrap_or_default();
+    Err(ApiError::of_kubelet(parts.status.as_u16(), &String::from_utf8_lossy(&text)))
 }

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -18,6 +19,7 @@ use crate::logs::follow::{Source, stream};
 use crate::logs::select::Options;
 use crate::pods::view::PodView;
 use crate::pods::{Context, PodKey, declared, observe};
+use crate::status::reason;
 
 /// containerd is asked at most this often whether the container still runs.
 const ASK: Duration = Duration::from_millis(500);
@@ -75,7 +77,7 @@ pub(super) async fn logs(
         let message = if asked.previous {
             format!("previous terminated container \"{container}\" in pod \"{name}\" not found")
         } else {
-            format!("container \"{container}\" in pod \"{name}\" is waiting to start: ContainerCreating")
+            format!("container \"{container}\" in pod \"{name}\" is waiting to start: {}", why_waiting(&pod, &container))
         };
         return refuse(StatusCode::BAD_REQUEST, message);
     };
@@ -88,6 +90,18 @@ pub(super) async fn logs(
 
 fn is_named(key: &PodKey, namespace: &str, name: &str) -> bool {
     key.namespace == namespace && key.name == name
+}
+
+/// Why a container has no run yet, as last reported.
+fn why_waiting(pod: &Pod, container: &str) -> String {
+    let status = pod.status.clone().unwrap_or_default();
+    let lists = [status.container_statuses, status.init_container_statuses, status.ephemeral_container_statuses];
+    let status = lists.into_iter().flatten().flatten().find(|s| s.name == container);
+    match status.and_then(|s| s.state?.waiting?.reason).as_deref() {
+        Some(reason::ERR_IMAGE_PULL) => "image can't be pulled".to_owned(),
+        Some(reason::IMAGE_PULL_BACK_OFF) => "trying and failing to pull image".to_owned(),
+        other => other.unwrap_or("ContainerCreating").to_owned(),
+    }
 }
 
 /// Id and log file of the newest run, or of the one before.
@@ -120,6 +134,18 @@ impl Source for Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_without_a_run_says_why() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({"status": {
+            "initContainerStatuses": [{"name": "i", "state": {"waiting": {"reason": "CreateContainerConfigError"}}}],
+            "containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "ImagePullBackOff"}}}],
+        }}))
+        .unwrap();
+        assert_eq!(why_waiting(&pod, "c"), "trying and failing to pull image");
+        assert_eq!(why_waiting(&pod, "i"), "CreateContainerConfigError");
+        assert_eq!(why_waiting(&Pod::default(), "c"), "ContainerCreating");
+    }
 
     #[test]
     fn a_query_becomes_options() {

@@ -1,12 +1,20 @@
 //! Finds what a stream is about: the running container, or the pod's sandbox.
 
-use axum::http::StatusCode;
+use std::time::Duration;
 
-use crate::pods::view::PodView;
+use axum::http::StatusCode;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::pods::view::{ContainerView, PodView};
 use crate::pods::{Context, PodKey, observe};
 
 /// A refusal, as HTTP.
 pub(super) type Refusal = (StatusCode, String);
+
+/// A container is young for this long after its start.
+const YOUNG: Duration = Duration::from_millis(500);
+/// Time between looks at a young one.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What runs for a pod of this node.
 pub(super) async fn view(context: &Context, namespace: &str, name: &str) -> Result<PodView, Refusal> {
@@ -20,8 +28,27 @@ pub(super) async fn view(context: &Context, namespace: &str, name: &str) -> Resu
 
 /// The id of a running container.
 pub(super) async fn container(context: &Context, namespace: &str, pod: &str, container: &str) -> Result<String, Refusal> {
+    running(context, namespace, pod, container).await.map(|run| run.id)
+}
+
+/// The id of a running container that has not begun just now. A process that writes a line and ends would be gone, and the line with it,
+/// while the stream is set up; with the refusal `kubectl run -i` turns to the log, where everything is.
+pub(super) async fn lasting_container(context: &Context, namespace: &str, pod: &str, container: &str) -> Result<String, Refusal> {
+    loop {
+        let run = running(context, namespace, pod, container).await?;
+        let begun = Timestamp::from_nanosecond(i128::from(run.started_at)).unwrap_or(Timestamp::MIN);
+        // A clock that was set back must not hold anybody for long.
+        let age = Timestamp::now().duration_since(begun).unsigned_abs();
+        if age >= YOUNG {
+            return Ok(run.id);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn running(context: &Context, namespace: &str, pod: &str, container: &str) -> Result<ContainerView, Refusal> {
     let view = view(context, namespace, pod).await?;
-    let running = view.running().find(|c| c.name == container).map(|c| c.id.clone());
+    let running = view.running().find(|c| c.name == container).cloned();
     running.ok_or_else(|| (StatusCode::NOT_FOUND, format!("container \"{container}\" is not running in pod \"{pod}\"")))
 }
 

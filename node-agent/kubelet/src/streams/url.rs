@@ -42,7 +42,7 @@ pub async fn exec_url(context: &Context, namespace: &str, pod: &str, container: 
 pub async fn attach_url(context: &Context, namespace: &str, pod: &str, container: &str, query: &str) -> Result<String, Refusal> {
     let asked = parse(query)?;
     check_streams(&asked)?;
-    let container_id = target::container(context, namespace, pod, container).await?;
+    let container_id = target::lasting_container(context, namespace, pod, container).await?;
     let Asked { stdin, stdout, stderr, tty, .. } = asked;
     let request = AttachRequest { container_id, stdin, stdout, stderr: stderr && !tty, tty };
     context.cri.attach(request).await.map_err(refused)

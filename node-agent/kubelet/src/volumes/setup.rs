@@ -64,6 +64,10 @@ async fn one(context: &Context, pod: &Pod, facts: &Facts, volume: &Volume) -> Re
     let tokens = context.tokens.for_sources(context, pod, sources).await?;
     let wanted = Wanted { pod, facts, objects: &objects, tokens: &tokens, sources, default_mode: source.default_mode };
     let files = payload::build(&wanted).map_err(Error::Invalid)?;
+    // Secrets and tokens stay in memory; a ConfigMap may be on a disk.
+    if kind != "configmap" {
+        empty_dir::in_memory(&path, None)?;
+    }
     atomic::write(&path, &files, pod)?;
     Ok(Ready { path, read_only: true })
 }

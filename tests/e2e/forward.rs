@@ -1,0 +1,160 @@
+//! Does `kubectl port-forward` carry connections to pods, one after the other and at once?
+
+use anyhow::{Context, Result, ensure};
+use orknet_tests::pods::{self, shell};
+use orknet_tests::{Cluster, Kubectl, talk, tests};
+use serde_json::json;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStdout};
+use std::time::Duration;
+
+tests![
+    e2e_port_forward_reaches_pods_deployments_and_services,
+    e2e_port_forward_carries_many_connections,
+    e2e_port_forward_to_a_closed_port_fails_only_that_connection,
+    e2e_top_says_that_there_are_no_metrics,
+];
+
+/// A running `kubectl port-forward`; ended when dropped.
+struct Forward {
+    child: Child,
+    _output: BufReader<ChildStdout>,
+    /// Local addresses, by remote port.
+    addresses: Vec<(u16, SocketAddr)>,
+}
+
+impl Forward {
+    /// Forwards a free local port to each of the remote ones.
+    fn start(kubectl: &Kubectl, target: &str, ports: &[u16]) -> Result<Self> {
+        let wanted: Vec<String> = ports.iter().map(|port| format!(":{port}")).collect();
+        let mut arguments = vec!["port-forward", target, "--address", "127.0.0.1"];
+        arguments.extend(wanted.iter().map(String::as_str));
+        let mut child = kubectl.start(&arguments)?;
+        let mut output = BufReader::new(child.stdout.take().context("kubectl has no output")?);
+        let mut addresses = Vec::new();
+        let mut line = String::new();
+        while addresses.len() < ports.len() {
+            line.clear();
+            if output.read_line(&mut line)? == 0 {
+                let mut said = String::new();
+                child.stderr.take().context("kubectl has no errors")?.read_to_string(&mut said)?;
+                anyhow::bail!("port-forward to {target}: {said}");
+            }
+            // Forwarding from 127.0.0.1:40001 -> 8080
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let ["Forwarding", "from", local, "->", remote] = words.as_slice() else { continue };
+            addresses.push((remote.parse()?, local.parse()?));
+        }
+        Ok(Self { child, _output: output, addresses })
+    }
+
+    fn address(&self, remote: u16) -> Result<SocketAddr> {
+        self.addresses
+            .iter()
+            .find(|(port, _)| *port == remote)
+            .map(|(_, address)| *address)
+            .with_context(|| format!("{remote} is not forwarded"))
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks a [`talk`] server through a connection of its own: its name.
+fn ask(address: SocketAddr) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.write_all(b"who\n")?;
+    let mut answer = String::new();
+    BufReader::new(&stream).read_line(&mut answer)?;
+    answer.split_whitespace().next().map(str::to_owned).context("there is no answer")
+}
+
+fn e2e_port_forward_reaches_pods_deployments_and_services(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    talk::deploy(kubectl, "web", 2)?;
+    talk::serve(kubectl, "web", "web", "")?;
+    let servers = talk::live_pods(kubectl, "web")?;
+    for pod in &servers {
+        let forward = Forward::start(kubectl, &format!("pod/{pod}"), &[talk::PORT])?;
+        ensure!(ask(forward.address(talk::PORT)?)? == *pod);
+    }
+    let forward = Forward::start(kubectl, "deployment/web", &[talk::PORT])?;
+    ensure!(servers.contains(&ask(forward.address(talk::PORT)?)?));
+    // The Service's port is translated to the pod's.
+    let forward = Forward::start(kubectl, "service/web", &[80])?;
+    ensure!(servers.contains(&ask(forward.address(talk::PORT)?)?));
+    // Several ports at once.
+    let two = "httpd -p 8081 -h /one; exec httpd -f -p 8082 -h /two";
+    let script = format!("mkdir /one /two; echo one > /one/index.html; echo two > /two/index.html; {two}");
+    pods::start(kubectl, "two", json!({"containers": [shell("main", &script)]}))?;
+    let forward = Forward::start(kubectl, "pod/two", &[8081, 8082])?;
+    for (port, text) in [(8081, "one"), (8082, "two")] {
+        ensure!(http(forward.address(port)?)?.ends_with(&format!("{text}\n")), "{port}");
+    }
+    Ok(())
+}
+
+fn http(address: SocketAddr) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn e2e_port_forward_carries_many_connections(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    talk::pod(kubectl, "server", "")?;
+    talk::wait_ready(kubectl, "server")?;
+    let forward = Forward::start(kubectl, "pod/server", &[talk::PORT])?;
+    let address = forward.address(talk::PORT)?;
+    for n in 0..100 {
+        ensure!(ask(address).with_context(|| format!("connection {n}"))? == "server");
+    }
+    let all: Vec<_> = (0..20).map(|_| std::thread::spawn(move || ask(address))).collect();
+    for one in all {
+        ensure!(one.join().map_err(|_| anyhow::anyhow!("a client panicked"))?? == "server");
+    }
+    // Megabytes through one connection: every line is answered.
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let mut reader = BufReader::new(stream.try_clone()?);
+    for _ in 0..500 {
+        stream.write_all(b"again\n")?;
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        ensure!(line.starts_with("server "), "{line:?}");
+    }
+    Ok(())
+}
+
+fn e2e_port_forward_to_a_closed_port_fails_only_that_connection(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    talk::pod(kubectl, "server", "")?;
+    talk::wait_ready(kubectl, "server")?;
+    let mut forward = Forward::start(kubectl, "pod/server", &[talk::PORT, 9])?;
+    let mut nothing = Vec::new();
+    let mut stream = TcpStream::connect(forward.address(9)?)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let _ = stream.read_to_end(&mut nothing);
+    ensure!(nothing.is_empty(), "nobody listens there");
+    let mut said = String::new();
+    let mut errors = BufReader::new(forward.child.stderr.take().context("kubectl has no errors")?);
+    errors.read_line(&mut said)?;
+    ensure!(said.contains("an error occurred forwarding"), "{said:?}");
+    let missing = kubectl.fails(&["port-forward", "pod/nobody", ":80"], None)?;
+    ensure!(missing.contains("pods \"nobody\" not found"), "{missing}");
+    Ok(())
+}
+
+fn e2e_top_says_that_there_are_no_metrics(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    for what in ["nodes", "pods"] {
+        let said = kubectl.fails(&["top", what], None)?;
+        ensure!(said.contains("Metrics API not available"), "{said}");
+    }
+    Ok(())
+}
