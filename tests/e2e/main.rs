@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         &[
             bad_input::TESTS,
             inspect::TESTS,
-        network::TESTS,
+            network::TESTS,
             network_allocation::TESTS,
             network_kinds::TESTS,
             services::TESTS,
