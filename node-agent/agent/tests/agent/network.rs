@@ -50,6 +50,47 @@ fn root_routes_follow_the_nodes_in_both_families() {
 }
 
 #[test]
+fn root_addresses_that_no_service_has_are_unreachable() {
+    in_namespace(|| async {
+        uplink();
+        ip("route add default via 192.0.2.254");
+        let (api, dataplane) = (FakeApi::new(), Arc::new(FakeDataplane::default()));
+        api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"]));
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let _agent = Agent::start_with(folder, &api, &dataplane, |config| {
+            config.service_cidrs = ["10.96.0.0/16", "fd00:10:96::/112"].iter().map(|prefix| prefix.parse().unwrap()).collect();
+        });
+        let expected = ["unreachable 10.244.1.0/24", "unreachable 10.96.0.0/16", "unreachable fd00:10:96::/112"];
+        eventually("the routes", || (own_routes() == expected).then_some(())).await;
+        let started = std::time::Instant::now();
+        let error = tokio::net::TcpStream::connect(("10.96.1.1", 80)).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::HostUnreachable);
+        assert!(started.elapsed() < std::time::Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn root_a_host_that_is_no_node_reaches_the_pods_of_all_nodes() {
+    in_namespace(|| async {
+        uplink();
+        let api = FakeApi::new();
+        let gone = node("two", &["10.244.2.0/24"], &["192.0.2.3"]);
+        api.put(node("one", &["10.244.1.0/24", "fd00:10:244:1::/64"], &["192.0.2.2", "2001:db8::2"]));
+        api.put(gone.clone());
+        let shutdown = tokio_util::sync::CancellationToken::new();
+        let resync = std::time::Duration::from_secs(1);
+        let keeper = tokio::spawn(orknet_agent::keep_pod_routes(api.client(), resync, shutdown.clone()));
+        let expected = ["10.244.1.0/24 via 192.0.2.2", "10.244.2.0/24 via 192.0.2.3", "fd00:10:244:1::/64 via 2001:db8::2"];
+        eventually("the routes", || (own_routes() == expected).then_some(())).await;
+        api.delete(&gone);
+        eventually("one route to go", || (own_routes() == [expected[0], expected[2]]).then_some(())).await;
+        shutdown.cancel();
+        keeper.await.unwrap().unwrap();
+        assert_eq!(own_routes(), [expected[0], expected[2]], "stopping must not touch the routes");
+    });
+}
+
+#[test]
 fn root_a_route_that_cannot_be_made_does_not_keep_the_others_away() {
     in_namespace(|| async {
         uplink();

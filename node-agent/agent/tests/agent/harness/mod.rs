@@ -65,7 +65,17 @@ impl Agent {
 
     /// On the files of a former agent.
     pub fn start_in(folder: Arc<tempfile::TempDir>, api: &FakeApi, dataplane: &Arc<FakeDataplane>) -> Self {
-        let config = Config {
+        Self::start_with(folder, api, dataplane, |_| {})
+    }
+
+    /// With settings of the test's own.
+    pub fn start_with(
+        folder: Arc<tempfile::TempDir>,
+        api: &FakeApi,
+        dataplane: &Arc<FakeDataplane>,
+        set: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut config = Config {
             node_name: "here".into(),
             cgroup: Some("/nowhere".into()),
             socket: folder.path().join("agent.sock"),
@@ -74,6 +84,7 @@ impl Agent {
             resync_seconds: 1,
             ..Config::default()
         };
+        set(&mut config);
         let shutdown = CancellationToken::new();
         let dataplane: Arc<dyn Dataplane> = Arc::<FakeDataplane>::clone(dataplane);
         let task = tokio::spawn(run_with(config.clone(), api.client(), dataplane, shutdown.clone()));
