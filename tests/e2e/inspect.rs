@@ -116,7 +116,8 @@ fn e2e_inspection_shows_every_service_and_its_backends(cluster: &Cluster, kubect
     // Lists of backends, and the table for people.
     let front = format!("{}/TCP", SocketAddr::new(address, 80));
     let rows = look(cluster, "backends", "node1")?;
-    let own: Vec<&Value> = rows.iter().filter(|row| row["services"].as_array().is_some_and(|list| list.contains(&front.clone().into()))).collect();
+    let own: Vec<&Value> =
+        rows.iter().filter(|row| row["services"].as_array().is_some_and(|list| list.contains(&front.clone().into()))).collect();
     let slots: BTreeSet<u64> = own.iter().filter_map(|row| row["slot"].as_u64()).collect();
     ensure!(own.len() == 3 && slots == BTreeSet::from([0, 1, 2]), "{own:?}");
     let table = cluster.orknet(&["services", "--node", "node1"])?;
@@ -138,7 +139,8 @@ fn e2e_inspection_shows_every_pod_of_the_node_and_its_traffic(cluster: &Cluster,
     talk::pod(kubectl, "server", "nodeName: node1")?;
     talk::wait_ready(kubectl, "server")?;
     let status = kubectl.json(&["get", "pod", "client"])?["status"].clone();
-    let own: Vec<String> = status["podIPs"].as_array().into_iter().flatten().filter_map(|item| item["ip"].as_str().map(str::to_owned)).collect();
+    let own: Vec<String> =
+        status["podIPs"].as_array().into_iter().flatten().filter_map(|item| item["ip"].as_str().map(str::to_owned)).collect();
     ensure!(own.len() == 2, "{own:?}");
     for node in ["node1", "node2"] {
         eventually("the maps to have the node's pods", 30, || {

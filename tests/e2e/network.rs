@@ -122,10 +122,11 @@ fn e2e_pods_reach_the_api_server(cluster: &Cluster, kubectl: &Kubectl) -> Result
 fn e2e_a_cluster_address_that_is_nobodys_leads_nowhere(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let client = Client::start(kubectl, "client")?;
     for address in ["10.96.255.254", "fd00:10:96::ff:fffe"] {
-        // Answered by the node, where the packet would have left it without a Service to take it.
+        // Answered by the node, where the packet would have left it without a Service to take it. The kernel may pass over an answer
+        // that comes while connect(2) is still at work; that to the second attempt, a second later, it heeds.
         let attempt = client.attempt(How::Tcp, &at(address, 80))?;
         let talk::Outcome::Error(kind) = &attempt.outcome else { bail!("{address}: {attempt:?}") };
-        ensure!(kind.ends_with("Unreachable") && attempt.millis < 1000, "{address}: {attempt:?}");
+        ensure!(kind.ends_with("Unreachable"), "{address}: {attempt:?}");
         // Linux keeps "host unreachable" from UDP sockets, because it may pass: they wait.
         ensure!(client.attempt(How::Udp, &at(address, 80))?.answer().is_err(), "somebody answers at {address}");
     }
