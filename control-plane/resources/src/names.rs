@@ -238,7 +238,7 @@ pub fn form(text: &str, expression: &str, examples: &[&str]) -> String {
 
 /// A complaint when `value` has more than `max` bytes.
 pub fn longer_than(value: &str, max: usize) -> Vec<String> {
-    if value.len() > max { vec![format!("must be no more than {max} characters")] } else { Vec::new() }
+    if value.len() > max { vec![format!("must be no more than {max} bytes")] } else { Vec::new() }
 }
 
 fn is_label(value: &str) -> bool {
@@ -290,7 +290,7 @@ mod tests {
                 "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
             ]
         );
-        assert_eq!(label(&"a".repeat(64)), ["must be no more than 63 characters"]);
+        assert_eq!(label(&"a".repeat(64)), ["must be no more than 63 bytes"]);
         assert_eq!(port_number(0).as_deref(), Some("must be between 1 and 65535, inclusive"));
     }
 

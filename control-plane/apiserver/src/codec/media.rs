@@ -27,8 +27,8 @@ pub enum PatchFormat {
 impl BodyFormat {
     /// By `Content-Type`; JSON when there is none.
     pub fn of(content_type: Option<&str>) -> Result<Self, ApiError> {
-        match essence(content_type.unwrap_or("application/json")).as_str() {
-            "" | "application/json" => Ok(Self::Json),
+        match essence(content_type.filter(|value| !value.is_empty()).unwrap_or("application/json")).as_str() {
+            "application/json" => Ok(Self::Json),
             "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Self::Yaml),
             "application/vnd.kubernetes.protobuf" => Ok(Self::Protobuf),
             _ => Err(ApiError::unsupported_media_type("application/json, application/yaml, application/vnd.kubernetes.protobuf")),

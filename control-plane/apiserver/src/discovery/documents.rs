@@ -56,6 +56,9 @@ impl Documents {
     pub fn openapi(&self, path: &str, query: &str, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
         let registry = orknet_resources::registry();
         let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
+        if path == "/openapi/v2" && accepted.contains("proto-openapi.spec.v2") {
+            return Ok(v2_protobuf());
+        }
         if !accepted.contains("json") && !accepted.contains("*/*") {
             return Err(ApiError::not_acceptable());
         }
@@ -74,6 +77,16 @@ impl Documents {
         }
         Ok(response)
     }
+}
+
+/// The protobuf form of version 2 (`openapi.v2.Document`), which kubectl asks for only about kinds that version 3 does not have: the head, for it is
+/// to see that they are not here either. All that there is, is in the JSON forms.
+fn v2_protobuf() -> Response<Body> {
+    // swagger: "2.0"; info { title: "Kubernetes", version: "v1.33.0" }; paths {}.
+    const DOCUMENT: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.33.0\x42\x00";
+    let mut response = Response::new(Body::from(DOCUMENT));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf"));
+    response
 }
 
 /// 304 when the client has it already.

@@ -73,9 +73,13 @@ impl Options {
                         _ => return Err(invalid("must be Exact or NotOlderThan")),
                     };
                 }
-                "timeoutSeconds" | "timeout" if !value.is_empty() => {
-                    let seconds = value.strip_suffix('s').unwrap_or(&value);
-                    options.timeout_seconds = seconds.parse().ok().or(options.timeout_seconds);
+                "timeoutSeconds" if !value.is_empty() => {
+                    options.timeout_seconds = Some(value.parse().map_err(|_| invalid("must be a number, not negative"))?);
+                }
+                // The client's own patience, as a duration (`32s`, `1m0s`); whole seconds are all that is made use of.
+                "timeout" => {
+                    let seconds = value.strip_suffix('s').and_then(|seconds| seconds.parse().ok());
+                    options.timeout_seconds = options.timeout_seconds.or(seconds);
                 }
                 "allowWatchBookmarks" => options.allow_bookmarks = is_true(&value),
                 "sendInitialEvents" if !value.is_empty() => options.send_initial_events = Some(is_true(&value)),
@@ -170,6 +174,7 @@ mod tests {
         for query in [
             "limit=x",
             "limit=-1",
+            "timeoutSeconds=x",
             "resourceVersion=x",
             "dryRun=Some",
             "fieldValidation=Maybe",

@@ -15,14 +15,32 @@ use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use orknet_auth::Identity;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Most that is read of a body that is refused for its size, and for how long.
+const DISCARDED_BYTES: usize = 32 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// How Kubernetes refuses a method.
+const METHOD_NOT_ALLOWED: &str = "the server does not allow this method on the requested resource";
 
 /// Answers a request whose sender is known and allowed.
 pub async fn route(server: &Arc<Server>, who: Identity, info: &RequestInfo, request: Request<Body>) -> Result<Response<Body>, ApiError> {
     let Some(path) = &info.resource else { return document(server, info, &request) };
     let kind = server.kinds.find(&path.group, &path.version, &path.plural).ok_or_else(ApiError::no_such_resource)?;
     let names = kind.descriptor();
-    let is_namespace = names.group.is_empty() && names.plural == "namespaces";
-    if !is_namespaced(names) && !path.namespace.is_empty() && !is_namespace {
+    if is_namespaced(names) && path.namespace.is_empty() {
+        // Across namespaces there is reading only.
+        if !path.name.is_empty() {
+            return Err(ApiError::no_such_resource());
+        }
+        if !matches!(info.verb, "list" | "watch") {
+            return Err(ApiError::method_not_allowed(METHOD_NOT_ALLOWED));
+        }
+    }
+    // A namespace is its own namespace; nothing else that is cluster-wide is inside of one.
+    let is_itself = names.group.is_empty() && names.plural == "namespaces" && path.name == path.namespace;
+    if !is_namespaced(names) && !path.namespace.is_empty() && !is_itself {
         return Err(ApiError::no_such_resource());
     }
     if !path.subresource.is_empty() && !names.subresources.contains(&&path.subresource[..]) {
@@ -73,14 +91,33 @@ fn document(server: &Server, info: &RequestInfo, request: &Request<Body>) -> Res
 
 async fn read_body(request: Request<Body>, limit: usize) -> Result<Bytes, ApiError> {
     let length = text(request.headers(), CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    let mut body = request.into_body();
     if length.is_some_and(|length| length > limit) {
+        discard(&mut body).await;
         return Err(ApiError::too_large(limit));
     }
-    match Limited::new(request.into_body(), limit).collect().await {
+    match Limited::new(&mut body, limit).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit)),
+        Err(error) if error.is::<LengthLimitError>() => {
+            discard(&mut body).await;
+            Err(ApiError::too_large(limit))
+        }
         Err(error) => Err(ApiError::bad_request(format!("the body could not be read: {error}"))),
     }
+}
+
+/// Reads on for a while: a client that is still sending when the connection closes may never see the answer.
+async fn discard(body: &mut Body) {
+    let mut left = DISCARDED_BYTES;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DISCARD_TIME, reading).await;
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {

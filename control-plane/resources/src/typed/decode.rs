@@ -22,6 +22,8 @@ enum What {
         found: String,
         expected: String,
     },
+    /// Bytes that are no base64, from this offset on.
+    NoBase64(usize),
     Other(String),
 }
 
@@ -71,6 +73,7 @@ impl fmt::Display for FormError {
                 write!(f, "json: cannot unmarshal {found} into Go struct field {place} of type {expected}")
             }
             (What::Mismatch { found, expected }, None) => write!(f, "json: cannot unmarshal {found} into Go value of type {expected}"),
+            (What::NoBase64(offset), _) => write!(f, "illegal base64 data at input byte {offset}"),
             (What::Other(text), Some(place)) => write!(f, "{place}: {text}"),
             (What::Other(text), None) => f.write_str(text),
         }
@@ -81,7 +84,8 @@ impl std::error::Error for FormError {}
 
 impl de::Error for FormError {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        Self { place: None, what: What::Other(text.to_string()) }
+        let text = text.to_string();
+        Self { place: None, what: base64_offset(&text).map_or(What::Other(text), What::NoBase64) }
     }
 }
 
@@ -307,6 +311,13 @@ fn canonical(text: &str) -> Result<String, FormError> {
 }
 
 /// Years 0001 to 9999, `T` between date and time, a zone (RFC 3339); the year 0001 only in UTC, so that no time leaves the range.
+/// Where the decoder that k8s-openapi uses says that text stops being base64.
+fn base64_offset(complaint: &str) -> Option<usize> {
+    let offset =
+        complaint.strip_prefix("Invalid input length: ").or_else(|| complaint.rsplit_once(", offset ").map(|(_, offset)| offset))?;
+    (complaint.starts_with("Invalid ")).then_some(offset.trim_end_matches('.').parse().ok()).flatten()
+}
+
 fn is_rfc3339(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.len() >= 20
@@ -361,6 +372,14 @@ mod tests {
             "json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type list"
         );
         assert_eq!(refused(json!([])), "json: cannot unmarshal array into Go value of type Deployment");
+    }
+
+    #[test]
+    fn what_is_no_base64_is_told_from_where_on() {
+        let refused =
+            |text: &str| read::<k8s_openapi::api::core::v1::Secret>(json!({"data": {"k": text}})).map(|_| ()).unwrap_err().to_string();
+        assert_eq!(refused("!!"), "illegal base64 data at input byte 0");
+        assert_eq!(refused("YWJj*A=="), "illegal base64 data at input byte 4");
     }
 
     #[test]
