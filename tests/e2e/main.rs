@@ -1,6 +1,8 @@
 //! End-to-end tests with real parts: kubectl, the binary, containerd, runc, the kernel. One file a question.
 
 mod bad_input;
+mod credentials;
+mod fuzz;
 mod exec;
 mod forward;
 mod inspect;
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
         &[tools],
         &[
             bad_input::TESTS,
+            credentials::TESTS,
+            fuzz::TESTS,
             inspect::TESTS,
             network::TESTS,
             network_allocation::TESTS,

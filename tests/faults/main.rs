@@ -1,13 +1,28 @@
 //! What faults do to a cluster: parts killed, paused, out of room. Each test has a cluster of its own. One file a question.
 
+mod containerd;
+mod disk;
 mod down;
+mod etcd;
 mod host;
+mod killed;
 mod neighbours;
 mod resume;
 mod stages;
+mod writes;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    orknet_tests::suite::separate(&[down::TESTS, resume::TESTS, neighbours::TESTS, host::TESTS])
+    orknet_tests::suite::separate(&[
+        down::TESTS,
+        resume::TESTS,
+        neighbours::TESTS,
+        host::TESTS,
+        killed::TESTS,
+        containerd::TESTS,
+        etcd::TESTS,
+        writes::TESTS,
+        disk::TESTS,
+    ])
 }

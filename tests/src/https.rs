@@ -45,7 +45,8 @@ impl Api {
     pub fn of(kubectl: &Kubectl) -> Result<Self> {
         let config = configuration(kubectl)?;
         let user = &config["users"][0]["user"];
-        let certificate = CertificateDer::from_pem_slice(&decoded(&user["client-certificate-data"])?).context("no certificate of a client")?;
+        let certificate =
+            CertificateDer::from_pem_slice(&decoded(&user["client-certificate-data"])?).context("no certificate of a client")?;
         let key = PrivateKeyDer::from_pem_slice(&decoded(&user["client-key-data"])?).context("no key of a client")?;
         Self::with(&config, |builder| Ok(builder.with_client_auth_cert(vec![certificate], key)?))
     }

@@ -5,6 +5,7 @@ use crate::talk::{self, Client, TOOLS, at};
 use crate::{Cluster, Kubectl, eventually};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// As many questions as no test waits for.
 const ENDLESS: &str = "100000";
@@ -14,6 +15,8 @@ const ASKERS: [(&str, &str); 2] = [("holds", "hold-tcp"), ("streams", "log-tcp")
 /// Traffic of a cluster with at least two nodes.
 pub struct Traffic {
     kubectl: Kubectl,
+    /// Where node1's kubelet keeps the logs of pods: read there, they tell also while nobody answers kubectl.
+    logs: PathBuf,
     pods: BTreeMap<String, String>,
     address: String,
 }
@@ -43,39 +46,46 @@ spec:
             ))?;
             talk::wait_ready(&kubectl, pod)?;
         }
-        let mut traffic = Self { kubectl, pods: BTreeMap::new(), address };
+        let logs = cluster.state_dir().join("node1/kubelet/pods-logs");
+        let mut traffic = Self { kubectl, logs, pods: BTreeMap::new(), address };
         traffic.flows(1)?;
         traffic.pods = traffic.containers()?;
         Ok(traffic)
     }
 
-    /// Answers that both askers have had up to now; every single question was answered.
-    pub fn answers(&self) -> Result<usize> {
-        let mut least = usize::MAX;
+    /// Waits until both askers have had `more` answers more. Not one question may have failed, ever.
+    pub fn flows(&self, more: usize) -> Result<()> {
         for (pod, _) in ASKERS {
-            let log = self.kubectl.run(&["logs", pod])?;
-            let failed: Vec<&str> = log.lines().filter(|line| line.contains("error") || line.starts_with("nettool:")).collect();
-            ensure!(failed.is_empty(), "{pod}: {} of {} questions failed: {failed:?}", failed.len(), log.lines().count());
-            least = least.min(log.lines().count());
+            let before = self.answers(pod)?;
+            eventually("more answers", 20, || {
+                let now = self.answers(pod)?;
+                ensure!(now >= before + more, "{pod}: {now} answers, {before} before");
+                Ok(())
+            })?;
         }
-        Ok(least)
+        Ok(())
     }
 
-    /// Waits until both askers have had `more` answers more, and checks that nothing failed and that no container was touched.
-    pub fn flows(&self, more: usize) -> Result<()> {
-        let before = self.answers()?;
-        eventually("more answers", 20, || {
-            let now = self.answers()?;
-            ensure!(now >= before + more, "{now} answers, {before} before");
-            Ok(())
-        })?;
-        if !self.pods.is_empty() {
+    /// Waits until the server tells of every container that there was at the start as it was then: same id, ready, no restart.
+    pub fn no_container_was_touched(&self) -> Result<()> {
+        eventually("all containers to be told of as they were", 20, || {
             let now = self.containers()?;
             for (container, id) in &self.pods {
                 ensure!(now.get(container) == Some(id), "{container} was {id} and is {:?}", now.get(container));
             }
-        }
-        Ok(())
+            Ok(())
+        })
+    }
+
+    fn answers(&self, pod: &str) -> Result<usize> {
+        let mut directories = std::fs::read_dir(&self.logs)?.flatten().map(|entry| entry.path());
+        let prefix = format!("default_{pod}_");
+        let directory = directories.find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)));
+        let path = directory.with_context(|| format!("{pod} has no log"))?.join("asks/0.log");
+        let log = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let failed: Vec<&str> = log.lines().filter(|line| line.contains("error") || line.contains("nettool:")).collect();
+        ensure!(failed.is_empty(), "{pod}: {} of {} questions failed: {failed:?}", failed.len(), log.lines().count());
+        Ok(log.lines().count())
     }
 
     /// A new pod can be made on each node, and reaches the Service.

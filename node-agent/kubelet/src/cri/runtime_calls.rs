@@ -7,6 +7,8 @@ use super::client::{Cri, quick, within};
 use super::proto::*;
 use crate::error::Error;
 
+/// A runtime that does not say how it is within this time is down.
+const HEALTH: Duration = Duration::from_secs(10);
 /// A sandbox start includes the CNI plugin, which may wait for the data plane.
 const SANDBOX: Duration = Duration::from_secs(240);
 /// Time that containerd gets on top of a container's own grace period.
@@ -15,13 +17,13 @@ const MARGIN: Duration = Duration::from_secs(120);
 impl Cri {
     /// Name and version of the runtime.
     pub async fn version(&self) -> Result<VersionResponse, Error> {
-        let call = self.runtime.clone().version(quick(VersionRequest { version: "v1".into() })).await;
+        let call = self.runtime.clone().version(within(VersionRequest { version: "v1".into() }, HEALTH)).await;
         Ok(call.map_err(Error::cri("Version"))?.into_inner())
     }
 
     /// The runtime's conditions (RuntimeReady, NetworkReady).
     pub async fn status(&self) -> Result<Vec<RuntimeCondition>, Error> {
-        let call = self.runtime.clone().status(quick(StatusRequest { verbose: false })).await;
+        let call = self.runtime.clone().status(within(StatusRequest { verbose: false }, HEALTH)).await;
         Ok(call.map_err(Error::cri("Status"))?.into_inner().status.map(|s| s.conditions).unwrap_or_default())
     }
 
