@@ -4,6 +4,7 @@ use super::daemon;
 use anyhow::{Context, Result};
 use ipnet::IpNet;
 use orknet_apiserver::Listener;
+use orknet_auth::Identity;
 use orknet_auth::authn::GROUP_MASTERS;
 use orknet_reconciler::SharedInformers;
 use orknet_store::StoreConfig;
@@ -123,8 +124,9 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
         config.service_cidrs = cidrs;
     }
     let handle = orknet_apiserver::start(config, store, shutdown.clone()).await.context("the API server cannot start")?;
-    // Controllers and scheduler use the API as anybody does: over the loopback, with an identity of their own.
-    let client = daemon::client_from_text(&handle.kubeconfig("system:kube-controller-manager", Some(GROUP_MASTERS))?).await?;
+    // Controllers and scheduler use the API as anybody does, with an identity of their own, but without a socket between.
+    let who = Identity::authenticated("system:kube-controller-manager", [GROUP_MASTERS.to_owned()]);
+    let client = kube::Client::new(handle.local_client(who), "default");
     let mut controllers = settings.controllers;
     controllers.root_ca_pem = handle.pki().ca_pem().to_owned();
     handle.ready().await;

@@ -18,6 +18,7 @@ mod health;
 mod http;
 mod kinds;
 mod life;
+mod local;
 mod metrics;
 mod object;
 mod ownership;
@@ -33,5 +34,6 @@ mod verbs;
 
 pub use config::{Config, Listener};
 pub use error::ApiError;
+pub use local::LocalClient;
 pub use proxy::{KubeletStreams, NodeTarget};
 pub use run::{Error, Handle, run, start};

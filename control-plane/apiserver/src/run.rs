@@ -8,10 +8,12 @@ use crate::config::{Config, Listener};
 use crate::discovery::Documents;
 use crate::http::{InFlight, listener};
 use crate::kinds::Kinds;
+use crate::local::LocalClient;
 use crate::metrics::Metrics;
 use crate::proxy::Kubelets;
 use crate::server::Server;
 use crate::storage::{Storage, compaction};
+use orknet_auth::Identity;
 use orknet_auth::authn::{StaticTokens, TokenFileError};
 use orknet_auth::kubeconfig::kubeconfig;
 use orknet_auth::pki::{KeyAndCertificate, Pki, PkiError, YEAR, server_tls};
@@ -87,6 +89,11 @@ impl Handle {
     /// A kubeconfig for a client on this machine, such as the controllers of the same process.
     pub fn kubeconfig(&self, user: &str, group: Option<&str>) -> Result<String, Error> {
         Ok(kubeconfig("orknet", &self.local_url(), self.server.pki.ca_pem(), user, &self.issue_client(user, group)?))
+    }
+
+    /// A way to the server for parts of this process, as this identity.
+    pub fn local_client(&self, who: Identity) -> LocalClient {
+        LocalClient::new(self.server.clone(), who)
     }
 
     /// Completes when the store has been read and the cluster's first objects are there. May take as long as the store is away.

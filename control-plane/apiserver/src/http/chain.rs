@@ -12,7 +12,7 @@ use crate::server::Server;
 use axum::body::Body;
 use futures::FutureExt;
 use http::header::{HeaderName, HeaderValue};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use orknet_auth::Identity;
 use orknet_auth::authz::{Attributes, Target};
 use std::panic::AssertUnwindSafe;
@@ -51,8 +51,7 @@ async fn filtered(server: &Arc<Server>, peer: &Peer, info: &RequestInfo, request
     if let Some(response) = health::public(server, info, request.uri().query().unwrap_or_default()) {
         return Ok(response);
     }
-    let token = bearer(request.headers());
-    let who = server.access.authenticate(peer.certificate.as_deref(), token.as_deref()).ok_or_else(ApiError::unauthorized)?;
+    let who = authenticate(server, peer, request.headers()).ok_or_else(ApiError::unauthorized)?;
     let who = impersonate(&server.access, request.headers(), who)?;
     authorize(server, &who, info)?;
     if info.is_long_running() {
@@ -61,6 +60,15 @@ async fn filtered(server: &Arc<Server>, peer: &Peer, info: &RequestInfo, request
     let _place = server.in_flight.enter(info.verb)?;
     let answer = routes::route(server, who, info, request);
     tokio::time::timeout(server.config.request_timeout, answer).await.map_err(|_| ApiError::timeout())?
+}
+
+fn authenticate(server: &Server, peer: &Peer, headers: &HeaderMap) -> Option<Identity> {
+    let certificate = match peer {
+        Peer::InProcess(who) => return Some(who.clone()),
+        Peer::Certified(certificate) => Some(&certificate[..]),
+        Peer::Unknown => None,
+    };
+    server.access.authenticate(certificate, bearer(headers).as_deref())
 }
 
 fn authorize(server: &Server, who: &Identity, info: &RequestInfo) -> Result<(), ApiError> {

@@ -9,6 +9,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use orknet_auth::Identity;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,9 +25,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const STREAMS: u32 = 1000;
 
 /// The other end of a connection.
-pub struct Peer {
-    /// The client certificate that TLS has verified, as DER.
-    pub certificate: Option<Vec<u8>>,
+pub enum Peer {
+    /// Showed no client certificate; a token may follow.
+    Unknown,
+    /// Showed a client certificate that TLS has verified, as DER.
+    Certified(Vec<u8>),
+    /// A part of this process.
+    InProcess(Identity),
 }
 
 /// Accepts connections until shutdown, then waits for those that are open, at most as long as configured.
@@ -65,8 +70,8 @@ async fn connection(server: Arc<Server>, stream: TcpStream, address: SocketAddr,
         Err(_) => return tracing::debug!(%address, "TLS handshake took too long"),
     };
     let certificates = stream.get_ref().1.peer_certificates();
-    let certificate = certificates.and_then(|chain| chain.first()).map(|certificate| certificate.to_vec());
-    let peer = Arc::new(Peer { certificate });
+    let certificate = certificates.and_then(|chain| chain.first());
+    let peer = Arc::new(certificate.map_or(Peer::Unknown, |certificate| Peer::Certified(certificate.to_vec())));
     let service = service_fn(move |request: Request<Incoming>| {
         let (server, peer) = (server.clone(), peer.clone());
         async move { Ok::<_, Infallible>(chain::handle(server, peer, request.map(Body::new)).await) }

@@ -1,7 +1,7 @@
 //! HTTP: listening, the filter chain, and what is read from a request before a verb runs.
 
 pub mod accept;
-mod chain;
+pub mod chain;
 mod credentials;
 mod impersonate;
 mod in_flight;
@@ -11,3 +11,4 @@ pub mod request_info;
 mod routes;
 
 pub use in_flight::InFlight;
+pub use listener::Peer;

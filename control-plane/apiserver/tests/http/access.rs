@@ -88,3 +88,17 @@ async fn a_certificate_of_another_authority_does_not_get_in() {
     // The handshake fails on one side or the other.
     assert!(attempt.await.is_err());
 }
+
+#[tokio::test]
+async fn parts_of_the_process_go_through_the_same_rules() {
+    use http::{Request, StatusCode};
+    use http_body_util::Full;
+    use tower::ServiceExt;
+    let server = TestServer::start().await;
+    let as_user = |groups: &[&str]| {
+        let who = orknet_auth::Identity::authenticated("part", groups.iter().map(|group| (*group).to_owned()));
+        server.handle.local_client(who).oneshot(Request::get(PODS).body(Full::new(bytes::Bytes::new())).expect("a request"))
+    };
+    assert_eq!(as_user(&["system:masters"]).await.expect("an answer").status(), StatusCode::OK);
+    assert_eq!(as_user(&[]).await.expect("an answer").status(), StatusCode::FORBIDDEN);
+}

@@ -1,0 +1,46 @@
+//! The way to the server for parts of the same process: requests go through the whole chain as anybody's, but through no socket and no
+//! TLS, whose buffers for some dozens of watches would weigh more than all the controllers.
+
+use crate::http::{Peer, chain};
+use crate::server::Server;
+use axum::body::Body;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use orknet_auth::Identity;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tower::Service;
+
+/// Sends requests to the server as one identity. Cheap to clone.
+#[derive(Clone)]
+pub struct LocalClient {
+    server: Arc<Server>,
+    peer: Arc<Peer>,
+}
+
+impl LocalClient {
+    pub(crate) fn new(server: Arc<Server>, who: Identity) -> Self {
+        Self { server, peer: Arc::new(Peer::InProcess(who)) }
+    }
+}
+
+impl<B> Service<Request<B>> for LocalClient
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (server, peer) = (self.server.clone(), self.peer.clone());
+        Box::pin(async move { Ok(chain::handle(server, peer, request.map(Body::new)).await) })
+    }
+}
