@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use orknet_tests::talk::{self, Client, How, at};
 use orknet_tests::{Cluster, Kubectl, eventually, tests};
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 
 tests![
     e2e_services_are_balanced_and_follow_their_pods,
@@ -186,8 +187,7 @@ fn e2e_services_of_datagrams_follow_their_pods(_: &Cluster, kubectl: &Kubectl) -
     let kept = one_socket("30")?;
     ensure!(kept.len() == 1 && kept.is_subset(&talk::live_pods(kubectl, "dns")?), "one socket was answered by {kept:?}");
     let mut long = kubectl.start(&["exec", "client", "--", "nettool", "ask-one-socket", &address, "400", "10"])?;
-    let output = long.stdout.take().context("there is no output")?;
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(output));
+    let mut lines = BufReader::new(long.stdout.take().context("there is no output")?).lines();
     let first = lines.next().context("there is no answer")??;
     kubectl.run(&["delete", "pod", &first, "--wait=false"])?;
     let last = lines.last().context("there is no further answer")??;
@@ -215,12 +215,18 @@ fn e2e_services_without_endpoints_refuse_at_once(_: &Cluster, kubectl: &Kubectl)
     for how in [How::Tcp, How::Udp, How::UdpConnected] {
         client.is_refused(how, &at(&live, 81), "ConnectionRefused").context("an undefined port of a live address")?;
     }
-    // A flow that began before there was anybody is served once there is.
+    // A socket that began to ask before there was anybody is served once there is.
     talk::pod(kubectl, "late", "")?;
     talk::wait_ready(kubectl, "late")?;
+    let mut early = kubectl.start(&["exec", "client", "--", "nettool", "ask-one-socket", &at(&empty, 80), "200", "20"])?;
+    let mut lines = BufReader::new(early.stdout.take().context("there is no output")?).lines();
+    let first = lines.next().context("nothing was said")??;
+    ensure!(first == "error ConnectionRefused", "{first}");
     kubectl.run(&["label", "pod", "late", "app=nobody", "--overwrite"])?;
+    let last = lines.last().context("nothing more was said")??;
+    ensure!(early.wait()?.success() && last == "late", "after the first endpoint came: {last}");
     let late = BTreeSet::from(["late".to_owned()]);
-    eventually("the Service to find its first endpoint", 10, || client.ask(How::Tcp, &at(&empty, 80), 3)?.are_from(&late))?;
+    client.ask(How::Tcp, &at(&empty, 80), 3)?.are_from(&late)?;
     client.ask(How::Udp, &at(&empty, 80), 3)?.are_from(&late)
 }
 
