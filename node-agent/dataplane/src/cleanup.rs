@@ -1,11 +1,14 @@
 //! Removal of everything that a data plane left in the kernel.
 
 use crate::{
-    Error, Reader, attach,
+    Error, attach,
     bpffs::{self, entries},
 };
-use nix::mount::{MntFlags, umount2};
-use std::{collections::BTreeSet, fs, io, path::Path};
+use nix::{
+    mount::{MntFlags, umount2},
+    net::if_::if_nameindex,
+};
+use std::{fs, io, path::Path};
 
 /// Detaches every program and removes every pin below a pin directory, of all versions, and the directory. A BPF file system
 /// that is mounted on the directory itself is unmounted. What is not there is fine; a cleanup that was interrupted can be
@@ -15,7 +18,7 @@ pub fn cleanup(pin_dir: &Path) -> Result<(), Error> {
         return Ok(());
     }
     if bpffs::is_bpffs(pin_dir)? {
-        detach_filters(pin_dir);
+        detach_filters();
         for version in bpffs::versions(pin_dir)? {
             remove_version(&version)?;
         }
@@ -49,18 +52,17 @@ pub(crate) fn remove_version(version: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Filters on clsact have no pins: the traffic map knows the devices. Maps of other versions can't be read; their filters are
-/// at the same place on a device, so that attaching replaces them, and they go with the device at the latest.
-fn detach_filters(pin_dir: &Path) {
-    let devices = match Reader::open(pin_dir).and_then(|reader| reader.traffic()) {
-        Ok(traffic) => traffic.into_keys().map(|key| key.ifindex).collect::<BTreeSet<_>>(),
-        Err(Error::NotPinned { .. }) => return,
+/// Filters on clsact have no pins, and the maps that know their devices may be of another version: every device is asked. Ours are
+/// at a priority and handle of their own.
+fn detach_filters() {
+    let devices = match if_nameindex() {
+        Ok(devices) => devices,
         Err(error) => {
-            tracing::warn!(%error, "can't read which devices have filters");
+            tracing::warn!(%error, "can't list the devices; filters on clsact, if any, stay");
             return;
         }
     };
-    for ifindex in devices {
+    for ifindex in devices.iter().map(|device| device.index()) {
         if let Err(error) = attach::detach_filters(ifindex) {
             tracing::warn!(ifindex, %error, "can't detach the filters");
         }

@@ -12,11 +12,12 @@ use frames::{Frame, IP};
 use harness::{Node, TestPod, command, eventually, put_pods, sysctl};
 use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, sendto, socket};
 use orknet_abi::{
-    DropReason, TrafficKey,
+    ABI_VERSION, DropReason, TrafficKey,
     direction::{EGRESS, INGRESS},
 };
 use orknet_dataplane::{Attachment, Dataplane, DeviceAttach, cleanup};
 use std::{
+    fs,
     io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsRawFd as _,
@@ -215,8 +216,16 @@ fn root_clsact_does_the_same_where_tcx_is_missing() {
     assert_eq!((filters("ingress"), filters("egress")), (1, 1), "a restart replaces, it does not add");
     pair.node.namespace.run(|| pair.dataplane.retire_other_versions()).unwrap();
     assert_eq!((filters("ingress"), filters("egress")), (1, 1), "these are of this version");
-    pair.node.namespace.run(|| cleanup(&pair.node.pin_dir())).unwrap();
+    // Maps of another version say nothing to this one about their devices, and a filter of somebody else is none of our business.
+    let pins = pair.node.pin_dir();
+    fs::rename(pins.join(format!("v{ABI_VERSION}")), pins.join("v4711")).unwrap();
+    let device = pair.pods[0].device.as_str();
+    let other = ["filter", "add", "dev", device, "ingress", "prio", "7", "bpf", "bytecode", "1,6 0 0 0,", "flowid", "1:1"];
+    pair.node.namespace.command("tc", &other);
+    pair.node.namespace.run(|| cleanup(&pins)).unwrap();
     assert_eq!((filters("ingress"), filters("egress")), (0, 0));
+    let left = pair.node.namespace.command("tc", &["filter", "show", "dev", device, "ingress"]);
+    assert!(left.contains("pref 7 bpf"), "{left}");
 }
 
 fn restarts_leave_streams_alone(name: &str, how: DeviceAttach) -> Pair {
