@@ -1,18 +1,23 @@
-//! exec, attach and portForward: finds the container or sandbox, asks containerd for the stream's URL, and passes the client's
-//! connection through to it. What is spoken in the stream (WebSocket channels, SPDY/3.1) is between the client and containerd.
+//! exec, attach and portForward: finds the container or sandbox, asks containerd for the stream's URL, and joins the client with it.
+//!
+//! What containerd speaks itself (SPDY/3.1, the older WebSocket subprotocols) passes through untouched. The WebSocket subprotocols that
+//! kubectl asks for first are carried over containerd's SPDY here: `channels` for exec and attach, `tunnel` for port-forward.
 
+mod channels;
+mod runtime;
+mod spdy;
 mod target;
+mod tunnel;
 mod url;
+mod websocket;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpStream;
 
 use crate::pods::Context;
 use target::Refusal;
@@ -28,36 +33,51 @@ pub fn router() -> Router<Arc<Context>> {
 }
 
 async fn exec(State(context): State<Arc<Context>>, Path(path): Path<(String, String, String)>, request: Request) -> Response {
-    pass_through(exec_url(&context, &path.0, &path.1, &path.2, query(&request)).await, request).await
+    let url = exec_url(&context, &path.0, &path.1, &path.2, query(&request)).await;
+    answered(processes(url, request).await)
 }
 
 async fn attach(State(context): State<Arc<Context>>, Path(path): Path<(String, String, String)>, request: Request) -> Response {
-    pass_through(attach_url(&context, &path.0, &path.1, &path.2, query(&request)).await, request).await
+    let url = attach_url(&context, &path.0, &path.1, &path.2, query(&request)).await;
+    answered(processes(url, request).await)
 }
 
 async fn port_forward(State(context): State<Arc<Context>>, Path(path): Path<(String, String)>, request: Request) -> Response {
-    pass_through(port_forward_url(&context, &path.0, &path.1, query(&request)).await, request).await
+    answered(ports(port_forward_url(&context, &path.0, &path.1, query(&request)).await, request).await)
 }
 
 fn query(request: &Request) -> &str {
     request.uri().query().unwrap_or_default()
 }
 
-/// Joins the caller with containerd's own stream server, which listens on the node's loopback.
-async fn pass_through(url: Result<String, Refusal>, request: Request) -> Response {
-    let relayed = async {
-        let url = url?;
-        let failed =
-            |error: &dyn std::fmt::Display| (StatusCode::BAD_GATEWAY, format!("cannot stream from the container runtime: {error}"));
-        let uri: Uri = url.parse().map_err(|error| failed(&error))?;
-        let authority = uri.authority().ok_or_else(|| failed(&format_args!("{url} names no server")))?;
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let connection = TcpStream::connect(authority.as_str()).await.map_err(|error| failed(&error))?;
-        let _ = connection.set_nodelay(true);
-        orknet_relay::relay(connection, authority.as_str(), path, request).await.map_err(|error| failed(&error))
-    };
-    match relayed.await {
-        Ok(response) => response.map(Body::new),
-        Err(refusal) => Refusal::into_response(refusal),
+fn answered(result: Result<Response, Refusal>) -> Response {
+    result.unwrap_or_else(Refusal::into_response)
+}
+
+/// The streams of a process.
+async fn processes(url: Result<String, Refusal>, request: Request) -> Result<Response, Refusal> {
+    let url = url?;
+    if !websocket::offers(request.headers(), channels::PROTOCOL) {
+        return pass_through(&url, request).await;
     }
+    let streams = url::streams(query(&request))?;
+    let runtime = runtime::spdy(&url, channels::INNER).await?;
+    Ok(websocket::accept(request, channels::PROTOCOL, move |socket| channels::join(socket, runtime, streams)))
+}
+
+/// The streams of ports.
+async fn ports(url: Result<String, Refusal>, request: Request) -> Result<Response, Refusal> {
+    let url = url?;
+    if !websocket::offers(request.headers(), tunnel::PROTOCOL) {
+        return pass_through(&url, request).await;
+    }
+    let runtime = runtime::spdy(&url, tunnel::INNER).await?;
+    Ok(websocket::accept(request, tunnel::PROTOCOL, move |socket| tunnel::join(socket, runtime)))
+}
+
+/// Joins the caller with containerd's server as it is.
+async fn pass_through(url: &str, request: Request) -> Result<Response, Refusal> {
+    let (connection, host, path) = runtime::connect(url).await?;
+    let response = orknet_relay::relay(connection, &host, &path, request).await.map_err(|error| runtime::failed(&error))?;
+    Ok(response.map(Body::new))
 }

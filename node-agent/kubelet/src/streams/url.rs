@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 
+use super::channels::Streams;
 use super::target::{self, Refusal};
 use crate::cri::proto::{AttachRequest, ExecRequest, PortForwardRequest};
 use crate::pods::Context;
@@ -56,6 +57,15 @@ pub async fn port_forward_url(context: &Context, namespace: &str, pod: &str, que
     let asked = parse(query)?;
     let pod_sandbox_id = target::sandbox(context, namespace, pod).await?;
     context.cri.port_forward(PortForwardRequest { pod_sandbox_id, port: asked.ports }).await.map_err(refused)
+}
+
+/// The streams that a query of exec or attach asks for.
+///
+/// # Errors
+/// The query is malformed.
+pub(super) fn streams(query: &str) -> Result<Streams, Refusal> {
+    let Asked { stdin, stdout, stderr, tty, .. } = parse(query)?;
+    Ok(Streams { stdin, stdout, stderr: stderr && !tty, resize: tty })
 }
 
 fn refused(error: crate::Error) -> Refusal {
