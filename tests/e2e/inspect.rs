@@ -264,9 +264,9 @@ fn e2e_inspection_says_what_is_wrong_with_the_question(cluster: &Cluster, _: &Ku
     ensure!(outside.contains("has no node"), "{outside}");
     let empty = std::env::temp_dir();
     let run = |arguments: &[&str]| orknet_tests::cluster::run(orknet_tests::cluster::orknet().args(arguments));
-    let nowhere = run(&["endpoints", "--name", "nosuch"]).map_or_else(|error| format!("{error:#}"), |output| output);
+    let nowhere = run(&["endpoints", "--name", "nosuch"]).unwrap_or_else(|error| format!("{error:#}"));
     ensure!(nowhere.contains("there is no local cluster \"nosuch\""), "{nowhere}");
-    let unpinned = run(&["endpoints", "--pin-dir", &empty.to_string_lossy()]).map_or_else(|error| format!("{error:#}"), |output| output);
+    let unpinned = run(&["endpoints", "--pin-dir", &empty.to_string_lossy()]).unwrap_or_else(|error| format!("{error:#}"));
     ensure!(unpinned.contains("no maps of this version in"), "{unpinned}");
     Ok(())
 }
