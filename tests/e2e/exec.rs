@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 tests![
     e2e_exec_passes_input_outputs_and_exit_codes,
+    e2e_streams_work_in_every_protocol_of_kubectl,
     e2e_exec_carries_megabytes_both_ways,
     e2e_exec_on_a_terminal_is_a_terminal,
     e2e_exec_that_cannot_be_done_says_why,
@@ -37,6 +38,26 @@ fn e2e_exec_passes_input_outputs_and_exit_codes(_: &Cluster, kubectl: &Kubectl) 
     for (n, one) in all.into_iter().enumerate() {
         let said = one.wait_with_output()?;
         ensure!(said.status.success() && said.stdout == format!("{n}\n").as_bytes(), "{said:?}");
+    }
+    Ok(())
+}
+
+fn e2e_streams_work_in_every_protocol_of_kubectl(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    idle(kubectl)?;
+    let with_switch = |websockets: &str, arguments: &[&str], input: &str| -> Result<Output> {
+        let mut command = kubectl.command(arguments);
+        command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        child.stdin.take().context("kubectl has no input")?.write_all(input.as_bytes())?;
+        child.wait_with_output().context("cannot wait for kubectl")
+    };
+    for (websockets, verb) in [("true", "verb=\"GET\""), ("false", "verb=\"POST\"")] {
+        let said = with_switch(websockets, &["exec", "-v=7", "-i", "idle", "--", "sh", "-c", "cat; echo err >&2; exit 6"], "in")?;
+        let errors = String::from_utf8_lossy(&said.stderr);
+        ensure!(said.status.code() == Some(6) && said.stdout == b"in" && errors.contains("err\n"), "{said:?}");
+        ensure!(!errors.contains("fallback") && errors.lines().any(|l| l.contains("/exec?") && l.contains(verb)), "{errors}");
+        let killed = with_switch(websockets, &["exec", "idle", "--", "sh", "-c", "kill -9 $$"], "")?;
+        ensure!(killed.status.code() == Some(137), "{killed:?}");
     }
     Ok(())
 }
@@ -169,7 +190,7 @@ fn e2e_cp_copies_files_and_directories_both_ways(_: &Cluster, kubectl: &Kubectl)
         kubectl.run(&["cp", "-c", "second", &there.join("deep/er/small file").display().to_string(), "idle:/tmp-file"])?;
         ensure!(kubectl.run(&["exec", "idle", "-c", "second", "--", "cat", "/tmp-file"])? == "text");
         let missing = kubectl.output(&["cp", "idle:/nothing", &back], None)?;
-        ensure!(missing.stderr.contains("nothing: No such file"), "{missing:?}");
+        ensure!(format!("{}{}", missing.stdout, missing.stderr).contains("nothing: No such file"), "{missing:?}");
         Ok(())
     })();
     let _ = fs::remove_dir_all(&root);

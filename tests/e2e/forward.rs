@@ -6,12 +6,13 @@ use orknet_tests::{Cluster, Kubectl, talk, tests};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
 tests![
     e2e_port_forward_reaches_pods_deployments_and_services,
     e2e_port_forward_carries_many_connections,
+    e2e_port_forward_works_in_every_protocol_of_kubectl,
     e2e_port_forward_to_a_closed_port_fails_only_that_connection,
     e2e_top_says_that_there_are_no_metrics,
 ];
@@ -27,10 +28,16 @@ struct Forward {
 impl Forward {
     /// Forwards a free local port to each of the remote ones.
     fn start(kubectl: &Kubectl, target: &str, ports: &[u16]) -> Result<Self> {
+        Self::start_with(kubectl, target, ports, "true")
+    }
+
+    fn start_with(kubectl: &Kubectl, target: &str, ports: &[u16], websockets: &str) -> Result<Self> {
         let wanted: Vec<String> = ports.iter().map(|port| format!(":{port}")).collect();
-        let mut arguments = vec!["port-forward", target, "--address", "127.0.0.1"];
+        let mut arguments = vec!["port-forward", "-v=7", target, "--address", "127.0.0.1"];
         arguments.extend(wanted.iter().map(String::as_str));
-        let mut child = kubectl.start(&arguments)?;
+        let mut command = kubectl.command(&arguments);
+        command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut output = BufReader::new(child.stdout.take().context("kubectl has no output")?);
         let mut addresses = Vec::new();
         let mut line = String::new();
@@ -133,6 +140,22 @@ fn e2e_port_forward_carries_many_connections(_: &Cluster, kubectl: &Kubectl) -> 
     Ok(())
 }
 
+fn e2e_port_forward_works_in_every_protocol_of_kubectl(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    talk::pod(kubectl, "server", "")?;
+    talk::wait_ready(kubectl, "server")?;
+    for (websockets, verb) in [("true", "verb=\"GET\""), ("false", "verb=\"POST\"")] {
+        let mut forward = Forward::start_with(kubectl, "pod/server", &[talk::PORT], websockets)?;
+        for _ in 0..3 {
+            ensure!(ask(forward.address(talk::PORT)?)? == "server");
+        }
+        forward.child.kill()?;
+        let mut said = String::new();
+        forward.child.stderr.take().context("kubectl has no errors")?.read_to_string(&mut said)?;
+        ensure!(!said.contains("fallback") && said.lines().any(|line| line.contains("/portforward\"") && line.contains(verb)), "{said}");
+    }
+    Ok(())
+}
+
 fn e2e_port_forward_to_a_closed_port_fails_only_that_connection(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     talk::pod(kubectl, "server", "")?;
     talk::wait_ready(kubectl, "server")?;
@@ -142,10 +165,9 @@ fn e2e_port_forward_to_a_closed_port_fails_only_that_connection(_: &Cluster, kub
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     let _ = stream.read_to_end(&mut nothing);
     ensure!(nothing.is_empty(), "nobody listens there");
-    let mut said = String::new();
-    let mut errors = BufReader::new(forward.child.stderr.take().context("kubectl has no errors")?);
-    errors.read_line(&mut said)?;
-    ensure!(said.contains("an error occurred forwarding"), "{said:?}");
+    let errors = BufReader::new(forward.child.stderr.take().context("kubectl has no errors")?);
+    let told = errors.lines().map_while(Result::ok).any(|line| line.contains("an error occurred forwarding"));
+    ensure!(told, "kubectl says nothing of the failure");
     let missing = kubectl.fails(&["port-forward", "pod/nobody", ":80"], None)?;
     ensure!(missing.contains("pods \"nobody\" not found"), "{missing}");
     Ok(())

@@ -52,7 +52,7 @@ fn e2e_logs_follow_a_container_to_its_end(_: &Cluster, kubectl: &Kubectl) -> Res
         ensure!(kubectl.run(&["logs", "counter"])?.lines().count() > 20, "too few");
         Ok(())
     })?;
-    pods::sh(kubectl, "counter", "touch /end")?;
+    pods::sh_last(kubectl, "counter", "touch /end")?;
     let (followed, tailed) = (follow.wait_with_output()?, tail.wait_with_output()?);
     let (followed_text, tailed) = (String::from_utf8_lossy(&followed.stdout), String::from_utf8_lossy(&tailed.stdout));
     ensure!(followed.status.success() && followed_text == kubectl.run(&["logs", "counter"])?, "{followed:?}");
@@ -109,7 +109,7 @@ fn e2e_logs_of_the_run_before(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
         ensure!(text.starts_with("run "), "{text:?}");
         Ok(text)
     })?;
-    pods::sh(kubectl, "again", "kill -USR1 1")?;
+    pods::sh_last(kubectl, "again", "kill -USR1 1")?;
     pods::when(kubectl, "again", "the restart", |pod| {
         container(pod, "main")["restartCount"] == 1 && container(pod, "main")["ready"] == true
     })?;

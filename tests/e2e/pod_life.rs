@@ -38,7 +38,7 @@ fn e2e_a_pod_tells_its_life_in_phases_and_conditions(_: &Cluster, kubectl: &Kube
     let row = pods::row(kubectl, "life")?;
     ensure!(row.starts_with("life 1/1 Running 0 "), "{row}");
 
-    pods::sh(kubectl, "life", "touch /end")?;
+    pods::sh_last(kubectl, "life", "touch /end")?;
     let pod = pods::phase(kubectl, "life", "Succeeded")?;
     let end = &container(&pod, "main")["state"]["terminated"];
     ensure!(end["exitCode"] == 0 && end["reason"] == "Completed" && end["finishedAt"].is_string(), "{end}");
@@ -115,7 +115,7 @@ fn e2e_a_sidecar_starts_first_and_does_not_keep_a_finished_pod(_: &Cluster, kube
     pods::start(kubectl, "pair", spec)?;
     ensure!(pods::row(kubectl, "pair")?.contains("2/2"), "both count");
     ensure!(kubectl.run(&["logs", "pair", "-c", "main"])? == "main saw it\n");
-    pods::sh(kubectl, "pair", "touch /v/end")?;
+    pods::sh_last(kubectl, "pair", "touch /v/end")?;
     let pod = pods::phase(kubectl, "pair", "Succeeded")?;
     ensure!(container(&pod, "side")["state"]["terminated"]["exitCode"] == 0, "{}", pod["status"]);
     ensure!(kubectl.run(&["logs", "pair", "-c", "side"])? == "side ends\n");

@@ -35,7 +35,7 @@ fn e2e_a_failing_liveness_probe_restarts_its_container(_: &Cluster, kubectl: &Ku
         pods::ready(kubectl, name)?;
         let pod = kubectl.json(&["get", "pod", name])?;
         ensure!(container(&pod, "main")["restartCount"] == 0, "{name}: {}", pod["status"]);
-        pods::sh(kubectl, name, harm)?;
+        pods::sh_last(kubectl, name, harm)?;
     }
     for (name, ..) in &probes {
         pods::when(kubectl, name, "the restart", |pod| {

@@ -68,7 +68,7 @@ fn e2e_a_crashing_container_backs_off_and_keeps_its_last_end(_: &Cluster, kubect
 fn e2e_a_killed_process_is_replaced_and_the_pod_keeps_its_address(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     pods::start(kubectl, "killed", json!({"containers": [shell("main", "trap 'exit 9' USR1; while :; do sleep 0.1; done")]}))?;
     let before = kubectl.json(&["get", "pod", "killed"])?;
-    pods::sh(kubectl, "killed", "kill -USR1 1")?;
+    pods::sh_last(kubectl, "killed", "kill -USR1 1")?;
     let after = pods::when(kubectl, "killed", "the restart", |pod| {
         container(pod, "main")["restartCount"] == 1 && container(pod, "main")["state"]["running"].is_object()
     })?;

@@ -39,7 +39,7 @@ fn e2e_an_empty_dir_is_shared_and_survives_its_containers(_: &Cluster, kubectl: 
     ensure!(seen == "kept\nrun\n", "{seen}");
     let refused = kubectl.fails(&["exec", "sharing", "-c", "b", "--", "touch", "/other/x"], None)?;
     ensure!(refused.contains("Read-only file system"), "{refused}");
-    pods::sh(kubectl, "sharing", "kill -USR1 1")?;
+    pods::sh_last(kubectl, "sharing", "kill -USR1 1")?;
     pods::when(kubectl, "sharing", "the restart", |pod| container(pod, "a")["restartCount"] == 1 && container(pod, "a")["ready"] == true)?;
     let kept = pods::sh(kubectl, "sharing", "cat /v/f /v/runs")?;
     ensure!(kept == "kept\nrun\nrun\n", "{kept}");
@@ -211,7 +211,7 @@ fn e2e_host_paths_are_checked_and_made_by_type(_: &Cluster, kubectl: &Kubectl) -
 }
 
 fn e2e_a_missing_source_holds_the_pod_until_it_appears(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
-    let spec = |volume: Value| json!({"volumes": [with(json!({"name": "v"}), volume)], "containers": [mounting("main", "cat /v/k; exec sleep 3600", json!([{"name": "v", "mountPath": "/v"}]))]});
+    let spec = |volume: Value| json!({"volumes": [with(json!({"name": "v"}), volume)], "containers": [mounting("main", "cat /v/k; echo; exec sleep 3600", json!([{"name": "v", "mountPath": "/v"}]))]});
     pods::create(kubectl, "no-map", spec(json!({"configMap": {"name": "later"}})))?;
     pods::create(kubectl, "no-secret", spec(json!({"secret": {"secretName": "later"}})))?;
     for (name, kind) in [("no-map", "configmap"), ("no-secret", "secret")] {
@@ -230,7 +230,7 @@ fn e2e_a_missing_source_holds_the_pod_until_it_appears(_: &Cluster, kubectl: &Ku
         pods::ready(kubectl, name)?;
         eventually("the file's text", 10, || {
             let said = kubectl.run(&["logs", name])?;
-            ensure!(said == "here", "{name}: {said:?}");
+            ensure!(said == "here\n", "{name}: {said:?}");
             Ok(())
         })?;
     }

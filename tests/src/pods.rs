@@ -105,6 +105,11 @@ pub fn sh(kubectl: &Kubectl, name: &str, script: &str) -> Result<String> {
     kubectl.run(&["exec", name, "--", "sh", "-c", script])
 }
 
+/// Runs a shell script in the first container that makes the container end, and may be killed with it.
+pub fn sh_last(kubectl: &Kubectl, name: &str, script: &str) -> Result<()> {
+    kubectl.output(&["exec", name, "--", "sh", "-c", script], None).map(drop)
+}
+
 /// The text after `NAME=` in the line of an output that begins so.
 pub fn value<'a>(output: &'a str, name: &str) -> Result<&'a str> {
     let line = output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
