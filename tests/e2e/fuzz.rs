@@ -40,7 +40,7 @@ const QUERIES: &[&str] = &[
     "fieldSelector=metadata.name%3Dx&continue=eyJ2IjoxfQ",
     "resourceVersion=1&resourceVersionMatch=NotOlderThan",
     "dryRun=All&fieldManager=fuzz&fieldValidation=Strict&force=true",
-    "watch=1&timeoutSeconds=0&resourceVersion=0",
+    "timeoutSeconds=-1&sendInitialEvents=true&allowWatchBookmarks=1&resourceVersionMatch=x",
     "pretty=true&includeObject=None",
 ];
 
@@ -126,8 +126,9 @@ fn e2e_mutated_requests_are_answered_without_an_error_of_the_server(_: &Cluster,
         let asked = Instant::now();
         let answer = match connection.send(&method, &path, &[("content-type", &media)], &body) {
             Ok(answer) => answer,
-            // What is no HTTP at all may end the connection; the same must then fail on a fresh one without an answer of 5xx.
-            Err(_) => {
+            // What is no HTTP at all may end the connection.
+            Err(error) => {
+                ensure!(asked.elapsed() < Duration::from_secs(5), "no answer: {error:#}\n{method} {path} ({media}): {}", String::from_utf8_lossy(&body));
                 connection = api.connect()?;
                 sent += 1;
                 continue;

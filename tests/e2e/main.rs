@@ -1,10 +1,12 @@
 //! End-to-end tests with real parts: kubectl, the binary, containerd, runc, the kernel. One file a question.
 
+mod apply;
 mod bad_input;
 mod credentials;
-mod fuzz;
+mod deletion;
 mod exec;
 mod forward;
+mod fuzz;
 mod inspect;
 mod logs;
 mod network;
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         &[tools],
         &[
             bad_input::TESTS,
+            deletion::TESTS,
+            apply::TESTS,
             credentials::TESTS,
             fuzz::TESTS,
             inspect::TESTS,

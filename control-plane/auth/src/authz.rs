@@ -84,19 +84,24 @@ impl Rbac {
         masters.into_iter().chain(self.each_rule(who, namespace).cloned()).collect()
     }
 
+    /// The rules of the role that a binding in `namespace` (empty: a cluster's) refers to; `None` when there is no such role.
+    pub fn rules_of(&self, role: &RoleRef, namespace: &str) -> Option<&[PolicyRule]> {
+        let rules = if role.kind == "ClusterRole" {
+            self.cluster_roles.get(&role.name)
+        } else {
+            self.roles.get(&(namespace.to_owned(), role.name.clone()))
+        };
+        rules.map(Vec::as_slice)
+    }
+
     fn each_rule<'a>(&'a self, who: &'a Identity, namespace: &'a str) -> impl Iterator<Item = &'a PolicyRule> {
         let applies = move |subjects: &[Subject], home: &str| subjects.iter().any(|subject| names(subject, who, home));
         let cluster_wide = self.cluster_bindings.iter().filter(move |(_, subjects)| applies(subjects, ""));
         let cluster_wide = cluster_wide.filter_map(|(role, _)| self.cluster_roles.get(&role.name));
         let local = self.bindings.get(namespace).map(Vec::as_slice).unwrap_or_default();
-        let local = local.iter().filter(move |(_, subjects)| applies(subjects, namespace)).filter_map(move |(role, _)| {
-            if role.kind == "ClusterRole" {
-                self.cluster_roles.get(&role.name)
-            } else {
-                self.roles.get(&(namespace.to_owned(), role.name.clone()))
-            }
-        });
-        cluster_wide.chain(local).flatten()
+        let local = local.iter().filter(move |(_, subjects)| applies(subjects, namespace));
+        let local = local.filter_map(move |(role, _)| self.rules_of(role, namespace));
+        cluster_wide.map(Vec::as_slice).chain(local).flatten()
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod authn;
 pub mod authz;
 pub mod bootstrap;
+pub mod escalation;
 pub mod kubeconfig;
 pub mod pki;
 pub mod tokens;

@@ -1,5 +1,6 @@
 //! What is checked and filled in between the request and the kind's rules, in this order. Reads the cache, never writes.
 
+mod escalation;
 mod namespace;
 mod priority;
 mod service_account;
@@ -27,7 +28,6 @@ pub async fn admit(
     object: &mut Value,
     old: Option<&Value>,
 ) -> Result<(), ApiError> {
-    let _ = who;
     let creates = operation == Operation::Create;
     let whole = creates || operation == Operation::Update { subresource: None };
     if creates {
@@ -41,6 +41,9 @@ pub async fn admit(
         if whole {
             tolerations::add_defaults(object);
         }
+    }
+    if whole {
+        escalation::check(server, who, kind, object, old)?;
     }
     if kind.descriptor().plural == "priorityclasses" && whole {
         priority::check_single_default(server, kind, object, old)?;

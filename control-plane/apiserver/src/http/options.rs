@@ -102,6 +102,9 @@ impl Options {
                     if value.len() > 128 {
                         return Err(invalid("may not be longer than 128"));
                     }
+                    if value.chars().any(char::is_control) {
+                        return Err(invalid("should only contain printable characters"));
+                    }
                     options.field_manager = value.into_owned();
                 }
                 "force" => options.force = is_true(&value),
