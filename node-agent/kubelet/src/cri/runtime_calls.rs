@@ -82,8 +82,9 @@ impl Cri {
 
     /// Sends the stop signal, and kills after `grace`. Stopping a stopped or missing container succeeds.
     pub async fn stop_container(&self, id: &str, grace: Duration) -> Result<(), Error> {
-        // The protocol counts whole seconds.
-        let timeout = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
+        // The protocol counts whole seconds; nobody gets less than promised.
+        let seconds = grace.as_secs().saturating_add(u64::from(grace.subsec_nanos() > 0));
+        let timeout = i64::try_from(seconds).unwrap_or(i64::MAX);
         let request = StopContainerRequest { container_id: id.into(), timeout };
         let call = self.runtime.clone().stop_container(within(request, grace.saturating_add(MARGIN))).await;
         ignore_missing(call.map(drop).map_err(Error::cri("StopContainer")))
