@@ -55,6 +55,8 @@ impl Opener {
         block.extend(length.to_le_bytes());
         block.extend((!length).to_le_bytes());
         block.extend(pairs);
+        // An empty stored block (zlib's sync flush): readers that look for the next block otherwise run into the frame's end.
+        block.extend([0, 0, 0, 0xff, 0xff]);
         let mut frame = vec![0x80, 3, 0, 1, 0];
         frame.extend(be24(10 + block.len()));
         frame.extend(stream.to_be_bytes());
@@ -108,17 +110,18 @@ mod tests {
         let mut opener = Opener::default();
         let frame = opener.open(1, "streamtype", "error");
         let wanted = [
-            &[0x80, 3, 0, 1, 0, 0, 0, 44][..],
+            &[0x80, 3, 0, 1, 0, 0, 0, 49][..],
             &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
             &[0x78, 0x9c, 0, 27, 0, 0xe4, 0xff],
             &[0, 0, 0, 1, 0, 0, 0, 10],
             b"streamtype",
             &[0, 0, 0, 5],
             b"error",
+            &[0, 0, 0, 0xff, 0xff],
         ]
         .concat();
         assert_eq!(frame, wanted);
-        assert_eq!(opener.open(3, "a", "b").len(), HEAD + 10 + 5 + 14, "the zlib stream begins once");
+        assert_eq!(opener.open(3, "a", "b").len(), HEAD + 10 + 5 + 14 + 5, "the zlib stream begins once");
     }
 
     #[test]
