@@ -5,19 +5,25 @@
 mod cluster_objects;
 mod config;
 mod context;
+mod cron_job;
+mod daemon_set;
 mod deployment;
 mod endpoint_mirror;
 mod endpoint_slice;
 mod endpoints;
 mod garbage;
+mod job;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
 mod ownership;
+mod pod_control;
 mod pod_garbage;
 mod pod_template;
 mod replica_set;
+mod revision_history;
 mod service_account;
+mod stateful_set;
 mod taint_eviction;
 mod write_status;
 
@@ -50,6 +56,10 @@ pub async fn run_with(config: Config, informers: SharedInformers, shutdown: Canc
     let context = Context::new(config, informers, shutdown);
     deployment::start(&context);
     replica_set::start(&context);
+    daemon_set::start(&context);
+    stateful_set::start(&context);
+    job::start(&context);
+    cron_job::start(&context);
     endpoint_slice::start(&context);
     endpoints::start(&context);
     endpoint_mirror::start(&context);

@@ -9,9 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::set::{DESIRED_REPLICAS, MAX_REPLICAS, REVISION, REVISION_HISTORY, Set};
 use super::strategy::Bounds;
 use crate::ownership::controller_reference;
-
-/// The label that keeps the pods of two revisions apart.
-pub(super) const TEMPLATE_HASH: &str = "pod-template-hash";
+use crate::pod_template::{TEMPLATE_HASH, comparable, template_hash};
 
 /// Annotations of the Deployment that its ReplicaSets do not inherit.
 const NOT_INHERITED: [&str; 6] = [
@@ -94,33 +92,8 @@ pub(super) fn new_set(deployment: &Deployment, spec: &DeploymentSpec, others: &[
     }
 }
 
-/// The hash in a ReplicaSet's name: FNV-1a over the template, in an alphabet without vowels so that it spells no words.
-pub(super) fn template_hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
-    const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-    // Serialising a template to JSON can't fail: its maps have string keys.
-    let mut bytes = serde_json::to_vec(&comparable(template)).unwrap_or_default();
-    bytes.extend(collisions.filter(|count| *count > 0).iter().flat_map(|count| count.to_le_bytes()));
-    let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    hash.to_string().bytes().map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()])).collect()
-}
-
 fn inherited(deployment: &Deployment) -> BTreeMap<String, String> {
     let mut annotations = deployment.metadata.annotations.clone().unwrap_or_default();
     annotations.retain(|key, _| !NOT_INHERITED.contains(&key.as_str()));
     annotations
-}
-
-/// The template without the hash label and with one spelling for "no labels".
-fn comparable(template: &PodTemplateSpec) -> PodTemplateSpec {
-    let mut template = template.clone();
-    if let Some(meta) = &mut template.metadata {
-        if let Some(labels) = &mut meta.labels {
-            labels.remove(TEMPLATE_HASH);
-        }
-        meta.labels = meta.labels.take().filter(|labels| !labels.is_empty());
-        meta.annotations = meta.annotations.take().filter(|annotations| !annotations.is_empty());
-        meta.creation_timestamp = None;
-    }
-    template.metadata = template.metadata.filter(|meta| *meta != ObjectMeta::default());
-    template
 }

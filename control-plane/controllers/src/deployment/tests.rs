@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::conditions;
 use super::plan::{Observed, Plan, plan};
-use super::revision::template_hash;
 use super::set::{DESIRED_REPLICAS, REVISION, REVISION_HISTORY, Set};
 use super::strategy::{Bounds, resolve};
+use crate::pod_template::template_hash;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + second.seconds()

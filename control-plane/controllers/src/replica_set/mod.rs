@@ -2,7 +2,7 @@
 //! change wakes its controller, an orphan wakes every ReplicaSet whose selector it matches).
 
 mod plan;
-mod ranking;
+pub(crate) mod ranking;
 mod reconcile;
 #[cfg(test)]
 mod tests;
@@ -15,6 +15,7 @@ use orknet_reconciler::pod_state::controller_of;
 use orknet_reconciler::{Informer, ObjectKey, WorkQueue, selector};
 
 use crate::context::{Context, synced};
+use crate::pod_control::PodControl;
 use reconcile::ReplicaSetController;
 
 const CONCURRENCY: usize = 8;
@@ -29,8 +30,8 @@ pub(crate) fn start(context: &Context) {
     let (on_change, owners) = (queue.clone(), replica_sets.clone());
     pods.on_change(move |change| change.versions().for_each(|pod| wake(&on_change, &owners, pod)));
     let waits = vec![synced(&replica_sets), synced(&pods)];
-    let controller =
-        ReplicaSetController { client: context.client.clone(), replica_sets, pods, recorder: context.recorder("replicaset-controller") };
+    let control = PodControl { client: context.client.clone(), pods, recorder: context.recorder("replicaset-controller") };
+    let controller = ReplicaSetController { replica_sets, control };
     context.spawn(controller, queue, CONCURRENCY, waits);
 }
 

@@ -12,7 +12,7 @@ use orknet_reconciler::pod_state;
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// The `count` pods to delete, first to go first. `related` are the pods whose presence on a node makes it crowded.
-pub(super) fn victims(pods: &[Arc<Pod>], related: &[Arc<Pod>], count: usize, now: Timestamp) -> Vec<Arc<Pod>> {
+pub(crate) fn victims(pods: &[Arc<Pod>], related: &[Arc<Pod>], count: usize, now: Timestamp) -> Vec<Arc<Pod>> {
     let mut crowd: HashMap<&str, usize> = HashMap::new();
     for node in related.iter().filter_map(|pod| node_of(pod)) {
         *crowd.entry(node).or_default() += 1;

@@ -1,0 +1,82 @@
+//! One pass over a CronJob: read the stores, plan, write.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::{Api, Client};
+use orknet_reconciler::{
+    Error, EventType, Informer, Next, ObjectKey, Reconciler, Recorder, is_already_exists, is_namespace_terminating, is_not_found, pod_state,
+};
+
+use super::plan::{self, Observed, Plan, reference};
+use crate::write_status::write_status;
+
+pub(super) struct CronJobController {
+    pub client: Client,
+    pub cron_jobs: Arc<Informer<CronJob>>,
+    pub jobs: Arc<Informer<Job>>,
+    pub recorder: Recorder,
+}
+
+impl Reconciler for CronJobController {
+    type Key = ObjectKey;
+    const NAME: &'static str = "cronjob";
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
+        let Some(cron_job) = self.cron_jobs.get(key) else { return Ok(Next::Change) };
+        let Some(spec) = &cron_job.spec else { return Ok(Next::Change) };
+        let uid = cron_job.metadata.uid.as_deref().unwrap_or_default();
+        let mut jobs = self.jobs.in_namespace(&key.namespace);
+        jobs.retain(|job| pod_state::is_controlled_by(&job.metadata, uid));
+        let mut plan = plan::plan(&Observed { cron_job: &cron_job, spec, jobs, now: Timestamp::now() });
+        for (kind, reason, message) in std::mem::take(&mut plan.events) {
+            self.recorder.record(&*cron_job, kind, reason, message);
+        }
+        let api = Api::<Job>::namespaced(self.client.clone(), &key.namespace);
+        self.delete(&api, &cron_job, plan.replace.iter().chain(&plan.forget)).await?;
+        if !self.create(&api, &cron_job, &mut plan).await? {
+            return Ok(Next::Change);
+        }
+        let cron_jobs = Api::<CronJob>::namespaced(self.client.clone(), &key.namespace);
+        write_status(&cron_jobs, &self.cron_jobs, &key.name, cron_job.status.as_ref(), &plan.status).await?;
+        Ok(plan.recheck.map_or(Next::Change, Next::After))
+    }
+}
+
+impl CronJobController {
+    /// Creates the Job that is due and adds it to the planned status. Returns whether the pass goes on.
+    async fn create(&self, api: &Api<Job>, cron_job: &CronJob, plan: &mut Plan) -> Result<bool, Error> {
+        let Some(job) = &plan.create else { return Ok(true) };
+        match api.create(&PostParams::default(), job).await {
+            Ok(created) => {
+                let name = created.metadata.name.clone().unwrap_or_default();
+                self.recorder.record(cron_job, EventType::Normal, "SuccessfulCreate", format!("Created job {name}"));
+                plan.status.active.get_or_insert_default().push(reference(&created));
+                self.jobs.record(created);
+                Ok(true)
+            }
+            // Made by a pass that did not get to write its status.
+            Err(error) if is_already_exists(&error) => Ok(true),
+            Err(error) if is_namespace_terminating(&error) => Ok(false),
+            Err(error) => {
+                self.recorder.record(cron_job, EventType::Warning, "FailedCreate", format!("Error creating job: {error}"));
+                Err(Error::api("creating a job")(error))
+            }
+        }
+    }
+
+    async fn delete(&self, api: &Api<Job>, cron_job: &CronJob, jobs: impl Iterator<Item = &Arc<Job>>) -> Result<(), Error> {
+        for job in jobs {
+            let name = job.metadata.name.as_deref().unwrap_or_default();
+            let same = Preconditions { uid: job.metadata.uid.clone(), resource_version: None };
+            match api.delete(name, &DeleteParams::background().preconditions(same)).await {
+                Ok(_) => self.recorder.record(cron_job, EventType::Normal, "SuccessfulDelete", format!("Deleted job {name}")),
+                Err(error) if is_not_found(&error) => {}
+                Err(error) => return Err(Error::api(format!("deleting job {name}"))(error)),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! Writes to a workload's pods, in the workload's name: create, delete, adopt, release. Each answer goes into the store, each outcome
+//! becomes an Event about the workload. Which pods, is for the plans.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, Resource};
+use orknet_reconciler::{Error, EventType, Informer, Recorder, is_namespace_terminating, is_not_found};
+use serde_json::Value;
+
+use crate::ownership::{adoption, controller_reference, release};
+
+/// The means to write pods.
+pub(crate) struct PodControl {
+    pub client: Client,
+    pub pods: Arc<Informer<Pod>>,
+    pub recorder: Recorder,
+}
+
+impl PodControl {
+    pub fn api(&self, namespace: &str) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Makes `owner` the controller of `adopt`, and no longer that of `lost`.
+    pub async fn settle_ownership<K>(&self, owner: &K, adopt: &[Arc<Pod>], lost: &[Arc<Pod>]) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let uid = owner.meta().uid.as_deref().unwrap_or_default();
+        let adoptions = adopt.iter().map(|pod| (pod, adoption(&pod.metadata, controller_reference(owner))));
+        let releases = lost.iter().map(|pod| (pod, release(&pod.metadata, uid)));
+        for (pod, patch) in adoptions.chain(releases) {
+            self.patch(pod, patch, "changing the owner of").await?;
+        }
+        Ok(())
+    }
+
+    /// A merge patch on a pod; nothing when the pod is gone.
+    pub async fn patch(&self, pod: &Pod, patch: Value, doing: &str) -> Result<(), Error> {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let api = self.api(pod.metadata.namespace.as_deref().unwrap_or_default());
+        match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
+            Ok(written) => self.pods.record(written),
+            Err(error) if is_not_found(&error) => {}
+            Err(error) => return Err(Error::api(format!("{doing} pod {name}"))(error)),
+        }
+        Ok(())
+    }
+
+    /// Creates pods in growing batches, so that a refusal costs one request, not five hundred. The first refusal is the error. In a
+    /// namespace that is being deleted nothing is created, and that is no error.
+    pub async fn create<K>(&self, owner: &K, pods: &[Pod]) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = ()> + Debug,
+    {
+        let api = self.api(owner.meta().namespace.as_deref().unwrap_or_default());
+        let (mut left, mut batch) = (pods, 1);
+        while !left.is_empty() {
+            let (now, later) = left.split_at(batch.min(left.len()));
+            let params = PostParams::default();
+            let mut first_error = None;
+            for result in join_all(now.iter().map(|pod| api.create(&params, pod))).await {
+                match result {
+                    Ok(created) => {
+                        let name = created.metadata.name.clone().unwrap_or_default();
+                        self.pods.record(created);
+                        self.recorder.record(owner, EventType::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
+                    }
+                    Err(error) if is_namespace_terminating(&error) => return Ok(()),
+                    Err(error) => {
+                        let text = format!("Error creating: {}", message(&error));
+                        self.recorder.record(owner, EventType::Warning, "FailedCreate", text);
+                        first_error.get_or_insert(error);
+                    }
+                }
+            }
+            if let Some(error) = first_error {
+                return Err(Error::api("creating a pod")(error));
+            }
+            (left, batch) = (later, batch * 2);
+        }
+        Ok(())
+    }
+
+    /// Deletes pods, all at once; those that are gone already are no error. The first refusal is the error.
+    pub async fn delete<K>(&self, owner: &K, pods: &[Arc<Pod>]) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let api = self.api(owner.meta().namespace.as_deref().unwrap_or_default());
+        let api = &api;
+        let results = join_all(pods.iter().map(|pod| async move {
+            let uid = Preconditions { uid: pod.meta().uid.clone(), resource_version: None };
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            (name, api.delete(name, &DeleteParams::default().preconditions(uid)).await)
+        }))
+        .await;
+        let mut first_error = None;
+        for (name, result) in results {
+            match result {
+                Ok(answer) => {
+                    if let Some(pod) = answer.left() {
+                        self.pods.record(pod);
+                    }
+                    self.recorder.record(owner, EventType::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
+                }
+                Err(error) if is_not_found(&error) => {}
+                Err(error) => {
+                    let text = format!("Error deleting: {}", message(&error));
+                    self.recorder.record(owner, EventType::Warning, "FailedDelete", text);
+                    first_error.get_or_insert(Error::api(format!("deleting pod {name}"))(error));
+                }
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+}
+
+/// An error in the server's own words where there are any.
+pub(crate) fn describe(error: &Error) -> String {
+    match error {
+        Error::Api { source, .. } => message(source),
+        Error::Malformed(text) => text.clone(),
+    }
+}
+
+fn message(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
