@@ -26,7 +26,7 @@ fn root_a_stopped_containerd_is_started_again_without_harm() -> Result<()> {
     let traffic = Traffic::start(&cluster, env!("CARGO_BIN_EXE_nettool")).with_context(|| cluster.logs())?;
     cluster.signal("node1", "containerd", Signal::SIGTERM)?;
     becomes(&cluster, "False", "container runtime is down")?;
-    cluster.up_again(&[])?;
+    cluster.up_again(&["--bare"])?;
     becomes(&cluster, "True", "KubeletReady")?;
     traffic.new_pods_join().with_context(|| cluster.logs())?;
     traffic.no_container_was_touched()?;

@@ -85,7 +85,7 @@ fn start(tag: &str) -> Result<(Cluster, Traffic)> {
 /// `up` starts what was killed: traffic goes on, no container was touched, and new pods join.
 fn restart(cluster: &Cluster, traffic: &Traffic) -> Result<()> {
     let checked = || -> Result<()> {
-        cluster.up_again(&[])?;
+        cluster.up_again(&["--bare"])?;
         traffic.flows(SOME)?;
         traffic.new_pods_join()?;
         traffic.no_container_was_touched()?;

@@ -9,6 +9,7 @@ mod killed;
 mod neighbours;
 mod resume;
 mod stages;
+mod taints;
 mod writes;
 
 use std::process::ExitCode;
@@ -24,5 +25,6 @@ fn main() -> ExitCode {
         etcd::TESTS,
         writes::TESTS,
         disk::TESTS,
+        taints::TESTS,
     ])
 }

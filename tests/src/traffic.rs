@@ -1,7 +1,7 @@
 //! Traffic that must not notice a fault: a connection that is held, and new connections one after the other, both through a
 //! ClusterIP from a pod on one node to a pod on the other; with a record of all pods, to see whether any was touched.
 
-use crate::talk::{self, Client, TOOLS, at};
+use crate::talk::{self, Attempt, Client, How, TOOLS, at};
 use crate::{Cluster, Kubectl, eventually};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
@@ -29,23 +29,12 @@ impl Traffic {
         talk::pod(&kubectl, "far", "nodeSelector: {kubernetes.io/hostname: node2}")?;
         talk::wait_ready(&kubectl, "far")?;
         let address = at(&talk::serve(&kubectl, "far", "far", "")?, 80);
-        let probe = Client::on_node(&kubectl, "probe", "node1")?;
-        eventually("the Service to answer", 20, || probe.attempt(talk::How::Tcp, &address)?.answer().map(drop))?;
-        for (pod, mode) in ASKERS {
-            kubectl.apply(&format!(
-                r#"
-apiVersion: v1
-kind: Pod
-metadata: {{name: {pod}}}
-spec:
-  nodeSelector: {{kubernetes.io/hostname: node1}}
-  terminationGracePeriodSeconds: 0
-  restartPolicy: Never
-  containers: [{{name: asks, image: "{TOOLS}", command: [nettool, {mode}, "{address}", "{ENDLESS}", "{PAUSE_MS}"]}}]
-"#
-            ))?;
-            talk::wait_ready(&kubectl, pod)?;
-        }
+        eventually("the Service to answer", 20, || {
+            Attempt::parse(&cluster.inside("node1", &[nettool, "try-tcp", &address])?)?.answer().map(drop)
+        })?;
+        let askers: String = ASKERS.iter().map(|(pod, mode)| asker(pod, mode, &address)).collect();
+        kubectl.apply(&askers)?;
+        kubectl.run(&["wait", "pod/holds", "pod/streams", "--for=condition=Ready", "--timeout=60s"])?;
         let logs = cluster.state_dir().join("node1/kubelet/pods-logs");
         let mut traffic = Self { kubectl, logs, pods: BTreeMap::new(), address };
         traffic.flows(1)?;
@@ -90,13 +79,15 @@ spec:
 
     /// A new pod can be made on each node, and reaches the Service.
     pub fn new_pods_join(&self) -> Result<()> {
-        for node in ["node1", "node2"] {
-            let pod = format!("late-{node}");
-            let client = Client::on_node(&self.kubectl, &pod, node)?;
-            eventually("the new pod to be answered", 20, || client.attempt(talk::How::Tcp, &self.address)?.answer().map(drop))?;
-            self.kubectl.run(&["delete", "pod", &pod, "--now"])?;
+        let pods = ["node1", "node2"].map(|node| (node, format!("late-{node}")));
+        let manifests: String = pods.iter().map(|(node, pod)| sleeper(pod, node)).collect();
+        self.kubectl.apply(&manifests)?;
+        for (_, pod) in &pods {
+            talk::wait_ready(&self.kubectl, pod)?;
+            let client = Client::of(&self.kubectl, pod);
+            eventually("the new pod to be answered", 20, || client.attempt(How::Tcp, &self.address)?.answer().map(drop))?;
         }
-        Ok(())
+        self.kubectl.run(&["delete", "pod", &pods[0].1, &pods[1].1, "--now", "--wait=false"]).map(drop)
     }
 
     /// Every container's id and how often it was started again.
@@ -119,4 +110,29 @@ pub fn readiness(kubectl: &Kubectl, node: &str) -> Result<(String, String)> {
     let conditions = node["status"]["conditions"].as_array().context("the node has no conditions")?;
     let ready = conditions.iter().find(|condition| condition["type"] == "Ready").context("the node does not say whether it is ready")?;
     Ok((ready["status"].as_str().unwrap_or_default().to_owned(), format!("{}: {}", ready["reason"], ready["message"])))
+}
+
+/// A pod on node1 that asks without end.
+fn asker(pod: &str, mode: &str, address: &str) -> String {
+    manifest(pod, "node1", &["nettool", mode, address, ENDLESS, PAUSE_MS])
+}
+
+/// A pod to ask from.
+fn sleeper(pod: &str, node: &str) -> String {
+    manifest(pod, node, &["sleep", "3600"])
+}
+
+fn manifest(pod: &str, node: &str, command: &[&str]) -> String {
+    format!(
+        r#"---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {pod}}}
+spec:
+  nodeSelector: {{kubernetes.io/hostname: {node}}}
+  terminationGracePeriodSeconds: 0
+  restartPolicy: Never
+  containers: [{{name: asks, image: "{TOOLS}", command: {command:?}}}]
+"#
+    )
 }

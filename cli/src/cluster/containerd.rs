@@ -2,7 +2,8 @@
 
 use super::images::{self, PAUSE};
 use super::layout::{Cluster, Place};
-use super::{process, record};
+use super::node::on_each;
+use super::{files, process, record};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -76,7 +77,8 @@ pub fn add_image(cluster: &Cluster, name: &str, programs: &[PathBuf]) -> Result<
     let busybox = process::find_program("busybox", "busybox-static")?;
     let path = cluster.state_dir().join("images").join(format!("added-{}.tar", name.replace(['/', ':'], "-")));
     images::write_archive(&images::with_programs(name, &busybox, programs)?, &path)?;
-    (1..=record.nodes).try_for_each(|number| import_images(&cluster.node(number), std::slice::from_ref(&path)))
+    let nodes: Vec<Place> = (1..=record.nodes).map(|number| cluster.node(number)).collect();
+    on_each(&nodes, |node| import_images(node, std::slice::from_ref(&path))).map(drop)
 }
 
 fn write_config(node: &Place) -> Result<PathBuf> {
@@ -111,6 +113,6 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
         conf = state.join("cni/net.d").display(),
     );
     let path = state.join("containerd.toml");
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    files::write(&path, text.as_bytes())?;
     Ok(path)
 }

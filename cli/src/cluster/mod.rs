@@ -4,6 +4,7 @@
 pub mod cgroups;
 mod containerd;
 pub mod down;
+mod files;
 mod hello;
 pub mod identity;
 pub mod images;

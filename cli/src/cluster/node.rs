@@ -2,13 +2,10 @@
 
 use super::cgroups::Hierarchies;
 use super::layout::{Cluster, Place};
-use super::{process, server};
+use super::{files, process, server};
 use crate::commands::credentials::{Files, issue_node};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 
 const AGENT: &str = "agent";
 const KUBELET: &str = "kubelet";
@@ -40,6 +37,14 @@ pub fn start(node: &Place) -> Result<bool> {
     Ok(fresh)
 }
 
+/// Does the work of every node at the same time. Blocking, until the last has ended.
+pub fn on_each<T: Send>(nodes: &[Place], work: impl Fn(&Place) -> Result<T> + Sync) -> Result<Vec<T>> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(|| work(node))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
 /// Fails with the log of the daemon that ended, if one did.
 pub fn check(node: &Place) -> Result<()> {
     DAEMONS.iter().try_for_each(|daemon| process::check(node, daemon))
@@ -53,18 +58,13 @@ fn credentials(node: &Place) -> Files {
 fn install_cni(node: &Place) -> Result<()> {
     let cni = node.state_dir().join("cni");
     let (bin, conf) = (cni.join("bin"), cni.join("net.d"));
-    for directory in [&bin, &conf] {
-        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    }
     for name in [orknet_cni::PLUGIN_NAME, orknet_cni::loopback::LOOPBACK_NAME] {
-        let plugin = bin.join(name);
-        let _ = fs::remove_file(&plugin);
-        symlink(process::own_binary()?, &plugin).with_context(|| format!("cannot make {}", plugin.display()))?;
+        files::link(&bin.join(name), &process::own_binary()?)?;
     }
     let list = json!({"cniVersion": "1.0.0", "name": "orknet", "plugins": [
         {"type": orknet_cni::PLUGIN_NAME, "agentSocket": node.agent_socket(), "stateDir": cni.join("state")}]});
-    let path = conf.join("10-orknet.conflist");
-    fs::write(&path, serde_json::to_vec_pretty(&list)?).with_context(|| format!("cannot write {}", path.display()))
+    // containerd reads it at every change.
+    files::write(&conf.join("10-orknet.conflist"), &serde_json::to_vec_pretty(&list)?)
 }
 
 fn agent_settings(node: &Place) -> Result<serde_json::Value> {
@@ -90,6 +90,5 @@ fn kubelet_settings(node: &Place, files: &Files) -> serde_json::Value {
 }
 
 fn write(node: &Place, name: &str, settings: &serde_json::Value) -> Result<()> {
-    let path: PathBuf = node.state_dir().join(name);
-    fs::write(&path, serde_json::to_vec_pretty(settings)?).with_context(|| format!("cannot write {}", path.display()))
+    files::write(&node.state_dir().join(name), &serde_json::to_vec_pretty(settings)?)
 }

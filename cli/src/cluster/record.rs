@@ -1,5 +1,6 @@
 //! What was asked for, kept so that `up` again does the same and `status` can tell.
 
+use super::files;
 use super::layout::Cluster;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -37,9 +38,5 @@ pub fn read(cluster: &Cluster) -> Result<Option<Record>> {
 
 /// Writes the record, whole or not at all.
 pub fn write(cluster: &Cluster, record: &Record) -> Result<()> {
-    let path = cluster.record_path();
-    fs::create_dir_all(cluster.state_dir()).with_context(|| format!("cannot make {}", cluster.state_dir().display()))?;
-    let fresh = path.with_extension("new");
-    fs::write(&fresh, serde_json::to_vec_pretty(record)?).with_context(|| format!("cannot write {}", fresh.display()))?;
-    fs::rename(&fresh, &path).with_context(|| format!("cannot write {}", path.display()))
+    files::write(&cluster.record_path(), &serde_json::to_vec_pretty(record)?)
 }

@@ -2,15 +2,14 @@
 
 use super::hello::wait;
 use super::layout::{API_PORT, Cluster, Place};
-use super::process;
 use super::record::{Record, StoreKind};
+use super::{files, process};
 use crate::commands::daemon;
 use anyhow::{Context, Result};
 use orknet_auth::authn::GROUP_MASTERS;
 use orknet_auth::kubeconfig::kubeconfig;
 use orknet_auth::pki::{Pki, YEAR, write_private};
 use serde_json::json;
-use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -34,8 +33,7 @@ pub fn start(cluster: &Cluster, record: &Record) -> Result<()> {
         return Ok(());
     }
     let config = place.state_dir().join("server.json");
-    fs::write(&config, serde_json::to_vec_pretty(&settings(cluster, record))?)
-        .with_context(|| format!("cannot write {}", config.display()))?;
+    files::write(&config, &serde_json::to_vec_pretty(&settings(cluster, record))?)?;
     let Some(listener) = listener(&place, record.api_port)? else { return Ok(()) };
     let mut command = process::daemon(&place, SERVER, process::own_binary()?)?;
     command.arg("server").arg("--config").arg(&config).arg("--listen-stdin").stdin(OwnedFd::from(listener));

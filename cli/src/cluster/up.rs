@@ -173,17 +173,13 @@ fn free_port() -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// Every node at the same time. Which of them have a kubelet that was started just now.
+/// Which of the nodes have a kubelet that was started just now.
 fn start_nodes(cluster: &Cluster, nodes: &[Place], archives: &[PathBuf]) -> Result<Vec<bool>> {
-    let start = |node: &Place| {
+    node::on_each(nodes, |node| {
         node::prepare(cluster, node)?;
         containerd::wait_ready(node, DEADLINE)?;
         containerd::import_images(node, archives)?;
         node::start(node)
-    };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(move || start(node))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     })
 }
 
