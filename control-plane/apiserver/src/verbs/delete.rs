@@ -103,7 +103,8 @@ pub fn options(call: &Call) -> Result<DeleteOptions, ApiError> {
     } else {
         codec::parse(BodyFormat::of(call.content_type.as_deref())?, &call.body)?.value
     };
-    if body.get("kind").and_then(Value::as_str).is_some_and(|kind| kind != "DeleteOptions" && !kind.is_empty()) {
+    let other_kind = body.get("kind").and_then(Value::as_str).is_some_and(|kind| kind != "DeleteOptions" && !kind.is_empty());
+    if !body.is_object() || other_kind {
         return Err(ApiError::bad_request("the body of a deletion must be a DeleteOptions object"));
     }
     let query = &call.options;
