@@ -21,6 +21,7 @@ mod pod_restarts;
 mod scheduling;
 mod services;
 mod volumes;
+mod workloads;
 
 use orknet_tests::{suite, talk};
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
             pod_restarts::TESTS,
             scheduling::TESTS,
             volumes::TESTS,
+            workloads::TESTS,
             logs::TESTS,
             exec::TESTS,
             forward::TESTS,
