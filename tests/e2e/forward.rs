@@ -28,12 +28,13 @@ struct Forward {
 impl Forward {
     /// Forwards a free local port to each of the remote ones.
     fn start(kubectl: &Kubectl, target: &str, ports: &[u16]) -> Result<Self> {
-        Self::start_with(kubectl, target, ports, "true")
+        Self::start_with(kubectl, target, ports, "true", "-v=0")
     }
 
-    fn start_with(kubectl: &Kubectl, target: &str, ports: &[u16], websockets: &str) -> Result<Self> {
+    /// With a verbosity: what kubectl says must be less than its pipe holds.
+    fn start_with(kubectl: &Kubectl, target: &str, ports: &[u16], websockets: &str, verbosity: &str) -> Result<Self> {
         let wanted: Vec<String> = ports.iter().map(|port| format!(":{port}")).collect();
-        let mut arguments = vec!["port-forward", "-v=7", target, "--address", "127.0.0.1"];
+        let mut arguments = vec!["port-forward", verbosity, target, "--address", "127.0.0.1"];
         arguments.extend(wanted.iter().map(String::as_str));
         let mut command = kubectl.command(&arguments);
         command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets);
@@ -144,7 +145,7 @@ fn e2e_port_forward_works_in_every_protocol_of_kubectl(_: &Cluster, kubectl: &Ku
     talk::pod(kubectl, "server", "")?;
     talk::wait_ready(kubectl, "server")?;
     for (websockets, verb) in [("true", "verb=\"GET\""), ("false", "verb=\"POST\"")] {
-        let mut forward = Forward::start_with(kubectl, "pod/server", &[talk::PORT], websockets)?;
+        let mut forward = Forward::start_with(kubectl, "pod/server", &[talk::PORT], websockets, "-v=7")?;
         for _ in 0..3 {
             ensure!(ask(forward.address(talk::PORT)?)? == "server");
         }
