@@ -32,9 +32,9 @@ fn a_new_template_is_a_new_revision_that_gives_the_template_back() {
     let first = planned("one", &[], 10, &[]);
     assert_eq!((first.create, first.current.revision), (true, 1));
     assert_eq!(template_of(&first.current), Some(template("one")));
-    let again = planned("one", &[first.current.clone()], 10, &[]);
+    let again = planned("one", std::slice::from_ref(&first.current), 10, &[]);
     assert!(!again.create && again.renumber.is_none());
-    let second = planned("two", &[first.current.clone()], 10, &[]);
+    let second = planned("two", std::slice::from_ref(&first.current), 10, &[]);
     assert_eq!((second.create, second.current.revision), (true, 2));
     assert_ne!(second.current.metadata.name, first.current.metadata.name);
 }

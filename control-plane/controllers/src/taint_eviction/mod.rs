@@ -1,6 +1,7 @@
 //! Taint eviction: a pod leaves a node with a NoExecute taint that it does not tolerate, at once or after `tolerationSeconds`. Watches Pods
 //! (where they are and what they tolerate) and Nodes (their taints).
 
+mod first_seen;
 mod plan;
 mod reconcile;
 #[cfg(test)]
@@ -27,8 +28,10 @@ pub(crate) fn start(context: &Context) {
             let node = known.get(&ObjectKey::new("", node_of(pod).unwrap_or_default()));
             node.is_some_and(|node| plan::evicting(&node).next().is_some())
         };
-        if let Some(pod) = change.new.as_ref().filter(tainted) {
-            on_change.add(ObjectKey::of(&pod.metadata));
+        match (&change.old, &change.new) {
+            (_, Some(pod)) if tainted(&pod) => on_change.add(ObjectKey::of(&pod.metadata)),
+            (Some(pod), None) => on_change.add(ObjectKey::of(&pod.metadata)),
+            _ => {}
         }
     });
     let (on_change, placed) = (queue.clone(), pods.clone());
@@ -45,8 +48,13 @@ pub(crate) fn start(context: &Context) {
         }
     });
     let waits = vec![synced(&nodes), synced(&pods)];
-    let controller =
-        TaintEvictionController { client: context.client.clone(), nodes, pods, recorder: context.recorder("taint-eviction-controller") };
+    let controller = TaintEvictionController {
+        client: context.client.clone(),
+        nodes,
+        pods,
+        recorder: context.recorder("taint-eviction-controller"),
+        first_seen: first_seen::FirstSeen::default(),
+    };
     context.spawn(controller, queue, CONCURRENCY, waits);
 }
 

@@ -19,12 +19,14 @@ pub(super) fn evicting(node: &Node) -> impl Iterator<Item = &Taint> {
     node_match::taints(node).iter().filter(|taint| taint.effect == "NoExecute")
 }
 
-/// Every taint must be tolerated; the shortest `tolerationSeconds` counts, from when its taint was added.
-pub(super) fn judge(pod: &Pod, node: &Node, now: Timestamp) -> Verdict {
+/// Every taint must be tolerated; the shortest `tolerationSeconds` counts, from when pod and taint were both there: `first_seen` where the
+/// two do not tell.
+pub(super) fn judge(pod: &Pod, node: &Node, first_seen: Timestamp, now: Timestamp) -> Verdict {
     if pod_state::is_terminating(pod) || pod_state::is_terminal(pod) {
         return Verdict::Stays;
     }
     let mut soonest: Option<Duration> = None;
+    let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0);
     for taint in evicting(node) {
         let tolerations = node_match::tolerations(pod).iter().filter(|toleration| node_match::tolerates_one(toleration, taint));
         // A toleration without seconds lasts for ever; of several with seconds the shortest counts.
@@ -40,7 +42,8 @@ pub(super) fn judge(pod: &Pod, node: &Node, now: Timestamp) -> Verdict {
             return Verdict::Leaves;
         }
         if let Some(seconds) = seconds {
-            let since = taint.time_added.as_ref().map_or(now, |time| time.0);
+            let added = taint.time_added.as_ref().map(|time| time.0);
+            let since = added.zip(started).map_or(first_seen, |(added, started)| added.max(started));
             let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
             let left = Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).saturating_sub(passed);
             soonest = Some(soonest.map_or(left, |soonest| soonest.min(left)));

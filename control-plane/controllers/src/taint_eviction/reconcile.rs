@@ -10,14 +10,16 @@ use kube::{Api, Client};
 use orknet_reconciler::{Error, EventType, Informer, Next, ObjectKey, Reconciler, Recorder, is_not_found};
 use serde_json::json;
 
+use super::first_seen::FirstSeen;
 use super::node_of;
-use super::plan::{Verdict, judge};
+use super::plan::{Verdict, evicting, judge};
 
 pub(super) struct TaintEvictionController {
     pub client: Client,
     pub nodes: Arc<Informer<Node>>,
     pub pods: Arc<Informer<Pod>>,
     pub recorder: Recorder,
+    pub first_seen: FirstSeen,
 }
 
 impl Reconciler for TaintEvictionController {
@@ -25,9 +27,15 @@ impl Reconciler for TaintEvictionController {
     const NAME: &'static str = "taint-eviction";
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
-        let Some(pod) = self.pods.get(key) else { return Ok(Next::Change) };
-        let Some(node) = node_of(&pod).and_then(|node| self.nodes.get(&ObjectKey::new("", node))) else { return Ok(Next::Change) };
-        match judge(&pod, &node, Timestamp::now()) {
+        let pod = self.pods.get(key);
+        let node = pod.as_ref().and_then(|pod| self.nodes.get(&ObjectKey::new("", node_of(pod)?)));
+        let (Some(pod), Some(node)) = (pod, node.filter(|node| evicting(node).next().is_some())) else {
+            self.first_seen.forget(key);
+            return Ok(Next::Change);
+        };
+        let now = Timestamp::now();
+        let first_seen = self.first_seen.since(key, pod.metadata.uid.as_deref(), now);
+        match judge(&pod, &node, first_seen, now) {
             Verdict::Stays => Ok(Next::Change),
             Verdict::LeavesIn(left) => Ok(Next::After(left)),
             Verdict::Leaves => self.evict(key, &pod).await,
