@@ -148,6 +148,8 @@ fn carried_out(pods: Vec<Arc<Pod>>, plan: &Plan, pass: usize) -> Vec<Arc<Pod>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn every_state_converges_to_one_new_pod_per_wanted_node(
         roles in proptest::collection::vec(prop::bool::ANY, 1..8),

@@ -172,6 +172,8 @@ fn a_finished_job_lives_for_its_time() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Pods end as `fates` says, in any mode, with finalizers seen to go only some passes later.
     #[test]
     fn every_job_ends_with_each_pod_counted_once(

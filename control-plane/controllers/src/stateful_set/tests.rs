@@ -134,6 +134,8 @@ fn the_update_becomes_current_when_every_pod_has_it() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn every_state_converges_to_new_pods_in_the_wanted_range(
         replicas in 0..6i32,
