@@ -44,12 +44,16 @@ pub fn status(inputs: &Inputs<'_>) -> PodStatus {
     let init: Vec<Declared<'_>> = declared::init(&spec).collect();
     let main: Vec<Declared<'_>> = declared::main(&spec).collect();
     let ephemeral: Vec<Declared<'_>> = declared::ephemeral(&spec).collect();
-    let list = |declared: &[Declared<'_>], old: &Option<Vec<ContainerStatus>>| -> Vec<ContainerStatus> {
-        declared.iter().map(|d| one(inputs, d, !init.is_empty(), old)).collect()
+    let list = |declared: &[Declared<'_>], old: &Option<Vec<ContainerStatus>>, due: usize| -> Vec<ContainerStatus> {
+        declared.iter().enumerate().map(|(index, d)| one(inputs, d, !init.is_empty(), old, index < due)).collect()
     };
-    let init_statuses = list(&init, &before.init_container_statuses);
-    let main_statuses = list(&main, &before.container_statuses);
-    let ephemeral_statuses = list(&ephemeral, &before.ephemeral_container_statuses);
+    // What had its turn and is not there was lost; what comes after it never ran.
+    let init_due = init.iter().rposition(|d| has_begun(inputs, d, &before.init_container_statuses)).unwrap_or(0) + 1;
+    let init_statuses = list(&init, &before.init_container_statuses, init_due);
+    let init_pending = pending_init(&init, &init_statuses);
+    let mains_due = init_pending.is_empty() || main.iter().any(|d| has_begun(inputs, d, &before.container_statuses));
+    let main_statuses = list(&main, &before.container_statuses, if mains_due { main.len() } else { 0 });
+    let ephemeral_statuses = list(&ephemeral, &before.ephemeral_container_statuses, ephemeral.len());
 
     let settled = matches!(before.phase.as_deref(), Some("Succeeded" | "Failed"));
     let phase = match (settled, &before.phase) {
@@ -64,7 +68,6 @@ pub fn status(inputs: &Inputs<'_>) -> PodStatus {
     let host_network = spec.host_network.unwrap_or(false);
     let sandbox = inputs.view.ready_sandbox();
     let sandbox_ready = sandbox.is_some_and(|s| host_network || !s.ips.is_empty());
-    let init_pending = pending_init(&init, &init_statuses);
     let counted: Vec<&ContainerStatus> =
         init.iter().zip(&init_statuses).filter(|(d, _)| d.kind == Kind::Sidecar).map(|(_, s)| s).chain(&main_statuses).collect();
     let basis = Basis { pod: inputs.pod, phase: &phase, containers: counted, init_pending, sandbox_ready };
@@ -106,7 +109,17 @@ pub fn status(inputs: &Inputs<'_>) -> PodStatus {
     }
 }
 
-fn one(inputs: &Inputs<'_>, declared: &Declared<'_>, has_init: bool, old: &Option<Vec<ContainerStatus>>) -> ContainerStatus {
+/// True when a container was ever started, as far as anybody knows.
+fn has_begun(inputs: &Inputs<'_>, declared: &Declared<'_>, old: &Option<Vec<ContainerStatus>>) -> bool {
+    let name = &declared.container.name;
+    let told = |status: &ContainerStatus| {
+        let ran = status.state.as_ref().is_some_and(|s| s.running.is_some() || s.terminated.is_some());
+        status.name == *name && (ran || status.last_state.as_ref().is_some_and(|s| s.terminated.is_some()))
+    };
+    inputs.view.latest(name).is_some() || old.iter().flatten().any(told)
+}
+
+fn one(inputs: &Inputs<'_>, declared: &Declared<'_>, has_init: bool, old: &Option<Vec<ContainerStatus>>, due: bool) -> ContainerStatus {
     let name = &declared.container.name;
     let run = inputs.view.latest(name);
     container::status(&Known {
@@ -117,6 +130,7 @@ fn one(inputs: &Inputs<'_>, declared: &Declared<'_>, has_init: bool, old: &Optio
         default_waiting: if has_init { "PodInitializing" } else { "ContainerCreating" },
         before: old.iter().flatten().find(|s| s.name == *name),
         over: inputs.over,
+        due,
         policy: RestartPolicy::of(inputs.pod),
     })
 }
@@ -163,7 +177,7 @@ fn phase(inputs: &Inputs<'_>, init: &[Declared<'_>], init_statuses: &[ContainerS
         }
     }
     if waiting > 0 {
-        return "Pending";
+        return if inputs.over { "Failed" } else { "Pending" };
     }
     if running > 0 {
         return "Running";

@@ -130,7 +130,8 @@ fn conditions_of_others_stay_and_gate_readiness() {
 #[test]
 fn a_container_that_never_started_ends_with_its_pod() {
     let made = make(&simple("Always"), &PodView::default(), true, &BTreeMap::new());
-    let state = made.container_statuses.unwrap()[0].state.clone().unwrap().terminated.unwrap();
+    // The init container was the one whose turn it was.
+    let state = made.init_container_statuses.unwrap()[0].state.clone().unwrap().terminated.unwrap();
     assert_eq!((state.exit_code, state.reason.as_deref()), (137, Some("ContainerStatusUnknown")));
 }
 
@@ -144,4 +145,20 @@ fn a_container_that_never_runs_again_has_ended_whatever_failed() {
         assert_eq!(state.waiting.is_some(), waits, "{policy}");
         assert_eq!(state.terminated.is_some(), !waits, "{policy}");
     }
+}
+
+#[test]
+fn what_a_failed_init_container_held_back_waits_for_ever() {
+    let pod = pod(
+        serde_json::json!({"spec": {"restartPolicy": "Never", "initContainers": [{"name": "i"}, {"name": "j"}], "containers": [{"name": "a"}]}}),
+    );
+    let made = make(&pod, &view(vec![run("i", ContainerState::Exited, 1)]), true, &BTreeMap::new());
+    let waits = |s: &ContainerStatus| s.state.as_ref().and_then(|s| s.waiting.as_ref()).and_then(|w| w.reason.clone());
+    assert_eq!(made.phase.as_deref(), Some("Failed"));
+    assert_eq!(waits(&made.init_container_statuses.as_ref().unwrap()[1]).as_deref(), Some("PodInitializing"));
+    assert_eq!(waits(&made.container_statuses.as_ref().unwrap()[0]).as_deref(), Some("PodInitializing"));
+    // Without init containers a container that is gone was lost.
+    let pod = self::pod(serde_json::json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "a"}]}}));
+    let made = make(&pod, &view(vec![]), true, &BTreeMap::new());
+    assert_eq!((made.phase.as_deref(), waits(&made.container_statuses.unwrap()[0])), (Some("Failed"), None));
 }

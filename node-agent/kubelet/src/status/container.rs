@@ -27,6 +27,8 @@ pub struct Known<'a> {
     pub before: Option<&'a ContainerStatus>,
     /// The pod is over: what does not run never will.
     pub over: bool,
+    /// It had its turn: when the pod is over and it is not there, it was lost.
+    pub due: bool,
     /// The pod's policy for its main containers.
     pub policy: RestartPolicy,
 }
@@ -119,7 +121,7 @@ fn forgotten(known: &Known<'_>, made: &mut ContainerStatus) {
             made.last_state = Some(ApiState { terminated: Some(ended.unwrap_or(gone)), ..ApiState::default() });
         }
     }
-    made.state = Some(if known.over { lost() } else { waiting_or_default(known) });
+    made.state = Some(if known.over && known.due { lost() } else { waiting_or_default(known) });
 }
 
 fn waiting_or_default(known: &Known<'_>) -> ApiState {
