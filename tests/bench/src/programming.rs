@@ -45,7 +45,7 @@ pub fn measure() -> Result<Section> {
     std::fs::remove_dir_all(&pins).context("cannot remove the pins")?;
     let start = Instant::now();
     cluster.start_up(&["--bare"])?.wait()?;
-    let started = eventually("the agent to be started", 10, || Ok(cluster.process("node1", "agent")?))?;
+    let started = eventually("the agent to be started", 10, || cluster.process("node1", "agent"))?;
     wait_full(&pins, Duration::from_secs(60))?;
     let programmed = start.elapsed();
     let fresh = resident_mib(started)?;
