@@ -69,11 +69,11 @@ pub fn shared(tag: &str, options: &[&str], images: &[Image<'_>], groups: &[&[Tes
     if conclusion.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Runs tests one after the other, each with a cluster of its own that it brings up itself.
+/// Runs tests each of which has a cluster of its own that it brings up itself.
 pub fn separate(groups: &[&[Fault]]) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Each of them starts whole clusters and measures what a fault does to one.
-    arguments.test_threads = Some(1);
+    // They wait most of the time; more at once would make slow what they measure.
+    arguments.test_threads.get_or_insert(2);
     let trials = groups.iter().flat_map(|group| group.iter()).map(|fault| {
         let run = fault.run;
         Trial::test(fault.name, move || run().map_err(|error| Failed::from(format!("{error:#}"))))

@@ -95,7 +95,7 @@ pub fn run(options: Server) -> Result<()> {
         ("advertiseAddress", options.advertise_address.map(|address| json!(address))),
         ("pkiDir", options.pki_dir.map(|path| json!(path))),
         ("store", store),
-        ("podRoutes", options.pod_routes.then(|| json!(true))),
+        ("podRoutes", options.pod_routes.then_some(json!(true))),
     ]);
     let settings: Settings = daemon::config(options.config.as_deref(), flags)?;
     let mut listeners: Vec<Listener> = settings.listen.iter().copied().map(Listener::Address).collect();
