@@ -4,6 +4,7 @@ mod apply;
 mod bad_input;
 mod credentials;
 mod deletion;
+mod discovery;
 mod exec;
 mod forward;
 mod fuzz;
@@ -12,14 +13,19 @@ mod logs;
 mod network;
 mod network_allocation;
 mod network_kinds;
+mod node_verbs;
 mod pod_environment;
 mod pod_failures;
 mod pod_isolation;
 mod pod_life;
 mod pod_probes;
 mod pod_restarts;
+mod rollouts;
 mod scheduling;
 mod services;
+mod tables;
+mod verbs;
+mod views;
 mod volumes;
 mod workloads;
 
@@ -34,6 +40,12 @@ fn main() -> ExitCode {
         &[tools],
         &[
             bad_input::TESTS,
+            discovery::TESTS,
+            tables::TESTS,
+            node_verbs::TESTS,
+            views::TESTS,
+            rollouts::TESTS,
+            verbs::TESTS,
             deletion::TESTS,
             apply::TESTS,
             credentials::TESTS,

@@ -1,6 +1,7 @@
 //! The end-to-end harness: a cluster brought up by the real binary and driven by the real kubectl, removed when it is dropped.
 
 pub mod cluster;
+pub mod columns;
 pub mod https;
 pub mod kubectl;
 pub mod pods;
