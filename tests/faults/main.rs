@@ -1,6 +1,7 @@
 //! What faults do to a cluster: parts killed, paused, out of room. Each test has a cluster of its own. One file a question.
 
 mod containerd;
+mod cordons;
 mod disk;
 mod down;
 mod etcd;
@@ -26,5 +27,6 @@ fn main() -> ExitCode {
         writes::TESTS,
         disk::TESTS,
         taints::TESTS,
+        cordons::TESTS,
     ])
 }
