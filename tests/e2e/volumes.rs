@@ -9,6 +9,7 @@ tests![
     e2e_an_empty_dir_is_shared_and_survives_its_containers,
     e2e_config_maps_and_secrets_are_files_with_their_modes,
     e2e_changed_objects_reach_running_pods_at_once_for_all_files,
+    e2e_a_new_pod_sees_the_newest_objects,
     e2e_the_pods_own_fields_are_files_that_follow,
     e2e_a_projected_volume_joins_sources,
     e2e_sub_paths_show_one_part_of_a_volume,
@@ -108,6 +109,22 @@ fn e2e_changed_objects_reach_running_pods_at_once_for_all_files(_: &Cluster, kub
     })?;
     ensure!(pods::sh(kubectl, "follower", "cat /sub")? == "1", "a subPath stays as it was");
     ensure!(kubectl.run(&["logs", "follower"])?.is_empty(), "no reader sees half of an update");
+    Ok(())
+}
+
+fn e2e_a_new_pod_sees_the_newest_objects(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    kubectl.run(&["create", "configmap", "c", "--from-literal=k=0"])?;
+    for n in 1..4 {
+        kubectl.run(&["patch", "configmap", "c", "-p", &format!(r#"{{"data":{{"k":"{n}"}}}}"#)])?;
+        let main = with(
+            mounting("main", "echo $K $(cat /c/k)", json!([{"name": "c", "mountPath": "/c"}])),
+            json!({"env": [{"name": "K", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}]}),
+        );
+        // On one node: what it remembers of the pod before must not be what this one gets.
+        let spec = json!({"nodeName": "node1", "volumes": [{"name": "c", "configMap": {"name": "c"}}], "containers": [main]});
+        let seen = pods::run(kubectl, &format!("pod-{n}"), spec)?;
+        ensure!(seen == format!("{n} {n}\n"), "{seen:?} instead of {n}");
+    }
     Ok(())
 }
 

@@ -70,6 +70,11 @@ impl Cluster for KubeCluster {
         self.secrets.get(namespace, name).await
     }
 
+    fn renew(&self, namespace: &str) {
+        self.config_maps.renew(namespace);
+        self.secrets.renew(namespace);
+    }
+
     fn services(&self) -> Option<Vec<Arc<Service>>> {
         self.services_known.load(std::sync::atomic::Ordering::Acquire).then(|| self.services.state())
     }

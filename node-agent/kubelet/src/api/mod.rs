@@ -34,6 +34,8 @@ pub trait Cluster: Send + Sync + 'static {
     async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<Arc<ConfigMap>>, Error>;
     /// A Secret; none when there is no such object.
     async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Arc<Secret>>, Error>;
+    /// ConfigMaps and Secrets of this namespace are to be as new as this call, as a pod that begins now expects.
+    fn renew(&self, namespace: &str);
     /// All Services; none while they are not known yet.
     fn services(&self) -> Option<Vec<Arc<Service>>>;
     /// A token for a service account.

@@ -95,6 +95,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(context: Arc<Context>, orders: watch::Receiver<Order>, wake: Arc<Notify>) -> Self {
         let key = PodKey::of(&orders.borrow().pod);
+        context.cluster.renew(&key.namespace);
         Self {
             watchers: Watchers::new(context.clone()),
             publisher: Publisher::start(context.cluster.clone()),

@@ -37,6 +37,8 @@ impl Cluster for Memory {
         Ok(self.0.borrow().secrets.get(name).cloned())
     }
 
+    fn renew(&self, _: &str) {}
+
     fn services(&self) -> Option<Vec<Arc<Service>>> {
         let service = serde_json::json!({"metadata": {"name": "kubernetes", "namespace": "default"},
             "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443}]}});
