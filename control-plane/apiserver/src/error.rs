@@ -210,14 +210,16 @@ impl ApiError {
         Self::new(409, "Conflict", conflicts.to_string()).with_details(json!({ "causes": causes }))
     }
 
-    /// 429 for an eviction that a disruption budget forbids for now.
-    pub fn disruption_budget(message: impl Into<String>, budget: &str) -> Self {
-        let cause = StatusCause {
-            reason: "DisruptionBudget".into(),
-            message: format!("The disruption budget {budget} does not allow an eviction now"),
-            field: String::new(),
-        };
-        Self::new(429, "TooManyRequests", message).with_details(json!({ "causes": [cause.to_value()] })).retry_after(10)
+    /// 429 for an eviction that a disruption budget forbids for now. `retry_after_seconds`: when asking again is all that it takes; clients do so
+    /// by themselves.
+    pub fn disruption_budget(why: impl Into<String>, retry_after_seconds: Option<u32>) -> Self {
+        let cause = StatusCause { reason: "DisruptionBudget".into(), message: why.into(), field: String::new() };
+        let error = Self::new(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.")
+            .with_details(json!({ "causes": [cause.to_value()] }));
+        match retry_after_seconds {
+            Some(seconds) => error.retry_after(seconds),
+            None => error,
+        }
     }
 
     /// 429: too many requests in flight.

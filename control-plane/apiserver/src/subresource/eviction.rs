@@ -59,8 +59,8 @@ async fn ask_budget(call: &Call, pod: &Value, dry_run: bool) -> Result<(), ApiEr
             ));
         }
     };
-    if let Err(why) = permits(budget, pod) {
-        return Err(ApiError::disruption_budget(why, object::name(budget)));
+    if verdict(budget, pod)? == Verdict::Free {
+        return Ok(());
     }
     let Some(kind) = call.server.kinds.find_any_version(BUDGETS.0, BUDGETS.1) else { return Ok(()) };
     let what = Update {
@@ -73,8 +73,10 @@ async fn ask_budget(call: &Call, pod: &Value, dry_run: bool) -> Result<(), ApiEr
         validate: false,
     };
     let change = |old: &Value, _: u64| {
-        permits(old, pod).map_err(|why| ApiError::disruption_budget(why, object::name(old)))?;
         let mut new = old.clone();
+        if verdict(old, pod)? == Verdict::Free {
+            return Ok(new);
+        }
         let allowed = old.pointer("/status/disruptionsAllowed").and_then(Value::as_i64).unwrap_or_default();
         let status = object::map_at(&mut new, "status");
         status.insert("disruptionsAllowed".into(), json!(allowed - 1));
@@ -90,38 +92,69 @@ fn covers(budget: &Value, pod: &Value) -> bool {
     selector.is_some_and(|selector| selector.matches(|key| labels?.get(key)?.as_str()))
 }
 
-/// Whether the budget lets one more pod go.
-fn permits(budget: &Value, pod: &Value) -> Result<(), String> {
-    let why = "Cannot evict pod as it would violate the pod's disruption budget.".to_owned();
-    let observed = budget.pointer("/status/observedGeneration").and_then(Value::as_i64).unwrap_or_default();
-    if observed < object::generation(budget).unwrap_or_default() {
-        return Err(why);
+/// How a budget lets a pod go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It takes one of the disruptions allowed.
+    Counted,
+    /// The pod is not one of those that the budget counts as healthy (`spec.unhealthyPodEvictionPolicy`).
+    Free,
+}
+
+/// Whether the budget lets one more pod go; 429 when it does not.
+fn verdict(budget: &Value, pod: &Value) -> Result<Verdict, ApiError> {
+    let name = object::name(budget);
+    let number = |field: &str| budget.pointer("/status").and_then(|status| status.get(field)?.as_i64()).unwrap_or_default();
+    if number("observedGeneration") < object::generation(budget).unwrap_or_default() {
+        let why = format!("The disruption budget {name} is still being processed by the server.");
+        return Err(ApiError::disruption_budget(why, Some(10)));
     }
+    let (healthy, wanted) = (number("currentHealthy"), number("desiredHealthy"));
     let ready = pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten().any(|condition| {
         let text = |field: &str| condition.get(field).and_then(Value::as_str);
         text("type") == Some("Ready") && text("status") == Some("True")
     });
-    if !ready && object::text(budget, "/spec/unhealthyPodEvictionPolicy") == "AlwaysAllow" {
-        return Ok(());
+    let always = object::text(budget, "/spec/unhealthyPodEvictionPolicy") == "AlwaysAllow";
+    if !ready && (always || (healthy >= wanted && wanted > 0)) {
+        return Ok(Verdict::Free);
     }
-    let allowed = budget.pointer("/status/disruptionsAllowed").and_then(Value::as_i64).unwrap_or_default();
-    if allowed > 0 { Ok(()) } else { Err(why) }
+    if number("disruptionsAllowed") > 0 {
+        return Ok(Verdict::Counted);
+    }
+    let why = format!("The disruption budget {name} needs {wanted} healthy pods and has {healthy} currently");
+    Err(ApiError::disruption_budget(why, None))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn budget(allowed: i64, healthy: i64) -> Value {
+        json!({ "metadata": { "name": "b", "generation": 1 }, "spec": { "selector": { "matchLabels": { "app": "a" } } },
+            "status": { "observedGeneration": 1, "disruptionsAllowed": allowed, "currentHealthy": healthy, "desiredHealthy": 2 } })
+    }
+
+    fn pod(ready: &str) -> Value {
+        json!({ "metadata": { "labels": { "app": "a" } }, "status": { "conditions": [{ "type": "Ready", "status": ready }] } })
+    }
+
     #[test]
     fn a_budget_with_nothing_left_forbids() {
-        let pod = json!({ "metadata": { "labels": { "app": "a" } } });
-        let budget = |allowed: i64| {
-            json!({ "metadata": { "generation": 1 }, "spec": { "selector": { "matchLabels": { "app": "a" } } },
-            "status": { "observedGeneration": 1, "disruptionsAllowed": allowed } })
-        };
-        assert!(covers(&budget(1), &pod));
-        assert!(permits(&budget(1), &pod).is_ok());
-        assert!(permits(&budget(0), &pod).is_err());
-        assert!(!covers(&budget(1), &json!({ "metadata": {} })));
+        assert!(covers(&budget(1, 3), &pod("True")) && !covers(&budget(1, 3), &json!({ "metadata": {} })));
+        assert_eq!(verdict(&budget(1, 3), &pod("True")).ok(), Some(Verdict::Counted));
+        let error = verdict(&budget(0, 2), &pod("True")).expect_err("refused");
+        assert_eq!((error.code(), error.retry_after_seconds()), (429, None));
+        let mut new = budget(1, 3);
+        new["metadata"]["generation"] = json!(2);
+        assert_eq!(verdict(&new, &pod("True")).expect_err("refused").retry_after_seconds(), Some(10));
+    }
+
+    #[test]
+    fn pods_that_do_not_count_may_go_where_enough_others_are_well() {
+        assert_eq!(verdict(&budget(0, 2), &pod("False")).ok(), Some(Verdict::Free));
+        assert!(verdict(&budget(0, 1), &pod("False")).is_err());
+        let mut always = budget(0, 0);
+        always["spec"]["unhealthyPodEvictionPolicy"] = json!("AlwaysAllow");
+        assert_eq!(verdict(&always, &pod("False")).ok(), Some(Verdict::Free));
     }
 }

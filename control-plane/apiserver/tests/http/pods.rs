@@ -96,7 +96,7 @@ async fn an_eviction_asks_the_disruption_budget() {
     let mut object = pod("p");
     object["metadata"]["labels"] = json!({ "app": "web" });
     server.admin.post(PODS, object).await.expect(201);
-    let running = json!({ "status": { "phase": "Running" } });
+    let running = json!({ "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] } });
     server.admin.patch(&format!("{PODS}/p/status"), "application/merge-patch+json", running).await.expect(200);
     let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
     let budget = json!({ "metadata": { "name": "b" }, "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "web" } } } });
