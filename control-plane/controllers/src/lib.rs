@@ -8,6 +8,7 @@ mod context;
 mod cron_job;
 mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoint_mirror;
 mod endpoint_slice;
 mod endpoints;
@@ -59,6 +60,7 @@ pub async fn run_with(config: Config, informers: SharedInformers, shutdown: Canc
     daemon_set::start(&context);
     stateful_set::start(&context);
     job::start(&context);
+    disruption::start(&context);
     cron_job::start(&context);
     endpoint_slice::start(&context);
     endpoints::start(&context);

@@ -8,6 +8,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Endpoints, Namespace, Node, PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::Resource;
 use serde::de::DeserializeOwned;
@@ -36,6 +37,7 @@ cached!(
     Endpoints,
     Namespace,
     PersistentVolumeClaim,
+    PodDisruptionBudget,
     Service,
     ServiceAccount,
     EndpointSlice,

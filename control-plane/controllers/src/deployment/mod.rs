@@ -19,6 +19,7 @@ use orknet_reconciler::{Informer, ObjectKey, WorkQueue, pod_state, selector};
 
 use crate::context::{Context, synced};
 use reconcile::DeploymentController;
+pub(crate) use strategy::resolve;
 
 const CONCURRENCY: usize = 8;
 

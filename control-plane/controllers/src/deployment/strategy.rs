@@ -45,7 +45,7 @@ pub(super) fn is_recreate(spec: &DeploymentSpec) -> bool {
 }
 
 /// A number of pods, or a percentage of `total`. Nonsense counts as 0.
-pub(super) fn resolve(value: &IntOrString, total: i32, round_up: bool) -> i32 {
+pub(crate) fn resolve(value: &IntOrString, total: i32, round_up: bool) -> i32 {
     match value {
         IntOrString::Int(number) => (*number).max(0),
         IntOrString::String(text) => {
