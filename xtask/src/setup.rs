@@ -135,7 +135,8 @@ fn unpack(package: &str, program: &str, suite: &str, component: &str) -> Result<
         command
     };
     run_quietly(apt().arg("update")).with_context(|| format!("cannot read the package list of {suite}"))?;
-    run_quietly(apt().args(["download", package])).with_context(|| format!("cannot download {package}"))?;
+    // With its suite: a version that is installed from elsewhere, and newer, would win otherwise.
+    run_quietly(apt().arg("download").arg(format!("{package}/{suite}"))).with_context(|| format!("cannot download {package}"))?;
     let archive = fs::read_dir(&work)?.flatten().map(|entry| entry.path()).find(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         name.starts_with(&format!("{package}_")) && name.ends_with(".deb")
