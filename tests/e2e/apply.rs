@@ -74,14 +74,19 @@ fn e2e_apply_removes_what_left_the_manifest_and_keeps_what_is_of_others(_: &Clus
 
 fn e2e_lists_are_merged_by_their_keys(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let service = |ports: Value| {
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"selector": {"a": "b"}, "ports": ports}}).to_string()
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"selector": {"a": "b"}, "ports": ports}})
+            .to_string()
     };
     kubectl.apply(&service(json!([{"name": "a", "port": 80}, {"name": "b", "port": 81, "protocol": "UDP"}])))?;
     let address = kubectl.run(&["get", "service", "s", "-o", "jsonpath={.spec.clusterIP}"])?;
     kubectl.apply(&service(json!([{"name": "b", "port": 81, "protocol": "UDP", "targetPort": 9}, {"name": "c", "port": 82}])))?;
     let spec = kubectl.json(&["get", "service", "s"])?["spec"].clone();
-    let mut ports: Vec<String> =
-        spec["ports"].as_array().into_iter().flatten().map(|port| format!("{} {} {} {}", port["name"], port["port"], port["protocol"], port["targetPort"])).collect();
+    let mut ports: Vec<String> = spec["ports"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|port| format!("{} {} {} {}", port["name"], port["port"], port["protocol"], port["targetPort"]))
+        .collect();
     ports.sort();
     ensure!(ports == [r#""b" 81 "UDP" 9"#, r#""c" 82 "TCP" 82"#], "{ports:?}");
     ensure!(spec["clusterIP"] == address.as_str(), "what the server allocated stays");
@@ -137,7 +142,9 @@ fn e2e_client_side_becomes_server_side_without_conflicts(_: &Cluster, kubectl: &
 
 fn e2e_pruning_removes_what_left_the_set(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let item = |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"set": "p"}}});
-    let list = |names: &[&str]| json!({"apiVersion": "v1", "kind": "List", "items": names.iter().map(|name| item(name)).collect::<Vec<_>>()}).to_string();
+    let list = |names: &[&str]| {
+        json!({"apiVersion": "v1", "kind": "List", "items": names.iter().map(|name| item(name)).collect::<Vec<_>>()}).to_string()
+    };
     let prune = ["apply", "--prune", "-l", "set=p", "--prune-allowlist=core/v1/ConfigMap", "-f", "-"];
     kubectl.run_with(&prune, &list(&["a", "b"]))?;
     kubectl.run(&["create", "configmap", "bystander"])?;
@@ -156,7 +163,10 @@ fn e2e_diff_and_dry_runs_show_and_write_nothing(_: &Cluster, kubectl: &Kubectl) 
         let differs = kubectl.output(&[&["diff", "-f", "-"], more].concat(), Some(&config_map(json!({"x": "2"}))))?;
         ensure!(differs.code == 1 && differs.stdout.contains("\n-  x: \"1\"\n+  x: \"2\"\n"), "{differs:?}");
     }
-    let created = kubectl.output(&["diff", "-f", "-"], Some(r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"},"spec":{"ports":[{"port":80}]}}"#))?;
+    let created = kubectl.output(
+        &["diff", "-f", "-"],
+        Some(r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"},"spec":{"ports":[{"port":80}]}}"#),
+    )?;
     ensure!(created.code == 1 && created.stdout.contains("+  sessionAffinity: None"), "the server's defaults are shown: {created:?}");
     ensure!(kubectl.fails(&["get", "service", "s"], None)?.contains("NotFound"));
     for mode in ["client", "server"] {

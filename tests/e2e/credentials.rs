@@ -70,13 +70,22 @@ fn e2e_a_user_certificate_may_do_what_its_bindings_say(cluster: &Cluster, kubect
     );
     ensure!(said == expected, "{said}");
     let said = ann.fails(&["get", "nodes"], None)?;
-    ensure!(said.ends_with("nodes is forbidden: User \"ann\" cannot list resource \"nodes\" in API group \"\" at the cluster scope\n"), "{said}");
+    ensure!(
+        said.ends_with("nodes is forbidden: User \"ann\" cannot list resource \"nodes\" in API group \"\" at the cluster scope\n"),
+        "{said}"
+    );
     let said = ann.fails(&["get", "--raw", "/metrics"], None)?;
     ensure!(said.contains("forbidden: User \"ann\" cannot get path \"/metrics\""), "{said}");
     kubectl.run(&["create", "rolebinding", "readers", "--clusterrole=view", "--group=readers"])?;
     kubectl.run(&["create", "configmap", "a"])?;
     eventually("the binding to take effect", 10, || ann.run(&["get", "configmap", "a"]))?;
-    for refused in [&["get", "secrets"][..], &["delete", "configmap", "a"], &["get", "configmaps", "-A"], &["label", "configmap", "a", "x=y"], &["create", "configmap", "b"]] {
+    for refused in [
+        &["get", "secrets"][..],
+        &["delete", "configmap", "a"],
+        &["get", "configmaps", "-A"],
+        &["label", "configmap", "a", "x=y"],
+        &["create", "configmap", "b"],
+    ] {
         let said = ann.fails(refused, None)?;
         ensure!(said.contains("forbidden: User \"ann\" cannot "), "{refused:?}: {said}");
     }
@@ -190,14 +199,27 @@ fn e2e_access_can_be_asked_about(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
 fn e2e_nobody_gives_what_he_has_not(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let eve = person(cluster, kubectl, directory.path(), "eve", "climbers")?;
-    kubectl.run(&["create", "role", "roles", "--verb=create,update,get", "--resource=roles.rbac.authorization.k8s.io,rolebindings.rbac.authorization.k8s.io"])?;
+    kubectl.run(&[
+        "create",
+        "role",
+        "roles",
+        "--verb=create,update,get",
+        "--resource=roles.rbac.authorization.k8s.io,rolebindings.rbac.authorization.k8s.io",
+    ])?;
     kubectl.run(&["create", "rolebinding", "roles", "--role=roles", "--user=eve"])?;
-    eventually("the binding to take effect", 10, || eve.fails(&["get", "role", "none"], None).and_then(|said| {
-        ensure!(said.contains("NotFound"), "{said}");
-        Ok(())
-    }))?;
+    eventually("the binding to take effect", 10, || {
+        eve.fails(&["get", "role", "none"], None).and_then(|said| {
+            ensure!(said.contains("NotFound"), "{said}");
+            Ok(())
+        })
+    })?;
     let said = eve.fails(&["create", "role", "more", "--verb=*", "--resource=secrets"], None)?;
-    ensure!(said.contains("user \"eve\" (groups=[\"climbers\" \"system:authenticated\"]) is attempting to grant RBAC permissions not currently held"), "{said}");
+    ensure!(
+        said.contains(
+            "user \"eve\" (groups=[\"climbers\" \"system:authenticated\"]) is attempting to grant RBAC permissions not currently held"
+        ),
+        "{said}"
+    );
     let said = eve.fails(&["create", "rolebinding", "more", "--clusterrole=cluster-admin", "--user=eve"], None)?;
     ensure!(said.contains("is attempting to grant RBAC permissions not currently held"), "{said}");
     // What he has, he may give.

@@ -62,7 +62,11 @@ fn e2e_foreground_deletion_takes_dependants_first(_: &Cluster, kubectl: &Kubectl
     kubectl.run(&["delete", "deployment", "web", "--cascade=foreground", "--wait=false"])?;
     eventually("the pods to go", 30, || is_empty(kubectl, "pods"))?;
     let owner = kubectl.json(&["get", "deployment", "web"])?;
-    ensure!(owner["metadata"]["finalizers"] == json!(["foregroundDeletion"]) && owner["metadata"]["deletionTimestamp"].is_string(), "{}", owner["metadata"]);
+    ensure!(
+        owner["metadata"]["finalizers"] == json!(["foregroundDeletion"]) && owner["metadata"]["deletionTimestamp"].is_string(),
+        "{}",
+        owner["metadata"]
+    );
     kubectl.run(&["patch", set.trim(), "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#])?;
     eventually("the owner to go last", 30, || is_empty(kubectl, "deployments,replicasets"))
 }
@@ -86,10 +90,22 @@ fn e2e_finalizers_hold_an_object(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     kubectl.apply(&object.to_string())?;
     kubectl.run(&["delete", "configmap", "a", "--wait=false"])?;
     let held = kubectl.json(&["get", "configmap", "a"])?;
-    ensure!(held["metadata"]["deletionTimestamp"].is_string() && held["metadata"]["deletionGracePeriodSeconds"] == 0, "{}", held["metadata"]);
-    let said = kubectl.fails(&["patch", "configmap", "a", "--type=merge", "-p", r#"{"metadata":{"finalizers":["orknet.test/three"]}}"#], None)?;
+    ensure!(
+        held["metadata"]["deletionTimestamp"].is_string() && held["metadata"]["deletionGracePeriodSeconds"] == 0,
+        "{}",
+        held["metadata"]
+    );
+    let said =
+        kubectl.fails(&["patch", "configmap", "a", "--type=merge", "-p", r#"{"metadata":{"finalizers":["orknet.test/three"]}}"#], None)?;
     ensure!(said.contains("Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "), "{said}");
-    kubectl.run(&["patch", "configmap", "a", "--type=merge", "-p", r#"{"data":{"k":"w"},"metadata":{"finalizers":["orknet.test/two"]}}"#])?;
+    kubectl.run(&[
+        "patch",
+        "configmap",
+        "a",
+        "--type=merge",
+        "-p",
+        r#"{"data":{"k":"w"},"metadata":{"finalizers":["orknet.test/two"]}}"#,
+    ])?;
     ensure!(kubectl.json(&["get", "configmap", "a"])?["data"]["k"] == "w", "it can be changed while it is held");
     kubectl.run(&["patch", "configmap", "a", "--type=json", "-p", r#"[{"op":"remove","path":"/metadata/finalizers"}]"#])?;
     ensure!(kubectl.fails(&["get", "configmap", "a"], None)?.contains("NotFound"), "gone with its last finalizer");
@@ -130,7 +146,8 @@ fn e2e_a_namespace_says_what_holds_it(_: &Cluster, kubectl: &Kubectl) -> Result<
     let namespace = eventually("the conditions", 20, || {
         let namespace = kubectl.json(&["get", "namespace", inner.namespace()])?;
         let conditions = namespace["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let remaining = conditions.iter().find(|condition| condition["type"] == "NamespaceFinalizersRemaining" && condition["status"] == "True");
+        let remaining =
+            conditions.iter().find(|condition| condition["type"] == "NamespaceFinalizersRemaining" && condition["status"] == "True");
         ensure!(remaining.is_some_and(|condition| condition["reason"] == "SomeFinalizersRemain"), "{namespace}");
         Ok(namespace)
     })?;
@@ -140,11 +157,15 @@ fn e2e_a_namespace_says_what_holds_it(_: &Cluster, kubectl: &Kubectl) -> Result<
         condition.and_then(|condition| condition["message"].as_str()).unwrap_or_default().to_owned()
     };
     ensure!(
-        message("NamespaceFinalizersRemaining") == "Some content in the namespace has finalizers remaining: orknet.test/hold in 1 resource instances",
+        message("NamespaceFinalizersRemaining")
+            == "Some content in the namespace has finalizers remaining: orknet.test/hold in 1 resource instances",
         "{conditions:?}"
     );
     let remaining = message("NamespaceContentRemaining");
-    ensure!(remaining.starts_with("Some resources are remaining: configmaps") && remaining.ends_with(" has 1 resource instances"), "{remaining}");
+    ensure!(
+        remaining.starts_with("Some resources are remaining: configmaps") && remaining.ends_with(" has 1 resource instances"),
+        "{remaining}"
+    );
     ensure!(namespace["status"]["phase"] == "Terminating", "{namespace}");
     let said = inner.fails(&["create", "configmap", "late"], None)?;
     let expected = format!("is forbidden: unable to create new content in namespace {} because it is being terminated", inner.namespace());
@@ -161,7 +182,11 @@ fn e2e_pods_get_their_grace_and_can_be_forced(_: &Cluster, kubectl: &Kubectl) ->
     let began = Instant::now();
     kubectl.run(&["delete", "pod", "slow", "--wait=false"])?;
     let ending = kubectl.json(&["get", "pod", "slow"])?;
-    ensure!(ending["metadata"]["deletionGracePeriodSeconds"] == 3 && ending["metadata"]["deletionTimestamp"].is_string(), "{}", ending["metadata"]);
+    ensure!(
+        ending["metadata"]["deletionGracePeriodSeconds"] == 3 && ending["metadata"]["deletionTimestamp"].is_string(),
+        "{}",
+        ending["metadata"]
+    );
     let shown = kubectl.run(&["get", "pod", "slow", "--no-headers"])?;
     ensure!(shown.contains("Terminating"), "{shown}");
     kubectl.run(&["wait", "--for=delete", "pod/slow", "--timeout=30s"])?;
@@ -171,7 +196,10 @@ fn e2e_pods_get_their_grace_and_can_be_forced(_: &Cluster, kubectl: &Kubectl) ->
     ensure!(kubectl.fails(&["get", "pod", "forced"], None)?.contains("NotFound"));
     kubectl.run(&["delete", "pod", "now", "--now", "--timeout=30s"])?;
     // One that no node has goes at once, whatever its grace.
-    let nowhere = pods::pod("nowhere", json!({"nodeSelector": {"no": "where"}, "terminationGracePeriodSeconds": 600, "containers": [pods::shell("c", "true")]}));
+    let nowhere = pods::pod(
+        "nowhere",
+        json!({"nodeSelector": {"no": "where"}, "terminationGracePeriodSeconds": 600, "containers": [pods::shell("c", "true")]}),
+    );
     kubectl.apply(&nowhere.to_string())?;
     kubectl.run(&["delete", "pod", "nowhere", "--timeout=5s"]).map(drop)
 }
@@ -182,7 +210,10 @@ fn e2e_selections_are_deleted_together(_: &Cluster, kubectl: &Kubectl) -> Result
         kubectl.run(&["label", "configmap", name, labels])?;
     }
     let said = kubectl.run(&["delete", "configmaps", "-l", "x=1"])?;
-    ensure!(said.lines().map(|line| line.split(" deleted").next().unwrap_or_default()).eq(["configmap \"a\"", "configmap \"b\""]), "{said}");
+    ensure!(
+        said.lines().map(|line| line.split(" deleted").next().unwrap_or_default()).eq(["configmap \"a\"", "configmap \"b\""]),
+        "{said}"
+    );
     kubectl.run(&["delete", "configmaps", "--field-selector=metadata.name=c"])?;
     let left = kubectl.run(&["get", "configmaps", "-o", "name"])?;
     ensure!(left == "configmap/d\nconfigmap/kube-root-ca.crt\n", "{left}");
@@ -211,12 +242,21 @@ fn e2e_preconditions_protect_from_mistakes(_: &Cluster, kubectl: &Kubectl) -> Re
         api.send("DELETE", &path, &[("content-type", "application/json")], options.as_bytes())
     };
     let said = delete(json!({"resourceVersion": object["metadata"]["resourceVersion"]}))?.refused(409, "Conflict")?;
-    ensure!(said.starts_with("Operation cannot be fulfilled on configmaps \"a\": Precondition failed: ResourceVersion in precondition: "), "{said}");
+    ensure!(
+        said.starts_with("Operation cannot be fulfilled on configmaps \"a\": Precondition failed: ResourceVersion in precondition: "),
+        "{said}"
+    );
     let said = delete(json!({"uid": "00000000-0000-0000-0000-000000000000"}))?.refused(409, "Conflict")?;
-    ensure!(said.contains("Precondition failed: UID in precondition: 00000000-0000-0000-0000-000000000000, UID in object meta: "), "{said}");
+    ensure!(
+        said.contains("Precondition failed: UID in precondition: 00000000-0000-0000-0000-000000000000, UID in object meta: "),
+        "{said}"
+    );
     let both = api.send("DELETE", &format!("{path}?propagationPolicy=Orphan&orphanDependents=true"), &[], &[])?;
     ensure!(matches!(both.code, 400 | 422), "{}", both.text());
     let status = delete(json!({"uid": object["metadata"]["uid"]}))?.expect(200)?;
-    ensure!(status["kind"] == "Status" && status["status"] == "Success" && status["details"]["uid"] == object["metadata"]["uid"], "{status}");
+    ensure!(
+        status["kind"] == "Status" && status["status"] == "Success" && status["details"]["uid"] == object["metadata"]["uid"],
+        "{status}"
+    );
     Ok(())
 }

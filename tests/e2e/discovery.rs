@@ -16,21 +16,34 @@ tests![
 
 fn e2e_kinds_and_versions_are_listed(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let kinds = kubectl.run(&["api-resources", "--no-headers"])?;
-    for (line, short) in [("pods", "po"), ("services", "svc"), ("deployments", "deploy"), ("networkpolicies", "netpol"), ("configmaps", "cm")] {
+    for (line, short) in
+        [("pods", "po"), ("services", "svc"), ("deployments", "deploy"), ("networkpolicies", "netpol"), ("configmaps", "cm")]
+    {
         let found = kinds.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|words| words[0] == line);
         ensure!(found.as_ref().is_some_and(|words| words[1] == short && words.contains(&"true")), "{line}: {found:?}");
     }
     let names = kubectl.run(&["api-resources", "--namespaced=false", "-o", "name", "--verbs=list"])?;
-    for name in ["namespaces", "nodes", "clusterroles.rbac.authorization.k8s.io", "ingressclasses.networking.k8s.io", "storageclasses.storage.k8s.io"] {
+    for name in [
+        "namespaces",
+        "nodes",
+        "clusterroles.rbac.authorization.k8s.io",
+        "ingressclasses.networking.k8s.io",
+        "storageclasses.storage.k8s.io",
+    ] {
         ensure!(names.lines().any(|line| line == name), "{name} in {names}");
     }
     ensure!(!names.contains("reviews") && !names.lines().any(|line| line == "pods"), "{names}");
     let of_group = kubectl.run(&["api-resources", "--api-group=apps", "-o", "wide", "--no-headers"])?;
     ensure!(of_group.lines().count() == 5, "{of_group}");
     let deployments = of_group.lines().find(|line| line.starts_with("deployments")).context("no deployments")?;
-    ensure!(deployments.contains("create,delete,deletecollection,get,list,patch,update,watch") && deployments.trim_end().ends_with("all"), "{deployments}");
+    ensure!(
+        deployments.contains("create,delete,deletecollection,get,list,patch,update,watch") && deployments.trim_end().ends_with("all"),
+        "{deployments}"
+    );
     let versions = kubectl.run(&["api-versions"])?;
-    for version in ["v1", "apps/v1", "batch/v1", "discovery.k8s.io/v1", "events.k8s.io/v1", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1"] {
+    for version in
+        ["v1", "apps/v1", "batch/v1", "discovery.k8s.io/v1", "events.k8s.io/v1", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1"]
+    {
         ensure!(versions.lines().any(|line| line == version), "{version} in {versions}");
     }
     // Everything that can be listed can be listed.
@@ -87,7 +100,9 @@ fn e2e_raw_paths_answer(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     ensure!(verbose.contains("[+]ping ok\n") && verbose.ends_with("readyz check passed\n"), "{verbose}");
     let value = |path: &str| -> Result<Value> { Ok(serde_json::from_str(&raw(path)?)?) };
     ensure!(value("/version")?["minor"] == "33");
-    ensure!(value("/")?["paths"].as_array().is_some_and(|paths| paths.contains(&"/apis/apps/v1".into()) && paths.contains(&"/healthz".into())));
+    ensure!(
+        value("/")?["paths"].as_array().is_some_and(|paths| paths.contains(&"/apis/apps/v1".into()) && paths.contains(&"/healthz".into()))
+    );
     ensure!(value("/api")?["versions"] == serde_json::json!(["v1"]));
     ensure!(value("/apis")?["kind"] == "APIGroupList" && value("/apis/apps")?["preferredVersion"]["groupVersion"] == "apps/v1");
     ensure!(value("/apis/apps/v1")?["kind"] == "APIResourceList");

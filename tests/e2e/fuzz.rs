@@ -14,23 +14,62 @@ const TIME: Duration = Duration::from_secs(20);
 
 /// Bodies to begin with; every one is accepted as it is.
 const SEEDS: &[(&str, &str)] = &[
-    ("/api/v1/namespaces/default/configmaps", r#"{"metadata":{"generateName":"f-","labels":{"a":"b"},"finalizers":[]},"data":{"k":"v"},"binaryData":{"b":"AAAA"}}"#),
-    ("/api/v1/namespaces/default/secrets", r#"{"metadata":{"generateName":"f-"},"type":"Opaque","data":{"k":"dg=="},"stringData":{"s":"t"}}"#),
-    ("/api/v1/namespaces/default/services", r#"{"metadata":{"generateName":"f-"},"spec":{"type":"NodePort","selector":{"a":"b"},"ports":[{"name":"a","port":80,"targetPort":"x","nodePort":0,"protocol":"TCP"}],"ipFamilies":["IPv4"],"sessionAffinity":"ClientIP"}}"#),
-    ("/api/v1/namespaces/default/pods", r#"{"metadata":{"generateName":"f-"},"spec":{"nodeSelector":{"no":"where"},"tolerations":[{"key":"a","operator":"Exists"}],"volumes":[{"name":"v","emptyDir":{"sizeLimit":"1Gi"}}],"containers":[{"name":"c","image":"i","env":[{"name":"A","value":"$(B)"}],"ports":[{"containerPort":80}],"resources":{"limits":{"cpu":"100m","memory":"1Gi"}},"volumeMounts":[{"name":"v","mountPath":"/v"}],"livenessProbe":{"httpGet":{"port":80,"path":"/"}}}]}}"#),
-    ("/apis/apps/v1/namespaces/default/deployments", r#"{"metadata":{"generateName":"f-"},"spec":{"replicas":0,"strategy":{"rollingUpdate":{"maxSurge":"25%","maxUnavailable":1}},"selector":{"matchLabels":{"a":"b"},"matchExpressions":[{"key":"a","operator":"In","values":["b"]}]},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}"#),
-    ("/apis/batch/v1/namespaces/default/cronjobs", r#"{"metadata":{"generateName":"f-"},"spec":{"suspend":true,"schedule":"*/5 * * * *","timeZone":"Etc/UTC","jobTemplate":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}}}"#),
-    ("/apis/networking.k8s.io/v1/namespaces/default/networkpolicies", r#"{"metadata":{"generateName":"f-"},"spec":{"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"from":[{"ipBlock":{"cidr":"10.0.0.0/8","except":["10.1.0.0/16"]}}],"ports":[{"port":80,"endPort":90}]}]}}"#),
-    ("/apis/networking.k8s.io/v1/namespaces/default/ingresses", r#"{"metadata":{"generateName":"f-"},"spec":{"rules":[{"host":"*.a.b","http":{"paths":[{"path":"/x","pathType":"Prefix","backend":{"service":{"name":"s","port":{"number":80}}}}]}}]}}"#),
-    ("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", r#"{"metadata":{"generateName":"f-"},"addressType":"IPv6","endpoints":[{"addresses":["fd00::1"],"conditions":{"ready":true}}],"ports":[{"name":"","port":80}]}"#),
-    ("/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", r#"{"metadata":{"generateName":"f-"},"rules":[{"apiGroups":[""],"resources":["pods"],"verbs":["get"]}]}"#),
-    ("/api/v1/namespaces/default/events", r#"{"metadata":{"generateName":"f-"},"involvedObject":{"kind":"Pod","name":"x","namespace":"default"},"reason":"r","message":"m","firstTimestamp":"2026-01-01T00:00:00Z","count":1,"type":"Normal"}"#),
+    (
+        "/api/v1/namespaces/default/configmaps",
+        r#"{"metadata":{"generateName":"f-","labels":{"a":"b"},"finalizers":[]},"data":{"k":"v"},"binaryData":{"b":"AAAA"}}"#,
+    ),
+    (
+        "/api/v1/namespaces/default/secrets",
+        r#"{"metadata":{"generateName":"f-"},"type":"Opaque","data":{"k":"dg=="},"stringData":{"s":"t"}}"#,
+    ),
+    (
+        "/api/v1/namespaces/default/services",
+        r#"{"metadata":{"generateName":"f-"},"spec":{"type":"NodePort","selector":{"a":"b"},"ports":[{"name":"a","port":80,"targetPort":"x","nodePort":0,"protocol":"TCP"}],"ipFamilies":["IPv4"],"sessionAffinity":"ClientIP"}}"#,
+    ),
+    (
+        "/api/v1/namespaces/default/pods",
+        r#"{"metadata":{"generateName":"f-"},"spec":{"nodeSelector":{"no":"where"},"tolerations":[{"key":"a","operator":"Exists"}],"volumes":[{"name":"v","emptyDir":{"sizeLimit":"1Gi"}}],"containers":[{"name":"c","image":"i","env":[{"name":"A","value":"$(B)"}],"ports":[{"containerPort":80}],"resources":{"limits":{"cpu":"100m","memory":"1Gi"}},"volumeMounts":[{"name":"v","mountPath":"/v"}],"livenessProbe":{"httpGet":{"port":80,"path":"/"}}}]}}"#,
+    ),
+    (
+        "/apis/apps/v1/namespaces/default/deployments",
+        r#"{"metadata":{"generateName":"f-"},"spec":{"replicas":0,"strategy":{"rollingUpdate":{"maxSurge":"25%","maxUnavailable":1}},"selector":{"matchLabels":{"a":"b"},"matchExpressions":[{"key":"a","operator":"In","values":["b"]}]},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}"#,
+    ),
+    (
+        "/apis/batch/v1/namespaces/default/cronjobs",
+        r#"{"metadata":{"generateName":"f-"},"spec":{"suspend":true,"schedule":"*/5 * * * *","timeZone":"Etc/UTC","jobTemplate":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}}}"#,
+    ),
+    (
+        "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies",
+        r#"{"metadata":{"generateName":"f-"},"spec":{"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"from":[{"ipBlock":{"cidr":"10.0.0.0/8","except":["10.1.0.0/16"]}}],"ports":[{"port":80,"endPort":90}]}]}}"#,
+    ),
+    (
+        "/apis/networking.k8s.io/v1/namespaces/default/ingresses",
+        r#"{"metadata":{"generateName":"f-"},"spec":{"rules":[{"host":"*.a.b","http":{"paths":[{"path":"/x","pathType":"Prefix","backend":{"service":{"name":"s","port":{"number":80}}}}]}}]}}"#,
+    ),
+    (
+        "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+        r#"{"metadata":{"generateName":"f-"},"addressType":"IPv6","endpoints":[{"addresses":["fd00::1"],"conditions":{"ready":true}}],"ports":[{"name":"","port":80}]}"#,
+    ),
+    (
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles",
+        r#"{"metadata":{"generateName":"f-"},"rules":[{"apiGroups":[""],"resources":["pods"],"verbs":["get"]}]}"#,
+    ),
+    (
+        "/api/v1/namespaces/default/events",
+        r#"{"metadata":{"generateName":"f-"},"involvedObject":{"kind":"Pod","name":"x","namespace":"default"},"reason":"r","message":"m","firstTimestamp":"2026-01-01T00:00:00Z","count":1,"type":"Normal"}"#,
+    ),
 ];
 
 const PATCHES: &[(&str, &str)] = &[
-    ("application/json-patch+json", r#"[{"op":"add","path":"/data/x","value":"y"},{"op":"move","from":"/data/x","path":"/data/z"},{"op":"remove","path":"/data/z"}]"#),
+    (
+        "application/json-patch+json",
+        r#"[{"op":"add","path":"/data/x","value":"y"},{"op":"move","from":"/data/x","path":"/data/z"},{"op":"remove","path":"/data/z"}]"#,
+    ),
     ("application/merge-patch+json", r#"{"data":{"x":"y","z":null},"metadata":{"labels":{"a":null}}}"#),
-    ("application/strategic-merge-patch+json", r#"{"metadata":{"finalizers":["a.b/c"],"$deleteFromPrimitiveList/finalizers":["a.b/c"]},"data":{"$patch":"replace","x":"y"}}"#),
+    (
+        "application/strategic-merge-patch+json",
+        r#"{"metadata":{"finalizers":["a.b/c"],"$deleteFromPrimitiveList/finalizers":["a.b/c"]},"data":{"$patch":"replace","x":"y"}}"#,
+    ),
     ("application/apply-patch+yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: target}\ndata: {x: 'y'}\n"),
 ];
 
@@ -46,9 +85,37 @@ const QUERIES: &[&str] = &[
 
 /// Pieces that have broken parsers before.
 const PIECES: &[&str] = &[
-    "null", "-1", "0", "1e400", "9223372036854775808", "18446744073709551616", "-0", "1.5", "\"\"", "\"\\u0000\"", "\"\\ud800\"", "[]", "{}", "[[]]", "true",
-    "\"../../..\"", "\"ÄÖ\"", "\"$(X)\"", "{\"a\":", "}", "]", ",", "\"1Ei\"", "\"-5m\"", "\"99999999999999999999999999E\"", "\"%\"", "\"150%\"", "\"::\"",
-    "\"2026-13-45T99:99:99Z\"", "\"*/0 99 * * *\"", "\"a\u{301}\"",
+    "null",
+    "-1",
+    "0",
+    "1e400",
+    "9223372036854775808",
+    "18446744073709551616",
+    "-0",
+    "1.5",
+    "\"\"",
+    "\"\\u0000\"",
+    "\"\\ud800\"",
+    "[]",
+    "{}",
+    "[[]]",
+    "true",
+    "\"../../..\"",
+    "\"ÄÖ\"",
+    "\"$(X)\"",
+    "{\"a\":",
+    "}",
+    "]",
+    ",",
+    "\"1Ei\"",
+    "\"-5m\"",
+    "\"99999999999999999999999999E\"",
+    "\"%\"",
+    "\"150%\"",
+    "\"::\"",
+    "\"2026-13-45T99:99:99Z\"",
+    "\"*/0 99 * * *\"",
+    "\"a\u{301}\"",
 ];
 
 /// A small generator of the same numbers in every run (xorshift).
@@ -96,7 +163,10 @@ impl Numbers {
         let mut path = path.to_owned();
         if self.below(4) == 0 {
             let at = self.below(path.len()).max(1);
-            path.insert_str(at, self.of(&["%00", "%2f", "%ff", "//", "/../", "%", "status", "/scale", "%E2%82", "?", "/namespaces/default"]));
+            path.insert_str(
+                at,
+                self.of(&["%00", "%2f", "%ff", "//", "/../", "%", "status", "/scale", "%E2%82", "?", "/namespaces/default"]),
+            );
         }
         if self.below(3) == 0 {
             path.push(if path.contains('?') { '&' } else { '?' });
@@ -128,7 +198,11 @@ fn e2e_mutated_requests_are_answered_without_an_error_of_the_server(_: &Cluster,
             Ok(answer) => answer,
             // What is no HTTP at all may end the connection.
             Err(error) => {
-                ensure!(asked.elapsed() < Duration::from_secs(5), "no answer: {error:#}\n{method} {path} ({media}): {}", String::from_utf8_lossy(&body));
+                ensure!(
+                    asked.elapsed() < Duration::from_secs(5),
+                    "no answer: {error:#}\n{method} {path} ({media}): {}",
+                    String::from_utf8_lossy(&body)
+                );
                 connection = api.connect()?;
                 sent += 1;
                 continue;
@@ -157,7 +231,13 @@ fn next(numbers: &mut Numbers) -> (String, String, String, Vec<u8>) {
     }
     let (path, seed) = SEEDS[numbers.below(SEEDS.len())];
     let method = numbers.of(&["POST", "POST", "POST", "POST", "PUT", "GET", "DELETE", "PATCH", "OPTIONS"]);
-    let media = numbers.of(&["application/json", "application/json", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"]);
+    let media = numbers.of(&[
+        "application/json",
+        "application/json",
+        "application/json",
+        "application/yaml",
+        "application/vnd.kubernetes.protobuf",
+    ]);
     let path = if method == "PUT" { "/api/v1/namespaces/default/configmaps/target" } else { path };
     (method.into(), numbers.mutate_path(path), media.into(), numbers.mutate(seed))
 }
@@ -166,7 +246,11 @@ fn next(numbers: &mut Numbers) -> (String, String, String, Vec<u8>) {
 fn is_sound(server: &Server, connection: &mut Connection) -> Result<()> {
     let ready = connection.send("GET", "/readyz", &[], &[]).context("the server does not answer any more")?;
     ensure!(ready.code == 200, "{}", ready.text());
-    server.kubectl().run(&["get", "configmaps,secrets,services,pods,deployments,cronjobs,networkpolicies,ingresses,endpointslices,roles,events", "-A"])?;
+    server.kubectl().run(&[
+        "get",
+        "configmaps,secrets,services,pods,deployments,cronjobs,networkpolicies,ingresses,endpointslices,roles,events",
+        "-A",
+    ])?;
     let log = server.log();
     ensure!(!log.contains("panic"), "the server's log tells of a panic:\n{log}");
     Ok(())

@@ -57,7 +57,11 @@ fn e2e_a_drain_evicts_what_it_may(_: &Cluster, _: &Kubectl) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let (_server, kubectl) = with_node(directory.path(), &[("alone", json!([])), ("guarded", json!([]))])?;
     let said = kubectl.fails(&["drain", "ghost"], None)?;
-    ensure!(said.contains("cannot delete cannot delete Pods that declare no controller") || said.contains("cannot delete Pods that declare no controller (use --force to override): default/alone, default/guarded"), "{said}");
+    ensure!(
+        said.contains("cannot delete cannot delete Pods that declare no controller")
+            || said.contains("cannot delete Pods that declare no controller (use --force to override): default/alone, default/guarded"),
+        "{said}"
+    );
     let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"},
         "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "guarded"}}}});
     kubectl.run_with(&["create", "-f", "-"], &budget.to_string())?;

@@ -46,7 +46,10 @@ fn e2e_rollouts_are_followed_kept_in_history_and_taken_back(_: &Cluster, kubectl
     }
     let history = kubectl.run(&["rollout", "history", "deployment/web"])?;
     let lines: Vec<Vec<&str>> = history.lines().map(|line| line.split_whitespace().collect()).collect();
-    ensure!(lines[1..5] == [vec!["REVISION", "CHANGE-CAUSE"], vec!["1", "to", "one"], vec!["2", "to", "two"], vec!["3", "to", "three"]], "{history}");
+    ensure!(
+        lines[1..5] == [vec!["REVISION", "CHANGE-CAUSE"], vec!["1", "to", "one"], vec!["2", "to", "two"], vec!["3", "to", "three"]],
+        "{history}"
+    );
     let second = kubectl.run(&["rollout", "history", "deployment/web", "--revision=2"])?;
     ensure!(second.starts_with("deployment.apps/web with revision #2\nPod Template:\n") && second.contains("V:\ttwo"), "{second}");
     ensure!(kubectl.run(&["rollout", "undo", "deployment/web"])? == "deployment.apps/web rolled back\n" && value(kubectl)? == "two");
@@ -58,7 +61,10 @@ fn e2e_rollouts_are_followed_kept_in_history_and_taken_back(_: &Cluster, kubectl
     let history = kubectl.run(&["rollout", "history", "deployment/web"])?;
     let revisions: Vec<&str> = history.lines().skip(2).filter_map(|line| line.split_whitespace().next()).collect();
     ensure!(revisions == ["3", "4", "5"], "{history}");
-    ensure!(kubectl.fails(&["rollout", "undo", "deployment/web", "--to-revision=77"], None)? == "error: unable to find specified revision 77 in history\n");
+    ensure!(
+        kubectl.fails(&["rollout", "undo", "deployment/web", "--to-revision=77"], None)?
+            == "error: unable to find specified revision 77 in history\n"
+    );
     let sets = kubectl.json(&["get", "replicasets"])?["items"].as_array().cloned().unwrap_or_default();
     let sizes: Vec<i64> = sets.iter().filter_map(|set| set["spec"]["replicas"].as_i64()).collect();
     ensure!(sets.len() == 3 && sizes.iter().sum::<i64>() == 2, "{sizes:?}");

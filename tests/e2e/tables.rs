@@ -117,11 +117,14 @@ fn e2e_services_and_endpoints_have_their_columns(_: &Cluster, kubectl: &Kubectl)
     let pod = field("pod/web", ".status.podIP")?;
     eventually("the endpoints", 20, || has(kubectl, &["endpoints"], "NAME|ENDPOINTS|AGE", &["web", &format!("{pod}:8080"), "AGE"]))?;
     has(kubectl, &["endpoints"], "NAME|ENDPOINTS|AGE", &["np", "<none>", "AGE"])?;
-    let slice = kubectl.run(&["get", "endpointslices", "-l", "kubernetes.io/service-name=web", "-o", "jsonpath={.items[0].metadata.name}"])?;
+    let slice =
+        kubectl.run(&["get", "endpointslices", "-l", "kubernetes.io/service-name=web", "-o", "jsonpath={.items[0].metadata.name}"])?;
     has(kubectl, &["endpointslices"], "NAME|ADDRESSTYPE|PORTS|ENDPOINTS|AGE", &[&slice, "IPv4", "8080", &pod, "AGE"])?;
     kubectl.run(&["create", "ingress", "in", "--class=c", "--rule=a.b/x*=web:80,tls=cert", "--rule=c.d/=web:80"])?;
     has(kubectl, &["ingresses"], "NAME|CLASS|HOSTS|ADDRESS|PORTS|AGE", &["in", "c", "a.b,c.d", "", "80, 443", "AGE"])?;
-    kubectl.apply("{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: np}, spec: {podSelector: {matchLabels: {a: b}}}}")?;
+    kubectl.apply(
+        "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: np}, spec: {podSelector: {matchLabels: {a: b}}}}",
+    )?;
     has(kubectl, &["networkpolicies"], "NAME|POD-SELECTOR|AGE", &["np", "a=b", "AGE"])
 }
 
@@ -142,12 +145,7 @@ fn e2e_configuration_kinds_have_their_columns(_: &Cluster, kubectl: &Kubectl) ->
     has(kubectl, &["rolebindings", "-o", "wide"], "NAME|ROLE|AGE|USERS|GROUPS|SERVICEACCOUNTS", &["a", "Role/a", "AGE", "u", "g", "x/y"])?;
     let quota = table(kubectl, &["resourcequotas"])?;
     ensure!(quota.header == ["NAME", "REQUEST", "LIMIT", "AGE"], "{quota:?}");
-    has(
-        kubectl,
-        &["poddisruptionbudgets"],
-        "NAME|MIN AVAILABLE|MAX UNAVAILABLE|ALLOWED DISRUPTIONS|AGE",
-        &["a", "N/A", "1", "0", "AGE"],
-    )?;
+    has(kubectl, &["poddisruptionbudgets"], "NAME|MIN AVAILABLE|MAX UNAVAILABLE|ALLOWED DISRUPTIONS|AGE", &["a", "N/A", "1", "0", "AGE"])?;
     has(kubectl, &["leases"], "NAME|HOLDER|AGE", &["a", "me", "AGE"])
 }
 
@@ -165,11 +163,18 @@ fn e2e_cluster_kinds_have_their_columns(_: &Cluster, kubectl: &Kubectl) -> Resul
     )?;
     has(kubectl, &["namespaces"], "NAME|STATUS|AGE", &[kubectl.namespace(), "Active", "AGE"])?;
     let name = format!("{}-x", kubectl.namespace());
-    kubectl.apply(&format!("{{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {{name: {name}}}, spec: {{controller: a.b/c}}}}"))?;
+    kubectl.apply(&format!(
+        "{{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {{name: {name}}}, spec: {{controller: a.b/c}}}}"
+    ))?;
     has(kubectl, &["ingressclasses"], "NAME|CONTROLLER|PARAMETERS|AGE", &[&name, "a.b/c", "<none>", "AGE"])?;
     kubectl.run(&["delete", "ingressclass", &name])?;
     kubectl.run(&["create", "priorityclass", &name, "--value=7"])?;
-    has(kubectl, &["priorityclasses"], "NAME|VALUE|GLOBAL-DEFAULT|AGE|PREEMPTIONPOLICY", &[&name, "7", "false", "AGE", "PreemptLowerPriority"])?;
+    has(
+        kubectl,
+        &["priorityclasses"],
+        "NAME|VALUE|GLOBAL-DEFAULT|AGE|PREEMPTIONPOLICY",
+        &[&name, "7", "false", "AGE", "PreemptLowerPriority"],
+    )?;
     kubectl.run(&["delete", "priorityclass", &name])?;
     has(kubectl, &["clusterroles"], "NAME|CREATED AT", &["cluster-admin", "*"])?;
     has(kubectl, &["clusterrolebindings"], "NAME|ROLE|AGE", &["cluster-admin", "ClusterRole/cluster-admin", "AGE"])?;
@@ -183,7 +188,11 @@ fn e2e_pods_tell_their_state_in_one_word(_: &Cluster, kubectl: &Kubectl) -> Resu
     pods::create(kubectl, "done", spec(never, serde_json::json!([pods::shell("c", "true")])))?;
     pods::create(kubectl, "failed", spec(never, serde_json::json!([pods::shell("c", "exit 3")])))?;
     pods::create(kubectl, "looping", spec(always, serde_json::json!([pods::shell("c", "exit 1")])))?;
-    pods::create(kubectl, "half", spec(always, serde_json::json!([pods::shell("a", "sleep 3600"), {"name": "b", "image": "registry.orknet.local/none:1"}])))?;
+    pods::create(
+        kubectl,
+        "half",
+        spec(always, serde_json::json!([pods::shell("a", "sleep 3600"), {"name": "b", "image": "registry.orknet.local/none:1"}])),
+    )?;
     let mut waits = spec(never, serde_json::json!([pods::shell("c", "true")]));
     waits["initContainers"] = serde_json::json!([pods::shell("i", "sleep 3600")]);
     pods::create(kubectl, "init", waits)?;
@@ -244,7 +253,16 @@ fn e2e_every_kind_can_be_described(_: &Cluster, kubectl: &Kubectl) -> Result<()>
         ensure!(gaps.count() == 0 && !output.stdout.contains("<invalid>") && !output.stdout.contains("%!"), "{name}: {}", output.stdout);
     }
     let pod = kubectl.run(&["describe", "pods", "-l", "app=web"])?;
-    for part in ["Status:           Running\n", "IP:               10.", "Controlled By:  ReplicaSet/web-", "State:          Running\n", "Ready:          True\n", "QoS Class:                   BestEffort\n", "Events:\n", "Successfully assigned "] {
+    for part in [
+        "Status:           Running\n",
+        "IP:               10.",
+        "Controlled By:  ReplicaSet/web-",
+        "State:          Running\n",
+        "Ready:          True\n",
+        "QoS Class:                   BestEffort\n",
+        "Events:\n",
+        "Successfully assigned ",
+    ] {
         ensure!(pod.contains(part), "no {part:?} in {pod}");
     }
     let service = kubectl.run(&["describe", "service", "web"])?;

@@ -54,7 +54,10 @@ fn e2e_create_makes_every_kind_it_has_a_command_for(_: &Cluster, kubectl: &Kubec
     ensure!(field(kubectl, "configmap/a", ".data.k")? == "v");
     ensure!(field(kubectl, "secret/a", ".data.k")? == "dg==");
     ensure!(field(kubectl, "service/b", ".spec.clusterIP")? == "None");
-    ensure!(field(kubectl, "job/a", ".spec.selector.matchLabels.batch\\.kubernetes\\.io/controller-uid")? == field(kubectl, "job/a", ".metadata.uid")?);
+    ensure!(
+        field(kubectl, "job/a", ".spec.selector.matchLabels.batch\\.kubernetes\\.io/controller-uid")?
+            == field(kubectl, "job/a", ".metadata.uid")?
+    );
     let token = kubectl.run(&["create", "token", "robot", "--duration=10m"])?;
     ensure!(token.trim().split('.').count() == 3, "{token}");
     let prefix = kubectl.namespace();
@@ -74,7 +77,8 @@ fn e2e_create_makes_every_kind_it_has_a_command_for(_: &Cluster, kubectl: &Kubec
 }
 
 fn e2e_replace_and_edit_change_whole_objects(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
-    let object = |value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": value}}).to_string();
+    let object =
+        |value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": value}}).to_string();
     kubectl.run_with(&["create", "-f", "-"], &object("1"))?;
     let uid = field(kubectl, "configmap/a", ".metadata.uid")?;
     kubectl.run(&["label", "configmap", "a", "x=y"])?;
@@ -102,8 +106,11 @@ fn e2e_replace_and_edit_change_whole_objects(_: &Cluster, kubectl: &Kubectl) -> 
 fn e2e_patches_of_all_types_change_what_they_say(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     kubectl.run(&["create", "deployment", "a", &format!("--image={IMAGE}"), "--replicas=0"])?;
     let patch = |kind: &str, patch: &str| kubectl.output(&["patch", "deployment", "a", "--type", kind, "-p", patch], None);
-    let containers = || Ok::<_, anyhow::Error>(kubectl.json(&["get", "deployment", "a"])?["spec"]["template"]["spec"]["containers"].clone());
-    let names = |containers: &Value| -> Vec<String> { containers.as_array().into_iter().flatten().map(|one| one["name"].as_str().unwrap_or_default().to_owned()).collect() };
+    let containers =
+        || Ok::<_, anyhow::Error>(kubectl.json(&["get", "deployment", "a"])?["spec"]["template"]["spec"]["containers"].clone());
+    let names = |containers: &Value| -> Vec<String> {
+        containers.as_array().into_iter().flatten().map(|one| one["name"].as_str().unwrap_or_default().to_owned()).collect()
+    };
     let two = r#"{"spec":{"template":{"spec":{"containers":[{"name":"side","image":"i"},{"name":"busybox","env":[{"name":"A","value":"1"}]}]}}}}"#;
     ensure!(patch("strategic", two)?.stdout == "deployment.apps/a patched\n");
     ensure!(names(&containers()?).len() == 2, "merged by name: {}", containers()?);
@@ -111,7 +118,10 @@ fn e2e_patches_of_all_types_change_what_they_say(_: &Cluster, kubectl: &Kubectl)
     let one = r#"{"spec":{"template":{"spec":{"containers":[{"name":"side","$patch":"delete"}]}}}}"#;
     patch("strategic", one)?;
     ensure!(names(&containers()?) == ["busybox"], "{}", containers()?);
-    patch("merge", r#"{"spec":{"template":{"spec":{"containers":[{"name":"only","image":"i"}]}}},"metadata":{"labels":{"app":null,"x":"y"}}}"#)?;
+    patch(
+        "merge",
+        r#"{"spec":{"template":{"spec":{"containers":[{"name":"only","image":"i"}]}}},"metadata":{"labels":{"app":null,"x":"y"}}}"#,
+    )?;
     ensure!(names(&containers()?) == ["only"], "a merge patch replaces lists: {}", containers()?);
     ensure!(kubectl.json(&["get", "deployment", "a"])?["metadata"]["labels"] == json!({"x": "y"}));
     let json = r#"[{"op":"test","path":"/spec/replicas","value":0},{"op":"add","path":"/spec/template/spec/containers/-","value":{"name":"more","image":"i"}},
@@ -119,7 +129,11 @@ fn e2e_patches_of_all_types_change_what_they_say(_: &Cluster, kubectl: &Kubectl)
     patch("json", &json.replace("\"op\":\"replace\"", "\"op\":\"add\""))?;
     ensure!(names(&containers()?) == ["only", "more"] && field(kubectl, "deployment/a", ".metadata.labels.z")? == "y");
     let failed = patch("json", r#"[{"op":"remove","path":"/spec/minReadySeconds"},{"op":"test","path":"/spec/replicas","value":7}]"#)?;
-    ensure!(failed.code == 1 && failed.stderr.starts_with("The request is invalid: the server rejected our request due to an error in our request"), "{failed:?}");
+    ensure!(
+        failed.code == 1
+            && failed.stderr.starts_with("The request is invalid: the server rejected our request due to an error in our request"),
+        "{failed:?}"
+    );
     ensure!(field(kubectl, "deployment/a", ".spec.minReadySeconds")? == "1", "all or nothing");
     for (kind, wrong) in [("json", "{}"), ("json", r#"[{"op":"hop","path":"/a"}]"#), ("merge", "[]"), ("strategic", "1"), ("merge", "{")] {
         ensure!(patch(kind, wrong)?.code == 1, "{kind} {wrong}");
@@ -142,7 +156,8 @@ fn e2e_labels_and_annotations_are_set_and_removed(_: &Cluster, kubectl: &Kubectl
     kubectl.run(&["create", "configmap", "b"])?;
     kubectl.run(&["label", "configmaps", "--all", "every=one"])?;
     kubectl.run(&["label", "configmaps", "-l", "x=3", "only=a"])?;
-    let shown = kubectl.run(&["get", "configmaps", "-L", "only,every", "--no-headers", "--field-selector=metadata.name!=kube-root-ca.crt"])?;
+    let shown =
+        kubectl.run(&["get", "configmaps", "-L", "only,every", "--no-headers", "--field-selector=metadata.name!=kube-root-ca.crt"])?;
     let cells: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
     ensure!(cells.len() == 2 && cells[0][3..] == ["a", "one"] && cells[1][3..] == ["one"], "{shown}");
     Ok(())
@@ -218,16 +233,32 @@ fn e2e_wait_waits_for_conditions_values_and_deletion(_: &Cluster, kubectl: &Kube
 }
 
 fn e2e_run_and_expose_make_a_service_of_a_pod(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
-    let said = kubectl.run(&["run", "p", &format!("--image={IMAGE}"), "--labels=a=b,c=d", "--env=K=v", "--port=80", "--expose", "--", "sleep", "3600"])?;
+    let said = kubectl.run(&[
+        "run",
+        "p",
+        &format!("--image={IMAGE}"),
+        "--labels=a=b,c=d",
+        "--env=K=v",
+        "--port=80",
+        "--expose",
+        "--",
+        "sleep",
+        "3600",
+    ])?;
     ensure!(said == "service/p created\npod/p created\n", "{said}");
     let service = kubectl.json(&["get", "service", "p"])?;
     ensure!(service["spec"]["selector"] == json!({"a": "b", "c": "d"}) && service["spec"]["ports"][0]["targetPort"] == 80, "{service}");
     kubectl.run(&["wait", "pod/p", "--for=condition=Ready", "--timeout=60s"])?;
-    ensure!(kubectl.run(&["exec", "p", "--", "printenv", "K"])? == "v\n");
+    ensure!(kubectl.run(&["exec", "p", "--", "sh", "-c", "echo $K"])? == "v\n");
     kubectl.run(&["expose", "pod", "p", "--name=q", "--port=8080", "--target-port=http", "--type=NodePort", "--selector=x=y"])?;
-    ensure!(field(kubectl, "service/q", ".spec.type")? == "NodePort" && field(kubectl, "service/q", ".spec.ports[0].targetPort")? == "http");
+    ensure!(
+        field(kubectl, "service/q", ".spec.type")? == "NodePort" && field(kubectl, "service/q", ".spec.ports[0].targetPort")? == "http"
+    );
     // The command's output comes back, and the pod goes.
-    let once = kubectl.output(&["run", "once", &format!("--image={IMAGE}"), "--rm", "-i", "--restart=Never", "--quiet", "--", "echo", "hello"], Some(""))?;
+    let once = kubectl.output(
+        &["run", "once", &format!("--image={IMAGE}"), "--rm", "-i", "--restart=Never", "--quiet", "--", "echo", "hello"],
+        Some(""),
+    )?;
     ensure!(once.code == 0 && once.stdout.starts_with("hello"), "{once:?}");
     eventually("the pod to be removed", 10, || kubectl.fails(&["get", "pod", "once"], None)).map(drop)
 }
@@ -253,7 +284,10 @@ fn e2e_status_and_scale_are_separate_from_the_object(_: &Cluster, kubectl: &Kube
 
 fn e2e_names_can_be_generated(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let manifest = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"generateName":"gen-"}}"#;
-    let (one, two) = (kubectl.run_with(&["create", "-f", "-", "-o", "name"], manifest)?, kubectl.run_with(&["create", "-f", "-", "-o", "name"], manifest)?);
+    let (one, two) = (
+        kubectl.run_with(&["create", "-f", "-", "-o", "name"], manifest)?,
+        kubectl.run_with(&["create", "-f", "-", "-o", "name"], manifest)?,
+    );
     let fits = |name: &str| name.strip_prefix("configmap/gen-").is_some_and(|rest| rest.trim_end().len() == 5);
     ensure!(one != two && fits(&one) && fits(&two), "{one} {two}");
     Ok(())

@@ -31,7 +31,9 @@ fn e2e_objects_are_printed_in_every_form(_: &Cluster, kubectl: &Kubectl) -> Resu
     ensure!(get("jsonpath={range .items[?(@.data.k==\"two\")]}{.metadata.name}{\"\\n\"}{end}")? == "b\n");
     ensure!(get("jsonpath-as-json={.items[0].data}")?.contains("\"k\": \"one\""));
     ensure!(get("go-template={{range .items}}{{.metadata.name}}={{.data.k}};{{end}}")? == "a=one;b=two;");
-    ensure!(get("custom-columns=WHO:.metadata.name,K:.data.k,NONE:.data.none")? == "WHO   K     NONE\na     one   <none>\nb     two   <none>\n");
+    ensure!(
+        get("custom-columns=WHO:.metadata.name,K:.data.k,NONE:.data.none")? == "WHO   K     NONE\na     one   <none>\nb     two   <none>\n"
+    );
     let list: Value = serde_json::from_str(&get("json")?)?;
     ensure!(list["kind"] == "List" && list["apiVersion"] == "v1" && list["items"].as_array().map(Vec::len) == Some(2), "{list}");
     ensure!(list["items"][0]["kind"] == "ConfigMap" && list["items"][0]["apiVersion"] == "v1", "{list}");
@@ -46,7 +48,8 @@ fn e2e_objects_are_printed_in_every_form(_: &Cluster, kubectl: &Kubectl) -> Resu
     ensure!(none.code == 0 && none.stdout.is_empty() && none.stderr.is_empty(), "{none:?}");
     let none = kubectl.output(&["get", "pods"], None)?;
     ensure!(none.stderr == format!("No resources found in {} namespace.\n", kubectl.namespace()), "{none:?}");
-    let raw: Value = serde_json::from_str(&kubectl.run(&["get", "--raw", &format!("/api/v1/namespaces/{}/configmaps/a", kubectl.namespace())])?)?;
+    let raw: Value =
+        serde_json::from_str(&kubectl.run(&["get", "--raw", &format!("/api/v1/namespaces/{}/configmaps/a", kubectl.namespace())])?)?;
     ensure!(raw["data"]["k"] == "one", "{raw}");
     let described = kubectl.run(&["describe", "configmap", "a"])?;
     ensure!(described.contains("Data\n====\nk:\n----\none\n") && described.contains("Labels:       x=1\n"), "{described}");
@@ -74,7 +77,8 @@ fn e2e_labels_and_fields_select(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
         let names = kubectl.run(&["get", "configmaps", "-l", selector, "-o", "jsonpath={.items[*].metadata.name}"])?;
         ensure!(names == expected, "{selector}: {names}, expected {expected}");
     }
-    let fields = |kind: &str, selector: &str| kubectl.run(&["get", kind, "--field-selector", selector, "-o", "jsonpath={.items[*].metadata.name}"]);
+    let fields =
+        |kind: &str, selector: &str| kubectl.run(&["get", kind, "--field-selector", selector, "-o", "jsonpath={.items[*].metadata.name}"]);
     ensure!(fields("configmaps", "metadata.name=b")? == "b");
     ensure!(fields("configmaps", "metadata.name!=b,metadata.name!=a")? == "c kube-root-ca.crt");
     ensure!(fields("configmaps", &format!("metadata.namespace={}", kubectl.namespace()))? == "a b c kube-root-ca.crt");
@@ -86,11 +90,20 @@ fn e2e_labels_and_fields_select(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     };
     let nowhere = json!({"nodeSelector": {"no": "where"}, "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]});
     pod("p", nowhere)?;
-    for selector in ["status.phase=Pending", "spec.nodeName=", "spec.restartPolicy=Never", "spec.schedulerName=default-scheduler", "spec.serviceAccountName=default"] {
+    for selector in [
+        "status.phase=Pending",
+        "spec.nodeName=",
+        "spec.restartPolicy=Never",
+        "spec.schedulerName=default-scheduler",
+        "spec.serviceAccountName=default",
+    ] {
         ensure!(fields("pods", selector)? == "p", "{selector}");
     }
     ensure!(fields("pods", "status.phase=Running,spec.nodeName=node1")?.is_empty());
-    ensure!(kubectl.run(&["get", "nodes", "--field-selector", "spec.unschedulable=false", "-o", "jsonpath={.items[*].metadata.name}"])? == "node1 node2");
+    ensure!(
+        kubectl.run(&["get", "nodes", "--field-selector", "spec.unschedulable=false", "-o", "jsonpath={.items[*].metadata.name}"])?
+            == "node1 node2"
+    );
     Ok(())
 }
 
@@ -154,8 +167,9 @@ fn e2e_watches_tell_what_happens(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
 }
 
 fn e2e_long_lists_come_in_chunks(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
-    let items: Vec<Value> =
-        (0..600).map(|index| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("c{index:03}"), "labels": {"n": "1"}}})).collect();
+    let items: Vec<Value> = (0..600)
+        .map(|index| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("c{index:03}"), "labels": {"n": "1"}}}))
+        .collect();
     kubectl.run_with(&["create", "-f", "-"], &json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
     for size in ["500", "7", "0"] {
         let chunk = format!("--chunk-size={size}");
@@ -212,7 +226,10 @@ fn e2e_events_are_listed_by_object_and_time(_: &Cluster, kubectl: &Kubectl) -> R
     })?;
     let table = Columns::parse(&shown)?;
     ensure!(table.header == ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"], "{shown}");
-    ensure!(table.rows[0][1..4] == ["Warning", "FailedScheduling", "pod/p"] && table.rows[0][4].starts_with("0/2 nodes are available: "), "{shown}");
+    ensure!(
+        table.rows[0][1..4] == ["Warning", "FailedScheduling", "pod/p"] && table.rows[0][4].starts_with("0/2 nodes are available: "),
+        "{shown}"
+    );
     kubectl.run(&["create", "deployment", "web", "--image=i", "--replicas=1"])?;
     eventually("the controllers' events", 20, || {
         let events = kubectl.run(&["events"])?;
@@ -224,6 +241,10 @@ fn e2e_events_are_listed_by_object_and_time(_: &Cluster, kubectl: &Kubectl) -> R
     ensure!(kubectl.run(&["events", "--types=Warning", "--no-headers"])?.lines().all(|line| line.contains("Warning")));
     ensure!(kubectl.run(&["get", "events", "--sort-by=.lastTimestamp", "-o", "name"])?.lines().count() >= 3);
     let newer = kubectl.json(&["get", "events.events.k8s.io", "--field-selector", "reason=FailedScheduling"])?;
-    ensure!(newer["items"][0]["regarding"]["name"] == "p" && newer["items"][0]["note"].as_str().is_some_and(|note| note.starts_with("0/2 nodes")), "{newer}");
+    ensure!(
+        newer["items"][0]["regarding"]["name"] == "p"
+            && newer["items"][0]["note"].as_str().is_some_and(|note| note.starts_with("0/2 nodes")),
+        "{newer}"
+    );
     Ok(())
 }

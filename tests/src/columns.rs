@@ -18,7 +18,8 @@ impl Columns {
         let starts: Vec<usize> = (0..header.len()).filter(|at| begins(*at)).collect();
         let cells = |line: &[char]| -> Vec<String> {
             let end = |index: usize| starts.get(index + 1).copied().unwrap_or(line.len()).min(line.len());
-            let cell = |(index, start): (usize, &usize)| line[(*start).min(end(index))..end(index)].iter().collect::<String>().trim().to_owned();
+            let cell =
+                |(index, start): (usize, &usize)| line[(*start).min(end(index))..end(index)].iter().collect::<String>().trim().to_owned();
             starts.iter().enumerate().map(cell).collect()
         };
         let rows = lines.map(|line| cells(&line.chars().collect::<Vec<_>>())).collect();
