@@ -16,7 +16,7 @@ use super::view::{ContainerView, PodView};
 use crate::error::Error;
 
 /// The least time between the stop signal and the kill, whatever the grace period: enough for a clean exit.
-const LEAST: Duration = Duration::from_secs(2);
+pub(super) const LEAST: Duration = Duration::from_secs(2);
 /// The grace period of a pod that says nothing.
 const DEFAULT_SECONDS: i64 = 30;
 

@@ -46,6 +46,11 @@ impl Order {
     fn ends(&self) -> bool {
         self.gone || self.pod.metadata.deletion_timestamp.is_some()
     }
+
+    /// How long the pod has to end. One that is gone already was deleted by force: nobody waits for it any more.
+    fn grace(&self) -> Duration {
+        if self.gone { terminate::LEAST.min(terminate::grace(&self.pod)) } else { terminate::grace(&self.pod) }
+    }
 }
 
 /// What follows a step.
@@ -327,7 +332,7 @@ impl Worker {
         self.watchers.follow(pod, &view, self.last.as_ref(), true);
         if view.running().next().is_some() {
             self.publish(pod, &view, false);
-            let grace = terminate::grace(pod);
+            let grace = order.grace();
             let stopped = tokio::select! {
                 stopped = terminate::stop_all(&self.context, pod, &view, grace, &self.hooked) => stopped,
                 () = shorter_grace(self.orders.clone(), grace) => return Next::Now,
@@ -449,7 +454,7 @@ async fn must_end(mut orders: watch::Receiver<Order>) {
 /// Ends when the pod's grace period has become shorter than `grace`, counted from now.
 async fn shorter_grace(mut orders: watch::Receiver<Order>, grace: Duration) {
     let begun = Instant::now();
-    let shorter = |order: &Order| order.ends() && terminate::grace(&order.pod) < grace.saturating_sub(begun.elapsed());
+    let shorter = |order: &Order| order.ends() && order.grace() < grace.saturating_sub(begun.elapsed());
     if orders.wait_for(shorter).await.is_err() {
         std::future::pending().await
     }
