@@ -10,7 +10,7 @@ use orknet_abi::{Backend, BackendKey, DropReason, Service, ServiceKey, service_f
 
 /// How often a Service is read before its backend counts as gone. One more read suffices after a list was switched; a
 /// Service that changes faster than this is not expected.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 6;
 
 /// What became of a destination.
 pub enum Resolution {

@@ -69,15 +69,24 @@ impl Home {
         let before = before.lines().find_map(|line| line.strip_prefix("0::/")).unwrap().to_owned();
         let path = mount.join(format!("orktest-{}", std::process::id()));
         fs::create_dir(&path).unwrap();
-        fs::write(path.join("cgroup.procs"), "0").unwrap();
+        move_in(&path);
         Self { before: mount.join(before), path, users: 0 }
     }
 
     fn leave(&self) {
-        fs::write(self.before.join("cgroup.procs"), "0").unwrap();
+        move_in(&self.before);
         if let Err(error) = fs::remove_dir(&self.path) {
             eprintln!("removing {}: {error}", self.path.display());
         }
+    }
+}
+
+/// Moves the process. A thread that is just ending may still hold it back: asked again for a moment.
+fn move_in(group: &Path) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while let Err(error) = fs::write(group.join("cgroup.procs"), "0") {
+        assert!(std::time::Instant::now() < end, "moving into {}: {error}", group.display());
+        std::thread::yield_now();
     }
 }
 
