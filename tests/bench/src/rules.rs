@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 const SIZES: [u32; 3] = [1, 1_000, 10_000];
 
 /// One rule set: how it is loaded and removed.

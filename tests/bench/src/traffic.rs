@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use orknet_tests::{Cluster, Kubectl};
 use std::net::IpAddr;
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 3;
 const MANY: u32 = 10_000;
 const IMAGE: &str = "registry.orknet.local/netperf:1";
 
@@ -47,6 +47,7 @@ fn round(kubectl: &Kubectl, count: &str, direct: IpAddr, service: IpAddr) -> Res
             };
             let figures = interleave(&[&|| run(direct), &|| run(service)], ROUNDS).with_context(|| format!("{test}, {placement}"))?;
             let ratio = figures[1] / figures[0];
+            eprintln!("{count} Services, {placement}, {test}: {ratio:.3} of {}", show(test, figures[0]));
             rows.push(vec![
                 count.to_owned(),
                 placement.to_owned(),
@@ -68,7 +69,7 @@ fn make_pods(kubectl: &Kubectl) -> Result<()> {
     };
     let port = |name: &str, port: u16, protocol: &str| format!("{{name: {name}, port: {port}, protocol: {protocol}}}");
     let ports = [port("control", PORT, "TCP"), port("data", DATA_PORT, "TCP"), port("udp", DATA_PORT, "UDP")].join(", ");
-    let manifest = pod("server", "node1", "netserver, -D, -4")
+    let manifest = pod("server", "node1", "netserver, '-D', '-4'")
         + &pod("same", "node1", "sleep, '86400'")
         + &pod("across", "node2", "sleep, '86400'")
         + &format!("apiVersion: v1\nkind: Service\nmetadata: {{name: server}}\nspec: {{selector: {{app: server}}, ports: [{ports}]}}\n");
