@@ -134,10 +134,10 @@ fn names_resource(rule: &PolicyRule, resource: &str, subresource: &str) -> bool 
 /// Whether a binding's subject is `who`; a service account without namespace is one of the binding's own.
 fn names(subject: &Subject, who: &Identity, home: &str) -> bool {
     match subject.kind.as_str() {
-        "User" => subject.name == "*" || subject.name == who.username,
+        "User" => subject.name == who.username,
         "Group" => who.is_in(&subject.name),
         "ServiceAccount" => {
-            let namespace = subject.namespace.as_deref().unwrap_or(home);
+            let namespace = subject.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or(home);
             let account = who.username.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
             account == Some((namespace, subject.name.as_str()))
         }
@@ -226,6 +226,16 @@ mod tests {
     fn aggregated_roles_have_the_rules_they_select() {
         assert!(asks("olga", "delete", "apps", "deployments", "a", "d"));
         assert!(!asks("olga", "delete", "", "pods", "a", "d"));
+    }
+
+    #[test]
+    fn a_star_is_a_name_and_an_account_without_namespace_is_of_the_binding() {
+        let who = |subject: serde_json::Value, user: &str| {
+            names(&serde_json::from_value(subject).unwrap(), &Identity::authenticated(user, []), "home")
+        };
+        assert!(!who(json!({"kind": "User", "name": "*"}), "ann"));
+        assert!(who(json!({"kind": "ServiceAccount", "name": "sa", "namespace": ""}), "system:serviceaccount:home:sa"));
+        assert!(!who(json!({"kind": "ServiceAccount", "name": "sa", "namespace": "other"}), "system:serviceaccount:home:sa"));
     }
 
     #[test]

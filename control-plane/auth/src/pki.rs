@@ -200,7 +200,10 @@ fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     let fresh = path.with_extension(format!("new-{}", std::process::id()));
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh).map_err(fail("create"))?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail("write"))?;
-    fs::rename(&fresh, path).map_err(fail("replace"))
+    fs::rename(&fresh, path).map_err(fail("replace"))?;
+    // The name too must outlive a power failure: a lost authority would make every certificate of the cluster worthless.
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(fail("keep"))
 }
 
 fn read(path: &Path) -> Result<String, PkiError> {

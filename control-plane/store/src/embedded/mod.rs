@@ -32,6 +32,9 @@ use writer::{Request, Task, Writer};
 /// Commits that may wait for the writer; more wait before they are queued.
 const QUEUE: usize = 4096;
 
+/// Largest segment: one group of commits more must still have its places below 4 GiB.
+const MOST_SEGMENT: u64 = 1 << 30;
+
 /// Where and how the embedded store keeps its data.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +44,7 @@ pub struct EmbeddedConfig {
     /// Bytes of the file system kept free: with less, values are refused with [`StoreError::NoSpace`] so that deletions can go on.
     #[serde(default = "default_reserve")]
     pub reserve_bytes: u64,
-    /// Size in bytes at which a new segment of the log is begun; room is given back in such steps.
+    /// Size in bytes at which a new segment of the log is begun; room is given back in such steps. At most 1 GiB counts.
     #[serde(default = "default_segment")]
     pub segment_bytes: u64,
     /// Bytes of recent commits kept in memory for watches; what is older is read from disk.
@@ -73,7 +76,9 @@ pub struct Embedded {
 impl Embedded {
     /// Opens the store, or begins one where the directory is empty. Reads the whole log: blocks for about a second per GB.
     /// Errors: [`StoreError::Unavailable`] when another process has it open, [`StoreError::Failed`] when the log is damaged or cannot be read.
-    pub fn open(config: EmbeddedConfig) -> Result<Arc<Self>, StoreError> {
+    pub fn open(mut config: EmbeddedConfig) -> Result<Arc<Self>, StoreError> {
+        // Places in a segment are 32-bit numbers.
+        config.segment_bytes = config.segment_bytes.min(MOST_SEGMENT);
         fs::create_dir_all(&config.directory).map_err(|error| failed("create the store's directory", error))?;
         let lock = lock(&config.directory)?;
         let recovered = recover::recover(config)?;

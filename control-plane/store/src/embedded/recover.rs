@@ -99,10 +99,11 @@ impl Replay {
             self.check_tail(file, &bytes, at, next_base)?;
         }
         let open = OpenOptions::new().read(true).write(true).open(&file.path).map_err(|error| failed("open the log", error))?;
-        if at < bytes.len() && next_base.is_none() {
+        if next_base.is_none() {
             if bytes[at..].iter().any(|byte| *byte != 0) {
                 tracing::warn!(path = %file.path.display(), at, "an unfinished write at the end of the log was cut off");
             }
+            // Also when there is nothing to cut: a frame that was written just before a crash is read from now on, so it must stay.
             open.set_len(at as u64).and_then(|()| open.sync_all()).map_err(|error| failed("cut the log", error))?;
         }
         let segment = Segment::opened(open, file.path.clone(), file.header, slot, HEADER as u64);

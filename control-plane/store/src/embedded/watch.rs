@@ -105,7 +105,7 @@ impl Follower {
     }
 }
 
-/// Reads commits that follow `after` from the log, and answers the revision up to which they are complete. Blocks.
+/// Reads commits that follow `after` from the log, at least one, and answers the revision up to which they are complete. Blocks.
 fn replay(state: &State, range: &KeyRange, after: Revision) -> Result<(Vec<Committed>, Revision), StoreError> {
     let (segments, published) = {
         let index = state.index.read();
@@ -116,7 +116,8 @@ fn replay(state: &State, range: &KeyRange, after: Revision) -> Result<(Vec<Commi
     let mut scanned = 0;
     for segment in segments.iter().filter(|segment| segment.newest() > after) {
         let mut at = segment.replay_from(after);
-        while at < segment.len() && scanned < REPLAY_BYTES {
+        // One frame may be longer than the limit: it does not end a replay that has found nothing yet.
+        while at < segment.len() && (scanned < REPLAY_BYTES || position == after) {
             let bytes = read_frame(segment, at).map_err(|error| failed("replay the log", error))?;
             scanned += bytes.len() as u64;
             at += bytes.len() as u64;
@@ -165,4 +166,32 @@ fn check_compaction(state: &State, after: Revision) -> Result<(), StoreError> {
 
 fn closed() -> StoreError {
     StoreError::Unavailable("the store is closed".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::EmbeddedConfig;
+    use super::super::frame::Builder;
+    use super::super::log::Log;
+    use super::super::recover::recover;
+    use super::*;
+
+    #[test]
+    fn a_replay_passes_a_frame_longer_than_its_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let recovered = recover(EmbeddedConfig::new(directory.path())).unwrap();
+        let (state, mut log) = (recovered.state, Log::new(recovered.active));
+        for revision in 2..6 {
+            let mut builder = Builder::new();
+            builder.commit(revision, 1);
+            builder.put(b"key", &vec![b'x'; REPLAY_BYTES as usize + 1], revision, 0);
+            log.append(&state, &builder.finish(), revision, revision).unwrap();
+            state.index.write().revision = revision;
+        }
+        for after in 1..5 {
+            let (commits, position) = replay(&state, &KeyRange::single("key"), after).unwrap();
+            assert_eq!(commits.first().map(|commit| commit.revision), Some(after + 1));
+            assert!(position > after);
+        }
+    }
 }
