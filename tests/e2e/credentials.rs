@@ -78,7 +78,7 @@ fn e2e_a_user_certificate_may_do_what_its_bindings_say(cluster: &Cluster, kubect
     ensure!(said.contains("forbidden: User \"ann\" cannot get path \"/metrics\""), "{said}");
     kubectl.run(&["create", "rolebinding", "readers", "--clusterrole=view", "--group=readers"])?;
     kubectl.run(&["create", "configmap", "a"])?;
-    eventually("the binding to take effect", 10, || ann.run(&["get", "configmap", "a"]))?;
+    eventually("the binding to take effect", || ann.run(&["get", "configmap", "a"]))?;
     for refused in [
         &["get", "secrets"][..],
         &["delete", "configmap", "a"],
@@ -96,7 +96,7 @@ fn e2e_a_user_certificate_may_do_what_its_bindings_say(cluster: &Cluster, kubect
         ensure!(code == 403 || code == 404, "{path}: {code}");
     }
     kubectl.run(&["delete", "rolebinding", "readers"])?;
-    eventually("the binding to end", 10, || ann.fails(&["get", "configmap", "a"], None))?;
+    eventually("the binding to end", || ann.fails(&["get", "configmap", "a"], None))?;
     Ok(())
 }
 
@@ -110,7 +110,7 @@ fn e2e_a_service_account_may_do_exactly_its_one_thing(_: &Cluster, kubectl: &Kub
     let robot = Api::without_certificate(kubectl, Some(token.trim()))?;
     let namespace = kubectl.namespace();
     let path = format!("/api/v1/namespaces/{namespace}/configmaps");
-    eventually("the binding to take effect", 10, || robot.get(&format!("{path}/mine"))?.expect(200))?;
+    eventually("the binding to take effect", || robot.get(&format!("{path}/mine"))?.expect(200))?;
     let said = robot.get(&format!("{path}/other"))?.refused(403, "Forbidden")?;
     let expected = format!(
         "configmaps \"other\" is forbidden: User \"system:serviceaccount:{namespace}:robot\" cannot get resource \"configmaps\" in API group \"\" in the namespace \"{namespace}\""
@@ -146,7 +146,7 @@ fn e2e_tokens_end_with_their_time_and_with_their_objects(_: &Cluster, kubectl: &
     let name = format!("system:serviceaccount:{}:robot", kubectl.namespace());
     ensure!(review["status"]["authenticated"] == true && review["status"]["user"]["username"] == name.as_str(), "{review}");
     kubectl.run(&["delete", "secret", "holder"])?;
-    eventually("the token to end with what it is bound to", 10, || robot.get("/api")?.refused(401, "Unauthorized"))?;
+    eventually("the token to end with what it is bound to", || robot.get("/api")?.refused(401, "Unauthorized"))?;
     let other = kubectl.run(&["create", "token", "robot", "--audience=elsewhere"])?;
     Api::without_certificate(kubectl, Some(other.trim()))?.get("/api")?.refused(401, "Unauthorized")?;
     let token = kubectl.run(&["create", "token", "robot"])?;
@@ -156,7 +156,7 @@ fn e2e_tokens_end_with_their_time_and_with_their_objects(_: &Cluster, kubectl: &
     cut.pop();
     Api::without_certificate(kubectl, Some(&cut))?.get("/api")?.refused(401, "Unauthorized")?;
     kubectl.run(&["delete", "serviceaccount", "robot"])?;
-    eventually("the token to end with its account", 10, || robot.get("/api")?.refused(401, "Unauthorized"))?;
+    eventually("the token to end with its account", || robot.get("/api")?.refused(401, "Unauthorized"))?;
     // A namesake is another account.
     kubectl.run(&["create", "serviceaccount", "robot"])?;
     robot.get("/api")?.refused(401, "Unauthorized").map(drop)
@@ -166,7 +166,7 @@ fn e2e_access_can_be_asked_about(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     kubectl.run(&["create", "role", "r", "--verb=get,list", "--resource=pods,deployments.apps/scale"])?;
     kubectl.run(&["create", "rolebinding", "b", "--role=r", "--user=bob"])?;
     let ask = |arguments: &[&str]| kubectl.output(&[&["auth", "can-i", "--as=bob"], arguments].concat(), None);
-    eventually("the binding to take effect", 10, || {
+    eventually("the binding to take effect", || {
         let answer = ask(&["list", "pods"])?;
         ensure!(answer.stdout == "yes\n", "{answer:?}");
         Ok(())
@@ -207,7 +207,7 @@ fn e2e_nobody_gives_what_he_has_not(cluster: &Cluster, kubectl: &Kubectl) -> Res
         "--resource=roles.rbac.authorization.k8s.io,rolebindings.rbac.authorization.k8s.io",
     ])?;
     kubectl.run(&["create", "rolebinding", "roles", "--role=roles", "--user=eve"])?;
-    eventually("the binding to take effect", 10, || {
+    eventually("the binding to take effect", || {
         eve.fails(&["get", "role", "none"], None).and_then(|said| {
             ensure!(said.contains("NotFound"), "{said}");
             Ok(())

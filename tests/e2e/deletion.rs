@@ -24,7 +24,7 @@ fn deployment(kubectl: &Kubectl, name: &str) -> Result<()> {
     let template = json!({"metadata": {"labels": {"app": name}}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [pods::shell("c", "sleep 3600")]}});
     let spec = json!({"replicas": 2, "selector": {"matchLabels": {"app": name}}, "template": template});
     kubectl.apply(&json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}).to_string())?;
-    kubectl.run(&["rollout", "status", "deployment", name, "--timeout=60s"]).map(drop)
+    kubectl.run(&["rollout", "status", "deployment", name, "--timeout=180s"]).map(drop)
 }
 
 fn is_empty(kubectl: &Kubectl, kinds: &str) -> Result<()> {
@@ -41,8 +41,8 @@ fn e2e_background_deletion_takes_the_whole_chain_of_owners(_: &Cluster, kubectl:
     kubectl.run(&["patch", "configmap", "child", "--type=merge", "-p", &owner.to_string()])?;
     let said = kubectl.run(&["delete", "deployment", "web"])?;
     ensure!(said.starts_with("deployment.apps \"web\" deleted"), "{said}");
-    eventually("the chain to be collected", 30, || is_empty(kubectl, "deployments,replicasets,pods"))?;
-    eventually("the pod's dependant to be collected", 30, || {
+    eventually("the chain to be collected", || is_empty(kubectl, "deployments,replicasets,pods"))?;
+    eventually("the pod's dependant to be collected", || {
         let said = kubectl.fails(&["get", "configmap", "child"], None)?;
         ensure!(said.contains("NotFound"), "{said}");
         Ok(())
@@ -51,7 +51,7 @@ fn e2e_background_deletion_takes_the_whole_chain_of_owners(_: &Cluster, kubectl:
     let orphan = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "lost", "ownerReferences": [
         {"apiVersion": "v1", "kind": "ConfigMap", "name": "never", "uid": "00000000-0000-0000-0000-000000000000"}]}});
     kubectl.run_with(&["create", "-f", "-"], &orphan.to_string())?;
-    eventually("what nobody owns to be collected", 30, || kubectl.fails(&["get", "configmap", "lost"], None)).map(drop)
+    eventually("what nobody owns to be collected", || kubectl.fails(&["get", "configmap", "lost"], None)).map(drop)
 }
 
 fn e2e_foreground_deletion_takes_dependants_first(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
@@ -60,7 +60,7 @@ fn e2e_foreground_deletion_takes_dependants_first(_: &Cluster, kubectl: &Kubectl
     // Something below holds the deletion up.
     kubectl.run(&["patch", set.trim(), "--type=merge", "-p", r#"{"metadata":{"finalizers":["orknet.test/hold"]}}"#])?;
     kubectl.run(&["delete", "deployment", "web", "--cascade=foreground", "--wait=false"])?;
-    eventually("the pods to go", 30, || is_empty(kubectl, "pods"))?;
+    eventually("the pods to go", || is_empty(kubectl, "pods"))?;
     let owner = kubectl.json(&["get", "deployment", "web"])?;
     ensure!(
         owner["metadata"]["finalizers"] == json!(["foregroundDeletion"]) && owner["metadata"]["deletionTimestamp"].is_string(),
@@ -68,7 +68,7 @@ fn e2e_foreground_deletion_takes_dependants_first(_: &Cluster, kubectl: &Kubectl
         owner["metadata"]
     );
     kubectl.run(&["patch", set.trim(), "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#])?;
-    eventually("the owner to go last", 30, || is_empty(kubectl, "deployments,replicasets"))
+    eventually("the owner to go last", || is_empty(kubectl, "deployments,replicasets"))
 }
 
 fn e2e_orphans_stay_and_can_be_adopted(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
@@ -116,7 +116,7 @@ fn e2e_finalizers_hold_an_object(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
 fn make_namespace(kubectl: &Kubectl, suffix: &str) -> Result<Kubectl> {
     let name = format!("{}-{suffix}", &kubectl.namespace()[..kubectl.namespace().len().min(40)]);
     kubectl.run(&["create", "namespace", &name])?;
-    eventually("the namespace's service account", 10, || kubectl.in_namespace(&name).run(&["get", "serviceaccount", "default"]))?;
+    eventually("the namespace's service account", || kubectl.in_namespace(&name).run(&["get", "serviceaccount", "default"]))?;
     Ok(kubectl.in_namespace(&name))
 }
 
@@ -127,13 +127,13 @@ fn e2e_a_namespace_takes_everything_with_it(_: &Cluster, kubectl: &Kubectl) -> R
     inner.run(&["create", "configmap", "a"])?;
     inner.run(&["create", "role", "r", "--verb=get", "--resource=pods"])?;
     inner.run(&["run", "alone", &format!("--image={IMAGE}"), "--restart=Never", "--", "sleep", "3600"])?;
-    kubectl.run(&["delete", "namespace", inner.namespace(), "--timeout=60s"])?;
+    kubectl.run(&["delete", "namespace", inner.namespace(), "--timeout=180s"])?;
     for kinds in ["pods,deployments,replicasets,services,endpoints,endpointslices", "configmaps,secrets,serviceaccounts,roles,events"] {
         is_empty(&inner, kinds)?;
     }
     // The name can be had again, empty.
     kubectl.run(&["create", "namespace", inner.namespace()])?;
-    eventually("the new namespace's own objects", 10, || inner.run(&["get", "serviceaccount", "default"]))?;
+    eventually("the new namespace's own objects", || inner.run(&["get", "serviceaccount", "default"]))?;
     is_empty(&inner, "pods,deployments,services")?;
     kubectl.run(&["delete", "namespace", inner.namespace(), "--wait=false"]).map(drop)
 }
@@ -143,7 +143,7 @@ fn e2e_a_namespace_says_what_holds_it(_: &Cluster, kubectl: &Kubectl) -> Result<
     let held = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["orknet.test/hold"]}});
     inner.apply(&held.to_string())?;
     kubectl.run(&["delete", "namespace", inner.namespace(), "--wait=false"])?;
-    let namespace = eventually("the conditions", 20, || {
+    let namespace = eventually("the conditions", || {
         let namespace = kubectl.json(&["get", "namespace", inner.namespace()])?;
         let conditions = namespace["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let remaining =
@@ -171,7 +171,7 @@ fn e2e_a_namespace_says_what_holds_it(_: &Cluster, kubectl: &Kubectl) -> Result<
     let expected = format!("is forbidden: unable to create new content in namespace {} because it is being terminated", inner.namespace());
     ensure!(said.contains(&expected), "{said}");
     inner.run(&["patch", "configmap", "held", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#])?;
-    kubectl.run(&["wait", "--for=delete", "namespace", inner.namespace(), "--timeout=30s"]).map(drop)
+    kubectl.run(&["wait", "--for=delete", "namespace", inner.namespace(), "--timeout=180s"]).map(drop)
 }
 
 /// Whether some process of this host has the text in its arguments; pods are such processes.
@@ -192,33 +192,33 @@ fn e2e_pods_get_their_grace_and_can_be_forced(cluster: &Cluster, kubectl: &Kubec
     ensure!(is_running(&marker), "the marker is seen from outside");
     pods::start(kubectl, "now", stubborn(600))?;
     let began = Instant::now();
-    kubectl.run(&["delete", "pod", "slow", "--wait=false"])?;
-    let ending = kubectl.json(&["get", "pod", "slow"])?;
+    kubectl.run(&["delete", "pod", "slow", "--timeout=180s"])?;
+    ensure!(began.elapsed() >= Duration::from_secs(3), "gone after {:?}", began.elapsed());
+    kubectl.run(&["delete", "pod", "now", "--wait=false"])?;
+    let ending = kubectl.json(&["get", "pod", "now"])?;
     ensure!(
-        ending["metadata"]["deletionGracePeriodSeconds"] == 3 && ending["metadata"]["deletionTimestamp"].is_string(),
+        ending["metadata"]["deletionGracePeriodSeconds"] == 600 && ending["metadata"]["deletionTimestamp"].is_string(),
         "{}",
         ending["metadata"]
     );
-    let shown = kubectl.run(&["get", "pod", "slow", "--no-headers"])?;
+    let shown = kubectl.run(&["get", "pod", "now", "--no-headers"])?;
     ensure!(shown.contains("Terminating"), "{shown}");
-    kubectl.run(&["wait", "--for=delete", "pod/slow", "--timeout=30s"])?;
-    ensure!(began.elapsed() >= Duration::from_secs(3), "gone after {:?}", began.elapsed());
+    kubectl.run(&["delete", "pod", "now", "--now", "--timeout=180s"])?;
     let forced = kubectl.output(&["delete", "pod", "forced", "--force", "--grace-period=0"], None)?;
     ensure!(forced.code == 0 && forced.stderr.starts_with("Warning: Immediate deletion does not wait for confirmation"), "{forced:?}");
     ensure!(kubectl.fails(&["get", "pod", "forced"], None)?.contains("NotFound"));
     // Its processes get the least time that there is, not the ten minutes of their specification.
-    eventually("the forced pod's processes to end", 20, || {
+    eventually("the forced pod's processes to end", || {
         ensure!(!is_running(&marker), "they still run");
         Ok(())
     })?;
-    kubectl.run(&["delete", "pod", "now", "--now", "--timeout=30s"])?;
     // One that no node has goes at once, whatever its grace.
     let nowhere = pods::pod(
         "nowhere",
         json!({"nodeSelector": {"no": "where"}, "terminationGracePeriodSeconds": 600, "containers": [pods::shell("c", "true")]}),
     );
     kubectl.apply(&nowhere.to_string())?;
-    kubectl.run(&["delete", "pod", "nowhere", "--timeout=5s"]).map(drop)
+    kubectl.run(&["delete", "pod", "nowhere", "--timeout=180s"]).map(drop)
 }
 
 fn e2e_selections_are_deleted_together(_: &Cluster, kubectl: &Kubectl) -> Result<()> {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 tests![e2e_mutated_requests_are_answered_without_an_error_of_the_server];
 
-/// Requests at most, and the time at most that they may take together.
 const REQUESTS: u32 = 3000;
-const TIME: Duration = Duration::from_secs(20);
+/// An answer that takes longer is a hang.
+const HANG: Duration = Duration::from_secs(15);
 
 /// Bodies to begin with; every one is accepted as it is.
 const SEEDS: &[(&str, &str)] = &[
@@ -189,36 +189,29 @@ fn e2e_mutated_requests_are_answered_without_an_error_of_the_server(_: &Cluster,
     api.post("/api/v1/namespaces/default/configmaps", r#"{"metadata":{"name":"target"},"data":{"a":"b"}}"#)?.expect(201)?;
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     let mut connection = api.connect()?;
-    let started = Instant::now();
-    let (mut sent, mut refused) = (0, 0);
-    while sent < REQUESTS && started.elapsed() < TIME {
+    let mut refused = 0;
+    for _ in 0..REQUESTS {
         let (method, path, media, body) = next(&mut numbers);
         let asked = Instant::now();
         let answer = match connection.send(&method, &path, &[("content-type", &media)], &body) {
             Ok(answer) => answer,
             // What is no HTTP at all may end the connection.
             Err(error) => {
-                ensure!(
-                    asked.elapsed() < Duration::from_secs(5),
-                    "no answer: {error:#}\n{method} {path} ({media}): {}",
-                    String::from_utf8_lossy(&body)
-                );
+                ensure!(asked.elapsed() < HANG, "no answer: {error:#}\n{method} {path} ({media}): {}", String::from_utf8_lossy(&body));
                 connection = api.connect()?;
-                sent += 1;
                 continue;
             }
         };
         let shown = || format!("{method} {path} ({media}): {}\n{}", String::from_utf8_lossy(&body), answer.text());
         ensure!(answer.code < 500 || answer.code == 504, "{} for {}", answer.code, shown());
-        ensure!(asked.elapsed() < Duration::from_secs(5), "{:?} for {}", asked.elapsed(), shown());
+        ensure!(asked.elapsed() < HANG, "{:?} for {}", asked.elapsed(), shown());
         refused += u32::from(answer.code >= 400);
-        sent += 1;
         if answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
             connection = api.connect()?;
         }
     }
-    ensure!(sent > REQUESTS / 4, "only {sent} requests in {:?}", started.elapsed());
-    ensure!(refused > sent / 4 && refused < sent, "{refused} of {sent} refused: the mutations are too wild or too tame");
+    let accepted = REQUESTS - refused;
+    ensure!(accepted > REQUESTS / 20 && refused > REQUESTS / 4, "{refused} of {REQUESTS} refused: the mutations are too wild or too tame");
     is_sound(&server, &mut connection)
 }
 

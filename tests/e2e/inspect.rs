@@ -97,7 +97,7 @@ fn e2e_inspection_shows_every_service_and_its_backends(cluster: &Cluster, kubect
     talk::serve(kubectl, "headless", "web", "clusterIP: None")?;
     let agree = |count: usize| {
         // Other tests make and remove Services meanwhile: both sides are read until they meet.
-        eventually("every node's maps to say what the API says", 30, || {
+        eventually("every node's maps to say what the API says", || {
             for node in ["node1", "node2"] {
                 let (wanted, programmed) = (wanted(kubectl)?, programmed(cluster, node)?);
                 let only_wanted: Vec<_> = wanted.iter().filter(|(front, ends)| programmed.get(front) != Some(ends)).collect();
@@ -127,7 +127,7 @@ fn e2e_inspection_shows_every_service_and_its_backends(cluster: &Cluster, kubect
     ensure!(cluster.orknet(&["backends", "--node", "node1"])?.contains(&front), "the table of backends lacks {front}");
 
     kubectl.run(&["delete", "service", "web"])?;
-    eventually("the deleted Service to leave the maps", 10, || {
+    eventually("the deleted Service to leave the maps", || {
         let rows = look(cluster, "services", "node2")?;
         ensure!(!rows.iter().any(|row| row["address"] == address.to_string()), "{address} is still there");
         Ok(())
@@ -143,7 +143,7 @@ fn e2e_inspection_shows_every_pod_of_the_node_and_its_traffic(cluster: &Cluster,
         status["podIPs"].as_array().into_iter().flatten().filter_map(|item| item["ip"].as_str().map(str::to_owned)).collect();
     ensure!(own.len() == 2, "{own:?}");
     for node in ["node1", "node2"] {
-        eventually("the maps to have the node's pods", 30, || {
+        eventually("the maps to have the node's pods", || {
             let pods = kubectl.json(&["get", "pods", "-A", "--field-selector", &format!("spec.nodeName={node}")])?;
             let on_network = items(&pods).filter(|pod| pod["spec"]["hostNetwork"] != true && pod["status"]["phase"] == "Running");
             let wanted: BTreeSet<&str> = on_network
@@ -156,6 +156,9 @@ fn e2e_inspection_shows_every_pod_of_the_node_and_its_traffic(cluster: &Cluster,
             Ok(())
         })?;
     }
+    let table = cluster.orknet(&["endpoints", "--node", "node2"])?;
+    ensure!(table.lines().next().is_some_and(|line| line.contains("ADDRESS")), "{table}");
+    ensure!(own.iter().all(|address| table.lines().any(|line| line.split_whitespace().any(|word| word == address))), "{own:?} in\n{table}");
     let packets = |direction: &str| -> Result<u64> {
         let rows = look(cluster, "endpoints", "node2")?;
         let row = rows.iter().find(|row| row["address"] == own[0]).context("the pod is missing")?;
@@ -167,7 +170,7 @@ fn e2e_inspection_shows_every_pod_of_the_node_and_its_traffic(cluster: &Cluster,
     ensure!(packets("fromPod")? >= from + 10 && packets("toPod")? >= to + 10, "ten questions and answers are not counted");
 
     kubectl.run(&["delete", "pod", "client"])?;
-    eventually("the deleted pod to leave the maps", 10, || {
+    eventually("the deleted pod to leave the maps", || {
         let rows = look(cluster, "endpoints", "node2")?;
         ensure!(!rows.iter().any(|row| own.iter().any(|address| row["address"] == *address)), "{own:?} is still there");
         Ok(())
@@ -183,13 +186,13 @@ fn e2e_inspection_counts_entries_and_drops(cluster: &Cluster, kubectl: &Kubectl)
         Ok(row.and_then(|row| row["drops"]["packets"].as_u64()).unwrap_or(0))
     };
     let (without_endpoints, without_port) = (drops("no-endpoints")?, drops("no-such-port")?);
-    eventually("the Service to be known", 10, || client.is_refused(How::Tcp, &at(&address, 80), "ConnectionRefused"))?;
+    eventually("the Service to be known", || client.is_refused(How::Tcp, &at(&address, 80), "ConnectionRefused"))?;
     client.is_refused(How::Tcp, &at(&address, 81), "ConnectionRefused")?;
     ensure!(drops("no-endpoints")? > without_endpoints && drops("no-such-port")? > without_port, "refusals are not counted");
 
     let rows = look(cluster, "maps", "node1")?;
     let maps: BTreeSet<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
-    ensure!(maps == BTreeSet::from(["SERVICES", "BACKENDS", "PODS", "SOCKETS", "AFFINITY", "DROPS", "TRAFFIC"]), "{maps:?}");
+    ensure!(maps == BTreeSet::from(["SERVICES", "BACKENDS", "RANGES", "PODS", "SOCKETS", "AFFINITY", "DROPS", "TRAFFIC"]), "{maps:?}");
     for row in rows.iter().filter(|row| row["name"].is_string()) {
         let (entries, capacity) = (row["entries"].as_u64().context("no entries")?, row["capacity"].as_u64().context("no capacity")?);
         ensure!(entries <= capacity && capacity > 0, "{row}");
@@ -242,10 +245,10 @@ fn e2e_inspection_needs_no_agent(cluster: &Cluster, kubectl: &Kubectl) -> Result
         ensure!(fronts.get(&front) == Some(&expected), "{:?}", fronts.get(&front));
         Ok(())
     };
-    eventually("the Service to be programmed", 10, shown)?;
+    eventually("the Service to be programmed", shown)?;
     // Other tests' pods on this node wait for the agent, so it is stopped for moments only.
     let paused = Paused::agent(cluster, "node2")?;
-    eventually("the agent to stand still", 5, || paused.check())?;
+    eventually("the agent to stand still", || paused.check())?;
     shown()?;
     let endpoints = look(cluster, "endpoints", "node2")?;
     ensure!(endpoints.iter().any(|row| row["address"] == backend.ip().to_string()), "{endpoints:?}");

@@ -48,7 +48,7 @@ fn e2e_logs_follow_a_container_to_its_end(_: &Cluster, kubectl: &Kubectl) -> Res
     pods::start(kubectl, "counter", json!({"restartPolicy": "Never", "containers": [shell("main", script)]}))?;
     let follow = kubectl.start(&["logs", "-f", "counter"])?;
     let tail = kubectl.start(&["logs", "-f", "--tail=1", "counter"])?;
-    eventually("some lines", 20, || {
+    eventually("some lines", || {
         ensure!(kubectl.run(&["logs", "counter"])?.lines().count() > 20, "too few");
         Ok(())
     })?;
@@ -89,8 +89,8 @@ fn e2e_logs_of_several_containers_and_pods(_: &Cluster, kubectl: &Kubectl) -> Re
     ensure!(lines == wanted, "{prefixed}");
     // A workload stands for one of its pods.
     kubectl.run(&["create", "deployment", "web", "--image", pods::BUSYBOX, "--", "sh", "-c", "echo from a deployment; exec sleep 3600"])?;
-    kubectl.run(&["rollout", "status", "deployment", "web", "--timeout=60s"])?;
-    eventually("the deployment's log", 10, || {
+    kubectl.run(&["rollout", "status", "deployment", "web", "--timeout=180s"])?;
+    eventually("the deployment's log", || {
         ensure!(kubectl.run(&["logs", "deployment/web"])? == "from a deployment\n", "nothing yet");
         Ok(())
     })
@@ -104,7 +104,7 @@ fn e2e_logs_of_the_run_before(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     )?;
     let refused = kubectl.fails(&["logs", "again", "--previous"], None)?;
     ensure!(refused.contains("previous terminated container \"main\" in pod \"again\" not found"), "{refused}");
-    let first = eventually("the first log", 10, || {
+    let first = eventually("the first log", || {
         let text = kubectl.run(&["logs", "again"])?;
         ensure!(text.starts_with("run "), "{text:?}");
         Ok(text)
@@ -114,7 +114,7 @@ fn e2e_logs_of_the_run_before(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
         container(pod, "main")["restartCount"] == 1 && container(pod, "main")["ready"] == true
     })?;
     ensure!(kubectl.run(&["logs", "again", "--previous"])? == first);
-    let second = eventually("the second log", 10, || {
+    let second = eventually("the second log", || {
         let text = kubectl.run(&["logs", "again"])?;
         ensure!(text.starts_with("run "), "{text:?}");
         Ok(text)

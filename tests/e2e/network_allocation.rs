@@ -81,13 +81,13 @@ fn e2e_released_addresses_and_ports_can_be_asked_for_again(_: &Cluster, kubectl:
     let port = spec["ports"][0]["nodePort"].as_u64().context("no port")? as u16;
     kubectl.run(&["delete", "service", "first"])?;
     // Kubernetes repairs its books in the background, so a moment may pass.
-    eventually("the address and the port to be free", 10, || {
+    eventually("the address and the port to be free", || {
         kubectl.run_with(&["create", "-f", "-"], &service("again", &format!("clusterIP: {address}")))
     })?;
-    eventually("the port to be free", 10, || kubectl.run_with(&["create", "-f", "-"], &node_port("port-again", port)))?;
+    eventually("the port to be free", || kubectl.run_with(&["create", "-f", "-"], &node_port("port-again", port)))?;
     // The type changes: the port goes and comes.
     kubectl.run(&["patch", "service", "port-again", "-p", r#"{"spec": {"type": "ClusterIP"}}"#])?;
     let ports = kubectl.json(&["get", "service", "port-again"])?["spec"]["ports"].clone();
     ensure!(ports[0].get("nodePort").is_none(), "{ports}");
-    eventually("the port to be free", 10, || kubectl.run_with(&["create", "-f", "-"], &node_port("port-third", port))).map(drop)
+    eventually("the port to be free", || kubectl.run_with(&["create", "-f", "-"], &node_port("port-third", port))).map(drop)
 }

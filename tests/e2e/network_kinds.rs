@@ -43,9 +43,7 @@ fn e2e_services_have_the_families_that_were_asked_for(_: &Cluster, kubectl: &Kub
         ensure!(service["spec"]["ipFamilyPolicy"] == policy, "{name}: {}", service["spec"]["ipFamilyPolicy"]);
         for address in &addresses {
             for how in [How::Tcp, How::Udp, How::UdpConnected] {
-                eventually(&format!("{name} at {address} over {how:?}"), 10, || {
-                    client.ask(how, &at(address, 80), 2)?.are_from(&only("one"))
-                })?;
+                eventually(&format!("{name} at {address} over {how:?}"), || client.ask(how, &at(address, 80), 2)?.are_from(&only("one")))?;
             }
         }
         let slices = kubectl.json(&["get", "endpointslices", "-l", &format!("kubernetes.io/service-name={name}")])?;
@@ -57,7 +55,7 @@ fn e2e_services_have_the_families_that_were_asked_for(_: &Cluster, kubectl: &Kub
     kubectl.run(&["patch", "service", "default", "-p", r#"{"spec": {"ipFamilyPolicy": "RequireDualStack"}}"#])?;
     let both: Vec<String> = serde_json::from_value(kubectl.json(&["get", "service", "default"])?["spec"]["clusterIPs"].clone())?;
     ensure!(families(&both) == ["IPv4", "IPv6"], "{both:?}");
-    eventually("the second family", 10, || client.ask(How::Tcp, &at(&both[1], 80), 2)?.are_from(&only("one")))
+    eventually("the second family", || client.ask(How::Tcp, &at(&both[1], 80), 2)?.are_from(&only("one")))
 }
 
 fn e2e_services_may_have_many_ports_and_name_their_targets(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
@@ -100,7 +98,7 @@ spec:
     let address = talk::cluster_address(kubectl, "ports")?;
     let both = BTreeSet::from(["old".to_owned(), "new".to_owned()]);
     for (how, port) in [(How::Tcp, 80), (How::Tcp, 81), (How::Udp, 80), (How::UdpConnected, 80), (How::Tcp, 9001)] {
-        eventually(&format!("port {port} over {how:?}"), 10, || client.ask(how, &at(&address, port), 40)?.are_from(&both))?;
+        eventually(&format!("port {port} over {how:?}"), || client.ask(how, &at(&address, port), 40)?.are_from(&both))?;
     }
     for (how, port) in [(How::Tcp, 82), (How::Udp, 81), (How::Tcp, 83)] {
         client.is_refused(how, &at(&address, port), "ConnectionRefused")?;
@@ -113,7 +111,7 @@ spec:
         "-p",
         r#"[{"op": "replace", "path": "/spec/ports/0/port", "value": 8000}]"#,
     ])?;
-    eventually("the port to move", 10, || {
+    eventually("the port to move", || {
         client.ask(How::Tcp, &at(&address, 8000), 40)?.are_from(&both)?;
         client.is_refused(How::Tcp, &at(&address, 80), "ConnectionRefused")
     })?;
@@ -127,7 +125,7 @@ fn e2e_headless_services_list_their_endpoints(_: &Cluster, kubectl: &Kubectl) ->
     ensure!(spec["clusterIP"] == "None" && spec["clusterIPs"] == serde_json::json!(["None"]), "{spec}");
     let list = kubectl.json(&["get", "pods", "-l", "app=peers"])?;
     let pods: BTreeSet<&str> = list["items"].as_array().into_iter().flatten().filter_map(|pod| pod["status"]["podIP"].as_str()).collect();
-    eventually("the endpoints to be listed", 10, || {
+    eventually("the endpoints to be listed", || {
         let slices = kubectl.json(&["get", "endpointslices", "-l", "kubernetes.io/service-name=peers"])?;
         let of_v4 = slices["items"].as_array().into_iter().flatten().filter(|slice| slice["addressType"] == "IPv4");
         let listed: BTreeSet<&str> = of_v4
@@ -188,20 +186,20 @@ subsets: [{{addresses: [{{ip: "{address}"}}], ports: [{{name: tcp, port: {port}}
     let by_slice = at(&talk::cluster_address(kubectl, "by-slice")?, 80);
     let by_endpoints = at(&talk::cluster_address(kubectl, "by-endpoints")?, 80);
     for address in [&by_slice, &by_endpoints] {
-        eventually("the Service to be known", 10, || client.is_refused(How::Tcp, address, "ConnectionRefused"))?;
+        eventually("the Service to be known", || client.is_refused(How::Tcp, address, "ConnectionRefused"))?;
     }
     for pod in ["one", "two"] {
         slice(&pod_address(pod)?)?;
         endpoints(&pod_address(pod)?)?;
         for address in [&by_slice, &by_endpoints] {
-            eventually("the given endpoint to answer", 10, || client.ask(How::Tcp, address, 3)?.are_from(&only(pod)))
+            eventually("the given endpoint to answer", || client.ask(How::Tcp, address, 3)?.are_from(&only(pod)))
                 .context(address.clone())?;
         }
     }
     kubectl.run(&["delete", "endpointslice", "by-hand"])?;
     kubectl.run(&["delete", "endpoints", "by-endpoints"])?;
     for address in [&by_slice, &by_endpoints] {
-        eventually("the Service to be empty again", 10, || client.is_refused(How::Tcp, address, "ConnectionRefused"))
+        eventually("the Service to be empty again", || client.is_refused(How::Tcp, address, "ConnectionRefused"))
             .context(address.clone())?;
     }
     Ok(())

@@ -59,7 +59,7 @@ fn e2e_readiness_takes_a_pod_out_of_its_service_and_back(_: &Cluster, kubectl: &
     pods::start(kubectl, "door", json!({"containers": [main]}))?;
     kubectl.run(&["expose", "pod", "door", "--port=80", "--target-port=8080"])?;
     let is_ready = |ready: bool| {
-        eventually("the endpoint to follow", 30, || {
+        eventually("the endpoint to follow", || {
             let slices = kubectl.json(&["get", "endpointslices", "-l", "kubernetes.io/service-name=door"])?;
             let conditions = &slices["items"][0]["endpoints"][0]["conditions"];
             ensure!(conditions["ready"] == ready && conditions["serving"] == ready, "{slices}");
@@ -68,7 +68,7 @@ fn e2e_readiness_takes_a_pod_out_of_its_service_and_back(_: &Cluster, kubectl: &
     };
     is_ready(true)?;
     pods::sh(kubectl, "door", "rm /ready")?;
-    kubectl.run(&["wait", "pod/door", "--for=condition=Ready=False", "--timeout=30s"])?;
+    kubectl.run(&["wait", "pod/door", "--for=condition=Ready=False", "--timeout=180s"])?;
     is_ready(false)?;
     let pod = kubectl.json(&["get", "pod", "door"])?;
     ensure!(condition(&pod, "Ready")["reason"] == "ContainersNotReady" && container(&pod, "main")["started"] == true, "{}", pod["status"]);
@@ -107,7 +107,7 @@ fn e2e_a_startup_probe_holds_the_others_back(_: &Cluster, kubectl: &Kubectl) -> 
 fn e2e_readiness_gates_wait_for_their_conditions(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let spec = json!({"readinessGates": [{"conditionType": "example.com/open"}], "containers": [shell("main", "exec sleep 3600")]});
     pods::create(kubectl, "gated", spec)?;
-    kubectl.run(&["wait", "pod/gated", "--for=condition=ContainersReady", "--timeout=60s"])?;
+    kubectl.run(&["wait", "pod/gated", "--for=condition=ContainersReady", "--timeout=180s"])?;
     let pod = kubectl.json(&["get", "pod", "gated"])?;
     ensure!(condition(&pod, "Ready")["reason"] == "ReadinessGatesNotReady", "{}", pod["status"]);
     ensure!(kubectl.run(&["get", "pod", "gated", "-o", "wide", "--no-headers"])?.trim_end().ends_with("0/1"));

@@ -18,7 +18,6 @@ kind: Deployment
 metadata: {{name: web, annotations: {{kubernetes.io/change-cause: "to {value}"}}}}
 spec:
   replicas: 2
-  progressDeadlineSeconds: 5
   selector: {{matchLabels: {{app: web}}}}
   template:
     metadata: {{labels: {{app: web}}}}
@@ -36,7 +35,7 @@ fn value(kubectl: &Kubectl) -> Result<String> {
 }
 
 fn follow(kubectl: &Kubectl) -> Result<String> {
-    kubectl.run(&["rollout", "status", "deployment/web", "--timeout=60s"])
+    kubectl.run(&["rollout", "status", "deployment/web", "--timeout=180s"])
 }
 
 fn e2e_rollouts_are_followed_kept_in_history_and_taken_back(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
@@ -78,7 +77,7 @@ fn e2e_paused_rollouts_wait_and_restarts_replace_every_pod(_: &Cluster, kubectl:
     let before = names()?;
     kubectl.run(&["rollout", "pause", "deployment/web"])?;
     kubectl.run(&["set", "env", "deployment/web", "V=two"])?;
-    kubectl.run(&["wait", "deployment/web", "--for=jsonpath={.status.observedGeneration}=3", "--timeout=20s"])?;
+    kubectl.run(&["wait", "deployment/web", "--for=jsonpath={.status.observedGeneration}=3", "--timeout=180s"])?;
     ensure!(names()? == before, "a paused rollout makes no pod");
     let said = kubectl.fails(&["rollout", "restart", "deployment/web"], None)?;
     ensure!(said.contains("can't restart paused deployment (run rollout resume first)"), "{said}");
@@ -88,7 +87,7 @@ fn e2e_paused_rollouts_wait_and_restarts_replace_every_pod(_: &Cluster, kubectl:
     ensure!(between.lines().all(|name| !before.contains(name)), "{before} {between}");
     ensure!(kubectl.run(&["rollout", "restart", "deployment/web"])? == "deployment.apps/web restarted\n");
     follow(kubectl)?;
-    eventually("the old pods to go", 20, || {
+    eventually("the old pods to go", || {
         let after = names()?;
         ensure!(after.lines().count() == 2 && after.lines().all(|name| !between.contains(name)), "{between} {after}");
         Ok(())
@@ -98,13 +97,15 @@ fn e2e_paused_rollouts_wait_and_restarts_replace_every_pod(_: &Cluster, kubectl:
 fn e2e_a_rollout_that_fails_is_told_and_keeps_the_old_pods(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     deploy(kubectl, "one")?;
     follow(kubectl)?;
+    kubectl.run(&["patch", "deployment", "web", "-p", r#"{"spec":{"progressDeadlineSeconds":5}}"#])?;
     kubectl.run(&["set", "image", "deployment/web", "c=registry.orknet.local/none:1"])?;
-    let said = kubectl.fails(&["rollout", "status", "deployment/web", "--timeout=30s"], None)?;
+    let said = kubectl.fails(&["rollout", "status", "deployment/web", "--timeout=180s"], None)?;
     ensure!(said == "error: deployment \"web\" exceeded its progress deadline\n", "{said}");
     let status = kubectl.json(&["get", "deployment", "web"])?["status"].clone();
     ensure!(status["availableReplicas"] == 2 && status["unavailableReplicas"] == 1, "{status}");
     let waits = kubectl.run(&["get", "pods", "-l", "app=web", "--no-headers"])?;
     ensure!(waits.contains("ImagePullBackOff") || waits.contains("ErrImagePull"), "{waits}");
+    kubectl.run(&["patch", "deployment", "web", "-p", r#"{"spec":{"progressDeadlineSeconds":600}}"#])?;
     kubectl.run(&["rollout", "undo", "deployment/web"])?;
     follow(kubectl).map(drop)
 }

@@ -90,7 +90,8 @@ fn e2e_what_does_not_fit_says_why_and_fits_later(_: &Cluster, kubectl: &Kubectl)
     kubectl.run(&["patch", "node", "node1", "--subresource=status", "-p", &patch])?;
     pods::ready(kubectl, "exotic")?;
     ensure!(node_of(kubectl, "exotic")? == "node1");
-    Ok(())
+    let back = json!({"status": {"capacity": {"example.com/device": null}, "allocatable": {"example.com/device": null}}}).to_string();
+    kubectl.run(&["patch", "node", "node1", "--subresource=status", "-p", &back]).map(drop)
 }
 
 fn e2e_a_host_port_is_given_once_per_node(_: &Cluster, kubectl: &Kubectl) -> Result<()> {

@@ -2,12 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 use orknet_tests::talk::{self, Client, How, at};
-use orknet_tests::{Cluster, Kubectl, eventually, tests};
+use orknet_tests::{Cluster, Kubectl, eventually, pods, tests, traces};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 
 tests![
     e2e_services_are_balanced_and_follow_their_pods,
+    e2e_services_pass_over_killed_servers,
     e2e_services_follow_readiness,
     e2e_services_fail_no_request_during_a_rolling_update,
     e2e_services_of_datagrams_follow_their_pods,
@@ -18,7 +19,7 @@ tests![
 
 /// Waits until asking gives answers from exactly the live pods of the app, and no errors.
 pub fn follows(kubectl: &Kubectl, client: &Client<'_>, how: How, address: &str, app: &str, count: usize) -> Result<()> {
-    eventually(&format!("{address} to follow the pods of {app}"), 30, || {
+    eventually(&format!("{address} to follow the pods of {app}"), || {
         let live = talk::live_pods(kubectl, app)?;
         ensure!(live.len() == count, "{} pods live", live.len());
         client.ask(how, address, 30 * count as u32)?.are_from(&live)
@@ -50,11 +51,40 @@ fn e2e_services_are_balanced_and_follow_their_pods(_: &Cluster, kubectl: &Kubect
     }
 
     kubectl.run(&["delete", "service", "web"])?;
-    eventually("the address of the deleted Service to lead nowhere", 10, || {
+    eventually("the address of the deleted Service to lead nowhere", || {
         let answers = client.ask(How::Tcp, &address, 1)?;
         ensure!(answers.by_server.is_empty(), "{answers:?}");
         Ok(())
     })
+}
+
+/// What runs is killed from outside, as the kernel does when memory is short: no API call tells of it.
+fn e2e_services_pass_over_killed_servers(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    for (name, more) in [("stays", ""), ("returns", "nodeName: node1"), ("ends", "nodeName: node2, restartPolicy: Never")] {
+        talk::pod(kubectl, name, more)?;
+        kubectl.run(&["label", "pod", name, "app=all", "--overwrite"])?;
+        talk::wait_ready(kubectl, name)?;
+    }
+    let address = at(&talk::serve(kubectl, "all", "all", "")?, 80);
+    let clients = [Client::on_node(kubectl, "client1", "node1")?, Client::on_node(kubectl, "client2", "node2")?];
+    let are_reached = |names: &[&str]| {
+        let expected: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let reached = |client: &Client<'_>| {
+            eventually(&format!("{names:?} to be reached"), || client.ask(How::Tcp, &address, 30 * names.len() as u32)?.are_from(&expected))
+        };
+        clients.iter().try_for_each(reached)
+    };
+    are_reached(&["stays", "returns", "ends"])?;
+    for name in ["returns", "ends"] {
+        let pod = kubectl.json(&["get", "pod", name])?;
+        let id = pods::container(&pod, "server")["containerID"].as_str().and_then(|id| id.strip_prefix("containerd://"));
+        ensure!(traces::kill_container(id.context("there is no container")?)? > 0, "{name} has no process");
+    }
+    pods::phase(kubectl, "ends", "Failed")?;
+    pods::when(kubectl, "returns", "the restart", |pod| {
+        pods::container(pod, "server")["restartCount"] == 1 && pods::container(pod, "server")["ready"] == true
+    })?;
+    are_reached(&["stays", "returns"])
 }
 
 /// Pods whose readiness is a file.
@@ -87,7 +117,7 @@ fn e2e_services_follow_readiness(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let client = Client::start(kubectl, "client")?;
     let reaches = |address: &str, pods: &[&str]| {
         let expected: BTreeSet<String> = pods.iter().map(|pod| (*pod).to_owned()).collect();
-        eventually(&format!("{address} to reach {pods:?}"), 15, || client.ask(How::Tcp, address, 40)?.are_from(&expected))
+        eventually(&format!("{address} to reach {pods:?}"), || client.ask(How::Tcp, address, 40)?.are_from(&expected))
     };
     reaches(&ready, &["one", "two"])?;
 
@@ -96,7 +126,7 @@ fn e2e_services_follow_readiness(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     reaches(&all, &["one", "two"])?;
 
     Client::of(kubectl, "two").run(&["rm", "/tmp/ready"])?;
-    eventually("nobody to be ready", 15, || client.is_refused(How::Tcp, &ready, "ConnectionRefused"))?;
+    eventually("nobody to be ready", || client.is_refused(How::Tcp, &ready, "ConnectionRefused"))?;
     reaches(&all, &["one", "two"])?;
 
     Client::of(kubectl, "one").run(&["touch", "/tmp/ready"])?;
@@ -130,7 +160,7 @@ spec:
         image = talk::TOOLS,
         port = talk::PORT,
     ))?;
-    kubectl.run(&["rollout", "status", "deployment", "web", "--timeout=90s"])?;
+    kubectl.run(&["rollout", "status", "deployment", "web", "--timeout=180s"])?;
     let address = at(&talk::serve(kubectl, "web", "web", "")?, 80);
     let before = talk::live_pods(kubectl, "web")?;
     let client = Client::start(kubectl, "probe")?;
@@ -150,14 +180,14 @@ spec:
     ])?;
     talk::wait_ready(kubectl, "client")?;
     let answers = || kubectl.run(&["logs", "client"]);
-    eventually("the first answers", 15, || {
+    eventually("the first answers", || {
         ensure!(answers()?.lines().count() > 10, "too few");
         Ok(())
     })?;
 
     kubectl.run(&["rollout", "restart", "deployment", "web"])?;
-    kubectl.run(&["rollout", "status", "deployment", "web", "--timeout=90s"])?;
-    eventually("the old pods to be gone and the new ones to answer", 30, || {
+    kubectl.run(&["rollout", "status", "deployment", "web", "--timeout=180s"])?;
+    eventually("the old pods to be gone and the new ones to answer", || {
         let pods = kubectl.json(&["get", "pods", "-l", "app=web"])?;
         ensure!(pods["items"].as_array().is_some_and(|pods| pods.len() == 3), "old pods are left");
         let now = talk::live_pods(kubectl, "web")?;
@@ -207,11 +237,11 @@ fn e2e_services_without_endpoints_refuse_at_once(_: &Cluster, kubectl: &Kubectl)
     talk::wait_ready(kubectl, "one")?;
     for address in &addresses {
         for how in [How::Tcp, How::Udp, How::UdpConnected] {
-            eventually("the empty Service to be known", 10, || client.is_refused(how, &at(address, 80), "ConnectionRefused"))?;
+            eventually("the empty Service to be known", || client.is_refused(how, &at(address, 80), "ConnectionRefused"))?;
         }
     }
     let one = BTreeSet::from(["one".to_owned()]);
-    eventually("the live Service to answer", 10, || client.ask(How::Tcp, &at(&live, 80), 1)?.are_from(&one))?;
+    eventually("the live Service to answer", || client.ask(How::Tcp, &at(&live, 80), 1)?.are_from(&one))?;
     for how in [How::Tcp, How::Udp, How::UdpConnected] {
         client.is_refused(how, &at(&live, 81), "ConnectionRefused").context("an undefined port of a live address")?;
     }
@@ -237,7 +267,7 @@ fn e2e_services_keep_their_clients(_: &Cluster, kubectl: &Kubectl) -> Result<()>
     ensure!(kubectl.run(&["get", "service", "web", "-o", timeout])? == "10800", "the default of three hours");
     let clients = [Client::start(kubectl, "client-a")?, Client::start(kubectl, "client-b")?, Client::start(kubectl, "client-c")?];
     for client in &clients {
-        let kept = eventually("the Service to be known", 10, || {
+        let kept = eventually("the Service to be known", || {
             let answers = client.ask(How::Tcp, &address, 30)?;
             ensure!(answers.errors.is_empty(), "{answers:?}");
             Ok(answers.servers())
@@ -248,7 +278,7 @@ fn e2e_services_keep_their_clients(_: &Cluster, kubectl: &Kubectl) -> Result<()>
         // The server that is kept goes: another one is chosen, and kept.
         let server = kept.first().context("nobody")?;
         kubectl.run(&["delete", "pod", server])?;
-        let next = eventually("another server to be chosen", 15, || {
+        let next = eventually("another server to be chosen", || {
             let answers = client.ask(How::Tcp, &address, 10)?;
             ensure!(answers.errors.is_empty() && answers.servers() != kept, "{answers:?}");
             Ok(answers.servers())
@@ -269,12 +299,12 @@ fn e2e_services_stay_on_the_node_if_asked_to(_: &Cluster, kubectl: &Kubectl) -> 
     for (client, server) in clients.iter().zip(["on-node1", "on-node2"]) {
         talk::wait_ready(kubectl, server)?;
         let own = BTreeSet::from([server.to_owned()]);
-        eventually("the endpoint on the node to answer", 10, || client.ask(How::Tcp, &address, 30)?.are_from(&own))?;
+        eventually("the endpoint on the node to answer", || client.ask(How::Tcp, &address, 30)?.are_from(&own))?;
         client.ask(How::Udp, &address, 30)?.are_from(&own)?;
     }
     kubectl.run(&["delete", "pod", "on-node2"])?;
     // Kubernetes asks for a drop; at a socket that is an error at once, and nothing is sent.
-    eventually("node2 to have no endpoint", 10, || clients[1].is_refused(How::Tcp, &address, "PermissionDenied"))?;
+    eventually("node2 to have no endpoint", || clients[1].is_refused(How::Tcp, &address, "PermissionDenied"))?;
     clients[1].is_refused(How::Udp, &address, "PermissionDenied")?;
     clients[0].ask(How::Tcp, &address, 10)?.are_from(&BTreeSet::from(["on-node1".to_owned()]))
 }

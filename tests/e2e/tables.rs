@@ -26,7 +26,7 @@ fn has(kubectl: &Kubectl, arguments: &[&str], header: &str, row: &[&str]) -> Res
 
 fn e2e_pods_and_workloads_have_their_columns(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     kubectl.run(&["create", "deployment", "web", &format!("--image={IMAGE}"), "--replicas=2", "--", "sleep", "3600"])?;
-    kubectl.run(&["rollout", "status", "deployment/web", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "deployment/web", "--timeout=180s"])?;
     has(kubectl, &["deployments"], "NAME|READY|UP-TO-DATE|AVAILABLE|AGE", &["web", "2/2", "2", "2", "AGE"])?;
     has(
         kubectl,
@@ -86,7 +86,7 @@ spec: {{suspend: true, schedule: "*/5 * * * *", jobTemplate: {{spec: {{template:
         "NAME|DESIRED|CURRENT|READY|UP-TO-DATE|AVAILABLE|NODE SELECTOR|AGE",
         &["log", "0", "0", "0", "0", "0", "none=here", "AGE"],
     )?;
-    eventually("the job to be seen suspended", 20, || {
+    eventually("the job to be seen suspended", || {
         has(kubectl, &["jobs"], "NAME|STATUS|COMPLETIONS|DURATION|AGE", &["once", "Suspended", "0/3", "", "AGE"])
     })?;
     has(
@@ -115,7 +115,7 @@ fn e2e_services_and_endpoints_have_their_columns(_: &Cluster, kubectl: &Kubectl)
     let selector = ["web", "ClusterIP", &address, "<none>", "80/TCP", "AGE", "app=web"];
     has(kubectl, &["services", "-o", "wide"], &format!("{header}|SELECTOR"), &selector)?;
     let pod = field("pod/web", ".status.podIP")?;
-    eventually("the endpoints", 20, || has(kubectl, &["endpoints"], "NAME|ENDPOINTS|AGE", &["web", &format!("{pod}:8080"), "AGE"]))?;
+    eventually("the endpoints", || has(kubectl, &["endpoints"], "NAME|ENDPOINTS|AGE", &["web", &format!("{pod}:8080"), "AGE"]))?;
     has(kubectl, &["endpoints"], "NAME|ENDPOINTS|AGE", &["np", "<none>", "AGE"])?;
     let slice =
         kubectl.run(&["get", "endpointslices", "-l", "kubernetes.io/service-name=web", "-o", "jsonpath={.items[0].metadata.name}"])?;
@@ -207,7 +207,7 @@ fn e2e_pods_tell_their_state_in_one_word(_: &Cluster, kubectl: &Kubectl) -> Resu
         ("init", "0/1", &["Init:0/1"]),
         ("nowhere", "0/1", &["Pending"]),
     ];
-    eventually("every pod's state", 40, || {
+    eventually("every pod's state", || {
         let table = table(kubectl, &["pods"])?;
         for (name, ready, states) in expected {
             let (found, state) = (table.cell(name, "READY")?, table.cell(name, "STATUS")?);
@@ -235,7 +235,7 @@ fn e2e_every_kind_can_be_described(_: &Cluster, kubectl: &Kubectl) -> Result<()>
     kubectl.apply(
         "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: policy}, spec: {podSelector: {}, ingress: [{from: [{podSelector: {}}], ports: [{port: 80}]}]}}",
     )?;
-    kubectl.run(&["rollout", "status", "deployment/web", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "deployment/web", "--timeout=180s"])?;
     let kinds = "pods,deployments,replicasets,services,endpoints,endpointslices,ingresses,secrets,configmaps,serviceaccounts,roles,rolebindings,jobs,cronjobs,\
          hpa,resourcequotas,poddisruptionbudgets,networkpolicies,events";
     let names = kubectl.run(&["get", kinds, "-o", "name"])?;

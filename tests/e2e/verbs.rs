@@ -167,11 +167,11 @@ fn e2e_scale_and_autoscale_change_the_number_of_pods(_: &Cluster, kubectl: &Kube
     kubectl.run(&["create", "deployment", "a", &format!("--image={IMAGE}"), "--replicas=1", "--", "sleep", "3600"])?;
     kubectl.run(&["patch", "deployment", "a", "-p", r#"{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":0}}}}"#])?;
     ensure!(kubectl.run(&["scale", "deployment", "a", "--replicas=3"])? == "deployment.apps/a scaled\n");
-    kubectl.run(&["rollout", "status", "deployment/a", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "deployment/a", "--timeout=180s"])?;
     let said = kubectl.fails(&["scale", "deployment", "a", "--replicas=1", "--current-replicas=7"], None)?;
     ensure!(said == "error: Expected replicas to be 7, was 3\n", "{said}");
     kubectl.run(&["scale", "deployment", "a", "--replicas=0", "--current-replicas=3"])?;
-    eventually("the pods to go", 30, || {
+    eventually("the pods to go", || {
         ensure!(kubectl.run(&["get", "pods", "-l", "app=a", "-o", "name"])?.is_empty());
         Ok(())
     })?;
@@ -211,23 +211,23 @@ fn e2e_set_changes_images_environment_resources_and_more(_: &Cluster, kubectl: &
 
 fn e2e_wait_waits_for_conditions_values_and_deletion(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     kubectl.run(&["create", "configmap", "a", "--from-literal=k=1"])?;
-    let waiting = kubectl.start(&["wait", "configmap/a", "--for=jsonpath={.data.k}=2", "--timeout=20s"])?;
+    let waiting = kubectl.start(&["wait", "configmap/a", "--for=jsonpath={.data.k}=2", "--timeout=180s"])?;
     kubectl.run(&["patch", "configmap", "a", "-p", r#"{"data":{"k":"2"}}"#])?;
     let done = waiting.wait_with_output()?;
     ensure!(done.status.success() && done.stdout == b"configmap/a condition met\n", "{done:?}");
-    let waiting = kubectl.start(&["wait", "configmap/a", "--for=delete", "--timeout=20s"])?;
+    let waiting = kubectl.start(&["wait", "configmap/a", "--for=delete", "--timeout=180s"])?;
     kubectl.run(&["delete", "configmap", "a"])?;
     ensure!(waiting.wait_with_output()?.status.success());
-    let waiting = kubectl.start(&["wait", "configmap/a", "--for=create", "--timeout=20s"])?;
+    let waiting = kubectl.start(&["wait", "configmap/a", "--for=create", "--timeout=180s"])?;
     kubectl.run(&["create", "configmap", "a"])?;
     ensure!(waiting.wait_with_output()?.status.success());
     let said = kubectl.fails(&["wait", "configmap/a", "--for=condition=Ready", "--timeout=1s"], None)?;
     ensure!(said == "error: timed out waiting for the condition on configmaps/a\n", "{said}");
     pods::create(kubectl, "p", json!({"containers": [pods::shell("c", "sleep 3600")]}))?;
     for condition in ["condition=Ready", "condition=PodScheduled=True", "jsonpath={.status.phase}=Running", "jsonpath={.status.podIP}"] {
-        kubectl.run(&["wait", "pod/p", &format!("--for={condition}"), "--timeout=60s"])?;
+        kubectl.run(&["wait", "pod/p", &format!("--for={condition}"), "--timeout=180s"])?;
     }
-    let nodes = kubectl.run(&["wait", "nodes", "--all", "--for=condition=Ready", "--timeout=10s"])?;
+    let nodes = kubectl.run(&["wait", "nodes", "--all", "--for=condition=Ready", "--timeout=180s"])?;
     ensure!(nodes == "node/node1 condition met\nnode/node2 condition met\n", "{nodes}");
     Ok(())
 }
@@ -248,7 +248,7 @@ fn e2e_run_and_expose_make_a_service_of_a_pod(_: &Cluster, kubectl: &Kubectl) ->
     ensure!(said == "service/p created\npod/p created\n", "{said}");
     let service = kubectl.json(&["get", "service", "p"])?;
     ensure!(service["spec"]["selector"] == json!({"a": "b", "c": "d"}) && service["spec"]["ports"][0]["targetPort"] == 80, "{service}");
-    kubectl.run(&["wait", "pod/p", "--for=condition=Ready", "--timeout=60s"])?;
+    kubectl.run(&["wait", "pod/p", "--for=condition=Ready", "--timeout=180s"])?;
     ensure!(kubectl.run(&["exec", "p", "--", "sh", "-c", "echo $K"])? == "v\n");
     kubectl.run(&["expose", "pod", "p", "--name=q", "--port=8080", "--target-port=http", "--type=NodePort", "--selector=x=y"])?;
     ensure!(
@@ -260,12 +260,12 @@ fn e2e_run_and_expose_make_a_service_of_a_pod(_: &Cluster, kubectl: &Kubectl) ->
         Some(""),
     )?;
     ensure!(once.code == 0 && once.stdout.starts_with("hello"), "{once:?}");
-    eventually("the pod to be removed", 10, || kubectl.fails(&["get", "pod", "once"], None)).map(drop)
+    eventually("the pod to be removed", || kubectl.fails(&["get", "pod", "once"], None)).map(drop)
 }
 
 fn e2e_status_and_scale_are_separate_from_the_object(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     kubectl.run(&["create", "deployment", "a", "--image=i", "--replicas=0"])?;
-    kubectl.run(&["wait", "deployment/a", "--for=jsonpath={.status.observedGeneration}=1", "--timeout=20s"])?;
+    kubectl.run(&["wait", "deployment/a", "--for=jsonpath={.status.observedGeneration}=1", "--timeout=180s"])?;
     kubectl.run(&["patch", "deployment", "a", "--type=merge", "-p", r#"{"status":{"replicas":77}}"#])?;
     ensure!(field(kubectl, "deployment/a", ".status.replicas")?.is_empty(), "the status is not changed through the object");
     ensure!(field(kubectl, "deployment/a", ".metadata.generation")? == "1", "nor is that a new generation");

@@ -139,7 +139,7 @@ fn e2e_watches_tell_what_happens(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
         while !text.ends_with(b"=end ") && shown.read_until(b' ', &mut text)? > 0 {}
         Ok(String::from_utf8_lossy(&text).into_owned())
     });
-    eventually("the second watch to begin", 20, || {
+    eventually("the second watch to begin", || {
         kubectl.run(&["patch", "configmap", "old", "-p", r#"{"data":{"k":"end"}}"#])?;
         kubectl.run(&["patch", "configmap", "old", "-p", r#"{"data":{"k":"begin"}}"#])?;
         ensure!(reader.is_finished(), "nothing was shown");
@@ -196,7 +196,7 @@ fn e2e_several_kinds_and_namespaces_are_listed_together(_: &Cluster, kubectl: &K
     kubectl.run(&["create", "deployment", "web", "--image=i", "--replicas=0"])?;
     kubectl.run(&["create", "service", "clusterip", "web", "--tcp=80"])?;
     kubectl.run(&["create", "configmap", "web"])?;
-    eventually("the ReplicaSet", 10, || {
+    eventually("the ReplicaSet", || {
         ensure!(!kubectl.run(&["get", "replicasets", "-o", "name"])?.is_empty());
         Ok(())
     })?;
@@ -219,7 +219,7 @@ fn e2e_several_kinds_and_namespaces_are_listed_together(_: &Cluster, kubectl: &K
 fn e2e_events_are_listed_by_object_and_time(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"nodeSelector": {"no": "where"}, "containers": [{"name": "c", "image": "i"}]}});
     kubectl.apply(&pod.to_string())?;
-    let shown = eventually("the scheduler's event", 20, || {
+    let shown = eventually("the scheduler's event", || {
         let shown = kubectl.run(&["get", "events", "--field-selector", "involvedObject.name=p,reason=FailedScheduling"])?;
         ensure!(shown.lines().count() == 2, "{shown}");
         Ok(shown)
@@ -231,7 +231,7 @@ fn e2e_events_are_listed_by_object_and_time(_: &Cluster, kubectl: &Kubectl) -> R
         "{shown}"
     );
     kubectl.run(&["create", "deployment", "web", "--image=i", "--replicas=1"])?;
-    eventually("the controllers' events", 20, || {
+    eventually("the controllers' events", || {
         let events = kubectl.run(&["events"])?;
         ensure!(events.contains("ScalingReplicaSet") && events.contains("SuccessfulCreate"), "{events}");
         Ok(())

@@ -102,7 +102,7 @@ fn e2e_changed_objects_reach_running_pods_at_once_for_all_files(_: &Cluster, kub
     pods::start(kubectl, "follower", spec)?;
     kubectl.run(&["patch", "configmap", "c", "-p", r#"{"data":{"a":"2","b":"2","old":null,"new":"y"}}"#])?;
     kubectl.run(&["patch", "secret", "s", "-p", r#"{"stringData":{"k":"2"}}"#])?;
-    eventually("the files to follow", 90, || {
+    eventually("the files to follow", || {
         let seen = pods::sh(kubectl, "follower", "cat /c/a /c/b /c/new /s/k; ls /c")?;
         ensure!(seen == "22y2a\nb\nnew\n", "{seen:?}");
         Ok(())
@@ -150,7 +150,7 @@ fn e2e_the_pods_own_fields_are_files_that_follow(_: &Cluster, kubectl: &Kubectl)
     )?;
     ensure!(seen == "app=\"self\"\nnote=\"say \\\"hi\\\"\"\nself\n48\n400\n", "{seen:?}");
     kubectl.run(&["label", "pod", "self", "colour=blue"])?;
-    eventually("the labels to follow", 90, || {
+    eventually("the labels to follow", || {
         let seen = pods::sh(kubectl, "self", "cat /p/labels")?;
         ensure!(seen == "app=\"self\"\ncolour=\"blue\"", "{seen:?}");
         Ok(())
@@ -245,7 +245,7 @@ fn e2e_a_missing_source_holds_the_pod_until_it_appears(_: &Cluster, kubectl: &Ku
     kubectl.run(&["create", "secret", "generic", "later", "--from-literal=k=here"])?;
     for name in ["no-map", "no-secret"] {
         pods::ready(kubectl, name)?;
-        eventually("the file's text", 10, || {
+        eventually("the file's text", || {
             let said = kubectl.run(&["logs", name])?;
             ensure!(said == "here\n", "{name}: {said:?}");
             Ok(())

@@ -51,7 +51,7 @@ fn jsonpath(kubectl: &Kubectl, object: &str, path: &str) -> Result<String> {
 
 /// Waits until a path of an object has this value.
 fn shows(kubectl: &Kubectl, object: &str, path: &str, wanted: &str) -> Result<()> {
-    eventually(&format!("{path} of {object} to be {wanted}"), 60, || {
+    eventually(&format!("{path} of {object} to be {wanted}"), || {
         let found = jsonpath(kubectl, object, path)?;
         ensure!(found == wanted, "it is {found:?}");
         Ok(())
@@ -59,7 +59,7 @@ fn shows(kubectl: &Kubectl, object: &str, path: &str, wanted: &str) -> Result<()
 }
 
 fn finished(kubectl: &Kubectl, name: &str, condition: &str) -> Result<Value> {
-    kubectl.run(&["wait", &format!("job/{name}"), &format!("--for=condition={condition}"), "--timeout=60s"])?;
+    kubectl.run(&["wait", &format!("job/{name}"), &format!("--for=condition={condition}"), "--timeout=180s"])?;
     kubectl.json(&["get", "job", name])
 }
 
@@ -79,7 +79,7 @@ fn nodes(pods: &[Value]) -> BTreeSet<String> {
 
 /// Waits until the pods with a label are on these nodes, one each.
 fn stand_on(kubectl: &Kubectl, selector: &str, wanted: &[&str]) -> Result<()> {
-    eventually(&format!("pods on {wanted:?}"), 60, || {
+    eventually(&format!("pods on {wanted:?}"), || {
         let pods = pods_of(kubectl, selector)?;
         let found = nodes(&pods);
         ensure!(pods.len() == wanted.len() && found.iter().eq(wanted), "{} pods on {found:?}", pods.len());
@@ -89,7 +89,7 @@ fn stand_on(kubectl: &Kubectl, selector: &str, wanted: &[&str]) -> Result<()> {
 
 fn e2e_a_daemon_set_is_on_every_node_and_follows_labels(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     kubectl.apply(&sleeping("DaemonSet", "all", json!({})).to_string())?;
-    kubectl.run(&["rollout", "status", "daemonset/all", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "daemonset/all", "--timeout=180s"])?;
     stand_on(kubectl, "app=all", &["node1", "node2"])?;
     // One that wants a label has nowhere to go until a node has it.
     let wants = json!({"template": {"spec": {"nodeSelector": {"e2e-daemon": "yes"}}}});
@@ -104,17 +104,17 @@ fn e2e_a_daemon_set_is_on_every_node_and_follows_labels(_: &Cluster, kubectl: &K
 
 fn e2e_a_daemon_set_rolls_out_and_back(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     kubectl.apply(&sleeping("DaemonSet", "agent", json!({})).to_string())?;
-    kubectl.run(&["rollout", "status", "daemonset/agent", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "daemonset/agent", "--timeout=180s"])?;
     let first = names(&pods_of(kubectl, "app=agent")?);
     kubectl.run(&["set", "env", "daemonset/agent", "COLOUR=blue"])?;
-    kubectl.run(&["rollout", "status", "daemonset/agent", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "daemonset/agent", "--timeout=180s"])?;
     let second = pods_of(kubectl, "app=agent")?;
     ensure!(first.is_disjoint(&names(&second)), "every pod is new: {first:?}, {:?}", names(&second));
     ensure!(second.iter().all(|pod| pod["spec"]["containers"][0]["env"][0]["value"] == "blue"));
     let history = kubectl.run(&["rollout", "history", "daemonset/agent"])?;
     ensure!(history.lines().filter(|line| line.starts_with(['1', '2'])).count() == 2, "{history}");
     kubectl.run(&["rollout", "undo", "daemonset/agent"])?;
-    kubectl.run(&["rollout", "status", "daemonset/agent", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "daemonset/agent", "--timeout=180s"])?;
     let third = pods_of(kubectl, "app=agent")?;
     ensure!(third.iter().all(|pod| pod["spec"]["containers"][0]["env"].is_null()), "{:?}", names(&third));
     let revisions = kubectl.run(&["get", "controllerrevisions", "-o", "jsonpath={.items[*].revision}"])?;
@@ -146,7 +146,7 @@ fn e2e_a_job_runs_its_completions_and_is_complete(_: &Cluster, kubectl: &Kubectl
     ensure!(pods::event(kubectl, "many", "Completed")? == "Job completed");
     // The pods go with their Job.
     kubectl.run(&["delete", "job", "many"])?;
-    eventually("the pods to be gone", 30, || {
+    eventually("the pods to be gone", || {
         let left = names(&pods_of(kubectl, "job-name=many")?);
         ensure!(left.is_empty(), "{left:?}");
         Ok(())
@@ -183,11 +183,11 @@ fn e2e_an_indexed_job_tells_each_pod_its_index(_: &Cluster, kubectl: &Kubectl) -
 
 fn e2e_a_job_is_suspended_resumed_and_forgotten(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     kubectl.apply(&job("later", "true", json!({"suspend": true, "ttlSecondsAfterFinished": 1})).to_string())?;
-    kubectl.run(&["wait", "job/later", "--for=condition=Suspended", "--timeout=30s"])?;
+    kubectl.run(&["wait", "job/later", "--for=condition=Suspended", "--timeout=180s"])?;
     ensure!(pods_of(kubectl, "job-name=later")?.is_empty(), "a suspended job has no pods");
     kubectl.run(&["patch", "job", "later", "-p", r#"{"spec":{"suspend":false}}"#])?;
-    kubectl.run(&["wait", "job/later", "--for=delete", "--timeout=60s"])?;
-    eventually("the pods to be gone", 30, || {
+    kubectl.run(&["wait", "job/later", "--for=delete", "--timeout=180s"])?;
+    eventually("the pods to be gone", || {
         ensure!(pods_of(kubectl, "job-name=later")?.is_empty());
         Ok(())
     })?;
@@ -195,7 +195,7 @@ fn e2e_a_job_is_suspended_resumed_and_forgotten(_: &Cluster, kubectl: &Kubectl) 
     kubectl.apply(&job("paused", "sleep 3600", json!({})).to_string())?;
     shows(kubectl, "job/paused", ".status.ready", "1")?;
     kubectl.run(&["patch", "job", "paused", "-p", r#"{"spec":{"suspend":true}}"#])?;
-    eventually("the pod to be gone", 30, || {
+    eventually("the pod to be gone", || {
         ensure!(pods_of(kubectl, "job-name=paused")?.is_empty());
         Ok(())
     })?;
@@ -215,7 +215,7 @@ fn e2e_a_job_past_its_deadline_is_ended(_: &Cluster, kubectl: &Kubectl) -> Resul
 
 fn e2e_a_stateful_set_makes_and_removes_pods_in_order_under_stable_names(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     kubectl.apply(&sleeping("StatefulSet", "db", json!({"replicas": 3, "serviceName": "db"})).to_string())?;
-    kubectl.run(&["rollout", "status", "statefulset/db", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "statefulset/db", "--timeout=180s"])?;
     let made = pods_of(kubectl, "app=db")?;
     ensure!(names(&made) == ["db-0", "db-1", "db-2"].map(str::to_owned).into());
     let at = |name: &str, condition: &str| -> Result<String> {
@@ -229,14 +229,14 @@ fn e2e_a_stateful_set_makes_and_removes_pods_in_order_under_stable_names(_: &Clu
     // A deleted pod comes back under its name, as another pod.
     let uid = jsonpath(kubectl, "pod/db-1", ".metadata.uid")?;
     kubectl.run(&["delete", "pod", "db-1"])?;
-    eventually("another pod of the same name", 30, || {
+    eventually("another pod of the same name", || {
         let pod = kubectl.json(&["get", "pod", "db-1"])?;
         ensure!(pod["metadata"]["uid"] != uid.as_str());
         ensure!(pods::condition(&pod, "Ready")["status"] == "True");
         Ok(())
     })?;
     kubectl.run(&["scale", "statefulset", "db", "--replicas=1"])?;
-    eventually("one pod to be left", 30, || {
+    eventually("one pod to be left", || {
         let left = names(&pods_of(kubectl, "app=db")?);
         ensure!(!left.contains("db-2") || left.contains("db-1"), "the highest goes first: {left:?}");
         ensure!(left == ["db-0".to_owned()].into(), "{left:?}");
@@ -263,24 +263,24 @@ fn e2e_a_stateful_set_updates_down_to_its_partition(_: &Cluster, kubectl: &Kubec
     let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}});
     let set = sleeping("StatefulSet", "web", json!({"replicas": 2, "serviceName": "web", "updateStrategy": strategy}));
     kubectl.apply(&set.to_string())?;
-    kubectl.run(&["rollout", "status", "statefulset/web", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "statefulset/web", "--timeout=180s"])?;
     kubectl.run(&["set", "env", "statefulset/web", "COLOUR=blue"])?;
-    kubectl.run(&["rollout", "status", "statefulset/web", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "statefulset/web", "--timeout=180s"])?;
     let colour = |name: &str| jsonpath(kubectl, &format!("pod/{name}"), ".spec.containers[0].env[0].value");
     ensure!((colour("web-0")?.as_str(), colour("web-1")?.as_str()) == ("", "blue"));
     // Below the partition a lost pod comes back with the old template.
     kubectl.run(&["delete", "pod", "web-0"])?;
-    eventually("web-0 to be back", 30, || pods::ready(kubectl, "web-0"))?;
+    eventually("web-0 to be back", || pods::ready(kubectl, "web-0"))?;
     ensure!(colour("web-0")?.is_empty());
     kubectl.run(&["patch", "statefulset", "web", "-p", r#"{"spec":{"updateStrategy":{"rollingUpdate":{"partition":0}}}}"#])?;
-    kubectl.run(&["rollout", "status", "statefulset/web", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "statefulset/web", "--timeout=180s"])?;
     ensure!(colour("web-0")? == "blue");
     shows(kubectl, "statefulset/web", ".status.updatedReplicas", "2")?;
     let status = &kubectl.json(&["get", "statefulset", "web"])?["status"];
     ensure!(status["currentRevision"] == status["updateRevision"], "{status}");
     kubectl.run(&["rollout", "undo", "statefulset/web"])?;
-    kubectl.run(&["rollout", "status", "statefulset/web", "--timeout=60s"])?;
-    eventually("the old template", 30, || {
+    kubectl.run(&["rollout", "status", "statefulset/web", "--timeout=180s"])?;
+    eventually("the old template", || {
         ensure!(colour("web-0")?.is_empty() && colour("web-1")?.is_empty());
         Ok(())
     })
@@ -297,23 +297,23 @@ fn e2e_a_cron_job_is_run_by_hand_and_by_the_clock(_: &Cluster, kubectl: &Kubectl
     kubectl.run(&["patch", "cronjob", "yearly", "-p", r#"{"spec":{"schedule":"* * * * *"}}"#])?;
     let past = json!({"status": {"lastScheduleTime": "2020-01-01T00:00:00Z"}}).to_string();
     kubectl.run(&["patch", "cronjob", "yearly", "--subresource=status", "--type=merge", "-p", &past])?;
-    let name = eventually("a scheduled job", 30, || {
+    let name = eventually("a scheduled job", || {
         let jobs = kubectl.run(&["get", "jobs", "-o", "jsonpath={.items[*].metadata.name}"])?;
         let name = jobs.split(' ').find(|name| name.starts_with("yearly-")).context("there is none yet")?;
         Ok(name.to_owned())
     })?;
     finished(kubectl, &name, "Complete")?;
-    eventually("the success to be noted", 30, || {
+    eventually("the success to be noted", || {
         ensure!(!jsonpath(kubectl, "cronjob/yearly", ".status.lastSuccessfulTime")?.is_empty());
         Ok(())
     })?;
     kubectl.run(&["patch", "cronjob", "yearly", "-p", r#"{"spec":{"suspend":true,"successfulJobsHistoryLimit":0}}"#])?;
-    kubectl.run(&["wait", &format!("job/{name}"), "--for=delete", "--timeout=30s"]).map(drop)
+    kubectl.run(&["wait", &format!("job/{name}"), "--for=delete", "--timeout=180s"]).map(drop)
 }
 
 fn e2e_replicas_stand_on_different_nodes_without_being_asked_to(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     kubectl.apply(&sleeping("Deployment", "web", json!({"replicas": 4})).to_string())?;
-    kubectl.run(&["rollout", "status", "deployment/web", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "deployment/web", "--timeout=180s"])?;
     let stand = pods_of(kubectl, "app=web")?;
     let on = |node: &str| stand.iter().filter(|pod| pod["spec"]["nodeName"] == node).count();
     ensure!((on("node1"), on("node2")) == (2, 2), "{} on node1, {} on node2", on("node1"), on("node2"));

@@ -17,7 +17,7 @@ fn root_a_paused_containerd_makes_its_node_not_ready_until_it_goes_on() -> Resul
     cluster.signal("node1", "containerd", Signal::SIGCONT)?;
     not_ready.and(scaled.map(drop))?;
     becomes(&cluster, "True", "KubeletReady")?;
-    kubectl.run(&["rollout", "status", "deployment", "hello", "--timeout=30s"]).with_context(|| cluster.logs())?;
+    kubectl.run(&["rollout", "status", "deployment", "hello", "--timeout=180s"]).with_context(|| cluster.logs())?;
     Ok(())
 }
 
@@ -34,7 +34,7 @@ fn root_a_stopped_containerd_is_started_again_without_harm() -> Result<()> {
 }
 
 fn becomes(cluster: &Cluster, status: &str, why: &str) -> Result<()> {
-    eventually("node1 to say how it is", 40, || {
+    eventually("node1 to say how it is", || {
         let (now, said) = readiness(&cluster.kubectl(), "node1")?;
         ensure!(now == status && said.contains(why), "Ready is {now}: {said}");
         Ok(())

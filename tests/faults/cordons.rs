@@ -62,16 +62,16 @@ fn drained(kubectl: &Kubectl) -> Result<()> {
         "-c",
         "trap 'exit 0' TERM; sleep 3600 & wait",
     ])?;
-    kubectl.run(&["rollout", "status", "deployment", "web", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "deployment", "web", "--timeout=180s"])?;
     let refused = kubectl.fails(&["drain", "node1"], None)?;
     ensure!(refused.contains("cannot delete Pods that declare no controller"), "{refused}");
-    kubectl.run(&["drain", "node1", "--force", "--timeout=60s"])?;
-    eventually("all replicas to be on the other node", 60, || {
+    kubectl.run(&["drain", "node1", "--force", "--timeout=180s"])?;
+    eventually("all replicas to be on the other node", || {
         let nodes = kubectl.run(&["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].spec.nodeName}"])?;
         ensure!(nodes == "node2 node2 node2 node2", "{nodes}");
         Ok(())
     })?;
-    kubectl.run(&["rollout", "status", "deployment", "web", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "deployment", "web", "--timeout=180s"])?;
     ensure!(talk::live_pods(kubectl, "web")?.len() == 4);
     let left = kubectl.run(&["get", "pods", "--field-selector", "spec.nodeName=node1", "-o", "name"])?;
     ensure!(left.is_empty(), "{left}");

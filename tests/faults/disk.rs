@@ -46,7 +46,7 @@ fn root_a_full_disk_refuses_writes_with_a_status_and_loses_nothing() -> Result<(
 
     // Room comes back, and writes are taken again.
     disk.empty()?;
-    let name = eventually("writes to be taken again", 15, || create(&kubectl, "room"))?;
+    let name = eventually("writes to be taken again", || create(&kubectl, "room"))?;
     acknowledged.insert(name);
     kubectl.run(&["delete", "configmap", "second"])?;
     acknowledged.remove("second");
@@ -73,7 +73,7 @@ fn refused(kubectl: &Kubectl, acknowledged: &mut BTreeSet<String>) -> Result<()>
 fn create(kubectl: &Kubectl, name: &str) -> Result<String> {
     let object = serde_json::json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"test": "disk"}}, "data": {"long": "x".repeat(OBJECT)}});
-    kubectl.run_with(&["create", "--request-timeout=10s", "-f", "-"], &object.to_string())?;
+    kubectl.run_with(&["create", "--request-timeout=60s", "-f", "-"], &object.to_string())?;
     Ok(name.to_owned())
 }
 

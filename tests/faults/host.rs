@@ -11,6 +11,7 @@ faults![
     root_a_missing_etcd_is_named_when_it_is_asked_for,
     root_a_missing_cgroup2_is_named_with_its_remedy,
     root_a_missing_bpf_file_system_is_named_with_its_remedy,
+    root_several_missing_things_are_told_at_once,
 ];
 
 fn root_a_missing_program_is_named_with_its_package() -> Result<()> {
@@ -48,6 +49,19 @@ fn root_a_missing_bpf_file_system_is_named_with_its_remedy() -> Result<()> {
     is_told(&cluster, &mut in_own_mounts(&cluster, &hide), &["bpf", "CONFIG_BPF_SYSCALL"])
 }
 
+fn root_several_missing_things_are_told_at_once() -> Result<()> {
+    let nothing = tempfile::tempdir()?;
+    let cluster = Cluster::named("hs");
+    let mut up = cluster.command(&["up", "--bare"]);
+    up.env("PATH", nothing.path());
+    // What is in /usr/sbin is found without PATH.
+    let said = refusal(&cluster, &mut up)?;
+    let lines: Vec<&str> = said.lines().collect();
+    ensure!(lines.len() == 3 && lines[0].contains("lacks 2 things"), "{said}");
+    ensure!(lines[1].contains("apt-get install busybox-static") && lines[2].contains("apt-get install containerd"), "{said}");
+    Ok(())
+}
+
 /// `up` in a mount namespace of its own, in which `change` was run first.
 fn in_own_mounts(cluster: &Cluster, change: &str) -> Command {
     let mut command = Command::new("unshare");
@@ -57,12 +71,19 @@ fn in_own_mounts(cluster: &Cluster, change: &str) -> Command {
 }
 
 fn is_told(cluster: &Cluster, up: &mut Command, words: &[&str]) -> Result<()> {
+    let said = refusal(cluster, up)?;
+    ensure!(said.lines().count() == 1 && said.contains("remedy"), "{said}");
+    ensure!(words.iter().all(|word| said.contains(word)), "{words:?} are not in: {said}");
+    Ok(())
+}
+
+/// What `up` says when it fails without having made anything.
+fn refusal(cluster: &Cluster, up: &mut Command) -> Result<String> {
     let output = up.output().context("cannot run orknet up")?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(!output.status.success() && said.lines().count() == 1 && said.contains("remedy"), "{:?} said: {said}", output.status);
-    ensure!(words.iter().all(|word| said.contains(word)), "{words:?} are not in: {said}");
-    // Nothing was made.
-    traces::none(cluster)
+    ensure!(!output.status.success(), "`up` did not fail: {said}");
+    traces::none(cluster)?;
+    Ok(said)
 }
 
 /// A directory for PATH with links to everything that a cluster needs but one.

@@ -23,15 +23,24 @@ fn root_an_agent_killed_under_traffic_is_not_noticed() -> Result<()> {
         cluster.signal(node, "agent", Signal::SIGKILL)?;
     }
     traffic.flows(SOME)?;
+    // What is in the maps is shown from the maps.
+    let front = traffic.address().parse::<std::net::SocketAddr>()?.ip().to_string();
+    for node in ["node1", "node2"] {
+        let services = cluster.orknet(&["services", "--node", node])?;
+        ensure!(services.lines().any(|line| line.split_whitespace().next() == Some(&front)), "{front} is not in\n{services}");
+        for subject in ["backends", "endpoints", "maps"] {
+            ensure!(cluster.orknet(&[subject, "--node", node])?.lines().count() > 1, "{subject} of {node} are not shown");
+        }
+    }
     // The plugin cannot reach the agent, and the pod's events say so.
     kubectl.run(&["run", "waits", "--image", orknet_tests::talk::TOOLS, "--", "sleep", "600"])?;
-    eventually("the pod's events to name the agent", 20, || {
+    eventually("the pod's events to name the agent", || {
         let events = kubectl.run(&["get", "events", "--field-selector=involvedObject.name=waits,reason=FailedCreatePodSandBox"])?;
         ensure!(events.contains("agent"), "{events}");
         Ok(())
     })?;
     restart(&cluster, &traffic)?;
-    kubectl.run(&["wait", "pod/waits", "--for=condition=Ready", "--timeout=30s"]).with_context(|| cluster.logs())?;
+    kubectl.run(&["wait", "pod/waits", "--for=condition=Ready", "--timeout=180s"]).with_context(|| cluster.logs())?;
     Ok(())
 }
 
@@ -51,7 +60,7 @@ fn root_a_containerd_killed_under_traffic_is_not_noticed_but_by_the_node() -> Re
         cluster.signal(node, "containerd", Signal::SIGKILL)?;
     }
     // What pods write waits for containerd, so that the traffic is looked at afterwards.
-    eventually("the node to say what it lacks", 20, || {
+    eventually("the node to say what it lacks", || {
         let (status, why) = readiness(&kubectl, "node1")?;
         ensure!(status == "False" && why.contains("KubeletNotReady") && why.contains("container runtime is down"), "{status} {why}");
         Ok(())

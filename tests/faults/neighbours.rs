@@ -22,7 +22,7 @@ fn root_two_clusters_live_beside_each_other_and_end_alone() -> Result<()> {
     traces::none(&first)?;
     objects.gone()?;
     second.up_again(&[])?;
-    second.kubectl().run(&["wait", "pod", "--all", "--for=condition=Ready", "--timeout=20s"])?;
+    second.kubectl().run(&["wait", "pod", "--all", "--for=condition=Ready", "--timeout=180s"])?;
     Ok(())
 }
 

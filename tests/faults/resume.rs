@@ -37,7 +37,7 @@ fn root_up_of_a_whole_cluster_changes_nothing() -> Result<()> {
 fn root_two_ups_at_once_are_refused_in_a_line() -> Result<()> {
     let cluster = Cluster::named("r2");
     let mut first = cluster.start_up(&["--nodes", "1", "--bare"])?;
-    eventually("the first to begin", 10, || {
+    eventually("the first to begin", || {
         ensure!(cluster.state_dir().join("cluster.json").exists());
         Ok(())
     })?;
@@ -56,8 +56,8 @@ fn root_up_after_a_crash_of_the_machine_brings_objects_and_pods_back() -> Result
     cluster.crash()?;
     cluster.up_again(&[]).with_context(|| cluster.logs())?;
     ensure!(kubectl.run(&["get", "configmap", "kept", "-o", "jsonpath={.data.key}"])? == "value");
-    eventually("the pods to run again", 40, || {
-        kubectl.run(&["wait", "pod", "--all", "--for=condition=Ready", "--timeout=20s"])?;
+    eventually("the pods to run again", || {
+        kubectl.run(&["wait", "pod", "--all", "--for=condition=Ready", "--timeout=180s"])?;
         let now = containers(&cluster)?;
         ensure!(now.len() == before.len(), "{now:?}, before {before:?}");
         ensure!(now.iter().all(|container| !before.contains(container)), "containers of before the crash are not there any more: {now:?}");

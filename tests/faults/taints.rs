@@ -44,7 +44,7 @@ fn judge(kubectl: &Kubectl) -> Result<()> {
     kubectl.run(&["taint", "node", "node1", &format!("{TAINT}=now:NoExecute")])?;
     stand_on(kubectl, "daemon", &["node2"])?;
     stand_on(kubectl, "web", &["node2"])?;
-    kubectl.run(&["wait", "pod/patient", "--for=delete", "--timeout=30s"])?;
+    kubectl.run(&["wait", "pod/patient", "--for=delete", "--timeout=180s"])?;
     ensure!(pods::event(kubectl, "patient", "TaintManagerEviction")?.contains("patient"));
     stand_on(kubectl, "hardy", both)?;
 
@@ -68,7 +68,7 @@ fn workload(kind: &str, name: &str, tolerations: Value, replicas: Option<u32>) -
 
 /// Waits until the running pods of a workload are on exactly these nodes.
 fn stand_on(kubectl: &Kubectl, name: &str, nodes: &[&str]) -> Result<()> {
-    eventually(&format!("{name} to be on {nodes:?}"), 60, || {
+    eventually(&format!("{name} to be on {nodes:?}"), || {
         let pods = kubectl.json(&["get", "pods", "-l", &format!("app={name}")])?;
         let pods = pods["items"].as_array().context("a list")?;
         let ready = |pod: &&Value| pods::condition(pod, "Ready")["status"] == "True" && pod["metadata"]["deletionTimestamp"].is_null();

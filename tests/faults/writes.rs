@@ -20,7 +20,7 @@ fn a_server_killed_in_the_middle_of_creates_keeps_every_acknowledged_object() ->
     let mut acknowledged = BTreeSet::new();
     for round in 0..2 {
         let manifests: String = (0..OBJECTS).map(|number| manifest(&name(round, number))).collect();
-        let mut create = kubectl.start(&["create", "-f", "-", "--validate=false", "--request-timeout=5s"])?;
+        let mut create = kubectl.start(&["create", "-f", "-", "--validate=false", "--request-timeout=60s"])?;
         let mut input = create.stdin.take().context("kubectl has an input")?;
         let writer = std::thread::spawn(move || input.write_all(manifests.as_bytes()));
         let output = BufReader::new(create.stdout.take().context("kubectl has an output")?);

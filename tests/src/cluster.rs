@@ -1,7 +1,7 @@
 //! One local cluster of a test run, with a name of its own.
 
-use crate::eventually;
 use crate::kubectl::Kubectl;
+use crate::{eventually, panics};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,8 +37,9 @@ impl Cluster {
         command.spawn().context("cannot start orknet up")
     }
 
-    /// `orknet down`.
+    /// `orknet down`; what the logs tell of panics is remembered.
     pub fn down(&self) -> Result<()> {
+        self.log_files().for_each(|(name, log)| panics::note(&name, &log));
         run(orknet().args(["down", "--name", &self.name])).map(|_| ())
     }
 
@@ -48,7 +49,7 @@ impl Cluster {
         let unified = if hybrid.exists() { hybrid } else { Path::new("/sys/fs/cgroup") };
         let group = unified.join("orknet").join(&self.name);
         std::fs::write(group.join("cgroup.kill"), "1").with_context(|| format!("cannot kill {}", group.display()))?;
-        eventually("all processes to be gone", 20, || {
+        eventually("all processes to be gone", || {
             let events = std::fs::read_to_string(group.join("cgroup.events"))?;
             ensure!(events.contains("populated 0"), "processes are left");
             Ok(())
@@ -123,17 +124,20 @@ impl Cluster {
     /// The end of every daemon's log, for a failing test's output.
     pub fn logs(&self) -> String {
         let mut text = format!("to look inside: orknet enter --name {} node1\n", self.name);
-        for entry in std::fs::read_dir(self.state_dir().join("logs")).into_iter().flatten().flatten() {
-            let content = std::fs::read(entry.path()).unwrap_or_default();
-            let content = String::from_utf8_lossy(&content);
-            let lines: Vec<&str> = content.lines().collect();
-            text.push_str(&format!(
-                "--- {}\n{}\n",
-                entry.file_name().to_string_lossy(),
-                lines[lines.len().saturating_sub(25)..].join("\n")
-            ));
+        for (name, log) in self.log_files() {
+            let lines: Vec<&str> = log.lines().collect();
+            text.push_str(&format!("--- {name}\n{}\n", lines[lines.len().saturating_sub(25)..].join("\n")));
         }
         text
+    }
+
+    /// The daemons' logs: names and texts.
+    fn log_files(&self) -> impl Iterator<Item = (String, String)> {
+        let entries = std::fs::read_dir(self.state_dir().join("logs")).into_iter().flatten().flatten();
+        entries.map(|entry| {
+            let log = std::fs::read(entry.path()).unwrap_or_default();
+            (entry.file_name().to_string_lossy().into_owned(), String::from_utf8_lossy(&log).into_owned())
+        })
     }
 }
 

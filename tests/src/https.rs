@@ -111,7 +111,7 @@ impl Connection {
         head.push_str("\r\n");
         // A server may refuse a body before it has read it, and close: what it said then is read below.
         let sent = self.write(head.as_bytes()).and_then(|()| self.write(body));
-        self.receive().with_context(|| format!("{method} {path} was sent ({sent:?}) and not answered"))
+        self.receive(method == "HEAD").with_context(|| format!("{method} {path} was sent ({sent:?}) and not answered"))
     }
 
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
@@ -119,7 +119,7 @@ impl Connection {
         self.stream.get_mut().flush()
     }
 
-    fn receive(&mut self) -> Result<Answer> {
+    fn receive(&mut self, only_head: bool) -> Result<Answer> {
         let status = self.line()?;
         let code = status.split(' ').nth(1).and_then(|code| code.parse().ok()).with_context(|| format!("{status:?} is no status"))?;
         let mut headers = Vec::new();
@@ -132,6 +132,9 @@ impl Connection {
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         let mut answer = Answer { code, headers, body: Vec::new() };
+        if only_head {
+            return Ok(answer);
+        }
         if answer.header("transfer-encoding") == Some("chunked") {
             loop {
                 let size = usize::from_str_radix(&self.line()?, 16).context("no size of a chunk")?;

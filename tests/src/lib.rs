@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod columns;
 pub mod https;
 pub mod kubectl;
+pub mod panics;
 pub mod pods;
 pub mod server;
 pub mod suite;

@@ -41,19 +41,19 @@ pub fn start(kubectl: &Kubectl, name: &str, spec: Value) -> Result<()> {
 
 /// Waits until a pod is ready.
 pub fn ready(kubectl: &Kubectl, name: &str) -> Result<()> {
-    kubectl.run(&["wait", &format!("pod/{name}"), "--for=condition=Ready", "--timeout=60s"]).map(drop)
+    kubectl.run(&["wait", &format!("pod/{name}"), "--for=condition=Ready", "--timeout=180s"]).map(drop)
 }
 
 /// Waits until a pod's phase is this.
 pub fn phase(kubectl: &Kubectl, name: &str, phase: &str) -> Result<Value> {
-    kubectl.run(&["wait", &format!("pod/{name}"), &format!("--for=jsonpath={{.status.phase}}={phase}"), "--timeout=60s"])?;
+    kubectl.run(&["wait", &format!("pod/{name}"), &format!("--for=jsonpath={{.status.phase}}={phase}"), "--timeout=180s"])?;
     kubectl.json(&["get", "pod", name])
 }
 
 /// Creates a pod that runs once, waits until it has succeeded, and reads what it wrote.
 pub fn run(kubectl: &Kubectl, name: &str, spec: Value) -> Result<String> {
     create(kubectl, name, with(json!({"restartPolicy": "Never"}), spec))?;
-    let ended = eventually("the pod to end", 60, || {
+    let ended = eventually("the pod to end", || {
         let pod = kubectl.json(&["get", "pod", name])?;
         let over = pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed";
         ensure!(over, "{}", pod["status"]);
@@ -66,7 +66,7 @@ pub fn run(kubectl: &Kubectl, name: &str, spec: Value) -> Result<String> {
 
 /// Waits until the pod's object satisfies `check`; the object then.
 pub fn when(kubectl: &Kubectl, name: &str, what: &str, check: impl Fn(&Value) -> bool) -> Result<Value> {
-    eventually(what, 60, || {
+    eventually(what, || {
         let pod = kubectl.json(&["get", "pod", name])?;
         ensure!(check(&pod), "{}", pod["status"]);
         Ok(pod)
@@ -93,7 +93,7 @@ pub fn row(kubectl: &Kubectl, name: &str) -> Result<String> {
 /// Waits for an event about an object with this reason; its message.
 pub fn event(kubectl: &Kubectl, object: &str, reason: &str) -> Result<String> {
     let selector = format!("involvedObject.name={object},reason={reason}");
-    eventually(&format!("the event {reason} about {object}"), 30, || {
+    eventually(&format!("the event {reason} about {object}"), || {
         let events = kubectl.json(&["get", "events", "--field-selector", &selector])?;
         let message = events["items"][0]["message"].as_str().context("there is no such event")?;
         Ok(message.to_owned())

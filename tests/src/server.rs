@@ -1,10 +1,11 @@
 //! An API server alone: `orknet server` on the loopback with a directory of its own, for tests that need no nodes.
 
 use crate::cluster::{orknet, run};
-use crate::{Kubectl, eventually};
+use crate::{Kubectl, eventually, panics};
 use anyhow::{Context, Result, anyhow, ensure};
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -18,8 +19,9 @@ pub struct Server {
 impl Server {
     /// Starts one that keeps everything below `directory`, its store in `directory/store`; waits until it is ready.
     pub fn start(directory: &Path) -> Result<Self> {
-        let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).context("there is no free port")?.port();
-        let mut server = Self { directory: directory.to_owned(), port, child: spawn(directory, port)? };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).context("there is no free port")?;
+        let port = listener.local_addr()?.port();
+        let mut server = Self { directory: directory.to_owned(), port, child: spawn(directory, listener)? };
         server.wait_ready()?;
         Ok(server)
     }
@@ -33,7 +35,8 @@ impl Server {
 
     /// After [`Server::kill`]: the same server again; waits until it is ready.
     pub fn start_again(&mut self) -> Result<()> {
-        self.child = spawn(&self.directory, self.port)?;
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).context("the server's port is taken")?;
+        self.child = spawn(&self.directory, listener)?;
         self.wait_ready()
     }
 
@@ -51,7 +54,7 @@ impl Server {
     }
 
     fn wait_ready(&mut self) -> Result<()> {
-        eventually("the server to be ready", 30, || {
+        eventually("the server to be ready", || {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(Err(anyhow!("the server ended: {status}\n{}", self.log())));
             }
@@ -78,15 +81,18 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.kill();
+        panics::note("server.log", &self.log());
     }
 }
 
-fn spawn(directory: &Path, port: u16) -> Result<Child> {
+/// The server is given the socket: a port that is only told could be another's by the time it listens.
+fn spawn(directory: &Path, listener: TcpListener) -> Result<Child> {
     let log = File::options().create(true).append(true).open(log_path(directory)).context("cannot open the server's log")?;
     let mut command = orknet();
-    command.args(["server", "--listen", &format!("127.0.0.1:{port}"), "--advertise-address", "127.0.0.1", "--pki-dir"]);
+    // Any other port in place of the default one.
+    command.args(["server", "--listen-stdin", "--listen", "127.0.0.1:0", "--advertise-address", "127.0.0.1", "--pki-dir"]);
     command.arg(directory.join("pki")).arg("--store-dir").arg(directory.join("store"));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().context("cannot start orknet server")
+    command.stdin(OwnedFd::from(listener)).stdout(Stdio::null()).stderr(log).spawn().context("cannot start orknet server")
 }
 
 fn log_path(directory: &Path) -> PathBuf {

@@ -1,9 +1,9 @@
 //! Running tests against a cluster that they share, each in a Kubernetes namespace of its own.
 
-use crate::Cluster;
 use crate::kubectl::Kubectl;
+use crate::{Cluster, eventually, panics};
 use anyhow::{Context, Result};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ pub fn shared(tag: &str, options: &[&str], images: &[Image<'_>], groups: &[&[Tes
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     drop(cluster);
-    if conclusion.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    outcome(&conclusion)
 }
 
 /// Runs tests each of which has a cluster of its own that it brings up itself.
@@ -78,7 +78,14 @@ pub fn separate(groups: &[&[Fault]]) -> ExitCode {
         let (name, run) = (fault.name, fault.run);
         Trial::test(name, move || twice(name, |_| run().map_err(|error| Failed::from(format!("{error:#}")))))
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    outcome(&libtest_mimic::run(&arguments, trials.collect()))
+}
+
+/// Every test has passed, and nothing has panicked meanwhile.
+fn outcome(conclusion: &Conclusion) -> ExitCode {
+    let panics = panics::found();
+    panics.iter().for_each(|panic| eprintln!("PANIC {panic}"));
+    if conclusion.has_failed() || !panics.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn cluster_with(tag: &str, options: &[&str], images: &[Image<'_>]) -> Result<Cluster> {
@@ -105,11 +112,7 @@ fn in_namespace(cluster: Option<&Cluster>, name: &str, attempt: u32, run: fn(&Cl
         namespace.push_str(&format!("-{attempt}"));
     }
     let kubectl = cluster.kubectl().in_namespace(&namespace);
-    let result = cluster
-        .kubectl()
-        .run(&["create", "namespace", &namespace])
-        .context("cannot make the test's namespace")
-        .and_then(|_| run(cluster, &kubectl));
+    let result = make_namespace(cluster, &kubectl).and_then(|()| run(cluster, &kubectl));
     if let Err(error) = result {
         let state = kubectl.run(&["get", "all,endpointslices,events", "-o", "wide"]).unwrap_or_default();
         return Err(format!("{error:#}\n{state}\n{}", cluster.logs()).into());
@@ -117,4 +120,10 @@ fn in_namespace(cluster: Option<&Cluster>, name: &str, attempt: u32, run: fn(&Cl
     // Not waited for: the cluster goes as a whole.
     let _ = cluster.kubectl().run(&["delete", "namespace", &namespace, "--wait=false"]);
     Ok(())
+}
+
+/// With everything in it that every namespace has.
+fn make_namespace(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    cluster.kubectl().run(&["create", "namespace", kubectl.namespace()]).context("cannot make the test's namespace")?;
+    eventually("the namespace's own objects", || kubectl.run(&["get", "serviceaccount/default", "configmap/kube-root-ca.crt"])).map(drop)
 }

@@ -92,7 +92,7 @@ spec:
   containers: [{{name: client, image: "{TOOLS}", command: [sleep, "3600"]}}]
 "#
         ))?;
-        kubectl.run(&["wait", &format!("pod/{pod}"), "--for=condition=Ready", "--timeout=60s"])?;
+        kubectl.run(&["wait", &format!("pod/{pod}"), "--for=condition=Ready", "--timeout=180s"])?;
         Ok(Self::of(kubectl, pod))
     }
 
@@ -193,7 +193,7 @@ spec:
 "#,
         container = server_container()
     ))?;
-    kubectl.run(&["rollout", "status", "deployment", name, "--timeout=90s"])?;
+    kubectl.run(&["rollout", "status", "deployment", name, "--timeout=180s"])?;
     Ok(())
 }
 
@@ -209,7 +209,7 @@ pub fn pod(kubectl: &Kubectl, name: &str, more: &str) -> Result<()> {
 
 /// Waits for a pod to be ready.
 pub fn wait_ready(kubectl: &Kubectl, pod: &str) -> Result<()> {
-    kubectl.run(&["wait", &format!("pod/{pod}"), "--for=condition=Ready", "--timeout=60s"]).map(drop)
+    kubectl.run(&["wait", &format!("pod/{pod}"), "--for=condition=Ready", "--timeout=180s"]).map(drop)
 }
 
 /// A Service for the servers with the label `app: APP`, on port 80 (TCP `tcp`, UDP `udp`), with more of its spec in YAML's flow form.

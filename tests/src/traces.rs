@@ -58,6 +58,16 @@ pub fn processes_with(words: &[&str]) -> Vec<String> {
     lines.filter(|line| words.iter().all(|word| line.contains(word))).collect()
 }
 
+/// Kills the processes of a container with SIGKILL, by the cgroup that bears its id: how many there were.
+pub fn kill_container(id: &str) -> Result<usize> {
+    let own: Vec<PathBuf> = processes().into_iter().filter(|process| text(&process.join("cgroup")).contains(id)).collect();
+    for process in &own {
+        let number = process.file_name().and_then(|name| name.to_str()?.parse().ok()).context("a process has a number")?;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), nix::sys::signal::Signal::SIGKILL).context("cannot kill")?;
+    }
+    Ok(own.len())
+}
+
 /// Mount points below a directory, in the order they were mounted.
 pub fn mounts_below(directory: &Path) -> Vec<PathBuf> {
     let points = lines("/proc/self/mountinfo").into_iter().filter_map(|line| line.split(' ').nth(4).map(PathBuf::from));
@@ -66,7 +76,7 @@ pub fn mounts_below(directory: &Path) -> Vec<PathBuf> {
 
 /// Checks that nothing of the cluster is there, and that nothing comes: a process that was only begun would show within moments.
 pub fn none(cluster: &Cluster) -> Result<()> {
-    crate::eventually("all traces of the cluster to be gone", 5, || {
+    crate::eventually("all traces of the cluster to be gone", || {
         let left = of(cluster);
         ensure!(left.is_empty(), "still there:\n{}", left.join("\n"));
         Ok(())
@@ -105,7 +115,7 @@ impl BpfObjects {
 
     /// Waits until the kernel has none of them: it frees them a little later.
     pub fn gone(&self) -> Result<()> {
-        crate::eventually("the kernel to free BPF objects", 10, || {
+        crate::eventually("the kernel to free BPF objects", || {
             let left: Vec<_> = self.0.iter().filter(|(kind, id)| bpftool(&[kind, "show", "id", &id.to_string()]).is_ok()).collect();
             ensure!(left.is_empty(), "still there: {left:?}");
             Ok(())

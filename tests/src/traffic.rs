@@ -29,12 +29,12 @@ impl Traffic {
         talk::pod(&kubectl, "far", "nodeSelector: {kubernetes.io/hostname: node2}")?;
         talk::wait_ready(&kubectl, "far")?;
         let address = at(&talk::serve(&kubectl, "far", "far", "")?, 80);
-        eventually("the Service to answer", 20, || {
+        eventually("the Service to answer", || {
             Attempt::parse(&cluster.inside("node1", &[nettool, "try-tcp", &address])?)?.answer().map(drop)
         })?;
         let askers: String = ASKERS.iter().map(|(pod, mode)| asker(pod, mode, &address)).collect();
         kubectl.apply(&askers)?;
-        kubectl.run(&["wait", "pod/holds", "pod/streams", "--for=condition=Ready", "--timeout=60s"])?;
+        kubectl.run(&["wait", "pod/holds", "pod/streams", "--for=condition=Ready", "--timeout=180s"])?;
         let logs = cluster.state_dir().join("node1/kubelet/pods-logs");
         let mut traffic = Self { kubectl, logs, pods: BTreeMap::new(), address };
         traffic.flows(1)?;
@@ -42,11 +42,16 @@ impl Traffic {
         Ok(traffic)
     }
 
+    /// Where the questions go: the Service's address and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Waits until both askers have had `more` answers more. Not one question may have failed, ever.
     pub fn flows(&self, more: usize) -> Result<()> {
         for (pod, _) in ASKERS {
             let before = self.answers(pod)?;
-            eventually("more answers", 20, || {
+            eventually("more answers", || {
                 let now = self.answers(pod)?;
                 ensure!(now >= before + more, "{pod}: {now} answers, {before} before");
                 Ok(())
@@ -57,7 +62,7 @@ impl Traffic {
 
     /// Waits until the server tells of every container that there was at the start as it was then: same id, ready, no restart.
     pub fn no_container_was_touched(&self) -> Result<()> {
-        eventually("all containers to be told of as they were", 20, || {
+        eventually("all containers to be told of as they were", || {
             let now = self.containers()?;
             for (container, id) in &self.pods {
                 ensure!(now.get(container) == Some(id), "{container} was {id} and is {:?}", now.get(container));
@@ -85,7 +90,7 @@ impl Traffic {
         for (_, pod) in &pods {
             talk::wait_ready(&self.kubectl, pod)?;
             let client = Client::of(&self.kubectl, pod);
-            eventually("the new pod to be answered", 20, || client.attempt(How::Tcp, &self.address)?.answer().map(drop))?;
+            eventually("the new pod to be answered", || client.attempt(How::Tcp, &self.address)?.answer().map(drop))?;
         }
         self.kubectl.run(&["delete", "pod", &pods[0].1, &pods[1].1, "--now", "--wait=false"]).map(drop)
     }

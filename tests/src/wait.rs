@@ -3,13 +3,16 @@
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
 
-/// Repeats `check` until it gives a value. What it failed with last is part of the error when `seconds` are over.
-pub fn eventually<T>(what: &str, seconds: u64, mut check: impl FnMut() -> Result<T>) -> Result<T> {
-    let end = Instant::now() + Duration::from_secs(seconds);
+/// One deadline for all: long enough that a busy machine never reaches it. How fast something is is a question for benchmarks.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Repeats `check` until it gives a value. What it failed with last is part of the error when three minutes are over.
+pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Result<T>) -> Result<T> {
+    let end = Instant::now() + PATIENCE;
     loop {
         match check() {
             Ok(value) => return Ok(value),
-            Err(error) if Instant::now() > end => bail!("waited {seconds} s for {what}: {error:#}"),
+            Err(error) if Instant::now() > end => bail!("waited {PATIENCE:?} for {what}: {error:#}"),
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
     }

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 type Benchmark = (&'static str, fn() -> Result<report::Section>);
 
 const BENCHMARKS: &[Benchmark] =
-    &[("startup", startup::measure), ("traffic", traffic::measure), ("rules", rules::measure), ("programming", programming::measure)];
+    &[("startup", startup::measure), ("traffic", traffic::measure), ("programming", programming::measure)];
 
 fn main() -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).collect();

@@ -22,7 +22,7 @@ pub fn measure() -> Result<Section> {
     cluster.kubectl().run(&["create", "namespace", services::NAMESPACE])?;
     let runtime = tokio::runtime::Runtime::new()?;
     let start = Instant::now();
-    runtime.block_on(async { services::make(&services::client(&cluster).await?, SERVICES, ENDPOINTS).await })?;
+    runtime.block_on(async { services::make(&services::client(&cluster).await?, 0..SERVICES, ENDPOINTS).await })?;
     let created = start.elapsed();
     let pins = cluster.run_dir().join("bpf/node1");
     let full = || {
@@ -30,7 +30,7 @@ pub fn measure() -> Result<Section> {
         ensure!(backends >= (SERVICES * ENDPOINTS) as usize, "{backends} backends");
         Ok(())
     };
-    eventually("all backends to be in the maps", 60, full)?;
+    eventually("all backends to be in the maps", full)?;
     let reader = Reader::open(&pins)?;
     let (from_request, from_answer) = runtime.block_on(change(&cluster, &reader))?;
     let memory = resident_mib(cluster.process("node1", "agent")?)?;
@@ -38,14 +38,14 @@ pub fn measure() -> Result<Section> {
 
     let id = cluster.process("node1", "agent")?;
     cluster.signal("node1", "agent", nix::sys::signal::Signal::SIGKILL)?;
-    eventually("the agent to be gone", 10, || {
+    eventually("the agent to be gone", || {
         ensure!(!std::path::Path::new(&format!("/proc/{id}/exe")).exists(), "it is still there");
         Ok(())
     })?;
     std::fs::remove_dir_all(&pins).context("cannot remove the pins")?;
     let start = Instant::now();
     cluster.start_up(&["--bare"])?.wait()?;
-    let started = eventually("the agent to be started", 10, || cluster.process("node1", "agent"))?;
+    let started = eventually("the agent to be started", || cluster.process("node1", "agent"))?;
     wait_full(&pins, Duration::from_secs(60))?;
     let programmed = start.elapsed();
     let fresh = resident_mib(started)?;

@@ -1,15 +1,12 @@
 //! What kube-proxy's rule sets cost: nftables (dispatch by one map) and iptables (a chain of rules, one a Service port), loaded by hand
 //! in a router between two namespaces, with 1, 1,000 and 10,000 Services.
 
-use crate::netperf::{self, DATA_PORT, PORT, TESTS, interleave, show};
-use crate::report::Section;
+use crate::netperf::{DATA_PORT, PORT, TESTS, compare};
 use crate::topology::{SERVER, Topology};
+use crate::traffic::{SIZES, row};
 use anyhow::{Context, Result};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
-
-const ROUNDS: usize = 3;
-const SIZES: [u32; 3] = [1, 1_000, 10_000];
 
 /// One rule set: how it is loaded and removed.
 struct RuleSet {
@@ -24,43 +21,21 @@ const RULE_SETS: [RuleSet; 2] = [
 ];
 
 /// Measures each rule set at each size against the direct way.
-pub fn measure() -> Result<Section> {
+pub fn rows() -> Result<Vec<Vec<String>>> {
     let topology = Topology::new()?;
-    let mut table = vec![["rules", "Services", "test", "direct", "through the rules", "ratio"].map(str::to_owned).to_vec()];
+    let mut rows = Vec::new();
     for rules in &RULE_SETS {
         for size in SIZES {
             (rules.load)(&topology, size).with_context(|| format!("cannot load {} Services as {}", size, rules.name))?;
             for test in TESTS {
-                let run = |address: IpAddr| {
-                    let arguments = netperf::arguments(address, test);
-                    let command: Vec<&str> = arguments.iter().map(String::as_str).collect();
-                    netperf::parse(&topology.run("c", &command)?)
-                };
                 let (direct, service) = (SERVER.parse()?, IpAddr::from(address(target(size))));
-                let figures = interleave(&[&|| run(direct), &|| run(service)], ROUNDS)?;
-                let ratio = figures[1] / figures[0];
-                let cells = [
-                    rules.name.to_owned(),
-                    size.to_string(),
-                    test.to_owned(),
-                    show(test, figures[0]),
-                    show(test, figures[1]),
-                    format!("{ratio:.3}"),
-                ];
-                table.push(cells.to_vec());
+                let comparison = compare(test, direct, service, &|command| topology.run("c", command)).context(rules.name)?;
+                rows.push(row(rules.name, size, "through a router", test, &comparison));
             }
             (rules.unload)(&topology)?;
         }
     }
-    Ok(Section {
-        title: "Rule sets of kube-proxy's shape",
-        command: "cargo xtask bench rules",
-        method: format!(
-            "netperf through a router that holds the rules, runs of 1 s, medians of {ROUNDS}, direct and translated interleaved. Direct passes the same router and its \
-             connection tracking. The Service that is measured stands in the middle of the others."
-        ),
-        table,
-    })
+    Ok(rows)
 }
 
 /// Service address of a number.
@@ -78,14 +53,16 @@ fn endpoint(number: u32, size: u32) -> Ipv4Addr {
     if number == target(size) { SERVER.parse().unwrap_or(Ipv4Addr::UNSPECIFIED) } else { Ipv4Addr::from(0x0a80_0000 + number) }
 }
 
-/// The ports of every Service.
-const PORTS: [(&str, u16); 3] = [("tcp", PORT), ("tcp", DATA_PORT), ("udp", DATA_PORT)];
+/// The ports of a Service: netperf's, or one.
+fn ports(number: u32, size: u32) -> &'static [(&'static str, u16)] {
+    if number == target(size) { &[("tcp", PORT), ("tcp", DATA_PORT), ("udp", DATA_PORT)] } else { &[("tcp", 80)] }
+}
 
 fn load_nftables(topology: &Topology, size: u32) -> Result<()> {
     let mut text = String::from("table ip bench {\n");
     let mut elements = String::new();
     for number in 0..size {
-        for (protocol, port) in PORTS {
+        for (protocol, port) in ports(number, size) {
             let name = format!("{number}-{protocol}-{port}");
             writeln!(text, "chain endpoint-{name} {{ meta l4proto {protocol} dnat to {}:{port}; }}", endpoint(number, size))?;
             writeln!(text, "chain service-{name} {{ numgen random mod 1 vmap {{ 0 : goto endpoint-{name} }} }}")?;
@@ -111,7 +88,7 @@ fn load_iptables(topology: &Topology, size: u32) -> Result<()> {
         "-A PREROUTING -j KUBE-SERVICES\n-A POSTROUTING -j KUBE-POSTROUTING\n-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN\n-A KUBE-POSTROUTING -j MASQUERADE\n",
     );
     for number in 0..size {
-        for (protocol, port) in PORTS {
+        for (protocol, port) in ports(number, size) {
             let name = format!("{number}-{protocol}-{port}");
             writeln!(chains, ":KUBE-SVC-{name} - [0:0]\n:KUBE-SEP-{name} - [0:0]")?;
             writeln!(rules, "-A KUBE-SERVICES -d {}/32 -p {protocol} -m {protocol} --dport {port} -j KUBE-SVC-{name}", address(number))?;

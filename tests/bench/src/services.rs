@@ -8,6 +8,7 @@ use kube::api::{Api, PostParams};
 use orknet_tests::Cluster;
 use serde_json::json;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 /// The namespace that they live in.
 pub const NAMESPACE: &str = "many";
@@ -21,8 +22,8 @@ pub async fn client(cluster: &Cluster) -> Result<kube::Client> {
     Ok(kube::Client::try_from(config)?)
 }
 
-/// Makes `count` Services of one port without selector, each with one EndpointSlice of `endpoints` addresses that nobody has.
-pub async fn make(client: &kube::Client, count: u32, endpoints: u32) -> Result<()> {
+/// Makes the numbered Services, of one port without selector, each with one EndpointSlice of `endpoints` addresses that nobody has.
+pub async fn make(client: &kube::Client, numbers: Range<u32>, endpoints: u32) -> Result<()> {
     let (services, slices) = apis(client);
     let one = |number: u32| {
         let (services, slices) = (services.clone(), slices.clone());
@@ -33,7 +34,7 @@ pub async fn make(client: &kube::Client, count: u32, endpoints: u32) -> Result<(
             anyhow::Ok(())
         }
     };
-    futures::stream::iter((0..count).map(one)).buffer_unordered(CONCURRENCY).try_collect::<Vec<()>>().await?;
+    futures::stream::iter(numbers.map(one)).buffer_unordered(CONCURRENCY).try_collect::<Vec<()>>().await?;
     Ok(())
 }
 

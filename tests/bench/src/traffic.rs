@@ -1,19 +1,46 @@
-//! netperf from pod to pod: through a ClusterIP against straight to the pod's address, on one node and across nodes, with few Services
-//! and with ten thousand.
+//! netperf through Services against straight to the server: Orknet's ClusterIPs from pod to pod, on one node and across nodes, and rule
+//! sets of kube-proxy's shape, each with few Services and with many.
 
-use crate::netperf::{self, DATA_PORT, PORT, TESTS, interleave, show};
+use crate::netperf::{self, DATA_PORT, PORT, TESTS, compare};
 use crate::report::Section;
-use crate::services;
+use crate::{rules, services};
 use anyhow::{Context, Result};
 use orknet_tests::{Cluster, Kubectl};
 use std::net::IpAddr;
 
-const ROUNDS: usize = 3;
-const MANY: u32 = 10_000;
+/// How many Services there are.
+pub const SIZES: [u32; 3] = [1, 1_000, 10_000];
+/// Endpoints of each Service but the measured one.
+const ENDPOINTS: u32 = 10;
 const IMAGE: &str = "registry.orknet.local/netperf:1";
 
-/// Measures with few Services, then makes many and measures again.
+/// Measures every way with every number of Services.
 pub fn measure() -> Result<Section> {
+    let mut table = vec![["way", "Services", "placement", "test", "direct", "through the Service", "ratio"].map(str::to_owned).to_vec()];
+    table.extend(cluster_ips()?);
+    table.extend(rules::rows()?);
+    Ok(Section {
+        title: "Through a Service against direct",
+        command: "cargo xtask bench traffic",
+        method: format!(
+            "{} Orknet: between pods of a local cluster; the Services beside the measured one have {ENDPOINTS} endpoints each. Rule sets: through a router namespace \
+             that holds them (one endpoint for every Service), where direct passes the same router and its connection tracking; the measured Service stands in the \
+             middle of the others.",
+            netperf::method()
+        ),
+        table,
+    })
+}
+
+/// One row, also shown while the others are still being measured.
+pub fn row(way: &str, size: u32, placement: &str, test: &str, comparison: &netperf::Comparison) -> Vec<String> {
+    let mut row = vec![way.to_owned(), size.to_string(), placement.to_owned(), test.to_owned()];
+    row.extend(comparison.cells(test));
+    eprintln!("{}", row.join(", "));
+    row
+}
+
+fn cluster_ips() -> Result<Vec<Vec<String>>> {
     let cluster = Cluster::up("bt", &["--bare"])?;
     let programs = [find("netperf")?, find("netserver")?];
     cluster.orknet(&["add-image", IMAGE, &programs[0], &programs[1]])?;
@@ -23,42 +50,36 @@ pub fn measure() -> Result<Section> {
     let direct: IpAddr = kubectl.run(&["get", "pod", "server", "-o", "jsonpath={.status.podIP}"])?.parse()?;
     let service: IpAddr = kubectl.run(&["get", "service", "server", "-o", "jsonpath={.spec.clusterIP}"])?.parse()?;
 
-    let mut table = vec![["Services", "placement", "test", "direct", "ClusterIP", "ratio"].map(str::to_owned).to_vec()];
-    table.extend(round(&kubectl, "1", direct, service)?);
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(async { services::make(&services::client(&cluster).await?, MANY, 10).await })?;
-    table.extend(round(&kubectl, "10,000 (10 endpoints each)", direct, service)?);
-    Ok(Section {
-        title: "ClusterIP against direct",
-        command: "cargo xtask bench traffic",
-        method: format!("netperf between pods, runs of 1 s, medians of {ROUNDS}, direct and ClusterIP interleaved."),
-        table,
-    })
-}
-
-fn round(kubectl: &Kubectl, count: &str, direct: IpAddr, service: IpAddr) -> Result<Vec<Vec<String>>> {
+    let client = runtime.block_on(services::client(&cluster))?;
     let mut rows = Vec::new();
-    for (client, placement) in [("same", "same node"), ("across", "across nodes")] {
-        for test in TESTS {
-            let run = |address: IpAddr| {
-                let arguments = netperf::arguments(address, test);
-                let command: Vec<&str> = ["exec", client, "--"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
-                netperf::parse(&kubectl.run(&command)?)
-            };
-            let figures = interleave(&[&|| run(direct), &|| run(service)], ROUNDS).with_context(|| format!("{test}, {placement}"))?;
-            let ratio = figures[1] / figures[0];
-            eprintln!("{count} Services, {placement}, {test}: {ratio:.3} of {}", show(test, figures[0]));
-            rows.push(vec![
-                count.to_owned(),
-                placement.to_owned(),
-                test.to_owned(),
-                show(test, figures[0]),
-                show(test, figures[1]),
-                format!("{ratio:.3}"),
-            ]);
+    let mut others = 0;
+    for size in SIZES {
+        runtime.block_on(services::make(&client, others..size - 1, ENDPOINTS))?;
+        others = size - 1;
+        eventually_counted(&cluster, size)?;
+        for (pod, placement) in [("same", "same node"), ("across", "across nodes")] {
+            for test in TESTS {
+                let run = |command: &[&str]| kubectl.run(&[&["exec", pod, "--"], command].concat());
+                let comparison = compare(test, direct, service, &run).with_context(|| format!("{size} Services, {placement}"))?;
+                rows.push(row("Orknet", size, placement, test, &comparison));
+            }
         }
     }
     Ok(rows)
+}
+
+/// Waits until every node has all Services in its maps.
+fn eventually_counted(cluster: &Cluster, size: u32) -> Result<()> {
+    for node in ["node1", "node2"] {
+        orknet_tests::eventually("all Services to be in the maps", || {
+            let reader = orknet_dataplane::Reader::open(&cluster.run_dir().join("bpf").join(node))?;
+            let services = reader.services()?.len();
+            anyhow::ensure!(services >= size as usize, "{services} service ports on {node}");
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 fn make_pods(kubectl: &Kubectl) -> Result<()> {
@@ -75,7 +96,7 @@ fn make_pods(kubectl: &Kubectl) -> Result<()> {
         + &format!("apiVersion: v1\nkind: Service\nmetadata: {{name: server}}\nspec: {{selector: {{app: server}}, ports: [{ports}]}}\n");
     kubectl.apply(&manifest)?;
     kubectl.run(&["wait", "pod/server", "pod/same", "pod/across", "--for=condition=Ready", "--timeout=60s"])?;
-    orknet_tests::eventually("the Service's endpoint", 20, || {
+    orknet_tests::eventually("the Service's endpoint", || {
         let slices = kubectl.run(&[
             "get",
             "endpointslices",
