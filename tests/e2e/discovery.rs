@@ -124,7 +124,7 @@ fn e2e_a_proxy_serves_the_api(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let address = line.trim().strip_prefix("Starting to serve on ").with_context(|| format!("the proxy said {line:?}"))?;
     let get = |path: &str| -> Result<String> {
         let mut socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(60)))?;
         socket.write_all(format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n").as_bytes())?;
         let mut text = String::new();
         socket.read_to_string(&mut text)?;

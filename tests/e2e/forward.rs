@@ -76,7 +76,7 @@ impl Drop for Forward {
 /// Asks a [`talk`] server through a connection of its own: its name.
 fn ask(address: SocketAddr) -> Result<String> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     stream.write_all(b"who\n")?;
     let mut answer = String::new();
     BufReader::new(&stream).read_line(&mut answer)?;
@@ -109,7 +109,7 @@ fn e2e_port_forward_reaches_pods_deployments_and_services(_: &Cluster, kubectl: 
 
 fn http(address: SocketAddr) -> Result<String> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -130,7 +130,7 @@ fn e2e_port_forward_carries_many_connections(_: &Cluster, kubectl: &Kubectl) -> 
     }
     // Megabytes through one connection: every line is answered.
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     for _ in 0..500 {
         stream.write_all(b"again\n")?;
@@ -163,7 +163,7 @@ fn e2e_port_forward_to_a_closed_port_fails_only_that_connection(_: &Cluster, kub
     let mut forward = Forward::start(kubectl, "pod/server", &[talk::PORT, 9])?;
     let mut nothing = Vec::new();
     let mut stream = TcpStream::connect(forward.address(9)?)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let _ = stream.read_to_end(&mut nothing);
     ensure!(nothing.is_empty(), "nobody listens there");
     let errors = BufReader::new(forward.child.stderr.take().context("kubectl has no errors")?);

@@ -10,7 +10,7 @@ tests![e2e_mutated_requests_are_answered_without_an_error_of_the_server];
 
 const REQUESTS: u32 = 3000;
 /// An answer that takes longer is a hang.
-const HANG: Duration = Duration::from_secs(15);
+const HANG: Duration = Duration::from_secs(30);
 
 /// Bodies to begin with; every one is accepted as it is.
 const SEEDS: &[(&str, &str)] = &[
