@@ -1,10 +1,11 @@
 //! `cargo xtask up | down | images`: build the binary, then let it do the work.
 
+use crate::progress::stage;
 use crate::root;
-use crate::run::{cargo, run};
+use crate::run::{cargo, find, run};
 use crate::setup::{self, Purpose};
 use anyhow::Result;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Options of `up`; those of the cluster are handed on to `orknet up`.
@@ -32,10 +33,8 @@ pub fn up(options: Up) -> Result<()> {
     if !options.no_setup {
         setup::setup(Purpose::Everything)?;
     }
-    println!("building orknet{}", if options.debug { " (debug)" } else { "" });
-    let profile = if options.debug { Profile::Debug } else { Profile::Release };
-    let binary = build(profile)?;
-    let mut command = Command::new(binary);
+    let binary = build(if options.debug { Profile::Debug } else { Profile::Release })?;
+    let mut command = Command::new(&binary);
     command.args(["up", "--name", &options.name]);
     if let Some(nodes) = options.nodes {
         command.args(["--nodes", &nodes.to_string()]);
@@ -43,14 +42,32 @@ pub fn up(options: Up) -> Result<()> {
     if let Some(store) = &options.store {
         command.args(["--store", store]);
     }
-    run(&mut command)
+    run(&mut command)?;
+    tell_path(&[binary, setup::tools_dir()?.join("kubectl")]);
+    Ok(())
+}
+
+/// Says where these programs are, as far as they are there and not found through PATH.
+fn tell_path(programs: &[PathBuf]) {
+    let hidden = |program: &&PathBuf| program.exists() && program.file_name().and_then(|name| find(name.to_str()?)).is_none();
+    let folders = programs.iter().filter(hidden).filter_map(|program| program.parent());
+    let folders: Vec<String> = folders.map(|folder| folder.display().to_string()).collect();
+    if !folders.is_empty() {
+        println!("\nThese programs are in folders that PATH does not name:\n\n  export PATH=\"$PATH:{}\"", folders.join(":"));
+    }
 }
 
 /// `orknet down`, with whatever build is there.
 pub fn down(name: &str) -> Result<()> {
     let built = [Profile::Release, Profile::Debug].into_iter().filter_map(|profile| path(profile).ok()).find(|path| path.exists());
+    let traces = ["/var/lib/orknet", "/run/orknet"].map(|directory| Path::new(directory).join(name));
     let binary = match built {
         Some(binary) => binary,
+        // Ended before it had built anything, `up` has made nothing.
+        None if !traces.iter().any(|trace| trace.exists()) => {
+            println!("There is no cluster {name:?}.");
+            return Ok(());
+        }
         None => build(Profile::Debug)?,
     };
     run(Command::new(binary).args(["down", "--name", name]))
@@ -76,7 +93,8 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
     if profile == Profile::Release {
         command.arg("--release");
     }
-    run(&mut command)?;
+    let name = if profile == Profile::Release { "building orknet" } else { "building orknet (debug)" };
+    stage(name, || run(&mut command))?;
     path(profile)
 }
 

@@ -3,6 +3,7 @@
 
 mod bench;
 mod cluster;
+mod progress;
 mod run;
 mod setup;
 mod test;

@@ -1,5 +1,6 @@
 //! Running other programs so that a failure says which command it was.
 
+use crate::progress::step;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -26,7 +27,12 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs it quietly; on failure its output is shown.
+/// Runs it without output, as a step of this name; on failure the end of what it said is shown.
+pub fn run_step(name: &str, command: &mut Command) -> Result<()> {
+    step(name, || run_quietly(command))
+}
+
+/// Runs it without output; on failure the end of what it said is shown.
 pub fn run_quietly(command: &mut Command) -> Result<()> {
     let shown = show(command);
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {shown}"))?;

@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: what must be on the machine, checked one by one, installed only where missing, announced before.
 
 use crate::root;
-use crate::run::{cargo, find, read, run_quietly};
+use crate::run::{cargo, find, read, run_quietly, run_step};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,15 +32,16 @@ const PACKAGES: &[(&str, &str)] = &[
     ("bpftool", "/usr/sbin/bpftool"),
 ];
 
-/// What compiles BPF programs where rustup's nightly cannot: Debian's compiler with a prebuilt `core` for BPF, and LLVM for the linker.
-const BPF_PACKAGES: &[(&str, &str)] = &[
-    ("rustc-web", "/usr/bin/rustc"),
-    ("cargo-web", "/usr/bin/cargo"),
-    ("libstd-rust-web-dev-bpf", "/usr/share/doc/libstd-rust-web-dev-bpf"),
+/// What compiles BPF programs where rustup's nightly cannot: Debian's compiler, which comes with a prebuilt `core` for BPF.
+const BPF_COMPILER: &[(&str, &str)] =
+    &[("rustc-web", "/usr/bin/rustc"), ("cargo-web", "/usr/bin/cargo"), ("libstd-rust-web-dev-bpf", "/usr/lib/rustlib/bpfel-unknown-none")];
+
+/// What bpf-linker is built with.
+const LLVM: &[(&str, &str)] = &[
     ("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config"),
     ("clang-22", "/usr/lib/llvm-22/bin/clang"),
-    ("libclang-22-dev", "/usr/share/doc/libclang-22-dev"),
-    ("libpolly-22-dev", "/usr/share/doc/libpolly-22-dev"),
+    ("libclang-22-dev", "/usr/lib/llvm-22/include/clang-c/Index.h"),
+    ("libpolly-22-dev", "/usr/lib/llvm-22/lib/libPolly.a"),
     ("libzstd-dev", "/usr/include/zstd.h"),
     ("zlib1g-dev", "/usr/include/zlib.h"),
 ];
@@ -49,24 +50,14 @@ const BENCH_PACKAGES: &[(&str, &str)] = &[("nftables", "/usr/sbin/nft"), ("iptab
 
 /// Installs what is missing.
 pub fn setup(purpose: Purpose) -> Result<()> {
-    let mut wanted: Vec<(&str, &str)> = PACKAGES.to_vec();
-    if !rustup_can_build_bpf() {
-        wanted.extend(BPF_PACKAGES);
-    }
-    if purpose == Purpose::Benchmarks {
-        wanted.extend(BENCH_PACKAGES);
-    }
-    let missing: Vec<&str> = wanted.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+    let linker_missing = find("bpf-linker").is_none() && !cargo_bin("bpf-linker").exists();
+    let missing = missing_packages(purpose, rustup_can_build_bpf(), !linker_missing, |file| Path::new(file).exists());
+    finish_interrupted()?;
     if !missing.is_empty() {
         install(&missing)?;
     }
-    if find("bpf-linker").is_none() && !cargo_bin("bpf-linker").exists() {
-        println!("setup: building bpf-linker 0.13 (cargo install, about a minute)");
-        let mut command = cargo();
-        command.args(["install", "bpf-linker", "--version", "0.13.0", "--no-default-features", "--features", "llvm-22", "--target-dir"]);
-        command.arg(root()?.join("target/bpf-linker")).env("LLVM_PREFIX", "/usr/lib/llvm-22").current_dir("/");
-        run_quietly(&mut command).context("cannot build bpf-linker")?;
-        let _ = fs::remove_dir_all(root()?.join("target/bpf-linker"));
+    if linker_missing {
+        build_linker()?;
     }
     if find("kubectl").is_none() {
         from_newer_debian("kubectl", "kubectl", "main")?;
@@ -84,18 +75,66 @@ pub fn tools_dir() -> Result<PathBuf> {
     Ok(root()?.join("target/tools/bin"))
 }
 
+/// The packages to install, by what is `there` already.
+fn missing_packages(purpose: Purpose, bpf_compiler: bool, linker: bool, there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let mut wanted: Vec<(&str, &str)> = PACKAGES.to_vec();
+    if !bpf_compiler {
+        wanted.extend(BPF_COMPILER);
+    }
+    if !linker {
+        wanted.extend(LLVM);
+    }
+    if purpose == Purpose::Benchmarks {
+        wanted.extend(BENCH_PACKAGES);
+    }
+    wanted.into_iter().filter(|(_, file)| !there(file)).map(|(package, _)| package).collect()
+}
+
+/// A set-up that was killed may have left packages unpacked but not configured; apt-get refuses to go on until they are.
+fn finish_interrupted() -> Result<()> {
+    let Some(dpkg) = find("dpkg") else { return Ok(()) };
+    if read(Command::new(&dpkg).arg("--audit"))?.is_empty() {
+        return Ok(());
+    }
+    println!("setup: an installation of Debian packages was interrupted");
+    run_step("finishing it (dpkg --configure --pending)", non_interactive(Command::new(&dpkg).args(["--configure", "--pending"])))
+}
+
 fn install(packages: &[&str]) -> Result<()> {
     if find("apt-get").is_none() {
         bail!("these Debian packages, or your system's equivalents, must be installed: {}", packages.join(" "));
     }
     println!("setup: installing Debian packages: {}", packages.join(" "));
-    run_quietly(Command::new("apt-get").arg("update")).context("cannot update the package lists")?;
-    let mut command = Command::new("apt-get");
-    command.args(["install", "--yes", "--no-install-recommends"]).args(packages);
-    command.env("DEBIAN_FRONTEND", "noninteractive");
-    // No daemon is started by a package: the local cluster starts its own.
-    command.env("RUNLEVEL", "1");
-    run_quietly(&mut command).context("cannot install packages")
+    run_step("package lists (apt-get update)", Command::new("apt-get").arg("update")).context("cannot update the package lists")?;
+    let mut command = without_systemd("apt-get");
+    // Nothing of the user's is taken away, and another apt-get is waited for.
+    command.args(["install", "--yes", "--no-install-recommends", "--no-remove", "-o", "DPkg::Lock::Timeout=300"]).args(packages);
+    run_step("packages (apt-get install)", non_interactive(&mut command)).context("cannot install packages")
+}
+
+/// A program that does not see systemd: packages then start no daemons, which the local cluster does itself. Hidden in a mount
+/// namespace of the program's own, so that nothing is left however it ends.
+fn without_systemd(program: &str) -> Command {
+    if !Path::new("/run/systemd/system").exists() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount -t tmpfs none /run/systemd && exec \"$0\" \"$@\"", program]);
+    command
+}
+
+fn non_interactive(command: &mut Command) -> &mut Command {
+    command.env("DEBIAN_FRONTEND", "noninteractive")
+}
+
+fn build_linker() -> Result<()> {
+    println!("setup: building bpf-linker 0.13 with cargo install, into cargo's own folder of programs");
+    let mut command = cargo();
+    command.args(["install", "bpf-linker", "--version", "0.13.0", "--no-default-features", "--features", "llvm-22", "--target-dir"]);
+    command.arg(root()?.join("target/bpf-linker")).env("LLVM_PREFIX", "/usr/lib/llvm-22").current_dir("/");
+    run_step("bpf-linker (about a minute)", &mut command).context("cannot build bpf-linker")?;
+    let _ = fs::remove_dir_all(root()?.join("target/bpf-linker"));
+    Ok(())
 }
 
 /// Debian 13's build of a program that Debian 12 does not have: unpacked beside the tree, the system left alone.
@@ -134,9 +173,11 @@ fn unpack(package: &str, program: &str, suite: &str, component: &str) -> Result<
         command.args(["-o", "APT::Sandbox::User=root"]).current_dir(&work);
         command
     };
-    run_quietly(apt().arg("update")).with_context(|| format!("cannot read the package list of {suite}"))?;
+    run_step(&format!("package list of {suite}"), apt().arg("update"))
+        .with_context(|| format!("cannot read the package list of {suite}"))?;
     // With its suite: a version that is installed from elsewhere, and newer, would win otherwise.
-    run_quietly(apt().arg("download").arg(format!("{package}/{suite}"))).with_context(|| format!("cannot download {package}"))?;
+    run_step(&format!("download of {package}"), apt().arg("download").arg(format!("{package}/{suite}")))
+        .with_context(|| format!("cannot download {package}"))?;
     let archive = fs::read_dir(&work)?.flatten().map(|entry| entry.path()).find(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         name.starts_with(&format!("{package}_")) && name.ends_with(".deb")
@@ -148,8 +189,9 @@ fn unpack(package: &str, program: &str, suite: &str, component: &str) -> Result<
         ["usr/bin", "usr/sbin", "bin"].map(|directory| unpacked.join(directory).join(program)).into_iter().find(|path| path.exists());
     let found = found.with_context(|| format!("the package {package} holds no {program}"))?;
     fs::create_dir_all(tools_dir()?)?;
-    fs::copy(&found, &target).with_context(|| format!("cannot put {program} into place"))?;
-    Ok(())
+    // Whole or not at all: what is in its place counts as done.
+    let fresh = work.join(program);
+    fs::copy(&found, &fresh).and_then(|_| fs::rename(&fresh, &target)).with_context(|| format!("cannot put {program} into place"))
 }
 
 /// The mirror that the system itself uses.
@@ -179,4 +221,24 @@ fn cargo_bin(name: &str) -> PathBuf {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
     home.unwrap_or_default().join("bin").join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_needed_and_missing_is_installed() {
+        let all = |purpose, compiler, linker| missing_packages(purpose, compiler, linker, |_| false);
+        assert!(all(Purpose::Everything, false, false).contains(&"rustc-web"));
+        let rustup_and_linker = all(Purpose::Everything, true, true);
+        assert!(!rustup_and_linker.contains(&"rustc-web") && !rustup_and_linker.contains(&"llvm-22-dev"), "{rustup_and_linker:?}");
+        assert!(all(Purpose::Everything, true, false).contains(&"llvm-22-dev"), "the linker is built with it");
+        assert!(
+            !all(Purpose::Everything, false, false).contains(&"nftables") && all(Purpose::Benchmarks, true, true).contains(&"nftables")
+        );
+        let without_runc = missing_packages(Purpose::Everything, false, false, |file| file != "/usr/sbin/runc");
+        assert_eq!(without_runc, ["runc"]);
+        assert!(missing_packages(Purpose::Benchmarks, false, false, |_| true).is_empty(), "nothing to do the second time");
+    }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: set-up, the tree's rules, lints, and every test from unit to end to end.
 
 use crate::cluster::{Profile, build};
+use crate::progress::stage;
 use crate::run::{cargo, run};
 use crate::setup::{self, Purpose};
 use crate::{root, tidy};
@@ -26,14 +27,11 @@ pub fn test(options: &Test) -> Result<()> {
     }
     let whole = options.package.is_none() && options.filter.is_none();
     if whole {
-        println!("the tree's own rules");
-        tidy::tidy()?;
-        println!("format");
-        run(cargo().args(["fmt", "--all", "--check"]).current_dir(root()?))?;
-        println!("lints");
-        run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]).current_dir(root()?))?;
+        stage("the tree's own rules", tidy::tidy)?;
+        stage("format", || run(cargo().args(["fmt", "--all", "--check"]).current_dir(root()?)))?;
+        let lint = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
+        stage("lints", || run(cargo().args(lint).current_dir(root()?)))?;
     }
-    println!("building orknet for the end-to-end tests");
     let binary = build(Profile::Debug)?;
     let mut command = cargo();
     command.arg("test").current_dir(root()?).env("ORKNET", binary).env("PATH", path_with_tools()?);
@@ -44,13 +42,13 @@ pub fn test(options: &Test) -> Result<()> {
     if let Some(filter) = &options.filter {
         command.arg(filter);
     }
-    let Err(error) = run(&mut command) else { return Ok(()) };
+    let Err(error) = stage("tests", || run(&mut command)) else { return Ok(()) };
     if !whole {
         return Err(error);
     }
     // Tests of timing on a busy machine get a second chance, as a whole: what was built is there, and what fails twice has failed.
     eprintln!("UNSTEADY or broken: {error:#}; running all tests again, see above for what failed");
-    run(&mut command)
+    stage("tests again", || run(&mut command))
 }
 
 fn path_with_tools() -> Result<std::ffi::OsString> {
