@@ -2,6 +2,7 @@
 //! killed `up` left behind can be found.
 
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,15 +16,11 @@ pub struct Hierarchies {
 impl Hierarchies {
     /// Reads them from the mount table.
     pub fn find() -> Result<Self> {
-        let table = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mount table")?;
         let (mut unified, mut controllers) = (None, Vec::new());
-        for line in table.lines() {
-            let Some((left, right)) = line.split_once(" - ") else { continue };
-            let Some(point) = left.split(' ').nth(4) else { continue };
-            match right.split(' ').next() {
-                Some("cgroup2") => unified = unified.or(Some(PathBuf::from(point))),
-                Some("cgroup") => controllers.push(PathBuf::from(point)),
-                _ => {}
+        for mount in mounts(&mount_table()?) {
+            match mount.kind {
+                "cgroup2" => unified = unified.or(Some(PathBuf::from(mount.point))),
+                _ => controllers.push(PathBuf::from(mount.point)),
             }
         }
         let unified = unified.context("no cgroup2 hierarchy is mounted; remedy: mount -t cgroup2 none /sys/fs/cgroup/unified")?;
@@ -82,6 +79,41 @@ impl Hierarchies {
     }
 }
 
+/// The controllers of every mounted hierarchy.
+pub fn controllers() -> BTreeSet<String> {
+    available(&mount_table().unwrap_or_default(), |point| fs::read_to_string(point.join("cgroup.controllers")).unwrap_or_default())
+}
+
+/// Hierarchies of version 1 have their controllers among their options, that of version 2 in the file that `read` reads.
+fn available(table: &str, read: impl Fn(&Path) -> String) -> BTreeSet<String> {
+    let names = mounts(table).flat_map(|mount| match mount.kind {
+        "cgroup2" => read(Path::new(mount.point)).split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
+        _ => mount.options.split(',').map(str::to_owned).collect(),
+    });
+    names.collect()
+}
+
+/// A mounted hierarchy.
+struct Mount<'a> {
+    kind: &'a str,
+    point: &'a str,
+    options: &'a str,
+}
+
+/// The hierarchies in a mount table, proc_pid_mountinfo(5).
+fn mounts(table: &str) -> impl Iterator<Item = Mount<'_>> {
+    table.lines().filter_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let mut right = right.split(' ');
+        let (kind, options) = (right.next()?, right.nth(1)?);
+        matches!(kind, "cgroup" | "cgroup2").then_some(Mount { kind, point: left.split(' ').nth(4)?, options })
+    })
+}
+
+fn mount_table() -> Result<String> {
+    fs::read_to_string("/proc/self/mountinfo").context("cannot read the mount table")
+}
+
 fn below(root: &Path, group: &str) -> PathBuf {
     root.join(group.trim_start_matches('/'))
 }
@@ -125,4 +157,21 @@ fn directories(tree: &Path) -> Vec<PathBuf> {
         next += 1;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controllers_are_found_in_both_versions() {
+        let table = "20 1 0:19 / / rw - ext4 /dev/vda rw\n\
+                     30 1 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct\n\
+                     31 1 0:30 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n";
+        let found = available(table, |point| if point.ends_with("unified") { "memory pids\n".into() } else { String::new() });
+        for controller in ["cpu", "cpuacct", "memory", "pids"] {
+            assert!(found.contains(controller), "{controller} in {found:?}");
+        }
+        assert!(!found.contains("io"));
+    }
 }

@@ -91,6 +91,14 @@ pub fn in_netns<T: Send + 'static>(name: &str, action: impl FnOnce() -> Result<T
     })
 }
 
+/// Runs `action` on a thread of its own inside a network namespace that is gone afterwards. Blocking.
+pub fn in_passing_netns<T: Send + 'static>(action: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    in_new_thread(move || {
+        unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+        action()
+    })
+}
+
 /// Moves the calling thread into the namespace pinned at `pin`. For mount namespaces the process must have one thread only.
 pub fn enter(pin: &Path, kind: CloneFlags) -> Result<()> {
     let file = File::open(pin).with_context(|| format!("there is no namespace {}", pin.display()))?;

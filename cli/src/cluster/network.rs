@@ -1,7 +1,7 @@
 //! The cluster's wires: a bridge in the server's namespace, a veth pair to each node, addresses of both families.
 
 use super::layout::Place;
-use super::namespaces::{in_netns, netns_path};
+use super::namespaces::{in_netns, in_passing_netns, netns_path};
 use anyhow::{Context, Result};
 use futures::TryStreamExt;
 use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth};
@@ -53,6 +53,24 @@ pub fn prepare_node(server: &Place, node: &Place) -> Result<()> {
     })
 }
 
+/// Makes one device of each kind that a cluster needs, in a network namespace that is gone afterwards; a line for each that the
+/// kernel does not make. Blocking for moments.
+pub fn try_devices() -> Vec<String> {
+    let line = |device: &str, option: &str, error: anyhow::Error| {
+        format!("the kernel makes no {device} ({}); remedy: a kernel with {option}", error.root_cause())
+    };
+    let attempt = in_passing_netns(move || {
+        netlink(async move |handle| {
+            let bridge = handle.link().add(LinkBridge::new(BRIDGE).build()).execute().await;
+            let veth = handle.link().add(LinkVeth::new("one", "other").build()).execute().await;
+            let failed = [("bridge", "CONFIG_BRIDGE", bridge.err()), ("veth pair", "CONFIG_VETH", veth.err())];
+            Ok(failed.into_iter().filter_map(|(device, option, error)| Some(line(device, option, error?.into()))).collect())
+        })
+    });
+    // Without network namespaces nothing was tried; the data plane's trial needs one too, and says so.
+    attempt.unwrap_or_default()
+}
+
 async fn configure(handle: &Handle, name: &str, addresses: &[IpAddr]) -> Result<()> {
     let device = index(handle, name).await?.with_context(|| format!("there is no device {name}"))?;
     // Addresses are used at once: nobody else is on this wire.
@@ -89,14 +107,17 @@ fn libc_enodev() -> i32 {
 
 /// Runs netlink requests inside a place's network namespace.
 fn in_place(place: &Place, action: impl AsyncFnOnce(Handle) -> Result<()> + Send + 'static) -> Result<()> {
-    in_netns(&place.netns(), move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async move {
-            let (connection, handle, _) = rtnetlink::new_connection().context("cannot speak netlink")?;
-            let task = tokio::spawn(connection);
-            let result = action(handle).await;
-            task.abort();
-            result
-        })
+    in_netns(&place.netns(), move || netlink(action))
+}
+
+/// Runs netlink requests in the network namespace of the calling thread.
+fn netlink<T>(action: impl AsyncFnOnce(Handle) -> Result<T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        let (connection, handle, _) = rtnetlink::new_connection().context("cannot speak netlink")?;
+        let task = tokio::spawn(connection);
+        let result = action(handle).await;
+        task.abort();
+        result
     })
 }

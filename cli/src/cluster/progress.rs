@@ -27,7 +27,9 @@ impl Progress {
 
     /// Ends the step before and begins this one.
     pub fn step(&mut self, name: impl Into<String>) {
-        self.finish_step();
+        if self.step.is_some() {
+            self.finish_step();
+        }
         let name = name.into();
         match &self.bar {
             Some(bar) => bar.set_message(name.clone()),
@@ -47,14 +49,28 @@ impl Progress {
     }
 
     fn finish_step(&mut self) {
+        self.end_step('✓');
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+    }
+
+    fn end_step(&mut self, sign: char) {
         let Some(name) = self.step.take() else { return };
-        let line = format!("✓ {name} ({:.1} s)", self.step_started.elapsed().as_secs_f64());
+        let line = format!("{sign} {name} ({:.1} s)", self.step_started.elapsed().as_secs_f64());
         match &self.bar {
-            Some(bar) => {
-                bar.println(line);
-                bar.inc(1);
-            }
+            Some(bar) => bar.println(line),
             None => eprintln!("{line}"),
+        }
+    }
+}
+
+impl Drop for Progress {
+    /// After an error: says where, and leaves a clean line for what is said about it.
+    fn drop(&mut self) {
+        self.end_step('✗');
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
         }
     }
 }
