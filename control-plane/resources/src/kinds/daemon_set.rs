@@ -56,8 +56,8 @@ impl Kind for DaemonSet {
         };
         workload::selects_template("daemonset", &spec.selector, &spec.template, &at, errors);
         workload::long_running("DaemonSet", &spec.template, &at.field("template"), errors);
-        errors.non_negative(&at.field("minReadySeconds"), spec.min_ready_seconds.unwrap_or_default());
-        errors.non_negative(&at.field("revisionHistoryLimit"), spec.revision_history_limit.unwrap_or_default());
+        let limit = spec.revision_history_limit;
+        workload::counts(&at, &[("minReadySeconds", spec.min_ready_seconds), ("revisionHistoryLimit", limit)], errors);
         let strategy = or_empty(&spec.update_strategy);
         let at = at.field("updateStrategy");
         errors.one_of(&at.field("type"), strategy.type_.as_deref(), &["OnDelete", "RollingUpdate"]);
@@ -86,7 +86,7 @@ impl Kind for DaemonSet {
         }
         Self::validate(new, errors);
         if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
-            errors.immutable(&Path::Root.field("spec").field("selector"), &new.selector, &old.selector);
+            workload::selector_stays(&new.selector, &old.selector, errors);
         }
     }
 

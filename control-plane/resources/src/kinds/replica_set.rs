@@ -3,9 +3,7 @@
 use super::workload;
 use crate::contract::{Column, Descriptor, Subresource};
 use crate::field::{Errors, Path};
-use crate::json;
 use crate::selector;
-use crate::table::{self, number, wide};
 use crate::typed::{Kind, namespaced, or_empty};
 use k8s_openapi::api::apps::v1;
 use serde_json::Value;
@@ -22,16 +20,7 @@ impl Kind for ReplicaSet {
         has_generation: true,
         ..namespaced::<v1::ReplicaSet>("replicasets", "replicaset")
     };
-    const COLUMNS: &'static [Column] = &[
-        table::NAME,
-        number("Desired", "Pods wanted"),
-        number("Current", "Pods that exist"),
-        number("Ready", "Pods that are ready"),
-        table::AGE,
-        wide("Containers", "Names of each container in the template."),
-        wide("Images", "Images referenced by each container in the template."),
-        wide("Selector", "Labels that select the pods"),
-    ];
+    const COLUMNS: &'static [Column] = workload::REPLICA_COLUMNS;
 
     fn default(object: &mut v1::ReplicaSet) {
         if let Some(spec) = &mut object.spec {
@@ -48,8 +37,7 @@ impl Kind for ReplicaSet {
             errors.required(&at.field("selector"), "");
             return;
         };
-        errors.non_negative(&at.field("replicas"), spec.replicas.unwrap_or_default());
-        errors.non_negative(&at.field("minReadySeconds"), spec.min_ready_seconds.unwrap_or_default());
+        workload::counts(&at, &[("replicas", spec.replicas), ("minReadySeconds", spec.min_ready_seconds)], errors);
         match &spec.template {
             None => errors.required(&at.field("template"), ""),
             Some(template) => {
@@ -66,7 +54,7 @@ impl Kind for ReplicaSet {
         }
         Self::validate(new, errors);
         if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
-            errors.immutable(&Path::Root.field("spec").field("selector"), &new.selector, &old.selector);
+            workload::selector_stays(&new.selector, &old.selector, errors);
         }
     }
 
@@ -77,21 +65,12 @@ impl Kind for ReplicaSet {
     fn cells(object: &v1::ReplicaSet, now: i64) -> Vec<Value> {
         let spec = or_empty(&object.spec);
         let status = or_empty(&object.status);
-        let [containers, images] = workload::containers_and_images(spec.template.as_ref().and_then(|t| t.spec.as_ref()));
-        vec![
-            table::name(&object.metadata),
-            spec.replicas.unwrap_or_default().into(),
-            status.replicas.into(),
-            status.ready_replicas.unwrap_or_default().into(),
-            table::age(&object.metadata, now),
-            containers,
-            images,
-            selector::shown(Some(&spec.selector)).into(),
-        ]
+        let counts = [spec.replicas.unwrap_or_default(), status.replicas, status.ready_replicas.unwrap_or_default()];
+        workload::replica_cells(&object.metadata, counts, spec.template.as_ref(), selector::shown(Some(&spec.selector)), now)
     }
 
     fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
-        vec![("status.replicas", json::text_or(object, &["status", "replicas"], "0"))]
+        workload::replica_fields(object)
     }
 }
 

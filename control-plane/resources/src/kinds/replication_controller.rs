@@ -3,9 +3,7 @@
 use super::workload;
 use crate::contract::{Column, Descriptor};
 use crate::field::{Errors, Path};
-use crate::json;
 use crate::selector;
-use crate::table::{self, number, wide};
 use crate::typed::{Kind, namespaced, or_empty};
 use k8s_openapi::api::core::v1;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -23,16 +21,7 @@ impl Kind for ReplicationController {
         has_generation: true,
         ..namespaced::<v1::ReplicationController>("replicationcontrollers", "replicationcontroller")
     };
-    const COLUMNS: &'static [Column] = &[
-        table::NAME,
-        number("Desired", "Pods wanted"),
-        number("Current", "Pods that exist"),
-        number("Ready", "Pods that are ready"),
-        table::AGE,
-        wide("Containers", "Names of each container in the template."),
-        wide("Images", "Images referenced by each container in the template."),
-        wide("Selector", "Labels that select the pods"),
-    ];
+    const COLUMNS: &'static [Column] = workload::REPLICA_COLUMNS;
 
     fn default(object: &mut v1::ReplicationController) {
         let Some(spec) = &mut object.spec else { return };
@@ -53,8 +42,7 @@ impl Kind for ReplicationController {
     fn validate(object: &v1::ReplicationController, errors: &mut Errors) {
         let at = Path::Root.field("spec");
         let spec = or_empty(&object.spec);
-        errors.non_negative(&at.field("replicas"), spec.replicas.unwrap_or_default());
-        errors.non_negative(&at.field("minReadySeconds"), spec.min_ready_seconds.unwrap_or_default());
+        workload::counts(&at, &[("replicas", spec.replicas), ("minReadySeconds", spec.min_ready_seconds)], errors);
         if spec.selector.as_ref().is_none_or(|s| s.is_empty()) {
             errors.required(&at.field("selector"), "");
         }
@@ -77,21 +65,12 @@ impl Kind for ReplicationController {
     fn cells(object: &v1::ReplicationController, now: i64) -> Vec<Value> {
         let spec = or_empty(&object.spec);
         let status = or_empty(&object.status);
-        let [containers, images] = workload::containers_and_images(spec.template.as_ref().and_then(|t| t.spec.as_ref()));
-        vec![
-            table::name(&object.metadata),
-            spec.replicas.unwrap_or_default().into(),
-            status.replicas.into(),
-            status.ready_replicas.unwrap_or_default().into(),
-            table::age(&object.metadata, now),
-            containers,
-            images,
-            selector::labels_shown(spec.selector.as_ref()).into(),
-        ]
+        let counts = [spec.replicas.unwrap_or_default(), status.replicas, status.ready_replicas.unwrap_or_default()];
+        workload::replica_cells(&object.metadata, counts, spec.template.as_ref(), selector::labels_shown(spec.selector.as_ref()), now)
     }
 
     fn selectable_fields(object: &Value) -> Vec<(&'static str, String)> {
-        vec![("status.replicas", json::text_or(object, &["status", "replicas"], "0"))]
+        workload::replica_fields(object)
     }
 }
 

@@ -1,12 +1,51 @@
 //! What the kinds that make pods share: counts and percentages, selector and template, container columns. Their own rules stay with them.
 
 use super::pod;
+use crate::contract::Column;
 use crate::field::{Errors, Path};
-use crate::{meta, names, selector};
+use crate::table::{self, number, wide};
+use crate::{json, meta, names, selector};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
+
+/// The columns of kinds that keep a number of equal pods and do nothing more.
+pub const REPLICA_COLUMNS: &[Column] = &[
+    table::NAME,
+    number("Desired", "Pods wanted"),
+    number("Current", "Pods that exist"),
+    number("Ready", "Pods that are ready"),
+    table::AGE,
+    wide("Containers", "Names of each container in the template."),
+    wide("Images", "Images referenced by each container in the template."),
+    wide("Selector", "Labels that select the pods"),
+];
+
+/// The cells that go with [`REPLICA_COLUMNS`]; `counts` are the pods wanted, present and ready.
+pub fn replica_cells(meta: &ObjectMeta, counts: [i32; 3], template: Option<&PodTemplateSpec>, selector: String, now: i64) -> Vec<Value> {
+    let [wanted, present, ready] = counts;
+    let [containers, images] = containers_and_images(template.and_then(|t| t.spec.as_ref()));
+    let age = table::age(meta, now);
+    vec![table::name(meta), wanted.into(), present.into(), ready.into(), age, containers, images, selector.into()]
+}
+
+/// The field by which those kinds can be selected.
+pub fn replica_fields(object: &Value) -> Vec<(&'static str, String)> {
+    vec![("status.replicas", json::text_or(object, &["status", "replicas"], "0"))]
+}
+
+/// Counts that must not be negative, by the names of their fields; an absent one is nothing.
+pub fn counts(at: &Path<'_>, counts: &[(&str, Option<i32>)], errors: &mut Errors) {
+    for (name, count) in counts {
+        errors.non_negative(&at.field(name), count.unwrap_or_default());
+    }
+}
+
+/// The selector stays as it was made.
+pub fn selector_stays(new: &LabelSelector, old: &LabelSelector, errors: &mut Errors) {
+    errors.immutable(&Path::Root.field("spec").field("selector"), new, old);
+}
 
 /// Defaults inside of a template.
 pub fn default_template(template: &mut PodTemplateSpec) {

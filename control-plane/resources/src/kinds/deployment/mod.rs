@@ -8,7 +8,7 @@ mod validate;
 
 use super::workload;
 use crate::contract::{Column, Descriptor, Subresource};
-use crate::field::{Errors, Path};
+use crate::field::Errors;
 use crate::selector;
 use crate::table::{self, number, text, wide};
 use crate::typed::{Kind, namespaced, or_empty};
@@ -55,7 +55,7 @@ impl Kind for Deployment {
         }
         Self::validate(new, errors);
         if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
-            errors.immutable(&Path::Root.field("spec").field("selector"), &new.selector, &old.selector);
+            workload::selector_stays(&new.selector, &old.selector, errors);
         }
     }
 
