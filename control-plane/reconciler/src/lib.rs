@@ -1,5 +1,6 @@
-//! What every reconciler of the control plane stands on: shared watches, a work queue, the worker loop, the event recorder and
-//! the matching rules that several of them need. Decides nothing about any kind: that is for the controllers and the scheduler.
+//! What every reconciler of the control plane stands on: shared watches, a work queue, the worker loop, how these are put together
+//! ([`Watches`]), the event recorder and the matching rules that several of them need. Decides nothing about any kind: that is for the
+//! controllers and the scheduler.
 
 mod cached;
 mod error;
@@ -12,7 +13,9 @@ pub mod node_match;
 pub mod pod_state;
 mod queue;
 mod recorder;
+mod selecting;
 pub mod selector;
+mod watches;
 mod worker;
 
 pub use cached::Cached;
@@ -23,4 +26,6 @@ pub use informers::SharedInformers;
 pub use key::ObjectKey;
 pub use queue::WorkQueue;
 pub use recorder::Recorder;
+pub use selecting::Selecting;
+pub use watches::Watches;
 pub use worker::{Next, Reconciler, run_workers};

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 const FIRST_DELAY: Duration = Duration::from_millis(5);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// How many overtaken entries may stay before they are swept out.
+const OVERTAKEN_KEPT: usize = 64;
 
 /// A queue of keys. Clones are handles to the same queue.
 pub struct WorkQueue<T> {
@@ -28,7 +30,9 @@ struct State<T> {
     /// Keys that wait for a worker, in line or until their present worker is done.
     dirty: HashSet<T>,
     processing: HashSet<T>,
-    /// Keys by the time they become ready. A key may be in here several times; the extra wake-ups are harmless.
+    /// When each delayed key becomes ready: the earliest of the times it was put off to, so that a key is delayed once however often it is asked for.
+    due: HashMap<T, Instant>,
+    /// The same by time. An entry that is not in `due` with its time has been overtaken by an earlier one.
     delayed: BinaryHeap<Reverse<Delayed<T>>>,
     failures: HashMap<T, u32>,
     sequence: u64,
@@ -59,6 +63,7 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
             ready: VecDeque::new(),
             dirty: HashSet::new(),
             processing: HashSet::new(),
+            due: HashMap::new(),
             delayed: BinaryHeap::new(),
             failures: HashMap::new(),
             sequence: 0,
@@ -73,17 +78,14 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
         }
     }
 
-    /// Asks for a pass once `delay` has passed.
+    /// Asks for a pass once `delay` has passed, or earlier when an earlier one is asked for already.
     pub fn add_after(&self, key: T, delay: Duration) {
         if delay.is_zero() {
             return self.add(key);
         }
-        let mut state = self.inner.state.lock();
-        state.sequence += 1;
-        let sequence = state.sequence;
-        state.delayed.push(Reverse(Delayed { at: Instant::now() + delay, sequence, key }));
-        drop(state);
-        self.inner.changed.notify_one();
+        if self.inner.state.lock().delay(key, Instant::now() + delay) {
+            self.inner.changed.notify_one();
+        }
     }
 
     /// Asks for another try after a failure: 5 ms, doubled with each failure in a row, at most a minute.
@@ -158,9 +160,25 @@ impl<T: Clone + Eq + Hash> State<T> {
         true
     }
 
+    fn delay(&mut self, key: T, at: Instant) -> bool {
+        if self.due.get(&key).is_some_and(|due| *due <= at) {
+            return false;
+        }
+        self.due.insert(key.clone(), at);
+        self.sequence += 1;
+        self.delayed.push(Reverse(Delayed { at, sequence: self.sequence, key }));
+        if self.delayed.len() > 2 * self.due.len() + OVERTAKEN_KEPT {
+            let due = &self.due;
+            self.delayed.retain(|Reverse(delayed)| due.get(&delayed.key) == Some(&delayed.at));
+        }
+        true
+    }
+
     fn release_due(&mut self, now: Instant) {
         while self.delayed.peek().is_some_and(|Reverse(delayed)| delayed.at <= now) {
-            if let Some(Reverse(delayed)) = self.delayed.pop() {
+            let Some(Reverse(delayed)) = self.delayed.pop() else { return };
+            if self.due.get(&delayed.key) == Some(&delayed.at) {
+                self.due.remove(&delayed.key);
                 self.add(delayed.key);
             }
         }
@@ -239,6 +257,22 @@ mod tests {
         assert!(start.elapsed() >= Duration::from_millis(30));
         assert_eq!(queue.next().await, "late");
         assert!(start.elapsed() >= Duration::from_millis(60));
+    }
+
+    #[test]
+    fn a_key_is_delayed_once_to_the_earliest_time() {
+        let queue = WorkQueue::new();
+        for seconds in (1..2000).rev() {
+            queue.add_after("a", Duration::from_secs(seconds));
+            queue.add_after("a", Duration::from_secs(seconds + 10));
+        }
+        let mut state = queue.inner.state.lock();
+        assert!(state.delayed.len() <= 2 + OVERTAKEN_KEPT, "overtaken entries are swept out");
+        state.release_due(Instant::now() + Duration::from_secs(2));
+        assert_eq!(state.ready.len(), 1);
+        state.take();
+        state.release_due(Instant::now() + Duration::from_secs(4000));
+        assert!(state.ready.is_empty() && state.due.is_empty());
     }
 
     #[test]

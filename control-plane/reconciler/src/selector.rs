@@ -1,29 +1,14 @@
-//! Label selectors: matching labels against `LabelSelector` and plain maps. Parsing selector strings is the API server's affair.
+//! Selectors as reconcilers need them: `LabelSelector` (whose home is orknet-resources), plain maps of labels, and the operators of node
+//! selectors. Parsing selector strings is the API server's affair.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
-
-/// Labels as objects carry them.
-pub type Labels = BTreeMap<String, String>;
-
-/// Whether `labels` satisfy `selector`. An empty selector matches everything; an unknown operator matches nothing.
-pub fn matches(selector: &LabelSelector, labels: Option<&Labels>) -> bool {
-    selector.match_labels.iter().flatten().all(|(key, value)| get(labels, key) == Some(value.as_str()))
-        && selector.match_expressions.iter().flatten().all(|requirement| requirement_holds(requirement, labels))
-}
+pub use orknet_resources::selector::{Labels, is_empty, matches};
 
 /// Whether `labels` carry every pair of `wanted`. An empty map matches everything.
 pub fn matches_map(wanted: &Labels, labels: Option<&Labels>) -> bool {
-    wanted.iter().all(|(key, value)| get(labels, key) == Some(value.as_str()))
+    wanted.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
 }
 
-/// Whether the selector has no requirement at all.
-pub fn is_empty(selector: &LabelSelector) -> bool {
-    selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty) && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
-}
-
-/// One requirement in the vocabulary shared by label and node selectors. `Gt` and `Lt` compare whole numbers.
+/// One requirement of a node selector: the operators of label selectors, and two more. `Gt` and `Lt` compare whole numbers.
 pub fn operator_holds(operator: &str, values: &[String], actual: Option<&str>) -> bool {
     match operator {
         "In" => actual.is_some_and(|actual| values.iter().any(|value| value == actual)),
@@ -43,21 +28,9 @@ pub fn operator_holds(operator: &str, values: &[String], actual: Option<&str>) -
     }
 }
 
-fn requirement_holds(requirement: &LabelSelectorRequirement, labels: Option<&Labels>) -> bool {
-    operator_holds(&requirement.operator, requirement.values.as_deref().unwrap_or_default(), get(labels, &requirement.key))
-}
-
-fn get<'a>(labels: Option<&'a Labels>, key: &str) -> Option<&'a str> {
-    labels?.get(key).map(String::as_str)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn labels(pairs: &[(&str, &str)]) -> Labels {
-        pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
-    }
 
     #[test]
     fn operators_follow_the_api() {
@@ -80,22 +53,5 @@ mod tests {
         assert!(operator_holds("Gt", &["3".into()], Some("4")));
         assert!(!operator_holds("Gt", &["3".into()], Some("x")));
         assert!(operator_holds("Lt", &["3".into()], Some("2")));
-    }
-
-    #[test]
-    fn labels_and_expressions_are_anded() {
-        let selector = LabelSelector {
-            match_labels: Some(labels(&[("app", "web")])),
-            match_expressions: Some(vec![LabelSelectorRequirement {
-                key: "tier".into(),
-                operator: "NotIn".into(),
-                values: Some(vec!["canary".into()]),
-            }]),
-        };
-        assert!(matches(&selector, Some(&labels(&[("app", "web")]))));
-        assert!(!matches(&selector, Some(&labels(&[("app", "web"), ("tier", "canary")]))));
-        assert!(!matches(&selector, None));
-        assert!(matches(&LabelSelector::default(), None));
-        assert!(is_empty(&LabelSelector::default()) && !is_empty(&selector));
     }
 }

@@ -29,13 +29,14 @@ pub(crate) async fn bind(client: &Client, pod: &Pod, node: &str) -> Result<(), E
     created.map(drop).map_err(Error::api(format!("binding pod {name} to node {node}")))
 }
 
-/// Sets the condition PodScheduled to False with reason Unschedulable, and the nominated node if there is one. Nothing is written when the pod
+/// Sets the condition PodScheduled to False with reason Unschedulable, and `status.nominatedNodeName` as given. Nothing is written when the pod
 /// already says so.
 pub(crate) async fn mark_unschedulable(client: &Client, pod: &Pod, message: &str, nominated: Option<&str>) -> Result<(), Error> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let present = pod_state::condition(pod, "PodScheduled");
     let same = present.is_some_and(|present| present.status == "False" && present.message.as_deref() == Some(message));
-    if same && nominated.is_none() {
+    let promised = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
+    if same && promised == nominated {
         return Ok(());
     }
     let since = present.filter(|present| present.status == "False").and_then(|present| present.last_transition_time.clone());
@@ -48,8 +49,8 @@ pub(crate) async fn mark_unschedulable(client: &Client, pod: &Pod, message: &str
         ..PodCondition::default()
     };
     let mut status = json!({ "conditions": [condition] });
-    if let Some(node) = nominated {
-        status["nominatedNodeName"] = json!(node);
+    if promised != nominated {
+        status["nominatedNodeName"] = json!(nominated);
     }
     // A strategic patch merges the list by condition type: conditions of others stay.
     let patch = Patch::Strategic(json!({ "metadata": { "uid": pod.metadata.uid }, "status": status }));
@@ -57,9 +58,20 @@ pub(crate) async fn mark_unschedulable(client: &Client, pod: &Pod, message: &str
     written.map(drop).map_err(Error::api(format!("marking pod {name} unschedulable")))
 }
 
-/// Deletes a pod that makes room for another, gracefully.
-pub(crate) async fn displace(client: &Client, victim: &Pod) -> Result<(), Error> {
+/// Marks a pod that makes room for another as disrupted (KEP-3329), and deletes it gracefully. `by` is the scheduler's name.
+pub(crate) async fn displace(client: &Client, victim: &Pod, by: &str) -> Result<(), Error> {
     let name = victim.metadata.name.as_deref().unwrap_or_default();
+    let condition = PodCondition {
+        type_: "DisruptionTarget".into(),
+        status: "True".into(),
+        reason: Some("PreemptionByScheduler".into()),
+        message: Some(format!("{by}: preempting to accommodate a higher priority pod")),
+        last_transition_time: Some(Time(Timestamp::now())),
+        ..PodCondition::default()
+    };
+    let patch = Patch::Strategic(json!({ "metadata": { "uid": victim.metadata.uid }, "status": { "conditions": [condition] } }));
+    let marked = pods(client, victim).patch_status(name, &PatchParams::default(), &patch).await;
+    marked.map_err(Error::api(format!("marking pod {name}, which is to be displaced")))?;
     let same = Preconditions { uid: victim.metadata.uid.clone(), resource_version: None };
     let deleted = pods(client, victim).delete(name, &DeleteParams::default().preconditions(same)).await;
     deleted.map(drop).map_err(Error::api(format!("displacing pod {name}")))

@@ -16,10 +16,13 @@ use crate::cache::Cache;
 use crate::decide::{Decision, decide};
 use crate::filter::Rejection;
 use crate::pod_info::PodInfo;
-use crate::preemption::{self, Preemption};
+use crate::preemption::{self, Preemption, Verdict};
 use crate::queue::{ClusterEvent, Queue, Taken, uid};
 use crate::snapshot::Snapshot;
 use crate::{Config, bind, fit_error};
+
+/// Who speaks in Events and conditions.
+const COMPONENT: &str = "default-scheduler";
 
 /// Cache and queue under one lock: a pod is never in neither. The lock is never held across an await.
 #[derive(Default)]
@@ -62,7 +65,7 @@ pub(crate) async fn run(config: Config, informers: SharedInformers, shutdown: Ca
         () = synced => {}
     }
     let driver = Driver {
-        recorder: Recorder::start(informers.client().clone(), "default-scheduler", shutdown.clone()),
+        recorder: Recorder::start(informers.client().clone(), COMPONENT, shutdown.clone()),
         shared,
         informers,
         bindings: Arc::new(Semaphore::new(config.parallel_bindings.max(1))),
@@ -87,7 +90,11 @@ fn follow(shared: &Arc<Shared>, informers: &SharedInformers, scheduler_name: Str
         if let Some(namespace) = change.versions().last() {
             let labels = change.new.as_ref().map(|new| new.metadata.labels.clone().unwrap_or_default());
             let name = namespace.metadata.name.as_deref().unwrap_or_default();
-            target.update(|state| state.cache.set_namespace(name, labels.as_ref()));
+            target.update(|state| {
+                if state.cache.set_namespace(name, labels.as_ref()) {
+                    state.queue.notice(ClusterEvent::PlacedPod, Instant::now());
+                }
+            });
         }
     });
     let target = shared.clone();
@@ -105,7 +112,11 @@ impl State {
                     self.queue.notice(ClusterEvent::Node, Instant::now());
                 }
             }
-            (Some(old), None) => self.cache.remove_node(old.metadata.name.as_deref().unwrap_or_default()),
+            (Some(old), None) => {
+                self.cache.remove_node(old.metadata.name.as_deref().unwrap_or_default());
+                // With a domain less, spreading may ask for less.
+                self.queue.notice(ClusterEvent::Node, Instant::now());
+            }
             (None, None) => {}
         }
     }
@@ -118,30 +129,38 @@ impl State {
             self.pod_ended(&uid(old));
         }
         let Some(new) = &change.new else { return };
-        let spec = new.spec.as_ref();
-        let node = spec.and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty());
-        let ours = spec.and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or("default-scheduler") == scheduler_name;
+        let node = pod_state::node_of(new);
+        let ours = new.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or("default-scheduler") == scheduler_name;
         match node {
             _ if pod_state::is_terminal(new) => self.pod_ended(&uid(new)),
             Some(node) => {
-                let labels = |pod: &Arc<Pod>| pod.metadata.labels.clone();
-                let news = !self.cache.is_placed(&uid(new)) || change.old.as_ref().map(labels) != Some(labels(new));
                 self.queue.remove(&uid(new));
-                self.cache.place(new.clone(), node);
-                if news {
+                let before = self.cache.place(new.clone(), node);
+                let was_here = change.old.as_deref().and_then(pod_state::node_of) == Some(node);
+                if !was_here || before.as_ref().is_none_or(|before| before.labels() != new.metadata.labels.as_ref()) {
                     self.queue.notice(ClusterEvent::PlacedPod, Instant::now());
                 }
+                if before.is_some_and(|before| before.requests != PodInfo::new(new.clone()).requests) {
+                    self.queue.notice(ClusterEvent::FreedPod, Instant::now());
+                }
             }
-            None if !ours || pod_state::is_terminating(new) || is_gated(new) => self.queue.remove(&uid(new)),
-            None if !self.cache.is_placed(&uid(new)) => self.queue.offer(new.clone()),
+            None if !ours || pod_state::is_terminating(new) || is_gated(new) => {
+                self.queue.remove(&uid(new));
+                self.cache.withdraw(&uid(new));
+            }
+            None if !self.cache.is_placed(&uid(new)) => {
+                if let Some(node) = new.status.as_ref().and_then(|status| status.nominated_node_name.as_deref()) {
+                    self.cache.nominate(Arc::new(PodInfo::new(new.clone())), node);
+                }
+                self.queue.offer(new.clone());
+            }
             None => {}
         }
     }
 
     fn pod_ended(&mut self, uid: &str) {
         self.queue.remove(uid);
-        if self.cache.is_placed(uid) {
-            self.cache.remove_pod(uid);
+        if self.cache.remove_pod(uid).is_some() {
             self.queue.notice(ClusterEvent::FreedPod, Instant::now());
         }
     }
@@ -169,8 +188,8 @@ impl Driver {
     }
 
     async fn schedule(&self, taken: Taken, turn: u64) {
-        let snapshot = self.shared.state.lock().cache.snapshot();
-        let info = PodInfo::new(taken.pod.clone());
+        let info = Arc::new(PodInfo::new(taken.pod.clone()));
+        let snapshot = self.shared.state.lock().cache.snapshot_for(&info);
         match decide(&snapshot, &info, turn) {
             Decision::Node(node) => {
                 drop(snapshot);
@@ -185,6 +204,7 @@ impl Driver {
 
     fn bind(&self, taken: Taken, node: String, permit: Option<tokio::sync::OwnedSemaphorePermit>) {
         let (client, shared, recorder) = (self.informers.client().clone(), self.shared.clone(), self.recorder.clone());
+        let pods = self.informers.of::<Pod>();
         self.tasks.spawn(async move {
             let _permit = permit;
             let result = bind::bind(&client, &taken.pod, &node).await;
@@ -198,6 +218,11 @@ impl Driver {
                 Err(error) => {
                     tracing::warn!(pod = %key, node, error = &error as &dyn std::error::Error, "binding failed");
                     shared.update(|state| {
+                        // The answer may be lost although the pod was bound; where the watch says so, it is placed as the watch says.
+                        let bound = pods.get(&key).is_some_and(|pod| uid(&pod) == taken.uid && pod_state::node_of(&pod).is_some());
+                        if bound {
+                            return;
+                        }
                         state.cache.remove_pod(&taken.uid);
                         state.queue.retry(&taken.uid, Instant::now());
                         state.queue.notice(ClusterEvent::FreedPod, Instant::now());
@@ -207,34 +232,38 @@ impl Driver {
         });
     }
 
-    fn refuse(&self, snapshot: &Snapshot, taken: Taken, info: &PodInfo, refused: &[Vec<Rejection>]) {
-        let nodes = snapshot.nodes.len();
-        let mut message = fit_error::message(nodes, refused);
-        let preemption = preemption::plan(snapshot, info, refused);
-        let never = info.spec().and_then(|spec| spec.preemption_policy.as_deref()) == Some("Never");
-        if never {
-            message.push_str(" preemption: not eligible due to preemptionPolicy=Never.");
-        } else if nodes > 0 && preemption.is_none() {
-            message = format!("{message} {}", fit_error::preemption(nodes, refused));
+    fn refuse(&self, snapshot: &Snapshot, taken: Taken, info: &Arc<PodInfo>, refused: &[Vec<Rejection>]) {
+        let promised = self.shared.state.lock().cache.nominated_node(&taken.uid);
+        let verdict = preemption::plan(snapshot, info, refused, promised.as_deref());
+        let message = fit_error::message(snapshot.nodes.len(), refused, &verdict);
+        let nominated = match &verdict {
+            Verdict::Displace(preemption) => Some(preemption.node.clone()),
+            Verdict::NoVictims => None,
+            Verdict::NotEligible(_) => promised,
+        };
+        {
+            let mut state = self.shared.state.lock();
+            match &nominated {
+                Some(node) => state.cache.nominate(info.clone(), node),
+                None => state.cache.withdraw(&taken.uid),
+            }
+            let filters: HashSet<_> = refused.iter().flatten().map(|rejection| rejection.filter).collect();
+            state.queue.park(&taken.uid, filters, Instant::now());
         }
-        let filters: HashSet<_> = refused.iter().flatten().map(|rejection| rejection.filter).collect();
-        self.shared.state.lock().queue.park(&taken.uid, filters, Instant::now());
         self.recorder.record_action(&*taken.pod, EventType::Warning, "FailedScheduling", "Scheduling", message.clone());
         let (client, recorder) = (self.informers.client().clone(), self.recorder.clone());
         self.tasks.spawn(async move {
-            let nominated = preemption.as_ref().map(|preemption| preemption.node.as_str());
-            if let Err(error) = bind::mark_unschedulable(&client, &taken.pod, &message, nominated).await {
+            if let Err(error) = bind::mark_unschedulable(&client, &taken.pod, &message, nominated.as_deref()).await {
                 tracing::debug!(error = &error as &dyn std::error::Error, "unschedulable pod not marked");
             }
-            if let Some(Preemption { node, victims }) = preemption {
-                for victim in victims.iter().filter(|victim| !pod_state::is_terminating(&victim.pod)) {
-                    if let Err(error) = bind::displace(&client, &victim.pod).await {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "victim not displaced");
-                        continue;
-                    }
-                    let text = format!("Preempted by pod {} on node {node}", taken.uid);
-                    recorder.record_action(&*victim.pod, EventType::Normal, "Preempted", "Preempting", text);
+            let Verdict::Displace(Preemption { node, victims }) = verdict else { return };
+            for victim in victims.iter().filter(|victim| !pod_state::is_terminating(&victim.pod)) {
+                if let Err(error) = bind::displace(&client, &victim.pod, COMPONENT).await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "victim not displaced");
+                    continue;
                 }
+                let text = format!("Preempted by pod {} on node {node}", taken.uid);
+                recorder.record_action(&*victim.pod, EventType::Normal, "Preempted", "Preempting", text);
             }
         });
     }

@@ -3,18 +3,23 @@
 use std::collections::BTreeMap;
 
 use crate::filter::Rejection;
+use crate::preemption::Verdict;
 
-/// `0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu.`
-pub(crate) fn message(nodes: usize, refused: &[Vec<Rejection>]) -> String {
+/// `0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu.`, and what preemption can do about it unless it does something.
+pub(crate) fn message(nodes: usize, refused: &[Vec<Rejection>], preemption: &Verdict) -> String {
     if nodes == 0 {
         return "no nodes available to schedule pods".into();
     }
     let reasons = refused.iter().flatten().map(|rejection| rejection.reason.as_ref());
-    counted(nodes, reasons)
+    let refusal = counted(nodes, reasons);
+    match preemption {
+        Verdict::Displace(_) => refusal,
+        Verdict::NoVictims => format!("{refusal} preemption: {}", no_victims(nodes, refused)),
+        Verdict::NotEligible(why) => format!("{refusal} preemption: {why}"),
+    }
 }
 
-/// The sentence about preemption that follows it.
-pub(crate) fn preemption(nodes: usize, refused: &[Vec<Rejection>]) -> String {
+fn no_victims(nodes: usize, refused: &[Vec<Rejection>]) -> String {
     let reasons = refused.iter().map(|rejections| {
         if rejections.iter().all(|rejection| rejection.preemptable) {
             "No preemption victims found for incoming pod"
@@ -22,7 +27,7 @@ pub(crate) fn preemption(nodes: usize, refused: &[Vec<Rejection>]) -> String {
             "Preemption is not helpful for scheduling"
         }
     });
-    format!("preemption: {}", counted(nodes, reasons))
+    counted(nodes, reasons)
 }
 
 fn counted<'a>(nodes: usize, reasons: impl Iterator<Item = &'a str>) -> String {

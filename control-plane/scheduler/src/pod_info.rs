@@ -24,7 +24,7 @@ impl HostPort {
     }
 }
 
-/// A required pod affinity or anti-affinity term, resolved for the pod that carries it.
+/// A pod affinity or anti-affinity term, resolved for the pod that carries it.
 #[derive(Debug, Clone)]
 pub(crate) struct Term {
     pub topology_key: String,
@@ -52,6 +52,8 @@ pub(crate) struct PodInfo {
     pub ports: Vec<HostPort>,
     pub affinity: Vec<Term>,
     pub anti_affinity: Vec<Term>,
+    /// Preferred terms with their weights; those of anti-affinity are negative.
+    pub preferred: Vec<(Term, i64)>,
 }
 
 impl PodInfo {
@@ -63,8 +65,9 @@ impl PodInfo {
             requests: requests::of_pod(spec),
             scored: requests::for_scoring(spec),
             ports: host_ports(spec),
-            affinity: terms(&pod, required_affinity(affinity)),
-            anti_affinity: terms(&pod, required_anti_affinity(affinity)),
+            affinity: required_affinity(affinity).iter().map(|term| resolved(&pod, term)).collect(),
+            anti_affinity: required_anti_affinity(affinity).iter().map(|term| resolved(&pod, term)).collect(),
+            preferred: preferred(affinity).map(|(term, weight)| (resolved(&pod, term), weight)).collect(),
             pod,
         }
     }
@@ -120,26 +123,27 @@ fn required_anti_affinity(affinity: Option<&Affinity>) -> &[PodAffinityTerm] {
     terms.and_then(|terms| terms.required_during_scheduling_ignored_during_execution.as_deref()).unwrap_or_default()
 }
 
-fn terms(pod: &Pod, terms: &[PodAffinityTerm]) -> Vec<Term> {
-    let labels = pod.metadata.labels.as_ref();
-    let resolve = |term: &PodAffinityTerm| {
-        let mut namespaces = term.namespaces.clone().unwrap_or_default();
-        if namespaces.is_empty() && term.namespace_selector.is_none() {
-            namespaces.extend(pod.metadata.namespace.clone());
-        }
-        Term {
-            topology_key: term.topology_key.clone(),
-            namespaces,
-            namespace_selector: term.namespace_selector.clone(),
-            selector: with_label_keys(
-                term.label_selector.as_ref(),
-                labels,
-                term.match_label_keys.as_ref(),
-                term.mismatch_label_keys.as_ref(),
-            ),
-        }
-    };
-    terms.iter().map(resolve).collect()
+fn preferred(affinity: Option<&Affinity>) -> impl Iterator<Item = (&PodAffinityTerm, i64)> {
+    let near = affinity.and_then(|affinity| affinity.pod_affinity.as_ref());
+    let near = near.and_then(|near| near.preferred_during_scheduling_ignored_during_execution.as_deref()).unwrap_or_default();
+    let apart = affinity.and_then(|affinity| affinity.pod_anti_affinity.as_ref());
+    let apart = apart.and_then(|apart| apart.preferred_during_scheduling_ignored_during_execution.as_deref()).unwrap_or_default();
+    let near = near.iter().map(|term| (&term.pod_affinity_term, i64::from(term.weight)));
+    near.chain(apart.iter().map(|term| (&term.pod_affinity_term, -i64::from(term.weight))))
+}
+
+fn resolved(pod: &Pod, term: &PodAffinityTerm) -> Term {
+    let mut namespaces = term.namespaces.clone().unwrap_or_default();
+    if namespaces.is_empty() && term.namespace_selector.is_none() {
+        namespaces.extend(pod.metadata.namespace.clone());
+    }
+    let (same, different) = (term.match_label_keys.as_ref(), term.mismatch_label_keys.as_ref());
+    Term {
+        topology_key: term.topology_key.clone(),
+        namespaces,
+        namespace_selector: term.namespace_selector.clone(),
+        selector: with_label_keys(term.label_selector.as_ref(), pod.metadata.labels.as_ref(), same, different),
+    }
 }
 
 fn host_ports(spec: &PodSpec) -> Vec<HostPort> {

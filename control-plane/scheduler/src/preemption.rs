@@ -3,10 +3,22 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use orknet_reconciler::pod_state;
+
 use crate::filter::{Prepared, Rejection};
 use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
 use crate::snapshot::Snapshot;
+
+/// What preemption can do for a pod.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Displace(Preemption),
+    /// No node has pods whose going would help.
+    NoVictims,
+    /// It is not tried, and why: the words follow `preemption: ` in the pod's message.
+    NotEligible(&'static str),
+}
 
 /// Where the pod would go, and whom it displaces.
 #[derive(Debug)]
@@ -17,13 +29,20 @@ pub(crate) struct Preemption {
 
 /// The least harmful preemption: the lowest highest victim, then the lowest sum of priorities, then the fewest victims. `refused` are the reasons
 /// for each node, in the order of the snapshot's nodes.
-pub(crate) fn plan(snapshot: &Snapshot, pod: &PodInfo, refused: &[Vec<Rejection>]) -> Option<Preemption> {
+///
+/// While pods that were displaced for this one are still leaving `nominated`, no others are.
+pub(crate) fn plan(snapshot: &Snapshot, pod: &PodInfo, refused: &[Vec<Rejection>], nominated: Option<&str>) -> Verdict {
     if pod.spec().and_then(|spec| spec.preemption_policy.as_deref()) == Some("Never") {
-        return None;
+        return Verdict::NotEligible("not eligible due to preemptionPolicy=Never.");
+    }
+    let leaving = |other: &Arc<PodInfo>| other.priority() < pod.priority() && pod_state::is_terminating(&other.pod);
+    let mut promised = snapshot.nodes.iter().zip(refused).filter(|(node, reasons)| Some(node.name()) == nominated && may_help(reasons));
+    if promised.any(|(node, _)| node.pods.iter().any(leaving)) {
+        return Verdict::NotEligible("not eligible due to a terminating pod on the nominated node.");
     }
     let candidates = snapshot.nodes.iter().enumerate().zip(refused);
     let options = candidates
-        .filter(|(_, reasons)| reasons.iter().all(|reason| reason.preemptable))
+        .filter(|(_, reasons)| may_help(reasons))
         .filter_map(|((position, node), _)| Some((node.name(), victims(snapshot, position, pod)?)));
     let harm = |victims: &[Arc<PodInfo>]| {
         let priorities = || victims.iter().map(|victim| i64::from(victim.priority()));
@@ -31,8 +50,14 @@ pub(crate) fn plan(snapshot: &Snapshot, pod: &PodInfo, refused: &[Vec<Rejection>
         let sum: i64 = priorities().map(|priority| priority - i64::from(i32::MIN)).sum();
         (priorities().max(), sum, victims.len())
     };
-    let (node, victims) = options.min_by_key(|(_, victims)| harm(victims))?;
-    Some(Preemption { node: node.to_string(), victims })
+    match options.min_by_key(|(_, victims)| harm(victims)) {
+        Some((node, victims)) => Verdict::Displace(Preemption { node: node.to_string(), victims }),
+        None => Verdict::NoVictims,
+    }
+}
+
+fn may_help(refused: &[Rejection]) -> bool {
+    refused.iter().all(|reason| reason.preemptable)
 }
 
 /// The fewest pods to remove from one node: all of lower priority, less those that can stay after all, the most important first.

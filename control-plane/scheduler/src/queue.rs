@@ -12,6 +12,8 @@ use crate::filter::FilterName;
 
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(10);
+/// A parked pod is tried again after so long even if no event seems to help: the rules of what helps what are not perfect.
+const LONGEST_PARK: Duration = Duration::from_secs(300);
 
 /// Something that may make room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,9 @@ impl ClusterEvent {
     }
 }
 
+/// A number of events that is never reached: what was decided meanwhile is not trusted.
+const MISSED: u64 = u64::MAX;
+
 /// Orders active pods: higher priority first, then longer waiting.
 type Rank = (std::cmp::Reverse<i32>, u64);
 
@@ -43,7 +48,8 @@ type Rank = (std::cmp::Reverse<i32>, u64);
 pub(crate) struct Queue {
     pods: HashMap<String, Waiting>,
     active: BTreeMap<Rank, String>,
-    backing_off: BTreeSet<(Instant, String)>,
+    /// Pods that come back at a time, out of back-off or of parking.
+    timed: BTreeSet<(Instant, String)>,
     /// Counts additions; gives the age.
     serial: u64,
     /// Counts cluster events, so that a decision made on an older view is not parked for ever.
@@ -62,9 +68,25 @@ struct Waiting {
 enum Place {
     Active,
     BackOff(Instant),
-    /// Refused by these filters.
-    Parked(HashSet<FilterName>, Instant),
+    Parked(Parked),
     InFlight,
+}
+
+struct Parked {
+    refused_by: HashSet<FilterName>,
+    /// An event that helps before this time only shortens the wait to it.
+    back_off_ends: Instant,
+    until: Instant,
+}
+
+impl Place {
+    /// When the pod comes back by itself.
+    fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Active | Self::InFlight => None,
+            Self::BackOff(until) | Self::Parked(Parked { until, .. }) => Some(*until),
+        }
+    }
 }
 
 /// A pod to decide on.
@@ -87,8 +109,12 @@ impl Queue {
         };
         let changed = waiting.pod.spec != pod.spec || waiting.pod.metadata.labels != pod.metadata.labels;
         waiting.pod = pod;
-        if changed && !matches!(waiting.place, Place::InFlight | Place::Active) {
-            self.activate(&uid);
+        match waiting.place {
+            Place::Active => {}
+            // The decision that is under way is about the pod as it was: an event that it has missed.
+            Place::InFlight if changed => drop(self.in_flight.insert(uid, MISSED)),
+            _ if changed => self.put(&uid, Place::Active),
+            _ => {}
         }
     }
 
@@ -97,8 +123,8 @@ impl Queue {
         self.in_flight.remove(uid);
         if let Some(waiting) = self.pods.remove(uid) {
             self.active.remove(&waiting.rank);
-            if let Place::BackOff(until) = waiting.place {
-                self.backing_off.remove(&(until, uid.to_string()));
+            if let Some(until) = waiting.place.until() {
+                self.timed.remove(&(until, uid.to_string()));
             }
         }
     }
@@ -114,20 +140,22 @@ impl Queue {
         Some(Taken { pod: waiting.pod.clone(), uid })
     }
 
-    /// When the next pod leaves back-off.
+    /// When the next pod comes back by itself.
     pub fn next_release(&self) -> Option<Instant> {
-        self.backing_off.first().map(|(until, _)| *until)
+        self.timed.first().map(|(until, _)| *until)
     }
 
     /// The pod fits nowhere: it waits for an event that may help. If one came during the decision, it only backs off.
     pub fn park(&mut self, uid: &str, refused_by: HashSet<FilterName>, now: Instant) {
         let missed_events = self.in_flight.remove(uid).is_some_and(|seen| seen != self.events);
-        let Some(waiting) = self.pods.get_mut(uid) else { return };
-        let until = now + back_off(waiting.attempts);
-        waiting.place = Place::Parked(refused_by, until);
-        if missed_events {
-            self.back_off_until(uid, until);
-        }
+        let Some(waiting) = self.pods.get(uid) else { return };
+        let back_off_ends = now + back_off(waiting.attempts);
+        let place = if missed_events {
+            Place::BackOff(back_off_ends)
+        } else {
+            Place::Parked(Parked { refused_by, back_off_ends, until: now + LONGEST_PARK })
+        };
+        self.put(uid, place);
     }
 
     /// The decision could not be carried out: another try after back-off.
@@ -135,7 +163,7 @@ impl Queue {
         self.in_flight.remove(uid);
         if let Some(waiting) = self.pods.get(uid) {
             let until = now + back_off(waiting.attempts);
-            self.back_off_until(uid, until);
+            self.put(uid, Place::BackOff(until));
         }
     }
 
@@ -144,38 +172,40 @@ impl Queue {
         self.events += 1;
         let helped = |waiting: &Waiting| match &waiting.place {
             // Parked without reasons: there was no node at all.
-            Place::Parked(filters, until) if filters.is_empty() || filters.iter().any(|filter| event.may_help(*filter)) => Some(*until),
+            Place::Parked(parked) if parked.refused_by.is_empty() || parked.refused_by.iter().any(|filter| event.may_help(*filter)) => {
+                Some(parked.back_off_ends)
+            }
             _ => None,
         };
         let moved: Vec<_> = self.pods.iter().filter_map(|(uid, waiting)| Some((uid.clone(), helped(waiting)?))).collect();
         for (uid, until) in moved {
-            if until <= now { self.activate(&uid) } else { self.back_off_until(&uid, until) }
+            self.put(&uid, if until <= now { Place::Active } else { Place::BackOff(until) });
         }
     }
 
     fn release(&mut self, now: Instant) {
-        while let Some((until, uid)) = self.backing_off.first().cloned() {
+        while let Some((until, uid)) = self.timed.first().cloned() {
             if until > now {
                 return;
             }
-            self.activate(&uid);
+            self.timed.pop_first();
+            self.put(&uid, Place::Active);
         }
     }
 
-    fn activate(&mut self, uid: &str) {
+    /// Moves a known pod to another place.
+    fn put(&mut self, uid: &str, place: Place) {
         let Some(waiting) = self.pods.get_mut(uid) else { return };
-        if let Place::BackOff(until) = waiting.place {
-            self.backing_off.remove(&(until, uid.to_string()));
+        if let Some(until) = waiting.place.until() {
+            self.timed.remove(&(until, uid.to_string()));
         }
-        waiting.place = Place::Active;
-        self.active.insert(waiting.rank, uid.to_string());
-    }
-
-    fn back_off_until(&mut self, uid: &str, until: Instant) {
-        if let Some(waiting) = self.pods.get_mut(uid) {
-            waiting.place = Place::BackOff(until);
-            self.backing_off.insert((until, uid.to_string()));
+        if let Some(until) = place.until() {
+            self.timed.insert((until, uid.to_string()));
         }
+        if matches!(place, Place::Active) {
+            self.active.insert(waiting.rank, uid.to_string());
+        }
+        waiting.place = place;
     }
 }
 
@@ -251,6 +281,31 @@ mod tests {
         queue.notice(ClusterEvent::Node, now);
         queue.park("a", fit(), now);
         assert!(queue.next(now + seconds(1)).is_some());
+    }
+
+    #[test]
+    fn a_change_of_the_pod_during_its_own_decision_is_not_missed() {
+        let mut queue = Queue::default();
+        let now = Instant::now();
+        queue.offer(pod("a", json!({})));
+        queue.next(now);
+        queue.offer(pod("a", json!({"metadata": {"labels": {"app": "other"}}})));
+        queue.park("a", fit(), now);
+        assert!(queue.next(now + seconds(1)).is_some());
+    }
+
+    #[test]
+    fn a_parked_pod_is_tried_again_after_a_while_whatever_happens() {
+        let mut queue = Queue::default();
+        let now = Instant::now();
+        queue.offer(pod("a", json!({})));
+        queue.next(now);
+        queue.park("a", fit(), now);
+        assert!(queue.next(now + LONGEST_PARK - seconds(1)).is_none());
+        assert!(queue.next(now + LONGEST_PARK).is_some());
+        queue.park("a", fit(), now);
+        queue.remove("a");
+        assert_eq!(queue.next_release(), None);
     }
 
     #[test]

@@ -10,23 +10,27 @@ use serde_json::{Value, json};
 use crate::cache::Cache;
 use crate::decide::{Decision, decide};
 use crate::pod_info::PodInfo;
-use crate::preemption;
+use crate::preemption::{self, Verdict};
 use crate::test_objects::{asking, node, pod};
 use crate::{fit_error, requests};
 
 fn cluster(nodes: Vec<Arc<Node>>, placed: Vec<(Arc<Pod>, &str)>) -> Cache {
     let mut cache = Cache::default();
     nodes.into_iter().for_each(|node| cache.set_node(node));
-    placed.into_iter().for_each(|(pod, node)| cache.place(pod, node));
+    placed.into_iter().for_each(|(pod, node)| drop(cache.place(pod, node)));
     cache
 }
 
 /// The chosen node, or the message.
 fn outcome(cache: &Cache, pod: Arc<Pod>) -> String {
-    let snapshot = cache.snapshot();
-    match decide(&snapshot, &PodInfo::new(pod), 0) {
+    let info = PodInfo::new(pod);
+    let snapshot = cache.snapshot_for(&info);
+    match decide(&snapshot, &info, 0) {
         Decision::Node(node) => node,
-        Decision::Unschedulable(refused) => fit_error::message(snapshot.nodes.len(), &refused),
+        Decision::Unschedulable(refused) => {
+            let message = fit_error::message(snapshot.nodes.len(), &refused, &Verdict::NoVictims);
+            message.split(" preemption:").next().unwrap_or_default().to_string()
+        }
     }
 }
 
@@ -83,12 +87,13 @@ fn reasons_are_counted_over_nodes_and_sorted() {
 #[test]
 fn the_preemption_sentence_tells_hopeless_nodes_from_full_ones() {
     let cache = cluster(vec![node("a", json!({})), node("b", json!({}))], vec![(pod("full", asking("1950m")), "b")]);
-    let snapshot = cache.snapshot();
     let info = PodInfo::new(pod("p", json!({"spec": {"nodeSelector": {"kubernetes.io/hostname": "b"}}})));
+    let snapshot = cache.snapshot_for(&info);
     let Decision::Unschedulable(refused) = decide(&snapshot, &info, 0) else { panic!("nothing fits") };
     assert_eq!(
-        fit_error::preemption(2, &refused),
-        "preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling."
+        fit_error::message(2, &refused, &Verdict::NoVictims),
+        "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector. \
+         preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling."
     );
 }
 
@@ -178,14 +183,49 @@ fn preemption_takes_the_least_important_and_no_more_than_needed() {
     };
     let placed = vec![(victim("big", 5, "1500m"), "a"), (victim("low", 1, "1"), "b"), (victim("lower", 0, "900m"), "b")];
     let cache = cluster(vec![node("a", json!({})), node("b", json!({}))], placed);
-    let snapshot = cache.snapshot();
     let info = PodInfo::new(victim("urgent", 100, "1"));
+    let snapshot = cache.snapshot_for(&info);
     let Decision::Unschedulable(refused) = decide(&snapshot, &info, 0) else { panic!("nothing fits") };
-    let preemption = preemption::plan(&snapshot, &info, &refused).unwrap();
+    let Verdict::Displace(preemption) = preemption::plan(&snapshot, &info, &refused, None) else { panic!("there are victims") };
     let names: Vec<_> = preemption.victims.iter().map(|victim| victim.uid()).collect();
     assert_eq!((preemption.node.as_str(), names), ("b", vec!["lower"]));
     let equal = PodInfo::new(victim("equal", 0, "1"));
-    assert!(preemption::plan(&snapshot, &equal, &refused).is_none());
+    assert!(matches!(preemption::plan(&snapshot, &equal, &refused, None), Verdict::NoVictims));
+}
+
+#[test]
+fn while_victims_are_leaving_no_others_are_displaced() {
+    let mut leaving = asking("1500m");
+    leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let placed = vec![(pod("leaving", leaving), "a"), (pod("other", asking("1500m")), "b")];
+    let cache = cluster(vec![node("a", json!({})), node("b", json!({}))], placed);
+    let mut urgent = asking("1");
+    urgent["spec"]["priority"] = json!(100);
+    let info = PodInfo::new(pod("urgent", urgent.clone()));
+    let snapshot = cache.snapshot_for(&info);
+    let Decision::Unschedulable(refused) = decide(&snapshot, &info, 0) else { panic!("nothing fits") };
+    let verdict = preemption::plan(&snapshot, &info, &refused, Some("a"));
+    let message = fit_error::message(2, &refused, &verdict);
+    assert!(message.ends_with("preemption: not eligible due to a terminating pod on the nominated node."), "{message}");
+    assert!(matches!(preemption::plan(&snapshot, &info, &refused, Some("b")), Verdict::Displace(_)));
+    urgent["spec"]["preemptionPolicy"] = json!("Never");
+    let verdict = preemption::plan(&snapshot, &PodInfo::new(pod("urgent", urgent)), &refused, None);
+    assert!(fit_error::message(2, &refused, &verdict).ends_with("preemption: not eligible due to preemptionPolicy=Never."));
+}
+
+#[test]
+fn preferred_pod_affinity_draws_near_and_anti_affinity_pushes_away() {
+    let term = json!([{"weight": 50, "podAffinityTerm": {"labelSelector": {"matchLabels": {"app": "web"}},
+        "topologyKey": "kubernetes.io/hostname"}}]);
+    let of = |kind: &str| spec(json!({"affinity": {kind: {"preferredDuringSchedulingIgnoredDuringExecution": term}}}));
+    let nodes = || vec![node("a", json!({})), node("b", json!({})), node("c", json!({}))];
+    let cache = cluster(nodes(), vec![(pod("x", json!({})), "b")]);
+    assert_eq!(outcome(&cache, pod("p", of("podAffinity"))), "b");
+    let cache = cluster(nodes(), vec![(pod("x", json!({})), "a"), (pod("y", json!({})), "c")]);
+    assert_eq!(outcome(&cache, pod("p", of("podAntiAffinity"))), "b");
+    // What is there has wishes too.
+    let cache = cluster(nodes(), vec![(pod("x", of("podAffinity")), "c")]);
+    assert_eq!(outcome(&cache, pod("p", json!({}))), "c");
 }
 
 proptest! {
@@ -197,16 +237,16 @@ proptest! {
         for (index, size) in sizes.iter().enumerate() {
             let pod = pod(&format!("p{index}"), asking(&format!("{}m", size * 100)));
             let info = PodInfo::new(pod.clone());
-            let snapshot = cache.snapshot();
+            let snapshot = cache.snapshot_for(&info);
             let free: Vec<i64> = snapshot.nodes.iter().map(|node| 2000 - requests::get(&node.requested, "cpu")).collect();
             match decide(&snapshot, &info, index as u64) {
-                Decision::Node(node) => cache.place(pod, &node),
+                Decision::Node(node) => drop(cache.place(pod, &node)),
                 Decision::Unschedulable(refused) => {
                     prop_assert_eq!(refused.len(), nodes);
                     prop_assert!(free.iter().all(|free| *free < size * 100));
                 }
             }
-            for node in &cache.snapshot().nodes {
+            for node in &cache.snapshot_for(&info).nodes {
                 prop_assert!(requests::get(&node.requested, "cpu") <= 2000);
             }
         }

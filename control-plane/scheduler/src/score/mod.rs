@@ -2,6 +2,7 @@
 
 mod balanced_allocation;
 mod image_locality;
+mod inter_pod_affinity;
 mod least_allocated;
 mod node_affinity;
 mod taint_toleration;
@@ -25,6 +26,8 @@ enum Scale {
     HighestIsBest,
     /// The highest becomes 0.
     LowestIsBest,
+    /// The highest becomes the best and the lowest 0, whatever they are.
+    Stretched,
 }
 
 type Score = fn(&PodInfo, &NodeInfo, &[Arc<NodeInfo>]) -> i64;
@@ -39,6 +42,7 @@ const SCORES: [(Score, i64, Scale); 5] = [
 ];
 
 const SPREAD_WEIGHT: i64 = 2;
+const AFFINITY_WEIGHT: i64 = 2;
 
 /// The sum of weighted scores of each candidate, in the order of `candidates`.
 pub(crate) fn score(snapshot: &Snapshot, pod: &PodInfo, candidates: &[Arc<NodeInfo>]) -> Vec<i64> {
@@ -52,6 +56,7 @@ pub(crate) fn score(snapshot: &Snapshot, pod: &PodInfo, candidates: &[Arc<NodeIn
         add(candidates.iter().map(|node| score(pod, node, &snapshot.nodes)).collect(), weight, scale);
     }
     add(topology_spread::scores(snapshot, pod, candidates), SPREAD_WEIGHT, Scale::LowestIsBest);
+    add(inter_pod_affinity::scores(snapshot, pod, candidates), AFFINITY_WEIGHT, Scale::Stretched);
     totals
 }
 
@@ -61,6 +66,10 @@ fn scaled(mut raw: Vec<i64>, scale: Scale) -> Vec<i64> {
         Scale::Absolute => {}
         Scale::HighestIsBest if highest > 0 => raw.iter_mut().for_each(|score| *score = *score * BEST / highest),
         Scale::LowestIsBest if highest > 0 => raw.iter_mut().for_each(|score| *score = BEST - *score * BEST / highest),
+        Scale::Stretched => {
+            let lowest = raw.iter().copied().min().unwrap_or(0);
+            raw.iter_mut().for_each(|score| *score = (*score - lowest) * BEST / (highest - lowest).max(1));
+        }
         Scale::HighestIsBest => raw.fill(0),
         Scale::LowestIsBest => raw.fill(BEST),
     }
