@@ -192,16 +192,17 @@ fn e2e_controllers_do_not_fight_an_applied_manifest(_: &Cluster, kubectl: &Kubec
     .to_string();
     let apply = || kubectl.run_with(&["apply", "--server-side", "-f", "-"], &deployment);
     apply()?;
-    kubectl.run(&["rollout", "status", "deployment/a", "--timeout=60s"])?;
+    kubectl.run(&["rollout", "status", "deployment/a", "--timeout=180s"])?;
     let generation = || kubectl.run(&["get", "deployment", "a", "-o", "jsonpath={.metadata.generation} {.status.observedGeneration}"]);
     apply()?;
     ensure!(generation()? == "1 1", "{}", generation()?);
-    let status = owned(kubectl, &["deployment", "a", "--subresource=status"], "orknet-controllers", "Update");
     let object = kubectl.json(&["get", "deployment", "a", "--show-managed-fields"])?;
     let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let of_status: Vec<&Value> = entries.iter().filter(|entry| entry["subresource"] == "status").collect();
     ensure!(
-        entries.iter().any(|entry| entry["subresource"] == "status" && entry["fieldsV1"]["f:status"].is_object()),
-        "the status is the controller's ({status:?}): {entries:?}"
+        matches!(of_status[..], [entry] if entry["manager"] == "orknet-server" && entry["fieldsV1"]["f:status"].is_object()),
+        "the status is the controller's: {entries:?}"
     );
+    ensure!(owned(kubectl, &["deployment", "a"], "kubectl", "Apply")?["f:spec"].is_object(), "the rest is the user's: {entries:?}");
     Ok(())
 }

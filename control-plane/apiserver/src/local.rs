@@ -6,12 +6,16 @@ use crate::server::Server;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::header::USER_AGENT;
+use http::{HeaderValue, Request, Response};
 use orknet_auth::Identity;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower::Service;
+
+/// The program's name, by which `managedFields` call it as well.
+const AGENT: &str = concat!("orknet-server/", env!("CARGO_PKG_VERSION"));
 
 /// Sends requests to the server as one identity. Cheap to clone.
 #[derive(Clone)]
@@ -39,7 +43,8 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
         let (server, peer) = (self.server.clone(), self.peer.clone());
         Box::pin(async move { Ok(chain::handle(server, peer, request.map(Body::new)).await) })
     }

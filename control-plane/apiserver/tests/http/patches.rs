@@ -87,3 +87,17 @@ async fn what_admission_adds_belongs_to_nobody() {
     let fields = created["metadata"]["managedFields"][0]["fieldsV1"].to_string();
     assert!(fields.contains("f:labels") && !fields.contains("f:volumes"), "{fields}");
 }
+
+#[tokio::test]
+async fn what_a_part_of_the_process_sets_is_owned_by_its_program() {
+    use http::Request;
+    use http_body_util::Full;
+    use tower::ServiceExt;
+    let server = TestServer::start().await;
+    let part = server.handle.local_client(orknet_auth::Identity::authenticated("part", ["system:masters".to_owned()]));
+    let body = Full::new(bytes::Bytes::from(config_map("a").to_string()));
+    let request = Request::post(CONFIG_MAPS).header("content-type", "application/json").body(body).expect("a request");
+    assert_eq!(part.oneshot(request).await.expect("an answer").status(), 201);
+    let made = server.admin.get(&format!("{CONFIG_MAPS}/a")).await.expect(200);
+    assert_eq!(made["metadata"]["managedFields"][0]["manager"], "orknet-server");
+}
