@@ -1,12 +1,11 @@
-//! What every controller is started with, and the start itself: wait for the watches, then work the queue.
+//! What every controller is started with, and the start itself.
 
 use std::future::Future;
+use std::hash::Hash;
 use std::sync::Arc;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use kube::Client;
-use orknet_reconciler::{Cached, Informer, Reconciler, Recorder, SharedInformers, WorkQueue, run_workers};
+use orknet_reconciler::{Reconciler, Recorder, SharedInformers, Watches};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,7 +15,7 @@ use crate::Config;
 pub(crate) struct Context {
     pub config: Arc<Config>,
     pub client: Client,
-    pub informers: SharedInformers,
+    informers: SharedInformers,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -31,17 +30,14 @@ impl Context {
         Recorder::start(self.client.clone(), component, self.shutdown.clone())
     }
 
-    /// Works `queue` as soon as all of `synced` are complete.
-    pub fn spawn<R: Reconciler>(&self, reconciler: R, queue: WorkQueue<R::Key>, concurrency: usize, synced: Vec<BoxFuture<'static, ()>>) {
-        let shutdown = self.shutdown.clone();
-        self.spawn_task(async move {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                _ = futures::future::join_all(synced) => {}
-            }
-            tracing::debug!(controller = R::NAME, "controller started");
-            run_workers(Arc::new(reconciler), queue, concurrency, shutdown).await;
-        });
+    /// What a controller watches: nothing yet.
+    pub fn watches<T: Clone + Eq + Hash + Send + Sync + 'static>(&self) -> Watches<T> {
+        Watches::new(&self.informers)
+    }
+
+    /// Runs a controller on what it watches, with so many workers.
+    pub fn start<R: Reconciler>(&self, watches: Watches<R::Key>, reconciler: R, workers: usize) {
+        self.spawn_task(watches.run(reconciler, workers, self.shutdown.clone()));
     }
 
     /// A handle on the end of the process.
@@ -59,10 +55,4 @@ impl Context {
         self.tasks.close();
         self.tasks.wait().await;
     }
-}
-
-/// The completion of an informer's first list, for [`Context::spawn`].
-pub(crate) fn synced<K: Cached>(informer: &Arc<Informer<K>>) -> BoxFuture<'static, ()> {
-    let informer = informer.clone();
-    async move { informer.synced().await }.boxed()
 }

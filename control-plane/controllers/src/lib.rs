@@ -2,11 +2,13 @@
 //! One folder per controller, with the same files: `mod.rs` (what it watches and why), `plan.rs` (observed state in, plan out; pure),
 //! `reconcile.rs` (read, plan, write), `tests.rs`. Shared watches, queue and event recorder come from orknet-reconciler.
 
+mod claims;
 mod cluster_objects;
 mod config;
 mod context;
 mod cron_job;
 mod daemon_set;
+mod delete_exact;
 mod deployment;
 mod disruption;
 mod endpoint_mirror;
@@ -18,9 +20,11 @@ mod namespace;
 mod node_ipam;
 mod node_lifecycle;
 mod ownership;
+mod pod_conditions;
 mod pod_control;
 mod pod_garbage;
 mod pod_template;
+mod portion;
 mod replica_set;
 mod revision_history;
 mod service_account;

@@ -1,4 +1,4 @@
-//! Writes to a workload's pods, in the workload's name: create, delete, adopt, release. Each answer goes into the store, each outcome
+//! Writes to a workload's pods, in the workload's name: create, change, delete. Each answer goes into the store, each outcome
 //! becomes an Event about the workload. Which pods, is for the plans.
 
 use std::fmt::Debug;
@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
 use orknet_reconciler::{Error, EventType, Informer, Recorder, is_namespace_terminating, is_not_found};
 use serde_json::Value;
 
-use crate::ownership::{adoption, controller_reference, release};
+use crate::context::Context;
+use crate::delete_exact::{Deletion, delete_exact};
 
 /// The means to write pods.
 pub(crate) struct PodControl {
@@ -21,22 +22,13 @@ pub(crate) struct PodControl {
 }
 
 impl PodControl {
-    pub fn api(&self, namespace: &str) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), namespace)
+    /// Writes Events in the name of `component`.
+    pub fn new(context: &Context, pods: Arc<Informer<Pod>>, component: &'static str) -> Self {
+        Self { client: context.client.clone(), pods, recorder: context.recorder(component) }
     }
 
-    /// Makes `owner` the controller of `adopt`, and no longer that of `lost`.
-    pub async fn settle_ownership<K>(&self, owner: &K, adopt: &[Arc<Pod>], lost: &[Arc<Pod>]) -> Result<(), Error>
-    where
-        K: Resource<DynamicType = ()>,
-    {
-        let uid = owner.meta().uid.as_deref().unwrap_or_default();
-        let adoptions = adopt.iter().map(|pod| (pod, adoption(&pod.metadata, controller_reference(owner))));
-        let releases = lost.iter().map(|pod| (pod, release(&pod.metadata, uid)));
-        for (pod, patch) in adoptions.chain(releases) {
-            self.patch(pod, patch, "changing the owner of").await?;
-        }
-        Ok(())
+    pub fn api(&self, namespace: &str) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), namespace)
     }
 
     /// A merge patch on a pod; nothing when the pod is gone.
@@ -93,26 +85,20 @@ impl PodControl {
     {
         let api = self.api(owner.meta().namespace.as_deref().unwrap_or_default());
         let api = &api;
-        let results = join_all(pods.iter().map(|pod| async move {
-            let uid = Preconditions { uid: pod.meta().uid.clone(), resource_version: None };
-            let name = pod.metadata.name.as_deref().unwrap_or_default();
-            (name, api.delete(name, &DeleteParams::default().preconditions(uid)).await)
-        }))
-        .await;
+        let results = join_all(pods.iter().map(|pod| async move { (pod, delete_exact(api, &**pod, DeleteParams::default()).await) })).await;
         let mut first_error = None;
-        for (name, result) in results {
+        for (pod, result) in results {
             match result {
-                Ok(answer) => {
-                    if let Some(pod) = answer.left() {
-                        self.pods.record(pod);
-                    }
+                Ok(Deletion::Gone) => {}
+                Ok(Deletion::Taken(left)) => {
+                    left.into_iter().for_each(|pod| self.pods.record(pod));
+                    let name = pod.metadata.name.as_deref().unwrap_or_default();
                     self.recorder.record(owner, EventType::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
                 }
-                Err(error) if is_not_found(&error) => {}
                 Err(error) => {
-                    let text = format!("Error deleting: {}", message(&error));
+                    let text = format!("Error deleting: {}", describe(&error));
                     self.recorder.record(owner, EventType::Warning, "FailedDelete", text);
-                    first_error.get_or_insert(Error::api(format!("deleting pod {name}"))(error));
+                    first_error.get_or_insert(error);
                 }
             }
         }

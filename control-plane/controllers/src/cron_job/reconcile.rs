@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
 use orknet_reconciler::{
-    Error, EventType, Informer, Next, ObjectKey, Reconciler, Recorder, is_already_exists, is_namespace_terminating, is_not_found, pod_state,
+    Error, EventType, Informer, Next, ObjectKey, Reconciler, Recorder, is_already_exists, is_namespace_terminating, pod_state,
 };
 
 use super::plan::{self, Observed, Plan, reference};
+use crate::delete_exact::{Deletion, delete_exact};
 use crate::write_status::write_status;
 
 pub(super) struct CronJobController {
@@ -69,12 +70,9 @@ impl CronJobController {
 
     async fn delete(&self, api: &Api<Job>, cron_job: &CronJob, jobs: impl Iterator<Item = &Arc<Job>>) -> Result<(), Error> {
         for job in jobs {
-            let name = job.metadata.name.as_deref().unwrap_or_default();
-            let same = Preconditions { uid: job.metadata.uid.clone(), resource_version: None };
-            match api.delete(name, &DeleteParams::background().preconditions(same)).await {
-                Ok(_) => self.recorder.record(cron_job, EventType::Normal, "SuccessfulDelete", format!("Deleted job {name}")),
-                Err(error) if is_not_found(&error) => {}
-                Err(error) => return Err(Error::api(format!("deleting job {name}"))(error)),
+            if let Deletion::Taken(_) = delete_exact(api, &**job, DeleteParams::background()).await? {
+                let name = job.metadata.name.as_deref().unwrap_or_default();
+                self.recorder.record(cron_job, EventType::Normal, "SuccessfulDelete", format!("Deleted job {name}"));
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use orknet_reconciler::node_match::{selects_node, taints, untolerated_taint};
+use orknet_reconciler::pod_state;
 
 use crate::pod_template::pod_from_template;
 use crate::revision_history::HASH_LABEL;
@@ -65,7 +66,7 @@ pub(super) fn pod_for(namespace: &str, spec: &DaemonSetSpec, owner: OwnerReferen
 /// The node a daemon pod is on, or is made for while the scheduler has not bound it.
 pub(super) fn node_of(pod: &Pod) -> Option<&str> {
     let spec = pod.spec.as_ref()?;
-    if let Some(node) = spec.node_name.as_deref().filter(|node| !node.is_empty()) {
+    if let Some(node) = pod_state::node_of(pod) {
         return Some(node);
     }
     let required = spec.affinity.as_ref()?.node_affinity.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref()?;

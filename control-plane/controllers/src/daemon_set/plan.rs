@@ -41,7 +41,7 @@ pub(super) struct Plan {
     pub recheck: Option<Duration>,
 }
 
-/// The pods of each node, oldest first.
+/// The pods of each node, bound ones first, then the oldest.
 pub(super) type PodsByNode<'a> = BTreeMap<&'a str, Vec<&'a Arc<Pod>>>;
 
 pub(super) fn plan(observed: &Observed<'_>) -> Plan {
@@ -61,7 +61,7 @@ pub(super) fn plan(observed: &Observed<'_>) -> Plan {
     }
     // Pods made for a node that is gone before it was theirs: the scheduler never binds them. Bound ones are the pod collector's.
     let homeless = pods.iter().filter(|(node, _)| !fits.contains_key(*node)).flat_map(|(_, pods)| living(pods));
-    plan.delete.extend(homeless.filter(|pod| !is_bound(pod)).cloned());
+    plan.delete.extend(homeless.filter(|pod| pod_state::node_of(pod).is_none()).cloned());
     rolling::plan(observed, &pods, &fits, &mut plan);
     plan.create.truncate(BURST);
     plan.delete.truncate(BURST);
@@ -83,7 +83,7 @@ pub(super) fn status(observed: &Observed<'_>) -> DaemonSetStatus {
     for (node, fit) in fits(observed) {
         let here = pods.get(node).map(Vec::as_slice).unwrap_or_default();
         if fit != Fit::Wanted {
-            status.number_misscheduled += i32::from(fit == Fit::Unwanted && !here.is_empty());
+            status.number_misscheduled += i32::from(!here.is_empty());
             continue;
         }
         status.desired_number_scheduled += 1;
@@ -92,7 +92,7 @@ pub(super) fn status(observed: &Observed<'_>) -> DaemonSetStatus {
         status.current_number_scheduled += 1;
         status.number_ready += i32::from(pod_state::is_ready(pod));
         available += usize::from(is_available(observed, pod));
-        updated += usize::from(here.iter().any(|pod| is_current(observed, pod)));
+        updated += usize::from(is_current(observed, pod));
     }
     status.number_available = count(available);
     status.updated_number_scheduled = count(updated);
@@ -118,7 +118,7 @@ pub(super) fn living<'a>(pods: &'a [&'a Arc<Pod>]) -> impl Iterator<Item = &'a A
 fn settle_node(observed: &Observed<'_>, node: &str, here: &[&Arc<Pod>], plan: &mut Plan) {
     let (ended, running): (Vec<_>, Vec<_>) = living(here).partition(|pod| pod_state::is_terminal(pod));
     plan.failed.extend(ended.into_iter().map(|pod| (node.to_owned(), pod.clone())));
-    if rolling::surge(observed) == 0 {
+    if !rolling::allows_surge(observed) {
         plan.delete.extend(running.into_iter().skip(1).cloned());
         return;
     }
@@ -134,7 +134,7 @@ fn by_node<'a>(observed: &'a Observed<'_>) -> PodsByNode<'a> {
             pods.entry(node).or_default().push(pod);
         }
     }
-    let age = |pod: &Arc<Pod>| (pod.metadata.creation_timestamp.clone(), pod.metadata.name.clone());
+    let age = |pod: &Arc<Pod>| (pod_state::node_of(pod).is_none(), pod.metadata.creation_timestamp.clone(), pod.metadata.name.clone());
     pods.values_mut().for_each(|pods| pods.sort_by_key(|pod| age(pod)));
     pods
 }
@@ -146,8 +146,4 @@ fn fits<'a>(observed: &'a Observed<'_>) -> BTreeMap<&'a str, Fit> {
 
 fn available_in(observed: &Observed<'_>, pod: &Pod) -> Option<Duration> {
     pod_state::available_in(pod, observed.spec.min_ready_seconds.unwrap_or(0), observed.now)
-}
-
-fn is_bound(pod: &Pod) -> bool {
-    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).is_some_and(|node| !node.is_empty())
 }

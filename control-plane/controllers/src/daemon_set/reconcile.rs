@@ -1,10 +1,9 @@
 //! One pass over a DaemonSet: read the stores, settle ownership and history, plan, write.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -13,15 +12,16 @@ use orknet_reconciler::{Error, EventType, Informer, Next, ObjectKey, Reconciler,
 use super::backoff::Backoff;
 use super::placement::pod_for;
 use super::plan::{self, Observed};
+use crate::claims;
 use crate::ownership::{claim, controller_reference};
 use crate::pod_control::PodControl;
-use crate::revision_history::{self, HASH_LABEL, Outcome};
+use crate::revision_history::{HASH_LABEL, History, Outcome, Wanted};
 use crate::write_status::write_status;
 
 pub(super) struct DaemonSetController {
     pub sets: Arc<Informer<DaemonSet>>,
     pub nodes: Arc<Informer<Node>>,
-    pub revisions: Arc<Informer<ControllerRevision>>,
+    pub history: History,
     pub control: PodControl,
     pub backoff: Backoff,
 }
@@ -41,10 +41,10 @@ impl Reconciler for DaemonSetController {
         let claim = claim(&set.metadata, &spec.selector, self.control.pods.in_namespace(&key.namespace));
         if !claim.adopt.is_empty() || !claim.release.is_empty() {
             // The answers change the store, which wakes this key again.
-            self.control.settle_ownership(&*set, &claim.adopt, &claim.release).await?;
+            claims::settle(&self.control.client, &*set, &claim.adopt, &claim.release, &self.control.pods).await?;
             return Ok(Next::Change);
         }
-        let Some(hash) = self.current_hash(&set, &claim.owned).await? else { return Ok(Next::Change) };
+        let Some(hash) = self.current_hash(&set, spec, &claim.owned).await? else { return Ok(Next::Change) };
         let now = Timestamp::now();
         let observed = Observed { set: &set, spec, nodes: self.nodes.all(), pods: claim.owned, hash: &hash, now };
         let mut plan = plan::plan(&observed);
@@ -73,36 +73,25 @@ impl Reconciler for DaemonSetController {
 
 impl DaemonSetController {
     /// Brings the history up to date: the hash of the present template's revision. `None` when this pass can't go on.
-    async fn current_hash(&self, set: &DaemonSet, pods: &[Arc<Pod>]) -> Result<Option<String>, Error> {
-        let (Some(spec), Some(namespace)) = (&set.spec, set.metadata.namespace.as_deref()) else { return Ok(None) };
-        let api = Api::<ControllerRevision>::namespaced(self.control.client.clone(), namespace);
-        let claim = claim(&set.metadata, &spec.selector, self.revisions.in_namespace(namespace));
-        if !claim.adopt.is_empty() {
-            revision_history::adopt(&api, &self.revisions, &claim.adopt, &controller_reference(set)).await?;
-        }
-        let revisions = claim.owned.into_iter().chain(claim.adopt).collect();
+    async fn current_hash(&self, set: &DaemonSet, spec: &DaemonSetSpec, pods: &[Arc<Pod>]) -> Result<Option<String>, Error> {
+        let status = set.status.as_ref();
+        let collisions = status.and_then(|status| status.collision_count);
         let hashes = pods.iter().filter_map(|pod| pod.metadata.labels.as_ref()?.get(HASH_LABEL).cloned());
-        let plan = revision_history::plan(revision_history::Observed {
-            owner: &set.metadata,
-            reference: controller_reference(set),
+        let wanted = Wanted {
+            selector: &spec.selector,
             template: &spec.template,
-            collisions: set.status.as_ref().and_then(|status| status.collision_count),
+            collisions,
             limit: spec.revision_history_limit,
-            revisions,
-            in_use: hashes.collect::<BTreeSet<_>>(),
-        });
-        if set.metadata.deletion_timestamp.is_some() && plan.create {
-            return Ok(None);
-        }
-        match revision_history::write(&api, &self.revisions, &plan).await? {
+            in_use: hashes.collect(),
+        };
+        match self.history.update(set, wanted).await? {
             Outcome::Current(revision) => Ok(revision.metadata.labels.as_ref().and_then(|labels| labels.get(HASH_LABEL).cloned())),
             Outcome::Ending => Ok(None),
             Outcome::Collision => {
-                let mut status = set.status.clone().unwrap_or_default();
-                status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
-                let sets = Api::<DaemonSet>::namespaced(self.control.client.clone(), namespace);
-                let name = set.metadata.name.as_deref().unwrap_or_default();
-                write_status(&sets, &self.sets, name, set.status.as_ref(), &status).await?;
+                let counted = DaemonSetStatus { collision_count: Some(collisions.unwrap_or(0) + 1), ..status.cloned().unwrap_or_default() };
+                let ObjectKey { namespace, name } = ObjectKey::of(&set.metadata);
+                let api = Api::<DaemonSet>::namespaced(self.control.client.clone(), &namespace);
+                write_status(&api, &self.sets, &name, status, &counted).await?;
                 Ok(None)
             }
         }

@@ -7,15 +7,18 @@ use orknet_reconciler::pod_state;
 
 use super::placement::Fit;
 use super::plan::{Observed, Plan, PodsByNode, is_available, is_current, living};
+use crate::portion::portion;
 
-/// `maxSurge` as a number of nodes; 0 also when there is no rolling update.
-pub(super) fn surge(observed: &Observed<'_>) -> usize {
-    let Some(strategy) = observed.spec.update_strategy.as_ref().filter(|strategy| strategy.type_.as_deref() == Some("RollingUpdate"))
-    else {
-        return 0;
-    };
-    let surge = strategy.rolling_update.as_ref().and_then(|rolling| rolling.max_surge.as_ref());
-    surge.map_or(0, |surge| portion(surge, observed.nodes.len()))
+/// Whether an update may run a new pod beside an old one (`maxSurge`).
+pub(super) fn allows_surge(observed: &Observed<'_>) -> bool {
+    surge(observed, 1) > 0
+}
+
+/// `maxSurge` as a number of nodes, of those that want a pod; 0 also when there is no rolling update.
+fn surge(observed: &Observed<'_>, wanted: usize) -> usize {
+    let strategy = observed.spec.update_strategy.as_ref().filter(|strategy| strategy.type_.as_deref() == Some("RollingUpdate"));
+    let surge = strategy.and_then(|strategy| strategy.rolling_update.as_ref()?.max_surge.as_ref());
+    surge.map_or(0, |surge| of_nodes(surge, wanted))
 }
 
 /// Adds the update's steps to the plan, in which nodes without a pod and pods too many are settled already.
@@ -27,7 +30,7 @@ pub(super) fn plan(observed: &Observed<'_>, pods: &PodsByNode<'_>, fits: &BTreeM
     let wanted: Vec<&str> = fits.iter().filter(|(_, fit)| **fit == Fit::Wanted).map(|(node, _)| *node).collect();
     let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
     let (mut spare, mut unavailable) = (Vec::new(), 0);
-    let (surge, mut surging) = (surge(observed), 0);
+    let (surge, mut surging) = (surge(observed, wanted.len()), 0);
     for node in wanted.iter().copied() {
         let here = pods.get(node).map(Vec::as_slice).unwrap_or_default();
         let running: Vec<_> = living(here).filter(|pod| pod_state::is_active(pod)).collect();
@@ -54,18 +57,12 @@ pub(super) fn plan(observed: &Observed<'_>, pods: &PodsByNode<'_>, fits: &BTreeM
     } else {
         let one = IntOrString::Int(1);
         let limit = rolling.and_then(|rolling| rolling.max_unavailable.as_ref()).unwrap_or(&one);
-        let room = portion(limit, wanted.len()).saturating_sub(unavailable);
+        let room = of_nodes(limit, wanted.len()).saturating_sub(unavailable);
         plan.delete.extend(spare.into_iter().take(room).map(|(_, pod)| pod));
     }
 }
 
-/// A count, or a percentage of `whole` rounded up.
-fn portion(value: &IntOrString, whole: usize) -> usize {
-    match value {
-        IntOrString::Int(count) => usize::try_from(*count).unwrap_or(0),
-        IntOrString::String(text) => {
-            let percent: usize = text.strip_suffix('%').and_then(|digits| digits.parse().ok()).unwrap_or(0);
-            percent.saturating_mul(whole).div_ceil(100)
-        }
-    }
+fn of_nodes(value: &IntOrString, nodes: usize) -> usize {
+    let count = portion(value, i32::try_from(nodes).unwrap_or(i32::MAX), true);
+    usize::try_from(count).unwrap_or(0)
 }

@@ -15,61 +15,32 @@ mod tests;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use orknet_reconciler::pod_state::controller_of;
-use orknet_reconciler::{Informer, ObjectKey, WorkQueue, pod_state, selector};
+use orknet_reconciler::{Informer, ObjectKey, pod_state};
 
-use crate::context::{Context, synced};
+use crate::context::Context;
 use reconcile::DeploymentController;
-pub(crate) use strategy::resolve;
-
-const CONCURRENCY: usize = 8;
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) {
-    let deployments = context.informers.of::<Deployment>();
-    let replica_sets = context.informers.of::<ReplicaSet>();
-    let pods = context.informers.of::<Pod>();
-    let queue = WorkQueue::new();
-    let on_change = queue.clone();
-    deployments.on_change(move |change| change.versions().for_each(|object| on_change.add(ObjectKey::of(&object.metadata))));
-    let (on_change, owners) = (queue.clone(), deployments.clone());
-    replica_sets.on_change(move |change| change.versions().for_each(|set| wake(&on_change, &owners, set)));
-    let (on_change, sets, owners) = (queue.clone(), replica_sets.clone(), deployments.clone());
-    pods.on_change(move |change| {
+    let mut watches = context.watches();
+    let deployments = watches.own::<Deployment>();
+    let replica_sets = watches.controlled(&deployments);
+    let (sets, owners) = (replica_sets.clone(), deployments.clone());
+    let pods = watches.on_change(move |change, queue| {
         let gone = change.new.as_ref().is_none_or(|pod| pod_state::is_terminal(pod));
-        if gone && let Some(pod) = change.old.as_ref() {
-            wake_recreating(&on_change, &sets, &owners, pod);
-        }
+        let waiting = change.old.as_ref().filter(|_| gone).and_then(|pod| recreating(&sets, &owners, pod));
+        waiting.into_iter().for_each(|key| queue.add(key));
     });
-    let waits = vec![synced(&deployments), synced(&replica_sets), synced(&pods)];
-    let controller = DeploymentController {
-        client: context.client.clone(),
-        deployments,
-        replica_sets,
-        pods,
-        recorder: context.recorder("deployment-controller"),
-    };
-    context.spawn(controller, queue, CONCURRENCY, waits);
+    let recorder = context.recorder("deployment-controller");
+    let controller = DeploymentController { client: context.client.clone(), deployments, replica_sets, pods, recorder };
+    context.start(watches, controller, 8);
 }
 
-fn wake(queue: &WorkQueue<ObjectKey>, owners: &Informer<Deployment>, set: &ReplicaSet) {
-    let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
-    match controller_of(&set.metadata) {
-        Some(owner) if owner.kind == "Deployment" => queue.add(ObjectKey::new(namespace, &owner.name)),
-        Some(_) => {}
-        None => owners
-            .in_namespace(namespace)
-            .iter()
-            .filter(|owner| owner.spec.as_ref().is_some_and(|spec| selector::matches(&spec.selector, set.metadata.labels.as_ref())))
-            .for_each(|owner| queue.add(ObjectKey::of(&owner.metadata))),
-    }
-}
-
-fn wake_recreating(queue: &WorkQueue<ObjectKey>, sets: &Informer<ReplicaSet>, owners: &Informer<Deployment>, pod: &Pod) {
+/// The Deployment behind a pod, if its strategy waits for pods to go.
+fn recreating(sets: &Informer<ReplicaSet>, owners: &Informer<Deployment>, pod: &Pod) -> Option<ObjectKey> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let Some(set) = controller_of(&pod.metadata).and_then(|owner| sets.get(&ObjectKey::new(namespace, &owner.name))) else { return };
-    let Some(key) = controller_of(&set.metadata).map(|owner| ObjectKey::new(namespace, &owner.name)) else { return };
-    let recreates = owners.get(&key).is_some_and(|owner| owner.spec.as_ref().is_some_and(strategy::is_recreate));
-    if recreates {
-        queue.add(key);
-    }
+    let set = sets.get(&ObjectKey::new(namespace, &controller_of(&pod.metadata)?.name))?;
+    let key = ObjectKey::new(namespace, &controller_of(&set.metadata)?.name);
+    let recreates = owners.get(&key)?.spec.as_ref().is_some_and(strategy::is_recreate);
+    recreates.then_some(key)
 }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use orknet_reconciler::{
-    Error, EventType, Informer, Next, ObjectKey, Reconciler, Recorder, is_already_exists, is_namespace_terminating, is_not_found,
-    pod_state, selector,
+    Error, EventType, Informer, Next, ObjectKey, Reconciler, Recorder, is_already_exists, is_namespace_terminating, pod_state, selector,
 };
 use serde_json::json;
 
@@ -17,7 +16,9 @@ use super::plan::{self, Observed};
 use super::revision::has_template;
 use super::set::{REVISION, Set};
 use super::strategy::is_recreate;
-use crate::ownership::{Claim, adoption, claim, controller_reference, release};
+use crate::claims;
+use crate::delete_exact::{Deletion, delete_exact};
+use crate::ownership::claim;
 use crate::write_status::write_status;
 
 pub(super) struct DeploymentController {
@@ -44,7 +45,7 @@ impl Reconciler for DeploymentController {
         let claim = claim(&deployment.metadata, &spec.selector, self.replica_sets.in_namespace(&key.namespace));
         if !claim.adopt.is_empty() || !claim.release.is_empty() {
             // The answers change the store, which wakes this key again.
-            self.settle_ownership(&sets, &deployment, &claim).await?;
+            claims::settle(&self.client, &*deployment, &claim.adopt, &claim.release, &self.replica_sets).await?;
             return Ok(Next::Change);
         }
         let pods = if is_recreate(spec) { self.pods.in_namespace(&key.namespace) } else { Vec::new() };
@@ -58,7 +59,9 @@ impl Reconciler for DeploymentController {
             self.change(&sets, &deployment, set).await?;
         }
         for set in &plan.delete {
-            delete(&sets, &self.replica_sets, set).await?;
+            if let Deletion::Taken(Some(set)) = delete_exact(&sets, &**set, DeleteParams::background()).await? {
+                self.replica_sets.record(set);
+            }
         }
         let api = Api::<Deployment>::namespaced(self.client.clone(), &key.namespace);
         if let Some(revision) = &plan.revision {
@@ -72,21 +75,6 @@ impl Reconciler for DeploymentController {
 }
 
 impl DeploymentController {
-    async fn settle_ownership(&self, api: &Api<ReplicaSet>, owner: &Deployment, claim: &Claim<ReplicaSet>) -> Result<(), Error> {
-        let uid = owner.metadata.uid.as_deref().unwrap_or_default();
-        let adoptions = claim.adopt.iter().map(|set| (set, adoption(&set.metadata, controller_reference(owner))));
-        let releases = claim.release.iter().map(|set| (set, release(&set.metadata, uid)));
-        for (set, patch) in adoptions.chain(releases) {
-            let name = set.metadata.name.as_deref().unwrap_or_default();
-            match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
-                Ok(written) => self.replica_sets.record(written),
-                Err(error) if is_not_found(&error) => {}
-                Err(error) => return Err(Error::api(format!("changing the owner of replica set {name}"))(error)),
-            }
-        }
-        Ok(())
-    }
-
     /// Whether the pass goes on. A set of the same name with another template is a hash collision: it is counted, and the next pass
     /// gets another name.
     async fn create(&self, api: &Api<ReplicaSet>, deployment: &Deployment, set: &ReplicaSet) -> Result<bool, Error> {
@@ -145,20 +133,5 @@ impl DeploymentController {
             self.recorder.record(deployment, EventType::Normal, "ScalingReplicaSet", message);
         }
         Ok(())
-    }
-}
-
-async fn delete(api: &Api<ReplicaSet>, informer: &Informer<ReplicaSet>, set: &ReplicaSet) -> Result<(), Error> {
-    let name = set.metadata.name.as_deref().unwrap_or_default();
-    let same = Preconditions { uid: set.metadata.uid.clone(), resource_version: set.metadata.resource_version.clone() };
-    match api.delete(name, &DeleteParams::background().preconditions(same)).await {
-        Ok(answer) => {
-            if let Some(set) = answer.left().filter(|set| set.metadata.deletion_timestamp.is_some()) {
-                informer.record(set);
-            }
-            Ok(())
-        }
-        Err(error) if is_not_found(&error) => Ok(()),
-        Err(error) => Err(Error::api(format!("deleting replica set {name}"))(error)),
     }
 }

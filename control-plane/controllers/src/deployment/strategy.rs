@@ -3,6 +3,8 @@
 use k8s_openapi::api::apps::v1::{DeploymentSpec, RollingUpdateDeployment};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::portion::portion;
+
 /// The strategy in absolute numbers of pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bounds {
@@ -22,8 +24,8 @@ impl Bounds {
         let default = RollingUpdateDeployment::default();
         let rolling = spec.strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref()).unwrap_or(&default);
         let quarter = IntOrString::String("25%".into());
-        let max_surge = resolve(rolling.max_surge.as_ref().unwrap_or(&quarter), replicas, true);
-        let mut max_unavailable = resolve(rolling.max_unavailable.as_ref().unwrap_or(&quarter), replicas, false);
+        let max_surge = portion(rolling.max_surge.as_ref().unwrap_or(&quarter), replicas, true);
+        let mut max_unavailable = portion(rolling.max_unavailable.as_ref().unwrap_or(&quarter), replicas, false);
         if max_surge == 0 && max_unavailable == 0 {
             // Percentages that round to nothing must not stop the rollout.
             max_unavailable = 1;
@@ -42,17 +44,4 @@ impl Bounds {
 
 pub(super) fn is_recreate(spec: &DeploymentSpec) -> bool {
     spec.strategy.as_ref().and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate")
-}
-
-/// A number of pods, or a percentage of `total`. Nonsense counts as 0.
-pub(crate) fn resolve(value: &IntOrString, total: i32, round_up: bool) -> i32 {
-    match value {
-        IntOrString::Int(number) => (*number).max(0),
-        IntOrString::String(text) => {
-            let percent = text.strip_suffix('%').and_then(|percent| percent.parse::<i64>().ok()).unwrap_or(0).max(0);
-            let hundredfold = percent.saturating_mul(i64::from(total));
-            let number = if round_up { hundredfold.saturating_add(99) / 100 } else { hundredfold / 100 };
-            i32::try_from(number).unwrap_or(i32::MAX)
-        }
-    }
 }

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use super::conditions;
 use super::plan::{Observed, Plan, plan};
 use super::set::{DESIRED_REPLICAS, REVISION, REVISION_HISTORY, Set};
-use super::strategy::{Bounds, resolve};
+use super::strategy::Bounds;
 use crate::pod_template::template_hash;
+use crate::portion::portion;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + second.seconds()
@@ -294,7 +295,7 @@ fn a_failing_set_is_reported() {
 fn percentages_round_in_favour_of_availability_and_progress() {
     for (text, total, up, down) in [("25%", 10, 3, 2), ("25%", 1, 1, 0), ("100%", 7, 7, 7), ("0%", 9, 0, 0), ("x", 9, 0, 0)] {
         let value = IntOrString::String(text.into());
-        assert_eq!((resolve(&value, total, true), resolve(&value, total, false)), (up, down), "{text} of {total}");
+        assert_eq!((portion(&value, total, true), portion(&value, total, false)), (up, down), "{text} of {total}");
     }
     let both_nothing = deployment(1, "a", json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "0%", "maxUnavailable": "1%"}}));
     assert_eq!(Bounds::of(both_nothing.spec.as_ref().unwrap()).max_unavailable, 1);

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use orknet_reconciler::pod_state;
 
-use crate::deployment::resolve;
+use crate::portion::portion;
 
 /// An eviction that has not led to a deletion by then is taken to have failed.
 const EVICTION_TIMEOUT: SignedDuration = SignedDuration::from_mins(2);
@@ -60,11 +60,11 @@ fn expected_and_desired(observed: &Observed<'_>) -> (i32, i32) {
     let Some(spec) = &observed.budget.spec else { return (0, 0) };
     let matched = count(observed.pods.len());
     if let Some(unavailable) = &spec.max_unavailable {
-        return (observed.scale, (observed.scale - resolve(unavailable, observed.scale, true)).max(0));
+        return (observed.scale, (observed.scale - portion(unavailable, observed.scale, true)).max(0));
     }
     match &spec.min_available {
         Some(IntOrString::Int(available)) => (matched, *available),
-        Some(percentage) => (observed.scale, resolve(percentage, observed.scale, true)),
+        Some(percentage) => (observed.scale, portion(percentage, observed.scale, true)),
         None => (matched, 0),
     }
 }

@@ -7,10 +7,9 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatu
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler, merge_patch};
+use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler, Selecting, merge_patch};
 use serde_json::json;
 
-use super::covers;
 use super::plan::{self, Observed};
 use super::scale::Workloads;
 
@@ -28,7 +27,7 @@ impl Reconciler for DisruptionController {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let Some(budget) = self.budgets.get(key) else { return Ok(Next::Change) };
         let mut pods = self.pods.in_namespace(&key.namespace);
-        pods.retain(|pod| covers(&budget, pod));
+        pods.retain(|pod| budget.selects(pod.metadata.labels.as_ref()));
         let scale = self.workloads.expected(&key.namespace, &pods);
         let plan = plan::plan(&Observed { budget: &budget, pods: &pods, scale, now: Timestamp::now() });
         self.write(key, &budget, &plan.status).await?;

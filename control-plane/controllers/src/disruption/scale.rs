@@ -3,14 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use orknet_reconciler::pod_state::controller_of;
 use orknet_reconciler::{Informer, ObjectKey};
-
-use crate::context::synced;
 
 /// The kinds that have a scale.
 pub(super) struct Workloads {
@@ -20,10 +17,6 @@ pub(super) struct Workloads {
 }
 
 impl Workloads {
-    pub fn synced(&self) -> [BoxFuture<'static, ()>; 3] {
-        [synced(&self.deployments), synced(&self.replica_sets), synced(&self.stateful_sets)]
-    }
-
     /// The sum of the scales of everything that controls one of the pods; pods of kinds without a scale count themselves.
     pub fn expected(&self, namespace: &str, pods: &[Arc<Pod>]) -> i32 {
         let mut scales: HashMap<String, i32> = HashMap::new();

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::jiff::Timestamp;
+use orknet_reconciler::Selecting;
 use serde_json::{Value, json};
 
-use super::covers;
 use super::plan::{Observed, Plan, plan};
 
 fn pod(name: &str, ready: bool, going: bool) -> Arc<Pod> {
@@ -82,5 +82,6 @@ fn an_empty_selector_covers_all_and_none_covers_nothing() {
     let (mut empty, mut none) = (budget(json!({}), json!(null)), budget(json!({}), json!(null)));
     empty.spec.as_mut().unwrap().selector = Some(Default::default());
     none.spec.as_mut().unwrap().selector = None;
-    assert!(covers(&empty, &pod("a", true, false)) && !covers(&none, &pod("a", true, false)));
+    let labels = pod("a", true, false).metadata.labels.clone();
+    assert!(empty.selects(labels.as_ref()) && !none.selects(labels.as_ref()));
 }

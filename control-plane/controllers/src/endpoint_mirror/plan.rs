@@ -8,26 +8,20 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::MANAGER;
-use crate::endpoint_slice::{MANAGED_BY, SERVICE_NAME};
+use crate::endpoint_slice::{MANAGED_BY, SERVICE_NAME, SliceChanges};
 use crate::endpoints;
 use crate::ownership::controller_reference;
 
 /// At most so many addresses of one subset are mirrored.
 const MOST_PER_SUBSET: usize = 1000;
 const SKIP: &str = "endpointslice.kubernetes.io/skip-mirror";
+/// Annotations that speak of the Endpoints object itself.
+const NOT_MIRRORED: [&str; 2] = ["kubectl.kubernetes.io/last-applied-configuration", "endpoints.kubernetes.io/last-change-trigger-time"];
 const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
 
-/// What to write.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub create: Vec<EndpointSlice>,
-    pub replace: Vec<EndpointSlice>,
-    pub delete: Vec<Arc<EndpointSlice>>,
-}
-
 /// `slices` are the mirrors that exist.
-pub(super) fn plan(endpoints: Option<&Endpoints>, service: Option<&Service>, slices: Vec<Arc<EndpointSlice>>) -> Plan {
-    let mut plan = Plan::default();
+pub(super) fn plan(endpoints: Option<&Endpoints>, service: Option<&Service>, slices: Vec<Arc<EndpointSlice>>) -> SliceChanges {
+    let mut plan = SliceChanges::default();
     let mut left = slices;
     let wanted = endpoints.filter(|endpoints| is_mirrored(endpoints, service));
     for desired in wanted.into_iter().flat_map(mirrors) {
@@ -37,9 +31,12 @@ pub(super) fn plan(endpoints: Option<&Endpoints>, service: Option<&Service>, sli
             continue;
         };
         let present = left.remove(position);
-        let same = present.endpoints == desired.endpoints && present.metadata.labels == desired.metadata.labels;
-        if !same {
-            let metadata = ObjectMeta { labels: desired.metadata.labels.clone(), ..present.metadata.clone() };
+        let (own, wanted) = (&present.metadata, &desired.metadata);
+        let same_metadata =
+            own.labels == wanted.labels && own.annotations == wanted.annotations && own.owner_references == wanted.owner_references;
+        if present.endpoints != desired.endpoints || !same_metadata {
+            let ObjectMeta { labels, annotations, owner_references, .. } = wanted.clone();
+            let metadata = ObjectMeta { labels, annotations, owner_references, ..own.clone() };
             plan.replace.push(EndpointSlice { metadata, ..desired });
         }
     }
@@ -90,6 +87,8 @@ fn mirror(endpoints: &Endpoints, subset: &EndpointSubset, ipv6: bool, list: Vec<
     let mut labels = endpoints.metadata.labels.clone().unwrap_or_default();
     labels.insert(SERVICE_NAME.into(), name.clone());
     labels.insert(MANAGED_BY.into(), MANAGER.into());
+    let mut annotations = endpoints.metadata.annotations.clone().unwrap_or_default();
+    annotations.retain(|key, _| !NOT_MIRRORED.contains(&key.as_str()));
     let ports = subset.ports.iter().flatten().map(|port| EndpointPort {
         name: Some(port.name.clone().unwrap_or_default()),
         port: Some(port.port),
@@ -104,6 +103,7 @@ fn mirror(endpoints: &Endpoints, subset: &EndpointSubset, ipv6: bool, list: Vec<
             generate_name: Some(format!("{name}-")),
             namespace: endpoints.metadata.namespace.clone(),
             labels: Some(labels),
+            annotations: Some(annotations).filter(|annotations| !annotations.is_empty()),
             owner_references: Some(vec![controller_reference(endpoints)]),
             ..ObjectMeta::default()
         },

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{DeleteParams, PostParams};
-use kube::{Api, Client};
-use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler, is_namespace_terminating, is_not_found};
+use kube::Client;
+use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler};
 
-use super::{mirrored, plan};
+use super::{MANAGER, plan};
+use crate::endpoint_slice::service_of;
 
 pub(super) struct MirrorController {
     pub client: Client,
@@ -25,29 +25,9 @@ impl Reconciler for MirrorController {
         let endpoints = self.endpoints.get(key);
         let service = self.services.get(key);
         let mut slices = self.slices.in_namespace(&key.namespace);
-        slices.retain(|slice| mirrored(slice).as_ref() == Some(key));
+        slices.retain(|slice| service_of(slice, MANAGER).as_ref() == Some(key));
         let plan = plan::plan(endpoints.as_deref(), service.as_deref(), slices);
-        let api = Api::<EndpointSlice>::namespaced(self.client.clone(), &key.namespace);
-        for slice in &plan.create {
-            match api.create(&PostParams::default(), slice).await {
-                Ok(written) => self.slices.record(written),
-                Err(error) if is_namespace_terminating(&error) => return Ok(Next::Change),
-                Err(error) => return Err(Error::api(format!("mirroring endpoints {key}"))(error)),
-            }
-        }
-        for slice in &plan.replace {
-            let name = slice.metadata.name.as_deref().unwrap_or_default();
-            let written = api.replace(name, &PostParams::default(), slice).await;
-            self.slices.record(written.map_err(Error::api(format!("replacing endpoint slice {name}")))?);
-        }
-        for slice in &plan.delete {
-            let name = slice.metadata.name.as_deref().unwrap_or_default();
-            match api.delete(name, &DeleteParams::default()).await {
-                Ok(_) => {}
-                Err(error) if is_not_found(&error) => {}
-                Err(error) => return Err(Error::api(format!("deleting endpoint slice {name}"))(error)),
-            }
-        }
+        plan.write(&self.client, key, &self.slices).await?;
         Ok(Next::Change)
     }
 }

@@ -13,6 +13,11 @@ pub(crate) fn should_list(pod: &Pod) -> bool {
     !pod_state::is_terminal(pod) && pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).is_some_and(|ip| !ip.is_empty())
 }
 
+/// `spec.publishNotReadyAddresses`: every address counts as ready.
+pub(crate) fn publishes_all(service: &Service) -> bool {
+    service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses) == Some(true)
+}
+
 /// The ports of the Service on this pod; one whose name the pod does not declare is left out.
 pub(crate) fn ports_for(service: &Service, pod: &Pod) -> PortSet {
     let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
@@ -26,10 +31,9 @@ pub(crate) fn ports_for(service: &Service, pod: &Pod) -> PortSet {
 pub(super) fn endpoint(service: &Service, pod: &Pod, ipv6: bool, zone: Option<&str>) -> Option<Endpoint> {
     let spec = pod.spec.as_ref()?;
     let address = address_of(pod, ipv6)?;
-    let publish = service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses) == Some(true);
+    let publish = publishes_all(service);
     let terminating = pod_state::is_terminating(pod);
     let serving = pod_state::is_ready(pod);
-    let in_subdomain = spec.subdomain.is_some() && spec.subdomain == service.metadata.name;
     Some(Endpoint {
         addresses: vec![address.into()],
         conditions: Some(EndpointConditions {
@@ -37,19 +41,31 @@ pub(super) fn endpoint(service: &Service, pod: &Pod, ipv6: bool, zone: Option<&s
             serving: Some(serving),
             terminating: Some(terminating),
         }),
-        hostname: spec.hostname.clone().filter(|hostname| !hostname.is_empty() && in_subdomain),
+        hostname: host_name(service, pod),
         node_name: spec.node_name.clone(),
-        target_ref: Some(ObjectReference {
-            kind: Some("Pod".into()),
-            namespace: pod.metadata.namespace.clone(),
-            name: pod.metadata.name.clone(),
-            uid: pod.metadata.uid.clone(),
-            ..ObjectReference::default()
-        }),
+        target_ref: Some(reference_to(pod)),
         zone: zone.map(str::to_string),
         hints: hints(service, spec.node_name.as_deref(), zone, publish || serving && !terminating),
         deprecated_topology: None,
     })
+}
+
+/// The name by which the pod has a record of its own: `spec.hostname` of a pod whose `spec.subdomain` is the Service.
+pub(crate) fn host_name(service: &Service, pod: &Pod) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    let in_subdomain = spec.subdomain.is_some() && spec.subdomain == service.metadata.name;
+    spec.hostname.clone().filter(|hostname| !hostname.is_empty() && in_subdomain)
+}
+
+/// The pod as the target of an endpoint.
+pub(crate) fn reference_to(pod: &Pod) -> ObjectReference {
+    ObjectReference {
+        kind: Some("Pod".into()),
+        namespace: pod.metadata.namespace.clone(),
+        name: pod.metadata.name.clone(),
+        uid: pod.metadata.uid.clone(),
+        ..ObjectReference::default()
+    }
 }
 
 /// A slice's port list.

@@ -7,14 +7,18 @@ mod plan;
 mod reconcile;
 #[cfg(test)]
 mod tests;
+mod trigger_time;
+mod write;
 
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use orknet_reconciler::{Informer, ObjectKey, WorkQueue, selector};
+use orknet_reconciler::ObjectKey;
 
-pub(crate) use endpoints_of::{PortSet, address_of, ports_for, should_list};
+pub(crate) use endpoints_of::{PortSet, address_of, host_name, ports_for, publishes_all, reference_to, should_list};
+pub(crate) use trigger_time::{TriggerTimes, annotate};
+pub(crate) use write::SliceChanges;
 
-use crate::context::{Context, synced};
+use crate::context::Context;
 use reconcile::EndpointSliceController;
 
 /// The value of the managed-by label on this controller's slices.
@@ -24,48 +28,27 @@ pub(crate) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub(crate) const HEADLESS: &str = "service.kubernetes.io/headless";
 pub(crate) const ZONE: &str = "topology.kubernetes.io/zone";
 
-const CONCURRENCY: usize = 8;
-
 /// Starts the controller.
 pub(crate) fn start(context: &Context) {
-    let services = context.informers.of::<Service>();
-    let pods = context.informers.of::<Pod>();
-    let nodes = context.informers.of::<Node>();
-    let slices = context.informers.of::<EndpointSlice>();
-    let queue = WorkQueue::new();
-    let on_change = queue.clone();
-    services.on_change(move |change| change.versions().for_each(|service| on_change.add(ObjectKey::of(&service.metadata))));
-    let (on_change, selecting) = (queue.clone(), services.clone());
-    pods.on_change(move |change| change.versions().for_each(|pod| wake_selecting(&on_change, &selecting, pod)));
-    let on_change = queue.clone();
-    slices.on_change(move |change| change.versions().filter_map(|slice| service_of(slice)).for_each(|key| on_change.add(key)));
-    let (on_change, all) = (queue.clone(), services.clone());
-    nodes.on_change(move |change| {
+    let mut watches = context.watches();
+    let services = watches.own::<Service>();
+    let pods = watches.selected(&services);
+    let slices = watches.keyed(|slice: &EndpointSlice| service_of(slice, MANAGER));
+    let all = services.clone();
+    let nodes = watches.on_change(move |change, queue| {
         let zone = |node: Option<&Node>| node.and_then(|node| node.metadata.labels.as_ref()?.get(ZONE).cloned());
         if zone(change.old.as_deref()) != zone(change.new.as_deref()) {
-            all.all().iter().for_each(|service| on_change.add(ObjectKey::of(&service.metadata)));
+            all.all().iter().for_each(|service| queue.add(ObjectKey::of(&service.metadata)));
         }
     });
-    let waits = vec![synced(&services), synced(&pods), synced(&nodes), synced(&slices)];
-    let controller = EndpointSliceController { client: context.client.clone(), services, pods, nodes, slices };
-    context.spawn(controller, queue, CONCURRENCY, waits);
+    let controller =
+        EndpointSliceController { client: context.client.clone(), services, pods, nodes, slices, trigger_times: TriggerTimes::default() };
+    context.start(watches, controller, 8);
 }
 
-/// Puts every Service that selects the pod in line.
-pub(crate) fn wake_selecting(queue: &WorkQueue<ObjectKey>, services: &Informer<Service>, pod: &Pod) {
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    for service in services.in_namespace(namespace) {
-        let wanted = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-        if wanted.is_some_and(|wanted| !wanted.is_empty() && selector::matches_map(wanted, pod.metadata.labels.as_ref())) {
-            queue.add(ObjectKey::of(&service.metadata));
-        }
-    }
-}
-
-fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
+/// The Service of a slice that `manager` manages.
+pub(crate) fn service_of(slice: &EndpointSlice, manager: &str) -> Option<ObjectKey> {
     let labels = slice.metadata.labels.as_ref()?;
-    if labels.get(MANAGED_BY).map(String::as_str) != Some(MANAGER) {
-        return None;
-    }
-    Some(ObjectKey::new(slice.metadata.namespace.as_deref().unwrap_or_default(), labels.get(SERVICE_NAME)?))
+    let service = labels.get(SERVICE_NAME).filter(|_| labels.get(MANAGED_BY).is_some_and(|by| by == manager))?;
+    Some(ObjectKey::new(slice.metadata.namespace.as_deref().unwrap_or_default(), service))
 }

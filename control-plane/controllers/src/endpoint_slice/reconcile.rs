@@ -1,16 +1,16 @@
 //! One pass over a Service: read the stores, plan, write slices.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{DeleteParams, PostParams};
-use kube::{Api, Client};
-use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler, is_namespace_terminating, is_not_found, selector};
+use kube::Client;
+use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler, Selecting, pod_state};
 
 use super::plan::{self, Observed};
-use super::{MANAGED_BY, MANAGER, SERVICE_NAME, ZONE};
+use super::{MANAGER, TriggerTimes, ZONE, service_of};
 
 pub(super) struct EndpointSliceController {
     pub client: Client,
@@ -18,7 +18,11 @@ pub(super) struct EndpointSliceController {
     pub pods: Arc<Informer<Pod>>,
     pub nodes: Arc<Informer<Node>>,
     pub slices: Arc<Informer<EndpointSlice>>,
+    pub trigger_times: TriggerTimes,
 }
+
+/// How long until a pod on a node that nobody knows is looked at again.
+const NODE_WAIT: Duration = Duration::from_secs(5);
 
 impl Reconciler for EndpointSliceController {
     type Key = ObjectKey;
@@ -26,62 +30,39 @@ impl Reconciler for EndpointSliceController {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         // The slices of a Service that is gone go with it, by their owner reference.
-        let Some(service) = self.services.get(key) else { return Ok(Next::Change) };
+        let Some(service) = self.services.get(key) else {
+            self.trigger_times.forget(key);
+            return Ok(Next::Change);
+        };
         let Some(spec) = &service.spec else { return Ok(Next::Change) };
-        let Some(wanted) = spec.selector.as_ref().filter(|wanted| !wanted.is_empty()) else { return Ok(Next::Change) };
+        if spec.selector.as_ref().is_none_or(|selector| selector.is_empty()) {
+            return Ok(Next::Change);
+        }
         if spec.type_.as_deref() == Some("ExternalName") || service.metadata.deletion_timestamp.is_some() {
             return Ok(Next::Change);
         }
         let mut pods = self.pods.in_namespace(&key.namespace);
-        pods.retain(|pod| selector::matches_map(wanted, pod.metadata.labels.as_ref()));
+        pods.retain(|pod| service.selects(pod.metadata.labels.as_ref()));
         let mut slices = self.slices.in_namespace(&key.namespace);
-        slices.retain(|slice| is_ours(slice, &key.name));
+        slices.retain(|slice| slice.metadata.deletion_timestamp.is_none() && service_of(slice, MANAGER).as_ref() == Some(key));
         let zones = self.zones(&pods);
-        let plan = plan::plan(&Observed { service: &service, pods, slices, zones });
-        let api = Api::<EndpointSlice>::namespaced(self.client.clone(), &key.namespace);
-        // Creations first, removals last: no endpoint is missing in between.
-        for slice in &plan.create {
-            match api.create(&PostParams::default(), slice).await {
-                Ok(written) => self.slices.record(written),
-                Err(error) if is_namespace_terminating(&error) => return Ok(Next::Change),
-                Err(error) => return Err(Error::api(format!("creating a slice of service {key}"))(error)),
-            }
-        }
-        for slice in &plan.replace {
-            let name = slice.metadata.name.as_deref().unwrap_or_default();
-            let written = api.replace(name, &PostParams::default(), slice).await;
-            self.slices.record(written.map_err(Error::api(format!("replacing endpoint slice {name}")))?);
-        }
-        for slice in &plan.delete {
-            let name = slice.metadata.name.as_deref().unwrap_or_default();
-            match api.delete(name, &DeleteParams::default()).await {
-                Ok(_) => {}
-                Err(error) if is_not_found(&error) => {}
-                Err(error) => return Err(Error::api(format!("deleting endpoint slice {name}"))(error)),
-            }
-        }
-        Ok(Next::Change)
+        let unknown_node = pods.iter().filter_map(|pod| pod_state::node_of(pod)).any(|node| !zones.contains_key(node));
+        let trigger = self.trigger_times.of(key, &service, &pods);
+        let plan = plan::plan(&Observed { service: &service, pods, slices, zones, trigger });
+        plan.write(&self.client, key, &self.slices).await?;
+        // Pods may be seen before their new node is.
+        Ok(if unknown_node { Next::After(NODE_WAIT) } else { Next::Change })
     }
 }
 
 impl EndpointSliceController {
-    fn zones(&self, pods: &[Arc<Pod>]) -> HashMap<String, String> {
-        let mut zones = HashMap::new();
-        for node in pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.as_deref()) {
-            if zones.contains_key(node) {
-                continue;
-            }
-            let object = self.nodes.get(&ObjectKey::new("", node));
-            let zone = object.as_ref().and_then(|object| object.metadata.labels.as_ref()?.get(ZONE));
-            if let Some(zone) = zone {
-                zones.insert(node.to_string(), zone.clone());
-            }
-        }
-        zones
+    /// The zones of those nodes of the pods that exist.
+    fn zones(&self, pods: &[Arc<Pod>]) -> HashMap<String, Option<String>> {
+        let names: HashSet<&str> = pods.iter().filter_map(|pod| pod_state::node_of(pod)).collect();
+        let zone = |name: &str| {
+            let node = self.nodes.get(&ObjectKey::new("", name))?;
+            Some((name.to_string(), node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE).cloned())))
+        };
+        names.into_iter().filter_map(zone).collect()
     }
-}
-
-fn is_ours(slice: &EndpointSlice, service: &str) -> bool {
-    let label = |key: &str| slice.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
-    slice.metadata.deletion_timestamp.is_none() && label(SERVICE_NAME) == Some(service) && label(MANAGED_BY) == Some(MANAGER)
 }

@@ -8,8 +8,9 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::SliceChanges;
 use super::packing::{MAX_ENDPOINTS, pack};
-use super::plan::{Observed, Plan, plan};
+use super::plan::{Observed, plan};
 
 fn service(spec: Value) -> Service {
     let metadata = json!({"name": "web", "namespace": "default", "uid": "s", "labels": {"team": "net"}});
@@ -30,13 +31,14 @@ fn pod(index: usize, ready: bool, port: i32) -> Pod {
     .unwrap()
 }
 
-fn observed(service: &Service, pods: Vec<Pod>, slices: Vec<EndpointSlice>) -> Plan {
-    let zones = HashMap::from([("node".to_string(), "zone-a".to_string())]);
-    plan(&Observed { service, pods: pods.into_iter().map(Arc::new).collect(), slices: slices.into_iter().map(Arc::new).collect(), zones })
+fn observed(service: &Service, pods: Vec<Pod>, slices: Vec<EndpointSlice>) -> SliceChanges {
+    let zones = HashMap::from([("node".to_string(), Some("zone-a".to_string()))]);
+    let (pods, slices) = (pods.into_iter().map(Arc::new).collect(), slices.into_iter().map(Arc::new).collect());
+    plan(&Observed { service, pods, slices, zones, trigger: None })
 }
 
 /// What the server would hold after the plan.
-fn applied(plan: Plan, mut slices: Vec<EndpointSlice>, serial: &mut usize) -> Vec<EndpointSlice> {
+fn applied(plan: SliceChanges, mut slices: Vec<EndpointSlice>, serial: &mut usize) -> Vec<EndpointSlice> {
     for mut slice in plan.create {
         *serial += 1;
         slice.metadata.name = Some(format!("web-{serial}"));
@@ -106,6 +108,27 @@ fn ended_pods_and_pods_without_address_are_left_out_and_a_placeholder_remains() 
     let slices = applied(plan, vec![], &mut serial);
     let again = observed(&service(json!({})), vec![], slices);
     assert!(again.create.is_empty() && again.replace.is_empty() && again.delete.is_empty());
+}
+
+#[test]
+fn a_pod_on_a_node_that_is_gone_counts_only_where_all_addresses_do() {
+    let mut stranded = pod(1, true, 80);
+    stranded.spec.as_mut().unwrap().node_name = Some("gone".into());
+    assert!(observed(&service(json!({})), vec![stranded.clone()], vec![]).create[0].endpoints.is_empty());
+    let publishing = service(json!({"publishNotReadyAddresses": true}));
+    assert_eq!(observed(&publishing, vec![stranded], vec![]).create[0].endpoints.len(), 1);
+}
+
+#[test]
+fn slices_that_a_service_of_the_same_name_left_are_taken_over_and_not_left_to_the_collector() {
+    let mut serial = 0;
+    let slices = applied(observed(&service(json!({})), vec![pod(1, true, 80)], vec![]), vec![], &mut serial);
+    let mut next = service(json!({}));
+    next.metadata.uid = Some("another".into());
+    let plan = observed(&next, vec![pod(1, true, 80)], slices);
+    assert_eq!((plan.create.len(), plan.replace.len(), plan.delete.len()), (0, 1, 0));
+    assert_eq!(plan.replace[0].metadata.owner_references.as_ref().unwrap()[0].uid, "another");
+    assert_eq!(plan.replace[0].endpoints.len(), 1);
 }
 
 #[test]

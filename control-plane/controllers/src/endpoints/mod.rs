@@ -6,35 +6,26 @@ mod reconcile;
 #[cfg(test)]
 mod tests;
 
-use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
-use orknet_reconciler::{ObjectKey, WorkQueue};
+use k8s_openapi::api::core::v1::{Endpoints, Service};
+use orknet_reconciler::ObjectKey;
 
-use crate::context::{Context, synced};
-use crate::endpoint_slice::wake_selecting;
+use crate::context::Context;
+use crate::endpoint_slice::TriggerTimes;
 use reconcile::EndpointsController;
 
 /// The label that tells our Endpoints from those that users make.
 pub(crate) const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
 pub(crate) const MANAGER: &str = "endpoint-controller";
 
-const CONCURRENCY: usize = 8;
-
 /// Starts the controller.
 pub(crate) fn start(context: &Context) {
-    let services = context.informers.of::<Service>();
-    let pods = context.informers.of::<Pod>();
-    let endpoints = context.informers.of::<Endpoints>();
-    let queue = WorkQueue::new();
-    let on_change = queue.clone();
-    services.on_change(move |change| change.versions().for_each(|service| on_change.add(ObjectKey::of(&service.metadata))));
-    let (on_change, selecting) = (queue.clone(), services.clone());
-    pods.on_change(move |change| change.versions().for_each(|pod| wake_selecting(&on_change, &selecting, pod)));
-    let on_change = queue.clone();
-    endpoints
-        .on_change(move |change| change.versions().filter(|own| is_ours(own)).for_each(|own| on_change.add(ObjectKey::of(&own.metadata))));
-    let waits = vec![synced(&services), synced(&pods), synced(&endpoints)];
-    let controller = EndpointsController { client: context.client.clone(), services, pods, endpoints };
-    context.spawn(controller, queue, CONCURRENCY, waits);
+    let mut watches = context.watches();
+    let services = watches.own::<Service>();
+    let pods = watches.selected(&services);
+    let endpoints = watches.keyed(|own: &Endpoints| is_ours(own).then(|| ObjectKey::of(&own.metadata)));
+    let controller =
+        EndpointsController { client: context.client.clone(), services, pods, endpoints, trigger_times: TriggerTimes::default() };
+    context.start(watches, controller, 8);
 }
 
 /// Whether this controller made the object.

@@ -3,21 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service};
+use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
 use orknet_reconciler::pod_state;
 
 use super::{MANAGED_BY, MANAGER};
-use crate::endpoint_slice::{HEADLESS, PortSet, address_of, ports_for, should_list};
+use crate::endpoint_slice::{HEADLESS, PortSet, address_of, annotate, host_name, ports_for, publishes_all, reference_to, should_list};
 
 /// More addresses than these are cut off, and the object says so in an annotation.
 const MOST_ADDRESSES: usize = 1000;
 const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
 
-/// The object as it should be; `present` lends the metadata that others own.
-pub(super) fn desired(service: &Service, pods: &[Arc<Pod>], present: Option<&Endpoints>) -> Endpoints {
+/// The object as it should be; `present` lends the metadata that others own; `trigger` is the time of the change that is
+/// being written.
+pub(super) fn desired(service: &Service, pods: &[Arc<Pod>], present: Option<&Endpoints>, trigger: Option<Timestamp>) -> Endpoints {
     let spec = service.spec.as_ref();
-    let publish = spec.and_then(|spec| spec.publish_not_ready_addresses) == Some(true);
+    let publish = publishes_all(service);
     let ipv6 = spec.and_then(|spec| spec.ip_families.as_ref()).and_then(|families| families.first()).is_some_and(|first| first == "IPv6");
     let listed = |pod: &&Arc<Pod>| should_list(pod) && (publish || !pod_state::is_terminating(pod));
     let mut by_ports: BTreeMap<PortSet, (Vec<EndpointAddress>, Vec<EndpointAddress>)> = BTreeMap::new();
@@ -31,16 +33,16 @@ pub(super) fn desired(service: &Service, pods: &[Arc<Pod>], present: Option<&End
             over_capacity = true;
             break;
         }
-        left -= 1;
         let ports = ports_for(service, pod);
         if ports.is_empty() && spec.and_then(|spec| spec.ports.as_ref()).is_some_and(|ports| !ports.is_empty()) {
             // None of the Service's ports is served here.
             continue;
         }
+        left -= 1;
         let subset = by_ports.entry(ports).or_default();
         if ready { subset.0.push(address) } else { subset.1.push(address) }
     }
-    Endpoints { metadata: metadata(service, present, over_capacity), subsets: subsets(by_ports) }
+    Endpoints { metadata: metadata(service, present, over_capacity, trigger), subsets: subsets(by_ports) }
 }
 
 /// Whether the stored object already says all of it.
@@ -50,7 +52,7 @@ pub(super) fn is_same(present: &Endpoints, desired: &Endpoints) -> bool {
     subsets(present) == subsets(desired) && present.metadata.labels == desired.metadata.labels && annotation(present) == annotation(desired)
 }
 
-fn metadata(service: &Service, present: Option<&Endpoints>, over_capacity: bool) -> ObjectMeta {
+fn metadata(service: &Service, present: Option<&Endpoints>, over_capacity: bool, trigger: Option<Timestamp>) -> ObjectMeta {
     let mut labels = service.metadata.labels.clone().unwrap_or_default();
     labels.remove(HEADLESS);
     if service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()) == Some("None") {
@@ -68,7 +70,7 @@ fn metadata(service: &Service, present: Option<&Endpoints>, over_capacity: bool)
     if over_capacity {
         annotations.insert(OVER_CAPACITY.into(), "truncated".into());
     }
-    metadata.annotations = metadata.annotations.filter(|annotations| !annotations.is_empty());
+    annotate(&mut metadata.annotations, trigger);
     metadata
 }
 
@@ -92,18 +94,10 @@ fn subsets(by_ports: BTreeMap<PortSet, (Vec<EndpointAddress>, Vec<EndpointAddres
 }
 
 fn address(service: &Service, pod: &Pod, ipv6: bool) -> Option<EndpointAddress> {
-    let spec = pod.spec.as_ref()?;
-    let in_subdomain = spec.subdomain.is_some() && spec.subdomain == service.metadata.name;
     Some(EndpointAddress {
         ip: address_of(pod, ipv6)?.into(),
-        hostname: spec.hostname.clone().filter(|hostname| !hostname.is_empty() && in_subdomain),
-        node_name: spec.node_name.clone(),
-        target_ref: Some(ObjectReference {
-            kind: Some("Pod".into()),
-            namespace: pod.metadata.namespace.clone(),
-            name: pod.metadata.name.clone(),
-            uid: pod.metadata.uid.clone(),
-            ..ObjectReference::default()
-        }),
+        hostname: host_name(service, pod),
+        node_name: pod_state::node_of(pod).map(str::to_string),
+        target_ref: Some(reference_to(pod)),
     })
 }

@@ -14,14 +14,12 @@ use crate::cluster_objects::{ClusterObjects, Event, Graph, Uid};
 use crate::context::Context;
 use reconcile::GarbageCollector;
 
-const CONCURRENCY: usize = 8;
-
 /// Starts the collector.
 pub(crate) fn start(context: &Context, objects: &Arc<ClusterObjects>) {
-    let queue = WorkQueue::new();
-    let on_event = queue.clone();
-    objects.on_event(move |graph, event| wake(&on_event, graph, event));
-    context.spawn(GarbageCollector { objects: objects.clone() }, queue, CONCURRENCY, Vec::new());
+    let watches = context.watches();
+    let queue = watches.queue();
+    objects.on_event(move |graph, event| wake(&queue, graph, event));
+    context.start(watches, GarbageCollector { objects: objects.clone() }, 8);
 }
 
 fn wake(queue: &WorkQueue<Uid>, graph: &Graph, event: &Event) {

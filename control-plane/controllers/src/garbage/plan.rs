@@ -23,16 +23,20 @@ pub(super) enum Action {
     RemoveFinalizer(&'static str),
     /// Take this owner off these dependents; once there are none left the object's finalizer goes.
     Orphan(Vec<Uid>),
-    /// Wait for these dependents to go; those of them that nobody deletes yet must be looked at.
-    AwaitDependents(Vec<Uid>),
     /// Take these owners off the object: others keep it.
     DropOwners(Vec<Uid>),
     Delete(PropagationPolicy),
+    /// Let no owner wait for the object, then delete it in the foreground: it is part of a circle in which each would wait for the next.
+    BreakCircle,
 }
 
 /// An owner as the graph knows it; `None` when it is not there and must be asked for.
 pub(super) fn known_state(graph: &Graph, dependent: &Node, owner: &Owner) -> Option<OwnerState> {
     let node = graph.get(&owner.uid)?;
+    if node.kind.is_namespaced() && dependent.key.namespace.is_empty() {
+        // A cluster-scoped object can't have a namespaced owner: the reference leads nowhere, and is left alone.
+        return Some(OwnerState::Solid);
+    }
     // A namespaced owner owns only in its own namespace; the reference of another namespace's object is to nothing.
     if node.kind.is_namespaced() && node.key.namespace != dependent.key.namespace {
         return Some(OwnerState::Absent);
@@ -48,18 +52,16 @@ pub(super) fn plan_deletion(node: &Node, dependents: &[Node]) -> Action {
     }
     if node.foreground {
         let blocks = |dependent: &&Node| dependent.owners.iter().any(|owner| owner.uid == node.uid && owner.blocks);
-        let blocking: Vec<_> = dependents.iter().filter(blocks).map(|dependent| dependent.uid.clone()).collect();
-        return if blocking.is_empty() {
-            Action::RemoveFinalizer(crate::cluster_objects::FOREGROUND)
-        } else {
-            Action::AwaitDependents(blocking)
-        };
+        if !dependents.iter().any(|dependent| blocks(&dependent)) {
+            return Action::RemoveFinalizer(crate::cluster_objects::FOREGROUND);
+        }
+        // The dependents' own passes delete them; the last that goes wakes this object.
     }
     Action::Nothing
 }
 
 /// What becomes of an object with owners. `states` goes with the node's owners.
-pub(super) fn plan_dependent(node: &Node, states: &[OwnerState], has_dependents: bool) -> Action {
+pub(super) fn plan_dependent(node: &Node, states: &[OwnerState], dependents: &[Node]) -> Action {
     if node.deleting || states.is_empty() {
         return Action::Nothing;
     }
@@ -68,7 +70,10 @@ pub(super) fn plan_dependent(node: &Node, states: &[OwnerState], has_dependents:
         let gone: Vec<_> = gone.map(|(owner, _)| owner.uid.clone()).collect();
         return if gone.is_empty() { Action::Nothing } else { Action::DropOwners(gone) };
     }
-    if states.contains(&OwnerState::Waiting) && has_dependents {
+    if states.contains(&OwnerState::Waiting) && !dependents.is_empty() {
+        if dependents.iter().any(|dependent| dependent.deleting && dependent.foreground) {
+            return Action::BreakCircle;
+        }
         // The owner waits for all that hangs below it, so this one waits in turn.
         return Action::Delete(PropagationPolicy::Foreground);
     }

@@ -27,7 +27,7 @@ impl Reconciler for GarbageCollector {
             for owner in &node.owners {
                 states.push(self.state_of(&node, owner).await?);
             }
-            plan_dependent(&node, &states, !dependents.is_empty())
+            plan_dependent(&node, &states, &dependents)
         };
         match action {
             Action::Nothing => {}
@@ -37,14 +37,13 @@ impl Reconciler for GarbageCollector {
                     self.drop_owners(&dependent, std::slice::from_ref(&node.uid)).await?;
                 }
             }
-            Action::AwaitDependents(dependents) => {
-                // Their own passes delete them; being looked at twice is harmless.
-                for dependent in dependents {
-                    Box::pin(self.delete_for_waiting_owner(&dependent)).await?;
-                }
-            }
             Action::DropOwners(owners) => self.drop_owners(&node.uid, &owners).await?,
             Action::Delete(policy) => self.delete(&node, policy).await?,
+            Action::BreakCircle => {
+                if let Some(node) = self.unblock(&node).await? {
+                    self.delete(&node, PropagationPolicy::Foreground).await?;
+                }
+            }
         }
         Ok(Next::Change)
     }
@@ -53,22 +52,6 @@ impl Reconciler for GarbageCollector {
 impl GarbageCollector {
     fn look(&self, uid: &Uid) -> (Option<Node>, Vec<Node>) {
         self.objects.read(|graph| (graph.get(uid).cloned(), graph.dependents(uid).cloned().collect()))
-    }
-
-    async fn delete_for_waiting_owner(&self, uid: &Uid) -> Result<(), Error> {
-        let (Some(node), dependents) = self.look(uid) else { return Ok(()) };
-        if node.deleting {
-            return Ok(());
-        }
-        let mut states = Vec::with_capacity(node.owners.len());
-        for owner in &node.owners {
-            states.push(self.state_of(&node, owner).await?);
-        }
-        match plan_dependent(&node, &states, !dependents.is_empty()) {
-            Action::Delete(policy) => self.delete(&node, policy).await,
-            Action::DropOwners(owners) => self.drop_owners(&node.uid, &owners).await,
-            _ => Ok(()),
-        }
     }
 
     async fn state_of(&self, node: &Node, owner: &Owner) -> Result<OwnerState, Error> {
@@ -113,7 +96,7 @@ impl GarbageCollector {
             (kept.len() != finalizers.len()).then(|| json!({ "finalizers": kept }))
         };
         debug_assert!(name == FOREGROUND || name == ORPHAN);
-        self.edit(node, keep).await
+        self.edit(node, keep).await.map(drop)
     }
 
     async fn drop_owners(&self, uid: &Uid, owners: &[Uid]) -> Result<(), Error> {
@@ -124,23 +107,35 @@ impl GarbageCollector {
             kept.retain(|reference| !owners.iter().any(|owner| **owner == *reference.uid));
             (kept.len() != references.len()).then(|| json!({ "ownerReferences": kept }))
         };
-        self.edit(&node, keep).await
+        self.edit(&node, keep).await.map(drop)
+    }
+
+    /// Lets no owner wait for the object. The object as it is then; `None` when it is gone.
+    async fn unblock(&self, node: &Node) -> Result<Option<Node>, Error> {
+        let free = |meta: &Meta| {
+            let mut references = meta.metadata.owner_references.clone().unwrap_or_default();
+            references.iter_mut().for_each(|reference| reference.block_owner_deletion = Some(false));
+            Some(json!({ "ownerReferences": references }))
+        };
+        let written = self.edit(node, free).await?;
+        Ok(written.and_then(|written| Node::new(&node.kind, &written.metadata)))
     }
 
     /// Changes an object's metadata on the basis of what it is now; a conflict comes back as an error and is tried again.
-    async fn edit(&self, node: &Node, change: impl Fn(&Meta) -> Option<Value>) -> Result<(), Error> {
+    /// The object as it is afterwards; `None` when it is gone.
+    async fn edit(&self, node: &Node, change: impl Fn(&Meta) -> Option<Value>) -> Result<Option<Meta>, Error> {
         let api = self.objects.api(&node.kind, &node.key.namespace);
         let operation = || format!("changing {} {}", node.kind.resource.kind, node.key);
-        let Some(present) = api.get_opt(&node.key.name).await.map_err(Error::api(operation()))? else { return Ok(()) };
+        let Some(present) = api.get_opt(&node.key.name).await.map_err(Error::api(operation()))? else { return Ok(None) };
         if present.metadata.uid.as_deref() != Some(&*node.uid) {
-            return Ok(());
+            return Ok(None);
         }
-        let Some(mut patch) = change(&present) else { return Ok(()) };
+        let Some(mut patch) = change(&present) else { return Ok(Some(present)) };
         patch["resourceVersion"] = json!(present.metadata.resource_version);
         let patch = Patch::Merge(json!({ "metadata": patch }));
         match api.patch(&node.key.name, &PatchParams::default(), &patch).await {
-            Ok(_) => Ok(()),
-            Err(error) if is_not_found(&error) => Ok(()),
+            Ok(written) => Ok(Some(written)),
+            Err(error) if is_not_found(&error) => Ok(None),
             Err(error) => Err(Error::api(operation())(error)),
         }
     }

@@ -51,16 +51,17 @@ fn an_object_goes_only_when_all_owners_are_gone() {
         ([Absent, Absent], Action::Delete(PropagationPolicy::Background)),
         ([Waiting, Absent], Action::Delete(PropagationPolicy::Background)),
     ] {
-        assert_eq!(plan_dependent(&two, &states, false), action, "{states:?}");
+        assert_eq!(plan_dependent(&two, &states, &[]), action, "{states:?}");
     }
-    assert_eq!(plan_dependent(&two, &[Waiting, Absent], true), Action::Delete(PropagationPolicy::Foreground));
-    assert_eq!(plan_dependent(&pod("p", &[], json!({})), &[], false), Action::Nothing);
+    let below = pod("below", &[("p", true)], json!({}));
+    assert_eq!(plan_dependent(&two, &[Waiting, Absent], &[below]), Action::Delete(PropagationPolicy::Foreground));
+    assert_eq!(plan_dependent(&pod("p", &[], json!({})), &[], &[]), Action::Nothing);
 }
 
 #[test]
 fn an_object_in_deletion_is_left_alone() {
     let going = pod("p", &[("a", true)], json!({"deletionTimestamp": "2020-01-01T00:00:00Z"}));
-    assert_eq!(plan_dependent(&going, &[OwnerState::Absent], false), Action::Nothing);
+    assert_eq!(plan_dependent(&going, &[OwnerState::Absent], &[]), Action::Nothing);
     assert_eq!(plan_deletion(&going, &[pod("d", &[("p", true)], json!({}))]), Action::Nothing);
 }
 
@@ -69,8 +70,19 @@ fn a_foreground_deletion_waits_for_blocking_dependents_only() {
     let owner = pod("o", &[], deleting("foregroundDeletion"));
     let blocking = pod("blocking", &[("o", true)], json!({}));
     let free = pod("free", &[("o", false)], json!({}));
-    assert_eq!(plan_deletion(&owner, &[blocking, free.clone()]), Action::AwaitDependents(uids(&["blocking"])));
+    assert_eq!(plan_deletion(&owner, &[blocking, free.clone()]), Action::Nothing);
     assert_eq!(plan_deletion(&owner, &[free]), Action::RemoveFinalizer("foregroundDeletion"));
+}
+
+#[test]
+fn owners_in_a_circle_do_not_wait_for_each_other_for_ever() {
+    let mut changes = deleting("foregroundDeletion");
+    changes["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Pod", "name": "b", "uid": "b", "blockOwnerDeletion": true}]);
+    let (a, b) = (pod("a", &[], changes), pod("b", &[("a", true)], json!({})));
+    assert_eq!(plan_deletion(&a, std::slice::from_ref(&b)), Action::Nothing);
+    assert_eq!(plan_dependent(&b, &[OwnerState::Waiting], std::slice::from_ref(&a)), Action::BreakCircle);
+    let freed = pod("b", &[("a", false)], deleting("foregroundDeletion"));
+    assert_eq!(plan_deletion(&a, &[freed]), Action::RemoveFinalizer("foregroundDeletion"));
 }
 
 #[test]
@@ -91,6 +103,9 @@ fn an_owner_in_another_namespace_is_no_owner() {
     let states: Vec<_> = dependent.owners.iter().map(|owner| known_state(&graph, &dependent, owner)).collect();
     use OwnerState::{Absent, Solid, Waiting};
     assert_eq!(states, [Some(Solid), Some(Absent), Some(Waiting), Some(Solid), None]);
+    let owners = json!([{"apiVersion": "v1", "kind": "Pod", "name": "far", "uid": "far"}]);
+    let wide = node("Node", Scope::Cluster, json!({"name": "w", "uid": "w", "ownerReferences": owners}));
+    assert_eq!(known_state(&graph, &wide, &wide.owners[0]), Some(Solid), "such a reference leads nowhere and is left alone");
 }
 
 #[test]

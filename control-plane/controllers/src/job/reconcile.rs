@@ -6,13 +6,15 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use kube::api::{DeleteParams, Preconditions};
+use kube::api::DeleteParams;
 use orknet_reconciler::pod_state::controller_of;
-use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler, is_not_found};
+use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler};
 
 use super::conditions::is_finished;
 use super::plan::{self, Observed, abandoned, time_to_live};
 use super::pods::{is_tracked, pod_for, untrack};
+use crate::claims;
+use crate::delete_exact::delete_exact;
 use crate::ownership::claim;
 use crate::pod_control::PodControl;
 use crate::write_status::write_status;
@@ -42,7 +44,7 @@ impl Reconciler for JobController {
         let claim = claim(&job.metadata, selector, pods);
         if !claim.adopt.is_empty() || !claim.release.is_empty() {
             // The answers change the store, which wakes this key again.
-            self.control.settle_ownership(&*job, &claim.adopt, &claim.release).await?;
+            claims::settle(&self.control.client, &*job, &claim.adopt, &claim.release, &self.control.pods).await?;
             return Ok(Next::Change);
         }
         if job.metadata.deletion_timestamp.is_some() {
@@ -94,10 +96,6 @@ async fn expire(api: &Api<Job>, job: &Job, now: Timestamp) -> Result<Next, Error
     if !left.is_zero() {
         return Ok(Next::After(left));
     }
-    let name = job.metadata.name.as_deref().unwrap_or_default();
-    let same = Preconditions { uid: job.metadata.uid.clone(), resource_version: None };
-    match api.delete(name, &DeleteParams::foreground().preconditions(same)).await {
-        Err(error) if !is_not_found(&error) => Err(Error::api(format!("deleting job {name}, whose time is over"))(error)),
-        _ => Ok(Next::Change),
-    }
+    delete_exact(api, job, DeleteParams::foreground()).await?;
+    Ok(Next::Change)
 }

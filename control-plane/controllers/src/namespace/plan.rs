@@ -12,7 +12,7 @@ pub(super) const KUBERNETES: &str = "kubernetes";
 /// What is left in a namespace.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Remaining {
-    /// Objects by resource, e.g. `pods`.
+    /// Objects by resource and group, e.g. `deployments.apps` (`pods.` in the core group, as Kubernetes writes it).
     pub objects: BTreeMap<String, usize>,
     /// Objects by the finalizer that holds them.
     pub finalizers: BTreeMap<String, usize>,
@@ -36,6 +36,7 @@ pub(super) fn is_due(namespace: &Namespace) -> bool {
 pub(super) fn status(namespace: &Namespace, remaining: &Remaining, now: Timestamp) -> NamespaceStatus {
     let old = namespace.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     let counted = |counts: &BTreeMap<String, usize>, what: &str| {
+        // The plural whatever the count: clients read these words.
         let parts: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {what} {count} resource instances")).collect();
         parts.join(", ")
     };
@@ -44,6 +45,14 @@ pub(super) fn status(namespace: &Namespace, remaining: &Remaining, now: Timestam
     let finalizers = (!remaining.finalizers.is_empty())
         .then(|| format!("Some content in the namespace has finalizers remaining: {}", counted(&remaining.finalizers, "in")));
     let conditions = [
+        ("NamespaceDeletionDiscoveryFailure", None, "DiscoveryFailed", "ResourcesDiscovered", "All resources successfully discovered"),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            None,
+            "GroupVersionParsingFailed",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
         (
             "NamespaceDeletionContentFailure",
             failure,

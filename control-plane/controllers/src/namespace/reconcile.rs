@@ -83,7 +83,7 @@ impl NamespaceController {
         match api.list(&ListParams::default()).await {
             Ok(present) if present.items.is_empty() => {}
             Ok(present) => {
-                remaining.objects.insert(kind.resource.plural.clone(), present.items.len());
+                remaining.objects.insert(format!("{}.{}", kind.resource.plural, kind.resource.group), present.items.len());
                 for finalizer in present.items.iter().flat_map(|object| object.metadata.finalizers.iter().flatten()) {
                     *remaining.finalizers.entry(finalizer.clone()).or_default() += 1;
                 }

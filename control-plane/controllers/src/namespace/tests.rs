@@ -22,16 +22,21 @@ fn only_a_namespace_in_deletion_with_our_finalizer_is_due() {
 fn the_status_names_what_is_left_and_keeps_its_times() {
     let mut remaining = Remaining::default();
     assert!(remaining.is_nothing());
-    remaining.objects.insert("pods".into(), 2);
+    remaining.objects.insert("pods.".into(), 2);
     remaining.finalizers.insert("example.com/hold".into(), 1);
     let mut namespace = namespace(true, &["kubernetes"]);
     let first = status(&namespace, &remaining, Timestamp::UNIX_EPOCH);
     let conditions = first.conditions.as_ref().unwrap();
     let texts: Vec<_> = conditions.iter().map(|condition| (condition.type_.as_str(), condition.status.as_str())).collect();
-    let wanted =
-        [("NamespaceDeletionContentFailure", "False"), ("NamespaceContentRemaining", "True"), ("NamespaceFinalizersRemaining", "True")];
+    let wanted = [
+        ("NamespaceDeletionDiscoveryFailure", "False"),
+        ("NamespaceDeletionGroupVersionParsingFailure", "False"),
+        ("NamespaceDeletionContentFailure", "False"),
+        ("NamespaceContentRemaining", "True"),
+        ("NamespaceFinalizersRemaining", "True"),
+    ];
     assert_eq!(texts, wanted);
-    assert_eq!(conditions[1].message.as_deref(), Some("Some resources are remaining: pods has 2 resource instances"));
+    assert_eq!(conditions[3].message.as_deref(), Some("Some resources are remaining: pods. has 2 resource instances"));
     namespace.status = Some(first.clone());
     assert_eq!(status(&namespace, &remaining, Timestamp::now()), first);
 }

@@ -7,9 +7,10 @@ mod reconcile;
 mod tests;
 
 use k8s_openapi::api::core::v1::Node;
-use orknet_reconciler::{ObjectKey, WorkQueue};
+use orknet_reconciler::ObjectKey;
+use parking_lot::Mutex;
 
-use crate::context::{Context, synced};
+use crate::context::Context;
 use reconcile::NodeIpamController;
 
 /// Starts the controller; without pod ranges in the configuration it does nothing.
@@ -17,21 +18,11 @@ pub(crate) fn start(context: &Context) {
     if context.config.pod_cidrs.is_empty() {
         return;
     }
-    let nodes = context.informers.of::<Node>();
-    let queue = WorkQueue::new();
-    let on_change = queue.clone();
-    nodes.on_change(move |change| {
-        if let Some(node) = change.new.as_ref().filter(|node| plan::needs_range(node)) {
-            on_change.add(ObjectKey::of(&node.metadata));
-        }
-    });
+    let mut watches = context.watches();
     // A node that goes frees a range that another may be waiting for; waiting nodes come again by back-off.
-    let waits = vec![synced(&nodes)];
-    let controller = NodeIpamController {
-        client: context.client.clone(),
-        config: context.config.clone(),
-        nodes,
-        recorder: context.recorder("cidrAllocator"),
-    };
-    context.spawn(controller, queue, 1, waits);
+    let nodes = watches.keyed(|node: &Node| plan::needs_range(node).then(|| ObjectKey::of(&node.metadata)));
+    let recorder = context.recorder("cidrAllocator");
+    let (client, config) = (context.client.clone(), context.config.clone());
+    let controller = NodeIpamController { client, config, nodes, recorder, promises: Mutex::default() };
+    context.start(watches, controller, 1);
 }

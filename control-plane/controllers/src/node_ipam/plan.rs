@@ -1,5 +1,8 @@
 //! Pure: the lowest free range of each family.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use k8s_openapi::api::core::v1::Node;
 
@@ -13,9 +16,36 @@ pub(super) fn needs_range(node: &Node) -> bool {
             .is_none_or(|spec| spec.pod_cidr.as_deref().unwrap_or_default().is_empty() && spec.pod_cidrs.as_ref().is_none_or(Vec::is_empty))
 }
 
+/// Ranges that were written for nodes that do not show them yet. Where the answer to a write was lost it may have been carried out all the same: until
+/// the node shows what it has, its range is nobody else's.
+#[derive(Default)]
+pub(super) struct Promises {
+    by_uid: HashMap<String, Vec<IpNet>>,
+}
+
+impl Promises {
+    /// The ranges to write for `node`, the same ones at every attempt; `None` when a family is used up.
+    pub fn ranges_for(&mut self, config: &Config, node: &Node, nodes: &[Arc<Node>]) -> Option<Vec<IpNet>> {
+        let waits = |uid: &str| nodes.iter().any(|node| node.metadata.uid.as_deref() == Some(uid) && needs_range(node));
+        self.by_uid.retain(|uid, _| waits(uid));
+        let uid = node.metadata.uid.clone().unwrap_or_default();
+        if let Some(promised) = self.by_uid.get(&uid) {
+            return Some(promised.clone());
+        }
+        let ranges = allocate(config, nodes.iter().map(|node| &**node), self.by_uid.values().flatten().copied())?;
+        self.by_uid.insert(uid, ranges.clone());
+        Some(ranges)
+    }
+}
+
 /// One range per configured range, in the same order; `None` when a family is used up. `nodes` are all nodes with their ranges.
-pub(super) fn allocate<'a>(config: &Config, nodes: impl Iterator<Item = &'a Node> + Clone) -> Option<Vec<IpNet>> {
-    let used: Vec<IpNet> = nodes.flat_map(ranges_of).collect();
+/// `promised` are taken as well.
+pub(super) fn allocate<'a>(
+    config: &Config,
+    nodes: impl Iterator<Item = &'a Node>,
+    promised: impl Iterator<Item = IpNet>,
+) -> Option<Vec<IpNet>> {
+    let used: Vec<IpNet> = nodes.flat_map(ranges_of).chain(promised).collect();
     config.pod_cidrs.iter().map(|range| lowest_free(*range, config.node_mask(range), &used)).collect()
 }
 

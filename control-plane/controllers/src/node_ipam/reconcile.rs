@@ -6,9 +6,10 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use orknet_reconciler::{Error, EventType, Informer, Next, ObjectKey, Reconciler, Recorder};
+use parking_lot::Mutex;
 use serde_json::json;
 
-use super::plan;
+use super::plan::{self, Promises};
 use crate::Config;
 
 pub(super) struct NodeIpamController {
@@ -16,6 +17,7 @@ pub(super) struct NodeIpamController {
     pub config: Arc<Config>,
     pub nodes: Arc<Informer<Node>>,
     pub recorder: Recorder,
+    pub promises: Mutex<Promises>,
 }
 
 impl Reconciler for NodeIpamController {
@@ -24,8 +26,8 @@ impl Reconciler for NodeIpamController {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let Some(node) = self.nodes.get(key).filter(|node| plan::needs_range(node)) else { return Ok(Next::Change) };
-        let nodes = self.nodes.all();
-        let Some(ranges) = plan::allocate(&self.config, nodes.iter().map(|node| &**node)) else {
+        let ranges = self.promises.lock().ranges_for(&self.config, &node, &self.nodes.all());
+        let Some(ranges) = ranges else {
             let message = format!("Node {} status is now: CIDRNotAvailable", key.name);
             self.recorder.record(&*node, EventType::Normal, "CIDRNotAvailable", message);
             return Err(Error::Malformed(format!("no pod range is left for node {key}")));

@@ -8,34 +8,34 @@ mod taints;
 #[cfg(test)]
 mod tests;
 
-use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::ResourceExt;
-use orknet_reconciler::WorkQueue;
 use std::sync::Arc;
 
-use crate::context::{Context, synced};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
+use orknet_reconciler::Change;
+
+use crate::context::Context;
 use reconcile::NodeLifecycleController;
 
 pub(crate) const LEASE_NAMESPACE: &str = "kube-node-lease";
 
-const CONCURRENCY: usize = 4;
-
 /// Starts the controller.
 pub(crate) fn start(context: &Context) {
-    let nodes = context.informers.of::<Node>();
-    let leases = context.informers.of::<Lease>();
-    let pods = context.informers.of::<Pod>();
-    let queue: WorkQueue<Arc<str>> = WorkQueue::new();
-    let on_change = queue.clone();
-    nodes.on_change(move |change| change.versions().for_each(|node| on_change.add(node.name_any().into())));
-    let on_change = queue.clone();
-    leases.on_change(move |change| {
-        if let Some(lease) = change.new.as_ref().filter(|lease| lease.metadata.namespace.as_deref() == Some(LEASE_NAMESPACE)) {
-            on_change.add(lease.name_any().into());
+    let mut watches = context.watches::<Arc<str>>();
+    let known = watches.read::<Node>();
+    let nodes = watches.on_change(move |change: &Change<Node>, queue| {
+        change.versions().for_each(|node| queue.add(node.name_any().into()));
+        // Whether pods are evicted from one node depends on whether any is ready.
+        let ready = |node: &Option<Arc<Node>>| node.as_deref().is_some_and(plan::is_ready);
+        if ready(&change.old) != ready(&change.new) {
+            known.all().iter().for_each(|node| queue.add(node.name_any().into()));
         }
     });
-    let waits = vec![synced(&nodes), synced(&leases), synced(&pods)];
-    let controller = NodeLifecycleController::new(context, nodes, leases, pods);
-    context.spawn(controller, queue, CONCURRENCY, waits);
+    let leases = watches.keyed(|lease: &Lease| {
+        let of_a_node = lease.metadata.namespace.as_deref() == Some(LEASE_NAMESPACE);
+        of_a_node.then(|| lease.name_any().into())
+    });
+    let controller = NodeLifecycleController::new(context, nodes, leases, watches.read());
+    context.start(watches, controller, 4);
 }

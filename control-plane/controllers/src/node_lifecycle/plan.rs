@@ -51,6 +51,12 @@ pub(super) fn plan(observed: &Observed<'_>) -> Plan {
     }
 }
 
+/// Whether the node's kubelet says that it is ready.
+pub(super) fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
 /// Every reported condition as Unknown. One that already is stays as it is.
 fn unknown(present: &[NodeCondition], now: Timestamp) -> Vec<NodeCondition> {
     let mut conditions = present.to_vec();

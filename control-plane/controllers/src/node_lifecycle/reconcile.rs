@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use orknet_reconciler::{Error, EventType, Informer, Next, ObjectKey, Reconciler, Recorder, is_not_found, pod_state};
+use orknet_reconciler::{Error, EventType, Informer, Next, ObjectKey, Reconciler, Recorder, pod_state};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::Instant;
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::LEASE_NAMESPACE;
 use super::plan::{self, Observed};
 use crate::context::Context;
+use crate::pod_conditions;
 
 pub(super) struct NodeLifecycleController {
     client: Client,
@@ -46,7 +47,7 @@ impl Reconciler for NodeLifecycleController {
             return Ok(Next::Change);
         };
         let silent = self.silent(name, &node);
-        let any_ready = self.nodes.all().iter().any(|node| is_ready(node));
+        let any_ready = self.nodes.all().iter().any(|node| plan::is_ready(node));
         let now = Timestamp::now();
         let plan = plan::plan(&Observed { node: &node, silent, grace: self.grace, any_ready, now });
         let api = Api::<Node>::all(self.client.clone());
@@ -105,30 +106,13 @@ impl NodeLifecycleController {
 
     /// Pods on a lost node are not known to serve: their Ready condition becomes False.
     async fn mark_pods(&self, node: &str, now: Timestamp) -> Result<(), Error> {
-        let on_node =
-            |pod: &Arc<Pod>| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node) && pod_state::is_ready(pod);
+        let on_node = |pod: &Arc<Pod>| pod_state::node_of(pod) == Some(node) && pod_state::is_ready(pod);
         for pod in self.pods.all().into_iter().filter(on_node) {
-            let name = pod.metadata.name.as_deref().unwrap_or_default();
-            let condition = PodCondition {
-                type_: "Ready".into(),
-                status: "False".into(),
-                last_transition_time: Some(Time(now)),
-                ..PodCondition::default()
-            };
-            let api = Api::<Pod>::namespaced(self.client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
-            let patch = Patch::Strategic(json!({ "metadata": { "uid": pod.metadata.uid }, "status": { "conditions": [condition] } }));
-            match api.patch_status(name, &PatchParams::default(), &patch).await {
-                Ok(written) => self.pods.record(written),
-                Err(error) if is_not_found(&error) => continue,
-                Err(error) => return Err(Error::api(format!("marking pod {name} not ready"))(error)),
-            }
+            let not_ready = pod_conditions::condition("Ready", "False", now);
+            let Some(written) = pod_conditions::write(&self.client, &pod, not_ready, None).await? else { continue };
+            self.pods.record(written);
             self.recorder.record(&*pod, EventType::Warning, "NodeNotReady", "Node is not ready".into());
         }
         Ok(())
     }
-}
-
-fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

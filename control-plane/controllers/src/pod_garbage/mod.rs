@@ -6,16 +6,12 @@ mod reconcile;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use k8s_openapi::api::core::v1::{Node, Pod};
-use orknet_reconciler::{ObjectKey, WorkQueue, pod_state};
+use orknet_reconciler::{Change, Informer, ObjectKey, WorkQueue, pod_state};
 
-use crate::context::{Context, synced};
+use crate::context::Context;
 use plan::QUARANTINE;
 use reconcile::PodGarbageController;
-
-const CONCURRENCY: usize = 4;
 
 /// One unit of work.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,32 +24,33 @@ pub(crate) enum Work {
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) {
-    let nodes = context.informers.of::<Node>();
-    let pods = context.informers.of::<Pod>();
-    let queue = WorkQueue::new();
-    let (on_change, known) = (queue.clone(), nodes.clone());
-    pods.on_change(move |change| {
-        let Some(pod) = &change.new else { return };
-        if pod_state::is_terminal(pod) && change.old.as_ref().is_none_or(|old| !pod_state::is_terminal(old)) {
-            on_change.add(Work::Ended);
-        }
-        match plan::node_of(pod) {
-            None if pod_state::is_terminating(pod) => on_change.add(Work::Pod(ObjectKey::of(&pod.metadata))),
-            Some(node) if change.old.is_none() && known.get(&ObjectKey::new("", node)).is_none() => {
-                on_change.add_after(Work::Pod(ObjectKey::of(&pod.metadata)), QUARANTINE);
-            }
-            _ => {}
-        }
-    });
-    let (on_change, placed) = (queue.clone(), pods.clone());
-    nodes.on_change(move |change| {
+    let mut watches = context.watches();
+    let known = watches.read::<Node>();
+    let pods = watches.on_change(move |change, queue| pod_changed(change, &known, queue));
+    let placed = pods.clone();
+    let nodes = watches.on_change(move |change: &Change<Node>, queue| {
         if let (Some(gone), None) = (&change.old, &change.new) {
             let name = gone.metadata.name.as_deref();
-            let stranded = placed.all().into_iter().filter(|pod: &Arc<Pod>| plan::node_of(pod) == name);
-            stranded.for_each(|pod| on_change.add_after(Work::Pod(ObjectKey::of(&pod.metadata)), QUARANTINE));
+            let stranded = placed.all().into_iter().filter(|pod| pod_state::node_of(pod) == name);
+            stranded.for_each(|pod| queue.add_after(Work::Pod(ObjectKey::of(&pod.metadata)), QUARANTINE));
         }
     });
-    let waits = vec![synced(&nodes), synced(&pods)];
     let controller = PodGarbageController { client: context.client.clone(), nodes, pods, limit: context.config.terminated_pod_limit };
-    context.spawn(controller, queue, CONCURRENCY, waits);
+    context.start(watches, controller, 4);
+}
+
+fn pod_changed(change: &Change<Pod>, nodes: &Informer<Node>, queue: &WorkQueue<Work>) {
+    let Some(pod) = &change.new else { return };
+    let old = change.old.as_deref();
+    if pod_state::is_terminal(pod) && old.is_none_or(|old| !pod_state::is_terminal(old)) {
+        queue.add(Work::Ended);
+    }
+    match pod_state::node_of(pod) {
+        None if pod_state::is_terminating(pod) => queue.add(Work::Pod(ObjectKey::of(&pod.metadata))),
+        // Also one that was bound while its node was going.
+        Some(node) if old.and_then(pod_state::node_of) != Some(node) && nodes.get(&ObjectKey::new("", node)).is_none() => {
+            queue.add_after(Work::Pod(ObjectKey::of(&pod.metadata)), QUARANTINE);
+        }
+        _ => {}
+    }
 }

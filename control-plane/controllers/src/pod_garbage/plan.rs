@@ -20,7 +20,7 @@ pub(super) enum Garbage {
 
 /// `node_exists` is asked only for a pod with a node.
 pub(super) fn judge(pod: &Pod, node_exists: bool) -> Option<Garbage> {
-    match node_of(pod) {
+    match pod_state::node_of(pod) {
         Some(_) if !node_exists => Some(Garbage::Stranded { ended: pod_state::is_terminal(pod) }),
         None if pod_state::is_terminating(pod) => Some(Garbage::NeverPlaced),
         _ => None,
@@ -36,9 +36,4 @@ pub(super) fn surplus(pods: Vec<Arc<Pod>>, limit: usize) -> Vec<Arc<Pod>> {
     ended.sort_by_key(|pod| (pod.metadata.creation_timestamp.as_ref().map(|time| time.0), pod.metadata.name.clone()));
     ended.truncate(ended.len() - limit);
     ended
-}
-
-/// The pod's node.
-pub(super) fn node_of(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref().filter(|node| !node.is_empty())
 }

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::DeleteParams;
 use kube::{Api, Client};
-use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler, is_not_found};
-use serde_json::json;
+use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler, pod_state};
 
 use super::Work;
 use super::plan::{self, Garbage};
+use crate::delete_exact::delete_exact;
+use crate::pod_conditions::{self, disruption_target};
 
 pub(super) struct PodGarbageController {
     pub client: Client,
@@ -33,7 +33,7 @@ impl Reconciler for PodGarbageController {
             }
             Work::Pod(key) => {
                 let Some(pod) = self.pods.get(key) else { return Ok(Next::Change) };
-                let exists = match plan::node_of(&pod) {
+                let exists = match pod_state::node_of(&pod) {
                     Some(node) => self.node_exists(node).await?,
                     None => false,
                 };
@@ -41,7 +41,7 @@ impl Reconciler for PodGarbageController {
                     None => {}
                     Some(Garbage::NeverPlaced | Garbage::Stranded { ended: true }) => self.remove(&pod).await?,
                     Some(Garbage::Stranded { ended: false }) => {
-                        self.mark_failed(key, &pod).await?;
+                        self.mark_failed(&pod).await?;
                         self.remove(&pod).await?;
                     }
                 }
@@ -60,36 +60,18 @@ impl PodGarbageController {
         found.map(|node| node.is_some()).map_err(Error::api(format!("reading node {name}")))
     }
 
-    async fn mark_failed(&self, key: &ObjectKey, pod: &Pod) -> Result<(), Error> {
-        let condition = PodCondition {
-            type_: "DisruptionTarget".into(),
-            status: "True".into(),
-            reason: Some("DeletionByPodGC".into()),
-            message: Some("PodGC: node no longer exists".into()),
-            last_transition_time: Some(Time(Timestamp::now())),
-            ..PodCondition::default()
-        };
-        let status = json!({ "phase": "Failed", "conditions": [condition] });
-        let patch = Patch::Strategic(json!({ "metadata": { "uid": pod.metadata.uid }, "status": status }));
-        let api = Api::<Pod>::namespaced(self.client.clone(), &key.namespace);
-        match api.patch_status(&key.name, &PatchParams::default(), &patch).await {
-            Ok(written) => self.pods.record(written),
-            Err(error) if is_not_found(&error) => {}
-            Err(error) => return Err(Error::api(format!("marking pod {key} failed"))(error)),
+    async fn mark_failed(&self, pod: &Pod) -> Result<(), Error> {
+        let condition = disruption_target("DeletionByPodGC", "PodGC: node no longer exists", Timestamp::now());
+        if let Some(written) = pod_conditions::write(&self.client, pod, condition, Some("Failed")).await? {
+            self.pods.record(written);
         }
         Ok(())
     }
 
     /// Deletes at once: there is nobody to wait for.
     async fn remove(&self, pod: &Pod) -> Result<(), Error> {
-        let key = ObjectKey::of(&pod.metadata);
-        let same = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
-        let params = DeleteParams::default().grace_period(0).preconditions(same);
-        tracing::info!(pod = %key, "removing a pod that nobody else will");
-        match Api::<Pod>::namespaced(self.client.clone(), &key.namespace).delete(&key.name, &params).await {
-            Ok(_) => Ok(()),
-            Err(error) if is_not_found(&error) => Ok(()),
-            Err(error) => Err(Error::api(format!("deleting pod {key}"))(error)),
-        }
+        tracing::info!(pod = %ObjectKey::of(&pod.metadata), "removing a pod that nobody else will");
+        let api = Api::<Pod>::namespaced(self.client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+        delete_exact(&api, pod, DeleteParams::default().grace_period(0)).await.map(drop)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use orknet_reconciler::pod_state;
+use orknet_reconciler::pod_state::{self, node_of};
 
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
@@ -38,8 +38,13 @@ fn compare(one: &Pod, other: &Pod, one_rank: usize, other_rank: usize, now: Time
         .then(deletion_cost(one).cmp(&deletion_cost(other)))
         .then(other_rank.cmp(&one_rank))
         .then_with(|| {
-            let age = |pod: &Pod| magnitude(pod_state::ready_since(pod).unwrap_or(now), now);
-            if both_ready { age(one).cmp(&age(other)) } else { Ordering::Equal }
+            let since = |pod: &Pod| pod_state::ready_since(pod).unwrap_or(now);
+            let (one_since, other_since) = (since(one), since(other));
+            if !both_ready || one_since == other_since {
+                return Ordering::Equal;
+            }
+            // About as long: by uid, not by the rules below.
+            magnitude(one_since, now).cmp(&magnitude(other_since, now)).then_with(|| one.metadata.uid.cmp(&other.metadata.uid))
         })
         .then(restarts(other).cmp(&restarts(one)))
         .then_with(|| {
@@ -48,10 +53,6 @@ fn compare(one: &Pod, other: &Pod, one_rank: usize, other_rank: usize, now: Time
         })
         // Equal in every rule: by uid, so that the choice is the same in every pass.
         .then_with(|| one.metadata.uid.cmp(&other.metadata.uid))
-}
-
-fn node_of(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref().filter(|node| !node.is_empty())
 }
 
 fn deletion_cost(pod: &Pod) -> i32 {

@@ -10,6 +10,7 @@ use orknet_reconciler::pod_state::controller_of;
 use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler};
 
 use super::plan::{self, Observed};
+use crate::claims;
 use crate::ownership::controller_reference;
 use crate::pod_control::{PodControl, describe};
 use crate::pod_template::pod_from_template;
@@ -30,7 +31,9 @@ impl Reconciler for ReplicaSetController {
         let pods = self.control.pods.in_namespace(&key.namespace);
         let related = self.related(&replica_set, &key.namespace);
         let plan = plan::plan(&Observed { replica_set: &replica_set, pods, related, now });
-        self.control.settle_ownership(&*replica_set, &plan.adopt, &plan.release).await?;
+        if !claims::settle(&self.control.client, &*replica_set, &plan.adopt, &plan.release, &self.control.pods).await? {
+            return Ok(Next::Change);
+        }
         let mut failure = None;
         if plan.create > 0
             && let Err(error) = self.create(&replica_set, plan.create).await

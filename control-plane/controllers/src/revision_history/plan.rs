@@ -13,7 +13,7 @@ use super::HASH_LABEL;
 use crate::pod_template::template_hash;
 
 /// What is known of a workload's history.
-pub(crate) struct Observed<'a> {
+pub(super) struct Observed<'a> {
     pub owner: &'a ObjectMeta,
     pub reference: OwnerReference,
     pub template: &'a PodTemplateSpec,
@@ -28,7 +28,7 @@ pub(crate) struct Observed<'a> {
 
 /// What to write.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(super) struct Plan {
     /// The revision of the present template, as it is or as it is to be created.
     pub current: Arc<ControllerRevision>,
     pub create: bool,
@@ -38,7 +38,7 @@ pub(crate) struct Plan {
     pub forget: Vec<Arc<ControllerRevision>>,
 }
 
-pub(crate) fn plan(mut observed: Observed<'_>) -> Plan {
+pub(super) fn plan(mut observed: Observed<'_>) -> Plan {
     observed.revisions.sort_by(|one, other| {
         let key = |revision: &ControllerRevision| (revision.revision, revision.metadata.name.clone());
         key(one).cmp(&key(other))

@@ -1,9 +1,8 @@
 //! One pass over a StatefulSet: read the stores, settle ownership and history, plan, write.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec, StatefulSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -11,14 +10,15 @@ use orknet_reconciler::{Error, EventType, Informer, Next, ObjectKey, Reconciler,
 
 use super::identity::{ordinal_of, pod_for, revision_of};
 use super::plan::{self, Observed, Template};
-use crate::ownership::{claim, controller_reference};
+use crate::claims;
+use crate::ownership::claim;
 use crate::pod_control::PodControl;
-use crate::revision_history::{self, Outcome, template_of};
+use crate::revision_history::{History, Outcome, Wanted, template_of};
 use crate::write_status::write_status;
 
 pub(super) struct StatefulSetController {
     pub sets: Arc<Informer<StatefulSet>>,
-    pub revisions: Arc<Informer<ControllerRevision>>,
+    pub history: History,
     pub control: PodControl,
 }
 
@@ -47,7 +47,7 @@ impl Reconciler for StatefulSetController {
         claim.adopt.retain(|pod| ordinal_of(&key.name, pod).is_some());
         if !claim.adopt.is_empty() || !claim.release.is_empty() {
             // The answers change the store, which wakes this key again.
-            self.control.settle_ownership(&*set, &claim.adopt, &claim.release).await?;
+            claims::settle(&self.control.client, &*set, &claim.adopt, &claim.release, &self.control.pods).await?;
             return Ok(Next::Change);
         }
         let Some(revisions) = self.revisions(&set, spec, &claim.owned).await? else { return Ok(Next::Change) };
@@ -74,38 +74,26 @@ impl Reconciler for StatefulSetController {
 impl StatefulSetController {
     /// Brings the history up to date. `None` when this pass can't go on.
     async fn revisions(&self, set: &StatefulSet, spec: &StatefulSetSpec, pods: &[Arc<Pod>]) -> Result<Option<Revisions>, Error> {
-        let Some(namespace) = set.metadata.namespace.as_deref() else { return Ok(None) };
-        let api = Api::<ControllerRevision>::namespaced(self.control.client.clone(), namespace);
-        let claim = claim(&set.metadata, &spec.selector, self.revisions.in_namespace(namespace));
-        if !claim.adopt.is_empty() {
-            revision_history::adopt(&api, &self.revisions, &claim.adopt, &controller_reference(set)).await?;
-        }
-        let revisions: Vec<_> = claim.owned.into_iter().chain(claim.adopt).collect();
         let status = set.status.as_ref();
+        let collisions = status.and_then(|status| status.collision_count);
         let told = status.into_iter().flat_map(|status| [&status.current_revision, &status.update_revision]).flatten().cloned();
-        let in_use: BTreeSet<_> = pods.iter().map(|pod| revision_of(pod).to_owned()).chain(told).collect();
-        let current = status.and_then(|status| status.current_revision.as_ref());
-        let current = revisions.iter().find(|revision| revision.metadata.name.as_ref() == current).cloned();
-        let plan = revision_history::plan(revision_history::Observed {
-            owner: &set.metadata,
-            reference: controller_reference(set),
+        let current = status.and_then(|status| self.history.get(set, status.current_revision.as_deref()?));
+        let wanted = Wanted {
+            selector: &spec.selector,
             template: &spec.template,
-            collisions: status.and_then(|status| status.collision_count),
+            collisions,
             limit: spec.revision_history_limit,
-            revisions,
-            in_use,
-        });
-        if set.metadata.deletion_timestamp.is_some() && plan.create {
-            return Ok(None);
-        }
-        match revision_history::write(&api, &self.revisions, &plan).await? {
+            in_use: pods.iter().map(|pod| revision_of(pod).to_owned()).chain(told).collect(),
+        };
+        match self.history.update(set, wanted).await? {
             Outcome::Current(update) => Ok(Some(Revisions { current: current.unwrap_or_else(|| update.clone()), update })),
             Outcome::Ending => Ok(None),
             Outcome::Collision => {
-                let mut counted = set.status.clone().unwrap_or_default();
-                counted.collision_count = Some(counted.collision_count.unwrap_or(0) + 1);
-                let sets = Api::<StatefulSet>::namespaced(self.control.client.clone(), namespace);
-                write_status(&sets, &self.sets, set.metadata.name.as_deref().unwrap_or_default(), status, &counted).await?;
+                let counted =
+                    StatefulSetStatus { collision_count: Some(collisions.unwrap_or(0) + 1), ..status.cloned().unwrap_or_default() };
+                let ObjectKey { namespace, name } = ObjectKey::of(&set.metadata);
+                let api = Api::<StatefulSet>::namespaced(self.control.client.clone(), &namespace);
+                write_status(&api, &self.sets, &name, status, &counted).await?;
                 Ok(None)
             }
         }

@@ -10,54 +10,36 @@ mod tests;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use orknet_reconciler::{ObjectKey, WorkQueue};
+use orknet_reconciler::{Change, ObjectKey, pod_state};
 
-use crate::context::{Context, synced};
+use crate::context::Context;
 use reconcile::TaintEvictionController;
-
-const CONCURRENCY: usize = 8;
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) {
-    let nodes = context.informers.of::<Node>();
-    let pods = context.informers.of::<Pod>();
-    let queue = WorkQueue::new();
-    let (on_change, known) = (queue.clone(), nodes.clone());
-    pods.on_change(move |change| {
-        let tainted = |pod: &&Arc<Pod>| {
-            let node = known.get(&ObjectKey::new("", node_of(pod).unwrap_or_default()));
+    let mut watches = context.watches();
+    let known = watches.read::<Node>();
+    let pods = watches.on_change(move |change: &Change<Pod>, queue| {
+        let tainted = |pod: &Arc<Pod>| {
+            let node = pod_state::node_of(pod).and_then(|node| known.get(&ObjectKey::new("", node)));
             node.is_some_and(|node| plan::evicting(&node).next().is_some())
         };
         match (&change.old, &change.new) {
-            (_, Some(pod)) if tainted(&pod) => on_change.add(ObjectKey::of(&pod.metadata)),
-            (Some(pod), None) => on_change.add(ObjectKey::of(&pod.metadata)),
+            (_, Some(pod)) if tainted(pod) => queue.add(ObjectKey::of(&pod.metadata)),
+            (Some(pod), None) => queue.add(ObjectKey::of(&pod.metadata)),
             _ => {}
         }
     });
-    let (on_change, placed) = (queue.clone(), pods.clone());
-    nodes.on_change(move |change| {
+    let placed = pods.clone();
+    let nodes = watches.on_change(move |change: &Change<Node>, queue| {
         let taints =
             |node: &Option<Arc<Node>>| node.as_ref().map(|node| plan::evicting(node).cloned().collect::<Vec<_>>()).unwrap_or_default();
-        let (before, after) = (taints(&change.old), taints(&change.new));
-        if before != after
-            && let Some(node) = &change.new
-        {
-            let name = node.metadata.name.as_deref();
-            let here = placed.all().into_iter().filter(|pod| node_of(pod) == name);
-            here.for_each(|pod| on_change.add(ObjectKey::of(&pod.metadata)));
-        }
+        let Some(node) = change.new.as_ref().filter(|_| taints(&change.old) != taints(&change.new)) else { return };
+        let name = node.metadata.name.as_deref();
+        let here = placed.all().into_iter().filter(|pod| pod_state::node_of(pod) == name);
+        here.for_each(|pod| queue.add(ObjectKey::of(&pod.metadata)));
     });
-    let waits = vec![synced(&nodes), synced(&pods)];
-    let controller = TaintEvictionController {
-        client: context.client.clone(),
-        nodes,
-        pods,
-        recorder: context.recorder("taint-eviction-controller"),
-        first_seen: first_seen::FirstSeen::default(),
-    };
-    context.spawn(controller, queue, CONCURRENCY, waits);
-}
-
-fn node_of(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref()
+    let recorder = context.recorder("taint-eviction-controller");
+    let first_seen = first_seen::FirstSeen::default();
+    context.start(watches, TaintEvictionController { client: context.client.clone(), nodes, pods, recorder, first_seen }, 8);
 }
