@@ -33,11 +33,16 @@ pub async fn apply(client: &kube::Client) -> Result<()> {
 pub async fn wait_available(client: &kube::Client, deadline: Duration) -> Result<SocketAddr> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
     let wanted = |deployment: &Deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    wait("the example to be available", deadline, async || {
-        let deployment = deployments.get(NAME).await?;
-        let available = deployment.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0);
-        Ok((available >= wanted(&deployment)).then_some(()))
-    })
+    wait(
+        "the example to be available",
+        deadline,
+        || Ok(()),
+        async || {
+            let deployment = deployments.get(NAME).await?;
+            let available = deployment.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0);
+            Ok((available >= wanted(&deployment)).then_some(()))
+        },
+    )
     .await?;
     let service = Api::<Service>::namespaced(client.clone(), "default").get(NAME).await.context("cannot read the example's Service")?;
     let spec = service.spec.unwrap_or_default();
@@ -62,10 +67,17 @@ pub fn ask(node: &Place, address: SocketAddr, deadline: Duration) -> Result<Stri
     }
 }
 
-/// Repeats `check` until it gives something; errors are kept for the message when time is over.
-pub async fn wait<T>(what: &str, deadline: Duration, check: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
+/// Repeats `check` until it gives something; its errors are kept for the message when time is over. An error of `hopeless` ends it at
+/// once.
+pub async fn wait<T>(
+    what: &str,
+    deadline: Duration,
+    hopeless: impl Fn() -> Result<()>,
+    check: impl AsyncFn() -> Result<Option<T>>,
+) -> Result<T> {
     let end = Instant::now() + deadline;
     loop {
+        hopeless()?;
         let last = match check().await {
             Ok(Some(value)) => return Ok(value),
             Ok(None) => None,

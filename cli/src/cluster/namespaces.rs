@@ -1,8 +1,10 @@
 //! Network and mount namespaces that stay when their maker ends: pinned as files, entered by path, gone when unpinned.
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, setns, unshare};
+use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -34,8 +36,8 @@ pub fn create_netns(name: &str) -> Result<()> {
 }
 
 /// Makes a mount namespace pinned at `pin`, unless it is there: it sees what the host mounts; what it mounts stays inside.
-/// `prepare` runs in it. Blocking.
-pub fn create_mount_ns(pin: &Path, prepare: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+/// `prepare` runs in it, in each of them if more than one attempt is needed. Blocking.
+pub fn create_mount_ns(pin: &Path, prepare: impl FnOnce() -> Result<()> + Clone + Send + 'static) -> Result<()> {
     if is_mount(pin) {
         return Ok(());
     }
@@ -47,9 +49,28 @@ pub fn create_mount_ns(pin: &Path, prepare: impl FnOnce() -> Result<()> + Send +
     }
     mount(None::<&str>, &directory, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>)
         .with_context(|| format!("cannot make {} private", directory.display()))?;
+    // Linux refuses to pin a mount namespace in one with a higher number, since they could hold each other, and since 6.18 each CPU
+    // numbers namespaces from a store of its own. Only the first of all is surely lower; in any other, as of a container, a
+    // namespace from the CPU that it came from is higher.
+    let cpus = sched_getaffinity(Pid::from_raw(0)).context("cannot read which CPUs there are")?;
+    let mut result = make_mount_ns(pin, None, prepare.clone());
+    for cpu in (0..CpuSet::count()).filter(|cpu| cpus.is_set(*cpu).unwrap_or(false)) {
+        match &result {
+            Err(error) if error.downcast_ref() == Some(&Errno::EINVAL) => result = make_mount_ns(pin, Some(cpu), prepare.clone()),
+            _ => break,
+        }
+    }
+    result
+}
+
+/// One attempt, on the CPU of this number if one is given.
+fn make_mount_ns(pin: &Path, cpu: Option<usize>, prepare: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
     let (made, wait_made) = std::sync::mpsc::channel::<PathBuf>();
     let (pinned, wait_pinned) = std::sync::mpsc::channel::<()>();
     let maker = std::thread::spawn(move || -> Result<()> {
+        if let Some(cpu) = cpu {
+            run_on(cpu)?;
+        }
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).context("cannot make a mount namespace")?;
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>).context("cannot isolate mounts")?;
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SHARED, None::<&str>).context("cannot share mounts inside")?;
@@ -67,6 +88,12 @@ pub fn create_mount_ns(pin: &Path, prepare: impl FnOnce() -> Result<()> + Send +
     drop(pinned);
     join(maker)?;
     result
+}
+
+/// Keeps the calling thread on one CPU.
+fn run_on(cpu: usize) -> Result<()> {
+    let mut only = CpuSet::new();
+    only.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &only)).with_context(|| format!("cannot run on CPU {cpu}"))
 }
 
 /// Removes the pin; the namespace goes with its last process. Nothing there is no error. Blocking.
@@ -139,4 +166,29 @@ fn in_new_thread<T: Send + 'static>(action: impl FnOnce() -> Result<T> + Send + 
 
 fn join<T>(thread: std::thread::JoinHandle<Result<T>>) -> Result<T> {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_a_mount_namespace_is_pinned_inside_another_whatever_cpu_that_came_from() {
+        let directory = tempfile::tempdir().unwrap();
+        let pin = directory.path().join("pins/one");
+        let all = sched_getaffinity(Pid::from_raw(0)).unwrap();
+        for cpu in (0..CpuSet::count()).filter(|cpu| all.is_set(*cpu).unwrap()) {
+            let pin = pin.clone();
+            let inside = move || {
+                run_on(cpu)?;
+                unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS)?;
+                sched_setaffinity(Pid::from_raw(0), &all)?;
+                mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+                create_mount_ns(&pin, || Ok(()))?;
+                Ok(is_mount(&pin))
+            };
+            assert!(in_new_thread(inside).unwrap(), "CPU {cpu}");
+        }
+        assert!(!is_mount(&pin), "what is mounted in a namespace ends with it");
+    }
 }
