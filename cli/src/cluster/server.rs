@@ -61,10 +61,15 @@ pub async fn client(cluster: &Cluster) -> Result<kube::Client> {
 /// Waits until the server says that it is ready; fails with its log when it ended.
 pub async fn wait_ready(cluster: &Cluster, client: &kube::Client, deadline: Duration) -> Result<()> {
     let place = cluster.server();
-    wait("the API server to be ready", deadline, || process::check(&place, SERVER), async || {
-        let request = http_get("/readyz")?;
-        Ok((client.request_text(request).await? == "ok").then_some(()))
-    })
+    wait(
+        "the API server to be ready",
+        deadline,
+        || process::check(&place, SERVER),
+        async || {
+            let request = http_get("/readyz")?;
+            Ok((client.request_text(request).await? == "ok").then_some(()))
+        },
+    )
     .await
 }
 

@@ -186,11 +186,16 @@ fn start_nodes(cluster: &Cluster, nodes: &[Place], archives: &[PathBuf]) -> Resu
 /// Waits until the node is ready. What a kubelet said before `since` does not count: it may be from before a crash.
 async fn wait_node(client: &kube::Client, node: &Place, since: Option<Timestamp>) -> Result<()> {
     let api: Api<Node> = Api::all(client.clone());
-    hello::wait(&format!("{} to be ready", node.name), DEADLINE, || node::check(node), async || {
-        let Some(object) = api.get_opt(&node.name).await? else { return Ok(None) };
-        let conditions = object.status.and_then(|status| status.conditions).unwrap_or_default();
-        Ok(conditions.iter().any(|condition| is_ready(condition, since)).then_some(()))
-    })
+    hello::wait(
+        &format!("{} to be ready", node.name),
+        DEADLINE,
+        || node::check(node),
+        async || {
+            let Some(object) = api.get_opt(&node.name).await? else { return Ok(None) };
+            let conditions = object.status.and_then(|status| status.conditions).unwrap_or_default();
+            Ok(conditions.iter().any(|condition| is_ready(condition, since)).then_some(()))
+        },
+    )
     .await
 }
 
