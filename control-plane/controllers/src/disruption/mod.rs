@@ -26,6 +26,7 @@ pub(crate) fn start(context: &Context) {
         deployments: workloads(&mut watches, &budgets),
         replica_sets: workloads(&mut watches, &budgets),
         stateful_sets: workloads(&mut watches, &budgets),
+        replication_controllers: workloads(&mut watches, &budgets),
     };
     context.start(watches, DisruptionController { client: context.client.clone(), budgets, pods, workloads }, 2);
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use orknet_reconciler::pod_state::controller_of;
 use orknet_reconciler::{Informer, ObjectKey};
@@ -14,6 +14,7 @@ pub(super) struct Workloads {
     pub deployments: Arc<Informer<Deployment>>,
     pub replica_sets: Arc<Informer<ReplicaSet>>,
     pub stateful_sets: Arc<Informer<StatefulSet>>,
+    pub replication_controllers: Arc<Informer<ReplicationController>>,
 }
 
 impl Workloads {
@@ -49,6 +50,10 @@ impl Workloads {
             "StatefulSet" => {
                 let set = self.stateful_sets.get(&key)?;
                 (set.metadata.uid.clone(), set.spec.as_ref().and_then(|spec| spec.replicas))
+            }
+            "ReplicationController" => {
+                let controller = self.replication_controllers.get(&key)?;
+                (controller.metadata.uid.clone(), controller.spec.as_ref().and_then(|spec| spec.replicas))
             }
             _ => return None,
         };

@@ -1,23 +1,30 @@
-//! ReplicaSet: keeps as many pods as the spec asks for. Watches ReplicaSets (what is wanted) and Pods (what is there; a pod's
+//! ReplicaSet, and ReplicationController, its older form: keeps as many pods as the spec asks for. Watches these (what is wanted) and Pods (what is there; a pod's
 //! change wakes its controller, an orphan wakes every ReplicaSet whose selector it matches).
 
 mod plan;
 pub(crate) mod ranking;
 mod reconcile;
+mod replicated;
 #[cfg(test)]
 mod tests;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::ReplicationController;
 
 use crate::context::Context;
 use crate::pod_control::PodControl;
 use reconcile::ReplicaSetController;
+use replicated::Replicated;
 
-/// Starts the controller.
+/// Starts the controller, once for each of the two kinds.
 pub(crate) fn start(context: &Context) {
+    start_for::<ReplicaSet>(context, 8);
+    start_for::<ReplicationController>(context, 2);
+}
+
+fn start_for<K: Replicated>(context: &Context, workers: usize) {
     let mut watches = context.watches();
-    let replica_sets = watches.own::<ReplicaSet>();
-    let pods = watches.controlled(&replica_sets);
-    let control = PodControl::new(context, pods, "replicaset-controller");
-    context.start(watches, ReplicaSetController { replica_sets, control }, 8);
+    let sets = watches.own::<K>();
+    let control = PodControl::new(context, watches.controlled(&sets), K::COMPONENT);
+    context.start(watches, ReplicaSetController { sets, control }, workers);
 }

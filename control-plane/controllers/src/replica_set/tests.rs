@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::plan::{Observed, Plan, plan, status};
+use super::replicated::Replicated;
 
 fn now() -> Timestamp {
     Timestamp::UNIX_EPOCH + 100_000.seconds()
@@ -125,6 +126,24 @@ fn a_failed_create_is_a_condition_until_it_succeeds() {
     assert_eq!((condition.type_.as_str(), condition.reason.as_deref()), ("ReplicaFailure", Some("FailedCreate")));
     set.status = Some(failed);
     assert_eq!(status(&set, &[], None, now()).conditions, None);
+}
+
+#[test]
+fn a_replication_controller_is_served_like_a_replica_set() {
+    let controller: ReplicationController = serde_json::from_value(json!({
+        "metadata": {"name": "web", "namespace": "default", "uid": "rs", "generation": 3},
+        "spec": {"replicas": 2, "selector": {"app": "web"}, "template": {"metadata": {"labels": {"app": "web"}}}},
+        "status": {"replicas": 0, "conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "quota"}]},
+    }))
+    .unwrap();
+    let view = controller.view();
+    let pods = vec![pod("a", json!({})), pod("stranger", json!({"metadata": {"labels": {"app": "other"}, "ownerReferences": []}}))];
+    let plan = plan(&Observed { replica_set: &view, pods, related: HashSet::new(), now: now() });
+    assert_eq!((plan.create, plan.adopt.len(), plan.owned.len()), (1, 0, 1));
+    let failure = Some(("FailedCreate", "again".to_string()));
+    let status = ReplicationController::status_of(status(&view, &plan.owned, failure, now()));
+    assert_eq!((status.replicas, status.ready_replicas, status.observed_generation), (1, Some(1), Some(3)));
+    assert_eq!(status.conditions.unwrap()[0].message.as_deref(), Some("quota"), "the first failure of a row stays");
 }
 
 proptest! {
