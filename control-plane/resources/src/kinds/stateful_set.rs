@@ -7,8 +7,10 @@ use crate::names;
 use crate::table::{self, text, wide};
 use crate::typed::{Kind, namespaced, or_empty};
 use k8s_openapi::api::apps::v1;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
+use std::borrow::Cow;
 
 pub struct StatefulSet;
 
@@ -61,8 +63,7 @@ impl Kind for StatefulSet {
             errors.required(&at.field("selector"), "");
             return;
         };
-        errors.non_negative(&at.field("replicas"), spec.replicas.unwrap_or_default());
-        errors.non_negative(&at.field("minReadySeconds"), spec.min_ready_seconds.unwrap_or_default());
+        workload::counts(&at, &[("replicas", spec.replicas), ("minReadySeconds", spec.min_ready_seconds)], errors);
         let policies = &["OrderedReady", "Parallel"];
         errors.one_of(&at.field("podManagementPolicy"), spec.pod_management_policy.as_deref(), policies);
         let strategy = or_empty(&spec.update_strategy);
@@ -82,7 +83,7 @@ impl Kind for StatefulSet {
             errors.format(&at.field("serviceName"), name, names::subdomain(name));
         }
         workload::selects_template("statefulset", &spec.selector, &spec.template, &at, errors);
-        workload::long_running("StatefulSet", &spec.template, &at.field("template"), errors);
+        workload::long_running("StatefulSet", &with_claims(spec), &at.field("template"), errors);
     }
 
     fn validate_update(new: &v1::StatefulSet, old: &v1::StatefulSet, subresource: Subresource<'_>, errors: &mut Errors) {
@@ -124,6 +125,23 @@ impl Kind for StatefulSet {
     }
 }
 
+/// The template as its pods get it: each claim of `volumeClaimTemplates` is a volume of its name, which containers may mount.
+fn with_claims(spec: &v1::StatefulSetSpec) -> Cow<'_, PodTemplateSpec> {
+    let claims: Vec<&str> = spec.volume_claim_templates.iter().flatten().filter_map(|claim| claim.metadata.name.as_deref()).collect();
+    let mut template = Cow::Borrowed(&spec.template);
+    if claims.is_empty() || template.spec.is_none() {
+        return template;
+    }
+    let volumes = template.to_mut().spec.get_or_insert_default().volumes.get_or_insert_default();
+    for name in claims {
+        if volumes.iter().all(|volume| volume.name != name) {
+            let source = PersistentVolumeClaimVolumeSource { claim_name: name.to_owned(), read_only: None };
+            volumes.push(Volume { name: name.to_owned(), persistent_volume_claim: Some(source), ..Volume::default() });
+        }
+    }
+    template
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,5 +165,21 @@ mod tests {
         let found = kind.validate_update(&kind.decode(body("t", 1)).unwrap().object, &old, None);
         assert!(found[0].to_string().starts_with("spec: Forbidden: updates to statefulset spec for fields other than 'replicas'"));
         assert_eq!(kind.cells(&old, 0)[1], "0/1");
+    }
+
+    #[test]
+    fn containers_may_mount_the_claims_of_their_set() {
+        let kind = Typed::<StatefulSet>::NEW;
+        let set = |claim: &str| {
+            let body = json!({"metadata": {"name": "a", "namespace": "d"}, "spec": {"serviceName": "s",
+            "selector": {"matchLabels": {"app": "a"}},
+            "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"containers":
+                [{"name": "a", "image": "x", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}},
+            "volumeClaimTemplates": [{"metadata": {"name": claim}, "spec": {"accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "1Gi"}}}}]}});
+            kind.validate_create(&kind.decode(body).unwrap().object)
+        };
+        assert_eq!(set("data"), []);
+        assert_eq!(set("other")[0].to_string(), "spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"data\"");
     }
 }
