@@ -64,7 +64,8 @@ impl Files {
 
 /// Issues them. Blocking.
 pub fn run(options: Credentials) -> Result<()> {
-    let pki = Pki::open(&options.pki_dir)?;
+    let hint = "no authority; remedy: run this on the server's host once the server has run, or name its directory (--pki-dir)";
+    let pki = Pki::open(&options.pki_dir).context(hint)?;
     match options.who {
         Who::Node { name, addresses, out } => issue_node(&pki, &name, &options.server, &addresses, &Files::in_directory(&out)),
         Who::User { name, group } => {

@@ -15,6 +15,7 @@ pub struct Kubelet {
     /// Credentials of the node.
     #[arg(long, default_value = "/etc/orknet/kubeconfig")]
     kubeconfig: PathBuf,
+    /// Name of the Node; that of the credentials.
     #[arg(long)]
     node_name: Option<String>,
     /// The node's addresses, the primary one first.
@@ -23,6 +24,7 @@ pub struct Kubelet {
     /// Directory for pods' volumes and logs.
     #[arg(long)]
     root_dir: Option<PathBuf>,
+    /// The socket on which containerd speaks CRI.
     #[arg(long)]
     containerd_socket: Option<PathBuf>,
     /// Where pods' cgroups go, in every hierarchy.

@@ -26,7 +26,7 @@ pub const KUBELET_CLIENT: &str = "system:kube-apiserver";
 /// What can go wrong with keys and certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
-    #[error("cannot {operation} {path}: {source}")]
+    #[error("cannot {operation} {path}")]
     File { operation: &'static str, path: PathBuf, source: std::io::Error },
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),

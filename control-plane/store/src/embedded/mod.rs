@@ -37,7 +37,7 @@ const MOST_SEGMENT: u64 = 1 << 30;
 
 /// Where and how the embedded store keeps its data.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct EmbeddedConfig {
     /// The directory of the log; created if missing. One process at a time may have it open.
     pub directory: PathBuf,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Where etcd is and what of it is ours.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct EtcdConfig {
     /// URLs of the members, `http://` or `https://`, IP addresses or names.
     pub endpoints: Vec<String>,

@@ -145,7 +145,9 @@ async fn a_full_etcd_answers_no_space_and_is_still_read() {
 fn a_store_is_configured_in_json() {
     let embedded: StoreConfig = serde_json::from_str(r#"{"embedded": {"directory": "/var/lib/orknet"}}"#).unwrap();
     assert!(matches!(embedded, StoreConfig::Embedded(config) if config.reserve_bytes == 16 << 20));
-    let etcd: StoreConfig = serde_json::from_str(r#"{"etcd": {"endpoints": ["https://127.0.0.1:2379"], "ca_file": "/ca"}}"#).unwrap();
+    let roomy: StoreConfig = serde_json::from_str(r#"{"embedded": {"directory": "/d", "reserveBytes": 7}}"#).unwrap();
+    assert!(matches!(roomy, StoreConfig::Embedded(config) if config.reserve_bytes == 7));
+    let etcd: StoreConfig = serde_json::from_str(r#"{"etcd": {"endpoints": ["https://127.0.0.1:2379"], "caFile": "/ca"}}"#).unwrap();
     assert!(matches!(etcd, StoreConfig::Etcd(config) if config.prefix == "/orknet"));
     assert!(serde_json::from_str::<StoreConfig>(r#"{"embedded": {"directory": "/d", "colour": 1}}"#).is_err());
 }

@@ -49,7 +49,7 @@ pub(super) async fn lasting_container(context: &Context, namespace: &str, pod: &
 async fn running(context: &Context, namespace: &str, pod: &str, container: &str) -> Result<ContainerView, Refusal> {
     let view = view(context, namespace, pod).await?;
     let running = view.running().find(|c| c.name == container).cloned();
-    running.ok_or_else(|| (StatusCode::NOT_FOUND, format!("container \"{container}\" is not running in pod \"{pod}\"")))
+    running.ok_or_else(|| (StatusCode::NOT_FOUND, format!("container not found (\"{container}\")")))
 }
 
 /// The id of the running sandbox.
