@@ -15,6 +15,12 @@ pub fn add(config: &NetworkConfig, environment: &Environment) -> Result<String, 
     let path = environment.namespace.clone().unwrap_or_default();
     let unknown = || CniError::new(Code::UnknownContainer, format!("opening the namespace {}", path.display()), "it is not there");
     let pod = Namespace::open(&path)?.ok_or_else(unknown)?;
+    let ifname = &environment.attachment.ifname;
+    if pod.enter(|netlink| netlink.link(ifname))?.is_some() {
+        // What is there may carry a pod's traffic: the specification (1.1.0, section "ADD") wants an error, and nothing touched.
+        let operation = format!("making {ifname} in {}", path.display());
+        return Err(CniError::new(Code::Network, operation, "a device of that name is there already"));
+    }
     // Asked first: while the agent is down there is nothing to undo.
     let configuration = agent::configuration(&config.agent_socket)?;
     // Leftovers of an ADD that died would be in the way.

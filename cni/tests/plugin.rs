@@ -140,7 +140,7 @@ fn root_concurrent_adds_never_share_an_address() {
 }
 
 #[test]
-fn root_an_add_that_is_killed_in_the_middle_can_be_repeated_or_deleted() {
+fn root_an_add_that_is_killed_in_the_middle_is_undone_by_del() {
     fn silent_on_attach(request: &Request) -> Option<Answer> {
         if matches!(request, Request::Attach(_)) { None } else { willing(request) }
     }
@@ -159,8 +159,24 @@ fn root_an_add_that_is_killed_in_the_middle_can_be_repeated_or_deleted() {
     kill_in_the_middle();
     std::fs::remove_file(node.socket()).unwrap();
     node.start_agent(willing);
+    node.del("c1", &pod).unwrap();
     let result = node.add("c1", &pod).unwrap();
     assert_reaches(&node.namespace, &pod, addresses(&result)[0]);
+}
+
+#[test]
+fn root_a_second_add_is_an_error_and_leaves_the_first_alone() {
+    let (node, pod) = (Node::with_agent(willing), Namespace::new());
+    let result = node.add("c1", &pod).unwrap();
+    for container in ["c1", "c2"] {
+        let error = node.add(container, &pod).unwrap_err();
+        assert_eq!(error["code"], 100, "{error}");
+        assert!(error["details"].as_str().unwrap().contains("already"), "{error}");
+    }
+    assert_reaches(&node.namespace, &pod, addresses(&result)[0]);
+    assert_eq!(node.call("CHECK", "c1", pod.path().to_str().unwrap(), json!({ "prevResult": result })), Ok(Value::Null));
+    node.del("c1", &pod).unwrap();
+    node.assert_clean();
 }
 
 #[test]
