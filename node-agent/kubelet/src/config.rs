@@ -51,6 +51,10 @@ pub struct Config {
     pub log_max_bytes: u64,
     /// Number of log files kept per container, the current one included.
     pub log_max_files: u32,
+    /// How full the images' disk may be, in percent, before unused images go; 100 is never.
+    pub image_gc_high_percent: u8,
+    /// How full it may be afterwards.
+    pub image_gc_low_percent: u8,
     /// Seconds until the node counts as lost when its Lease is not renewed. Renewed at a quarter of it.
     pub lease_duration_seconds: u32,
 }
@@ -93,6 +97,8 @@ impl Default for Config {
             pod_pids_limit: None,
             log_max_bytes: 10 << 20,
             log_max_files: 5,
+            image_gc_high_percent: 85,
+            image_gc_low_percent: 80,
             lease_duration_seconds: 40,
         }
     }

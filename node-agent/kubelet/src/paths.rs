@@ -46,6 +46,11 @@ impl Paths {
         self.pod(uid).join("volume-subpaths")
     }
 
+    /// Parent of the files that name the images which this kubelet pulled.
+    pub fn pulled_images(&self) -> PathBuf {
+        self.root.join("pulled-images")
+    }
+
     /// Parent of every pod's log directory.
     pub fn logs(&self) -> PathBuf {
         self.root.join("pods-logs")

@@ -1,4 +1,4 @@
-//! Wires the kubelet: context, pod manager, node status, lease, server, log rotation. Each is a task; the first that fails ends all.
+//! Wires the kubelet: context, pod manager, node status, lease, server, log rotation, image garbage. Each is a task; the first that fails ends all.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use crate::api::client::KubeCluster;
 use crate::api::source;
 use crate::config::Config;
 use crate::error::Error;
+use crate::images::garbage;
 use crate::logs::rotate;
 use crate::node::{lease, register, report};
 use crate::pods::{Context, manager};
@@ -40,6 +41,7 @@ pub async fn run(config: Config, client: Client, shutdown: CancellationToken) ->
     tasks.spawn(ok(manager::run(context.clone(), wanted, shutdown.clone())));
     tasks.spawn(ok(shutdown.clone().run_until_cancelled_owned(heartbeat(client, context.clone()))));
     tasks.spawn(ok(shutdown.clone().run_until_cancelled_owned(rotate::run(context.clone()))));
+    tasks.spawn(ok(shutdown.clone().run_until_cancelled_owned(garbage::run(context.clone()))));
     if let Some(listener) = listener {
         tasks.spawn(server::serve(listener, context.clone(), shutdown.clone()));
     }

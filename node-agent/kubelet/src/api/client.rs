@@ -10,20 +10,23 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::events::{Note, Recorder};
-use super::objects::Remembered;
+use super::objects::Followed;
 use super::reconnect::Reconnect;
 use super::{Cluster, Written};
 use crate::error::Error;
 use crate::pods::PodKey;
+use crate::pods::references::References;
+use crate::status::conditions::is_own;
 
 /// The API server behind a kube client.
 pub struct KubeCluster {
     client: Client,
-    config_maps: Remembered<ConfigMap>,
-    secrets: Remembered<Secret>,
+    config_maps: Followed<ConfigMap>,
+    secrets: Followed<Secret>,
     services: reflector::Store<Service>,
     services_known: Arc<std::sync::atomic::AtomicBool>,
     recorder: Recorder,
@@ -34,7 +37,10 @@ impl KubeCluster {
     pub fn start(client: Client, node_name: &str, shutdown: &CancellationToken) -> Self {
         let (services, writer) = reflector::store();
         let services_known = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let stream = watcher(Api::<Service>::all(client.clone()), watcher::Config::default()).backoff(Reconnect).reflect(writer);
+        let stream = watcher(Api::<Service>::all(client.clone()), watcher::Config::default())
+            .backoff(Reconnect)
+            .modify(|service| service.metadata.managed_fields = None)
+            .reflect(writer);
         let (known, store, stop) = (services_known.clone(), services.clone(), shutdown.clone());
         tokio::spawn(stop.run_until_cancelled_owned(async move {
             let ready = async {
@@ -50,8 +56,8 @@ impl KubeCluster {
             tokio::join!(ready, follow);
         }));
         Self {
-            config_maps: Remembered::new(client.clone()),
-            secrets: Remembered::new(client.clone()),
+            config_maps: Followed::new(client.clone()),
+            secrets: Followed::new(client.clone()),
             services,
             services_known,
             recorder: Recorder::start(client.clone(), node_name, shutdown),
@@ -70,9 +76,15 @@ impl Cluster for KubeCluster {
         self.secrets.get(namespace, name).await
     }
 
-    fn renew(&self, namespace: &str) {
-        self.config_maps.renew(namespace);
-        self.secrets.renew(namespace);
+    fn follow(&self, pod: &Pod, changed: &Arc<Notify>) {
+        let (key, references) = (PodKey::of(pod), References::of(pod));
+        references.config_maps.iter().for_each(|name| self.config_maps.follow(&key.namespace, name, &key.uid, changed));
+        references.secrets.iter().for_each(|name| self.secrets.follow(&key.namespace, name, &key.uid, changed));
+    }
+
+    fn unfollow(&self, uid: &str) {
+        self.config_maps.unfollow(uid);
+        self.secrets.unfollow(uid);
     }
 
     fn services(&self) -> Option<Vec<Arc<Service>>> {
@@ -119,8 +131,12 @@ fn is_gone(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404 || (status.code == 409 && status.message.to_lowercase().contains("uid")))
 }
 
+/// Fields that a condition may lack.
+const OF_CONDITIONS: [&str; 4] = ["reason", "message", "lastProbeTime", "observedGeneration"];
+
 /// A strategic merge patch that makes the server's status `status`: fields that are gone are null, list entries merged by key that are gone
-/// are deleted by name. The uid makes it fail on another pod of the same name.
+/// are deleted by name. Conditions of others are left out: they may have changed meanwhile. The uid makes it fail on another pod of the
+/// same name.
 fn status_patch(before: &Pod, status: &PodStatus) -> Result<Value, Error> {
     let value = |s: &PodStatus| serde_json::to_value(s).map_err(|e| Error::Invalid(format!("encode a pod's status: {e}")));
     let old = before.status.as_ref().map(&value).transpose()?.unwrap_or_else(|| json!({}));
@@ -128,6 +144,14 @@ fn status_patch(before: &Pod, status: &PodStatus) -> Result<Value, Error> {
     if let (Some(new), Some(old)) = (new.as_object_mut(), old.as_object()) {
         for key in old.keys() {
             new.entry(key.clone()).or_insert(Value::Null);
+        }
+        if let Some(conditions) = new.get_mut("conditions").and_then(Value::as_array_mut) {
+            conditions.retain(|condition| condition["type"].as_str().is_some_and(is_own));
+            for condition in conditions.iter_mut().filter_map(Value::as_object_mut) {
+                for field in OF_CONDITIONS {
+                    condition.entry(field).or_insert(Value::Null);
+                }
+            }
         }
         for list in ["podIPs", "hostIPs"] {
             let has = |list: &Value, ip: &Value| list.as_array().is_some_and(|l| l.iter().any(|e| e["ip"] == *ip));
@@ -159,5 +183,18 @@ mod tests {
         let want = json!({"metadata": {"uid": "u"}, "status": {"phase": "Running", "message": null,
             "podIPs": [{"ip": "2.2.2.2"}, {"$patch": "delete", "ip": "1.1.1.1"}]}});
         assert_eq!(status_patch(&before, &status).unwrap(), want);
+    }
+
+    #[test]
+    fn a_patch_says_what_a_condition_no_longer_says_and_nothing_of_others_conditions() {
+        let before: Pod = serde_json::from_value(json!({"metadata": {"uid": "u"}, "status": {"conditions": [
+            {"type": "Ready", "status": "False", "reason": "ContainersNotReady", "message": "m"}, {"type": "x/gate", "status": "False"}]}}))
+        .unwrap();
+        let status: PodStatus = serde_json::from_value(json!({"conditions": [
+            {"type": "Ready", "status": "True", "lastTransitionTime": "2024-01-01T00:00:00Z"}, {"type": "x/gate", "status": "False"}]}))
+        .unwrap();
+        let want = json!([{"type": "Ready", "status": "True", "lastTransitionTime": "2024-01-01T00:00:00Z",
+            "reason": null, "message": null, "lastProbeTime": null, "observedGeneration": null}]);
+        assert_eq!(status_patch(&before, &status).unwrap()["status"]["conditions"], want);
     }
 }

@@ -1,5 +1,5 @@
 //! The seam to the Kubernetes API: what pod workers ask of it ([`Cluster`]), its implementation over kube (`client`), the watch that says
-//! which pods are wanted (`source`), and events (`events`).
+//! which pods are wanted (`source`), the objects they refer to (`objects`), and events (`events`).
 
 pub mod client;
 pub mod events;
@@ -12,6 +12,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::authentication::v1::{TokenRequestSpec, TokenRequestStatus};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret, Service};
+
+use tokio::sync::Notify;
 
 use crate::error::Error;
 use crate::pods::PodKey;
@@ -34,8 +36,11 @@ pub trait Cluster: Send + Sync + 'static {
     async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<Arc<ConfigMap>>, Error>;
     /// A Secret; none when there is no such object.
     async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Arc<Secret>>, Error>;
-    /// ConfigMaps and Secrets of this namespace are to be as new as this call, as a pod that begins now expects.
-    fn renew(&self, namespace: &str);
+    /// From now on `changed` is told whenever a ConfigMap or Secret that the pod refers to changes, and the pod reads objects that are
+    /// at least as new as its first call. Doing it again is cheap, and needed when the pod refers to more.
+    fn follow(&self, pod: &Pod, changed: &Arc<Notify>);
+    /// Ends that for the pod with this uid.
+    fn unfollow(&self, uid: &str);
     /// All Services; none while they are not known yet.
     fn services(&self) -> Option<Vec<Arc<Service>>>;
     /// A token for a service account.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 use super::values::PodCgroup;
-use crate::containers::resources::PERIOD;
 use crate::error::Error;
 
 /// Controllers that pods need on pure v2.
@@ -25,6 +24,11 @@ impl Cgroups {
     pub fn detect(root: &Path, parent: &str) -> Self {
         let unified = statfs(root).is_ok_and(|s| s.filesystem_type() == CGROUP2_SUPER_MAGIC);
         Self { root: root.to_owned(), parent: parent.trim_matches('/').to_owned(), unified }
+    }
+
+    /// True where all controllers are in the one v2 tree.
+    pub fn is_unified(&self) -> bool {
+        self.unified
     }
 
     /// The path that CRI takes as a pod's `cgroup_parent`.
@@ -73,28 +77,20 @@ impl Cgroups {
     }
 
     fn ensure_v1(&self, uid: &str, values: &PodCgroup) -> Result<(), Error> {
-        let unlimited = |limit: Option<i64>| limit.unwrap_or(-1).to_string();
-        let make = |controller: &str| -> Result<Option<PathBuf>, Error> {
+        // The v2 tree beside the controllers has none; sockets are told apart by it.
+        for controller in ["cpu", "memory", "pids", "unified"] {
             let hierarchy = self.root.join(controller);
-            if !hierarchy.is_dir() {
-                return Ok(None);
+            if hierarchy.is_dir() {
+                let directory = hierarchy.join(self.relative(uid));
+                std::fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
             }
-            let directory = hierarchy.join(self.relative(uid));
-            std::fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
-            Ok(Some(directory))
-        };
-        if let Some(cpu) = make("cpu")? {
-            write(&cpu.join("cpu.shares"), &values.cpu_shares.to_string())?;
-            write(&cpu.join("cpu.cfs_period_us"), &PERIOD.to_string())?;
-            write(&cpu.join("cpu.cfs_quota_us"), &unlimited(values.cpu_quota))?;
         }
-        if let Some(memory) = make("memory")? {
-            write(&memory.join("memory.limit_in_bytes"), &unlimited(values.memory_limit))?;
+        for (controller, file, text) in values.files_v1() {
+            let directory = self.root.join(controller).join(self.relative(uid));
+            if directory.is_dir() {
+                write(&directory.join(file), &text)?;
+            }
         }
-        if let Some(pids) = make("pids")? {
-            write(&pids.join("pids.max"), &values.pids_limit.map_or("max".to_owned(), |l| l.to_string()))?;
-        }
-        make("unified")?;
         Ok(())
     }
 
@@ -114,13 +110,7 @@ impl Cgroups {
                 std::fs::create_dir(&directory).map_err(Error::file("create", &directory))?;
             }
         }
-        let or_max = |limit: Option<i64>| limit.map_or("max".to_owned(), |l| l.to_string());
-        for (file, text) in [
-            ("cpu.weight", values.cpu_weight().to_string()),
-            ("cpu.max", format!("{} {PERIOD}", or_max(values.cpu_quota))),
-            ("memory.max", or_max(values.memory_limit)),
-            ("pids.max", or_max(values.pids_limit)),
-        ] {
+        for (file, text) in values.files_v2() {
             let path = directory.join(file);
             if path.exists() {
                 write(&path, &text)?;

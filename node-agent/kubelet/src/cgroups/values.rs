@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use crate::containers::resources::{amount, quota, shares};
+use crate::containers::resources::{PERIOD, amount, quota, shares};
 
 /// Settings of a pod's cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +28,36 @@ impl PodCgroup {
         }
     }
 
+    /// What stands in which file of which v1 controller.
+    pub fn files_v1(&self) -> [(&'static str, &'static str, String); 5] {
+        let or_unlimited = |limit: Option<i64>| limit.unwrap_or(-1).to_string();
+        [
+            ("cpu", "cpu.shares", self.cpu_shares.to_string()),
+            ("cpu", "cpu.cfs_period_us", PERIOD.to_string()),
+            ("cpu", "cpu.cfs_quota_us", or_unlimited(self.cpu_quota)),
+            ("memory", "memory.limit_in_bytes", or_unlimited(self.memory_limit)),
+            ("pids", "pids.max", or_max(self.pids_limit)),
+        ]
+    }
+
+    /// What stands in which v2 file.
+    pub fn files_v2(&self) -> [(&'static str, String); 4] {
+        [
+            ("cpu.weight", self.cpu_weight().to_string()),
+            ("cpu.max", format!("{} {PERIOD}", or_max(self.cpu_quota))),
+            ("memory.max", or_max(self.memory_limit)),
+            ("pids.max", or_max(self.pids_limit)),
+        ]
+    }
+
     /// The v2 weight (1 to 10000) of the v1 shares, as runc converts them.
     pub fn cpu_weight(&self) -> i64 {
         1 + ((self.cpu_shares - 2) * 9999) / 262_142
     }
+}
+
+fn or_max(limit: Option<i64>) -> String {
+    limit.map_or("max".to_owned(), |l| l.to_string())
 }
 
 /// What the whole pod asks for: sums over main containers and sidecars, or what one init container needs on its own.
@@ -88,6 +114,21 @@ mod tests {
         sidecar["restartPolicy"] = "Always".into();
         let pod = pod(serde_json::json!([container("a", "1")]), serde_json::json!([sidecar, container("i", "3")]));
         assert_eq!(pod_request(&pod, "cpu"), 4000);
+    }
+
+    #[test]
+    fn both_kinds_of_hierarchy_say_the_same_in_their_own_words() {
+        let limited = PodCgroup { cpu_shares: 1024, cpu_quota: Some(50_000), memory_limit: Some(64 << 20), pids_limit: Some(100) };
+        let free = PodCgroup { cpu_shares: 2, cpu_quota: None, memory_limit: None, pids_limit: None };
+        let v1 = |values: &PodCgroup| values.files_v1().map(|(_, file, text)| format!("{file}={text}"));
+        let v2 = |values: &PodCgroup| values.files_v2().map(|(file, text)| format!("{file}={text}"));
+        let want =
+            ["cpu.shares=1024", "cpu.cfs_period_us=100000", "cpu.cfs_quota_us=50000", "memory.limit_in_bytes=67108864", "pids.max=100"];
+        assert_eq!(v1(&limited), want);
+        let want = ["cpu.shares=2", "cpu.cfs_period_us=100000", "cpu.cfs_quota_us=-1", "memory.limit_in_bytes=-1", "pids.max=max"];
+        assert_eq!(v1(&free), want);
+        assert_eq!(v2(&limited), ["cpu.weight=39", "cpu.max=50000 100000", "memory.max=67108864", "pids.max=100"]);
+        assert_eq!(v2(&free), ["cpu.weight=1", "cpu.max=max 100000", "memory.max=max", "pids.max=max"]);
     }
 
     #[test]

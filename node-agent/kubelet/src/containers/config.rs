@@ -1,6 +1,7 @@
 //! The CRI configuration of one container run. Pure: everything that needed I/O comes in as [`Prepared`].
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
@@ -19,6 +20,8 @@ pub const TERMINATION_PATH: &str = "/dev/termination-log";
 pub struct Prepared {
     /// Restart count.
     pub attempt: u32,
+    /// How long the next restart waits, when there was a restart before.
+    pub restart_delay: Option<Duration>,
     /// Reference of the image on the node, as CRI answered it.
     pub image_ref: String,
     /// The environment.
@@ -27,6 +30,8 @@ pub struct Prepared {
     pub mounts: Vec<Mount>,
     /// The node's memory in bytes, for the OOM score.
     pub memory_capacity: i64,
+    /// cgroups are pure v2.
+    pub unified: bool,
     /// For an ephemeral container: id of the container whose processes it sees.
     pub target: Option<String>,
 }
@@ -42,13 +47,14 @@ pub fn config(pod: &Pod, container: &Container, prepared: Prepared) -> Container
     let mut of_container = labels::of_pod(&key);
     of_container.insert(labels::CONTAINER_NAME.to_owned(), container.name.clone());
     let grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30);
-    let annotations = HashMap::from([
+    let mut annotations = HashMap::from([
         (labels::HASH.to_owned(), hash::hash(container)),
         (labels::RESTART_COUNT.to_owned(), prepared.attempt.to_string()),
         (labels::TERMINATION_PATH.to_owned(), container.termination_message_path.clone().unwrap_or(TERMINATION_PATH.to_owned())),
         (labels::TERMINATION_POLICY.to_owned(), container.termination_message_policy.clone().unwrap_or("File".to_owned())),
         (labels::GRACE_PERIOD.to_owned(), grace.to_string()),
     ]);
+    annotations.extend(prepared.restart_delay.map(|delay| (labels::RESTART_DELAY.to_owned(), delay.as_secs().to_string())));
     ContainerConfig {
         metadata: Some(ContainerMetadata { name: container.name.clone(), attempt: prepared.attempt }),
         image: Some(ImageSpec { image: prepared.image_ref, user_specified_image: image, ..Default::default() }),
@@ -64,7 +70,7 @@ pub fn config(pod: &Pod, container: &Container, prepared: Prepared) -> Container
         stdin_once: container.stdin_once.unwrap_or(false),
         tty: container.tty.unwrap_or(false),
         linux: Some(LinuxContainerConfig {
-            resources: Some(resources::of_container(pod, container, prepared.memory_capacity)),
+            resources: Some(resources::of_container(pod, container, prepared.memory_capacity, prepared.unified)),
             security_context: Some(security::of_container(pod, container, prepared.target)),
         }),
         ..Default::default()
@@ -84,12 +90,17 @@ mod tests {
         .unwrap();
         let container = &pod.spec.as_ref().unwrap().containers[0];
         let environment = BTreeMap::from([("A".to_owned(), "x".to_owned())]);
-        let made = config(&pod, container, Prepared { attempt: 2, environment, ..Prepared::default() });
+        let made = config(
+            &pod,
+            container,
+            Prepared { attempt: 2, restart_delay: Some(Duration::from_secs(20)), environment, ..Prepared::default() },
+        );
         assert_eq!(made.command, ["sh", "x"]);
         assert_eq!(made.args, ["$(NONE)", "$(A)"]);
         assert_eq!(made.log_path, "c/2.log");
         assert_eq!(made.labels[labels::POD_UID], "u");
         assert_eq!(made.annotations[labels::RESTART_COUNT], "2");
         assert_eq!(made.annotations[labels::TERMINATION_PATH], TERMINATION_PATH);
+        assert_eq!(made.annotations[labels::RESTART_DELAY], "20");
     }
 }

@@ -28,14 +28,16 @@ pub fn amount(container: &Container, limit: bool, name: &str) -> Option<i64> {
     amount.filter(|a| *a > 0)
 }
 
-/// A container's settings. `memory_capacity` is the node's memory in bytes.
-pub fn of_container(pod: &Pod, container: &Container, memory_capacity: i64) -> LinuxContainerResources {
+/// A container's settings. `memory_capacity` is the node's memory in bytes, `unified` tells that cgroups are pure v2: there, and only
+/// there, the kernel kills all of a container when it is out of memory.
+pub fn of_container(pod: &Pod, container: &Container, memory_capacity: i64, unified: bool) -> LinuxContainerResources {
     LinuxContainerResources {
         cpu_period: PERIOD,
         cpu_quota: quota(amount(container, true, "cpu").unwrap_or(0)),
         cpu_shares: shares(amount(container, false, "cpu").unwrap_or(0)),
         memory_limit_in_bytes: amount(container, true, "memory").unwrap_or(0),
         oom_score_adj: oom_score(Qos::of(pod), amount(container, false, "memory").unwrap_or(0), memory_capacity),
+        unified: unified.then(|| ("memory.oom.group".to_owned(), "1".to_owned())).into_iter().collect(),
         ..Default::default()
     }
 }
@@ -74,7 +76,9 @@ mod tests {
     fn a_limit_stands_in_for_a_missing_request() {
         let container: Container =
             serde_json::from_str(r#"{"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Mi"}}}"#).unwrap();
-        let made = of_container(&Pod::default(), &container, 1 << 30);
+        let made = of_container(&Pod::default(), &container, 1 << 30, false);
+        assert!(made.unified.is_empty());
+        assert_eq!(of_container(&Pod::default(), &container, 1 << 30, true).unified["memory.oom.group"], "1");
         assert_eq!((made.cpu_quota, made.cpu_shares, made.memory_limit_in_bytes), (50_000, 512, 1 << 20));
     }
 

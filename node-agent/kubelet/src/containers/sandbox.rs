@@ -9,6 +9,11 @@ use crate::cri::proto::{DnsConfig, LinuxPodSandboxConfig, PodSandboxConfig, PodS
 use crate::paths::Paths;
 use crate::pods::PodKey;
 
+/// Name servers that resolvers ask at most (resolv.conf(5)); Kubernetes leaves the rest out.
+const SERVERS_MAX: usize = 3;
+/// Search domains of a pod at most, and their characters together (KEP-2595).
+const SEARCHES_MAX: usize = 32;
+const SEARCHES_LENGTH_MAX: usize = 2048;
 /// Longest host name that the kernel takes.
 const HOST_NAME_MAX: usize = 63;
 
@@ -92,6 +97,11 @@ pub fn resolver(spec: &PodSpec, namespace: &str, config: &Config, node: &DnsConf
                 _ => name.to_owned(),
             });
         }
+    }
+    made.servers.truncate(SERVERS_MAX);
+    made.searches.truncate(SEARCHES_MAX);
+    while made.searches.join(" ").len() > SEARCHES_LENGTH_MAX {
+        made.searches.pop();
     }
     made
 }
@@ -181,6 +191,15 @@ mod tests {
             let made = resolver_of(spec.clone());
             assert_eq!((made.servers, made.searches, made.options), (own(servers), own(searches), own(options)), "{spec}");
         }
+    }
+
+    #[test]
+    fn a_resolver_has_no_more_than_resolvers_read() {
+        let long = "x".repeat(63);
+        let searches: Vec<String> = (0..40).map(|n| format!("{n}.{long}.{long}")).collect();
+        let made = resolver_of(serde_json::json!({"dnsConfig": {"nameservers": ["1.1.1.1", "1.1.1.2", "1.1.1.3"], "searches": searches}}));
+        assert_eq!(made.servers, ["10.96.0.10", "1.1.1.1", "1.1.1.2"]);
+        assert!(made.searches.len() < 32 && made.searches.join(" ").len() <= 2048);
     }
 
     fn own(list: Vec<&str>) -> Vec<String> {

@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext};
 
 use crate::cri::proto::{
-    Capability, Int64Value, LinuxContainerSecurityContext, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, SecurityProfile,
-    SupplementalGroupsPolicy, security_profile::ProfileType,
+    Capability, Int64Value, LinuxContainerSecurityContext, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, SeLinuxOption,
+    SecurityProfile, SupplementalGroupsPolicy, security_profile::ProfileType,
 };
 
 /// Parts of /proc and /sys that a container does not see.
@@ -31,6 +31,7 @@ pub fn of_sandbox(pod: &Pod) -> LinuxSandboxSecurityContext {
         namespace_options: Some(namespaces(&spec, None)),
         run_as_user: context.run_as_user.map(int),
         run_as_group: context.run_as_user.and(context.run_as_group).map(int),
+        selinux_options: selinux(None, Some(&context)),
         supplemental_groups: groups(&context),
         supplemental_groups_policy: groups_policy(&context),
         // containerd opens the sandbox's devices and /sys only for a privileged sandbox.
@@ -60,6 +61,8 @@ pub fn of_container(pod: &Pod, container: &Container, target: Option<String>) ->
         run_as_user: user.map(int),
         // CRI refuses a group without a user; user 0 is what the image would have, unless it says otherwise.
         run_as_group: own.run_as_group.or(pod_context.run_as_group).filter(|_| user.is_some()).map(int),
+        selinux_options: selinux(Some(&own), Some(&pod_context)),
+        apparmor: if privileged { None } else { apparmor(Some(&own), Some(&pod_context)) },
         readonly_rootfs: own.read_only_root_filesystem.unwrap_or(false),
         supplemental_groups: groups(&pod_context),
         supplemental_groups_policy: groups_policy(&pod_context),
@@ -132,6 +135,30 @@ fn seccomp(own: Option<&SecurityContext>, pod: Option<&PodSecurityContext>) -> S
     }
 }
 
+fn selinux(own: Option<&SecurityContext>, pod: Option<&PodSecurityContext>) -> Option<SeLinuxOption> {
+    let own = own.and_then(|c| c.se_linux_options.as_ref());
+    own.or_else(|| pod.and_then(|c| c.se_linux_options.as_ref())).cloned().map(|options| SeLinuxOption {
+        user: options.user.unwrap_or_default(),
+        role: options.role.unwrap_or_default(),
+        r#type: options.type_.unwrap_or_default(),
+        level: options.level.unwrap_or_default(),
+    })
+}
+
+/// None leaves it to the runtime, which takes its default profile where the host has AppArmor.
+fn apparmor(own: Option<&SecurityContext>, pod: Option<&PodSecurityContext>) -> Option<SecurityProfile> {
+    let own = own.and_then(|c| c.app_armor_profile.as_ref());
+    let chosen = own.or_else(|| pod.and_then(|c| c.app_armor_profile.as_ref()))?;
+    Some(match chosen.type_.as_str() {
+        "Localhost" => SecurityProfile {
+            profile_type: ProfileType::Localhost as i32,
+            localhost_ref: chosen.localhost_profile.clone().unwrap_or_default(),
+        },
+        "Unconfined" => profile(ProfileType::Unconfined),
+        _ => profile(ProfileType::RuntimeDefault),
+    })
+}
+
 fn profile(profile_type: ProfileType) -> SecurityProfile {
     SecurityProfile { profile_type: profile_type as i32, localhost_ref: String::new() }
 }
@@ -175,6 +202,18 @@ mod tests {
         assert_eq!(a.seccomp.unwrap().profile_type, ProfileType::RuntimeDefault as i32);
         assert!(b.no_new_privs && b.readonly_rootfs && !a.no_new_privs);
         assert!(a.masked_paths.contains(&"/proc/kcore".to_owned()));
+    }
+
+    #[test]
+    fn profiles_of_the_hosts_security_modules_are_passed_on() {
+        let pod = pod(serde_json::json!({
+            "securityContext": {"seLinuxOptions": {"level": "s0:c1"}, "appArmorProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "a"}, {"name": "b", "securityContext": {"seLinuxOptions": {"type": "t"}, "appArmorProfile": {"type": "Localhost", "localhostProfile": "p"}}}]
+        }));
+        let [a, b] = [0, 1].map(|n| of_container(&pod, &pod.spec.as_ref().unwrap().containers[n], None));
+        assert_eq!((a.selinux_options.unwrap().level, b.selinux_options.unwrap().r#type), ("s0:c1".to_owned(), "t".to_owned()));
+        assert_eq!(a.apparmor.unwrap().profile_type, ProfileType::RuntimeDefault as i32);
+        assert_eq!(b.apparmor.unwrap().localhost_ref, "p");
     }
 
     #[test]

@@ -19,6 +19,12 @@ impl Cri {
         Ok(call.map_err(Error::cri("PullImage"))?.into_inner().image_ref)
     }
 
+    /// Removes an image by its id, with all its names. Removing a missing one succeeds.
+    pub async fn remove_image(&self, id: &str) -> Result<(), Error> {
+        let call = self.images.clone().remove_image(quick(RemoveImageRequest { image: Some(spec(id)) })).await;
+        call.map(drop).map_err(Error::cri("RemoveImage"))
+    }
+
     /// All images on the node.
     pub async fn list_images(&self) -> Result<Vec<Image>, Error> {
         let call = self.images.clone().list_images(quick(ListImagesRequest { filter: None })).await;

@@ -17,6 +17,8 @@ pub const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 pub const HASH: &str = "io.kubernetes.container.hash";
 /// Annotation: how often the container was started before.
 pub const RESTART_COUNT: &str = "io.kubernetes.container.restartCount";
+/// Annotation: seconds for which a restart waits when this run ends, as back-off had it at the run's start.
+pub const RESTART_DELAY: &str = "orknet.io/restart-delay";
 /// Annotation: path of the termination message inside of the container.
 pub const TERMINATION_PATH: &str = "io.kubernetes.container.terminationMessagePath";
 /// Annotation: File or FallbackToLogsOnError.

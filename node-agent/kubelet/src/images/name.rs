@@ -38,10 +38,15 @@ pub fn normalize(reference: &str) -> Option<String> {
     Some(if tag.is_none() && digest.is_none() { format!("{reference}:latest") } else { reference.to_owned() })
 }
 
-/// The registry's host of a readable reference; Docker's when it names none.
-pub fn registry(reference: &str) -> &str {
-    let path = reference.split('@').next().unwrap_or(reference);
-    split_registry(path).0.unwrap_or("docker.io")
+/// Where the image of a readable reference is: registry and path, without tag and digest. Docker's registry when it names none.
+pub fn repository(reference: &str) -> String {
+    let name = reference.split('@').next().unwrap_or(reference);
+    let tag = name.rsplit('/').next().and_then(|last| last.split_once(':')).map_or(0, |(_, tag)| tag.len() + 1);
+    match split_registry(&name[..name.len() - tag]) {
+        (Some(host), path) => format!("{host}/{path}"),
+        (None, path) if path.contains('/') => format!("docker.io/{path}"),
+        (None, path) => format!("docker.io/library/{path}"),
+    }
 }
 
 fn split_registry(path: &str) -> (Option<&str>, &str) {
@@ -81,10 +86,16 @@ mod tests {
     }
 
     #[test]
-    fn the_registry_is_the_first_part_that_looks_like_a_host() {
-        for (reference, want) in [("a/b:c", "docker.io"), ("x.io/a", "x.io"), ("localhost/a", "localhost"), ("r:5000/a@sha256:0", "r:5000")]
-        {
-            assert_eq!(registry(reference), want);
+    fn a_repository_has_its_registry_and_no_tag() {
+        for (reference, want) in [
+            ("a/b:c", "docker.io/a/b"),
+            ("busybox", "docker.io/library/busybox"),
+            ("x.io/a", "x.io/a"),
+            ("localhost/a:1", "localhost/a"),
+            ("r:5000/a@sha256:0", "r:5000/a"),
+            ("r:5000/a/b:v1@sha256:0", "r:5000/a/b"),
+        ] {
+            assert_eq!(repository(reference), want);
         }
     }
 

@@ -21,6 +21,8 @@ pub struct Ensured {
     pub reference: String,
     /// What containerd says about it.
     pub image: Image,
+    /// It was pulled just now.
+    pub pulled: bool,
 }
 
 /// Says what happens to an image, as events.
@@ -64,7 +66,7 @@ impl Puller {
         match (policy, present) {
             ("Never" | "IfNotPresent", Some(image)) => {
                 tell(false, "Pulled", format!("Container image \"{asked}\" already present on machine"));
-                Ok(Ensured { reference: image.id.clone(), image })
+                Ok(Ensured { reference: image.id.clone(), image, pulled: false })
             }
             ("Never", None) => {
                 let message = format!("Container image \"{asked}\" is not present with pull policy of Never");
@@ -95,7 +97,7 @@ impl Puller {
         tell(false, "Pulling", format!("Pulling image \"{asked}\""));
         let begun = Instant::now();
         let secrets = pull_secrets(cluster, pod).await;
-        let auth = credentials::find(secrets.iter().map(AsRef::as_ref), name::registry(reference));
+        let auth = credentials::find(secrets.iter().map(AsRef::as_ref), &name::repository(reference));
         let pulled = match cri.pull_image(reference, auth, sandbox.clone()).await {
             Ok(pulled) => cri.image(&pulled).await.map(|image| (pulled, image)),
             Err(error) => Err(error),
@@ -110,7 +112,7 @@ impl Puller {
                 );
                 self.failed.remove(reference);
                 self.backoff.forget(reference);
-                Ok(Ensured { reference: pulled, image })
+                Ok(Ensured { reference: pulled, image, pulled: true })
             }
             other => {
                 let cause = match other {

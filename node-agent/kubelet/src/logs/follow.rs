@@ -42,6 +42,7 @@ pub fn stream<S: Source>(path: &Path, options: &Options, source: S) -> io::Resul
         selector: Selector::new(options),
         follow: options.follow,
         source,
+        drained: false,
         ended: false,
     };
     Ok(unfold(Some(reader), |reader| async move {
@@ -62,6 +63,8 @@ struct Reader<S> {
     selector: Selector,
     follow: bool,
     source: S,
+    /// The file has been replaced, and its end is being waited for.
+    drained: bool,
     /// The container has ended; one more look at the file and that is all.
     ended: bool,
 }
@@ -79,8 +82,15 @@ impl<S: Source> Reader<S> {
                 }
                 continue;
             }
-            // The end of this file. A rotated log goes on in a new file of the same name.
-            if self.reopen()? {
+            // The end of this file. A rotated log goes on in a new file of the same name; until containerd has turned to that, which takes it
+            // a moment, lines may still come to the old one.
+            if self.follow && self.is_replaced()? {
+                if self.drained {
+                    self.file = File::open(&self.path)?;
+                } else {
+                    tokio::time::sleep(POLL).await;
+                }
+                self.drained = !self.drained;
                 continue;
             }
             if !self.follow || self.ended {
@@ -115,18 +125,11 @@ impl<S: Source> Reader<S> {
         Ok(true)
     }
 
-    /// Opens the new file when the name belongs to another one now. Only followers care.
-    fn reopen(&mut self) -> io::Result<bool> {
-        if !self.follow {
-            return Ok(false);
-        }
+    /// True when the name belongs to another file now.
+    fn is_replaced(&self) -> io::Result<bool> {
         let Ok(named) = std::fs::metadata(&self.path) else { return Ok(false) };
         let open = self.file.metadata()?;
-        if (named.dev(), named.ino()) == (open.dev(), open.ino()) {
-            return Ok(false);
-        }
-        self.file = File::open(&self.path)?;
-        Ok(true)
+        Ok((named.dev(), named.ino()) != (open.dev(), open.ino()))
     }
 }
 
@@ -164,8 +167,16 @@ mod tests {
         assert_eq!(stream.next().await.unwrap().unwrap(), "one\n");
         append(&path, "two");
         assert_eq!(stream.next().await.unwrap().unwrap(), "two\n");
-        std::fs::rename(&path, directory.path().join("0.log.1")).unwrap();
+        let aside = directory.path().join("0.log.1");
+        std::fs::rename(&path, &aside).unwrap();
         append(&path, "three");
+        // The end of the old file is seen, then the name of the new one; a line that comes to the old one in between is not lost.
+        tokio::select! {
+            biased;
+            _ = stream.next() => panic!("the new file before the old one's end"),
+            () = std::future::ready(()) => append(&aside, "late"),
+        }
+        assert_eq!(stream.next().await.unwrap().unwrap(), "late\n");
         assert_eq!(stream.next().await.unwrap().unwrap(), "three\n");
         append(&path, "four");
         running.store(false, Ordering::SeqCst);

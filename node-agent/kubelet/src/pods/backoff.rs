@@ -43,6 +43,16 @@ impl Backoff {
         self.entries.insert(key.to_owned(), Entry { delay, updated: now });
     }
 
+    /// The delay after the next failure, if there was a failure before.
+    pub fn delay(&self, key: &str) -> Option<Duration> {
+        self.entries.get(key).map(|entry| entry.delay)
+    }
+
+    /// Takes over a delay that was in force at `updated`, from before this process began; what is known already stays.
+    pub fn recall(&mut self, key: &str, delay: Duration, updated: Timestamp) {
+        self.entries.entry(key.to_owned()).or_insert(Entry { delay: delay.clamp(FIRST, LONGEST), updated });
+    }
+
     /// Forgets a key after a success.
     pub fn forget(&mut self, key: &str) {
         self.entries.remove(key);
@@ -91,6 +101,16 @@ mod tests {
         assert_eq!(backoff.held("c", at(20 + 601), at(20 + 601)), None);
         backoff.advance("c", at(20 + 601), at(20 + 601));
         assert_eq!(backoff.held("c", at(622), at(622)).unwrap().1, FIRST);
+    }
+
+    #[test]
+    fn a_recalled_delay_goes_on_where_it_was() {
+        let mut backoff = Backoff::default();
+        backoff.recall("c", Duration::from_secs(40), at(100));
+        backoff.recall("c", Duration::from_secs(10), at(100));
+        assert_eq!(backoff.held("c", at(101), at(102)), Some((at(141), Duration::from_secs(40))));
+        backoff.advance("c", at(141), at(141));
+        assert_eq!(backoff.delay("c"), Some(Duration::from_secs(80)));
     }
 
     proptest! {

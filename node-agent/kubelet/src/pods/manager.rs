@@ -14,6 +14,7 @@ use super::worker::{Order, Worker};
 use super::{Context, PodKey, cleanup};
 use crate::api::source::Wanted;
 use crate::status::conditions::is_own;
+use crate::status::publish::Told;
 use crate::{paths, volumes};
 
 /// How often leftovers on disk are looked for.
@@ -64,6 +65,7 @@ struct Manager {
 struct Handle {
     orders: watch::Sender<Order>,
     wake: Arc<Notify>,
+    told: Told,
 }
 
 enum Ended {
@@ -105,7 +107,7 @@ impl Manager {
         let order = Order { pod, gone: false };
         if let Some(handle) = self.workers.get(&uid) {
             handle.orders.send_if_modified(|known| {
-                let matters = matters(&known.pod, &order.pod) || known.gone;
+                let matters = matters(&known.pod, &order.pod) || known.gone || handle.told.differs(&order.pod);
                 *known = order;
                 matters
             });
@@ -114,7 +116,7 @@ impl Manager {
         let (orders, receiver) = watch::channel(order);
         let wake = Arc::new(Notify::new());
         let worker = Worker::new(self.context.clone(), receiver, wake.clone());
-        self.workers.insert(uid.clone(), Handle { orders, wake });
+        self.workers.insert(uid.clone(), Handle { orders, wake, told: worker.told() });
         let owner = uid.clone();
         let task = self.tasks.spawn(async move {
             worker.run().await;

@@ -12,6 +12,7 @@ pub mod observe;
 pub mod plan;
 mod plan_retain;
 pub mod qos;
+pub mod references;
 pub mod relist;
 mod sandbox;
 mod start;

@@ -1,5 +1,6 @@
 //! Reads from containerd what it runs for one pod.
 
+use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use crate::error::Error;
 use crate::logs::tail;
 
 /// Longest termination message, in bytes.
-const MESSAGE_MAX: usize = 4096;
+const MESSAGE_MAX: u64 = 4096;
 /// Longest part of a log that stands in for a message.
 const LOG_MAX_BYTES: usize = 2048;
 const LOG_MAX_LINES: usize = 80;
@@ -68,6 +69,7 @@ fn container(status: ContainerStatus) -> ContainerView {
             CriState::ContainerUnknown => ContainerState::Unknown,
         },
         hash: annotation(labels::HASH),
+        restart_delay: annotation(labels::RESTART_DELAY).parse().ok(),
         sandbox_id: String::new(),
         created_at: status.created_at,
         started_at: status.started_at,
@@ -86,8 +88,10 @@ fn container(status: ContainerStatus) -> ContainerView {
 /// The message that the container left in its file, else the end of its log where the policy wants that, else what containerd says.
 fn add_message(context: &Context, uid: &str, container: &mut ContainerView) {
     let file = context.paths.termination_message(uid, &container.name, container.attempt);
-    let bytes = std::fs::read(file).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MESSAGE_MAX)]).into_owned();
+    // The container decides how long its file is.
+    let mut bytes = Vec::new();
+    let _ = std::fs::File::open(file).and_then(|file| file.take(MESSAGE_MAX).read_to_end(&mut bytes));
+    let text = String::from_utf8_lossy(&bytes).into_owned();
     if !text.is_empty() {
         container.message = text;
     } else if container.log_fallback

@@ -148,7 +148,7 @@ fn without_sandbox(inputs: &Inputs<'_>, plan: &mut Plan) {
         return;
     }
     for container in view.running() {
-        plan.stop.push(stop(container, "Pod sandbox changed, it will be killed and re-created.".to_owned()));
+        plan.stop.push(stop(container, format!("Stopping container {}", container.name)));
     }
     plan.sandbox = SandboxStep::Create(view.sandboxes.first().map_or(0, |s| s.attempt + 1));
 }
@@ -174,7 +174,7 @@ fn init_containers(inputs: &Inputs<'_>, sandbox: &SandboxView, mains: &[Declared
             (Kind::Sidecar, Some(run)) if run.state == ContainerState::Running => {
                 let health = inputs.health.get(&run.id);
                 if let Some(failure) = health.and_then(|h| h.failed.as_ref()) {
-                    plan.stop.push(probe_stop(run, failure));
+                    plan.stop.push(probe_stop(inputs, run, declared.kind, failure));
                 }
                 if !passed && !health.is_none_or(|h| h.started) {
                     return InitPhase::Waiting;
@@ -219,7 +219,7 @@ fn main_container(inputs: &Inputs<'_>, sandbox: &SandboxView, declared: &Declare
             if run.hash != hash(&declared.container) {
                 plan.stop.push(stop(run, format!("Container {name} definition changed, will be restarted")));
             } else if let Some(failure) = inputs.health.get(&run.id).and_then(|h| h.failed.as_ref()) {
-                plan.stop.push(probe_stop(run, failure));
+                plan.stop.push(probe_stop(inputs, run, declared.kind, failure));
             }
         }
         ContainerState::Exited if !RestartPolicy::of(inputs.pod).restarts(run.exit_code) => {}
@@ -230,6 +230,9 @@ fn main_container(inputs: &Inputs<'_>, sandbox: &SandboxView, declared: &Declare
 /// Starts a container now, or says until when it waits.
 fn restart_or_hold(inputs: &Inputs<'_>, declared: &Declared<'_>, run: Option<&ContainerView>, plan: &mut Plan) {
     let name = declared.container.name.clone();
+    if let Some(lost) = run.filter(|r| r.state == ContainerState::Unknown) {
+        plan.stop.push(stop(lost, "Container is in \"unknown\" state, try killing it before restart".to_owned()));
+    }
     // A run that never started has no end; the back-off counts from its creation.
     let after = run.and_then(|r| Timestamp::from_nanosecond(i128::from(r.finished_at.max(r.created_at))).ok());
     if let Some(event) = after
@@ -261,9 +264,11 @@ fn stop(run: &ContainerView, message: String) -> Stop {
     Stop { id: run.id.clone(), name: run.name.clone(), message, grace_seconds: None }
 }
 
-fn probe_stop(run: &ContainerView, failure: &crate::probes::Failure) -> Stop {
+fn probe_stop(inputs: &Inputs<'_>, run: &ContainerView, kind: Kind, failure: &crate::probes::Failure) -> Stop {
+    let restarts = kind == Kind::Sidecar || RestartPolicy::of(inputs.pod) != RestartPolicy::Never;
+    let then = if restarts { ", will be restarted" } else { "" };
     Stop {
-        message: format!("Container {} failed {} probe, will be restarted", run.name, failure.probe.name()),
+        message: format!("Container {} failed {} probe{then}", run.name, failure.probe.name()),
         grace_seconds: failure.grace_seconds,
         ..stop(run, String::new())
     }

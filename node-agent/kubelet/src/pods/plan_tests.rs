@@ -133,6 +133,15 @@ fn a_failed_probe_stops_the_container() {
     assert_eq!(plan.stop.len(), 1);
     assert_eq!(plan.stop[0].grace_seconds, Some(3));
     assert_eq!(plan.stop[0].message, "Container a failed liveness probe, will be restarted");
+    let plan = decide_with(&pod("Never", &[], &["a"]), &view, &health, &Backoff::default());
+    assert_eq!(plan.stop[0].message, "Container a failed liveness probe");
+}
+
+#[test]
+fn a_container_that_containerd_has_lost_sight_of_is_killed_before_it_starts_again() {
+    let view = PodView { sandboxes: vec![sandbox(true)], containers: vec![run("a", ContainerState::Unknown, 0)] };
+    let plan = decide(&pod("Always", &[], &["a"]), &view);
+    assert_eq!((plan.stop.len(), plan.stop[0].id.as_str(), started(&plan)), (1, "a-0", vec!["a"]));
 }
 
 #[test]

@@ -27,6 +27,10 @@ pub(super) fn prepare(context: &Context, pod: &Pod) -> Result<(), Error> {
 
 /// Starts a sandbox; answers with its id.
 pub(super) async fn create(context: &Context, pod: &Pod, attempt: u32) -> Result<String, Error> {
+    if pod.spec.as_ref().is_some_and(|spec| spec.host_users == Some(false)) {
+        // Running it as if nothing had been asked for would take away a protection that its author counts on.
+        return Err(Error::Invalid("user namespaces (hostUsers: false) are not supported by this node".to_owned()));
+    }
     let config = config(context, pod, attempt);
     context.cri.run_sandbox(config, context.config.runtime_handler.clone()).await
 }

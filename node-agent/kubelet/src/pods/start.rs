@@ -2,6 +2,7 @@
 //! Kubernetes shows.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::jiff::Timestamp;
@@ -16,7 +17,7 @@ use crate::containers::config::{Prepared, config};
 use crate::containers::env::{self, Objects};
 use crate::containers::{security, service_links};
 use crate::error::Error;
-use crate::images::{Ensured, Puller};
+use crate::images::{Ensured, Puller, garbage};
 use crate::status::reason::{self, Waiting};
 use crate::volumes::mounts;
 use crate::volumes::setup::Ready;
@@ -37,6 +38,8 @@ pub(super) struct Place<'a> {
     pub sandbox: &'a SandboxView,
     pub view: &'a PodView,
     pub volumes: &'a BTreeMap<String, Ready>,
+    /// The delay of the restart after this one.
+    pub restart_delay: Option<Duration>,
 }
 
 /// Starts a container.
@@ -53,6 +56,12 @@ pub(super) async fn start(place: &Place<'_>, declared: &Declared<'_>, start: &St
         tell(true, "Failed", format!("Error: {}", waiting.reason));
         Failed { waiting, retry_at }
     })?;
+
+    if image.pulled
+        && let Err(error) = garbage::record(&context.paths, &image.image.id)
+    {
+        tracing::warn!(%error, image = image.image.id, "pulled image not remembered");
+    }
 
     // 2. Everything the configuration is made from.
     let prepared = prepare(place, container, start, &image).await.map_err(|message| {
@@ -104,10 +113,12 @@ async fn prepare(place: &Place<'_>, container: &Container, start: &Start, image:
     let target = target(pod, &container.name, place.view);
     Ok(Prepared {
         attempt: start.attempt,
+        restart_delay: place.restart_delay,
         image_ref: image.reference.clone(),
         mounts: mounts.map_err(|e| e.to_string())?,
         environment,
         memory_capacity: context.machine.memory_bytes,
+        unified: context.cgroups.is_unified(),
         target,
     })
 }

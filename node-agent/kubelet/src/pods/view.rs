@@ -52,6 +52,8 @@ pub struct ContainerView {
     pub attempt: u32,
     /// State now.
     pub state: ContainerState,
+    /// Seconds for which a restart waits after its end, when back-off was in force at its start.
+    pub restart_delay: Option<u64>,
     /// Nanoseconds since the epoch.
     pub created_at: i64,
     /// Nanoseconds since the epoch; 0 when it never started.

@@ -21,10 +21,10 @@ use super::{Context, PodKey, cleanup, declared, sandbox};
 use crate::images::Puller;
 use crate::status::compute;
 use crate::status::conditions::is_own;
-use crate::status::publish::Publisher;
+use crate::status::publish::{Publisher, Told, same};
 use crate::status::reason::Waiting;
 use crate::volumes;
-use crate::volumes::setup::Ready;
+use crate::volumes::setup::{NotReady, Ready};
 
 /// Without any cause a pod is looked at this often; volumes are brought up to date then.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -95,13 +95,23 @@ pub(super) struct Worker {
     /// Volumes and cgroups of an ended pod are gone.
     released: bool,
     hooked: Mutex<HashSet<String>>,
+    _followed: Followed,
+}
+
+/// Ends the following of ConfigMaps and Secrets with the worker, however that ends.
+struct Followed(Arc<Context>, String);
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.0.cluster.unfollow(&self.1);
+    }
 }
 
 impl Worker {
     pub(super) fn new(context: Arc<Context>, orders: watch::Receiver<Order>, wake: Arc<Notify>) -> Self {
         let key = PodKey::of(&orders.borrow().pod);
-        context.cluster.renew(&key.namespace);
         Self {
+            _followed: Followed(context.clone(), key.uid.clone()),
             watchers: Watchers::new(context.clone()),
             publisher: Publisher::start(context.cluster.clone()),
             context,
@@ -120,6 +130,11 @@ impl Worker {
             released: false,
             hooked: Mutex::default(),
         }
+    }
+
+    /// What the API is told about the pod.
+    pub(super) fn told(&self) -> Told {
+        self.publisher.told()
     }
 
     /// Lives until the pod is gone.
@@ -161,6 +176,7 @@ impl Worker {
     async fn sync(&mut self, pod: &Arc<Pod>) -> Next {
         let now = Timestamp::now();
         // 1. Look.
+        self.context.cluster.follow(pod, &self.wake);
         let view = match observe(&self.context, &self.key.uid).await {
             Ok(view) => view,
             Err(error) => return self.trouble(&error),
@@ -174,6 +190,11 @@ impl Worker {
             return Next::Now;
         }
         // 2. Decide.
+        for run in view.containers.iter().filter(|run| view.latest(&run.name) == Some(run)) {
+            if let (Some(seconds), Ok(at)) = (run.restart_delay, Timestamp::from_nanosecond(i128::from(run.created_at))) {
+                self.backoff.recall(&run.name, Duration::from_secs(seconds), at);
+            }
+        }
         let health = self.watchers.board.snapshot();
         let base = self.with_last_status(pod);
         let plan = plan::plan(&plan::Inputs { pod: &base, view: &view, health: &health, backoff: &self.backoff, now });
@@ -197,11 +218,13 @@ impl Worker {
         }
         let facts = self.context.facts(view.ready_sandbox().map_or(&[], |s| &s.ips));
         let volumes = match volumes::setup(&self.context, pod, &facts).await {
-            Ok(volumes) => volumes,
+            Ok((volumes, stale)) => {
+                stale.iter().for_each(|failure| self.note_mount(pod, failure));
+                volumes
+            }
             Err(failure) => {
-                let message = format!("MountVolume.SetUp failed for volume \"{}\" : {}", failure.volume, failure.cause);
-                self.context.note_pod(pod, true, "FailedMount", message.clone());
-                return self.trouble(&message);
+                self.note_mount(pod, &failure);
+                return self.trouble(&failure.cause);
             }
         };
         if let SandboxStep::Create(attempt) = plan.sandbox {
@@ -218,7 +241,15 @@ impl Worker {
         Next::After(wakes.into_iter().flatten().min().unwrap_or(RESYNC))
     }
 
+    fn note_mount(&self, pod: &Pod, failure: &NotReady) {
+        let message = format!("MountVolume.SetUp failed for volume \"{}\" : {}", failure.volume, failure.cause);
+        self.context.note_pod(pod, true, "FailedMount", message);
+    }
+
     async fn make_sandbox(&mut self, pod: &Pod, attempt: u32) -> Next {
+        if attempt > 0 {
+            self.context.note_pod(pod, false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+        }
         let made = async {
             cleanup::stop_sandboxes(&self.context, &self.key.uid).await?;
             sandbox::prepare(&self.context, pod)?;
@@ -253,7 +284,6 @@ impl Worker {
             tracing::warn!(pod = %self.key, %error, "directories of the pod not made");
         }
         let context = self.context.clone();
-        let place = Place { context: &context, pod, sandbox, view, volumes };
         let mut retry_at: Option<Duration> = None;
         for start in &plan.start {
             let Some(declared) = declared::find(pod, &start.name) else { continue };
@@ -262,6 +292,7 @@ impl Worker {
             {
                 if let Some(backed_off) = failed.waiting.after_failed_pull(&failed.container) {
                     self.context.note_container(pod, &start.name, false, "BackOff", backed_off.message.clone());
+                    self.context.note_container(pod, &start.name, true, "Failed", format!("Error: {}", backed_off.reason));
                     failed.waiting = backed_off;
                 }
                 let pause = failed.due.duration_since(Instant::now());
@@ -271,6 +302,7 @@ impl Worker {
             if let Some(event) = start.after {
                 self.backoff.advance(&start.name, event, Timestamp::now());
             }
+            let place = Place { context: &context, pod, sandbox, view, volumes, restart_delay: self.backoff.delay(&start.name) };
             match start::start(&place, &declared, start, &mut self.puller).await {
                 Ok(()) => {
                     self.failures.remove(&start.name);
@@ -339,6 +371,7 @@ impl Worker {
             };
             return stopped.map_or_else(|error| self.trouble(&error), |()| Next::Now);
         }
+        self.context.cluster.unfollow(&self.key.uid);
         // 2. Release the network, and tell how it ended.
         if let Err(error) = cleanup::stop_sandboxes(&self.context, &self.key.uid).await {
             return self.trouble(&error);
@@ -353,19 +386,23 @@ impl Worker {
                 Err(error) => self.trouble(&error),
             };
         }
-        // 3. Remove everything; the API object is the last to go.
-        if !order.gone {
+        // 3. The API object goes when nothing runs or is held any more; only what nobody sees is removed after it.
+        let told = async {
             let mut orders = self.orders.clone();
             tokio::select! {
                 () = self.publisher.flush() => {}
-                _ = orders.wait_for(|o| o.gone) => return Next::Now,
+                // Nobody is left to be told.
+                _ = orders.wait_for(|o| o.gone) => {}
             }
-        }
+        };
+        let ((), released) = tokio::join!(told, cleanup::release(&self.context, &self.key.uid));
         let removed = async {
+            released?;
+            if !order.gone {
+                self.context.cluster.remove_pod(&self.key).await?;
+            }
             cleanup::remove_sandboxes(&self.context, &self.key.uid).await?;
-            cleanup::release(&self.context, &self.key.uid).await?;
-            cleanup::remove_logs(&self.context, &self.key)?;
-            if order.gone { Ok(()) } else { self.context.cluster.remove_pod(&self.key).await }
+            cleanup::remove_logs(&self.context, &self.key)
         };
         match removed.await {
             Ok(()) => {
@@ -391,11 +428,9 @@ impl Worker {
             start_time: self.first_seen,
             now: Timestamp::now(),
         });
-        let known = match &self.last {
-            Some(last) => *last == status,
-            None => pod.status.as_ref() == Some(&status),
-        };
-        if !known {
+        // Somebody else may have written over it, as the node's controller does while it hears nothing.
+        let shown = pod.status.as_ref().is_some_and(|shown| same(shown, &status));
+        if !shown || self.last.as_ref().is_some_and(|last| *last != status) {
             self.publisher.submit(pod.clone(), status.clone());
         }
         self.last = Some(status);

@@ -1,4 +1,5 @@
-//! HTTP probes and hooks: one GET, over TLS without verification for https; a status from 200 to 399 is success.
+//! HTTP probes and hooks: one GET, over TLS without verification for https; a status from 200 to 399 is success. Redirects within the same
+//! host are followed; one that leads elsewhere is an answer like any other.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -10,9 +11,13 @@ use k8s_openapi::api::core::v1::{Container, HTTPGetAction};
 use tokio::net::TcpStream;
 
 use super::tcp;
+use super::tracker::Outcome;
 
 /// Longest body that is read, in bytes.
 const BODY_MAX: usize = 10 << 10;
+
+/// Longest chain of redirects.
+const REDIRECTS_MAX: usize = 10;
 
 /// A request that is ready to be sent.
 #[derive(Clone, Debug)]
@@ -28,8 +33,8 @@ pub struct Get {
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// The beginning of the body.
-    pub body: String,
+    /// Where a redirect leads.
+    location: Option<String>,
 }
 
 impl Get {
@@ -48,6 +53,29 @@ impl Get {
         })
     }
 
+    /// The request that a redirect asks for, if it leads to the same host.
+    fn redirected(&self, location: &str) -> Option<Self> {
+        let mut next = self.clone();
+        if location.starts_with("//") {
+            return None;
+        }
+        if let Ok(uri) = location.parse::<hyper::Uri>()
+            && let Some(scheme) = uri.scheme_str()
+        {
+            let ip: IpAddr = uri.host()?.trim_matches(['[', ']']).parse().ok()?;
+            if ip != self.target.ip() {
+                return None;
+            }
+            next.tls = scheme == "https";
+            next.target.set_port(uri.port_u16().unwrap_or(if next.tls { 443 } else { 80 }));
+            next.path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+            return Some(next);
+        }
+        let directory = self.path.split('?').next().and_then(|path| path.rsplit_once('/')).map_or("", |(directory, _)| directory);
+        next.path = if location.starts_with('/') { location.to_owned() } else { format!("{directory}/{location}") };
+        Some(next)
+    }
+
     /// The URL, for people.
     pub fn url(&self) -> String {
         format!("{}://{}{}", if self.tls { "https" } else { "http" }, self.target, self.path)
@@ -55,17 +83,33 @@ impl Get {
 }
 
 /// Asks and judges.
-///
-/// # Errors
-/// What to tell people.
-pub(super) async fn ask(action: &HTTPGetAction, container: &Container, address: Option<IpAddr>, limit: Duration) -> Result<(), String> {
-    let request = Get::of(action, container, address)?;
-    match tokio::time::timeout(limit, get(&request)).await {
-        Ok(Ok(answer)) if (200..400).contains(&answer.status) => Ok(()),
-        Ok(Ok(answer)) => Err(format!("HTTP probe failed with statuscode: {}", answer.status)),
-        Ok(Err(cause)) => Err(format!("Get \"{}\": {cause}", request.url())),
-        Err(_) => Err(format!("Get \"{}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)", request.url())),
+pub(super) async fn ask(action: &HTTPGetAction, container: &Container, address: Option<IpAddr>, limit: Duration) -> Outcome {
+    let request = match Get::of(action, container, address) {
+        Ok(request) => request,
+        Err(cause) => return Outcome::Unknown(cause),
+    };
+    match tokio::time::timeout(limit, get_last(request.clone())).await {
+        Ok(Ok(answer)) if (200..400).contains(&answer.status) => Outcome::Success,
+        Ok(Ok(answer)) => Outcome::Failure(format!("HTTP probe failed with statuscode: {}", answer.status)),
+        Ok(Err(cause)) => Outcome::Failure(format!("Get \"{}\": {cause}", request.url())),
+        Err(_) => {
+            let cause = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
+            Outcome::Failure(format!("Get \"{}\": {cause}", request.url()))
+        }
     }
+}
+
+/// The answer at the end of the redirects.
+async fn get_last(mut request: Get) -> Result<Answer, String> {
+    for _ in 0..REDIRECTS_MAX {
+        let answer = get(&request).await?;
+        let redirects = matches!(answer.status, 301 | 302 | 303 | 307 | 308);
+        match answer.location.as_deref().filter(|_| redirects).and_then(|location| request.redirected(location)) {
+            Some(next) => request = next,
+            None => return Ok(answer),
+        }
+    }
+    Err(format!("stopped after {REDIRECTS_MAX} redirects"))
 }
 
 /// Sends the request and reads the beginning of the answer. Has no time limit of its own.
@@ -90,13 +134,11 @@ where
 {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.map_err(|e| e.to_string())?;
     let driver = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(connection));
-    let mut request = hyper::Request::get(&get.path).header("Connection", "close").header("Accept", "*/*");
-    let given = |name: &str| get.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
-    if !given("Host") {
-        request = request.header("Host", get.target.to_string());
-    }
-    if !given("User-Agent") {
-        request = request.header("User-Agent", "kube-probe/1.33");
+    let mut request = hyper::Request::get(&get.path).header("Connection", "close");
+    for (name, value) in [("Host", get.target.to_string().as_str()), ("User-Agent", "kube-probe/1.33"), ("Accept", "*/*")] {
+        if !get.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name)) {
+            request = request.header(name, value);
+        }
     }
     for (name, value) in &get.headers {
         request = request.header(name, value);
@@ -104,13 +146,11 @@ where
     let request = request.body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
     let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
     let status = response.status().as_u16();
-    let body = match Limited::new(response.into_body(), BODY_MAX).collect().await {
-        Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
-        // A longer body is no failure; nobody reads it.
-        Err(_) => String::new(),
-    };
+    let location = response.headers().get(hyper::header::LOCATION).and_then(|l| l.to_str().ok()).map(str::to_owned);
+    // So that the server sees its answer taken. A longer body is no failure; nobody reads it.
+    let _ = Limited::new(response.into_body(), BODY_MAX).collect().await;
     drop(driver);
-    Ok(Answer { status, body })
+    Ok(Answer { status, location })
 }
 
 #[cfg(test)]
@@ -142,7 +182,7 @@ mod tests {
             });
             let address = Some("127.0.0.1".parse().unwrap());
             let asked = ask(&action(port, "health?x=1"), &Container::default(), address, Duration::from_secs(5)).await;
-            assert_eq!(asked.is_ok(), ok, "{status}");
+            assert_eq!(asked == Outcome::Success, ok, "{status}");
             let request = server.await.unwrap().to_lowercase();
             assert!(request.starts_with("get /health?x=1 http/1.1\r\n"), "{request}");
             assert!(
@@ -159,6 +199,46 @@ mod tests {
             listener.local_addr().unwrap().port()
         };
         let asked = ask(&action(port, "/"), &Container::default(), Some("127.0.0.1".parse().unwrap()), Duration::from_secs(5)).await;
-        assert_eq!(asked.unwrap_err(), format!("Get \"http://127.0.0.1:{port}/\": dial tcp 127.0.0.1:{port}: connect: connection refused"));
+        let cause = format!("Get \"http://127.0.0.1:{port}/\": dial tcp 127.0.0.1:{port}: connect: connection refused");
+        assert_eq!(asked, Outcome::Failure(cause));
+    }
+
+    #[test]
+    fn redirects_are_followed_on_the_same_host_only() {
+        let get = Get { target: "10.0.0.1:8080".parse().unwrap(), tls: false, path: "/a/b?c".into(), headers: Vec::new() };
+        for (location, want) in [
+            ("/ok", Some("http://10.0.0.1:8080/ok")),
+            ("ok", Some("http://10.0.0.1:8080/a/ok")),
+            ("http://10.0.0.1/x?y=1", Some("http://10.0.0.1:80/x?y=1")),
+            ("https://10.0.0.1:8443", Some("https://10.0.0.1:8443/")),
+            ("http://10.0.0.2:8080/", None),
+            ("http://example.org/", None),
+            ("//example.org/", None),
+        ] {
+            assert_eq!(get.redirected(location).map(|next| next.url()).as_deref(), want, "{location}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_as_good_as_where_it_leads() {
+        for (last, ok) in
+            [("200 OK", true), ("503 no", false), ("302 x\r\nLocation: /again", false), ("302 x\r\nLocation: http://192.0.2.9/", true)]
+        {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let server = tokio::spawn(async move {
+                for number in 0.. {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut buffer = [0; 4096];
+                    let _ = stream.read(&mut buffer).await.unwrap();
+                    let status = if number == 0 { "302 x\r\nLocation: /next" } else { last };
+                    stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes()).await.unwrap();
+                }
+            });
+            let address = Some("127.0.0.1".parse().unwrap());
+            let asked = ask(&action(port, "/"), &Container::default(), address, Duration::from_secs(10)).await;
+            assert_eq!(asked == Outcome::Success, ok, "{last}: {asked:?}");
+            server.abort();
+        }
     }
 }

@@ -41,9 +41,16 @@ pub async fn run(context: Arc<Context>, board: Board, subject: Subject) {
     loop {
         ticks.tick().await;
         let outcome = ask(&context, &subject, settings.timeout).await;
-        if let Outcome::Failure(message) = &outcome {
-            let message = format!("{} probe failed: {message}", subject.kind.title());
+        let trouble = match &outcome {
+            Outcome::Success => None,
+            Outcome::Failure(message) => Some(format!("{} probe failed: {message}", subject.kind.title())),
+            Outcome::Unknown(message) => Some(format!("{} probe errored: {message}", subject.kind.title())),
+        };
+        if let Some(message) = trouble {
             context.note_container(&subject.pod, &subject.container.name, true, "Unhealthy", message);
+        }
+        if matches!(outcome, Outcome::Unknown(_)) {
+            continue;
         }
         let Some(good) = tracker.observe(outcome == Outcome::Success, &settings) else { continue };
         match (subject.kind, good) {
@@ -81,16 +88,15 @@ fn initial_pause(subject: &Subject, settings: &Settings) -> Duration {
 
 async fn ask(context: &Context, subject: &Subject, limit: Duration) -> Outcome {
     let probe = &subject.probe;
-    let asked = if let Some(action) = &probe.exec {
+    if let Some(action) = &probe.exec {
         exec::ask(&context.cri, &subject.id, action.command.clone().unwrap_or_default(), limit).await
     } else if let Some(action) = &probe.http_get {
         http::ask(action, &subject.container, subject.address, limit).await
     } else if let Some(action) = &probe.tcp_socket {
         tcp::ask(action, &subject.container, subject.address, limit).await
     } else if let Some(action) = &probe.grpc {
-        grpc::ask(action, subject.address, limit).await
+        grpc::ask(action, subject.address, limit).await.into()
     } else {
-        Ok(())
-    };
-    asked.map_or_else(Outcome::Failure, |()| Outcome::Success)
+        Outcome::Success
+    }
 }

@@ -7,17 +7,18 @@ use k8s_openapi::api::core::v1::{Container, TCPSocketAction};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tokio::net::TcpStream;
 
+use super::tracker::Outcome;
+
 /// Connects.
-///
-/// # Errors
-/// What to tell people.
-pub(super) async fn ask(action: &TCPSocketAction, container: &Container, address: Option<IpAddr>, limit: Duration) -> Result<(), String> {
-    let port = port(&action.port, container)?;
-    let target = target(action.host.as_deref(), address, port)?;
+pub(super) async fn ask(action: &TCPSocketAction, container: &Container, address: Option<IpAddr>, limit: Duration) -> Outcome {
+    let target = match port(&action.port, container).and_then(|port| target(action.host.as_deref(), address, port)) {
+        Ok(target) => target,
+        Err(cause) => return Outcome::Unknown(cause),
+    };
     match tokio::time::timeout(limit, TcpStream::connect(target)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(format!("dial tcp {target}: connect: {}", cause(&error))),
-        Err(_) => Err(format!("dial tcp {target}: i/o timeout")),
+        Ok(Ok(_)) => Outcome::Success,
+        Ok(Err(error)) => Outcome::Failure(format!("dial tcp {target}: connect: {}", cause(&error))),
+        Err(_) => Outcome::Failure(format!("dial tcp {target}: i/o timeout")),
     }
 }
 

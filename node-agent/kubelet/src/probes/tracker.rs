@@ -42,6 +42,14 @@ pub enum Outcome {
     Success,
     /// It answered badly or not at all.
     Failure(String),
+    /// It could not be asked, as when the runtime is away: that says nothing about the container.
+    Unknown(String),
+}
+
+impl From<Result<(), String>> for Outcome {
+    fn from(asked: Result<(), String>) -> Self {
+        asked.map_or_else(Self::Failure, |()| Self::Success)
+    }
 }
 
 /// Timing and thresholds of a probe, with the API's defaults.

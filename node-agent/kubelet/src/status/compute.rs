@@ -49,11 +49,13 @@ pub fn status(inputs: &Inputs<'_>) -> PodStatus {
     };
     // What had its turn and is not there was lost; what comes after it never ran.
     let init_due = init.iter().rposition(|d| has_begun(inputs, d, &before.init_container_statuses)).unwrap_or(0) + 1;
-    let init_statuses = list(&init, &before.init_container_statuses, init_due);
+    let mut init_statuses = list(&init, &before.init_container_statuses, init_due);
+    let mains_due = pending_init(&init, &init_statuses).is_empty() || main.iter().any(|d| has_begun(inputs, d, &before.container_statuses));
+    let mut main_statuses = list(&main, &before.container_statuses, if mains_due { main.len() } else { 0 });
+    let mut ephemeral_statuses = list(&ephemeral, &before.ephemeral_container_statuses, ephemeral.len());
+    let containers = init.len() + main.len() + ephemeral.len();
+    limit_messages(init_statuses.iter_mut().chain(&mut main_statuses).chain(&mut ephemeral_statuses), containers);
     let init_pending = pending_init(&init, &init_statuses);
-    let mains_due = init_pending.is_empty() || main.iter().any(|d| has_begun(inputs, d, &before.container_statuses));
-    let main_statuses = list(&main, &before.container_statuses, if mains_due { main.len() } else { 0 });
-    let ephemeral_statuses = list(&ephemeral, &before.ephemeral_container_statuses, ephemeral.len());
 
     let settled = matches!(before.phase.as_deref(), Some("Succeeded" | "Failed"));
     let phase = match (settled, &before.phase) {
@@ -105,7 +107,21 @@ pub fn status(inputs: &Inputs<'_>) -> PodStatus {
         nominated_node_name: before.nominated_node_name,
         resource_claim_statuses: before.resource_claim_statuses,
         resize: before.resize,
-        observed_generation: inputs.pod.metadata.generation.or(before.observed_generation),
+        // Kept up to date where somebody has begun it; 1.33 does not begin it by itself (KEP-5067).
+        observed_generation: before.observed_generation.and(inputs.pod.metadata.generation),
+    }
+}
+
+/// Termination messages of one pod together, in bytes; each container has an equal part of it.
+const MESSAGES_MAX: usize = 12 << 10;
+
+/// Cuts termination messages so that all of a pod's fit into its object.
+fn limit_messages<'a>(statuses: impl Iterator<Item = &'a mut ContainerStatus>, containers: usize) {
+    let most = MESSAGES_MAX / containers.max(1);
+    for state in statuses.flat_map(|s| [&mut s.state, &mut s.last_state]).flatten() {
+        if let Some(message) = state.terminated.as_mut().and_then(|t| t.message.as_mut()) {
+            message.truncate(message.floor_char_boundary(most));
+        }
     }
 }
 

@@ -162,3 +162,22 @@ fn what_a_failed_init_container_held_back_waits_for_ever() {
     let made = make(&pod, &view(vec![]), true, &BTreeMap::new());
     assert_eq!((made.phase.as_deref(), waits(&made.container_statuses.unwrap()[0])), (Some("Failed"), None));
 }
+
+#[test]
+fn termination_messages_share_the_room_of_their_pod() {
+    let long = |name: &str| ContainerView { message: "\u{e9}".repeat(2048), ..run(name, ContainerState::Exited, 1) };
+    let made = make(&simple("Never"), &view(vec![run("i", ContainerState::Exited, 0), long("a"), long("b")]), false, &BTreeMap::new());
+    let lengths: Vec<usize> = made
+        .container_statuses
+        .unwrap()
+        .iter()
+        .map(|s| s.state.as_ref().unwrap().terminated.as_ref().unwrap().message.as_ref().unwrap().len())
+        .collect();
+    assert_eq!(lengths, [4096, 4096]);
+    let names: Vec<String> = (0..7).map(|n| format!("c{n}")).collect();
+    let containers: Vec<_> = names.iter().map(|n| serde_json::json!({"name": n})).collect();
+    let pod = pod(serde_json::json!({"spec": {"restartPolicy": "Never", "containers": containers}}));
+    let made = make(&pod, &view(names.iter().map(|n| long(n)).collect()), false, &BTreeMap::new());
+    let message = made.container_statuses.unwrap()[0].state.clone().unwrap().terminated.unwrap().message.unwrap();
+    assert_eq!(message.len(), 12 * 1024 / 7 / 2 * 2, "whole characters only");
+}

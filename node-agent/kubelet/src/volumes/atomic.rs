@@ -25,7 +25,9 @@ pub fn write(directory: &Path, files: &BTreeMap<String, File>, pod: &Pod) -> Res
     fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).map_err(Error::file("change the mode of", directory))?;
     let data = directory.join(DATA);
     if is_current(&data, files) {
-        return Ok(());
+        // Whoever wrote them may have died before the last steps.
+        show_names(directory, files)?;
+        return remove_old_sets(directory);
     }
     let stamp = Timestamp::now().as_nanosecond();
     let fresh_name = format!("..{stamp}");
@@ -35,16 +37,30 @@ pub fn write(directory: &Path, files: &BTreeMap<String, File>, pod: &Pod) -> Res
         write_file(&fresh.join(path), file)?;
     }
     ownership::read_only(&fresh, pod)?;
-    let old = fs::read_link(&data).ok();
     let next = directory.join(NEXT);
     let _ = fs::remove_file(&next);
     symlink(&fresh_name, &next).map_err(Error::file("link", &next))?;
     fs::rename(&next, &data).map_err(Error::file("rename", &next))?;
     show_names(directory, files)?;
-    if let Some(old) = old.filter(|o| o.as_os_str() != fresh_name.as_str()) {
-        let old = directory.join(old);
-        if let Err(error) = fs::remove_dir_all(&old) {
-            tracing::debug!(%error, path = %old.display(), "old files of a volume not removed");
+    remove_old_sets(directory)
+}
+
+/// True when a whole set of files was put there before.
+pub fn is_there(directory: &Path) -> bool {
+    directory.join(DATA).exists()
+}
+
+/// Removes every set but the one that is shown.
+fn remove_old_sets(directory: &Path) -> Result<(), Error> {
+    let shown = fs::read_link(directory.join(DATA)).unwrap_or_default();
+    for entry in fs::read_dir(directory).map_err(Error::file("read", directory))?.flatten() {
+        let name = entry.file_name();
+        let is_set = name.to_str().is_some_and(|n| n.starts_with("..")) && entry.file_type().is_ok_and(|t| t.is_dir());
+        if is_set
+            && name != shown.as_os_str()
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::debug!(%error, path = %entry.path().display(), "old files of a volume not removed");
         }
     }
     Ok(())
@@ -136,6 +152,20 @@ mod tests {
         assert_eq!(fs::read_to_string(path.join("a")).unwrap(), "3");
         assert_eq!(visible(&path), ["a", "c"]);
         assert!(!path.join(link).exists());
+    }
+
+    #[test]
+    fn what_a_writer_that_died_left_behind_is_mended() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let wanted = files(&[("a", "1"), ("b", "2")]);
+        write(path, &wanted, &Pod::default()).unwrap();
+        fs::remove_file(path.join("b")).unwrap();
+        fs::create_dir(path.join("..5")).unwrap();
+        write(path, &wanted, &Pod::default()).unwrap();
+        assert_eq!(visible(path), ["a", "b"]);
+        assert!(!path.join("..5").exists());
+        assert!(is_there(path) && !is_there(&path.join("none")));
     }
 
     proptest! {

@@ -1,4 +1,5 @@
-//! Makes all volumes of a pod ready, or up to date: calling it again changes only what has changed.
+//! Makes all volumes of a pod ready, or up to date: calling it again changes only what has changed. A volume that was ready once and
+//! cannot be brought up to date keeps what it has.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ pub struct Ready {
     pub read_only: bool,
 }
 
-/// A volume that is not ready, and why.
+/// A volume that is not ready or not up to date, and why.
 #[derive(Debug)]
 pub struct NotReady {
     /// The volume's name.
@@ -30,18 +31,32 @@ pub struct NotReady {
     pub cause: String,
 }
 
-/// Makes every volume ready; answers with their places by name.
+/// Makes every volume ready; answers with their places by name, and with what is not up to date.
 ///
 /// # Errors
 /// The first volume that cannot be made ready.
-pub async fn setup(context: &Context, pod: &Pod, facts: &Facts) -> Result<BTreeMap<String, Ready>, NotReady> {
-    let mut ready = BTreeMap::new();
+pub async fn setup(context: &Context, pod: &Pod, facts: &Facts) -> Result<(BTreeMap<String, Ready>, Vec<NotReady>), NotReady> {
+    let (mut ready, mut stale) = (BTreeMap::new(), Vec::new());
     for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
-        let one = one(context, pod, facts, volume).await;
-        let one = one.map_err(|error| NotReady { volume: volume.name.clone(), cause: error.to_string() })?;
+        let one = match one(context, pod, facts, volume).await {
+            Ok(one) => one,
+            Err(error) => {
+                let failure = NotReady { volume: volume.name.clone(), cause: error.to_string() };
+                let Some(one) = ready_before(context, pod, volume) else { return Err(failure) };
+                stale.push(failure);
+                one
+            }
+        };
         ready.insert(volume.name.clone(), one);
     }
-    Ok(ready)
+    Ok((ready, stale))
+}
+
+/// The place of a volume whose files are there already.
+fn ready_before(context: &Context, pod: &Pod, volume: &Volume) -> Option<Ready> {
+    let (kind, _) = as_projection(volume)?;
+    let path = context.paths.volume(&PodKey::of(pod).uid, kind, &volume.name);
+    atomic::is_there(&path).then_some(Ready { path, read_only: true })
 }
 
 async fn one(context: &Context, pod: &Pod, facts: &Facts, volume: &Volume) -> Result<Ready, Error> {

@@ -1,13 +1,15 @@
-//! `subPath`: one file or directory inside a volume, bound to a place of its own, so that no container can swap it for a link that leads
-//! out of the volume between the check and the mount.
+//! `subPath`: one file or directory inside a volume, bound to a place of its own. The kernel resolves every step below the volume, so that
+//! no link of a container leads out of it, whenever it is made; what was opened is what is bound.
 
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, mkdirat};
 
 use crate::error::Error;
 
@@ -21,24 +23,9 @@ pub fn bind(volume: &Path, sub: &str, place: &Path) -> Result<PathBuf, Error> {
     if relative.is_absolute() || relative.components().any(|c| c == Component::ParentDir) {
         return Err(Error::Invalid(format!("subPath {sub} must be relative and must not contain '..'")));
     }
-    let target = volume.join(relative);
-    if fs::symlink_metadata(&target).is_err() {
-        fs::create_dir_all(&target).map_err(Error::file("create", &target))?;
-    }
-    let root = fs::canonicalize(volume).map_err(Error::file("resolve", volume))?;
-    let resolved = fs::canonicalize(&target).map_err(Error::file("resolve", &target))?;
-    let Ok(inside) = resolved.strip_prefix(&root) else {
-        return Err(Error::Invalid(format!("subPath {sub} leads out of its volume")));
-    };
-    // From here on no link is followed: what was checked is what is opened.
-    let directory = fs::File::open(&root).map_err(Error::file("open", &root))?;
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .mode(Mode::empty())
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
-    let opened = openat2(&directory, inside, how).map_err(|errno| Error::file("open", &resolved)(errno.into()))?;
-    let is_directory = resolved.is_dir();
+    let root = fs::File::open(volume).map_err(Error::file("open", volume))?;
+    let opened = open_or_make(&root, volume, relative)?;
+    let is_directory = opened.metadata().map_err(Error::file("look at", relative))?.is_dir();
     if let Some(parent) = place.parent() {
         fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
     }
@@ -47,10 +34,46 @@ pub fn bind(volume: &Path, sub: &str, place: &Path) -> Result<PathBuf, Error> {
     } else {
         fs::OpenOptions::new().create(true).append(true).open(place).map_err(Error::file("create", place))?;
     }
-    let source = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
-    mount(Some(&source), place, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+    mount(Some(&descriptor(&opened)), place, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
         .map_err(|errno| Error::file("bind", place)(errno.into()))?;
     Ok(place.to_owned())
+}
+
+/// Opens a path below `root`, making the directories that are missing, with the mode of the volume.
+fn open_or_make(root: &fs::File, volume: &Path, relative: &Path) -> Result<fs::File, Error> {
+    let mode = root.metadata().map_err(Error::file("look at", volume))?.permissions().mode() & 0o7777;
+    let mut at = PathBuf::from(".");
+    let mut opened = beneath(root, &at).map_err(|errno| Error::file("open", volume)(errno.into()))?;
+    for part in relative.components().filter(|part| *part != Component::CurDir) {
+        at.push(part);
+        let fail = |operation, errno: Errno| Error::file(operation, &volume.join(&at))(errno.into());
+        opened = match beneath(root, &at) {
+            Err(Errno::ENOENT) => {
+                match mkdirat(&opened, Path::new(&part), Mode::S_IRWXU) {
+                    Ok(()) | Err(Errno::EEXIST) => {}
+                    Err(errno) => return Err(fail("create", errno)),
+                }
+                let made = beneath(root, &at).map_err(|errno| fail("open", errno))?;
+                // By its descriptor: the name may be another file's by now. The umask has no say.
+                fs::set_permissions(descriptor(&made), fs::Permissions::from_mode(mode)).map_err(Error::file("change the mode of", &at))?;
+                made
+            }
+            other => other.map_err(|errno| fail("open", errno))?,
+        };
+    }
+    Ok(opened)
+}
+
+fn beneath(root: &fs::File, path: &Path) -> Result<fs::File, Errno> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .mode(Mode::empty())
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(root, path, how).map(fs::File::from)
+}
+
+fn descriptor(file: &fs::File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 #[cfg(test)]
@@ -67,16 +90,21 @@ mod tests {
         fs::write(root.path().join("secret"), "s").unwrap();
         std::os::unix::fs::symlink(root.path().join("secret"), volume.join("out")).unwrap();
         std::os::unix::fs::symlink("d/f", volume.join("in")).unwrap();
+        std::os::unix::fs::symlink(root.path(), volume.join("away")).unwrap();
         let place = root.path().join("p");
-        for (sub, ok) in [("out", false), ("../secret", false), ("/etc", false), ("in", true)] {
+        for (sub, ok) in [("out", false), ("../secret", false), ("/etc", false), ("away/new", false), ("in", true)] {
             let bound = bind(&volume, sub, &place);
             assert_eq!(bound.is_ok(), ok, "{sub}: {bound:?}");
         }
+        assert!(!root.path().join("new").exists(), "nothing is made out there");
         assert_eq!(fs::read_to_string(&place).unwrap(), "x");
         umount2(&place, MntFlags::MNT_DETACH).unwrap();
         let made = root.path().join("q");
+        fs::set_permissions(&volume, fs::Permissions::from_mode(0o2777)).unwrap();
         bind(&volume, "new/dir", &made).unwrap();
-        assert!(volume.join("new/dir").is_dir());
+        for made in ["new", "new/dir"] {
+            assert_eq!(fs::metadata(volume.join(made)).unwrap().permissions().mode() & 0o7777, 0o2777, "whoever may write the volume");
+        }
         umount2(&made, MntFlags::MNT_DETACH).unwrap();
     }
 }

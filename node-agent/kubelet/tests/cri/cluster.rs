@@ -12,7 +12,7 @@ use orknet_kubelet::Error;
 use orknet_kubelet::api::events::Note;
 use orknet_kubelet::api::{Cluster, Written};
 use orknet_kubelet::pods::PodKey;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// What is stored and what was written.
 #[derive(Clone, Default)]
@@ -22,6 +22,7 @@ pub struct State {
     pub statuses: BTreeMap<String, PodStatus>,
     pub removed: Vec<String>,
     pub events: Vec<(String, String)>,
+    pub followers: Vec<Arc<Notify>>,
 }
 
 /// The stand-in. Everything in it can be waited for.
@@ -37,7 +38,11 @@ impl Cluster for Memory {
         Ok(self.0.borrow().secrets.get(name).cloned())
     }
 
-    fn renew(&self, _: &str) {}
+    fn follow(&self, _: &Pod, changed: &Arc<Notify>) {
+        self.0.send_modify(|state| state.followers.push(changed.clone()));
+    }
+
+    fn unfollow(&self, _: &str) {}
 
     fn services(&self) -> Option<Vec<Arc<Service>>> {
         let service = serde_json::json!({"metadata": {"name": "kubernetes", "namespace": "default"},

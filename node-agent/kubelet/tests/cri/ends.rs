@@ -18,7 +18,7 @@ async fn root_a_finished_pod_keeps_its_status_and_log_but_no_resources() -> Resu
     assert_eq!(node.log(&pod, "main", 0), "bye\n");
     node.delete(&pod, 0).await?;
     node.until_removed(&pod).await?;
-    assert!(node.is_clean(&pod).await?);
+    node.until_clean(&pod).await?;
     Ok(())
 }
 

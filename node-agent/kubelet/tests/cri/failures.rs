@@ -1,7 +1,13 @@
-//! Starts that fail, with the reasons Kubernetes gives.
+//! Starts that fail, with the reasons Kubernetes gives; images that go.
+
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
+use orknet_kubelet::api::source::Wanted;
+use orknet_kubelet::images::garbage;
 use serde_json::json;
+
+use super::image::{PAUSE, SHELL};
 
 use super::node::{Node, is_true, shell_pod, waiting};
 
@@ -24,7 +30,7 @@ async fn root_every_failure_has_its_name() -> Result<()> {
         assert!(met.is_ok(), "{name} {reason}: {met:?}");
         node.delete(&pod, 0).await?;
         node.until_removed(&pod).await?;
-        assert!(node.is_clean(&pod).await?, "{name}");
+        node.until_clean(&pod).await?;
     }
     Ok(())
 }
@@ -41,5 +47,29 @@ async fn root_a_missing_volume_source_is_told_and_found_when_it_appears() -> Res
         s.config_maps.insert("later".into(), std::sync::Arc::new(map));
     });
     node.until(&pod, |s| is_true(s, "Ready")).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn root_only_pulled_images_that_nobody_uses_are_collected() -> Result<()> {
+    let mut node = Node::start().await?;
+    let pod = shell_pod("uses", "exec sleep 1000", json!({}));
+    node.want(&pod).await?;
+    node.until(&pod, |s| is_true(s, "Ready")).await?;
+    // Any disk is too full for this.
+    node.restart_kubelet_with(|config| (config.image_gc_high_percent, config.image_gc_low_percent) = (0, 0)).await?;
+    let id = async |name: &str| node.context.cri.image(name).await.map(|image| image.map(|image| image.id));
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    let shell = id(SHELL).await?.unwrap();
+    assert!(garbage::collect(&node.context, later).await?.is_empty(), "nothing was pulled");
+    garbage::record(&node.context.paths, &shell)?;
+    assert!(garbage::collect(&node.context, later).await?.is_empty(), "it is in use");
+    assert_eq!(id(SHELL).await?, Some(shell.clone()));
+    node.wanted.send(Wanted::All(Vec::new())).await?;
+    node.until_clean(&pod).await?;
+    assert!(garbage::collect(&node.context, later).await?.is_empty(), "it was in use just now");
+    assert_eq!(garbage::collect(&node.context, later + Duration::from_secs(600)).await?, [shell]);
+    assert_eq!(id(SHELL).await?, None);
+    assert!(id(PAUSE).await?.is_some());
     Ok(())
 }

@@ -29,7 +29,7 @@ async fn root_a_pod_runs_with_its_environment_and_leaves_nothing_behind() -> Res
     }
     node.delete(&pod, 1).await?;
     node.until_removed(&pod).await?;
-    assert!(node.is_clean(&pod).await?);
+    node.until_clean(&pod).await?;
     for reason in ["Pulled", "Created", "Started", "Killing"] {
         assert!(!node.events(reason).is_empty(), "{reason}");
     }

@@ -149,7 +149,7 @@ impl Node {
     }
 
     /// True when nothing of the pod is left on the node.
-    pub async fn is_clean(&self, pod: &Pod) -> Result<bool> {
+    async fn is_clean(&self, pod: &Pod) -> Result<bool> {
         let key = PodKey::of(pod);
         let labels = orknet_kubelet::cri::labels::by_uid(&key.uid);
         let sandboxes = self.context.cri.list_sandboxes(labels.clone()).await?;

@@ -36,8 +36,18 @@ async fn root_volumes_have_their_content_modes_and_owners() -> Result<()> {
     let want = "mapsecrettoken-of-defaultapp=\"vols\"\n440 1234\nother\ntmpfs\n2777 1234\ntouch: /p/new: Read-only file system\ndone\n";
     assert_eq!(log, want);
     assert!(node.context.paths.volume("uid-vols", "empty-dir", "mem").join("of-vols").is_dir());
+    // A change reaches the files as soon as the worker is told; a sub-path stays as it was.
+    node.state.send_modify(|s| {
+        let map = serde_json::from_value(json!({"data": {"a": "changed", "b": "changed"}})).unwrap();
+        s.config_maps.insert("cm".into(), Arc::new(map));
+        s.followers.iter().for_each(|worker| worker.notify_one());
+    });
+    let file = node.context.paths.volume("uid-vols", "projected", "p").join("x/a");
+    node.until_true(|| std::fs::read_to_string(&file).is_ok_and(|text| text == "changed")).await?;
+    let sub = node.context.paths.sub_paths("uid-vols").join("cm/main/0/1");
+    assert_eq!(std::fs::read_to_string(sub)?, "other");
     node.delete(&pod, 0).await?;
     node.until_removed(&pod).await?;
-    assert!(node.is_clean(&pod).await?);
+    node.until_clean(&pod).await?;
     Ok(())
 }
