@@ -98,6 +98,9 @@ impl Call {
     }
 }
 
+/// Complaints about fields that are told of one object, as with Kubernetes: nobody reads more.
+const MOST_COMPLAINTS: usize = 100;
+
 /// Refuses fields that are unknown or given twice, or turns them into warnings.
 pub fn check_fields(
     validation: FieldValidation,
@@ -108,6 +111,7 @@ pub fn check_fields(
 ) -> Result<(), ApiError> {
     let complaints: Vec<String> = (duplicates.iter().map(|path| format!("duplicate field {path:?}")))
         .chain(unknown.iter().map(|path| format!("unknown field {path:?}")))
+        .take(MOST_COMPLAINTS)
         .collect();
     match validation {
         FieldValidation::Ignore => Ok(()),

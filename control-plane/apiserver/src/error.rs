@@ -3,7 +3,7 @@
 
 use orknet_patch::PatchError;
 use orknet_patch::apply::ApplyError;
-use orknet_resources::{Descriptor, FieldError};
+use orknet_resources::{Cause, Descriptor, FieldError};
 use orknet_store::StoreError;
 use serde_json::{Value, json};
 
@@ -171,15 +171,31 @@ impl ApiError {
 
     /// 422: the object breaks its kind's rules. All complaints in one answer.
     pub fn invalid(kind: &Descriptor, name: &str, errors: &[FieldError]) -> Self {
+        Self::invalid_kind(kind.group, kind.kind, name, errors)
+    }
+
+    /// 422 for the body of a subresource, which is of a kind of its own.
+    pub fn invalid_kind(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
         let causes: Vec<_> = errors
             .iter()
             .map(|error| StatusCause { reason: error.cause.reason().into(), message: error.message(), field: error.field.clone() })
             .collect();
         let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
         let shown = if let [line] = &lines[..] { line.clone() } else { format!("[{}]", lines.join(", ")) };
-        let mut details = details(name, kind.group, kind.kind);
+        let mut details = details(name, group, kind);
         details["causes"] = causes.iter().map(StatusCause::to_value).collect();
-        Self::new(422, "Invalid", format!("{} {name:?} is invalid: {shown}", qualified(kind.kind, kind.group))).with_details(details)
+        Self::new(422, "Invalid", format!("{} {name:?} is invalid: {shown}", qualified(kind, group))).with_details(details)
+    }
+
+    /// 422: the object is of a kind whose replacements say what they replace.
+    pub fn version_required(kind: &Descriptor, name: &str) -> Self {
+        let error = FieldError {
+            cause: Cause::Invalid,
+            field: "metadata.resourceVersion".into(),
+            value: None,
+            detail: "0x0: must be specified for an update".into(),
+        };
+        Self::invalid_kind(kind.group, kind.plural, name, &[error])
     }
 
     /// A patch that is malformed (400), too large (413), or that the object cannot take (422).
@@ -357,7 +373,6 @@ fn details(name: &str, group: &str, kind: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orknet_resources::Cause;
 
     #[test]
     fn a_missing_object_is_named_with_its_group() {

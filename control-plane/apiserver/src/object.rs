@@ -3,6 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+/// The last whole second of year 9999.
+const LAST: Timestamp = Timestamp::constant(253_402_207_200, 0);
+
 /// `metadata.<field>` as text; empty when absent.
 pub fn meta_str<'a>(object: &'a Value, field: &str) -> &'a str {
     object.get("metadata").and_then(|meta| meta.get(field)).and_then(Value::as_str).unwrap_or_default()
@@ -103,10 +106,10 @@ pub fn set_finalizers(object: &mut Value, finalizers: &[String]) {
     }
 }
 
-/// `2006-01-02T15:04:05Z`, `seconds` from now.
+/// `2006-01-02T15:04:05Z`, `seconds` from now, at most the last second that there is.
 pub fn timestamp(seconds: i64) -> String {
     let at = Timestamp::now().as_second().saturating_add(seconds);
-    Timestamp::from_second(at).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+    Timestamp::from_second(at).unwrap_or(LAST).to_string()
 }
 
 /// Unix time of a timestamp; `None` when it is none.
@@ -136,5 +139,6 @@ mod tests {
         let text = timestamp(0);
         assert_eq!(text.len(), "2006-01-02T15:04:05Z".len());
         assert!(unix_seconds(&text).is_some_and(|at| (now_seconds() - at).abs() <= 2));
+        assert!(timestamp(i64::MAX).starts_with("9999-12-30T"));
     }
 }

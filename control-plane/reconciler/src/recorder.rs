@@ -26,9 +26,10 @@ impl Recorder {
     pub fn start(client: Client, component: &'static str, shutdown: CancellationToken) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         tokio::spawn(async move {
+            let writer = Writer { client, component, instance: format!("{component}-{}", host_name()) };
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = write_all(client, component, receiver) => {}
+                () = writer.write_all(receiver) => {}
             }
         });
         Self { sender }
@@ -55,55 +56,77 @@ impl Recorder {
     }
 }
 
-async fn write_all(client: Client, component: &'static str, mut receiver: mpsc::Receiver<Occurrence>) {
-    let mut memory = Memory::default();
-    while let Some(occurrence) = receiver.recv().await {
-        let result = match memory.judge(&occurrence) {
-            Verdict::Drop => Ok(()),
-            Verdict::Create { name } => create(&client, component, &occurrence, name).await,
-            Verdict::Repeat { name, count } => match raise(&client, &occurrence, &name, count).await {
-                Err(error) if is_not_found(&error) => {
-                    memory.forget(&occurrence);
-                    match memory.judge(&occurrence) {
-                        Verdict::Create { name } => create(&client, component, &occurrence, name).await,
-                        Verdict::Repeat { .. } | Verdict::Drop => Ok(()),
+/// Writes what one component records.
+struct Writer {
+    client: Client,
+    component: &'static str,
+    /// Which of the component's processes this is: its name with that of the host.
+    instance: String,
+}
+
+impl Writer {
+    async fn write_all(self, mut receiver: mpsc::Receiver<Occurrence>) {
+        let mut memory = Memory::default();
+        while let Some(occurrence) = receiver.recv().await {
+            let result = match memory.judge(&occurrence) {
+                Verdict::Drop => Ok(()),
+                Verdict::Create { name } => self.create(&occurrence, name).await,
+                Verdict::Repeat { name, count } => match self.raise(&occurrence, &name, count).await {
+                    Err(error) if is_not_found(&error) => {
+                        memory.forget(&occurrence);
+                        match memory.judge(&occurrence) {
+                            Verdict::Create { name } => self.create(&occurrence, name).await,
+                            Verdict::Repeat { .. } | Verdict::Drop => Ok(()),
+                        }
                     }
-                }
-                result => result,
-            },
-        };
-        if let Err(error) = result {
-            memory.forget(&occurrence);
-            tracing::debug!(reason = occurrence.reason, %error, "event not written");
+                    result => result,
+                },
+            };
+            if let Err(error) = result {
+                memory.forget(&occurrence);
+                tracing::debug!(reason = occurrence.reason, %error, "event not written");
+            }
         }
+    }
+
+    async fn create(&self, occurrence: &Occurrence, name: String) -> Result<(), kube::Error> {
+        let event = event(self.component, &self.instance, occurrence, name);
+        let api = Api::<Event>::namespaced(self.client.clone(), namespace_of(occurrence));
+        api.create(&PostParams::default(), &event).await.map(drop)
+    }
+
+    async fn raise(&self, occurrence: &Occurrence, name: &str, count: i32) -> Result<(), kube::Error> {
+        let patch = serde_json::json!({ "count": count, "lastTimestamp": Time(occurrence.at) });
+        let api = Api::<Event>::namespaced(self.client.clone(), namespace_of(occurrence));
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
     }
 }
 
-async fn create(client: &Client, component: &str, occurrence: &Occurrence, name: String) -> Result<(), kube::Error> {
-    let namespace = namespace_of(occurrence);
-    let event = Event {
-        metadata: ObjectMeta { name: Some(name), namespace: Some(namespace.into()), ..ObjectMeta::default() },
+/// The Event of a first occurrence. Only those with an action, which follow events.k8s.io, name the process: so `kubectl get events -o wide` shows
+/// `deployment-controller` and `default-scheduler, default-scheduler-HOST`, as with Kubernetes.
+fn event(component: &str, instance: &str, occurrence: &Occurrence, name: String) -> Event {
+    let has_action = !occurrence.action.is_empty();
+    Event {
+        metadata: ObjectMeta { name: Some(name), namespace: Some(namespace_of(occurrence).into()), ..ObjectMeta::default() },
         involved_object: occurrence.object.clone(),
         type_: Some(occurrence.kind.as_str().into()),
         reason: Some(occurrence.reason.clone()),
         message: Some(shortened(&occurrence.message)),
-        action: Some(occurrence.action.clone()).filter(|action| !action.is_empty()),
+        action: has_action.then(|| occurrence.action.clone()),
         count: Some(1),
         first_timestamp: Some(Time(occurrence.at)),
         last_timestamp: Some(Time(occurrence.at)),
-        event_time: Some(MicroTime(occurrence.at)).filter(|_| !occurrence.action.is_empty()),
+        event_time: has_action.then_some(MicroTime(occurrence.at)),
         source: Some(EventSource { component: Some(component.into()), host: None }),
         reporting_component: Some(component.into()),
-        reporting_instance: Some(component.into()),
+        reporting_instance: Some(if has_action { instance.into() } else { String::new() }),
         ..Event::default()
-    };
-    Api::<Event>::namespaced(client.clone(), namespace).create(&PostParams::default(), &event).await.map(drop)
+    }
 }
 
-async fn raise(client: &Client, occurrence: &Occurrence, name: &str, count: i32) -> Result<(), kube::Error> {
-    let patch = serde_json::json!({ "count": count, "lastTimestamp": Time(occurrence.at) });
-    let api = Api::<Event>::namespaced(client.clone(), namespace_of(occurrence));
-    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+/// Empty when the kernel does not tell it.
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
 }
 
 /// Events about cluster-scoped objects live in `default`.
@@ -118,4 +141,23 @@ fn shortened(message: &str) -> String {
         end -= 1;
     }
     message[..end].into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_events_with_an_action_name_the_process() {
+        let occurrence = |action: &str| Occurrence {
+            object: ObjectReference { namespace: Some("a".into()), ..ObjectReference::default() },
+            kind: EventType::Normal,
+            reason: "Scheduled".into(),
+            message: String::new(),
+            action: action.into(),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let instance = |action: &str| event("s", "s-host", &occurrence(action), "e".into()).reporting_instance;
+        assert_eq!((instance("Binding").as_deref(), instance("").as_deref()), (Some("s-host"), Some("")));
+    }
 }

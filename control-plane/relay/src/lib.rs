@@ -26,6 +26,8 @@ const HOP_BY_HOP: [header::HeaderName; 5] =
     [header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING, header::TE, header::PROXY_AUTHENTICATE];
 /// What the caller proved to us is not for the next server.
 const PRIVATE: [header::HeaderName; 2] = [header::AUTHORIZATION, header::COOKIE];
+/// So begins the WebSocket subprotocol in which browsers send their token: private too.
+const PRIVATE_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// Sends `request` over `connection` as `path_and_query` of `host`, and answers with what comes back. After a `101` the two upgraded
 /// connections are joined in a task of their own, until one side closes or fails; dropping the answer's body ends a plain one.
@@ -76,6 +78,13 @@ fn prepare<B>(host: &str, path_and_query: &str, request: Request<B>) -> Result<R
     if let Some(upgrade) = upgrade {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         parts.headers.insert(header::UPGRADE, upgrade);
+    }
+    if let Some(offered) = parts.headers.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|offered| offered.to_str().ok()) {
+        let kept: Vec<&str> = offered.split(',').map(str::trim).filter(|protocol| !protocol.starts_with(PRIVATE_PROTOCOL)).collect();
+        // What was a header value is one without some of its parts.
+        if let Ok(kept) = HeaderValue::from_str(&kept.join(", ")) {
+            parts.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, kept);
+        }
     }
     parts.headers.insert(header::HOST, host);
     parts.uri = uri;
@@ -157,5 +166,12 @@ mod tests {
         let request = Request::get("/plain").header("authorization", "Bearer secret").body(Empty::new()).unwrap();
         let body = ask(request).await.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(&body[..], br#"/plain Some("inner") None"#);
+    }
+
+    #[test]
+    fn a_token_in_a_subprotocol_stays_here() {
+        let request = Request::get("/x").header("sec-websocket-protocol", "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.YWJj");
+        let prepared = prepare("inner", "/x", request.body(()).unwrap()).unwrap();
+        assert_eq!(prepared.headers()["sec-websocket-protocol"], "v5.channel.k8s.io");
     }
 }

@@ -1,5 +1,6 @@
 //! What the API server asks of a kind. Objects travel as JSON values; typed forms stay inside the kind's folder.
 
+use crate::go_value;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 use std::fmt;
@@ -113,7 +114,7 @@ impl FieldError {
     pub fn message(&self) -> String {
         let shown = match (&self.value, self.cause) {
             (_, Cause::Required | Cause::Forbidden | Cause::TooLong | Cause::TooMany) | (None, _) => String::new(),
-            (Some(value), _) => format!(": {value}"),
+            (Some(value), _) => format!(": {}", go_value::shown(value)),
         };
         if self.detail.is_empty() {
             format!("{}{shown}", self.cause.text())
@@ -157,6 +158,11 @@ pub trait Resource: Send + Sync + 'static {
 
     /// Before an update: keeps from `old` what this way in may not change (status on the main resource, spec on `status`, …).
     fn prepare_update(&self, new: &mut Value, old: &Value, subresource: Subresource<'_>);
+
+    /// Whether a replacement must say which version of the object it is of (Kubernetes: no "unconditional updates").
+    fn replaces_known_versions_only(&self) -> bool {
+        false
+    }
 
     /// The rules for a new object, metadata included. All complaints at once.
     fn validate_create(&self, object: &Value) -> Vec<FieldError>;

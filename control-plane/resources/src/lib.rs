@@ -4,6 +4,7 @@
 
 mod contract;
 pub mod field;
+mod go_value;
 mod json;
 pub mod kinds;
 pub mod meta;

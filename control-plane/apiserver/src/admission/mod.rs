@@ -2,9 +2,12 @@
 
 mod escalation;
 mod namespace;
+mod node_restriction;
 mod priority;
 mod service_account;
 mod tolerations;
+
+pub use node_restriction::check_token;
 
 use crate::error::ApiError;
 use crate::kinds::Kind;
@@ -28,6 +31,7 @@ pub async fn admit(
     object: &mut Value,
     old: Option<&Value>,
 ) -> Result<(), ApiError> {
+    node_restriction::check(who, kind, Some(object), old)?;
     let creates = operation == Operation::Create;
     let whole = creates || operation == Operation::Update { subresource: None };
     if creates {
@@ -52,7 +56,8 @@ pub async fn admit(
 }
 
 /// Admits a deletion, or refuses it.
-pub fn admit_delete(_who: &Identity, kind: Kind, object: &Value) -> Result<(), ApiError> {
+pub fn admit_delete(who: &Identity, kind: Kind, object: &Value) -> Result<(), ApiError> {
+    node_restriction::check(who, kind, None, Some(object))?;
     namespace::may_be_deleted(kind, object)?;
     priority::may_be_deleted(kind, object)
 }

@@ -16,7 +16,8 @@ use crate::kinds::Kind;
 use crate::object;
 use crate::server::Server;
 use crate::storage::keys;
-use orknet_store::{Compare, Op};
+use orknet_resources::field::{Errors, Path};
+use orknet_store::{Compare, MAX_OPS, Op};
 use plan::Delta;
 use rand::Rng;
 use serde_json::{Value, json};
@@ -39,11 +40,19 @@ pub fn plan(server: &Server, kind: Kind, old: Option<&Value>, new: &mut Value) -
     let delta =
         plan::plan(old, new, &ranges, &|address| claims.has(&keys::cluster_ip(address)), &|port| claims.has(&keys::node_port(port)), seed)
             .map_err(|errors| ApiError::invalid(kind.descriptor(), object::name(new), &errors))?;
-    Ok(transaction(&delta, new))
+    let allocation = transaction(&delta, new);
+    // One operation, and one compare, are the Service's own.
+    let most = MAX_OPS - 1;
+    if allocation.ops.len() > most || allocation.compares.len() > most {
+        let mut errors = Errors::default();
+        errors.too_many(&Path::Root.field("spec").field("ports"), service::ports(new).count(), most - 3);
+        return Err(ApiError::invalid(kind.descriptor(), object::name(new), &errors.into_list()));
+    }
+    Ok(allocation)
 }
 
 /// What the transaction that deletes a Service must release.
-pub fn release(_server: &Server, kind: Kind, old: &Value) -> Allocation {
+pub fn release(kind: Kind, old: &Value) -> Allocation {
     if !holds_claims(kind) {
         return Allocation::default();
     }

@@ -84,6 +84,12 @@ impl Caches {
         let _ = progress.wait_for(|progress| progress.revision > 0).await;
     }
 
+    /// Waits until the caches have been filled once. Fails with 503 after a few seconds.
+    pub async fn must_be_filled(&self) -> Result<(), ApiError> {
+        let unread = || ApiError::unavailable("the server has not read its store yet");
+        tokio::time::timeout(WAIT, self.filled()).await.map_err(|_| unread())
+    }
+
     /// Waits until everything up to `revision` is in the caches. Fails with 504 after a few seconds.
     pub async fn reach(&self, store: &dyn Store, revision: Revision) -> Result<(), ApiError> {
         if self.progress().revision >= revision {

@@ -1,5 +1,7 @@
-//! What every request goes through, top to bottom: identifier, panic guard, authentication, impersonation, authorization, limits, then its route.
+//! What every request goes through, top to bottom: identifier, panic guard, a filled cache, authentication, impersonation, authorization, limits, then its route;
+//! large answers are compressed on the way back.
 
+use super::compress::{accepts_gzip, compressed};
 use super::credentials::bearer;
 use super::impersonate::impersonate;
 use super::listener::Peer;
@@ -25,6 +27,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("audit-id");
 pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
     let id = request.headers().get(REQUEST_ID).cloned().unwrap_or_else(new_id);
+    let gzip = accepts_gzip(request.headers());
     let info = RequestInfo::new(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
     let answered = match &info {
         Some(info) => AssertUnwindSafe(filtered(&server, &peer, info, request)).catch_unwind().await,
@@ -38,6 +41,9 @@ pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<Body>
             present::error(&ApiError::internal("this request caused a panic; the server goes on"))
         }
     };
+    if gzip {
+        response = compressed(response).await;
+    }
     response.headers_mut().entry(REQUEST_ID).or_insert(id);
     server.metrics.request(info.as_ref(), &server.kinds, response.status().as_u16(), started.elapsed());
     if let Some(info) = &info {
@@ -51,6 +57,8 @@ async fn filtered(server: &Arc<Server>, peer: &Peer, info: &RequestInfo, request
     if let Some(response) = health::public(server, info, request.uri().query().unwrap_or_default()) {
         return Ok(response);
     }
+    // Who is who and may do what is read from the caches, and a list of any version too: empty ones would answer wrongly, not late.
+    server.storage.caches.must_be_filled().await?;
     let who = authenticate(server, peer, request.headers()).ok_or_else(ApiError::unauthorized)?;
     let who = impersonate(&server.access, request.headers(), who)?;
     authorize(server, &who, info)?;
@@ -78,7 +86,7 @@ fn authorize(server: &Server, who: &Identity, info: &RequestInfo) -> Result<(), 
             resource: &path.plural,
             subresource: &path.subresource,
             namespace: &path.namespace,
-            name: &path.name,
+            name: info.selected_name.as_deref().unwrap_or(&path.name),
         },
         None => Target::Path(&info.path),
     };

@@ -8,7 +8,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use nix::sys::socket::{setsockopt, sockopt};
 use orknet_auth::Identity;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,6 +22,9 @@ use tokio_rustls::TlsAcceptor;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// HTTP/2 connections are asked for life this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Silent TCP connections are asked for life after so many seconds, so often, so many times: a client that is gone without a word does not keep its
+/// watch or its upgraded stream open for ever.
+const TCP_KEEP_ALIVE: (u32, u32, u32) = (15, 15, 9);
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS: u32 = 1000;
 
@@ -36,7 +40,7 @@ pub enum Peer {
 
 /// Accepts connections until shutdown, then waits for those that are open, at most as long as configured.
 pub async fn serve(server: Arc<Server>, listener: TcpListener, tls: TlsAcceptor) {
-    let graceful = Arc::new(GracefulShutdown::new());
+    let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
             () = server.shutdown.cancelled() => break,
@@ -44,7 +48,7 @@ pub async fn serve(server: Arc<Server>, listener: TcpListener, tls: TlsAcceptor)
         };
         match accepted {
             Ok((stream, address)) => {
-                tokio::spawn(connection(server.clone(), stream, address, tls.clone(), graceful.clone()));
+                tokio::spawn(connection(server.clone(), stream, address, tls.clone(), graceful.watcher()));
             }
             Err(error) => {
                 // Out of file descriptors, usually: do not spin.
@@ -54,16 +58,15 @@ pub async fn serve(server: Arc<Server>, listener: TcpListener, tls: TlsAcceptor)
         }
     }
     drop(listener);
-    if let Ok(graceful) = Arc::try_unwrap(graceful) {
-        let _ = tokio::time::timeout(server.config.drain, graceful.shutdown()).await;
-    } else {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let _ = tokio::time::timeout(server.config.drain, graceful.shutdown()).await;
 }
 
-async fn connection(server: Arc<Server>, stream: TcpStream, address: SocketAddr, tls: TlsAcceptor, graceful: Arc<GracefulShutdown>) {
+async fn connection(server: Arc<Server>, stream: TcpStream, address: SocketAddr, tls: TlsAcceptor, watcher: Watcher) {
     // Small answers should not wait for more.
     let _ = stream.set_nodelay(true);
+    if let Err(error) = keep_alive(&stream) {
+        tracing::debug!(%address, %error, "TCP keep-alive could not be set");
+    }
     let stream = match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%address, %error, "TLS handshake failed"),
@@ -80,9 +83,15 @@ async fn connection(server: Arc<Server>, stream: TcpStream, address: SocketAddr,
     http.http1().timer(TokioTimer::new());
     http.http2().timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).max_concurrent_streams(STREAMS);
     let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    let watched = graceful.watch(connection);
-    drop(graceful);
-    if let Err(error) = watched.await {
+    if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%address, %error, "connection ended");
     }
+}
+
+fn keep_alive(stream: &TcpStream) -> nix::Result<()> {
+    let (idle, interval, count) = TCP_KEEP_ALIVE;
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &idle)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &interval)?;
+    setsockopt(stream, sockopt::TcpKeepCount, &count)
 }

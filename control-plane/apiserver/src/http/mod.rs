@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod chain;
+mod compress;
 mod credentials;
 mod impersonate;
 mod in_flight;

@@ -1,15 +1,19 @@
 //! What a request is about, read from its method and path (Kubernetes' "request info"): verb, group, version, namespace, resource, name.
 
+use crate::selector::FieldSelector;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
 /// A request's subject. For paths that are no resource only `path` and `verb` are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestInfo {
+    /// Decoded.
     pub path: String,
     /// `get`, `list`, `watch`, `create`, … ; the method in lower case for paths that are no resource.
     pub verb: &'static str,
     pub resource: Option<ResourcePath>,
+    /// The one name that a list or watch is narrowed to by `fieldSelector=metadata.name=…`: rules about names hold for it.
+    pub selected_name: Option<String>,
 }
 
 /// The parts of `/api/v1/namespaces/a/pods/b/log` and its like. Empty where there is none.
@@ -26,7 +30,7 @@ pub struct ResourcePath {
 }
 
 impl RequestInfo {
-    /// Reads method, path and query. `None` when the path has a part that is not text.
+    /// Reads method, path and query. `None` when the path is not text. An encoded slash parts the path like any other.
     pub fn new(method: &Method, path: &str, query: &str) -> Option<Self> {
         let lower = match *method {
             Method::GET => "get",
@@ -38,12 +42,9 @@ impl RequestInfo {
             Method::OPTIONS => "options",
             _ => "other",
         };
-        let path_info = || Some(Self { path: path.to_owned(), verb: lower, resource: None });
-        let mut parts = Vec::new();
-        for part in path.split('/').filter(|part| !part.is_empty()) {
-            parts.push(percent_decode_str(part).decode_utf8().ok()?.into_owned());
-        }
-        let mut parts = parts.into_iter();
+        let path = percent_decode_str(path).decode_utf8().ok()?;
+        let path_info = || Some(Self { path: path.clone().into_owned(), verb: lower, resource: None, selected_name: None });
+        let mut parts = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned);
         let (group, version) = match parts.next().as_deref() {
             Some("api") => (String::new(), parts.next()),
             Some("apis") => match parts.next() {
@@ -87,7 +88,8 @@ impl RequestInfo {
             ("delete", true) => "deletecollection",
             (other, _) => other,
         };
-        Some(Self { path: path.to_owned(), verb, resource: Some(resource) })
+        let selected_name = matches!(verb, "list" | "watch").then(|| selected_name(query)).flatten();
+        Some(Self { path: path.clone().into_owned(), verb, resource: Some(resource), selected_name })
     }
 
     /// Whether the request may take as long as the client likes.
@@ -98,6 +100,11 @@ impl RequestInfo {
                 .as_ref()
                 .is_some_and(|resource| ["log", "exec", "attach", "portforward", "proxy"].contains(&&resource.subresource[..]))
     }
+}
+
+fn selected_name(query: &str) -> Option<String> {
+    let (_, selector) = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "fieldSelector")?;
+    FieldSelector::parse(&selector).ok()?.exact("metadata.name").filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 /// How booleans are written in queries: `?watch`, `?watch=1`, `?watch=true`.
@@ -134,6 +141,24 @@ mod tests {
         assert_eq!((verb, parts(&resource)), ("watch", ["", "v1", "a", "pods", "", ""]));
         let (verb, resource) = read("GET", "/api/v1/namespaces");
         assert_eq!((verb, parts(&resource)), ("list", ["", "v1", "", "namespaces", "", ""]));
+    }
+
+    #[test]
+    fn encoded_slashes_part_a_path_like_plain_ones() {
+        let (_, resource) = read("GET", "/api/v1/namespaces/a%2Fpods/b");
+        assert_eq!(parts(&resource), ["", "v1", "a", "pods", "b", ""]);
+        assert_eq!(RequestInfo::new(&Method::GET, "/api/v1/%ff", ""), None);
+    }
+
+    #[test]
+    fn a_list_of_one_name_is_about_that_name() {
+        let name = |path: &str| {
+            let (path, query) = path.split_once('?').expect("a query");
+            RequestInfo::new(&Method::GET, path, query).expect("text").selected_name
+        };
+        assert_eq!(name("/api/v1/namespaces/a/secrets?fieldSelector=metadata.name%3Dx&watch=1").as_deref(), Some("x"));
+        assert_eq!(name("/api/v1/namespaces/a/secrets?fieldSelector=metadata.name!%3Dx"), None);
+        assert_eq!(name("/api/v1/namespaces/a/secrets/y?fieldSelector=metadata.name%3Dx"), None);
     }
 
     #[test]

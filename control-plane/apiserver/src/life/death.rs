@@ -57,14 +57,14 @@ impl Preconditions {
     }
 }
 
-/// Decides a deletion. `default_grace`: the kind's own period of grace, 0 for kinds without.
+/// Decides a deletion. A negative period of grace is one second, as in Kubernetes. `default_grace`: the kind's own period of grace, 0 for kinds without.
 pub fn decide(object: &Value, options: &DeleteOptions, default_grace: i64, now_seconds: i64) -> Decision {
     let deleting = object::is_deleting(object);
     let mut marked = object.clone();
     let before: Vec<String> = object::finalizers(object).into_iter().map(str::to_owned).collect();
     let after = finalizers_for(&before, options.propagation);
     object::set_finalizers(&mut marked, &after);
-    let asked = options.grace_period_seconds.map(|seconds| seconds.max(0)).unwrap_or(default_grace);
+    let asked = options.grace_period_seconds.map(|seconds| if seconds < 0 { 1 } else { seconds }).unwrap_or(default_grace);
     let grace = if default_grace == 0 { 0 } else { asked };
     if deleting {
         let current = object::deletion_grace(object).unwrap_or_default();
@@ -158,6 +158,7 @@ mod tests {
         assert_eq!(decide(&marked, &options(Some(60), None), 30, 0), Decision::Nothing);
         assert_eq!(object::deletion_grace(&mark(decide(&marked, &options(Some(5), None), 30, 0))), Some(5));
         assert_eq!(decide(&marked, &options(Some(0), None), 30, 0), Decision::Remove);
+        assert_eq!(object::deletion_grace(&mark(decide(&object, &options(Some(-5), None), 30, 0))), Some(1));
     }
 
     #[test]

@@ -45,9 +45,15 @@ pub fn status_success(details: Value) -> Value {
     json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details })
 }
 
-/// Warnings as clients print them (RFC 7234, 5.5: code 299).
+/// All warnings of one answer have at most so many bytes, as with Kubernetes: clients refuse longer heads.
+const WARNING_BYTES: usize = 4096;
+
+/// Warnings as clients print them (RFC 7234, 5.5: code 299). What is too much is left out.
 pub fn add_warnings(response: &mut Response<Body>, warnings: &[String]) {
+    let mut left = WARNING_BYTES;
     for text in warnings {
+        let Some(rest) = left.checked_sub(text.len()) else { return };
+        left = rest;
         let quoted: String = text
             .chars()
             .filter(|sign| !sign.is_control())
@@ -74,4 +80,18 @@ fn body(code: StatusCode, value: &Value, yaml: bool, pretty: bool) -> Response<B
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_do_not_outgrow_a_head() {
+        let mut response = Response::new(Body::empty());
+        add_warnings(&mut response, &vec!["unknown field \"x\"".to_owned(); 10_000]);
+        let sent: Vec<_> = response.headers().get_all(WARNING).iter().collect();
+        assert_eq!(sent[0], r#"299 - "unknown field \"x\"""#);
+        assert!(sent.len() > 100 && sent.iter().map(|value| value.len()).sum::<usize>() < 4 * WARNING_BYTES);
+    }
 }

@@ -40,6 +40,11 @@ impl FieldSelector {
         Self(vec![Term { field: "metadata.name".into(), value: name.into(), equal: true }])
     }
 
+    /// The value that `field` must have, if there is one.
+    pub fn exact(&self, field: &str) -> Option<&str> {
+        self.0.iter().find(|term| term.equal && term.field == field).map(|term| &term.value[..])
+    }
+
     /// Whether everything is selected.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

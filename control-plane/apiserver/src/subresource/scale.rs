@@ -11,6 +11,7 @@ use crate::verbs::write::{Update, Updated, update};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use k8s_openapi::api::autoscaling::v1::Scale;
+use orknet_resources::field::{Errors, Path};
 use orknet_resources::table::duration;
 use serde_json::{Value, json};
 
@@ -53,7 +54,9 @@ async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>) ->
         let scale = wanted(&to_scale(&live))?;
         let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or_default();
         if replicas < 0 {
-            return Err(ApiError::bad_request(format!("spec.replicas: Invalid value: {replicas}: must be greater than or equal to 0")));
+            let mut errors = Errors::default();
+            errors.non_negative(&Path::Root.field("spec").field("replicas"), replicas);
+            return Err(ApiError::invalid_kind("autoscaling", "Scale", &call.path.name, &errors.into_list()));
         }
         let mut new = old.clone();
         object::map_at(&mut new, "spec").insert("replicas".into(), json!(replicas));

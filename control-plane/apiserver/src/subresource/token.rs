@@ -1,6 +1,7 @@
 //! `serviceaccounts/<name>/token`: a token for the account, bound to a pod, node or secret if asked for (TokenRequest).
 
 use super::read;
+use crate::admission::check_token;
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::object;
@@ -10,6 +11,7 @@ use axum::body::Body;
 use http::{Response, StatusCode};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use orknet_auth::tokens::{API_AUDIENCE, DEFAULT_SECONDS, MIN_SECONDS, Reference, Subject};
+use orknet_resources::field::{Errors, Path};
 use serde_json::{Value, json};
 
 /// Longest life of a token.
@@ -25,17 +27,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let (namespace, name) = (call.namespace(), &call.path.name);
     let account = call.server.storage.get(&call.key()).await?.ok_or_else(|| call.not_found())?.object;
     let seconds = request.pointer("/spec/expirationSeconds").and_then(Value::as_i64).unwrap_or(DEFAULT_SECONDS);
-    let complaint = |why: String| {
-        ApiError::bad_request(format!(
-            "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: {seconds}: {why}"
-        ))
-    };
-    if seconds < MIN_SECONDS {
-        return Err(complaint("may not specify a duration less than 10 minutes".into()));
-    }
-    if seconds > MAX_SECONDS {
-        return Err(complaint("may not specify a duration larger than 2^32 seconds".into()));
-    }
+    check_seconds(seconds)?;
     let mut subject = Subject {
         namespace: namespace.to_owned(),
         serviceaccount: Reference { name: name.clone(), uid: object::uid(&account).to_owned() },
@@ -43,9 +35,11 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         node: None,
         secret: None,
     };
+    let mut pod = None;
     if request.pointer("/spec/boundObjectRef").is_some_and(Value::is_object) {
-        bind(call, &request["spec"]["boundObjectRef"], &mut subject).await?;
+        pod = bind(call, &request["spec"]["boundObjectRef"], &mut subject).await?;
     }
+    check_token(&call.who, call.kind, name, pod.as_ref())?;
     let audiences: Vec<String> = object::strings(request.pointer("/spec/audiences"))
         .into_iter()
         .filter(|audience| !audience.is_empty())
@@ -63,8 +57,19 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     Ok(present::object(call, StatusCode::CREATED, request, &warnings))
 }
 
-/// Binds the token to an object that must be there, with the uid asked for.
-async fn bind(call: &Call, reference: &Value, subject: &mut Subject) -> Result<(), ApiError> {
+fn check_seconds(seconds: i64) -> Result<(), ApiError> {
+    let why = match seconds {
+        ..MIN_SECONDS => "may not specify a duration less than 10 minutes",
+        MIN_SECONDS..=MAX_SECONDS => return Ok(()),
+        _ => "may not specify a duration larger than 2^32 seconds",
+    };
+    let mut errors = Errors::default();
+    errors.invalid(&Path::Root.field("spec").field("expirationSeconds"), seconds, why);
+    Err(ApiError::invalid_kind("authentication.k8s.io", "TokenRequest", "", &errors.into_list()))
+}
+
+/// Binds the token to an object that must be there, with the uid asked for. Answers the object if it is a pod.
+async fn bind(call: &Call, reference: &Value, subject: &mut Subject) -> Result<Option<Value>, ApiError> {
     let text = |field: &str| reference.get(field).and_then(Value::as_str).unwrap_or_default();
     let (kind, name, uid) = (text("kind"), text("name"), text("uid"));
     let (plural, namespace) = match kind {
@@ -94,9 +99,29 @@ async fn bind(call: &Call, reference: &Value, subject: &mut Subject) -> Result<(
             let node_object = call.server.storage.caches.get(("", "nodes"), "", node);
             subject.node = node_object.map(|object| Reference { name: node.to_owned(), uid: object::uid(&object.value()).to_owned() });
             subject.pod = bound;
+            return Ok(Some(found));
         }
         "Secret" => subject.secret = bound,
         _ => subject.node = bound,
     }
-    Ok(())
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_lives_from_ten_minutes_to_the_longest() {
+        assert!(check_seconds(MIN_SECONDS).is_ok() && check_seconds(MAX_SECONDS).is_ok());
+        let error = check_seconds(5).expect_err("too short");
+        assert_eq!(
+            (error.code(), error.message()),
+            (
+                422,
+                "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: 5: may not specify a duration less than 10 minutes"
+            )
+        );
+        assert!(check_seconds(MAX_SECONDS + 1).is_err());
+    }
 }

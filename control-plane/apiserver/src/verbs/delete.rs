@@ -13,7 +13,9 @@ use crate::server::Server;
 use crate::storage::{encode, keys};
 use axum::body::Body;
 use http::{Response, StatusCode};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use orknet_auth::Identity;
+use orknet_resources::typed::decode::read;
 use orknet_store::{Commit, Compare, Op};
 use serde_json::{Value, json};
 
@@ -96,51 +98,59 @@ pub async fn delete_object(server: &Server, who: &Identity, request: &DeleteRequ
     Err(ApiError::stale(names, request.name))
 }
 
-/// The options in body and query; the body counts where both say something.
+/// The options in body and query; the body counts where both say something. 400 when one has not its form: a precondition that is not understood
+/// is never passed over.
 pub fn options(call: &Call) -> Result<DeleteOptions, ApiError> {
-    let body = if call.body.iter().all(u8::is_ascii_whitespace) {
-        json!({})
-    } else {
-        codec::parse(BodyFormat::of(call.content_type.as_deref())?, &call.body)?.value
-    };
+    let (body, query) = (read_options(call)?, &call.options);
+    let propagation = propagation(
+        body.propagation_policy.as_deref().or(query.propagation_policy.as_deref()),
+        body.orphan_dependents.or(query.orphan_dependents),
+    )?;
+    let preconditions = body.preconditions.unwrap_or_default();
+    Ok(DeleteOptions {
+        grace_period_seconds: body.grace_period_seconds.or(query.grace_period_seconds),
+        preconditions: Preconditions { uid: preconditions.uid, resource_version: preconditions.resource_version },
+        propagation,
+        dry_run: is_dry_run(body.dry_run.as_deref().unwrap_or_default())?.unwrap_or(query.dry_run),
+        cascades_by_flag: body.orphan_dependents.or(query.orphan_dependents) == Some(false),
+    })
+}
+
+/// The body as `metav1.DeleteOptions`, which every group has under a version of its own; an empty body says nothing.
+fn read_options(call: &Call) -> Result<meta::DeleteOptions, ApiError> {
+    if call.body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(meta::DeleteOptions::default());
+    }
+    let body = codec::parse(BodyFormat::of(call.content_type.as_deref())?, &call.body)?.value;
     let other_kind = body.get("kind").and_then(Value::as_str).is_some_and(|kind| kind != "DeleteOptions" && !kind.is_empty());
     if !body.is_object() || other_kind {
         return Err(ApiError::bad_request("the body of a deletion must be a DeleteOptions object"));
     }
-    let query = &call.options;
-    let propagation = body.get("propagationPolicy").and_then(Value::as_str).map(str::to_owned).or_else(|| query.propagation_policy.clone());
-    let orphan = body.get("orphanDependents").and_then(Value::as_bool).or(query.orphan_dependents);
-    let propagation = match (propagation.as_deref(), orphan) {
-        (Some(_), Some(_)) => {
-            return Err(ApiError::bad_request("orphanDependents and propagationPolicy cannot be both set"));
-        }
-        (Some("Orphan"), None) | (None, Some(true)) => Some(Propagation::Orphan),
-        (Some("Background"), None) | (None, Some(false)) => Some(Propagation::Background),
-        (Some("Foreground"), None) => Some(Propagation::Foreground),
-        (Some(other), None) => {
-            return Err(ApiError::bad_request(format!(
-                "invalid propagationPolicy {other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\""
-            )));
-        }
-        (None, None) => None,
-    };
-    let precondition = |field: &str| body.pointer(&format!("/preconditions/{field}")).and_then(Value::as_str).map(str::to_owned);
-    let dry_run = match object::strings(body.get("dryRun"))[..] {
-        [] => query.dry_run,
-        ["All"] => true,
-        _ => return Err(ApiError::bad_request("invalid dryRun: supported values: \"All\"")),
-    };
-    let grace_period_seconds = match body.get("gracePeriodSeconds").filter(|seconds| !seconds.is_null()) {
-        Some(seconds) => Some(seconds.as_i64().ok_or_else(|| ApiError::bad_request("gracePeriodSeconds must be a number"))?),
-        None => query.grace_period_seconds,
-    };
-    Ok(DeleteOptions {
-        grace_period_seconds,
-        preconditions: Preconditions { uid: precondition("uid"), resource_version: precondition("resourceVersion") },
-        propagation,
-        dry_run,
-        cascades_by_flag: orphan == Some(false),
-    })
+    let (options, _) = read(body).map_err(|error| ApiError::bad_request(format!("DeleteOptions cannot be handled: {error}")))?;
+    Ok(options)
+}
+
+/// The policy by its name, or by the older flag that says whether dependants are orphaned.
+fn propagation(policy: Option<&str>, orphan: Option<bool>) -> Result<Option<Propagation>, ApiError> {
+    match (policy, orphan) {
+        (Some(_), Some(_)) => Err(ApiError::bad_request("orphanDependents and propagationPolicy cannot be both set")),
+        (Some("Orphan"), None) | (None, Some(true)) => Ok(Some(Propagation::Orphan)),
+        (Some("Background"), None) | (None, Some(false)) => Ok(Some(Propagation::Background)),
+        (Some("Foreground"), None) => Ok(Some(Propagation::Foreground)),
+        (Some(other), None) => Err(ApiError::bad_request(format!(
+            "invalid propagationPolicy {other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\""
+        ))),
+        (None, None) => Ok(None),
+    }
+}
+
+/// `None`: nothing said.
+fn is_dry_run(stages: &[String]) -> Result<Option<bool>, ApiError> {
+    match stages {
+        [] => Ok(None),
+        stages if stages.iter().all(|stage| stage == "All") => Ok(Some(true)),
+        _ => Err(ApiError::bad_request("invalid dryRun: supported values: \"All\"")),
+    }
 }
 
 /// Pods that run have a period of grace: what their spec says. Those that no node has, or that have ended, go at once.
@@ -153,4 +163,24 @@ fn default_grace(kind: Kind, object: &Value) -> i64 {
         return 0;
     }
     object.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(30).max(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policy_and_flag_mean_the_same_but_not_together() {
+        assert_eq!(propagation(None, Some(true)).ok(), Some(Some(Propagation::Orphan)));
+        assert_eq!(propagation(Some("Background"), None).ok(), Some(Some(Propagation::Background)));
+        assert_eq!(propagation(None, None).ok(), Some(None));
+        assert!(propagation(Some("Orphan"), Some(true)).is_err() && propagation(Some("Later"), None).is_err());
+    }
+
+    #[test]
+    fn the_only_stage_of_a_dry_run_is_all() {
+        assert_eq!(is_dry_run(&[]).ok(), Some(None));
+        assert_eq!(is_dry_run(&["All".into()]).ok(), Some(Some(true)));
+        assert!(is_dry_run(&["None".into()]).is_err());
+    }
 }

@@ -17,6 +17,9 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     if object::name(&object).is_empty() {
         return Err(ApiError::bad_request("name must be provided"));
     }
+    if call.kind.replaces_known_versions_only() && matches!(object::resource_version(&object), "" | "0") {
+        return Err(ApiError::version_required(call.names(), &call.path.name));
+    }
     let what = Update {
         kind: call.kind,
         namespace: call.namespace(),

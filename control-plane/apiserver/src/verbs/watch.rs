@@ -187,10 +187,14 @@ impl Watcher {
             if !out.is_empty() {
                 return Some(out.into());
             }
+            let now = Instant::now();
+            // Also where changes that this client does not see never cease.
+            if now >= self.ends {
+                return None;
+            }
             if !idle {
                 continue;
             }
-            let now = Instant::now();
             if self.bookmarks && now >= self.next_bookmark {
                 self.next_bookmark =
                     if self.ends > now + BOOKMARKS { now + BOOKMARKS } else { (self.ends - LAST_BOOKMARK).max(now + LAST_BOOKMARK) };
@@ -200,11 +204,7 @@ impl Watcher {
             let wakes = if self.bookmarks { self.next_bookmark.min(self.ends) } else { self.ends };
             tokio::select! {
                 () = self.cursor.wait() => {}
-                () = tokio::time::sleep_until(wakes) => {
-                    if wakes == self.ends {
-                        return None;
-                    }
-                }
+                () = tokio::time::sleep_until(wakes) => {}
                 () = self.call.server.shutdown.cancelled() => return None,
             }
         }

@@ -136,7 +136,7 @@ pub async fn update(
             if what.dry_run {
                 return Ok(Updated::Removed(versioned(new, stored.revision)));
             }
-            let release = allocate::release(server, kind, &old);
+            let release = allocate::release(kind, &old);
             let compare = Compare::ModRevision(key.clone().into(), stored.revision);
             match commit(server, &key, compare, None, release).await? {
                 Outcome::Done(revision) => return Ok(Updated::Removed(versioned(new, revision))),
@@ -157,7 +157,7 @@ pub async fn update(
 
 /// Removes a stored object if it is still of that revision; its claims go with it. `None`: somebody was faster.
 pub async fn remove(server: &Server, kind: Kind, key: &str, stored: &Stored) -> Result<Option<u64>, ApiError> {
-    let release = allocate::release(server, kind, &kind.from_stored(stored.object.clone()));
+    let release = allocate::release(kind, &kind.from_stored(stored.object.clone()));
     let compare = Compare::ModRevision(key.to_owned().into(), stored.revision);
     match commit(server, key, compare, None, release).await? {
         Outcome::Done(revision) => Ok(Some(revision)),

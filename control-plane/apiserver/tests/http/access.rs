@@ -1,6 +1,6 @@
 //! Who gets in, and who may do what.
 
-use crate::harness::{CONFIG_MAPS, PODS, TestServer, config_map};
+use crate::harness::{CONFIG_MAPS, PODS, TestServer, config_map, pod};
 use serde_json::json;
 
 #[tokio::test]
@@ -101,4 +101,49 @@ async fn parts_of_the_process_go_through_the_same_rules() {
     };
     assert_eq!(as_user(&["system:masters"]).await.expect("an answer").status(), StatusCode::OK);
     assert_eq!(as_user(&[]).await.expect("an answer").status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_rule_about_one_name_allows_to_list_and_watch_that_name() {
+    let server = TestServer::start().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let role = json!({ "metadata": { "name": "r" },
+        "rules": [{ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["mine"], "verbs": ["get", "list", "watch"] }] });
+    server.admin.post(&format!("{rbac}/roles"), role).await.expect(201);
+    let binding =
+        json!({ "metadata": { "name": "b" }, "subjects": [{ "kind": "User", "name": "bob" }], "roleRef": { "kind": "Role", "name": "r" } });
+    server.admin.post(&format!("{rbac}/rolebindings"), binding).await.expect(201);
+    for name in ["mine", "other"] {
+        server.admin.post(CONFIG_MAPS, config_map(name)).await.expect(201);
+    }
+    server.admin.get(&format!("{rbac}/rolebindings")).await.expect(200);
+    let bob = server.client("bob", None);
+    let list = bob.get(&format!("{CONFIG_MAPS}?fieldSelector=metadata.name%3Dmine")).await.expect(200);
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(1));
+    let mut watch = bob.watch(&format!("{CONFIG_MAPS}?fieldSelector=metadata.name%3Dmine&watch=1")).await;
+    assert_eq!(watch.next_named().await, ("ADDED".to_owned(), "mine".to_owned()));
+    for query in ["", "?fieldSelector=metadata.name%3Dother", "?fieldSelector=metadata.name!%3Dother"] {
+        bob.get(&format!("{CONFIG_MAPS}{query}")).await.refused(403, "Forbidden");
+    }
+}
+
+#[tokio::test]
+async fn a_kubelet_touches_its_own_pods_and_gets_tokens_for_them_alone() {
+    let server = TestServer::start().await;
+    for name in ["n1", "n2"] {
+        let mut bound = pod(name);
+        bound["spec"]["nodeName"] = json!(name);
+        server.admin.post(PODS, bound).await.expect(201);
+    }
+    let kubelet = server.client("system:node:n1", Some("system:nodes"));
+    let status = json!({ "status": { "phase": "Running" } });
+    kubelet.patch(&format!("{PODS}/n1/status"), "application/merge-patch+json", status.clone()).await.expect(200);
+    kubelet.patch(&format!("{PODS}/n2/status"), "application/merge-patch+json", status).await.refused(403, "Forbidden");
+    kubelet.delete(&format!("{PODS}/n2")).await.refused(403, "Forbidden");
+    let tokens = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let bound = |name: &str| json!({ "spec": { "audiences": [], "boundObjectRef": { "kind": "Pod", "apiVersion": "v1", "name": name } } });
+    kubelet.post(tokens, bound("n1")).await.expect(201);
+    kubelet.post(tokens, bound("n2")).await.refused(403, "Forbidden");
+    kubelet.post(tokens, json!({ "spec": { "audiences": [] } })).await.refused(403, "Forbidden");
+    server.admin.post(tokens, json!({ "spec": { "audiences": [] } })).await.expect(201);
 }

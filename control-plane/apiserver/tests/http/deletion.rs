@@ -90,3 +90,23 @@ async fn a_collection_is_deleted_as_far_as_it_is_selected() {
     assert_eq!(left["items"][0]["metadata"]["name"], "c");
     assert_eq!(left["items"].as_array().map(Vec::len), Some(1));
 }
+
+#[tokio::test]
+async fn a_precondition_that_is_not_understood_is_refused_not_passed_over() {
+    let server = TestServer::start().await;
+    server.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201);
+    let path = format!("{CONFIG_MAPS}/a");
+    for options in [
+        json!({ "preconditions": { "uid": 5 } }),
+        json!({ "preconditions": [] }),
+        json!({ "gracePeriodSeconds": "soon" }),
+        json!({ "dryRun": "All" }),
+        json!({ "propagationPolicy": "Later" }),
+        json!({ "kind": "ConfigMap" }),
+        json!([]),
+    ] {
+        server.admin.delete_with(&path, options).await.refused(400, "BadRequest");
+    }
+    server.admin.delete_with(&path, json!({ "preconditions": { "uid": "other" } })).await.refused(409, "Conflict");
+    server.admin.delete_with(&path, json!({ "kind": "DeleteOptions", "apiVersion": "v1" })).await.expect(200);
+}

@@ -32,6 +32,16 @@ impl TestServer {
     }
 
     pub async fn start_on(directory: TempDir, store: Arc<dyn Store>, change: impl FnOnce(&mut Config)) -> Self {
+        let server = Self::begin_on(directory, store, change).await;
+        server.handle.ready().await;
+        let account = json!({ "metadata": { "name": "default" } });
+        let made = server.admin.post("/api/v1/namespaces/default/serviceaccounts", account).await;
+        assert!(made.status == 201 || made.status == 409, "{}", made.text);
+        server
+    }
+
+    /// A server that listens and may not be ready.
+    pub async fn begin_on(directory: TempDir, store: Arc<dyn Store>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config {
             listeners: vec![Listener::Address(([127, 0, 0, 1], 0).into())],
             pki_dir: directory.path().join("pki"),
@@ -40,11 +50,7 @@ impl TestServer {
         change(&mut config);
         let shutdown = CancellationToken::new();
         let handle = start(config, store, shutdown.clone()).await.expect("starts");
-        handle.ready().await;
         let admin = client(&handle, "admin", Some("system:masters"));
-        let account = json!({ "metadata": { "name": "default" } });
-        let made = admin.post("/api/v1/namespaces/default/serviceaccounts", account).await;
-        assert!(made.status == 201 || made.status == 409, "{}", made.text);
         Self { handle, shutdown, directory, admin }
     }
 

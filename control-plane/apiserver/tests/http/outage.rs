@@ -163,3 +163,21 @@ async fn a_cache_that_missed_something_is_loaded_anew_and_its_watchers_list_agai
     server.admin.post(CONFIG_MAPS, config_map("b")).await.expect(201);
     assert_eq!(server.admin.get(CONFIG_MAPS).await.expect(200)["items"].as_array().map(Vec::len), Some(2));
 }
+
+#[tokio::test]
+async fn before_its_store_was_read_the_server_answers_nothing_rather_than_nothing_there() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Arc::new(Fragile { inner: open(directory.path()).await, state: AtomicU8::new(WELL), cut: watch::Sender::new(0) });
+    let first = TestServer::start_on(directory, store.clone(), |_| {}).await;
+    first.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201);
+    let directory = first.stop().await;
+    store.state.store(AWAY, Ordering::SeqCst);
+    let server = TestServer::begin_on(directory, store.clone(), |_| {}).await;
+    let any_version = format!("{CONFIG_MAPS}?resourceVersion=0");
+    server.admin.get(&any_version).await.refused(503, "ServiceUnavailable");
+    assert_eq!(server.stranger().get("/livez").await.text, "ok");
+    store.state.store(WELL, Ordering::SeqCst);
+    server.handle.ready().await;
+    let list = server.admin.get(&any_version).await.expect(200);
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(1));
+}

@@ -135,3 +135,17 @@ async fn objects_survive_a_restart() {
     assert_eq!(server.admin.get(&format!("{CONFIG_MAPS}/a")).await.expect(200), created);
     assert_eq!(server.admin.get(CONFIG_MAPS).await.expect(200)["items"], json!([created]));
 }
+
+#[tokio::test]
+async fn a_lease_is_only_replaced_by_who_knows_its_version() {
+    let server = TestServer::start().await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let lease = serde_json::json!({ "metadata": { "name": "l" }, "spec": { "holderIdentity": "a" } });
+    let created = server.admin.post(leases, lease.clone()).await.expect(201);
+    let message = server.admin.put(&format!("{leases}/l"), lease).await.refused(422, "Invalid");
+    assert_eq!(
+        message,
+        r#"leases.coordination.k8s.io "l" is invalid: metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"#
+    );
+    server.admin.put(&format!("{leases}/l"), created).await.expect(200);
+}

@@ -13,6 +13,7 @@ impl Kind for ControllerRevision {
     type Object = v1::ControllerRevision;
 
     const DESCRIPTOR: Descriptor = namespaced::<v1::ControllerRevision>("controllerrevisions", "controllerrevision");
+    const REPLACES_KNOWN_VERSIONS_ONLY: bool = true;
     const COLUMNS: &'static [Column] = &[
         table::NAME,
         text("Controller", "Controller of the object"),

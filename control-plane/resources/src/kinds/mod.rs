@@ -35,5 +35,4 @@ pub mod service;
 pub mod service_account;
 pub mod stateful_set;
 pub mod storage_class;
-pub mod subresource;
 pub mod workload;

@@ -21,6 +21,7 @@ impl Kind for PodDisruptionBudget {
         has_generation: true,
         ..namespaced::<v1::PodDisruptionBudget>("poddisruptionbudgets", "poddisruptionbudget")
     };
+    const REPLACES_KNOWN_VERSIONS_ONLY: bool = true;
     const COLUMNS: &'static [Column] = &[
         table::NAME,
         text("Min Available", "The minimum number of pods that must be available."),

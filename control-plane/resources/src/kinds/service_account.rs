@@ -16,6 +16,7 @@ impl Kind for ServiceAccount {
         subresources: &["token"],
         ..namespaced::<v1::ServiceAccount>("serviceaccounts", "serviceaccount")
     };
+    const REPLACES_KNOWN_VERSIONS_ONLY: bool = true;
     const COLUMNS: &'static [Column] = &[table::NAME, number("Secrets", "Number of secrets that pods of the account may use"), table::AGE];
 
     fn cells(object: &v1::ServiceAccount, now: i64) -> Vec<Value> {

@@ -1,6 +1,7 @@
 //! Reads a JSON value into a typed object the way the API does: unknown fields are noted with their path, `null` is a zero value,
 //! quantities are put in canonical form, and an error names field, found and expected type. Knows no kind.
 
+use super::go_type::go_type;
 use crate::quantity;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 use serde_json::{Map, Value};
@@ -91,15 +92,18 @@ impl de::Error for FormError {
 
 impl FormError {
     fn mismatch(value: &Value, expected: impl Into<String>) -> Self {
+        let expected = expected.into();
         let found = match value {
             Value::Null => "null".to_owned(),
             Value::Bool(_) => "bool".to_owned(),
-            Value::Number(n) => format!("number {n}"),
+            // A number is quoted where a number is expected, and only does not fit.
+            Value::Number(n) if expected.starts_with("int") => format!("number {n}"),
+            Value::Number(_) => "number".to_owned(),
             Value::String(_) => "string".to_owned(),
             Value::Array(_) => "array".to_owned(),
             Value::Object(_) => "object".to_owned(),
         };
-        Self { place: None, what: What::Mismatch { found, expected: expected.into() } }
+        Self { place: None, what: What::Mismatch { found, expected } }
     }
 
     fn within(mut self, here: &Here<'_>) -> Self {
@@ -138,7 +142,7 @@ impl<'a> At<'a> {
         let entries = match self.value {
             Value::Object(map) => map,
             Value::Null => Map::new(),
-            other => return Err(FormError::mismatch(&other, if holder.is_empty() { "map" } else { holder })),
+            other => return Err(FormError::mismatch(&other, go_type::<V::Value>())),
         };
         visitor.visit_map(Fields { walk: self.walk, holder, entries: entries.into_iter(), current: None })
     }
@@ -147,7 +151,7 @@ impl<'a> At<'a> {
         let items = match self.value {
             Value::Array(items) => items,
             Value::Null => Vec::new(),
-            other => return Err(FormError::mismatch(&other, "list")),
+            other => return Err(FormError::mismatch(&other, go_type::<V::Value>())),
         };
         visitor.visit_seq(Items { walk: self.walk, items: items.into_iter().enumerate() })
     }
@@ -310,7 +314,6 @@ fn canonical(text: &str) -> Result<String, FormError> {
     quantity::canonical(text).map_err(de::Error::custom)
 }
 
-/// Years 0001 to 9999, `T` between date and time, a zone (RFC 3339); the year 0001 only in UTC, so that no time leaves the range.
 /// Where the decoder that k8s-openapi uses says that text stops being base64.
 fn base64_offset(complaint: &str) -> Option<usize> {
     let offset =
@@ -318,6 +321,7 @@ fn base64_offset(complaint: &str) -> Option<usize> {
     (complaint.starts_with("Invalid ")).then_some(offset.trim_end_matches('.').parse().ok()).flatten()
 }
 
+/// Years 0001 to 9999, `T` between date and time, a zone (RFC 3339); the year 0001 only in UTC, so that no time leaves the range.
 fn is_rfc3339(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.len() >= 20
@@ -361,7 +365,7 @@ mod tests {
         );
         assert_eq!(
             refused(json!({"spec": {"template": {"spec": {"containers": [{"env": [{"name": "a", "value": 1}]}]}}}})),
-            "json: cannot unmarshal number 1 into Go struct field EnvVar.spec.template.spec.containers[0].env[0].value of type string"
+            "json: cannot unmarshal number into Go struct field EnvVar.spec.template.spec.containers[0].env[0].value of type string"
         );
         assert_eq!(
             refused(json!({"metadata": {"labels": {"a": true}}})),
@@ -369,9 +373,25 @@ mod tests {
         );
         assert_eq!(
             refused(json!({"spec": {"template": {"spec": {"containers": {}}}}})),
-            "json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type list"
+            "json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container"
         );
-        assert_eq!(refused(json!([])), "json: cannot unmarshal array into Go value of type Deployment");
+        assert_eq!(refused(json!([])), "json: cannot unmarshal array into Go value of type v1.Deployment");
+    }
+
+    #[test]
+    fn types_are_named_as_in_the_api() {
+        for (body, expected) in [
+            (json!({"spec": "x"}), "string into Go struct field Deployment.spec of type v1.DeploymentSpec"),
+            (json!({"metadata": {"labels": []}}), "array into Go struct field ObjectMeta.metadata.labels of type map[string]string"),
+            (json!({"metadata": {"finalizers": "x"}}), "string into Go struct field ObjectMeta.metadata.finalizers of type []string"),
+            (
+                json!({"metadata": {"ownerReferences": {}}}),
+                "object into Go struct field ObjectMeta.metadata.ownerReferences of type []v1.OwnerReference",
+            ),
+            (json!({"spec": {"replicas": 1.5}}), "number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"),
+        ] {
+            assert_eq!(refused(body), format!("json: cannot unmarshal {expected}"));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod decode;
 mod describe;
+mod go_type;
 
 use crate::contract::{Cause, Column, DecodeError, Decoded, Descriptor, FieldError, Resource, Scope, Subresource};
 use crate::field::{Errors, Path};
@@ -31,6 +32,9 @@ pub trait Kind: Send + Sync + 'static {
 
     /// Whether a create may carry a status (nodes).
     const CREATED_WITH_STATUS: bool = false;
+
+    /// Whether a replacement must say which version of the object it is of.
+    const REPLACES_KNOWN_VERSIONS_ONLY: bool = false;
 
     /// The table's columns; `cells` fills as many.
     const COLUMNS: &'static [Column] = crate::table::NAME_AND_AGE;
@@ -150,6 +154,10 @@ impl<K: Kind> Resource for Typed<K> {
             }
         }
         K::prepare_update(new, old, subresource);
+    }
+
+    fn replaces_known_versions_only(&self) -> bool {
+        K::REPLACES_KNOWN_VERSIONS_ONLY
     }
 
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {

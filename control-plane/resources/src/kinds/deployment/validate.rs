@@ -30,15 +30,14 @@ pub fn status(object: &Deployment, errors: &mut Errors) {
     let Some(status) = &object.status else { return };
     let at = Path::Root.field("status");
     let count = |n: Option<i32>| n.unwrap_or_default();
-    for (name, value) in [
-        ("replicas", count(status.replicas)),
-        ("updatedReplicas", count(status.updated_replicas)),
-        ("readyReplicas", count(status.ready_replicas)),
-        ("availableReplicas", count(status.available_replicas)),
-        ("unavailableReplicas", count(status.unavailable_replicas)),
-    ] {
-        errors.non_negative(&at.field(name), value);
-    }
+    let counts = [
+        ("replicas", status.replicas),
+        ("updatedReplicas", status.updated_replicas),
+        ("readyReplicas", status.ready_replicas),
+        ("availableReplicas", status.available_replicas),
+        ("unavailableReplicas", status.unavailable_replicas),
+    ];
+    workload::counts(&at, &counts, errors);
     errors.non_negative(&at.field("observedGeneration"), status.observed_generation.unwrap_or_default());
     let (all, ready, available) = (count(status.replicas), count(status.ready_replicas), count(status.available_replicas));
     for (name, value) in [("updatedReplicas", count(status.updated_replicas)), ("readyReplicas", ready), ("availableReplicas", available)] {
@@ -109,11 +108,15 @@ mod tests {
             (json!({"selector": null}), Some("spec.selector: Required value")),
             (
                 json!({"selector": {"matchLabels": {}}}),
-                Some("spec.selector: Invalid value: {\"matchLabels\":{}}: empty selector is invalid for deployment"),
+                Some(
+                    "spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string{}, MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: empty selector is invalid for deployment",
+                ),
             ),
             (
                 template(json!({"app": "b"}), json!({})),
-                Some("spec.template.metadata.labels: Invalid value: {\"app\":\"b\"}: `selector` does not match template `labels`"),
+                Some(
+                    "spec.template.metadata.labels: Invalid value: map[string]string{\"app\":\"b\"}: `selector` does not match template `labels`",
+                ),
             ),
             (
                 template(app.clone(), json!({"restartPolicy": "Never"})),

@@ -317,7 +317,7 @@ mod tests {
             (json!({"ports": ports, "clusterIP": "x"}), Some("spec.clusterIPs[0]: Invalid value: \"x\": must be a valid IP address")),
             (
                 json!({"ports": ports, "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.2"]}),
-                Some("spec.clusterIPs: Invalid value: [\"10.0.0.2\"]: first value must match `clusterIP`"),
+                Some("spec.clusterIPs: Invalid value: []string{\"10.0.0.2\"}: first value must match `clusterIP`"),
             ),
             (
                 json!({"ports": ports, "externalTrafficPolicy": "Local"}),
@@ -341,7 +341,7 @@ mod tests {
     fn the_first_address_never_changes() {
         let with = |ip| service(json!({"ports": [{"port": 80}], "clusterIP": ip}));
         let found = KIND.validate_update(&with("10.0.0.2"), &with("10.0.0.1"), None);
-        assert_eq!(found[0].to_string(), "spec.clusterIPs[0]: Invalid value: [\"10.0.0.2\"]: may not change once set");
+        assert_eq!(found[0].to_string(), "spec.clusterIPs[0]: Invalid value: []string{\"10.0.0.2\"}: may not change once set");
         let external = service(json!({"type": "ExternalName", "externalName": "a.b"}));
         assert!(KIND.validate_update(&external, &with("10.0.0.1"), None).is_empty());
     }
