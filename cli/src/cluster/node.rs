@@ -74,7 +74,7 @@ fn agent_settings(node: &Place) -> Result<serde_json::Value> {
         "cgroup": Hierarchies::find()?.unified(&node.cgroup()),
         "stateDir": node.state_dir().join("cni/state"),
         "serviceCidrs": orknet_apiserver::Config::default().service_cidrs,
-        "dataplane": {"pin_dir": node.bpf_dir()},
+        "dataplane": {"pinDir": node.bpf_dir()},
     }))
 }
 

@@ -36,7 +36,7 @@ pub fn run(options: Agent) -> Result<()> {
     let flags = daemon::flags([
         ("nodeName", options.node_name.map(Into::into)),
         ("socket", options.socket.map(path)),
-        ("dataplane", options.pin_dir.map(|directory| json!({"pin_dir": directory}))),
+        ("dataplane", options.pin_dir.map(|directory| json!({"pinDir": directory}))),
         ("cgroup", options.cgroup.map(path)),
     ]);
     let config: orknet_agent::Config = daemon::config(options.config.as_deref(), flags)?;

@@ -31,9 +31,9 @@ drop_reasons! {
     SourceNotPod = 1, "source-not-pod";
     /// The Service has no endpoint that may take traffic; the caller gets "connection refused".
     NoEndpoints = 2, "no-endpoints";
-    /// The Service's policy asks for endpoints on this node and there are none.
+    /// The Service's policy asks for endpoints on this node and there are none; the caller gets "operation not permitted".
     NoLocalEndpoints = 3, "no-local-endpoints";
-    /// The Service's entry named a backend that is no longer in the map, twice in a row.
+    /// The Service's entry named a backend that is not in the map, however often it was read again.
     BackendGone = 4, "backend-gone";
     /// The kernel refused to redirect the packet to its device.
     RedirectFailed = 5, "redirect-failed";
@@ -41,4 +41,6 @@ drop_reasons! {
     Malformed = 6, "malformed";
     /// The Service's address is live, and no port of it is this one; the caller gets "connection refused".
     NoSuchPort = 7, "no-such-port";
+    /// The address is from a range of Services and no Service has it; the caller gets "operation not permitted", a packet nothing.
+    NoSuchService = 8, "no-such-service";
 }

@@ -1,26 +1,57 @@
 //! The maps by name, with their key, value and default capacity. Programs declare them with these names; the loader compares.
 
-/// Version of everything in this crate that outlives a process: map names, layouts and meanings. A change of it makes the
-/// agent build new maps beside the old ones.
+/// Version of everything in this crate that outlives a process: the maps' layouts and meanings. A change of it makes the agent
+/// build new maps beside the old ones. A further map, drop reason or flag needs none.
 pub const ABI_VERSION: u32 = 1;
+
+/// Kinds of maps, by the kernel's numbers (`enum bpf_map_type` in linux/bpf.h).
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapKind {
+    /// Refuses what is new when it is full.
+    Hash = 1,
+    /// A hash with a value for each CPU.
+    PerCpuHash = 5,
+    /// An array with a value for each CPU; every index is there.
+    PerCpuArray = 6,
+    /// Forgets what was used least lately when it is full.
+    LruHash = 9,
+    /// Finds the longest prefix of an address.
+    LpmTrie = 11,
+}
+
+impl MapKind {
+    /// Whether a key has a value for each possible CPU.
+    pub const fn is_per_cpu(self) -> bool {
+        matches!(self, Self::PerCpuHash | Self::PerCpuArray)
+    }
+
+    /// Whether a full map forgets instead of refusing.
+    pub const fn forgets(self) -> bool {
+        matches!(self, Self::LruHash)
+    }
+}
 
 /// What both sides must agree on for one map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapSpec {
     /// Name in the object file and of the pin.
     pub name: &'static str,
+    /// What it is to the kernel.
+    pub kind: MapKind,
     /// Bytes of a key.
     pub key_size: u32,
-    /// Bytes of a value.
+    /// Bytes of a value; of a per-CPU map, of the value for one CPU.
     pub value_size: u32,
     /// Entries unless configured.
     pub capacity: u32,
 }
 
 macro_rules! maps {
-    ($($(#[doc = $doc:literal])+ $konst:ident: $name:literal, $key:ty => $value:ty, $capacity:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $konst:ident: $kind:ident $name:literal, $key:ty => $value:ty, $capacity:literal;)+) => {
         $($(#[doc = $doc])+ pub const $konst: MapSpec = MapSpec {
             name: $name,
+            kind: MapKind::$kind,
             key_size: size_of::<$key>() as u32,
             value_size: size_of::<$value>() as u32,
             capacity: $capacity,
@@ -34,18 +65,20 @@ macro_rules! maps {
 use crate::values::*;
 
 maps! {
-    /// Hash: a Service address and port to the list of its backends. One update of one value switches a Service to a new list.
-    SERVICES: "SERVICES", ServiceKey => Service, 65_536;
-    /// Hash: one backend of one list. Lists are immutable: a change makes a new list, switches the Service, removes the old list.
-    BACKENDS: "BACKENDS", BackendKey => Backend, 524_288;
-    /// LRU hash: which Service address a socket spoke to when its destination was translated.
-    SOCKETS: "SOCKETS", SocketKey => SocketOrigin, 131_072;
-    /// LRU hash: the backend that a client keeps: by session affinity, or for the datagrams of one unconnected socket.
-    AFFINITY: "AFFINITY", AffinityKey => AffinityChoice, 65_536;
-    /// Hash: the addresses of this node's pods.
-    PODS: "PODS", PodKey => Pod, 4_096;
-    /// Per-CPU array: packets and bytes by drop reason.
-    DROPS: "DROPS", u32 => Count, 64;
-    /// Per-CPU hash: packets and bytes by pod device and direction.
-    TRAFFIC: "TRAFFIC", TrafficKey => Count, 8_192;
+    /// A Service address and port to the list of its backends. One update of one value switches a Service to a new list.
+    SERVICES: Hash "SERVICES", ServiceKey => Service, 65_536;
+    /// One backend of one list. Lists are immutable: a change makes a new list, switches the Service, removes the old list.
+    BACKENDS: Hash "BACKENDS", BackendKey => Backend, 524_288;
+    /// The ranges from which Services get their addresses. The value says nothing: what counts is that the range is there.
+    RANGES: LpmTrie "RANGES", RangeKey => u32, 64;
+    /// Which Service address a socket spoke to when its destination was translated.
+    SOCKETS: LruHash "SOCKETS", SocketKey => SocketOrigin, 131_072;
+    /// The backend that a client keeps: by session affinity, or for the datagrams of one unconnected socket.
+    AFFINITY: LruHash "AFFINITY", AffinityKey => AffinityChoice, 65_536;
+    /// The addresses of this node's pods.
+    PODS: Hash "PODS", PodKey => Pod, 4_096;
+    /// Packets and bytes by drop reason.
+    DROPS: PerCpuArray "DROPS", u32 => Count, 64;
+    /// Packets and bytes by pod device and direction.
+    TRAFFIC: PerCpuHash "TRAFFIC", TrafficKey => Count, 8_192;
 }

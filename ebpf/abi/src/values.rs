@@ -17,9 +17,13 @@ pub mod protocol {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceKey {
+    /// The cluster address.
     pub address: Address,
+    /// The Service's port, network order.
     pub port_be: u16,
+    /// See [`protocol`].
     pub protocol: u8,
+    /// 0.
     pub reserved: u8,
 }
 
@@ -31,6 +35,8 @@ pub mod service_flags {
     pub const LOCAL_ONLY: u32 = 1 << 1;
     /// The entry stands for an address as a whole, not for a port.
     pub const ADDRESS: u32 = 1 << 2;
+    /// With [`ADDRESS`]: another proxy serves the address (label `service.kubernetes.io/service-proxy-name`), it is left alone.
+    pub const FOREIGN: u32 = 1 << 3;
 }
 
 /// Where a Service's front leads: `count` backends, at (`list`, 0) to (`list`, `count` - 1) in the backends map.
@@ -51,7 +57,9 @@ pub struct Service {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackendKey {
+    /// See [`Service::list`].
     pub list: u32,
+    /// Place in the list, from 0.
     pub slot: u32,
 }
 
@@ -59,18 +67,46 @@ pub struct BackendKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Backend {
+    /// The pod's address.
     pub address: Address,
+    /// The pod's port, network order.
     pub port_be: u16,
+    /// 0.
     pub reserved: u16,
+}
+
+/// A range from which Services get their addresses: the first `prefix_bits` bits of `address`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RangeKey {
+    /// 0 to 128, native order as the kernel's prefix trees want it. An IPv4 prefix begins after the 96 bits of the mapped form.
+    pub prefix_bits: u32,
+    /// The bits after the prefix are 0.
+    pub address: Address,
+}
+
+impl RangeKey {
+    /// The range of an address and the length of a prefix of its family. More bits than the family has count as all.
+    pub fn new(address: core::net::IpAddr, bits: u8) -> Self {
+        let before = if address.is_ipv4() { 96 } else { 0 };
+        let prefix_bits = (u32::from(bits) + before).min(128);
+        let kept = u128::MAX.checked_shl(128 - prefix_bits).unwrap_or(0);
+        let address = u128::from_be_bytes(Address::from(address).0) & kept;
+        Self { prefix_bits, address: Address(address.to_be_bytes()) }
+    }
 }
 
 /// A translated socket: its cookie and where its packets really go.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketKey {
+    /// The kernel's number of the socket, never used again.
     pub cookie: u64,
+    /// The backend's address.
     pub address: Address,
+    /// The backend's port, network order.
     pub port_be: u16,
+    /// 0.
     pub reserved: [u16; 3],
 }
 
@@ -78,8 +114,11 @@ pub struct SocketKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketOrigin {
+    /// The Service's address.
     pub address: Address,
+    /// The Service's port, network order.
     pub port_be: u16,
+    /// 0.
     pub reserved: u16,
 }
 
@@ -95,13 +134,17 @@ pub mod client_kind {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AffinityKey {
+    /// A cookie; of what, `client_kind` says.
     pub client: u64,
-    /// The Service's address, port and protocol.
+    /// The Service's address.
     pub address: Address,
+    /// The Service's port, network order.
     pub port_be: u16,
+    /// The Service's protocol, see [`protocol`].
     pub protocol: u8,
     /// See [`client_kind`].
     pub client_kind: u8,
+    /// 0.
     pub reserved: u32,
 }
 
@@ -109,11 +152,15 @@ pub struct AffinityKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AffinityChoice {
+    /// The backend's address.
     pub address: Address,
+    /// The backend's port, network order.
     pub port_be: u16,
+    /// 0.
     pub reserved: u16,
-    /// The list and the place in it where the backend was found last.
+    /// The list where the backend was found last.
     pub list: u32,
+    /// Its place in that list.
     pub slot: u32,
     /// When it was used last: seconds of the kernel's monotonic clock.
     pub used_seconds: u32,
@@ -123,6 +170,7 @@ pub struct AffinityChoice {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodKey {
+    /// An address that the pod was given.
     pub address: Address,
 }
 
@@ -150,6 +198,7 @@ pub mod direction {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrafficKey {
+    /// Interface index of the host side of the pod's veth pair.
     pub ifindex: u32,
     /// See [`direction`].
     pub direction: u32,
@@ -159,7 +208,9 @@ pub struct TrafficKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Count {
+    /// Packets, or calls that were refused.
     pub packets: u64,
+    /// Bytes of the packets, from the Ethernet header on; none for calls.
     pub bytes: u64,
 }
 
@@ -173,6 +224,7 @@ sizes! {
     Service = 16,
     BackendKey = 8,
     Backend = 20,
+    RangeKey = 20,
     SocketKey = 32,
     SocketOrigin = 20,
     AffinityKey = 32,
@@ -181,4 +233,21 @@ sizes! {
     Pod = 16,
     TrafficKey = 8,
     Count = 16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_the_prefix_and_nothing_after_it() {
+        let range = |text: &str, bits| RangeKey::new(text.parse().unwrap(), bits);
+        let v4 = range("10.96.7.9", 16);
+        assert_eq!((v4.prefix_bits, v4.address), (112, Address::from_v4([10, 96, 0, 0])));
+        assert_eq!(range("10.96.7.9", 33), range("10.96.7.9", 32));
+        let v6 = range("fd00:10:96::ff", 112);
+        assert_eq!((v6.prefix_bits, v6), (112, range("fd00:10:96::", 112)));
+        assert_eq!(range("fd00::", 0), RangeKey::default());
+        assert_eq!(range("1.2.3.4", 0).address, Address::from_v4([0, 0, 0, 0]));
+    }
 }

@@ -3,11 +3,11 @@
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{HashMap, LruHashMap, PerCpuArray, PerCpuHashMap},
+    maps::{HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap},
 };
 use orknet_abi::{
-    self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Count, Pod, PodKey, Service, ServiceKey, SocketKey, SocketOrigin,
-    TrafficKey,
+    self as abi, Address, AffinityChoice, AffinityKey, Backend, BackendKey, Count, Pod, PodKey, Service, ServiceKey, SocketKey,
+    SocketOrigin, TrafficKey,
 };
 
 /// Memory follows the contents, not the capacity.
@@ -18,6 +18,10 @@ pub static SERVICES: HashMap<ServiceKey, Service> = HashMap::with_max_entries(ab
 
 #[map]
 pub static BACKENDS: HashMap<BackendKey, Backend> = HashMap::with_max_entries(abi::BACKENDS.capacity, GROWING);
+
+/// The library's key is the ABI's `RangeKey`: the length of the prefix, then the address.
+#[map]
+pub static RANGES: LpmTrie<Address, u32> = LpmTrie::with_max_entries(abi::RANGES.capacity, GROWING);
 
 #[map]
 pub static SOCKETS: LruHashMap<SocketKey, SocketOrigin> = LruHashMap::with_max_entries(abi::SOCKETS.capacity, 0);

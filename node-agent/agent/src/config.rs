@@ -23,8 +23,11 @@ pub struct Config {
     pub resync_seconds: u64,
     /// MTU of pods in bytes; that of the device with the node's address unless given.
     pub mtu: Option<u32>,
-    /// Prefixes from which Services get their cluster addresses (the API server's service CIDRs). Packets to an address in them that
-    /// no Service has are answered "unreachable" here instead of leaving the node. Not for nodes where something else serves them.
+    /// Prefixes from which Services get their cluster addresses (the API server's service CIDRs). What is sent to an address in them
+    /// that no Service has is dropped, at the socket ("operation not permitted") or where it leaves the pod, and counted as
+    /// `no-such-service`. Services of another proxy (label `service.kubernetes.io/service-proxy-name`) are left alone. What no hook
+    /// sees (raw sockets of the node, packets from outside) and what no hook translates (a ping) is answered "unreachable" by a route.
+    /// Empty where addresses of these prefixes belong to anything else than Services: then such an address is nobody's business.
     pub service_cidrs: Vec<IpNet>,
     /// The data plane's own settings.
     pub dataplane: orknet_dataplane::Config,

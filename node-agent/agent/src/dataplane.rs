@@ -22,6 +22,8 @@ pub struct FailedStep {
 pub trait Dataplane: Send + Sync + 'static {
     /// What the maps hold.
     fn image(&self) -> Result<MapImage, Failure>;
+    /// Whether the maps hold exactly this.
+    fn holds(&self, image: &MapImage) -> Result<bool, Failure>;
     /// Writes a plan in its order; does what can be done and reports the rest.
     fn apply(&self, plan: &Plan) -> Vec<FailedStep>;
     /// Attaches the socket hooks to a cgroup v2 directory.
@@ -51,6 +53,10 @@ impl From<orknet_dataplane::Error> for Failure {
 impl Dataplane for orknet_dataplane::Dataplane {
     fn image(&self) -> Result<MapImage, Failure> {
         Ok(self.reader().image()?)
+    }
+
+    fn holds(&self, image: &MapImage) -> Result<bool, Failure> {
+        Ok(self.reader().holds(image)?)
     }
 
     fn apply(&self, plan: &Plan) -> Vec<FailedStep> {

@@ -6,7 +6,7 @@
 
 use crate::dataplane::{Dataplane, FailedStep};
 use crate::metrics::Metrics;
-use orknet_abi::{Address, Pod, PodKey};
+use orknet_abi::{Address, Pod, PodKey, RangeKey};
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
 use orknet_compiler::{Attachment, Change, ObjectName, Plan, State, Step};
 use std::collections::{BTreeSet, HashSet};
@@ -68,15 +68,18 @@ struct Waiting {
 }
 
 impl Programmer {
-    /// Begins with what the kernel holds and the pods that the CNI plugin's records name.
+    /// Begins with what the kernel holds, the pods that the CNI plugin's records name, and the ranges from which Services get their
+    /// addresses.
     pub fn new(
         dataplane: Arc<dyn Dataplane>,
         metrics: Arc<Metrics>,
         records: &[protocol::Attachment],
+        ranges: BTreeSet<RangeKey>,
         resync: Duration,
     ) -> Result<Self, crate::Error> {
         let mut state = State::default();
         state.adopt(dataplane.image()?);
+        state.note(Change::Ranges(ranges));
         let mut programmer = Self {
             state,
             dataplane,
@@ -92,8 +95,9 @@ impl Programmer {
         for record in records {
             programmer.state.note(Change::Attachment(key(&record.attachment), Some(attachment(record))));
         }
-        programmer.restore_devices();
+        // Maps first: over new maps (another version's, after an upgrade) programs would take what these pods send for a stranger's.
         programmer.program(Waiting::default());
+        programmer.restore_devices();
         Ok(programmer)
     }
 
@@ -255,11 +259,18 @@ impl Programmer {
     /// Level-triggered: what the kernel holds is compared with what it should hold, whatever may have happened to it.
     fn compare(&mut self) {
         self.restore_devices();
+        match self.dataplane.holds(self.state.image()) {
+            Ok(true) => {}
+            Ok(false) => self.repair(),
+            Err(failure) => tracing::error!(%failure, "cannot read the maps"),
+        }
+    }
+
+    fn repair(&mut self) {
+        tracing::warn!("the maps differ from what was written; repairing");
+        self.metrics.repairs.inc();
         match self.dataplane.image() {
-            Ok(image) if image == *self.state.image() => {}
             Ok(image) => {
-                tracing::warn!("the maps differ from what was written; repairing");
-                self.metrics.repairs.inc();
                 self.state.adopt(image);
                 self.program(Waiting::default());
             }

@@ -55,7 +55,7 @@ pub fn wanted(own: &str, nodes: &BTreeMap<String, NodeNetwork>) -> Routes {
     routes
 }
 
-/// Addresses of Services are for sockets and hooks; a packet that still carries one has no Service.
+/// Addresses of Services are for the hooks; a packet that still carries one after them is answered, instead of leaving the node.
 pub fn barred(service_cidrs: &[IpNet]) -> Routes {
     service_cidrs.iter().map(|prefix| (prefix.trunc(), Target::Unreachable)).collect()
 }

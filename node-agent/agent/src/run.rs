@@ -9,6 +9,7 @@ use crate::routes::{Router, Routes, barred};
 use crate::watch::NodesView;
 use crate::{attachments, http, socket, sysctl, watch};
 use kube::Client;
+use orknet_abi::RangeKey;
 use orknet_cni::protocol::NodeConfiguration;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,11 +114,12 @@ async fn start_programmer(
         Some(cgroup) => cgroup.clone(),
         None => cgroup2_mount(Path::new("/proc/self/mounts"))?,
     };
+    let ranges = config.service_cidrs.iter().map(|prefix| RangeKey::new(prefix.addr(), prefix.prefix_len())).collect();
     let (state_dir, dataplane, metrics) = (config.state_dir.clone(), Arc::clone(dataplane), Arc::clone(metrics));
     blocking(move || {
         let records = attachments::restore(&state_dir, attachments::device_index);
         tracing::info!(pods = records.len(), "restored the pods of this node");
-        let programmer = Programmer::new(Arc::clone(&dataplane), metrics, &records, resync)?;
+        let programmer = Programmer::new(Arc::clone(&dataplane), metrics, &records, ranges, resync)?;
         dataplane.attach_cgroup(&cgroup)?;
         tracing::info!(cgroup = %cgroup.display(), "the socket hooks are attached");
         Ok(programmer)

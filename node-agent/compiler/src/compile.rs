@@ -3,8 +3,8 @@
 use crate::facts::{Attachment, NodeFacts, ObjectName, ServiceFacts, SliceFacts};
 use crate::fronts::fronts;
 use crate::image::MapImage;
-use orknet_abi::{Address, BackendKey, PodKey};
-use std::collections::BTreeMap;
+use orknet_abi::{Address, BackendKey, PodKey, RangeKey};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// All that the maps depend on.
@@ -15,6 +15,8 @@ pub struct Inputs {
     pub slices: BTreeMap<ObjectName, SliceFacts>,
     /// By a name that is unique on the node: container and interface.
     pub attachments: BTreeMap<Arc<str>, Attachment>,
+    /// From which Services get their cluster addresses.
+    pub ranges: BTreeSet<RangeKey>,
 }
 
 /// The image of these inputs. Lists are numbered from 1 in the order of the Services' entries, so equal inputs give equal images.
@@ -22,7 +24,7 @@ pub struct Inputs {
 /// An address that two Services claim belongs to the one whose name comes first; of two attachments that claim an address it is
 /// likewise. Both happen only for a moment, when one event of a replacement has been seen and the other has not.
 pub fn compile(inputs: &Inputs) -> MapImage {
-    let mut image = MapImage::default();
+    let mut image = MapImage { ranges: inputs.ranges.clone(), ..MapImage::default() };
     for attachment in inputs.attachments.values() {
         for &address in &attachment.addresses {
             image.pods.entry(PodKey { address }).or_insert(attachment.pod);

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 /// Label of an EndpointSlice that names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// Label of a Service or slice that another proxy implements (KEP-2447): not for us.
+/// Label of a Service or slice that another proxy implements (KEP-2447): left alone.
 const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
 /// Label of a headless Service and its slices: they have no front.
 const HEADLESS: &str = "service.kubernetes.io/headless";
@@ -31,10 +31,10 @@ impl ObjectName {
 }
 
 impl ServiceFacts {
-    /// `None` for a Service that puts nothing into the maps: headless, ExternalName, or another proxy's.
+    /// `None` for a Service that puts nothing into the maps: headless or ExternalName.
     pub fn of(service: &Service, names: &mut Names) -> Option<Self> {
         let spec = service.spec.as_ref()?;
-        if spec.type_.as_deref() == Some("ExternalName") || has_label(&service.metadata, PROXY_NAME) {
+        if spec.type_.as_deref() == Some("ExternalName") {
             return None;
         }
         let texts = match &spec.cluster_ips {
@@ -44,6 +44,9 @@ impl ServiceFacts {
         let cluster_addresses: Box<[Address]> = texts.into_iter().filter_map(address).collect();
         if cluster_addresses.is_empty() {
             return None;
+        }
+        if has_label(&service.metadata, PROXY_NAME) {
+            return Some(Self { cluster_addresses, is_foreign: true, ..Self::default() });
         }
         let ports = spec.ports.iter().flatten().filter_map(|port| {
             Some(ServicePort {
@@ -59,6 +62,7 @@ impl ServiceFacts {
             ports: ports.collect(),
             internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
             affinity_seconds: if affinity { seconds.and_then(|s| u32::try_from(s).ok()).unwrap_or(DEFAULT_AFFINITY_SECONDS) } else { 0 },
+            is_foreign: false,
         })
     }
 }

@@ -10,7 +10,7 @@ pub struct ObjectName {
     pub name: Arc<str>,
 }
 
-/// A Service that has ClusterIPs. Headless and ExternalName Services have none and so leave no trace in the maps.
+/// A Service that has cluster addresses. Headless and ExternalName Services have none and so leave no trace in the maps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceFacts {
     /// `spec.clusterIPs`, at most one per family.
@@ -21,6 +21,8 @@ pub struct ServiceFacts {
     pub internal_local: bool,
     /// Seconds of `spec.sessionAffinity: ClientIP`; 0 without.
     pub affinity_seconds: u32,
+    /// Another proxy implements it (KEP-2447): its addresses are taken, and that is all that we have to know.
+    pub is_foreign: bool,
 }
 
 /// A port of a Service.

@@ -34,8 +34,10 @@ pub fn fronts<'a>(
 ) -> Vec<(ServiceKey, Front)> {
     let mut entries = Vec::new();
     for &address in service.cluster_addresses.iter().filter(|address| owns(**address)) {
-        // Tells an undefined port of a live address (refused) from an address that is nobody's (dropped).
-        let whole = Front { flags: service_flags::ADDRESS, ..Front::default() };
+        // Tells an undefined port of a live address (refused) from an address that is nobody's (dropped), and from one that
+        // another proxy serves (left alone).
+        let foreign = if service.is_foreign { service_flags::FOREIGN } else { 0 };
+        let whole = Front { flags: service_flags::ADDRESS | foreign, ..Front::default() };
         entries.push((ServiceKey { address, ..ServiceKey::default() }, whole));
         for port in &service.ports {
             let key = ServiceKey { address, port_be: port.port.to_be(), protocol: port.protocol, reserved: 0 };

@@ -1,6 +1,6 @@
 //! [`MapImage`]: everything the kernel should know, as plain values, and the order in which a change of it is safe to apply.
 
-use orknet_abi::{Backend, BackendKey, Pod, PodKey, Service, ServiceKey};
+use orknet_abi::{Backend, BackendKey, Pod, PodKey, RangeKey, Service, ServiceKey};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The wanted contents of the maps that user space owns.
@@ -9,6 +9,8 @@ pub struct MapImage {
     pub services: BTreeMap<ServiceKey, Service>,
     pub backends: BTreeMap<BackendKey, Backend>,
     pub pods: BTreeMap<PodKey, Pod>,
+    /// Addresses in these that no Service has are dropped.
+    pub ranges: BTreeSet<RangeKey>,
 }
 
 /// One write to one map.
@@ -17,12 +19,15 @@ pub enum Step {
     PutBackend(BackendKey, Backend),
     PutPod(PodKey, Pod),
     PutService(ServiceKey, Service),
+    PutRange(RangeKey),
+    DeleteRange(RangeKey),
     DeleteService(ServiceKey),
     DeletePod(PodKey),
     DeleteBackend(BackendKey),
 }
 
-/// Writes in an order that is safe at every step: backends before the Services that use them, the reverse on removal.
+/// Writes in an order that is safe at every step: backends before the Services that use them, Services before the range in which
+/// all others are dropped, the reverse on removal.
 /// Steps of one kind stand together, so that a batch operation of the kernel can take them at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -44,9 +49,9 @@ pub enum Flaw {
 }
 
 impl MapImage {
-    /// Whether all three maps are empty.
+    /// Whether all maps are empty.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.backends.is_empty() && self.pods.is_empty()
+        self.services.is_empty() && self.backends.is_empty() && self.pods.is_empty() && self.ranges.is_empty()
     }
 
     /// What one write makes of the maps: the model of the kernel that tests and fakes use.
@@ -55,6 +60,8 @@ impl MapImage {
             Step::PutBackend(key, value) => drop(self.backends.insert(key, value)),
             Step::PutPod(key, value) => drop(self.pods.insert(key, value)),
             Step::PutService(key, value) => drop(self.services.insert(key, value)),
+            Step::PutRange(key) => _ = self.ranges.insert(key),
+            Step::DeleteRange(key) => _ = self.ranges.remove(&key),
             Step::DeleteService(key) => drop(self.services.remove(&key)),
             Step::DeletePod(key) => drop(self.pods.remove(&key)),
             Step::DeleteBackend(key) => drop(self.backends.remove(&key)),
@@ -89,7 +96,7 @@ impl MapImage {
     /// The same contents with lists numbered from 1 in the order of the Services: two images that mean the same are equal in
     /// this form. Orphans are left out.
     pub fn canonical(&self) -> Self {
-        let mut canonical = Self { pods: self.pods.clone(), ..Self::default() };
+        let mut canonical = Self { pods: self.pods.clone(), ranges: self.ranges.clone(), ..Self::default() };
         let mut next = 0;
         for (key, service) in &self.services {
             let mut service = *service;

@@ -1,7 +1,7 @@
 //! An image for people: rows to print as tables or JSON, and one plain text form for dumps and golden files.
 
 use crate::image::MapImage;
-use orknet_abi::{Backend, protocol, service_flags};
+use orknet_abi::{Backend, RangeKey, protocol, service_flags};
 use serde::Serialize;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ pub struct ServiceRow {
     pub port: u16,
     /// `TCP`, `UDP`, `SCTP`, a number, or empty for the address as a whole.
     pub protocol: String,
-    /// `address`, `affinity`, `local-only`.
+    /// `address`, `foreign`, `local-only`, `affinity`.
     pub flags: Vec<&'static str>,
     /// Seconds.
     pub affinity_seconds: u32,
@@ -78,11 +78,20 @@ impl MapImage {
     }
 }
 
+/// A range as people write it: `10.96.0.0/16`.
+pub fn range_text(range: &RangeKey) -> String {
+    let before = if range.address.is_v4() { 96 } else { 0 };
+    format!("{}/{}", IpAddr::from(range.address), range.prefix_bits.saturating_sub(before))
+}
+
 /// One line per entry; an empty image says so.
 impl fmt::Display for MapImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return writeln!(f, "maps empty");
+        }
+        for range in &self.ranges {
+            writeln!(f, "range {}", range_text(range))?;
         }
         for row in self.service_rows() {
             writeln!(f, "{row}")?;
@@ -161,13 +170,25 @@ fn protocol_name(number: u8) -> String {
 }
 
 fn flag_names(flags: u32) -> Vec<&'static str> {
-    let names = [(service_flags::ADDRESS, "address"), (service_flags::LOCAL_ONLY, "local-only"), (service_flags::AFFINITY, "affinity")];
+    let names = [
+        (service_flags::ADDRESS, "address"),
+        (service_flags::FOREIGN, "foreign"),
+        (service_flags::LOCAL_ONLY, "local-only"),
+        (service_flags::AFFINITY, "affinity"),
+    ];
     names.into_iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| name).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_read_as_they_were_written() {
+        for (address, bits, text) in [("10.96.0.0", 16, "10.96.0.0/16"), ("fd00:10:96::", 112, "fd00:10:96::/112"), ("::", 0, "::/0")] {
+            assert_eq!(range_text(&RangeKey::new(address.parse().unwrap(), bits)), text);
+        }
+    }
 
     #[test]
     fn mac_addresses_come_back_and_nonsense_does_not() {

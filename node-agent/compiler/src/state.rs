@@ -4,7 +4,7 @@ use crate::facts::{Attachment, NodeFacts, ObjectName, ServiceFacts, SliceFacts};
 use crate::fronts::{Front, fronts};
 use crate::image::{MapImage, Plan, Step};
 use crate::lists::ListIds;
-use orknet_abi::{Address, BackendKey, Pod, PodKey, Service, ServiceKey};
+use orknet_abi::{Address, BackendKey, Pod, PodKey, RangeKey, Service, ServiceKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -16,6 +16,8 @@ pub enum Change {
     Node(NodeFacts),
     /// The name is unique on the node: container and interface.
     Attachment(Arc<str>, Option<Attachment>),
+    /// All ranges from which Services get their cluster addresses.
+    Ranges(BTreeSet<RangeKey>),
 }
 
 /// What is wanted, and what the kernel holds as far as we know.
@@ -23,11 +25,14 @@ pub enum Change {
 pub struct State {
     node: NodeFacts,
     services: HashMap<ObjectName, Entry>,
+    /// How many of these have the Service itself, not only slices for one.
+    service_count: usize,
     /// Which Service a slice belongs to, by the slice's name.
     owner_of_slice: HashMap<ObjectName, Arc<str>>,
     /// Which Services claim an address. Nearly always one.
     claims: HashMap<Address, Vec<ObjectName>>,
     attachments: BTreeMap<Arc<str>, Attachment>,
+    ranges: BTreeSet<RangeKey>,
     dirty: BTreeSet<ObjectName>,
     pods_dirty: bool,
     /// The image was read back: it may hold entries that are nobody's.
@@ -51,6 +56,8 @@ struct Draft {
     put_backends: Vec<Step>,
     put_pods: Vec<Step>,
     put_services: Vec<Step>,
+    put_ranges: Vec<Step>,
+    delete_ranges: Vec<Step>,
     delete_services: Vec<Step>,
     delete_pods: Vec<Step>,
     delete_backends: Vec<Step>,
@@ -92,6 +99,7 @@ impl State {
                 self.attachments.insert(name, facts);
             }
             Change::Attachment(name, None) => self.pods_dirty |= self.attachments.remove(&name).is_some(),
+            Change::Ranges(ranges) => self.ranges = ranges,
         }
     }
 
@@ -121,7 +129,7 @@ impl State {
 
     /// Number of Services that have entries.
     pub fn service_count(&self) -> usize {
-        self.services.values().filter(|entry| entry.service.is_some()).count()
+        self.service_count
     }
 
     /// The writes that lead from what the kernel holds to what is wanted; [`Self::image`] is then what it will hold. If a write fails,
@@ -146,6 +154,7 @@ impl State {
         if std::mem::take(&mut self.pods_dirty) {
             self.plan_pods(&mut draft);
         }
+        self.plan_ranges(&mut draft);
         draft.into_plan()
     }
 
@@ -167,6 +176,7 @@ impl State {
             return;
         }
         let addresses = |facts: &Option<ServiceFacts>| facts.iter().flat_map(|facts| facts.cluster_addresses.to_vec()).collect::<Vec<_>>();
+        self.service_count = self.service_count + usize::from(facts.is_some()) - usize::from(entry.service.is_some());
         let new = addresses(&facts);
         let old = addresses(&std::mem::replace(&mut entry.service, facts));
         for address in old.iter().filter(|address| !new.contains(address)) {
@@ -302,6 +312,12 @@ impl State {
         draft.delete_pods.extend(self.image.pods.keys().filter(|key| !wanted.contains_key(key)).map(|key| Step::DeletePod(*key)));
         self.image.pods = wanted;
     }
+
+    fn plan_ranges(&mut self, draft: &mut Draft) {
+        draft.put_ranges.extend(self.ranges.difference(&self.image.ranges).map(|key| Step::PutRange(*key)));
+        draft.delete_ranges.extend(self.image.ranges.difference(&self.ranges).map(|key| Step::DeleteRange(*key)));
+        self.image.ranges.clone_from(&self.ranges);
+    }
 }
 
 impl Draft {
@@ -309,6 +325,8 @@ impl Draft {
         let mut steps = self.put_backends;
         steps.extend(self.put_pods);
         steps.extend(self.put_services);
+        steps.extend(self.put_ranges);
+        steps.extend(self.delete_ranges);
         steps.extend(self.delete_services);
         steps.extend(self.delete_pods);
         steps.extend(self.delete_backends);

@@ -1,13 +1,13 @@
 //! Property tests: any sequence of changes ends in the image of one full compile, every prefix of every plan is safe, and a restart
 //! that finds the kernel as it was left rewrites nothing.
 
-use orknet_abi::{Address, Backend, BackendKey, Pod, PodKey, Service, ServiceKey, protocol};
+use orknet_abi::{Address, Backend, BackendKey, Pod, PodKey, RangeKey, Service, ServiceKey, protocol};
 use orknet_compiler::facts::{Endpoint, Hints, Readiness, ServicePort, SlicePort};
 use orknet_compiler::{Attachment, Change, Inputs, MapImage, NodeFacts, ObjectName, ServiceFacts, SliceFacts, State, compile};
 use proptest::collection::vec;
 use proptest::option::{of, weighted};
 use proptest::prelude::*;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 fn name(prefix: &str, number: u8) -> Arc<str> {
@@ -29,16 +29,17 @@ fn protocols() -> impl Strategy<Value = u8> {
 /// Few addresses, so that Services often claim the same one.
 fn service() -> impl Strategy<Value = ServiceFacts> {
     let port = (0..3u8, protocols(), 1..4u16).prop_map(|(n, protocol, port)| ServicePort { name: name("p", n), protocol, port });
-    let shape = (0..4u8, any::<bool>(), any::<bool>(), vec(port, 0..4), any::<bool>(), 0..3u32);
-    shape.prop_map(|(last, v4, v6, mut ports, internal_local, affinity_seconds)| {
+    let shape = (0..4u8, any::<bool>(), any::<bool>(), vec(port, 0..4), any::<bool>(), 0..3u32, weighted(0.2, Just(())));
+    shape.prop_map(|(last, v4, v6, mut ports, internal_local, affinity_seconds, foreign)| {
         let mut seen = HashSet::new();
         ports.retain(|port| seen.insert((port.protocol, port.port)));
         let families = [(v4, false), (v6, true)];
         ServiceFacts {
             cluster_addresses: families.into_iter().filter(|(wanted, _)| *wanted).map(|(_, v6)| address(v6, last)).collect(),
-            ports: ports.into(),
+            ports: if foreign.is_some() { Box::default() } else { ports.into() },
             internal_local,
             affinity_seconds,
+            is_foreign: foreign.is_some(),
         }
     })
 }
@@ -77,6 +78,12 @@ fn node() -> impl Strategy<Value = NodeFacts> {
     })
 }
 
+/// Ranges that overlap, of both families.
+fn ranges() -> impl Strategy<Value = BTreeSet<RangeKey>> {
+    let range = (any::<bool>(), 0..3u8).prop_map(|(v6, n)| RangeKey::new(address(v6, 0).into(), if v6 { 112 + n } else { 24 + n }));
+    vec(range, 0..3).prop_map(|ranges| ranges.into_iter().collect())
+}
+
 fn change() -> impl Strategy<Value = Change> {
     let attachment = (vec(20..24u8, 0..3), 1..4u32).prop_map(|(last, ifindex)| Attachment {
         addresses: last.into_iter().map(|last| address(false, last)).collect(),
@@ -86,6 +93,7 @@ fn change() -> impl Strategy<Value = Change> {
         4 => (0..8u8, weighted(0.7, service())).prop_map(|(n, facts)| Change::Service(object("s", n), facts)),
         6 => (0..8u8, weighted(0.8, slice())).prop_map(|(n, facts)| Change::Slice(object("slice", n), facts)),
         1 => node().prop_map(Change::Node),
+        1 => ranges().prop_map(Change::Ranges),
         2 => (0..4u8, weighted(0.7, attachment)).prop_map(|(n, facts)| Change::Attachment(name("c", n), facts)),
     ]
 }
@@ -95,8 +103,8 @@ fn leftovers() -> impl Strategy<Value = MapImage> {
     let key = (any::<bool>(), 0..4u8, 0..4u16, protocols());
     let services = vec((key, prop_oneof![1..4u32, Just(u32::MAX)], 0..3u32), 0..6);
     let backends = vec((prop_oneof![1..4u32, Just(u32::MAX)], 0..3u32, 10..16u8), 0..10);
-    (services, backends, vec(20..26u8, 0..3)).prop_map(|(services, backends, pods)| {
-        let mut image = MapImage::default();
+    (services, backends, vec(20..26u8, 0..3), ranges()).prop_map(|(services, backends, pods, ranges)| {
+        let mut image = MapImage { ranges, ..MapImage::default() };
         for ((v6, last, port, protocol), list, count) in services {
             let key = ServiceKey { address: address(v6, last), port_be: port.to_be(), protocol, reserved: 0 };
             image.services.insert(key, Service { list, count, ..Service::default() });
@@ -119,6 +127,7 @@ fn put(inputs: &mut Inputs, change: Change) {
         Change::Node(facts) => inputs.node = facts,
         Change::Attachment(name, Some(facts)) => drop(inputs.attachments.insert(name, facts)),
         Change::Attachment(name, None) => drop(inputs.attachments.remove(&name)),
+        Change::Ranges(ranges) => inputs.ranges = ranges,
     }
 }
 
@@ -135,6 +144,7 @@ proptest! {
                 prop_assert_eq!(maps.flaw(), None);
             }
             prop_assert_eq!(&maps, state.image());
+            prop_assert_eq!(state.service_count(), inputs.services.len());
             prop_assert_eq!(maps.orphans(), vec![]);
             prop_assert_eq!(maps.canonical(), compile(&inputs));
         }
@@ -150,6 +160,7 @@ proptest! {
         inputs.services.iter().for_each(|(name, facts)| second.note(Change::Service(name.clone(), Some(facts.clone()))));
         inputs.slices.iter().for_each(|(name, facts)| second.note(Change::Slice(name.clone(), Some(facts.clone()))));
         inputs.attachments.iter().for_each(|(name, facts)| second.note(Change::Attachment(name.clone(), Some(facts.clone()))));
+        second.note(Change::Ranges(inputs.ranges.clone()));
         prop_assert_eq!(second.plan().steps, vec![]);
         after.iter().cloned().for_each(|change| put(&mut inputs, change));
         second.apply(after).steps.into_iter().for_each(|step| maps.apply(step));
@@ -187,7 +198,7 @@ proptest! {
         let (mut inputs, mut state) = (Inputs::default(), State::default());
         state.apply(changes);
         for change in relisted {
-            let change = match change { Change::Node(_) | Change::Attachment(..) => continue, change => change };
+            let change = match change { Change::Node(_) | Change::Attachment(..) | Change::Ranges(_) => continue, change => change };
             put(&mut inputs, change.clone());
             state.note(change);
         }

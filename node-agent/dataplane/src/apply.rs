@@ -5,7 +5,7 @@ use crate::{
     table::{Table, Tables},
 };
 use orknet_abi::{Backend, BackendKey, Service, ServiceKey};
-use orknet_compiler::{Plan, Step};
+use orknet_compiler::{Plan, Step, rows::range_text};
 use std::{collections::BTreeSet, fmt, io, net::IpAddr};
 
 /// What became of a plan.
@@ -45,7 +45,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} {}: ", self.map, Entry(&self.step))?;
         match &self.cause {
-            FailureCause::Full(capacity) => write!(formatter, "the map is full ({capacity} entries)"),
+            FailureCause::Full(capacity) => write!(formatter, "the map is full ({capacity} entries); raise capacities.{}", self.map),
             FailureCause::Kernel(error) => write!(formatter, "{error}"),
             FailureCause::ListIncomplete => formatter.write_str("not switched: its list of backends is incomplete"),
             FailureCause::ListInUse => formatter.write_str("not removed: a Service still uses the list"),
@@ -61,6 +61,7 @@ impl fmt::Display for Entry<'_> {
         match self.0 {
             Step::PutBackend(key, _) | Step::DeleteBackend(key) => write!(formatter, "list {} slot {}", key.list, key.slot),
             Step::PutPod(key, _) | Step::DeletePod(key) => write!(formatter, "{}", IpAddr::from(key.address)),
+            Step::PutRange(key) | Step::DeleteRange(key) => formatter.write_str(&range_text(key)),
             Step::PutService(key, _) | Step::DeleteService(key) => {
                 write!(formatter, "{} port {} protocol {}", IpAddr::from(key.address), u16::from_be(key.port_be), key.protocol)
             }
@@ -96,15 +97,17 @@ struct Run<'a> {
 impl Run<'_> {
     /// Applies steps of one kind.
     fn apply_equal(&mut self, steps: &[Step]) {
+        let tables = self.tables;
         match steps.first() {
             None => {}
-            Some(Step::PutBackend(..)) => {
-                let backends = &self.tables.backends;
-                self.put(backends, steps, |step| if let Step::PutBackend(key, value) = step { Some((*key, *value)) } else { None });
-            }
-            Some(Step::PutPod(..)) => {
-                self.put(&self.tables.pods, steps, |step| if let Step::PutPod(key, value) = step { Some((*key, *value)) } else { None });
-            }
+            Some(Step::PutBackend(..)) => self.put(&tables.backends, steps, |step| match *step {
+                Step::PutBackend(key, value) => Some((key, value)),
+                _ => None,
+            }),
+            Some(Step::PutPod(..)) => self.put(&tables.pods, steps, |step| match *step {
+                Step::PutPod(key, value) => Some((key, value)),
+                _ => None,
+            }),
             Some(Step::PutService(..)) => {
                 let ready = self.hold_back(steps, |run, step| match step {
                     Step::PutService(_, service) if run.incomplete.contains(&service.list) && service.count > 0 => {
@@ -112,18 +115,31 @@ impl Run<'_> {
                     }
                     _ => None,
                 });
-                let services = &self.tables.services;
-                self.put(services, &ready, |step| if let Step::PutService(key, value) = step { Some((*key, *value)) } else { None });
+                self.put(&tables.services, &ready, |step| match *step {
+                    Step::PutService(key, value) => Some((key, value)),
+                    _ => None,
+                });
                 self.in_use = None;
             }
+            Some(Step::PutRange(_)) => self.put(&tables.ranges, steps, |step| match *step {
+                Step::PutRange(key) => Some((key, 0)),
+                _ => None,
+            }),
+            Some(Step::DeleteRange(_)) => self.delete(&tables.ranges, steps, |step| match *step {
+                Step::DeleteRange(key) => Some(key),
+                _ => None,
+            }),
             Some(Step::DeleteService(_)) => {
-                let services = &self.tables.services;
-                self.delete(services, steps, |step| if let Step::DeleteService(key) = step { Some(*key) } else { None });
+                self.delete(&tables.services, steps, |step| match *step {
+                    Step::DeleteService(key) => Some(key),
+                    _ => None,
+                });
                 self.in_use = None;
             }
-            Some(Step::DeletePod(_)) => {
-                self.delete(&self.tables.pods, steps, |step| if let Step::DeletePod(key) = step { Some(*key) } else { None });
-            }
+            Some(Step::DeletePod(_)) => self.delete(&tables.pods, steps, |step| match *step {
+                Step::DeletePod(key) => Some(key),
+                _ => None,
+            }),
             Some(Step::DeleteBackend(_)) => {
                 self.find_lists_in_use();
                 let free = self.hold_back(steps, |run, step| match step {
@@ -132,8 +148,10 @@ impl Run<'_> {
                     }
                     _ => None,
                 });
-                let backends = &self.tables.backends;
-                self.delete(backends, &free, |step| if let Step::DeleteBackend(key) = step { Some(*key) } else { None });
+                self.delete(&tables.backends, &free, |step| match *step {
+                    Step::DeleteBackend(key) => Some(key),
+                    _ => None,
+                });
             }
         }
     }
@@ -144,7 +162,7 @@ impl Run<'_> {
             return;
         }
         let mut services = Vec::new();
-        let known = self.unswitched.is_empty() || self.tables.services.read(|key, service| services.push((key, service))).is_ok();
+        let known = self.unswitched.is_empty() || self.tables.services.read_single(|key, service| services.push((key, service))).is_ok();
         self.in_use = known.then(|| lists_in_use(&services, &self.unswitched));
     }
 
@@ -167,7 +185,7 @@ impl Run<'_> {
         self.settle(
             steps,
             failures,
-            |error| if is_full(&error) { FailureCause::Full(table.capacity) } else { FailureCause::Kernel(error) },
+            |error| if is_full(&error) { FailureCause::Full(table.capacity()) } else { FailureCause::Kernel(error) },
         );
     }
 
@@ -189,14 +207,15 @@ impl Run<'_> {
         let map = match step {
             Step::PutBackend(BackendKey { list, .. }, Backend { .. }) => {
                 self.incomplete.insert(list);
-                self.tables.backends.name
+                self.tables.backends.name()
             }
             Step::PutService(key, _) | Step::DeleteService(key) => {
                 self.unswitched.insert(key);
-                self.tables.services.name
+                self.tables.services.name()
             }
-            Step::DeleteBackend(_) => self.tables.backends.name,
-            Step::PutPod(..) | Step::DeletePod(_) => self.tables.pods.name,
+            Step::DeleteBackend(_) => self.tables.backends.name(),
+            Step::PutPod(..) | Step::DeletePod(_) => self.tables.pods.name(),
+            Step::PutRange(_) | Step::DeleteRange(_) => self.tables.ranges.name(),
         };
         self.applied.failures.push(Failure { step, map, cause });
     }
@@ -226,6 +245,6 @@ mod tests {
             Service::default(),
         );
         let failure = Failure { step, map: "SERVICES", cause: FailureCause::Full(16) };
-        assert_eq!(failure.to_string(), "SERVICES 10.96.0.1 port 80 protocol 6: the map is full (16 entries)");
+        assert_eq!(failure.to_string(), "SERVICES 10.96.0.1 port 80 protocol 6: the map is full (16 entries); raise capacities.SERVICES");
     }
 }

@@ -41,6 +41,14 @@ impl Pins {
         self.links().join(name)
     }
 
+    /// Gives the directory another name, under which everything in it goes on working; answers the name. [`versions`] finds it.
+    pub(crate) fn set_aside(&self) -> Result<PathBuf, Error> {
+        let free = (1_u32..).map(|number| aside_name(&self.root, number)).find(|path| !path.exists());
+        let aside = free.ok_or_else(|| Error::file("find a name beside", &self.root)(io::ErrorKind::AlreadyExists.into()))?;
+        fs::rename(&self.root, &aside).map_err(Error::file("set aside", &self.root))?;
+        Ok(aside)
+    }
+
     pub(crate) fn make(&self) -> Result<(), Error> {
         for folder in [self.root.join("maps"), self.links()] {
             fs::create_dir_all(&folder).map_err(Error::file("make the pin directory", &folder))?;
@@ -54,13 +62,25 @@ fn version_name(version: u32) -> String {
     format!("v{version}")
 }
 
-/// Directories of every ABI version below a pin directory.
+/// Where maps of the same version go that do not fit: `v1-1`, `v1-2`.
+fn aside_name(root: &Path, number: u32) -> PathBuf {
+    let mut name = root.as_os_str().to_owned();
+    name.push(format!("-{number}"));
+    name.into()
+}
+
+/// Directories of every ABI version below a pin directory, and those that were set aside.
 pub(crate) fn versions(pin_dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let is_version = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str());
-        name.and_then(|name| name.strip_prefix('v')).is_some_and(|number| number.parse::<u32>().is_ok())
-    };
-    Ok(entries(pin_dir)?.into_iter().filter(is_version).collect())
+    Ok(entries(pin_dir)?.into_iter().filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_version)).collect())
+}
+
+/// `v` and a number, perhaps a dash and a second one.
+fn is_version(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    name.strip_prefix('v').is_some_and(|numbers| match numbers.split_once('-') {
+        Some((version, aside)) => is_number(version) && is_number(aside),
+        None => is_number(numbers),
+    })
 }
 
 /// What is in a directory; nothing if there is no such directory.
@@ -98,4 +118,15 @@ fn mount_at(path: &Path) -> Result<(), Error> {
         .map_err(|error| Error::file("mount a BPF file system at", path)(error.into()))?;
     tracing::info!(path = %path.display(), "mounted a BPF file system");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_of_versions_are_told_from_others() {
+        assert!(["v1", "v0", "v4711", "v1-1", "v12-34"].into_iter().all(is_version));
+        assert!(!["", "v", "1", "v1-", "v-1", "va", "v1-2-3", "node1", "v1.old"].into_iter().any(is_version));
+    }
 }

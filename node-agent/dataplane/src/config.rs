@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 /// Settings of a node's data plane.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// Directory of the pins; made if need be. If it is on no BPF file system, one is mounted there (or at `/sys/fs/bpf`, if it
     /// lies below that).
     pub pin_dir: PathBuf,
-    /// Entries per map, by the map's name, instead of the ABI's defaults. A map that is pinned already keeps its size.
+    /// Entries per map, by the map's name, instead of the ABI's defaults. A change of these makes new maps at the next start; only
+    /// what the kernel remembered of sockets and clients is lost then (peer names, session affinity).
     pub capacities: BTreeMap<String, u32>,
     /// How programs get onto pod devices.
     pub device_attach: DeviceAttach,

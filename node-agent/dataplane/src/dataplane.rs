@@ -50,11 +50,18 @@ impl Dataplane {
     /// Loads the programs; adopts the maps that are pinned below the pin directory, makes the others; puts the new programs into
     /// the links that are pinned. Sockets and packets see no gap. Takes some tens of milliseconds.
     ///
+    /// Pinned maps of another layout or capacity are set aside with their hooks, which go on working, and new maps are made: as with
+    /// another version, [`Self::retire_other_versions`] ends it.
+    ///
     /// # Errors
-    /// A kernel that lacks something, an object file or pins that do not fit the ABI, a directory that can't be made.
+    /// A kernel that lacks something, an object file that does not fit the ABI, a directory that can't be made.
     pub fn open(config: &Config) -> Result<Self, Error> {
         bpffs::ensure(&config.pin_dir)?;
         let pins = Pins::new(&config.pin_dir);
+        if let Some(misfit) = object::misfit(config, &pins)? {
+            let aside = pins.set_aside()?;
+            tracing::warn!(%misfit, aside = %aside.display(), "making new maps; the old ones work on until these are filled");
+        }
         pins.make()?;
         let adopted = pins.map(orknet_abi::SERVICES.name).exists();
         let object::Loaded { programs, tables } = object::load(config, &pins)?;
@@ -89,10 +96,11 @@ impl Dataplane {
     /// Attaches the programs for pods to the host's side of a pod's veth pair, by its index in the caller's network namespace.
     /// Calling it again is harmless, and needed after a restart where tcx is missing.
     pub fn attach_pod(&self, ifindex: u32) -> Result<Attachment, Error> {
-        let counted: BTreeSet<u32> = self.counted_devices()?;
-        if !counted.contains(&ifindex) {
-            for direction in [direction::EGRESS, direction::INGRESS] {
-                self.reader.tables().traffic.put_per_cpu(&TrafficKey { ifindex, direction }, Count::default())?;
+        let traffic = &self.reader.tables().traffic;
+        for direction in [direction::EGRESS, direction::INGRESS] {
+            let key = TrafficKey { ifindex, direction };
+            if traffic.get(&key)?.is_none() {
+                traffic.put_one(&key, Count::default())?;
             }
         }
         let attached = attach::attach_device(&self.programs, &self.pins, ifindex, self.device_attach);
@@ -110,7 +118,7 @@ impl Dataplane {
         let mut failure = None;
         let traffic = &self.reader.tables().traffic;
         traffic.delete(&keys, |_, error| failure = Some(error));
-        failure.map_or(Ok(()), |error| Err(Error::map("delete from", traffic.name)(error)))
+        failure.map_or(Ok(()), |error| Err(Error::map("delete from", traffic.name())(error)))
     }
 
     /// The devices that the programs are attached to, also by an earlier process: to be compared with the pods there are. A

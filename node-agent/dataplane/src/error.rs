@@ -28,8 +28,8 @@ pub enum Error {
         /// In what they differ.
         what: String,
     },
-    /// A pinned map is not what the ABI says, although its version is the same.
-    #[error("the pinned map {path} does not fit: {what}; stop the agent of this pin directory, clean up its pins and start it again")]
+    /// A pinned map is not what the ABI and the configuration say, although its version is the same.
+    #[error("the pinned map {path} does not fit: {what}; an agent of this version that starts makes maps that do")]
     PinMismatch {
         /// The pin.
         path: PathBuf,

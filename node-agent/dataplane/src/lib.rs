@@ -4,8 +4,8 @@
 //! Decides nothing about Services or pods: what should be in the maps comes as a [`Plan`](orknet_compiler::Plan).
 //!
 //! Pins live in `<pin_dir>/v<ABI_VERSION>/maps/<MAP>` and `…/links/<hook>[-<ifindex>]`. A process that opens the same
-//! directory again finds the maps as they were and replaces the programs in the links without a gap. Another `ABI_VERSION`
-//! makes a directory beside the old one; the old one keeps working until [`Dataplane::retire_other_versions`].
+//! directory again finds the maps as they were and replaces the programs in the links without a gap. Another `ABI_VERSION`, layout
+//! or capacity makes a directory beside the old one; the old one keeps working until [`Dataplane::retire_other_versions`].
 //!
 //! All functions block on system calls, never on the network; none can be cancelled half-way.
 

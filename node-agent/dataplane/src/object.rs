@@ -35,20 +35,36 @@ pub(crate) fn load(config: &Config, pins: &Pins) -> Result<Loaded, Error> {
     // The programs follow no kernel structures, so the types of the kernel, megabytes of them, need not be read.
     loader.btf(None);
     for spec in MAPS {
-        let pin = pins.map(spec.name);
-        let capacity = config.capacities.get(spec.name).copied().unwrap_or(spec.capacity);
-        if pin.exists() {
-            let (_, present) = open_checked(&pin, spec, true)?;
-            if present != capacity {
-                tracing::warn!(map = spec.name, present, configured = capacity, "the pinned map keeps its capacity");
-            }
-        }
-        loader.map_max_entries(spec.name, capacity).map_pin_path(spec.name, pin);
+        loader.map_max_entries(spec.name, capacity(config, spec)).map_pin_path(spec.name, pins.map(spec.name));
     }
     let mut object = loader.load(OBJECT).map_err(|error| Error::Load(Box::new(error)))?;
     compare_maps(&object)?;
     let files = Hook::all().map(|hook| Ok((hook, load_program(&mut object, hook)?))).collect::<Result<_, Error>>()?;
     Ok(Loaded { programs: Programs { files, object: Mutex::new(object) }, tables: Tables::open(pins, false)? })
+}
+
+/// In what a pinned map differs from the one that would be made now: kind, layout or capacity. `None` if nothing does.
+pub(crate) fn misfit(config: &Config, pins: &Pins) -> Result<Option<Error>, Error> {
+    for spec in MAPS {
+        let (path, wanted) = (pins.map(spec.name), capacity(config, spec));
+        if !path.exists() {
+            continue;
+        }
+        match open_checked(&path, spec, true) {
+            Ok(file) if file.shape().capacity == wanted => {}
+            Ok(file) => {
+                let what = format!("it has room for {} entries instead of {wanted}", file.shape().capacity);
+                return Ok(Some(Error::PinMismatch { path, what }));
+            }
+            Err(misfit @ Error::PinMismatch { .. }) => return Ok(Some(misfit)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn capacity(config: &Config, spec: &MapSpec) -> u32 {
+    config.capacities.get(spec.name).copied().unwrap_or(spec.capacity)
 }
 
 /// An empty object file stands for a build without a BPF toolchain.
@@ -159,7 +175,7 @@ fn compare_maps(object: &Ebpf) -> Result<(), Error> {
 
 fn sizes(map: &aya::maps::Map) -> Option<(u32, u32)> {
     use aya::maps::Map;
-    let (Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuHashMap(data) | Map::PerCpuArray(data) | Map::Array(data)) = map else {
+    let (Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuHashMap(data) | Map::PerCpuArray(data) | Map::LpmTrie(data)) = map else {
         return Some((0, 0));
     };
     let info = data.info().ok()?;

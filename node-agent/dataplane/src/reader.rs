@@ -3,11 +3,15 @@
 use crate::{
     Error,
     bpffs::Pins,
+    kernel::Plain,
     table::{Table, Tables},
 };
-use orknet_abi::{Backend, BackendKey, Count, DropReason, Pod, PodKey, Service, ServiceKey, SocketKey, SocketOrigin, TrafficKey};
+use orknet_abi::{Backend, BackendKey, Count, DropReason, Pod, PodKey, RangeKey, Service, ServiceKey, SocketKey, SocketOrigin, TrafficKey};
 use orknet_compiler::MapImage;
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 /// Read access to the maps of one node.
 #[derive(Debug)]
@@ -35,10 +39,12 @@ impl Reader {
     /// [`Error::NotPinned`] if no agent of this version has run with this directory.
     pub fn open(pin_dir: &Path) -> Result<Self, Error> {
         let pins = Pins::new(pin_dir);
-        if !pins.map(orknet_abi::SERVICES.name).exists() {
-            return Err(Error::NotPinned { path: pin_dir.to_owned() });
+        let first = pins.map(orknet_abi::SERVICES.name);
+        match first.try_exists() {
+            Ok(true) => Ok(Self { tables: Tables::open(&pins, true)? }),
+            Ok(false) => Err(Error::NotPinned { path: pin_dir.to_owned() }),
+            Err(error) => Err(Error::file("look for the pinned maps", first)(error)),
         }
-        Ok(Self { tables: Tables::open(&pins, true)? })
     }
 
     pub(crate) fn over(tables: Tables) -> Self {
@@ -52,12 +58,20 @@ impl Reader {
     /// Everything that plans write, as the kernel has it now: what a restarted agent adopts, and what a resync compares with.
     /// Reading 110,000 entries takes some tens of milliseconds.
     pub fn image(&self) -> Result<MapImage, Error> {
-        Ok(MapImage { services: self.services()?, backends: self.backends()?, pods: self.pods()? })
+        Ok(MapImage { services: self.services()?, backends: self.backends()?, pods: self.pods()?, ranges: self.ranges()? })
+    }
+
+    /// Whether the kernel has exactly this image. Cheaper than comparing with [`Self::image`], and holds no second copy.
+    pub fn holds(&self, image: &MapImage) -> Result<bool, Error> {
+        Ok(agrees(&self.tables.services, image.services.len(), |key, value| image.services.get(key) == Some(value))?
+            && agrees(&self.tables.backends, image.backends.len(), |key, value| image.backends.get(key) == Some(value))?
+            && agrees(&self.tables.pods, image.pods.len(), |key, value| image.pods.get(key) == Some(value))?
+            && agrees(&self.tables.ranges, image.ranges.len(), |key, _| image.ranges.contains(key))?)
     }
 
     /// One Service's front, if it is there: a system call.
     pub fn service(&self, key: &ServiceKey) -> Result<Option<Service>, Error> {
-        self.tables.services.get(key)
+        Ok(self.tables.services.get(key)?.and_then(|values| values.first().copied()))
     }
 
     /// The Services' fronts.
@@ -68,6 +82,11 @@ impl Reader {
     /// The backends by list and slot.
     pub fn backends(&self) -> Result<BTreeMap<BackendKey, Backend>, Error> {
         collect(&self.tables.backends)
+    }
+
+    /// The ranges from which Services get their addresses.
+    pub fn ranges(&self) -> Result<BTreeSet<RangeKey>, Error> {
+        Ok(collect(&self.tables.ranges)?.into_keys().collect())
     }
 
     /// The addresses of this node's pods.
@@ -83,14 +102,14 @@ impl Reader {
     /// Packets and bytes by drop reason since the maps were made; refused calls have no bytes. Every reason is there.
     pub fn drops(&self) -> Result<Vec<(DropReason, Count)>, Error> {
         let mut by_number = BTreeMap::new();
-        self.tables.drops.read_per_cpu(|number, counts| _ = by_number.insert(number, sum(counts)))?;
+        self.tables.drops.read(|number, counts| _ = by_number.insert(number, sum(counts)))?;
         Ok(DropReason::ALL.iter().map(|reason| (*reason, by_number.get(&(*reason as u32)).copied().unwrap_or_default())).collect())
     }
 
     /// Packets and bytes by pod device and direction since the device was attached.
     pub fn traffic(&self) -> Result<BTreeMap<TrafficKey, Count>, Error> {
         let mut traffic = BTreeMap::new();
-        self.tables.traffic.read_per_cpu(|key, counts| _ = traffic.insert(key, sum(counts)))?;
+        self.tables.traffic.read(|key, counts| _ = traffic.insert(key, sum(counts)))?;
         Ok(traffic)
     }
 
@@ -98,25 +117,38 @@ impl Reader {
     pub fn maps(&self) -> Result<Vec<MapUse>, Error> {
         let tables = &self.tables;
         Ok(vec![
-            use_of(&tables.services, false, false)?,
-            use_of(&tables.backends, false, false)?,
-            use_of(&tables.pods, false, false)?,
-            use_of(&tables.sockets, false, true)?,
-            use_of(&tables.affinity, false, true)?,
-            MapUse { name: tables.drops.name, entries: DropReason::ALL.len() as u32, capacity: tables.drops.capacity, forgets: false },
-            use_of(&tables.traffic, true, false)?,
+            use_of(&tables.services)?,
+            use_of(&tables.backends)?,
+            use_of(&tables.ranges)?,
+            use_of(&tables.sockets)?,
+            use_of(&tables.affinity)?,
+            use_of(&tables.pods)?,
+            // An array is always full; what counts is how many reasons there are.
+            MapUse { entries: DropReason::ALL.len() as u32, ..use_of(&tables.drops)? },
+            use_of(&tables.traffic)?,
         ])
     }
 }
 
-fn use_of<K: crate::kernel::Plain, V: crate::kernel::Plain>(table: &Table<K, V>, per_cpu: bool, forgets: bool) -> Result<MapUse, Error> {
-    Ok(MapUse { name: table.name, entries: table.entries(per_cpu)?, capacity: table.capacity, forgets })
+fn use_of<K: Plain, V: Plain>(table: &Table<K, V>) -> Result<MapUse, Error> {
+    Ok(MapUse { name: table.name(), entries: table.entries()?, capacity: table.capacity(), forgets: table.forgets() })
 }
 
-fn collect<K: crate::kernel::Plain + Ord, V: crate::kernel::Plain>(table: &Table<K, V>) -> Result<BTreeMap<K, V>, Error> {
+/// At once and not one by one: the collection sorts the entries and builds a dense tree of them.
+fn collect<K: Plain + Ord, V: Plain>(table: &Table<K, V>) -> Result<BTreeMap<K, V>, Error> {
     let mut entries = Vec::new();
-    table.read(|key, value| entries.push((key, value)))?;
+    table.read_single(|key, value| entries.push((key, value)))?;
     Ok(entries.into_iter().collect())
+}
+
+/// Whether the map has so many entries and `is_wanted` says so of each.
+fn agrees<K: Plain, V: Plain>(table: &Table<K, V>, wanted: usize, is_wanted: impl Fn(&K, &V) -> bool) -> Result<bool, Error> {
+    let (mut entries, mut right) = (0, 0);
+    table.read_single(|key, value| {
+        entries += 1;
+        right += usize::from(is_wanted(&key, &value));
+    })?;
+    Ok((entries, right) == (wanted, wanted))
 }
 
 fn sum(counts: &[Count]) -> Count {

@@ -6,7 +6,7 @@ use crate::{
     kernel::{MapFile, Plain},
 };
 use orknet_abi::{
-    self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Count, MapSpec, Pod, PodKey, Service, ServiceKey, SocketKey,
+    self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Count, MapSpec, Pod, PodKey, RangeKey, Service, ServiceKey, SocketKey,
     SocketOrigin, TrafficKey,
 };
 use std::{io, marker::PhantomData, path::Path};
@@ -14,8 +14,7 @@ use std::{io, marker::PhantomData, path::Path};
 /// A map with its key and value types.
 #[derive(Debug)]
 pub(crate) struct Table<K, V> {
-    pub(crate) name: &'static str,
-    pub(crate) capacity: u32,
+    spec: &'static MapSpec,
     file: MapFile,
     types: PhantomData<fn(K) -> V>,
 }
@@ -25,6 +24,7 @@ pub(crate) struct Table<K, V> {
 pub(crate) struct Tables {
     pub(crate) services: Table<ServiceKey, Service>,
     pub(crate) backends: Table<BackendKey, Backend>,
+    pub(crate) ranges: Table<RangeKey, u32>,
     pub(crate) pods: Table<PodKey, Pod>,
     pub(crate) sockets: Table<SocketKey, SocketOrigin>,
     pub(crate) affinity: Table<AffinityKey, AffinityChoice>,
@@ -38,6 +38,7 @@ impl Tables {
         Ok(Self {
             services: Table::open(pins, &abi::SERVICES, read_only)?,
             backends: Table::open(pins, &abi::BACKENDS, read_only)?,
+            ranges: Table::open(pins, &abi::RANGES, read_only)?,
             pods: Table::open(pins, &abi::PODS, read_only)?,
             sockets: Table::open(pins, &abi::SOCKETS, read_only)?,
             affinity: Table::open(pins, &abi::AFFINITY, read_only)?,
@@ -47,52 +48,62 @@ impl Tables {
     }
 }
 
-/// Opens a pinned map and compares it with the ABI: whatever reads it afterwards relies on the sizes.
-pub(crate) fn open_checked(path: &Path, spec: &MapSpec, read_only: bool) -> Result<(MapFile, u32), Error> {
+/// Opens a pinned map and compares it with the ABI.
+pub(crate) fn open_checked(path: &Path, spec: &MapSpec, read_only: bool) -> Result<MapFile, Error> {
     let file = MapFile::open(path, read_only).map_err(Error::file("open the pinned map", path))?;
-    let shape = file.shape().map_err(Error::file("inspect the pinned map", path))?;
-    let mismatch = |what| Err(Error::PinMismatch { path: path.to_owned(), what });
-    if shape.key_size != spec.key_size {
-        return mismatch(format!("its keys have {} bytes instead of {}", shape.key_size, spec.key_size));
+    let shape = file.shape();
+    let pairs = [
+        ("its kind is", "", shape.kind, spec.kind as u32),
+        ("its keys have", " bytes", shape.key_size, spec.key_size),
+        ("its values have", " bytes", shape.value_size, spec.value_size),
+    ];
+    match pairs.into_iter().find(|(_, _, is, wanted)| is != wanted) {
+        Some((what, unit, is, wanted)) => {
+            Err(Error::PinMismatch { path: path.to_owned(), what: format!("{what} {is}{unit} instead of {wanted}") })
+        }
+        None => Ok(file),
     }
-    if shape.value_size != spec.value_size {
-        return mismatch(format!("its values have {} bytes instead of {}", shape.value_size, spec.value_size));
-    }
-    Ok((file, shape.capacity))
 }
 
 impl<K: Plain, V: Plain> Table<K, V> {
-    fn open(pins: &Pins, spec: &MapSpec, read_only: bool) -> Result<Self, Error> {
-        let (file, capacity) = open_checked(&pins.map(spec.name), spec, read_only)?;
-        Ok(Self { name: spec.name, capacity, file, types: PhantomData })
+    fn open(pins: &Pins, spec: &'static MapSpec, read_only: bool) -> Result<Self, Error> {
+        Ok(Self { spec, file: open_checked(&pins.map(spec.name), spec, read_only)?, types: PhantomData })
     }
 
-    /// One entry, if it is there.
-    pub(crate) fn get(&self, key: &K) -> Result<Option<V>, Error> {
-        self.file.get(key).map_err(Error::map("look up", self.name))
+    /// The map's name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.spec.name
     }
 
-    /// Every entry, in no order.
-    pub(crate) fn read(&self, mut entry: impl FnMut(K, V)) -> Result<(), Error> {
-        self.file
-            .read_all(1, |key: K, values: &[V]| entry(key, values.first().copied().unwrap_or_default()))
-            .map_err(Error::map("read", self.name))
+    /// Entries that it can hold.
+    pub(crate) fn capacity(&self) -> u32 {
+        self.file.shape().capacity
     }
 
-    /// Every entry of a per-CPU map, in no order: one value per possible CPU.
-    pub(crate) fn read_per_cpu(&self, entry: impl FnMut(K, &[V])) -> Result<(), Error> {
-        let cpus = cpus().map_err(Error::map("count the CPUs for", self.name))?;
-        self.file.read_all(cpus, entry).map_err(Error::map("read", self.name))
+    /// Whether it forgets when it is full.
+    pub(crate) fn forgets(&self) -> bool {
+        self.spec.kind.forgets()
+    }
+
+    /// The values of one entry, if it is there: one, or one for each possible CPU.
+    pub(crate) fn get(&self, key: &K) -> Result<Option<Vec<V>>, Error> {
+        self.file.get(key).map_err(Error::map("look up", self.name()))
+    }
+
+    /// Every entry, in no order, with one value, or one for each possible CPU.
+    pub(crate) fn read(&self, entry: impl FnMut(K, &[V])) -> Result<(), Error> {
+        self.file.read_all(entry).map_err(Error::map("read", self.name()))
+    }
+
+    /// Every entry, in no order, with the only or first value.
+    pub(crate) fn read_single(&self, mut entry: impl FnMut(K, V)) -> Result<(), Error> {
+        self.read(|key, values| entry(key, values.first().copied().unwrap_or_default()))
     }
 
     /// How many entries there are now; reads them all.
-    pub(crate) fn entries(&self, per_cpu: bool) -> Result<u32, Error> {
+    pub(crate) fn entries(&self) -> Result<u32, Error> {
         let mut entries = 0;
-        if per_cpu {
-            self.read_per_cpu(|_, _| entries += 1)?
-        } else {
-            self.read(|_, _| entries += 1)?
-        }
+        self.read(|_, _| entries += 1)?;
         Ok(entries)
     }
 
@@ -121,14 +132,8 @@ impl<K: Plain, V: Plain> Table<K, V> {
         }
     }
 
-    /// Makes an entry of a per-CPU map with the same value for every CPU.
-    pub(crate) fn put_per_cpu(&self, key: &K, value: V) -> Result<(), Error> {
-        let cpus = cpus().map_err(Error::map("count the CPUs for", self.name))?;
-        self.file.put_per_cpu(key, &vec![value; cpus]).map_err(Error::map("write", self.name))
+    /// Writes one entry, with the same value for every CPU where each has its own.
+    pub(crate) fn put_one(&self, key: &K, value: V) -> Result<(), Error> {
+        self.file.put_one(key, value).map_err(Error::map("write", self.name()))
     }
-}
-
-/// Possible CPUs, of which per-CPU maps have one value each.
-fn cpus() -> io::Result<usize> {
-    aya::util::nr_cpus().map_err(|(_, error)| error)
 }

@@ -3,13 +3,14 @@
 //! ```text
 //! pod A  10.244.0.2, fd00:10:244::2 ── device 1 (loopback, where test runs come in) ── [from_pod] ──┬─> redirect into pod B
 //! pod B  10.244.0.3, fd00:10:244::3 ── device 7                                                     └─> the node's stack
+//! Services: from 10.96.0.0/16 and fd00:10:96::/112, of which the first address is taken
 //! ```
 
 mod frames;
 mod harness;
 
 use frames::{Frame, IP, Read, read, v4_sum};
-use harness::{Node, pod, put_pods};
+use harness::{Node, ServiceSpec, pod, put_pods, put_range, put_service};
 use orknet_abi::{
     Count, DropReason, TrafficKey,
     direction::{EGRESS, INGRESS},
@@ -22,6 +23,8 @@ const A4: &str = "10.244.0.2";
 const A6: &str = "fd00:10:244::2";
 const B4: &str = "10.244.0.3";
 const B6: &str = "fd00:10:244::3";
+const LIVE4: &str = "10.96.0.1";
+const LIVE6: &str = "fd00:10:96::1";
 const DEVICE_A: u32 = 1;
 const DEVICE_B: u32 = 7;
 const B_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xb1];
@@ -42,8 +45,11 @@ impl Bench {
         let node = Node::new(name);
         let dataplane = Dataplane::open(&node.config).unwrap();
         let (a, b) = (pod(DEVICE_A, [2, 0, 0, 0, 0, 0xa1], [0; 6]), pod(DEVICE_B, B_MAC, B_HOST_MAC));
-        let applied = dataplane.apply(&put_pods(&[(A4, a), (A6, a), (B4, b), (B6, b)]));
-        assert!(applied.failures.is_empty());
+        let services = [format!("{LIVE4}:80"), format!("[{LIVE6}]:80")].map(|front| put_service(&ServiceSpec::new(&front, TCP, 1, &[])));
+        let ranges = [put_range("10.96.0.0", 16), put_range("fd00:10:96::", 112)];
+        for plan in [put_pods(&[(A4, a), (A6, a), (B4, b), (B6, b)])].iter().chain(&services).chain(&ranges) {
+            assert!(dataplane.apply(plan).failures.is_empty());
+        }
         Self { node, dataplane }
     }
 
@@ -110,6 +116,19 @@ fn root_packets_for_a_pod_of_this_node_go_into_it_as_a_router_would_send_them() 
     let bench = Bench::new("redirect");
     for frame in frames_to_b() {
         bench.assert_redirected(&frame.bytes());
+    }
+}
+
+#[test]
+fn root_packets_for_an_address_that_no_service_has_are_dropped() {
+    let bench = Bench::new("nobody");
+    for protocol in [TCP, UDP, ICMP] {
+        bench.assert_dropped(&Frame::new(A4, "10.96.0.2", protocol, b"payload").bytes(), DropReason::NoSuchService);
+        bench.assert_dropped(&Frame::new(A6, "fd00:10:96::2", protocol, b"payload").bytes(), DropReason::NoSuchService);
+        // A live address and one outside of the ranges are the stack's.
+        for (source, destination) in [(A4, LIVE4), (A6, LIVE6), (A4, "10.97.0.2"), (A6, "fd00:10:96::1:2")] {
+            bench.assert_passed(&Frame::new(source, destination, protocol, b"payload").bytes());
+        }
     }
 }
 
@@ -239,7 +258,8 @@ fn root_two_hundred_thousand_mutated_frames_are_judged_as_an_independent_reading
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let bench = Bench::new("fuzz");
-    let seeds: Vec<Vec<u8>> = frames_to_b().iter().map(Frame::bytes).collect();
+    let to_services = [(A4, LIVE4), (A6, LIVE6)].map(|(source, destination)| Frame::new(source, destination, TCP, b"payload"));
+    let seeds: Vec<Vec<u8>> = frames_to_b().iter().chain(&to_services).map(Frame::bytes).collect();
     let mut wanted_drops: BTreeMap<DropReason, Count> = BTreeMap::new();
     let mut redirected = 0_u32;
     let before = bench.drops();
@@ -264,7 +284,7 @@ fn root_two_hundred_thousand_mutated_frames_are_judged_as_an_independent_reading
         }
     });
     assert_eq!(bench.drops(), wanted_drops);
-    assert!(redirected > FRAMES / 20 && wanted_drops.len() == 3, "the mutations reach every verdict: {redirected}, {wanted_drops:?}");
+    assert!(redirected > FRAMES / 20 && wanted_drops.len() == 4, "the mutations reach every verdict: {redirected}, {wanted_drops:?}");
 }
 
 /// Changes up to three bytes of the headers, perhaps the length.
@@ -296,6 +316,13 @@ fn judge(frame: &[u8]) -> (Verdict, Option<DropReason>) {
             _ => false,
         };
         return if on_link { (Verdict::Next, None) } else { (Verdict::Drop, Some(DropReason::SourceNotPod)) };
+    }
+    let in_range = match destination {
+        IpAddr::V4(v4) => v4.octets()[..2] == [10, 96],
+        IpAddr::V6(v6) => v6.segments()[..7] == [0xfd00, 0x10, 0x96, 0, 0, 0, 0],
+    };
+    if in_range && !is(destination, [LIVE4, LIVE6]) {
+        return (Verdict::Drop, Some(DropReason::NoSuchService));
     }
     let for_host = frame[..6] == [0; 6];
     if is(destination, [B4, B6]) && for_host && hop_limit > 1 { (Verdict::Redirect, None) } else { (Verdict::Next, None) }

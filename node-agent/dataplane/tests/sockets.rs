@@ -8,13 +8,13 @@
 mod harness;
 mod servers;
 
-use harness::{Node, ServiceSpec, put_service};
+use harness::{Namespace, Node, ServiceSpec, put_range, put_service};
 use orknet_abi::{
-    DropReason,
+    DropReason, Service, ServiceKey,
     protocol::{TCP, UDP},
     service_flags,
 };
-use orknet_compiler::Plan;
+use orknet_compiler::{Plan, Step};
 use orknet_dataplane::{Dataplane, Reader};
 use servers::{Servers, tcp_answer, udp_answer};
 use std::{
@@ -128,6 +128,97 @@ fn root_what_leads_nowhere_is_refused_at_once_and_counted() {
     assert_eq!(drops(reader, DropReason::NoLocalEndpoints), 1);
 }
 
+/// An address that another proxy serves.
+fn put_foreign(address: &str) -> Plan {
+    let key = ServiceKey { address: address.parse::<std::net::IpAddr>().unwrap().into(), ..ServiceKey::default() };
+    let service = Service { flags: service_flags::ADDRESS | service_flags::FOREIGN, ..Service::default() };
+    Plan { steps: vec![Step::PutService(key, service)] }
+}
+
+#[test]
+fn root_an_address_that_no_service_has_is_dropped_and_counted() {
+    let node = Node::new("nobody");
+    let servers = Servers::start(&node);
+    let dataplane = node.dataplane();
+    apply(&dataplane, &put_service(&ServiceSpec::new("10.96.0.1:80", TCP, 1, &servers.tcp_v4)));
+    apply(&dataplane, &put_service(&ServiceSpec::new("[fd00:96::1]:80", TCP, 2, &[])));
+    apply(&dataplane, &put_foreign("10.96.0.3"));
+    apply(&dataplane, &put_range("10.96.0.0", 16));
+    apply(&dataplane, &put_range("fd00:96::", 112));
+    node.run(|| {
+        let connect = |to: &str| TcpStream::connect(to).map(drop).map_err(|error| error.kind());
+        for nobody in ["10.96.9.9:80", "[fd00:96::9]:80", "[::ffff:10.96.9.9]:80"] {
+            assert_eq!(connect(nobody), Err(ErrorKind::PermissionDenied), "{nobody}");
+        }
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        assert_eq!(socket.send_to(b"?", "10.96.9.9:53").unwrap_err().kind(), ErrorKind::PermissionDenied);
+        assert_eq!(socket.connect("10.96.9.9:53").unwrap_err().kind(), ErrorKind::PermissionDenied);
+        // Those that some Service has are as they were, and so is what is outside of the ranges: here is no way to them.
+        assert_eq!(connect("10.96.0.1:80"), Ok(()));
+        assert_eq!(connect("10.96.0.1:81"), Err(ErrorKind::ConnectionRefused));
+        assert_eq!(connect("[fd00:96::1]:80"), Err(ErrorKind::ConnectionRefused));
+        assert_eq!(connect("10.96.0.3:80"), Err(ErrorKind::NetworkUnreachable), "another proxy's");
+        assert_eq!(connect("10.97.0.1:80"), Err(ErrorKind::NetworkUnreachable), "outside");
+        assert_eq!(connect("[fd00:96::1:1]:80"), Err(ErrorKind::NetworkUnreachable), "outside");
+    });
+    assert_eq!(drops(dataplane.reader(), DropReason::NoSuchService), 5);
+    assert_eq!(drops(dataplane.reader(), DropReason::NoSuchPort), 1);
+    assert_eq!(drops(dataplane.reader(), DropReason::NoEndpoints), 1);
+}
+
+#[test]
+fn root_one_socket_speaks_to_several_services_and_sees_each_by_its_own_address() {
+    let node = Node::new("several");
+    let servers = Servers::start(&node);
+    let dataplane = node.dataplane();
+    let [one, two]: [SocketAddr; 2] = ["10.96.0.1:53".parse().unwrap(), "10.96.0.2:5353".parse().unwrap()];
+    apply(&dataplane, &put_service(&ServiceSpec::new("10.96.0.1:53", UDP, 1, &servers.udp_v4[..1])));
+    apply(&dataplane, &put_service(&ServiceSpec::new("10.96.0.2:5353", UDP, 2, &servers.udp_v4[1..2])));
+    let backend = |index: usize| servers.udp_v4[index].to_string();
+    node.run(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        for _ in 0..3 {
+            assert_eq!(udp_answer(&socket, one), (backend(0), one));
+            assert_eq!(udp_answer(&socket, two), (backend(1), two));
+            // A server that is asked by its own address answers from it.
+            assert_eq!(udp_answer(&socket, servers.udp_v4[2]), (backend(2), servers.udp_v4[2]));
+        }
+        // Connected to the one, then to the other: the last counts.
+        for front in [one, two, one] {
+            socket.connect(front).unwrap();
+            assert_eq!(socket.peer_addr().unwrap(), front);
+        }
+        assert_eq!(udp_answer(&socket, one), (backend(0), one), "a destination that is named wins over the connection");
+        let mapped: SocketAddr = "[::ffff:10.96.0.2]:5353".parse().unwrap();
+        assert_eq!(udp_answer(&UdpSocket::bind("[::]:0").unwrap(), mapped), (backend(1), mapped));
+    });
+}
+
+#[test]
+fn root_a_connected_socket_of_datagrams_keeps_its_backend_when_the_service_moves_on() {
+    let node = Node::new("connected");
+    let servers = Servers::start(&node);
+    let dataplane = node.dataplane();
+    let front: SocketAddr = "10.96.0.1:53".parse().unwrap();
+    apply(&dataplane, &put_service(&ServiceSpec::new("10.96.0.1:53", UDP, 1, &servers.udp_v4[..1])));
+    node.run(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.connect(front).unwrap();
+        apply(&dataplane, &put_service(&ServiceSpec::new("10.96.0.1:53", UDP, 2, &servers.udp_v4[1..])));
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.send(b"?").unwrap();
+        let mut answer = [0; 64];
+        let (length, from) = socket.recv_from(&mut answer).unwrap();
+        assert_eq!((String::from_utf8_lossy(&answer[..length]).into_owned(), from), (servers.udp_v4[0].to_string(), front));
+        assert_eq!(socket.peer_addr().unwrap(), front);
+        // Connecting again asks the Service again.
+        socket.connect(front).unwrap();
+        socket.send(b"?").unwrap();
+        let length = socket.recv(&mut answer).unwrap();
+        assert_ne!(String::from_utf8_lossy(&answer[..length]), servers.udp_v4[0].to_string());
+    });
+}
+
 #[test]
 fn root_a_service_without_endpoints_serves_older_sockets_once_it_has_some() {
     let node = Node::new("begin");
@@ -188,5 +279,50 @@ fn root_clients_of_a_namespace_keep_their_backend_under_session_affinity() {
         let second = ask();
         assert_ne!(second, first);
         assert!((0..50).all(|_| ask() == second));
+    });
+}
+
+#[test]
+fn root_affinity_is_kept_for_each_namespace_and_each_port_of_a_service() {
+    let node = Node::new("clients");
+    let servers = Servers::start(&node);
+    let dataplane = node.dataplane();
+    for (front, list) in [("10.96.0.1:80", 1), ("10.96.0.1:81", 2)] {
+        let spec = ServiceSpec::new(front, TCP, list, &servers.tcp_v4);
+        apply(&dataplane, &put_service(&ServiceSpec { flags: service_flags::AFFINITY, affinity_seconds: 10_800, ..spec }));
+    }
+    let kept = || dataplane.reader().maps().unwrap().into_iter().find(|map| map.name == "AFFINITY").unwrap().entries;
+    let connect = |to: &str| TcpStream::connect(to).map(drop);
+    node.run(|| (0..5).for_each(|_| connect("10.96.0.1:80").unwrap()));
+    assert_eq!(kept(), 1);
+    node.run(|| (0..5).for_each(|_| connect("10.96.0.1:81").unwrap()));
+    assert_eq!(kept(), 2);
+    // In the other namespace nobody listens, but what the hook chose is kept all the same.
+    let other = Namespace::new("client");
+    node.run(|| {
+        other.enter();
+        (0..5).for_each(|_| drop(connect("10.96.0.1:80").unwrap_err()));
+    });
+    assert_eq!(kept(), 3);
+}
+
+#[test]
+fn root_affinity_ends_when_a_client_has_not_asked_for_long_enough() {
+    let node = Node::new("ends");
+    let servers = Servers::start(&node);
+    let dataplane = node.dataplane();
+    // The shortest there can be: it ends with the second of the kernel's clock.
+    let spec = ServiceSpec { flags: service_flags::AFFINITY, ..ServiceSpec::new("10.96.0.1:80", TCP, 1, &servers.tcp_v4) };
+    apply(&dataplane, &put_service(&spec));
+    let ask = || tcp_answer(&mut TcpStream::connect(spec.front).unwrap());
+    node.run(|| {
+        let (first, begun) = (ask(), Instant::now());
+        let mut answers = 0;
+        // Each second brings another one with a chance of 2/3.
+        while ask() == first {
+            answers += 1;
+            assert!(begun.elapsed() < Duration::from_secs(30), "kept for ever");
+        }
+        assert!(answers > 0, "not kept for a moment");
     });
 }

@@ -2,10 +2,13 @@
 
 use crate::steps::{self, Parsed, packet};
 use aya_ebpf::programs::TcContext;
-use orknet_abi::direction::{EGRESS, INGRESS};
+use orknet_abi::{
+    DropReason,
+    direction::{EGRESS, INGRESS},
+};
 
 /// Lets out only what carries the pod's own address; hands packets for pods of this node straight to them, as a router
-/// would (hop limit, MAC addresses); leaves the rest to the node's stack.
+/// would (hop limit, MAC addresses); drops what is for a Service that there is not; leaves the rest to the node's stack.
 #[inline(always)]
 pub fn from_pod(ctx: &TcContext) -> i32 {
     let device = packet::device(ctx);
@@ -22,7 +25,9 @@ pub fn from_pod(ctx: &TcContext) -> i32 {
         steps::Source::Foreign(reason) => return steps::drop_packet(ctx, reason),
     }
 
-    let Some(pod) = steps::find_pod_elsewhere(&ip.destination, device) else { return packet::NEXT };
+    let Some(pod) = steps::find_pod_elsewhere(&ip.destination, device) else {
+        return if steps::is_unallocated(&ip.destination) { steps::drop_packet(ctx, DropReason::NoSuchService) } else { packet::NEXT };
+    };
     // The stack answers for what must not travel on, and for frames that were not sent to the node.
     if !packet::is_for_host(ctx) || !packet::take_hop(ctx, &ip) {
         return packet::NEXT;

@@ -1,15 +1,15 @@
 //! From a Service's address to one of its backends.
 
 use super::{
-    read,
+    range, read,
     sticky::{self, Client},
 };
 use crate::maps::{BACKENDS, SERVICES};
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use orknet_abi::{Backend, BackendKey, DropReason, Service, ServiceKey, service_flags};
 
-/// How often a Service is read before its backend counts as gone. One more read suffices after a list was switched; a
-/// Service that changes faster than this is not expected.
+/// How often a Service is read before its backend counts as gone. After a list was switched, one more time finds the new one;
+/// the others are for a program that is preempted between its reads again and again while endpoints come and go.
 const ATTEMPTS: u32 = 6;
 
 /// What became of a destination.
@@ -87,14 +87,16 @@ fn read_backend(service: &Service, slot: u32, backend: &mut Backend) -> bool {
     }
 }
 
-/// An undefined port on a live address is refused, as a host without a listener would; any other address is not a Service's.
+/// An undefined port on a live address is refused, as a host without a listener would. An address that no Service has is dropped
+/// if it is from a range of Services; any other is none of our business.
 #[inline(always)]
 fn without_port(front: &ServiceKey) -> Resolution {
     use orknet_abi::protocol::{SCTP, TCP, UDP};
-    let address = ServiceKey { address: front.address, port_be: 0, protocol: 0, reserved: 0 };
-    if matches!(front.protocol, TCP | UDP | SCTP) && SERVICES.get_ptr(address).is_some() {
-        Resolution::Refused(DropReason::NoSuchPort)
-    } else {
-        Resolution::NotAService
+    match read(SERVICES.get_ptr(range::whole(&front.address))) {
+        Some(whole) if whole.flags & service_flags::FOREIGN == 0 && matches!(front.protocol, TCP | UDP | SCTP) => {
+            Resolution::Refused(DropReason::NoSuchPort)
+        }
+        None if range::is_in_range(&front.address) => Resolution::Refused(DropReason::NoSuchService),
+        _ => Resolution::NotAService,
     }
 }

@@ -49,11 +49,11 @@ pub fn namespace_cookie(ctx: &SockAddrContext) -> u64 {
     unsafe { bpf_get_netns_cookie(ctx.as_ptr()) }
 }
 
-/// Ends the call: "connection refused" where a host would answer so, "operation not permitted" where the Service's policy
-/// drops (`internalTrafficPolicy: Local` without an endpoint on this node; Kubernetes asks for a drop, and nothing is sent).
+/// Ends the call: "connection refused" where a host would answer so, "operation not permitted" where Kubernetes asks for a drop (a
+/// local policy without an endpoint on this node, an address that no Service has). Nothing is sent, and nobody waits in vain.
 #[inline(always)]
 pub fn refuse(reason: DropReason) -> i32 {
-    if !matches!(reason, DropReason::NoLocalEndpoints) {
+    if !matches!(reason, DropReason::NoLocalEndpoints | DropReason::NoSuchService) {
         // SAFETY: the helper touches nothing but the call's result.
         unsafe { bpf_set_retval(CONNECTION_REFUSED) };
     }

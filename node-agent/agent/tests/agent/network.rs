@@ -50,7 +50,7 @@ fn root_routes_follow_the_nodes_in_both_families() {
 }
 
 #[test]
-fn root_addresses_that_no_service_has_are_unreachable() {
+fn root_what_hooks_leave_of_the_services_ranges_is_unreachable() {
     in_namespace(|| async {
         uplink();
         ip("route add default via 192.0.2.254");

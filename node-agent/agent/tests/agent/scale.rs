@@ -39,6 +39,10 @@ impl Dataplane for Timed {
         Ok(())
     }
 
+    fn holds(&self, image: &MapImage) -> Result<bool, Failure> {
+        Dataplane::holds(&self.inner, image)
+    }
+
     fn attach_pod(&self, ifindex: u32) -> Result<(), Failure> {
         Dataplane::attach_pod(&self.inner, ifindex)
     }

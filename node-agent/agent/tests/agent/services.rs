@@ -1,7 +1,7 @@
 //! From the API to the maps: the agent with a fake API and a fake data plane.
 
 use crate::harness::{Agent, FakeApi, FakeDataplane, eventually, in_namespace, node, service, slice};
-use orknet_abi::{Address, Backend, BackendKey, Service, ServiceKey};
+use orknet_abi::{Address, Backend, BackendKey, RangeKey, Service, ServiceKey};
 use orknet_cni::protocol::Request;
 use orknet_compiler::{MapImage, Step};
 use std::sync::Arc;
@@ -103,6 +103,18 @@ fn root_maps_that_somebody_changed_are_repaired() {
         dataplane.maps.lock().unwrap().backends.insert(foreign, Backend::default());
         eventually("the foreign backend goes", || (!dataplane.maps.lock().unwrap().backends.contains_key(&foreign)).then_some(())).await;
         assert_eq!(dataplane.dump(), ONE);
+    });
+}
+
+#[test]
+fn root_ranges_are_closed_once_all_services_in_them_are_known() {
+    in_namespace(|| async {
+        let (api, dataplane) = (cluster(FakeApi::new()), Arc::new(FakeDataplane::default()));
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let _agent = Agent::start_with(folder, &api, &dataplane, |config| config.service_cidrs = vec!["10.96.0.0/16".parse().unwrap()]);
+        becomes(&dataplane, &format!("range 10.96.0.0/16\n{ONE}")).await;
+        let range = RangeKey::new("10.96.0.0".parse().unwrap(), 16);
+        assert_eq!(dataplane.take_steps().last(), Some(&Step::PutRange(range)), "after the Services");
     });
 }
 

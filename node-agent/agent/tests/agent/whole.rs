@@ -9,12 +9,15 @@
 use crate::harness::{FakeApi, eventually, in_namespace, ip, node, service, slice};
 use nix::sched::{CloneFlags, setns, unshare};
 use orknet_agent::{Config, Dataplane, cleanup, run_with};
+use orknet_dataplane::Reader;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -54,9 +57,11 @@ struct Cgroup(PathBuf);
 
 impl Cgroup {
     fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).unwrap();
-        let path = Path::new(mount.split(' ').nth(1).unwrap()).join(format!("orknet-agent-test-{}", std::process::id()));
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = Path::new(mount.split(' ').nth(1).unwrap()).join(format!("orknet-agent-test-{}-{number}", std::process::id()));
         fs::create_dir(&path).unwrap();
         Self(path)
     }
@@ -145,6 +150,18 @@ async fn add(config: &Config, container: &'static str, pod: &PodNamespace) -> Ve
     ips.iter().map(|ip| ip["address"].as_str().unwrap().split('/').next().unwrap().parse().unwrap()).collect()
 }
 
+fn config(folder: &Path, cgroup: &Cgroup) -> Config {
+    let mut config = Config {
+        node_name: "here".into(),
+        cgroup: Some(cgroup.0.clone()),
+        socket: folder.join("agent.sock"),
+        state_dir: folder.join("state"),
+        ..Config::default()
+    };
+    config.dataplane.pin_dir = folder.join("bpf");
+    config
+}
+
 fn accept(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(false).unwrap();
     listener.accept().unwrap().0
@@ -154,14 +171,7 @@ fn accept(listener: &TcpListener) -> TcpStream {
 fn root_a_pod_reaches_another_through_its_service_and_a_restart_disturbs_nothing() {
     in_namespace(|| async {
         let (folder, cgroup) = (tempfile::tempdir().unwrap(), Cgroup::new());
-        let mut config = Config {
-            node_name: "here".into(),
-            cgroup: Some(cgroup.0.clone()),
-            socket: folder.path().join("agent.sock"),
-            state_dir: folder.path().join("state"),
-            ..Config::default()
-        };
-        config.dataplane.pin_dir = folder.path().join("bpf");
+        let config = config(folder.path(), &cgroup);
         let _clean_up = CleanUp(config.clone());
         let api = FakeApi::new();
         api.put(node("here", &["10.244.1.0/24", "fd00:10:244:1::/64"], &["192.0.2.1"]));
@@ -182,7 +192,7 @@ fn root_a_pod_reaches_another_through_its_service_and_a_restart_disturbs_nothing
         api.put(slice("web", &[&address.to_string()]));
         let listener = b.listen(address);
         let pins = config.dataplane.pin_dir.clone();
-        let in_maps = || orknet_dataplane::Reader::open(&pins).unwrap().image().unwrap();
+        let in_maps = || Reader::open(&pins).unwrap().image().unwrap();
         eventually("the backend is in the maps", || (!in_maps().backends.is_empty()).then_some(())).await;
         let mut client = cgroup.spawn(&a, "exec 3<>/dev/tcp/10.96.0.1/80; cat <&3");
         let mut server = accept(&listener);
@@ -232,5 +242,50 @@ fn root_a_pod_reaches_another_through_its_service_and_a_restart_disturbs_nothing
         agent.stop().await;
         cleanup(&config).await.unwrap();
         assert!(!config.dataplane.pin_dir.exists());
+    });
+}
+
+#[test]
+fn root_a_full_map_costs_what_does_not_fit_and_a_larger_one_takes_over() {
+    in_namespace(|| async {
+        let (folder, cgroup) = (tempfile::tempdir().unwrap(), Cgroup::new());
+        let mut config = config(folder.path(), &cgroup);
+        let _clean_up = CleanUp(config.clone());
+        // A Service has two entries: one for its address, one for its port.
+        config.dataplane.capacities = BTreeMap::from([("SERVICES".to_owned(), 4)]);
+        let pins = config.dataplane.pin_dir.clone();
+        let api = FakeApi::new();
+        api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"]));
+        for (name, address) in [("a", "10.96.0.1"), ("b", "10.96.0.2"), ("c", "10.96.0.3")] {
+            api.put(service(name, address));
+            api.put(slice(name, &["10.244.1.9"]));
+        }
+        // How many backends each Service in the maps has.
+        let shown = || -> Vec<(String, u32)> {
+            let rows = Reader::open(&pins).unwrap().image().unwrap().service_rows();
+            rows.iter().filter(|row| !row.protocol.is_empty()).map(|row| (row.address.to_string(), row.count)).collect()
+        };
+        let becomes = async |wanted: &[(&str, u32)]| {
+            let wanted: Vec<_> = wanted.iter().map(|(address, count)| ((*address).to_owned(), *count)).collect();
+            eventually(&format!("the maps to be {wanted:?}"), || (shown() == wanted).then_some(())).await;
+        };
+        let agent = RealAgent::start(&config, &api);
+        becomes(&[("10.96.0.1", 1), ("10.96.0.2", 1)]).await;
+        // What is in goes on being followed, and what goes makes room.
+        api.put(slice("b", &["10.244.1.8", "10.244.1.9"]));
+        becomes(&[("10.96.0.1", 1), ("10.96.0.2", 2)]).await;
+        api.delete(&slice("a", &[]));
+        api.delete(&service("a", "10.96.0.1"));
+        becomes(&[("10.96.0.2", 2), ("10.96.0.3", 1)]).await;
+
+        api.put(service("d", "10.96.0.4"));
+        agent.stop().await;
+        config.dataplane.capacities = BTreeMap::from([("SERVICES".to_owned(), 100)]);
+        let agent = RealAgent::start(&config, &api);
+        becomes(&[("10.96.0.2", 2), ("10.96.0.3", 1), ("10.96.0.4", 0)]).await;
+        let aside = pins.join(format!("v{}-1", orknet_abi::ABI_VERSION));
+        eventually("the small maps go", || (!aside.exists()).then_some(())).await;
+        agent.stop().await;
+        cleanup(&config).await.unwrap();
     });
 }

@@ -72,8 +72,7 @@ impl Link {
 
     /// Where the link sits now.
     pub(crate) fn target(&self) -> io::Result<LinkTarget> {
-        let mut info = LinkInfo::default();
-        info_of(self.0.as_fd(), &mut info)?;
+        let info: LinkInfo = info_of(self.0.as_fd())?;
         Ok(match info.kind {
             CGROUP => LinkTarget::Cgroup(info.target),
             TCX => LinkTarget::Device(info.first_word()),
@@ -88,14 +87,22 @@ pub(super) fn open(path: &Path, flags: u32) -> io::Result<OwnedFd> {
     bpf_fd(&mut ObjGet { path: path.as_ptr().expose_provenance() as u64, fd: 0, flags })
 }
 
-/// Asks the kernel about an object; a shorter answer leaves the rest of `info` as it was.
-pub(super) fn info_of<I>(object: BorrowedFd<'_>, info: &mut I) -> io::Result<()> {
+/// The beginning of what the kernel tells of an object.
+///
+/// # Safety
+/// `repr(C)`, laid out as the kernel's structure of the object begins, integers only.
+pub(super) unsafe trait Info: Default {}
+
+/// Asks the kernel about an object; a shorter answer leaves the rest 0.
+pub(super) fn info_of<I: Info>(object: BorrowedFd<'_>) -> io::Result<I> {
+    let mut info = I::default();
     let mut attributes = ObjInfo {
         object: object.as_raw_fd() as u32,
         length: size_of::<I>() as u32,
-        info: std::ptr::from_mut(info).expose_provenance() as u64,
+        info: std::ptr::from_mut(&mut info).expose_provenance() as u64,
     };
-    bpf(&mut attributes).map(drop)
+    bpf(&mut attributes)?;
+    Ok(info)
 }
 
 fn c_path(path: &Path) -> io::Result<CString> {
@@ -113,6 +120,9 @@ struct LinkInfo {
     target: u64,
     attach_type: u64,
 }
+
+// SAFETY: as `struct bpf_link_info` begins: integers without padding.
+unsafe impl Info for LinkInfo {}
 
 impl LinkInfo {
     /// For devices, the first of two words in the place of a cgroup's number.
@@ -191,7 +201,7 @@ unsafe impl Attributes for ObjGet {
     const COMMAND: Command = Command::ObjGet;
 }
 
-// SAFETY: laid out as `info` of the union; the only maker points at a value of plain integers with its own length.
+// SAFETY: laid out as `info` of the union; the only maker points at a value of integers ([`Info`]) with its own length.
 unsafe impl Attributes for ObjInfo {
     const COMMAND: Command = Command::ObjGetInfoByFd;
 }

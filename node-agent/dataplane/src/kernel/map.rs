@@ -2,10 +2,10 @@
 #![allow(unsafe_code)]
 
 use super::{
-    link::{info_of, open},
+    link::{Info, info_of, open},
     syscall::{Attributes, Command, bpf},
 };
-use orknet_abi as abi;
+use orknet_abi::{self as abi, MapKind};
 use std::{
     io,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
@@ -15,8 +15,15 @@ use std::{
 /// `BPF_F_RDONLY`: the descriptor can't change the map.
 const READ_ONLY: u32 = 1 << 3;
 
-/// Entries that one call reads at most.
-const CHUNK: u32 = 8_192;
+/// Values that one call reads at most, and the fewest entries.
+const CHUNK: usize = 8_192;
+const SMALLEST_CHUNK: usize = 64;
+
+/// Kinds whose entries have a value for each possible CPU.
+const PER_CPU: [MapKind; 2] = [MapKind::PerCpuHash, MapKind::PerCpuArray];
+
+/// Where a batch ended and the next begins: four bytes in hash maps, a key in all others. Aligned as any key.
+type Place = [u64; 8];
 
 /// A type of the ABI that can be handed to the kernel as its bytes.
 ///
@@ -37,6 +44,7 @@ plain!(
     abi::Service,
     abi::BackendKey,
     abi::Backend,
+    abi::RangeKey,
     abi::PodKey,
     abi::Pod,
     abi::SocketKey,
@@ -47,37 +55,48 @@ plain!(
     abi::Count,
 );
 
-/// What the kernel knows about a map.
+/// What the kernel knows about a map: the beginning of `struct bpf_map_info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct MapShape {
     pub(crate) kind: u32,
-    pub(crate) id: u32,
+    id: u32,
     pub(crate) key_size: u32,
     pub(crate) value_size: u32,
     pub(crate) capacity: u32,
-    pub(crate) flags: u32,
+    flags: u32,
 }
+
+// SAFETY: as `struct bpf_map_info` begins: integers without padding.
+unsafe impl Info for MapShape {}
 
 /// An open map.
 #[derive(Debug)]
-pub(crate) struct MapFile(OwnedFd);
+pub(crate) struct MapFile {
+    fd: OwnedFd,
+    shape: MapShape,
+    /// Values of a key: one, or one for each possible CPU.
+    per_key: usize,
+}
 
 impl MapFile {
     /// Opens a pinned map, for reading only if so wished.
     pub(crate) fn open(path: &Path, read_only: bool) -> io::Result<Self> {
-        open(path, if read_only { READ_ONLY } else { 0 }).map(Self)
+        let fd = open(path, if read_only { READ_ONLY } else { 0 })?;
+        let shape: MapShape = info_of(fd.as_fd())?;
+        let is_per_cpu = PER_CPU.into_iter().any(|kind| kind as u32 == shape.kind);
+        let per_key = if is_per_cpu { aya::util::nr_cpus().map_err(|(_, error)| error)? } else { 1 };
+        Ok(Self { fd, shape, per_key })
     }
 
     /// Type, sizes and capacity.
-    pub(crate) fn shape(&self) -> io::Result<MapShape> {
-        let mut shape = MapShape::default();
-        info_of(self.0.as_fd(), &mut shape)?;
-        Ok(shape)
+    pub(crate) fn shape(&self) -> &MapShape {
+        &self.shape
     }
 
-    /// Writes entries in order. On an error the number says how many were written before the one that failed.
+    /// Writes entries in order. On an error the number says how many were written before the one that failed. Not for per-CPU maps.
     pub(crate) fn put<K: Plain, V: Plain>(&self, keys: &[K], values: &[V]) -> Result<(), (usize, io::Error)> {
+        self.check::<K, V>(1);
         assert_eq!(keys.len(), values.len(), "one value for each key");
         let mut batch = self.batch(keys.len());
         batch.keys = keys.as_ptr().expose_provenance() as u64;
@@ -87,17 +106,18 @@ impl MapFile {
 
     /// Removes entries in order. On an error the number says how many were removed before the one that failed.
     pub(crate) fn delete<K: Plain>(&self, keys: &[K]) -> Result<(), (usize, io::Error)> {
+        self.check_key::<K>();
         let mut batch = self.batch(keys.len());
         batch.keys = keys.as_ptr().expose_provenance() as u64;
         run_write(&mut DeleteBatch(batch), |delete| delete.0.count)
     }
 
-    /// Writes one entry for each CPU.
-    pub(crate) fn put_per_cpu<K: Plain, V: Plain>(&self, key: &K, values: &[V]) -> io::Result<()> {
-        // The kernel rounds a CPU's value up to eight bytes.
-        assert!(size_of::<V>().is_multiple_of(8), "per-CPU values fill their slots");
+    /// Writes one entry, with the same value for each CPU if the map has one for each.
+    pub(crate) fn put_one<K: Plain, V: Plain>(&self, key: &K, value: V) -> io::Result<()> {
+        self.check::<K, V>(self.per_key);
+        let values = vec![value; self.per_key];
         let mut update = UpdateElem {
-            map: self.0.as_raw_fd() as u32,
+            map: self.fd.as_raw_fd() as u32,
             reserved: 0,
             key: std::ptr::from_ref(key).expose_provenance() as u64,
             value: values.as_ptr().expose_provenance() as u64,
@@ -106,32 +126,34 @@ impl MapFile {
         bpf(&mut update).map(drop)
     }
 
-    /// Reads one entry; `None` if it is not there. Not for per-CPU maps.
-    pub(crate) fn get<K: Plain, V: Plain>(&self, key: &K) -> io::Result<Option<V>> {
-        let mut value = V::default();
+    /// Reads one entry's values: one, or one for each CPU. `None` if it is not there.
+    pub(crate) fn get<K: Plain, V: Plain>(&self, key: &K) -> io::Result<Option<Vec<V>>> {
+        self.check::<K, V>(self.per_key);
+        let mut values = vec![V::default(); self.per_key];
         let mut lookup = LookupElem(UpdateElem {
-            map: self.0.as_raw_fd() as u32,
+            map: self.fd.as_raw_fd() as u32,
             reserved: 0,
             key: std::ptr::from_ref(key).expose_provenance() as u64,
-            value: std::ptr::from_mut(&mut value).expose_provenance() as u64,
+            value: values.as_mut_ptr().expose_provenance() as u64,
             flags: 0,
         });
         match bpf(&mut lookup) {
-            Ok(_) => Ok(Some(value)),
+            Ok(_) => Ok(Some(values)),
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Reads all entries of a hash map or array; each key comes with `per_key` values: 1, or the number of CPUs. What is
-    /// written meanwhile may be missed.
-    pub(crate) fn read_all<K: Plain, V: Plain>(&self, per_key: usize, mut entry: impl FnMut(K, &[V])) -> io::Result<()> {
-        let mut capacity = CHUNK as usize;
-        let (mut keys, mut values) = (vec![K::default(); capacity], vec![V::default(); capacity * per_key]);
-        let (mut place, mut next) = ([0_u32; 2], [0_u32; 2]);
+    /// Reads all entries; each key comes with one value, or with one for each CPU. What is written meanwhile may be missed.
+    pub(crate) fn read_all<K: Plain, V: Plain>(&self, mut entry: impl FnMut(K, &[V])) -> io::Result<()> {
+        self.check::<K, V>(self.per_key);
+        let per_key = self.per_key;
+        let mut room = (CHUNK / per_key).max(SMALLEST_CHUNK);
+        let (mut keys, mut values) = (vec![K::default(); room], vec![V::default(); room * per_key]);
+        let (mut place, mut next): (Place, Place) = Default::default();
         let mut started = false;
         loop {
-            let mut batch = self.batch(capacity);
+            let mut batch = self.batch(room);
             batch.in_batch = if started { place.as_ptr().expose_provenance() as u64 } else { 0 };
             batch.out_batch = next.as_mut_ptr().expose_provenance() as u64;
             batch.keys = keys.as_mut_ptr().expose_provenance() as u64;
@@ -148,9 +170,9 @@ impl MapFile {
                 }
                 // One bucket holds more than there is room for.
                 Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
-                    capacity *= 2;
-                    keys.resize(capacity, K::default());
-                    values.resize(capacity * per_key, V::default());
+                    room *= 2;
+                    keys.resize(room, K::default());
+                    values.resize(room * per_key, V::default());
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -162,13 +184,22 @@ impl MapFile {
     }
 
     fn batch(&self, count: usize) -> Batch {
-        Batch { count: u32::try_from(count).unwrap_or(u32::MAX), map: self.0.as_raw_fd() as u32, ..Batch::default() }
+        Batch { count: u32::try_from(count).unwrap_or(u32::MAX), map: self.fd.as_raw_fd() as u32, ..Batch::default() }
     }
-}
 
-impl From<OwnedFd> for MapFile {
-    fn from(fd: OwnedFd) -> Self {
-        Self(fd)
+    /// What the kernel will read and write must be what the types hold. Whoever opens a map compares it with the ABI and answers an
+    /// error if they differ; that makes this hold.
+    fn check<K: Plain, V: Plain>(&self, per_key: usize) {
+        self.check_key::<K>();
+        assert_eq!(self.per_key, per_key, "single values and values per CPU are not the same");
+        // The kernel rounds a CPU's value up to eight bytes.
+        assert!(per_key == 1 || size_of::<V>().is_multiple_of(8), "per-CPU values fill their slots");
+        assert_eq!(size_of::<V>(), self.shape.value_size as usize, "the values are the map's");
+    }
+
+    fn check_key<K: Plain>(&self) {
+        assert_eq!(size_of::<K>(), self.shape.key_size as usize, "the keys are the map's");
+        assert!(size_of::<K>() <= size_of::<Place>(), "a place holds a key");
     }
 }
 
@@ -220,8 +251,8 @@ struct UpdateElem {
 #[repr(transparent)]
 struct LookupElem(UpdateElem);
 
-// SAFETY: laid out as `batch`; keys and values are slices of plain types of `count` entries that outlive the call. The loader
-// compares the types' sizes with the map's before a map is used.
+// SAFETY: laid out as `batch`; keys and values are slices of plain types of `count` entries that outlive the call, and `MapFile`
+// compares the types with what the kernel says of the map.
 unsafe impl Attributes for UpdateBatch {
     const COMMAND: Command = Command::MapUpdateBatch;
 }
@@ -231,17 +262,17 @@ unsafe impl Attributes for DeleteBatch {
     const COMMAND: Command = Command::MapDeleteBatch;
 }
 
-// SAFETY: as for `UpdateBatch`; the buffers are writable, and the two places hold eight bytes, of which the kernel uses four.
+// SAFETY: as for `UpdateBatch`; the buffers are writable and have `count` times the values of a key; the two places hold any key.
 unsafe impl Attributes for LookupBatch {
     const COMMAND: Command = Command::MapLookupBatch;
 }
 
-// SAFETY: laid out as the part of the union for single entries; key and values are plain and outlive the call.
+// SAFETY: laid out as the part of the union for single entries; key and values are plain, as many as a key has, and outlive the call.
 unsafe impl Attributes for UpdateElem {
     const COMMAND: Command = Command::MapUpdateElem;
 }
 
-// SAFETY: as for `UpdateElem`; the value is writable and of the map's size.
+// SAFETY: as for `UpdateElem`; the values are writable.
 unsafe impl Attributes for LookupElem {
     const COMMAND: Command = Command::MapLookupElem;
 }

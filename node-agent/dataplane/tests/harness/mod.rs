@@ -11,7 +11,7 @@ mod veth;
 use cgroup::Cgroup;
 pub use namespace::Namespace;
 use orknet_dataplane::{Config, Dataplane, cleanup};
-pub use plan::{ServiceSpec, pod, put_pods, put_service};
+pub use plan::{ServiceSpec, pod, put_pods, put_range, put_service};
 use std::{
     fmt::Debug,
     path::{Path, PathBuf},

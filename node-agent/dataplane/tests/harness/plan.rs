@@ -1,6 +1,6 @@
 //! Plans that tests need: a Service with its backends, pods on devices.
 
-use orknet_abi::{Backend, BackendKey, Pod, PodKey, Service, ServiceKey, service_flags};
+use orknet_abi::{Backend, BackendKey, Pod, PodKey, RangeKey, Service, ServiceKey, service_flags};
 use orknet_compiler::{Plan, Step};
 use std::net::{IpAddr, SocketAddr};
 
@@ -36,6 +36,11 @@ pub fn put_service(spec: &ServiceSpec) -> Plan {
     let whole = Service { flags: service_flags::ADDRESS, ..Service::default() };
     let fronts = [Step::PutService(spec.key(), service), Step::PutService(address, whole)];
     Plan { steps: slots.chain(fronts).collect() }
+}
+
+/// A step that makes a range one of Services.
+pub fn put_range(address: &str, bits: u8) -> Plan {
+    Plan { steps: vec![Step::PutRange(RangeKey::new(address.parse().unwrap(), bits))] }
 }
 
 pub fn pod(ifindex: u32, pod_mac: [u8; 6], host_mac: [u8; 6]) -> Pod {

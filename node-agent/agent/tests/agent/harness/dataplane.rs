@@ -38,6 +38,10 @@ impl Dataplane for FakeDataplane {
         Ok(self.maps.lock().unwrap().clone())
     }
 
+    fn holds(&self, image: &MapImage) -> Result<bool, Failure> {
+        Ok(*self.maps.lock().unwrap() == *image)
+    }
+
     fn apply(&self, plan: &Plan) -> Vec<FailedStep> {
         let mut maps = self.maps.lock().unwrap();
         let mut failing = self.failing.lock().unwrap();
