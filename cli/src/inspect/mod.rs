@@ -6,7 +6,10 @@ use crate::cluster::layout::{Cluster, DEFAULT_NAME};
 use anyhow::{Context, Result, bail};
 use orknet_abi::{Count, TrafficKey, direction};
 use orknet_dataplane::Reader;
-use print::{Output, Rows};
+use print::{
+    Column::{Number, Text},
+    Output, View,
+};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -41,13 +44,13 @@ pub enum Subject {
 pub fn run(subject: Subject, options: &Inspect) -> Result<()> {
     let directory = directory(options)?;
     let reader = Reader::open(&directory)?;
-    let rows = match subject {
+    let view = match subject {
         Subject::Services => services(&reader)?,
         Subject::Backends => backends(&reader)?,
         Subject::Endpoints => endpoints(&reader)?,
         Subject::Maps => maps(&reader)?,
     };
-    print::print(&rows, options.output)
+    print::print(&view, options.output)
 }
 
 /// Where the maps are pinned that were asked for.
@@ -75,73 +78,108 @@ fn pinned_nodes(directory: &Path) -> Result<Vec<String>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", directory.display())),
     };
-    let mut nodes: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    // The kernel shows files of its own there (`maps.debug`).
+    let directories = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut nodes: Vec<String> = directories.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     nodes.sort_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
     Ok(nodes)
 }
 
-fn services(reader: &Reader) -> Result<Rows> {
+fn services(reader: &Reader) -> Result<View> {
     let image = reader.image()?;
-    let mut rows = Rows::new(["ADDRESS", "PORT", "PROTOCOL", "BACKENDS", "LIST", "FLAGS"]);
+    let mut view = View::default();
+    view.table([
+        Text("ADDRESS"),
+        Number("PORT"),
+        Text("PROTOCOL"),
+        Text("BACKENDS"),
+        Number("LIST"),
+        Number("AFFINITY (S)"),
+        Text("FLAGS"),
+    ]);
+    let or = |is_shown: bool, text: String, other: &str| if is_shown { text } else { other.to_owned() };
     for row in image.service_rows() {
-        let whole = row.protocol.is_empty();
-        let port = if whole { "*".to_owned() } else { row.port.to_string() };
-        let shown = match (whole, row.backends.len()) {
-            (true, _) => "-".to_owned(),
-            (false, 0) => "none".to_owned(),
-            (false, count) if count <= 3 => row.backends.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-            (false, count) => format!("{} and {} more", row.backends[0], count - 1),
+        let is_port = !row.protocol.is_empty();
+        let backends = match row.backends.as_slice() {
+            _ if !is_port => "-".to_owned(),
+            [] => "none".to_owned(),
+            few if few.len() <= 3 => few.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            [first, rest @ ..] => format!("{first} and {} more", rest.len()),
         };
-        let protocol = if whole { "*".to_owned() } else { row.protocol.clone() };
-        let list = if whole { "-".to_owned() } else { row.list.to_string() };
-        rows.add([row.address.to_string(), port, protocol, shown, list, row.flags.join(",")], json!(row));
+        view.line([
+            row.address.to_string(),
+            or(is_port, row.port.to_string(), "*"),
+            or(is_port, row.protocol.clone(), "*"),
+            backends,
+            or(row.count > 0, row.list.to_string(), "-"),
+            or(row.affinity_seconds > 0, row.affinity_seconds.to_string(), "-"),
+            or(!row.flags.is_empty(), row.flags.join(","), "-"),
+        ]);
+        view.value(json!(row));
     }
-    Ok(rows)
+    Ok(view)
 }
 
-fn backends(reader: &Reader) -> Result<Rows> {
+fn backends(reader: &Reader) -> Result<View> {
     let image = reader.image()?;
     let mut fronts: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     for row in image.service_rows().iter().filter(|row| row.count > 0) {
         fronts.entry(row.list).or_default().push(format!("{}/{}", std::net::SocketAddr::new(row.address, row.port), row.protocol));
     }
-    let mut rows = Rows::new(["LIST", "SLOT", "BACKEND", "SERVICES"]);
+    let mut view = View::default();
+    view.table([Number("LIST"), Number("SLOT"), Text("BACKEND"), Text("SERVICES")]);
     for row in image.backend_rows() {
-        let users = fronts.get(&row.list).cloned().unwrap_or_default();
-        let value = json!({"list": row.list, "slot": row.slot, "backend": row.backend, "services": users});
-        rows.add([row.list.to_string(), row.slot.to_string(), row.backend.to_string(), users.join(" ")], value);
+        let users = fronts.get(&row.list).map(Vec::as_slice).unwrap_or_default();
+        view.line([row.list.to_string(), row.slot.to_string(), row.backend.to_string(), users.join(" ")]);
+        view.value(json!({"list": row.list, "slot": row.slot, "backend": row.backend, "services": users}));
     }
-    Ok(rows)
+    Ok(view)
 }
 
-fn endpoints(reader: &Reader) -> Result<Rows> {
+fn endpoints(reader: &Reader) -> Result<View> {
     let traffic = reader.traffic()?;
     let count = |ifindex, direction| traffic.get(&TrafficKey { ifindex, direction }).copied().unwrap_or_default();
-    let mut rows = Rows::new(["ADDRESS", "DEVICE", "POD MAC", "FROM POD", "TO POD"]);
+    let mut view = View::default();
+    view.table([
+        Text("ADDRESS"),
+        Number("DEVICE (INDEX)"),
+        Text("POD MAC"),
+        Number("FROM POD (PACKETS)"),
+        Number("(BYTES)"),
+        Number("TO POD (PACKETS)"),
+        Number("(BYTES)"),
+    ]);
     for row in reader.image()?.pod_rows() {
         let (from, to) = (count(row.ifindex, direction::EGRESS), count(row.ifindex, direction::INGRESS));
-        let value = json!({"address": row.address, "ifindex": row.ifindex, "podMac": row.pod_mac, "hostMac": row.host_mac,
-            "fromPod": counted(from), "toPod": counted(to)});
-        let packets = |count: Count| format!("{} packets", count.packets);
-        rows.add([row.address.to_string(), row.ifindex.to_string(), row.pod_mac.clone(), packets(from), packets(to)], value);
+        let numbers = [from.packets, from.bytes, to.packets, to.bytes].map(|number| number.to_string());
+        let [from_packets, from_bytes, to_packets, to_bytes] = numbers;
+        let cells = [row.address.to_string(), row.ifindex.to_string(), row.pod_mac.clone(), from_packets, from_bytes, to_packets, to_bytes];
+        view.line(cells);
+        view.value(json!({"address": row.address, "ifindex": row.ifindex, "podMac": row.pod_mac, "hostMac": row.host_mac,
+            "fromPod": counted(from), "toPod": counted(to)}));
     }
-    Ok(rows)
+    Ok(view)
 }
 
-fn maps(reader: &Reader) -> Result<Rows> {
-    let mut rows = Rows::new(["MAP", "ENTRIES", "CAPACITY", "USED"]);
+fn maps(reader: &Reader) -> Result<View> {
+    let mut view = View::default();
+    view.table([Text("MAP"), Number("ENTRIES"), Number("CAPACITY"), Number("USED (%)"), Text("WHEN FULL")]);
     for map in reader.maps().context("cannot count the entries")? {
         let percent = f64::from(map.entries) * 100.0 / f64::from(map.capacity.max(1));
-        let value = json!({"name": map.name, "entries": map.entries, "capacity": map.capacity});
-        rows.add([map.name.to_owned(), map.entries.to_string(), map.capacity.to_string(), format!("{percent:.1} %")], value);
+        let when_full = if map.forgets { "forgets what was used least lately" } else { "refuses what is new" };
+        let cells = [map.name.to_owned(), map.entries.to_string(), map.capacity.to_string(), format!("{percent:.1}"), when_full.to_owned()];
+        view.line(cells);
+        view.value(json!({"name": map.name, "entries": map.entries, "capacity": map.capacity, "forgets": map.forgets}));
     }
-    for (reason, count) in reader.drops()?.into_iter().filter(|(_, count)| count.packets > 0) {
-        rows.note(
-            format!("dropped: {} packets, {} ({})", count.packets, reason.name(), reason.explain().trim()),
-            json!({"reason": reason.name(), "drops": counted(count)}),
-        );
+    view.table([Text("DROP REASON"), Number("PACKETS AND CALLS"), Number("BYTES"), Text("MEANING")]);
+    for (reason, count) in reader.drops()? {
+        if count.packets > 0 {
+            let cells = [reason.name().to_owned(), count.packets.to_string(), count.bytes.to_string(), reason.explain().trim().to_owned()];
+            view.line(cells);
+        }
+        view.value(json!({"reason": reason.name(), "drops": counted(count)}));
     }
-    Ok(rows)
+    Ok(view)
 }
 
 fn counted(count: Count) -> serde_json::Value {
@@ -158,6 +196,7 @@ mod tests {
         for node in ["node10", "node2", "node1"] {
             std::fs::create_dir(directory.path().join(node)).unwrap();
         }
+        std::fs::write(directory.path().join("maps.debug"), "").unwrap();
         assert_eq!(pinned_nodes(directory.path()).unwrap(), ["node1", "node2", "node10"]);
         assert!(pinned_nodes(&directory.path().join("missing")).unwrap().is_empty());
     }

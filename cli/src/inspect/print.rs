@@ -1,54 +1,93 @@
-//! Rows as a table for people or as JSON for programs.
+//! What was found, as tables for people or as JSON for programs.
 
-use anyhow::Result;
-use comfy_table::{Table, presets::NOTHING};
+use anyhow::{Context, Result};
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde_json::Value;
+use std::io::{self, ErrorKind, Write};
 
-/// How to show rows.
+/// How to show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
     Table,
     Json,
 }
 
-/// Rows in both forms.
-pub struct Rows {
-    header: Vec<&'static str>,
-    cells: Vec<Vec<String>>,
-    notes: Vec<String>,
+/// A column: numbers stand to the right, so that they can be compared.
+#[derive(Clone, Copy)]
+pub enum Column {
+    Text(&'static str),
+    Number(&'static str),
+}
+
+/// Both forms.
+#[derive(Default)]
+pub struct View {
+    tables: Vec<Table>,
     values: Vec<Value>,
 }
 
-impl Rows {
-    pub fn new<const N: usize>(header: [&'static str; N]) -> Self {
-        Self { header: header.to_vec(), cells: Vec::new(), notes: Vec::new(), values: Vec::new() }
+impl View {
+    /// Begins a table; units are in the headers.
+    pub fn table<const N: usize>(&mut self, columns: [Column; N]) {
+        let mut table = Table::new();
+        table.load_preset(NOTHING);
+        table.set_header(columns.map(|column| match column {
+            Column::Text(title) | Column::Number(title) => title,
+        }));
+        for (place, column) in columns.into_iter().enumerate() {
+            if let (Column::Number(_), Some(column)) = (column, table.column_mut(place)) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        self.tables.push(table);
     }
 
-    pub fn add<const N: usize>(&mut self, cells: [String; N], value: Value) {
-        self.cells.push(cells.to_vec());
+    /// A line of the table that was begun last.
+    pub fn line<const N: usize>(&mut self, cells: [String; N]) {
+        if let Some(table) = self.tables.last_mut() {
+            table.add_row(cells);
+        }
+    }
+
+    /// An entry for programs.
+    pub fn value(&mut self, value: Value) {
         self.values.push(value);
     }
 
-    /// A line below the table.
-    pub fn note(&mut self, line: String, value: Value) {
-        self.notes.push(line);
-        self.values.push(value);
+    /// The text to print; JSON is always an array.
+    fn text(&self, output: Output) -> Result<String> {
+        match output {
+            Output::Json => Ok(serde_json::to_string_pretty(&self.values)? + "\n"),
+            Output::Table => Ok(self.tables.iter().map(|table| table.trim_fmt() + "\n").collect::<Vec<_>>().join("\n")),
+        }
     }
 }
 
-/// Prints to standard output. JSON is always an array.
-pub fn print(rows: &Rows, output: Output) -> Result<()> {
-    match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&rows.values)?),
-        Output::Table => {
-            let mut table = Table::new();
-            table.load_preset(NOTHING).set_header(&rows.header);
-            table.add_rows(&rows.cells);
-            println!("{}", table.trim_fmt());
-            for note in &rows.notes {
-                println!("{note}");
-            }
-        }
+/// Prints to standard output. Whoever closes it has seen enough (`orknet services | head`).
+pub fn print(view: &View, output: Output) -> Result<()> {
+    let text = view.text(output)?;
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_stands_to_the_left_and_numbers_to_the_right() {
+        let mut view = View::default();
+        view.table([Column::Text("MAP"), Column::Number("ENTRIES")]);
+        for (name, entries) in [("A", 5), ("LONGER", 12_345_678)] {
+            view.line([name.to_owned(), entries.to_string()]);
+            view.value(serde_json::json!({"name": name}));
+        }
+        view.table([Column::Text("REASON")]);
+        assert_eq!(view.text(Output::Table).unwrap(), " MAP      ENTRIES\n A              5\n LONGER  12345678\n\n REASON\n");
+        let json: Value = serde_json::from_str(&view.text(Output::Json).unwrap()).unwrap();
+        assert_eq!(json, serde_json::json!([{"name": "A"}, {"name": "LONGER"}]));
+    }
 }
