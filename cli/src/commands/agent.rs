@@ -14,6 +14,7 @@ pub struct Agent {
     /// Credentials of the node.
     #[arg(long, default_value = "/etc/orknet/kubeconfig")]
     kubeconfig: PathBuf,
+    /// Name of the Node; that of the credentials.
     #[arg(long)]
     node_name: Option<String>,
     /// The socket on which the CNI plugin asks.
