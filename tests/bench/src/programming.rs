@@ -86,7 +86,7 @@ async fn change(cluster: &Cluster, reader: &Reader) -> Result<(Vec<f64>, Vec<f64
         let address: IpAddr = services.get(&name(number)).await?.spec.and_then(|spec| spec.cluster_ip).unwrap_or_default().parse()?;
         let key = ServiceKey { address: Address::from(address), port_be: 80_u16.to_be(), protocol: protocol::TCP, reserved: 0 };
         let before = reader.service(&key)?.with_context(|| format!("Service {number} is not in the map"))?;
-        let mut changed = services::slice(number, ENDPOINTS, turn + 1)?;
+        let mut changed = services::slice(number, ENDPOINTS, 1 + turn % 31)?;
         changed.metadata.resource_version = slices.get(&name(number)).await?.metadata.resource_version;
         let start = Instant::now();
         slices.replace(&name(number), &PostParams::default(), &changed).await?;

@@ -53,11 +53,11 @@ fn service(number: u32) -> Result<Service> {
     Ok(serde_json::from_value(json!({"metadata": {"name": name(number)}, "spec": {"ports": [port]}}))?)
 }
 
-/// The slice; `variant` changes its last address.
+/// The slice; `variant` (below 32) changes its last address.
 pub fn slice(number: u32, endpoints: u32, variant: u32) -> Result<EndpointSlice> {
     let address = |index: u32| {
         let last = index + 1 == endpoints;
-        Ipv4Addr::from(0x0a80_0000 + number * 64 + index + if last { variant % 32 } else { 0 })
+        Ipv4Addr::from(0x0a80_0000 + number * 64 + index + if last { variant } else { 0 })
     };
     let endpoints: Vec<_> = (0..endpoints)
         .map(|index| json!({"addresses": [address(index)], "conditions": {"ready": true}, "nodeName": "elsewhere"}))
