@@ -130,7 +130,7 @@ fn e2e_a_cluster_address_that_is_nobodys_leads_nowhere(cluster: &Cluster, kubect
         Ok((row["drops"]["packets"].as_u64().unwrap_or(0), row["drops"]["bytes"].as_u64().unwrap_or(0)))
     };
     let (calls, bytes) = drops()?;
-    for address in ["10.96.255.254", "fd00:10:96::ff:fffe"] {
+    for address in ["10.96.255.254", "fd00:10:96::fffe"] {
         for how in [How::Tcp, How::Udp, How::UdpConnected] {
             client.is_refused(how, &at(address, 80), "PermissionDenied")?;
         }
