@@ -10,16 +10,9 @@ pub const PORT: u16 = 12865;
 pub const DATA_PORT: u16 = 12866;
 /// Request-response, connect-request-response, bulk, and request-response over UDP.
 pub const TESTS: [&str; 4] = ["TCP_RR", "TCP_CRR", "TCP_STREAM", "UDP_RR"];
-/// Pairs of runs.
-const ROUNDS: usize = 9;
-
 /// How [`compare`] measures, for the report.
-pub fn method() -> String {
-    format!(
-        "netperf, {ROUNDS} pairs of runs of about 1 s (TCP_CRR: 10,000 transactions), the two ways interleaved and taking turns in going first. Figures are medians; the \
-         ratio is the median of the pairs' ratios."
-    )
-}
+pub const METHOD: &str = "netperf, pairs of runs of about 1 s (TCP_CRR: 10,000 transactions), the two ways interleaved and taking turns in going first. Figures are \
+                          medians; the ratio is the median of the pairs' ratios.";
 
 /// The arguments of one run: the throughput alone on standard output (transactions or 10^6 bits per second).
 pub fn arguments(address: IpAddr, test: &str) -> Vec<String> {
@@ -43,15 +36,15 @@ pub struct Comparison {
     pub ratio: f64,
 }
 
-/// Runs `test` to both addresses in turns.
-pub fn compare(test: &str, direct: IpAddr, service: IpAddr, run: &dyn Fn(&[&str]) -> Result<String>) -> Result<Comparison> {
+/// Runs `test` to both addresses in turns, `rounds` times.
+pub fn compare(rounds: usize, test: &str, direct: IpAddr, service: IpAddr, run: &dyn Fn(&[&str]) -> Result<String>) -> Result<Comparison> {
     let once = |address| {
         let arguments = arguments(address, test);
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         run(&words).and_then(|output| parse(&output)).with_context(|| format!("{test} to {address}"))
     };
     let (mut directs, mut services, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let (first, second) = if round % 2 == 0 { (direct, service) } else { (service, direct) };
         let (first, second) = (once(first)?, once(second)?);
         let (one, other) = if round % 2 == 0 { (first, second) } else { (second, first) };

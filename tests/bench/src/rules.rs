@@ -8,6 +8,9 @@ use anyhow::{Context, Result};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
+/// Pairs of runs.
+pub const ROUNDS: usize = 3;
+
 /// One rule set: how it is loaded and removed.
 struct RuleSet {
     name: &'static str,
@@ -29,7 +32,7 @@ pub fn rows() -> Result<Vec<Vec<String>>> {
             (rules.load)(&topology, size).with_context(|| format!("cannot load {} Services as {}", size, rules.name))?;
             for test in TESTS {
                 let (direct, service) = (SERVER.parse()?, IpAddr::from(address(target(size))));
-                let comparison = compare(test, direct, service, &|command| topology.run("c", command)).context(rules.name)?;
+                let comparison = compare(ROUNDS, test, direct, service, &|command| topology.run("c", command)).context(rules.name)?;
                 rows.push(row(rules.name, size, "through a router", test, &comparison));
             }
             (rules.unload)(&topology)?;

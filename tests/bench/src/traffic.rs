@@ -1,7 +1,7 @@
 //! netperf through Services against straight to the server: Orknet's ClusterIPs from pod to pod, on one node and across nodes, and rule
 //! sets of kube-proxy's shape, each with few Services and with many.
 
-use crate::netperf::{self, DATA_PORT, PORT, TESTS, compare};
+use crate::netperf::{self, DATA_PORT, METHOD, PORT, TESTS, compare};
 use crate::report::Section;
 use crate::{rules, services};
 use anyhow::{Context, Result};
@@ -10,6 +10,8 @@ use std::net::IpAddr;
 
 /// How many Services there are.
 pub const SIZES: [u32; 3] = [1, 1_000, 10_000];
+/// Pairs of runs.
+const ROUNDS: usize = 7;
 /// Endpoints of each Service but the measured one.
 const ENDPOINTS: u32 = 10;
 const IMAGE: &str = "registry.orknet.local/netperf:1";
@@ -23,10 +25,10 @@ pub fn measure() -> Result<Section> {
         title: "Through a Service against direct",
         command: "cargo xtask bench traffic",
         method: format!(
-            "{} Orknet: between pods of a local cluster; the Services beside the measured one have {ENDPOINTS} endpoints each. Rule sets: through a router namespace \
+            "{METHOD} Orknet: {ROUNDS} pairs, between pods of a local cluster; the Services beside the measured one have {ENDPOINTS} endpoints each. Rule sets: {} pairs, through a router namespace \
              that holds them (one endpoint for every Service), where direct passes the same router and its connection tracking; the measured Service stands in the \
              middle of the others.",
-            netperf::method()
+            rules::ROUNDS
         ),
         table,
     })
@@ -61,7 +63,7 @@ fn cluster_ips() -> Result<Vec<Vec<String>>> {
         for (pod, placement) in [("same", "same node"), ("across", "across nodes")] {
             for test in TESTS {
                 let run = |command: &[&str]| kubectl.run(&[&["exec", pod, "--"], command].concat());
-                let comparison = compare(test, direct, service, &run).with_context(|| format!("{size} Services, {placement}"))?;
+                let comparison = compare(ROUNDS, test, direct, service, &run).with_context(|| format!("{size} Services, {placement}"))?;
                 rows.push(row("Orknet", size, placement, test, &comparison));
             }
         }
