@@ -17,7 +17,8 @@ use std::process::ExitCode;
 /// A benchmark: its name on the command line, and what it does.
 type Benchmark = (&'static str, fn() -> Result<report::Section>);
 
-const BENCHMARKS: &[Benchmark] = &[("startup", startup::measure), ("traffic", traffic::measure), ("programming", programming::measure)];
+const BENCHMARKS: &[Benchmark] =
+    &[("startup", startup::measure), ("traffic", traffic::measure), ("rules", rules::measure), ("programming", programming::measure)];
 
 fn main() -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).collect();

@@ -1,7 +1,7 @@
 //! netperf: the four tests, run by a closure that knows where, and two ways to the same server compared.
 
 use crate::samples::median;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::net::IpAddr;
 
 /// The control connection's port; the data connection's is the next.
@@ -11,21 +11,24 @@ pub const DATA_PORT: u16 = 12866;
 /// Request-response, connect-request-response, bulk, and request-response over UDP.
 pub const TESTS: [&str; 4] = ["TCP_RR", "TCP_CRR", "TCP_STREAM", "UDP_RR"];
 /// How [`compare`] measures, for the report.
-pub const METHOD: &str = "netperf, pairs of runs of about 1 s (TCP_CRR: 10,000 transactions), the two ways interleaved and taking turns in going first. Figures are \
-                          medians; the ratio is the median of the pairs' ratios.";
+pub const METHOD: &str = "netperf, client and server held on one CPU (across two, each run is as much a measure of where the scheduler put them), pairs of short runs of \
+                          a fixed amount of work, the two ways taking turns in going first. Figures are medians; the ratio is the median of the pairs' ratios.";
 
-/// The arguments of one run: the throughput alone on standard output (transactions or 10^6 bits per second).
-pub fn arguments(address: IpAddr, test: &str) -> Vec<String> {
-    // A TCP_CRR that ends by time has netserver wait four seconds more for its own timer.
-    let length = if test == "TCP_CRR" { "-10000" } else { "1" };
-    let words = format!("netperf -H {address} -p {PORT} -t {test} -l {length} -P 0 -- -P ,{DATA_PORT} -o THROUGHPUT");
-    words.split(' ').map(str::to_owned).collect()
+/// What one run does: transactions, or bytes. A run that ends by time would have netserver wait for its own timer, four seconds more.
+fn amount(test: &str) -> u32 {
+    match test {
+        "TCP_STREAM" => 200_000_000,
+        "TCP_CRR" => 2_500,
+        _ => 5_000,
+    }
 }
 
-/// Reads a run's output.
-pub fn parse(output: &str) -> Result<f64> {
-    let last = output.split_whitespace().last().context("netperf printed nothing")?;
-    last.parse().with_context(|| format!("netperf printed {output:?}"))
+/// A shell command that runs `test` to both addresses in turns, `rounds` pairs: a line `ADDRESS FIGURE` each (transactions or 10^6
+/// bits per second).
+fn script(rounds: usize, test: &str, direct: IpAddr, service: IpAddr) -> String {
+    let run = format!("netperf -H $address -p {PORT} -T 0,0 -t {test} -l -{} -P 0 -- -P ,{DATA_PORT} -o THROUGHPUT", amount(test));
+    let turns = rounds.div_ceil(2);
+    format!("for turn in $(seq {turns}); do for address in {direct} {service} {service} {direct}; do echo $address $({run}); done; done")
 }
 
 /// Two ways to one server.
@@ -36,22 +39,17 @@ pub struct Comparison {
     pub ratio: f64,
 }
 
-/// Runs `test` to both addresses in turns, `rounds` times.
+/// Runs `test` to both addresses by a shell, which `run` starts where the client is.
 pub fn compare(rounds: usize, test: &str, direct: IpAddr, service: IpAddr, run: &dyn Fn(&[&str]) -> Result<String>) -> Result<Comparison> {
-    let once = |address| {
-        let arguments = arguments(address, test);
-        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        run(&words).and_then(|output| parse(&output)).with_context(|| format!("{test} to {address}"))
-    };
-    let (mut directs, mut services, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..rounds {
-        let (first, second) = if round % 2 == 0 { (direct, service) } else { (service, direct) };
-        let (first, second) = (once(first)?, once(second)?);
-        let (one, other) = if round % 2 == 0 { (first, second) } else { (second, first) };
-        directs.push(one);
-        services.push(other);
-        ratios.push(other / one);
+    let output = run(&["sh", "-c", &script(rounds, test, direct, service)]).with_context(|| test.to_owned())?;
+    let (mut directs, mut services) = (Vec::new(), Vec::new());
+    for line in output.lines() {
+        let (address, figure) = line.split_once(' ').with_context(|| format!("netperf printed no figure: {line:?}"))?;
+        let figure: f64 = figure.trim().parse().with_context(|| format!("netperf printed {line:?}"))?;
+        if address == direct.to_string() { directs.push(figure) } else { services.push(figure) }
     }
+    ensure!(directs.len() == services.len() && directs.len() >= rounds, "runs are missing: {output}");
+    let ratios: Vec<f64> = services.iter().zip(&directs).map(|(service, direct)| service / direct).collect();
     Ok(Comparison { direct: median(&directs), service: median(&services), ratio: median(&ratios) })
 }
 

@@ -1,15 +1,16 @@
 //! What kube-proxy's rule sets cost: nftables (dispatch by one map) and iptables (a chain of rules, one a Service port), loaded by hand
 //! in a router between two namespaces, with 1, 1,000 and 10,000 Services.
 
-use crate::netperf::{DATA_PORT, PORT, TESTS, compare};
-use crate::topology::{SERVER, Topology};
-use crate::traffic::{SIZES, row};
+use crate::netperf::{DATA_PORT, METHOD, PORT, TESTS, compare};
+use crate::report::Section;
+use crate::topology::{DIRECT, SERVER, Topology};
+use crate::traffic::{SIZES, header, row};
 use anyhow::{Context, Result};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Pairs of runs.
-pub const ROUNDS: usize = 3;
+const ROUNDS: usize = 12;
 
 /// One rule set: how it is loaded and removed.
 struct RuleSet {
@@ -24,14 +25,26 @@ const RULE_SETS: [RuleSet; 2] = [
 ];
 
 /// Measures each rule set at each size against the direct way.
-pub fn rows() -> Result<Vec<Vec<String>>> {
+pub fn measure() -> Result<Section> {
+    Ok(Section {
+        title: "Rule sets of kube-proxy's shape against direct",
+        command: "cargo xtask bench rules",
+        method: format!(
+            "{METHOD} {ROUNDS} pairs, between two namespaces through a router namespace that holds the rules: one endpoint for every Service, the measured Service in the \
+             middle of the others. Direct passes the same router and its connection tracking; a router without any is not in the table."
+        ),
+        table: rows()?,
+    })
+}
+
+fn rows() -> Result<Vec<Vec<String>>> {
     let topology = Topology::new()?;
-    let mut rows = Vec::new();
+    let mut rows = vec![header()];
     for rules in &RULE_SETS {
         for size in SIZES {
             (rules.load)(&topology, size).with_context(|| format!("cannot load {} Services as {}", size, rules.name))?;
             for test in TESTS {
-                let (direct, service) = (SERVER.parse()?, IpAddr::from(address(target(size))));
+                let (direct, service) = (DIRECT.parse()?, IpAddr::from(MEASURED));
                 let comparison = compare(ROUNDS, test, direct, service, &|command| topology.run("c", command)).context(rules.name)?;
                 rows.push(row(rules.name, size, "through a router", test, &comparison));
             }
@@ -41,9 +54,13 @@ pub fn rows() -> Result<Vec<Vec<String>>> {
     Ok(rows)
 }
 
+/// The measured Service's address, the same at every size: connections of an earlier rule set, still in the connection tracking
+/// table, would clash with those of another address.
+const MEASURED: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 200);
+
 /// Service address of a number.
-fn address(number: u32) -> Ipv4Addr {
-    Ipv4Addr::from(0x0a60_0000 + 256 + number)
+fn address(number: u32, size: u32) -> Ipv4Addr {
+    if number == target(size) { MEASURED } else { Ipv4Addr::from(0x0a60_0000 + 256 + number) }
 }
 
 /// Which Service leads to the server.
@@ -68,12 +85,13 @@ fn load_nftables(topology: &Topology, size: u32) -> Result<()> {
         for (protocol, port) in ports(number, size) {
             let name = format!("{number}-{protocol}-{port}");
             writeln!(text, "chain endpoint-{name} {{ meta l4proto {protocol} dnat to {}:{port}; }}", endpoint(number, size))?;
-            writeln!(text, "chain service-{name} {{ numgen random mod 1 vmap {{ 0 : goto endpoint-{name} }} }}")?;
-            write!(elements, "{} . {protocol} . {port} : goto service-{name}, ", address(number))?;
+            writeln!(text, "chain service-{name} {{ numgen random mod 1 vmap {{ 0 : goto endpoint-{name} }}; }}")?;
+            write!(elements, "{} . {protocol} . {port} : goto service-{name}, ", address(number, size))?;
         }
     }
-    writeln!(text, "map service-ips {{ type ipv4_addr . inet_proto . inet_service : verdict; elements = {{ {elements} }} }}")?;
-    text.push_str("chain services { ip daddr . meta l4proto . th dport vmap @service-ips }\n");
+    let elements = elements.trim_end_matches(", ");
+    writeln!(text, "map service-ips {{ type ipv4_addr . inet_proto . inet_service : verdict; elements = {{ {elements} }}; }}")?;
+    text.push_str("chain services { ip daddr . meta l4proto . th dport vmap @service-ips; }\n");
     text.push_str("chain prerouting { type nat hook prerouting priority dstnat; policy accept; jump services; }\n");
     text.push_str(
         "chain postrouting { type nat hook postrouting priority srcnat; policy accept; meta mark & 0x4000 == 0x4000 masquerade; }\n}\n",
@@ -94,7 +112,11 @@ fn load_iptables(topology: &Topology, size: u32) -> Result<()> {
         for (protocol, port) in ports(number, size) {
             let name = format!("{number}-{protocol}-{port}");
             writeln!(chains, ":KUBE-SVC-{name} - [0:0]\n:KUBE-SEP-{name} - [0:0]")?;
-            writeln!(rules, "-A KUBE-SERVICES -d {}/32 -p {protocol} -m {protocol} --dport {port} -j KUBE-SVC-{name}", address(number))?;
+            writeln!(
+                rules,
+                "-A KUBE-SERVICES -d {}/32 -p {protocol} -m {protocol} --dport {port} -j KUBE-SVC-{name}",
+                address(number, size)
+            )?;
             writeln!(rules, "-A KUBE-SVC-{name} -j KUBE-SEP-{name}")?;
             writeln!(rules, "-A KUBE-SEP-{name} -p {protocol} -m {protocol} -j DNAT --to-destination {}:{port}", endpoint(number, size))?;
         }

@@ -6,8 +6,11 @@ use std::process::{Child, Command, Stdio};
 
 /// Address of the client.
 pub const CLIENT: &str = "10.201.1.2";
-/// Address of the server.
+/// Address of the server that Services lead to.
 pub const SERVER: &str = "10.201.2.2";
+/// Address of the same server for who goes there directly: a translated connection from a port whose direct one is still in the
+/// connection tracking table would have to be dropped, since its answers could not be told apart.
+pub const DIRECT: &str = "10.201.2.3";
 
 /// The three namespaces and the server in one; removed when dropped.
 pub struct Topology {
@@ -34,6 +37,7 @@ impl Topology {
             }
             ip(&["-n", &netns, "route", "add", "default", "via", &format!("{network}.1")])?;
         }
+        ip(&["-n", &topology.netns("s"), "address", "add", &format!("{DIRECT}/24"), "dev", "eth0"])?;
         topology.run("r", &["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])?;
         let mut netserver = topology.command("s", &["netserver", "-D", "-4"]);
         topology.server = Some(netserver.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start netserver")?);

@@ -1,9 +1,9 @@
-//! netperf through Services against straight to the server: Orknet's ClusterIPs from pod to pod, on one node and across nodes, and rule
-//! sets of kube-proxy's shape, each with few Services and with many.
+//! netperf from pod to pod: through a ClusterIP against straight to the pod's address, on one node and across nodes, with few Services
+//! and with many.
 
 use crate::netperf::{self, DATA_PORT, METHOD, PORT, TESTS, compare};
 use crate::report::Section;
-use crate::{rules, services};
+use crate::services;
 use anyhow::{Context, Result};
 use orknet_tests::{Cluster, Kubectl};
 use std::net::IpAddr;
@@ -11,26 +11,25 @@ use std::net::IpAddr;
 /// How many Services there are.
 pub const SIZES: [u32; 3] = [1, 1_000, 10_000];
 /// Pairs of runs.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 24;
 /// Endpoints of each Service but the measured one.
 const ENDPOINTS: u32 = 10;
 const IMAGE: &str = "registry.orknet.local/netperf:1";
 
-/// Measures every way with every number of Services.
+/// The table's first row.
+pub fn header() -> Vec<String> {
+    ["way", "Services", "placement", "test", "direct", "through the Service", "ratio"].map(str::to_owned).to_vec()
+}
+
+/// Measures with every number of Services.
 pub fn measure() -> Result<Section> {
-    let mut table = vec![["way", "Services", "placement", "test", "direct", "through the Service", "ratio"].map(str::to_owned).to_vec()];
-    table.extend(cluster_ips()?);
-    table.extend(rules::rows()?);
     Ok(Section {
-        title: "Through a Service against direct",
+        title: "ClusterIP against direct",
         command: "cargo xtask bench traffic",
         method: format!(
-            "{METHOD} Orknet: {ROUNDS} pairs, between pods of a local cluster; the Services beside the measured one have {ENDPOINTS} endpoints each. Rule sets: {} pairs, through a router namespace \
-             that holds them (one endpoint for every Service), where direct passes the same router and its connection tracking; the measured Service stands in the \
-             middle of the others.",
-            rules::ROUNDS
+            "{METHOD} {ROUNDS} pairs, between pods of a local cluster; the Services beside the measured one have {ENDPOINTS} endpoints each."
         ),
-        table,
+        table: cluster_ips()?,
     })
 }
 
@@ -54,7 +53,7 @@ fn cluster_ips() -> Result<Vec<Vec<String>>> {
 
     let runtime = tokio::runtime::Runtime::new()?;
     let client = runtime.block_on(services::client(&cluster))?;
-    let mut rows = Vec::new();
+    let mut rows = vec![header()];
     let mut others = 0;
     for size in SIZES {
         runtime.block_on(services::make(&client, others..size - 1, ENDPOINTS))?;
