@@ -55,7 +55,7 @@ pub fn write_kubeconfig(cluster: &Cluster, record: &Record) -> Result<()> {
 
 /// A client with the administrator's rights.
 pub async fn client(cluster: &Cluster) -> Result<kube::Client> {
-    daemon::client(&cluster.kubeconfig_path()).await
+    daemon::client(&cluster.kubeconfig_path(), "orknet").await
 }
 
 /// Waits until the server says that it is ready; fails with its log when it ended.

@@ -45,7 +45,7 @@ pub fn run(options: Agent) -> Result<()> {
         if options.cleanup {
             return orknet_agent::cleanup(&config).await.context("cannot clean up");
         }
-        let client = daemon::client(&options.kubeconfig).await?;
+        let client = daemon::client(&options.kubeconfig, "orknet-agent").await?;
         orknet_agent::run(config, client, shutdown).await.context("the agent ended")
     })
 }

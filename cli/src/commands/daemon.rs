@@ -7,7 +7,8 @@ use std::future::Future;
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
-/// Reads a configuration: the YAML or JSON file, if there is one, with `flags` (the file's field names) on top.
+/// Reads a configuration: the YAML or JSON file, if there is one, with `flags` (the file's field names) on top. What a flag says inside of
+/// a block of the file leaves the rest of the block alone; null takes a member away (a JSON merge patch, RFC 7396).
 pub fn config<T: DeserializeOwned>(file: Option<&Path>, flags: Map<String, Value>) -> Result<T> {
     let mut document = match file {
         Some(path) => {
@@ -16,9 +17,24 @@ pub fn config<T: DeserializeOwned>(file: Option<&Path>, flags: Map<String, Value
         }
         None => Map::new(),
     };
-    document.extend(flags);
+    merge(&mut document, flags);
     let source = file.map_or("the flags".to_owned(), |path| path.display().to_string());
     serde_json::from_value(Value::Object(document)).with_context(|| format!("{source}: settings that cannot be used"))
+}
+
+fn merge(document: &mut Map<String, Value>, patch: Map<String, Value>) {
+    for (name, value) in patch {
+        match value {
+            Value::Null => drop(document.remove(&name)),
+            Value::Object(patch) => {
+                let mut block =
+                    document.remove(&name).and_then(|old| if let Value::Object(old) = old { Some(old) } else { None }).unwrap_or_default();
+                merge(&mut block, patch);
+                document.insert(name, Value::Object(block));
+            }
+            value => drop(document.insert(name, value)),
+        }
+    }
 }
 
 /// Settings from flags that were given.
@@ -54,17 +70,23 @@ fn block_on(main: impl Future<Output = Result<()>>) -> Result<()> {
     runtime.block_on(main)
 }
 
-/// A client from a kubeconfig file. Does not connect yet.
-pub async fn client(kubeconfig: &Path) -> Result<kube::Client> {
+/// A client from a kubeconfig file, for a part of the product: its name is the manager of the fields that it writes. Does not connect yet.
+pub async fn client(kubeconfig: &Path, part: &'static str) -> Result<kube::Client> {
     let text = std::fs::read_to_string(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
-    client_from_text(&text).await.with_context(|| format!("{} cannot be used", kubeconfig.display()))
+    client_from_text(&text, part).await.with_context(|| format!("{} cannot be used", kubeconfig.display()))
 }
 
-/// A client from a kubeconfig's text. Does not connect yet.
-pub async fn client_from_text(kubeconfig: &str) -> Result<kube::Client> {
+async fn client_from_text(kubeconfig: &str, part: &'static str) -> Result<kube::Client> {
     let file = kube::config::Kubeconfig::from_yaml(kubeconfig).context("no kubeconfig")?;
-    let config = kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await?;
+    let mut config = kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await?;
+    config.headers.push((http::header::USER_AGENT, user_agent(part)?));
     kube::Client::try_from(config).context("cannot set up a client")
+}
+
+/// How a part of the product calls itself towards the API server: `orknet-kubelet/v1.2.3`.
+pub fn user_agent(part: &str) -> Result<http::HeaderValue> {
+    let text = format!("{part}/v{}", env!("CARGO_PKG_VERSION"));
+    http::HeaderValue::from_str(&text).with_context(|| format!("{text:?} is no header"))
 }
 
 async fn wait_for_signal() -> std::io::Result<()> {
@@ -90,6 +112,8 @@ fn logs(default: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+    use std::io::Read;
 
     #[derive(serde::Deserialize, Debug, PartialEq)]
     #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -109,5 +133,51 @@ mod tests {
         std::fs::write(&path, "nodeNam: a\n").unwrap();
         let error = format!("{:#}", config::<Settings>(Some(&path), Map::new()).unwrap_err());
         assert!(error.contains("nodeNam") && error.contains("settings.yaml"), "{error}");
+    }
+
+    #[test]
+    fn a_flag_inside_of_a_block_leaves_the_rest_of_the_block_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("settings.yaml");
+        std::fs::write(&path, "nodeName: a\ndataplane:\n  pinDir: /old\n  deviceAttach: clsact\n  capacities: {services: 7}\n").unwrap();
+        let given = flags([("dataplane", Some(json!({"pinDir": "/new"})))]);
+        let read: orknet_agent::Config = config(Some(&path), given).unwrap();
+        let dataplane = json!({"pinDir": "/new", "deviceAttach": "clsact", "capacities": {"services": 7}});
+        assert_eq!(read.dataplane, serde_json::from_value(dataplane).unwrap());
+        assert_eq!(read.node_name, "a");
+    }
+
+    #[test]
+    fn null_takes_a_member_away_and_a_block_takes_the_place_of_a_value() {
+        let mut document = json!({"store": {"embedded": {"directory": "/d", "x": 1}}, "a": 1}).as_object().unwrap().clone();
+        let patch = json!({"store": {"embedded": null, "etcd": {"endpoints": ["e"]}}, "a": {"b": 2}}).as_object().unwrap().clone();
+        merge(&mut document, patch);
+        assert_eq!(Value::Object(document), json!({"store": {"etcd": {"endpoints": ["e"]}}, "a": {"b": 2}}));
+    }
+
+    #[tokio::test]
+    async fn a_client_says_which_part_it_is() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let heard = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+            let (mut text, mut buffer) = (String::new(), [0; 1024]);
+            while !text.contains("\r\n\r\n") {
+                let read = stream.read(&mut buffer).unwrap();
+                assert!(read > 0, "the request ended early: {text}");
+                text.push_str(&String::from_utf8_lossy(&buffer[..read]));
+            }
+            text.to_lowercase()
+        });
+        let kubeconfig = format!(
+            "clusters: [{{name: c, cluster: {{server: \"{server}\"}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
+             users: [{{name: u, user: {{}}}}]\ncurrent-context: c\n"
+        );
+        let client = client_from_text(&kubeconfig, "orknet-kubelet").await.unwrap();
+        // Nobody answers; the request is what counts.
+        let _ = client.apiserver_version().await;
+        let heard = heard.join().unwrap();
+        assert!(heard.contains(&format!("\r\nuser-agent: orknet-kubelet/v{}\r\n", env!("CARGO_PKG_VERSION"))), "{heard}");
     }
 }

@@ -43,7 +43,7 @@ pub fn run(options: Kubelet) -> Result<()> {
     ]);
     let config: orknet_kubelet::Config = daemon::config(options.config.as_deref(), flags)?;
     daemon::run(|shutdown| async move {
-        let client = daemon::client(&options.kubeconfig).await?;
+        let client = daemon::client(&options.kubeconfig, "orknet-kubelet").await?;
         orknet_kubelet::run(config, client, shutdown).await.context("the kubelet ended")
     })
 }

@@ -9,7 +9,7 @@ use orknet_auth::authn::GROUP_MASTERS;
 use orknet_reconciler::SharedInformers;
 use orknet_store::StoreConfig;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -85,24 +85,28 @@ impl Default for Settings {
 
 /// Runs until a signal, or until a part of it fails.
 pub fn run(options: Server) -> Result<()> {
-    let store = match (&options.store_dir, options.etcd.as_slice()) {
-        (Some(directory), _) => Some(json!({"embedded": {"directory": directory}})),
-        (None, []) => None,
-        (None, endpoints) => Some(json!({"etcd": {"endpoints": endpoints}})),
-    };
-    let flags = daemon::flags([
-        ("listen", (!options.listen.is_empty()).then(|| json!(options.listen))),
-        ("advertiseAddress", options.advertise_address.map(|address| json!(address))),
-        ("pkiDir", options.pki_dir.map(|path| json!(path))),
-        ("store", store),
-        ("podRoutes", options.pod_routes.then_some(json!(true))),
-    ]);
-    let settings: Settings = daemon::config(options.config.as_deref(), flags)?;
+    let settings: Settings = daemon::config(options.config.as_deref(), flags(&options))?;
     let mut listeners: Vec<Listener> = settings.listen.iter().copied().map(Listener::Address).collect();
     if options.listen_stdin {
         listeners.push(Listener::Socket(stdin_socket()?));
     }
     daemon::run(|shutdown| serve(settings, listeners, shutdown))
+}
+
+/// The flags as settings. A store is of one kind: naming one takes the file's other one away.
+fn flags(options: &Server) -> Map<String, Value> {
+    let store = match (&options.store_dir, options.etcd.as_slice()) {
+        (Some(directory), _) => Some(json!({"embedded": {"directory": directory}, "etcd": null})),
+        (None, []) => None,
+        (None, endpoints) => Some(json!({"etcd": {"endpoints": endpoints}, "embedded": null})),
+    };
+    daemon::flags([
+        ("listen", (!options.listen.is_empty()).then(|| json!(options.listen))),
+        ("advertiseAddress", options.advertise_address.map(|address| json!(address))),
+        ("pkiDir", options.pki_dir.as_ref().map(|path| json!(path))),
+        ("store", store),
+        ("podRoutes", options.pod_routes.then_some(json!(true))),
+    ])
 }
 
 async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: CancellationToken) -> Result<()> {
@@ -126,7 +130,12 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
     let handle = orknet_apiserver::start(config, store, shutdown.clone()).await.context("the API server cannot start")?;
     // Controllers and scheduler use the API as anybody does, with an identity of their own, but without a socket between.
     let who = Identity::authenticated("system:kube-controller-manager", [GROUP_MASTERS.to_owned()]);
-    let client = kube::Client::new(handle.local_client(who), "default");
+    let user_agent = daemon::user_agent("orknet-server")?;
+    let named = tower::util::MapRequest::new(handle.local_client(who), move |mut request: http::Request<kube::client::Body>| {
+        request.headers_mut().insert(http::header::USER_AGENT, user_agent.clone());
+        request
+    });
+    let client = kube::Client::new(named, "default");
     let mut controllers = settings.controllers;
     controllers.root_ca_pem = handle.pki().ca_pem().to_owned();
     handle.ready().await;
@@ -155,4 +164,35 @@ fn stdin_socket() -> Result<TcpListener> {
     let listener = TcpListener::from(owned);
     listener.local_addr().context("--listen-stdin: standard input is no socket")?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        server: Server,
+    }
+
+    fn settings(file: &str, line: &[&str]) -> Settings {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("settings.yaml");
+        std::fs::write(&path, file).unwrap();
+        let options = Line::parse_from([&["server"], line].concat()).server;
+        daemon::config(Some(&path), flags(&options)).unwrap()
+    }
+
+    #[test]
+    fn a_stores_flag_overrides_its_field_or_takes_the_other_kinds_place() {
+        let embedded = "store: {embedded: {directory: /old, reserveBytes: 7}}";
+        let StoreConfig::Embedded(config) = settings(embedded, &["--store-dir", "/new"]).store.unwrap() else { panic!("another kind") };
+        assert_eq!((config.directory, config.reserve_bytes), (PathBuf::from("/new"), 7));
+        assert!(matches!(settings(embedded, &["--etcd", "http://e:2379"]).store, Some(StoreConfig::Etcd(_))));
+        let etcd = "store: {etcd: {endpoints: [\"http://a:2379\"]}}";
+        assert!(matches!(settings(etcd, &["--store-dir", "/new"]).store, Some(StoreConfig::Embedded(_))));
+        assert!(matches!(settings(etcd, &[]).store, Some(StoreConfig::Etcd(_))));
+    }
 }

@@ -166,7 +166,7 @@ fn maps(reader: &Reader) -> Result<View> {
     view.table([Text("MAP"), Number("ENTRIES"), Number("CAPACITY"), Number("USED (%)"), Text("WHEN FULL")]);
     for map in reader.maps().context("cannot count the entries")? {
         let percent = f64::from(map.entries) * 100.0 / f64::from(map.capacity.max(1));
-        let when_full = if map.forgets { "forgets what was used least lately" } else { "refuses what is new" };
+        let when_full = if map.forgets { "forgets the oldest" } else { "refuses what is new" };
         let cells = [map.name.to_owned(), map.entries.to_string(), map.capacity.to_string(), format!("{percent:.1}"), when_full.to_owned()];
         view.line(cells);
         view.value(json!({"name": map.name, "entries": map.entries, "capacity": map.capacity, "forgets": map.forgets}));
