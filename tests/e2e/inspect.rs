@@ -192,7 +192,10 @@ fn e2e_inspection_counts_entries_and_drops(cluster: &Cluster, kubectl: &Kubectl)
 
     let rows = look(cluster, "maps", "node1")?;
     let maps: BTreeSet<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
-    ensure!(maps == BTreeSet::from(["SERVICES", "BACKENDS", "RANGES", "PODS", "SOCKETS", "AFFINITY", "DROPS", "TRAFFIC"]), "{maps:?}");
+    ensure!(
+        maps == BTreeSet::from(["SERVICES", "BACKENDS", "RANGES", "PODS", "CONNECTIONS", "SOCKETS", "AFFINITY", "DROPS", "TRAFFIC"]),
+        "{maps:?}"
+    );
     for row in rows.iter().filter(|row| row["name"].is_string()) {
         let (entries, capacity) = (row["entries"].as_u64().context("no entries")?, row["capacity"].as_u64().context("no capacity")?);
         ensure!(entries <= capacity && capacity > 0, "{row}");

@@ -10,6 +10,8 @@ pub const ABI_VERSION: u32 = 1;
 pub enum MapKind {
     /// Refuses what is new when it is full.
     Hash = 1,
+    /// Every index is there.
+    Array = 2,
     /// A hash with a value for each CPU.
     PerCpuHash = 5,
     /// An array with a value for each CPU; every index is there.
@@ -62,6 +64,13 @@ macro_rules! maps {
     };
 }
 
+/// Where in [`CONNECTIONS`] a socket's entry is. The kernel counts cookies up, so the entry lasts until about as many younger sockets
+/// as there are slots have connected through Services.
+#[inline(always)]
+pub const fn connection_slot(cookie: u64) -> u32 {
+    cookie as u32 % CONNECTIONS.capacity
+}
+
 use crate::values::*;
 
 maps! {
@@ -71,8 +80,10 @@ maps! {
     BACKENDS: Hash "BACKENDS", BackendKey => Backend, 524_288;
     /// The ranges from which Services get their addresses. The value says nothing: what counts is that the range is there.
     RANGES: LpmTrie "RANGES", RangeKey => u32, 64;
-    /// Which Service address a socket spoke to when its destination was translated.
-    SOCKETS: LruHash "SOCKETS", SocketKey => SocketOrigin, 131_072;
+    /// Which Service a TCP socket connected to, at [`connection_slot`]: the latest of the sockets that share a slot.
+    CONNECTIONS: Array "CONNECTIONS", u32 => Connection, 131_072;
+    /// Which Service addresses a UDP socket spoke to when its destinations were translated.
+    SOCKETS: LruHash "SOCKETS", SocketKey => SocketOrigin, 65_536;
     /// The backend that a client keeps: by session affinity, or for the datagrams of one unconnected socket.
     AFFINITY: LruHash "AFFINITY", AffinityKey => AffinityChoice, 65_536;
     /// The addresses of this node's pods.

@@ -96,7 +96,25 @@ impl RangeKey {
     }
 }
 
-/// A translated socket: its cookie and where its packets really go.
+/// What a TCP socket believes it is connected to, and what it is connected to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Connection {
+    /// The kernel's number of the socket, never used again; 0 where no socket has been.
+    pub cookie: u64,
+    /// The Service's address.
+    pub address: Address,
+    /// The backend's address.
+    pub backend: Address,
+    /// The Service's port, network order.
+    pub port_be: u16,
+    /// The backend's port, network order.
+    pub backend_port_be: u16,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// A translated UDP socket: its cookie and where its packets really go.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketKey {
@@ -225,6 +243,7 @@ sizes! {
     BackendKey = 8,
     Backend = 20,
     RangeKey = 20,
+    Connection = 48,
     SocketKey = 32,
     SocketOrigin = 20,
     AffinityKey = 32,

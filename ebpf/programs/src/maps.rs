@@ -3,10 +3,10 @@
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap},
 };
 use orknet_abi::{
-    self as abi, Address, AffinityChoice, AffinityKey, Backend, BackendKey, Count, Pod, PodKey, Service, ServiceKey, SocketKey,
+    self as abi, Address, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Pod, PodKey, Service, ServiceKey, SocketKey,
     SocketOrigin, TrafficKey,
 };
 
@@ -22,6 +22,9 @@ pub static BACKENDS: HashMap<BackendKey, Backend> = HashMap::with_max_entries(ab
 /// The library's key is the ABI's `RangeKey`: the length of the prefix, then the address.
 #[map]
 pub static RANGES: LpmTrie<Address, u32> = LpmTrie::with_max_entries(abi::RANGES.capacity, GROWING);
+
+#[map]
+pub static CONNECTIONS: Array<Connection> = Array::with_max_entries(abi::CONNECTIONS.capacity, 0);
 
 #[map]
 pub static SOCKETS: LruHashMap<SocketKey, SocketOrigin> = LruHashMap::with_max_entries(abi::SOCKETS.capacity, 0);

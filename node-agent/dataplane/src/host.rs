@@ -5,7 +5,7 @@ use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
 };
-use orknet_abi::MAPS;
+use orknet_abi::{CONNECTIONS, MAPS};
 use std::{panic, path::Path, thread};
 
 /// A directory that every host has; in the trial's own mount namespace, a BPF file system lies over it.
@@ -25,7 +25,8 @@ pub fn try_host(device_attach: DeviceAttach) -> Result<(), Error> {
     thread::scope(|scope| {
         let trial = scope.spawn(|| {
             enter_namespaces()?;
-            let capacities = MAPS.iter().map(|spec| (spec.name.to_owned(), spec.capacity.min(CAPACITY))).collect();
+            let sized = MAPS.iter().filter(|spec| **spec != CONNECTIONS);
+            let capacities = sized.map(|spec| (spec.name.to_owned(), spec.capacity.min(CAPACITY))).collect();
             let dataplane = Dataplane::open(&Config { pin_dir: Path::new(COVERED).join("trial"), capacities, device_attach })?;
             dataplane.attach_pod(LOOPBACK).map(drop)
         });

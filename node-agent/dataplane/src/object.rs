@@ -159,6 +159,7 @@ fn check_capacities(capacities: &BTreeMap<String, u32>) -> Result<(), Error> {
         let wrong = |what| Err(Error::Capacity { map: name.clone(), what });
         match MAPS.iter().find(|spec| spec.name == name) {
             None => return wrong("there is no such map"),
+            Some(spec) if *spec == orknet_abi::CONNECTIONS && *capacity != spec.capacity => return wrong("its size is fixed"),
             Some(_) if *capacity == 0 => return wrong("a map needs room for one entry"),
             Some(spec) if *spec == orknet_abi::DROPS && *capacity < spec.capacity => return wrong("each drop reason needs its place"),
             Some(_) => {}
@@ -175,7 +176,13 @@ fn compare_maps(object: &Ebpf) -> Result<(), Error> {
 
 fn sizes(map: &aya::maps::Map) -> Option<(u32, u32)> {
     use aya::maps::Map;
-    let (Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuHashMap(data) | Map::PerCpuArray(data) | Map::LpmTrie(data)) = map else {
+    let (Map::Array(data)
+    | Map::HashMap(data)
+    | Map::LruHashMap(data)
+    | Map::PerCpuHashMap(data)
+    | Map::PerCpuArray(data)
+    | Map::LpmTrie(data)) = map
+    else {
         return Some((0, 0));
     };
     let info = data.info().ok()?;

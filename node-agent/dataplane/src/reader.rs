@@ -6,7 +6,9 @@ use crate::{
     kernel::Plain,
     table::{Table, Tables},
 };
-use orknet_abi::{Backend, BackendKey, Count, DropReason, Pod, PodKey, RangeKey, Service, ServiceKey, SocketKey, SocketOrigin, TrafficKey};
+use orknet_abi::{
+    Backend, BackendKey, Connection, Count, DropReason, Pod, PodKey, RangeKey, Service, ServiceKey, SocketKey, SocketOrigin, TrafficKey,
+};
 use orknet_compiler::MapImage;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +30,7 @@ pub struct MapUse {
     pub entries: u32,
     /// Entries at most.
     pub capacity: u32,
-    /// Whether a full map forgets what was used least lately instead of refusing what is new.
+    /// Whether a full map forgets old entries instead of refusing new ones.
     pub forgets: bool,
 }
 
@@ -94,7 +96,18 @@ impl Reader {
         collect(&self.tables.pods)
     }
 
-    /// The sockets whose destination was translated lately, and what they believe they speak to.
+    /// The TCP sockets that connected to a Service lately, in no order.
+    pub fn connections(&self) -> Result<Vec<Connection>, Error> {
+        let mut connections = Vec::new();
+        self.tables.connections.read_single(|_, connection| {
+            if connection.cookie != 0 {
+                connections.push(connection);
+            }
+        })?;
+        Ok(connections)
+    }
+
+    /// The UDP sockets whose destination was translated lately, and what they believe they speak to.
     pub fn sockets(&self) -> Result<BTreeMap<SocketKey, SocketOrigin>, Error> {
         collect(&self.tables.sockets)
     }
@@ -120,10 +133,11 @@ impl Reader {
             use_of(&tables.services)?,
             use_of(&tables.backends)?,
             use_of(&tables.ranges)?,
+            MapUse { entries: self.connections()?.len() as u32, ..use_of(&tables.connections)? },
             use_of(&tables.sockets)?,
             use_of(&tables.affinity)?,
             use_of(&tables.pods)?,
-            // An array is always full; what counts is how many reasons there are.
+            // Every index of an array is there; what counts is how many reasons there are.
             MapUse { entries: DropReason::ALL.len() as u32, ..use_of(&tables.drops)? },
             use_of(&tables.traffic)?,
         ])

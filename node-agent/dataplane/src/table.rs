@@ -6,8 +6,8 @@ use crate::{
     kernel::{MapFile, Plain},
 };
 use orknet_abi::{
-    self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Count, MapSpec, Pod, PodKey, RangeKey, Service, ServiceKey, SocketKey,
-    SocketOrigin, TrafficKey,
+    self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, MapSpec, Pod, PodKey, RangeKey, Service, ServiceKey,
+    SocketKey, SocketOrigin, TrafficKey,
 };
 use std::{io, marker::PhantomData, path::Path};
 
@@ -26,6 +26,7 @@ pub(crate) struct Tables {
     pub(crate) backends: Table<BackendKey, Backend>,
     pub(crate) ranges: Table<RangeKey, u32>,
     pub(crate) pods: Table<PodKey, Pod>,
+    pub(crate) connections: Table<u32, Connection>,
     pub(crate) sockets: Table<SocketKey, SocketOrigin>,
     pub(crate) affinity: Table<AffinityKey, AffinityChoice>,
     pub(crate) drops: Table<u32, Count>,
@@ -40,6 +41,7 @@ impl Tables {
             backends: Table::open(pins, &abi::BACKENDS, read_only)?,
             ranges: Table::open(pins, &abi::RANGES, read_only)?,
             pods: Table::open(pins, &abi::PODS, read_only)?,
+            connections: Table::open(pins, &abi::CONNECTIONS, read_only)?,
             sockets: Table::open(pins, &abi::SOCKETS, read_only)?,
             affinity: Table::open(pins, &abi::AFFINITY, read_only)?,
             drops: Table::open(pins, &abi::DROPS, read_only)?,

@@ -222,7 +222,7 @@ fn root_maps_are_read_without_an_agent_and_gone_after_cleanup() {
     assert_eq!(reader.services().unwrap()[&spec.key()].count, 2);
     let maps = reader.maps().unwrap();
     let entries: BTreeMap<_, _> = maps.iter().map(|map| (map.name, map.entries)).collect();
-    assert_eq!((entries["SERVICES"], entries["BACKENDS"], entries["SOCKETS"]), (2, 2, 0));
+    assert_eq!((entries["SERVICES"], entries["BACKENDS"], entries["SOCKETS"], entries["CONNECTIONS"]), (2, 2, 0, 0));
     assert_eq!(maps.iter().map(|map| map.name).collect::<Vec<_>>(), orknet_abi::MAPS.iter().map(|spec| spec.name).collect::<Vec<_>>());
     assert!(reader.holds(&wanted).unwrap());
     let mut other = wanted.clone();
@@ -265,11 +265,14 @@ fn root_a_full_map_is_reported_and_never_breaks_a_service() {
 }
 
 #[test]
-fn root_unknown_capacities_are_refused_by_name() {
+fn root_capacities_that_mean_nothing_are_refused_by_name() {
     let node = Node::new("capacity");
-    let config = Config { capacities: BTreeMap::from([("SERVICE".to_owned(), 4)]), ..node.config.clone() };
-    let error = Dataplane::open(&config).err().unwrap();
-    assert_eq!(error.to_string(), "capacities: SERVICE: there is no such map");
+    for (map, message) in
+        [("SERVICE", "capacities: SERVICE: there is no such map"), ("CONNECTIONS", "capacities: CONNECTIONS: its size is fixed")]
+    {
+        let config = Config { capacities: BTreeMap::from([(map.to_owned(), 4)]), ..node.config.clone() };
+        assert_eq!(Dataplane::open(&config).err().unwrap().to_string(), message);
+    }
 }
 
 #[test]

@@ -61,6 +61,9 @@ fn root_connections_reach_every_backend_and_see_the_service() {
             }));
         });
     }
+    let connections = dataplane.reader().connections().unwrap();
+    assert_eq!(connections.len(), 900);
+    assert!(connections.iter().all(|kept| kept.backend != kept.address && kept.port_be == 80_u16.to_be()));
 }
 
 #[test]

@@ -47,6 +47,7 @@ plain!(
     abi::RangeKey,
     abi::PodKey,
     abi::Pod,
+    abi::Connection,
     abi::SocketKey,
     abi::SocketOrigin,
     abi::AffinityKey,
