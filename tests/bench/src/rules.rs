@@ -1,9 +1,9 @@
 //! What kube-proxy's rule sets cost: nftables (dispatch by one map) and iptables (a chain of rules, one a Service port), loaded by hand
-//! in a router between two namespaces, with 1, 1,000 and 10,000 Services.
+//! in one of two routers between two namespaces, with 1, 1,000 and 10,000 Services.
 
 use crate::netperf::{DATA_PORT, METHOD, PORT, TESTS, compare};
 use crate::report::Section;
-use crate::topology::{DIRECT, SERVER, Topology};
+use crate::topology::{CLIENT, DIRECT, RULES, SERVER, Topology};
 use crate::traffic::{SIZES, header, row};
 use anyhow::{Context, Result};
 use std::fmt::Write;
@@ -30,9 +30,8 @@ pub fn measure() -> Result<Section> {
         title: "Rule sets of kube-proxy's shape against direct",
         command: "cargo xtask bench rules",
         method: format!(
-            "{METHOD} {ROUNDS} pairs, between two namespaces through a router namespace that holds the rules: one endpoint for every Service, the measured Service in the \
-             middle of the others. Direct passes the same router: its new connections are looked up in the rules too (in \
-             iptables against all of them, one after the other), so the cost of a size shows in the figures of TCP_CRR, not in its ratio."
+            "{METHOD} {ROUNDS} pairs, between two namespaces: through a router namespace that holds the rules, and directly through another one that holds none. One \
+             endpoint for every Service, the measured Service in the middle of the others."
         ),
         table: rows()?,
     })
@@ -46,7 +45,7 @@ fn rows() -> Result<Vec<Vec<String>>> {
             (rules.load)(&topology, size).with_context(|| format!("cannot load {} Services as {}", size, rules.name))?;
             for test in TESTS {
                 let (direct, service) = (DIRECT.parse()?, IpAddr::from(MEASURED));
-                let comparison = compare(ROUNDS, test, direct, service, &|command| topology.run("c", command)).context(rules.name)?;
+                let comparison = compare(ROUNDS, test, direct, service, &|command| topology.run(CLIENT, command)).context(rules.name)?;
                 rows.push(row(rules.name, size, "through a router", test, &comparison));
             }
             (rules.unload)(&topology)?;
@@ -97,11 +96,11 @@ fn load_nftables(topology: &Topology, size: u32) -> Result<()> {
     text.push_str(
         "chain postrouting { type nat hook postrouting priority srcnat; policy accept; meta mark & 0x4000 == 0x4000 masquerade; }\n}\n",
     );
-    topology.feed("r", &["nft", "-f", "-"], &text)
+    topology.feed(RULES, &["nft", "-f", "-"], &text)
 }
 
 fn unload_nftables(topology: &Topology) -> Result<()> {
-    topology.run("r", &["nft", "delete", "table", "ip", "bench"]).map(|_| ())
+    topology.run(RULES, &["nft", "delete", "table", "ip", "bench"]).map(|_| ())
 }
 
 fn load_iptables(topology: &Topology, size: u32) -> Result<()> {
@@ -122,9 +121,9 @@ fn load_iptables(topology: &Topology, size: u32) -> Result<()> {
             writeln!(rules, "-A KUBE-SEP-{name} -p {protocol} -m {protocol} -j DNAT --to-destination {}:{port}", endpoint(number, size))?;
         }
     }
-    topology.feed("r", &["iptables-legacy-restore"], &format!("{chains}{rules}COMMIT\n"))
+    topology.feed(RULES, &["iptables-legacy-restore"], &format!("{chains}{rules}COMMIT\n"))
 }
 
 fn unload_iptables(topology: &Topology) -> Result<()> {
-    topology.feed("r", &["iptables-legacy-restore"], "*nat\nCOMMIT\n")
+    topology.feed(RULES, &["iptables-legacy-restore"], "*nat\nCOMMIT\n")
 }

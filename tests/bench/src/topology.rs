@@ -1,50 +1,77 @@
-//! Two namespaces with a router between, without any cluster: where rule sets of kube-proxy's shape are measured.
+//! Two namespaces with two routers between, without any cluster: where rule sets of kube-proxy's shape are measured. One router holds
+//! the rules and has all traffic to Services; the other has none, and traffic to the server's own address.
 
 use anyhow::{Context, Result, bail};
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
-/// Address of the client.
-pub const CLIENT: &str = "10.201.1.2";
-/// Address of the server that Services lead to.
+/// Address of the server that Services lead to, behind the router with the rules.
 pub const SERVER: &str = "10.201.2.2";
-/// Address of the same server for who goes there directly: a translated connection from a port whose direct one is still in the
-/// connection tracking table would have to be dropped, since its answers could not be told apart.
-pub const DIRECT: &str = "10.201.2.3";
+/// Address of the same server behind the router without.
+pub const DIRECT: &str = "10.202.2.2";
 
-/// The three namespaces and the server in one; removed when dropped.
+/// A router and the networks of its two sides.
+struct Router {
+    role: &'static str,
+    client_side: &'static str,
+    server_side: &'static str,
+}
+
+const ROUTERS: [Router; 2] = [
+    Router { role: RULES, client_side: "10.201.1", server_side: "10.201.2" },
+    Router { role: "plain", client_side: "10.202.1", server_side: "10.202.2" },
+];
+
+/// The router that holds the rules.
+pub const RULES: &str = "rules";
+/// Where netperf runs.
+pub const CLIENT: &str = "client";
+/// Where netserver runs.
+const SERVER_ROLE: &str = "server";
+
+/// The four namespaces and the server in one; removed when dropped.
 pub struct Topology {
     name: String,
     server: Option<Child>,
 }
 
 impl Topology {
-    /// Client — router — server, with a netserver.
+    /// Client — routers — server, with a netserver. The client's way to Services is the router with the rules.
     pub fn new() -> Result<Self> {
         let mut topology = Self { name: format!("orknet-b{}", std::process::id()), server: None };
-        for role in ["c", "r", "s"] {
+        for role in roles() {
             ip(&["netns", "add", &topology.netns(role)])?;
+            ip(&["-n", &topology.netns(role), "link", "set", "lo", "up"])?;
         }
-        let router = topology.netns("r");
-        for (role, network, address) in [("c", "10.201.1", CLIENT), ("s", "10.201.2", SERVER)] {
-            let netns = topology.netns(role);
-            ip(&["-n", &router, "link", "add", role, "type", "veth", "peer", "name", "eth0", "netns", &netns])?;
-            ip(&["-n", &router, "address", "add", &format!("{network}.1/24"), "dev", role])?;
-            ip(&["-n", &router, "link", "set", role, "up"])?;
-            ip(&["-n", &netns, "address", "add", &format!("{address}/24"), "dev", "eth0"])?;
-            for device in ["lo", "eth0"] {
-                ip(&["-n", &netns, "link", "set", device, "up"])?;
-            }
-            ip(&["-n", &netns, "route", "add", "default", "via", &format!("{network}.1")])?;
+        for router in &ROUTERS {
+            topology.join(router.role, CLIENT, router.client_side)?;
+            topology.join(router.role, SERVER_ROLE, router.server_side)?;
+            topology.route(CLIENT, router.server_side, router.client_side)?;
+            topology.route(SERVER_ROLE, router.client_side, router.server_side)?;
+            topology.run(router.role, &["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])?;
         }
-        ip(&["-n", &topology.netns("s"), "address", "add", &format!("{DIRECT}/24"), "dev", "eth0"])?;
-        topology.run("r", &["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])?;
-        let mut netserver = topology.command("s", &["netserver", "-D", "-4"]);
+        ip(&["-n", &topology.netns(CLIENT), "route", "add", "default", "via", &format!("{}.1", ROUTERS[0].client_side)])?;
+        let mut netserver = topology.command(SERVER_ROLE, &["netserver", "-D", "-4"]);
         topology.server = Some(netserver.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start netserver")?);
         Ok(topology)
     }
 
-    /// Runs a command in a namespace (`c`, `r`, `s`): its standard output.
+    /// A veth pair between a router, which is `.1` of the network, and an end, which is `.2`.
+    fn join(&self, router: &str, end: &str, network: &str) -> Result<()> {
+        let (inside, outside) = (format!("to-{router}"), format!("to-{end}"));
+        ip(&["-n", &self.netns(router), "link", "add", &outside, "type", "veth", "peer", "name", &inside, "netns", &self.netns(end)])?;
+        for (role, device, host) in [(router, &outside, 1), (end, &inside, 2)] {
+            ip(&["-n", &self.netns(role), "address", "add", &format!("{network}.{host}/24"), "dev", device])?;
+            ip(&["-n", &self.netns(role), "link", "set", device, "up"])?;
+        }
+        Ok(())
+    }
+
+    fn route(&self, role: &str, to: &str, through: &str) -> Result<()> {
+        ip(&["-n", &self.netns(role), "route", "add", &format!("{to}.0/24"), "via", &format!("{through}.1")])
+    }
+
+    /// Runs a command in the namespace of a role: its standard output.
     pub fn run(&self, role: &str, command: &[&str]) -> Result<String> {
         orknet_tests::cluster::run(&mut self.command(role, command))
     }
@@ -77,10 +104,14 @@ impl Drop for Topology {
             let _ = server.kill();
             let _ = server.wait();
         }
-        for role in ["c", "s", "r"] {
+        for role in roles() {
             let _ = ip(&["netns", "delete", &self.netns(role)]);
         }
     }
+}
+
+fn roles() -> impl Iterator<Item = &'static str> {
+    ROUTERS.iter().map(|router| router.role).chain([CLIENT, SERVER_ROLE])
 }
 
 fn ip(arguments: &[&str]) -> Result<()> {
