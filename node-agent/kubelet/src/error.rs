@@ -60,8 +60,42 @@ impl Error {
         move |source| Self::Api { operation, source: Box::new(source) }
     }
 
+    /// What containerd said, alone: so Kubernetes tells why a container was not created or started.
+    pub fn said(&self) -> String {
+        match self {
+            Self::Cri { source, .. } => source.message().to_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    /// What containerd said, as Kubernetes tells of failed pulls and sandboxes: with gRPC's code.
+    pub fn as_rpc(&self) -> String {
+        let Self::Cri { source, .. } = self else { return self.to_string() };
+        let code = match source.code() {
+            // The two that grpc-go spells otherwise.
+            tonic::Code::Ok => "OK".to_owned(),
+            tonic::Code::Cancelled => "Canceled".to_owned(),
+            code => format!("{code:?}"),
+        };
+        format!("rpc error: code = {code} desc = {}", source.message())
+    }
+
     /// True when a CRI call failed because the named object is not there.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Cri { source, .. } if source.code() == tonic::Code::NotFound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_containerd_said_is_told_as_kubernetes_tells_it() {
+        let error = Error::cri("PullImage")(tonic::Status::not_found("no such image"));
+        assert_eq!(error.said(), "no such image");
+        assert_eq!(error.as_rpc(), "rpc error: code = NotFound desc = no such image");
+        assert_eq!(Error::cri("x")(tonic::Status::cancelled("m")).as_rpc(), "rpc error: code = Canceled desc = m");
+        assert_eq!(Error::Invalid("m".into()).as_rpc(), "m");
     }
 }

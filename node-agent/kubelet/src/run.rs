@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::images::garbage;
 use crate::logs::rotate;
-use crate::node::{lease, register, report};
+use crate::node::{events, lease, register, report};
 use crate::pods::{Context, manager};
 use crate::server;
 
@@ -55,9 +55,11 @@ pub async fn run(config: Config, client: Client, shutdown: CancellationToken) ->
     Ok(())
 }
 
-/// Registers the node, then keeps its status and its lease.
+/// Registers the node, then keeps its status and its lease. The event of the start comes after the registration: by then somebody is there
+/// to take it.
 async fn heartbeat(client: Client, context: Arc<Context>) {
     register::register(&client, &context.config).await;
+    events::tell(context.cluster.as_ref(), &context.config.node_name, events::started());
     tokio::join!(report::run(client.clone(), context.clone()), lease::run(client, context.config.clone()));
 }
 

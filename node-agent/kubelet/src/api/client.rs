@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec, TokenRequestStatus};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, PodStatus, Secret, Service, ServiceAccount};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client};
@@ -29,11 +29,13 @@ pub struct KubeCluster {
     secrets: Followed<Secret>,
     services: reflector::Store<Service>,
     services_known: Arc<std::sync::atomic::AtomicBool>,
+    node_name: String,
+    node: reflector::Store<Node>,
     recorder: Recorder,
 }
 
 impl KubeCluster {
-    /// Starts the tasks that follow Services and write events; they end with `shutdown`.
+    /// Starts the tasks that follow Services and the Node, and write events; they end with `shutdown`.
     pub fn start(client: Client, node_name: &str, shutdown: &CancellationToken) -> Self {
         let (services, writer) = reflector::store();
         let services_known = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -41,6 +43,17 @@ impl KubeCluster {
             .backoff(Reconnect)
             .modify(|service| service.metadata.managed_fields = None)
             .reflect(writer);
+        let (node, node_writer) = reflector::store();
+        let itself = watcher::Config::default().fields(&format!("metadata.name={node_name}"));
+        let node_stream = watcher(Api::<Node>::all(client.clone()), itself)
+            .backoff(Reconnect)
+            .modify(|node| node.metadata.managed_fields = None)
+            .reflect(node_writer);
+        tokio::spawn(shutdown.clone().run_until_cancelled_owned(node_stream.for_each(|event| async {
+            if let Err(error) = event {
+                tracing::debug!(%error, "watch of the Node interrupted");
+            }
+        })));
         let (known, store, stop) = (services_known.clone(), services.clone(), shutdown.clone());
         tokio::spawn(stop.run_until_cancelled_owned(async move {
             let ready = async {
@@ -60,6 +73,8 @@ impl KubeCluster {
             secrets: Followed::new(client.clone()),
             services,
             services_known,
+            node_name: node_name.to_owned(),
+            node,
             recorder: Recorder::start(client.clone(), node_name, shutdown),
             client,
         }
@@ -89,6 +104,16 @@ impl Cluster for KubeCluster {
 
     fn services(&self) -> Option<Vec<Arc<Service>>> {
         self.services_known.load(std::sync::atomic::Ordering::Acquire).then(|| self.services.state())
+    }
+
+    fn node(&self) -> Option<Arc<Node>> {
+        self.node.state().into_iter().next()
+    }
+
+    async fn read_node(&self) -> Result<Option<Arc<Node>>, Error> {
+        let api: Api<Node> = Api::all(self.client.clone());
+        let answer = api.get_opt(&self.node_name).await.map_err(Error::api(format!("get node {}", self.node_name)))?;
+        Ok(answer.map(Arc::new))
     }
 
     async fn token(&self, namespace: &str, account: &str, spec: TokenRequestSpec) -> Result<TokenRequestStatus, Error> {

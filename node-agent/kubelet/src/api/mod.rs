@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::api::authentication::v1::{TokenRequestSpec, TokenRequestStatus};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, PodStatus, Secret, Service};
 
 use tokio::sync::Notify;
 
@@ -43,6 +43,10 @@ pub trait Cluster: Send + Sync + 'static {
     fn unfollow(&self, uid: &str);
     /// All Services; none while they are not known yet.
     fn services(&self) -> Option<Vec<Arc<Service>>>;
+    /// The kubelet's own Node as last heard of; none while nothing was heard, or when there is none.
+    fn node(&self) -> Option<Arc<Node>>;
+    /// The kubelet's own Node as it is now; none when there is none.
+    async fn read_node(&self) -> Result<Option<Arc<Node>>, Error>;
     /// A token for a service account.
     async fn token(&self, namespace: &str, account: &str, spec: TokenRequestSpec) -> Result<TokenRequestStatus, Error>;
     /// Writes a pod's status. `before` is the pod as last seen.

@@ -1,6 +1,6 @@
 //! Brings a container's image to the node, by its pull policy, with back-off after failures.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Container, Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
@@ -57,7 +57,7 @@ impl Puller {
             return Err((Waiting::new(reason::INVALID_IMAGE_NAME, message), None));
         };
         let present = cri.image(&reference).await.map_err(|error| {
-            let message = format!("Failed to inspect image \"{reference}\": {error}");
+            let message = format!("Failed to inspect image \"{asked}\": {}", error.as_rpc());
             tell(true, "InspectFailed", message.clone());
             (Waiting::new(reason::IMAGE_INSPECT_ERROR, message), None)
         })?;
@@ -91,8 +91,8 @@ impl Puller {
         if let Some((at, error)) = self.failed.get(reference)
             && let Some((due, _)) = self.backoff.held(reference, *at, Timestamp::now())
         {
-            let message = format!("Back-off pulling image \"{asked}\": {error}");
-            return Err((Waiting::new(reason::IMAGE_PULL_BACK_OFF, message), Some(due)));
+            tell(false, "BackOff", reason::back_off_pulling(asked));
+            return Err((Waiting::pull_held(asked, error), Some(due)));
         }
         tell(false, "Pulling", format!("Pulling image \"{asked}\""));
         let begun = Instant::now();
@@ -104,19 +104,14 @@ impl Puller {
         };
         match pulled {
             Ok((pulled, Some(image))) => {
-                let (took, size) = (begun.elapsed().as_millis(), image.size);
-                tell(
-                    false,
-                    "Pulled",
-                    format!("Successfully pulled image \"{asked}\" in {took}ms ({took}ms including waiting). Image size: {size} bytes."),
-                );
+                tell(false, "Pulled", pulled_text(asked, begun.elapsed(), image.size));
                 self.failed.remove(reference);
                 self.backoff.forget(reference);
                 Ok(Ensured { reference: pulled, image, pulled: true })
             }
             other => {
                 let cause = match other {
-                    Err(error) => error.to_string(),
+                    Err(error) => error.as_rpc(),
                     Ok(_) => "the image was gone after its pull".to_owned(),
                 };
                 let now = Timestamp::now();
@@ -127,6 +122,28 @@ impl Puller {
                 Err((Waiting::new(reason::ERR_IMAGE_PULL, cause), due))
             }
         }
+    }
+}
+
+/// Pulls do not queue: the time with waiting is the time of the pull.
+fn pulled_text(asked: &str, took: Duration, size: u64) -> String {
+    let took = shown(took);
+    format!("Successfully pulled image \"{asked}\" in {took} ({took} including waiting). Image size: {size} bytes.")
+}
+
+/// A duration of whole milliseconds as Go writes it: `12ms`, `1.5s`, `1m0.25s`, `1h0m3s`.
+fn shown(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    if (1..1000).contains(&milliseconds) {
+        return format!("{milliseconds}ms");
+    }
+    let (minutes, left) = (milliseconds / 60_000, milliseconds % 60_000);
+    let fraction = format!(".{:03}", left % 1000);
+    let seconds = format!("{}{}s", left / 1000, fraction.trim_end_matches('0').trim_end_matches('.'));
+    match (minutes / 60, minutes % 60) {
+        (0, 0) => seconds,
+        (0, minutes) => format!("{minutes}m{seconds}"),
+        (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
     }
 }
 
@@ -141,4 +158,23 @@ async fn pull_secrets(cluster: &dyn Cluster, pod: &Pod) -> Vec<Arc<Secret>> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        let cases = [(0, "0s"), (7, "7ms"), (1000, "1s"), (1234, "1.234s"), (10_050, "10.05s"), (60_250, "1m0.25s"), (3_603_000, "1h0m3s")];
+        for (milliseconds, want) in cases {
+            assert_eq!(shown(Duration::from_millis(milliseconds)), want);
+        }
+    }
+
+    #[test]
+    fn a_pull_tells_time_and_size() {
+        let want = "Successfully pulled image \"a:1\" in 1.5s (1.5s including waiting). Image size: 9 bytes.";
+        assert_eq!(pulled_text("a:1", Duration::from_micros(1_500_700), 9), want);
+    }
 }

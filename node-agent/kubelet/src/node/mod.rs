@@ -1,6 +1,7 @@
 //! The Node object: `machine` reads what the host has, `object` makes the Node's parts (pure), `register` creates it, `report` keeps its
-//! status true, `lease` proves that the kubelet lives.
+//! status true, `lease` proves that the kubelet lives, `events` tells what became of the node.
 
+pub mod events;
 pub mod lease;
 pub mod machine;
 pub mod object;

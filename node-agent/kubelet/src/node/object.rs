@@ -62,14 +62,16 @@ pub fn fixed_labels(config: &Config) -> BTreeMap<String, String> {
 
 /// The status, on top of what others have written into the old one.
 pub fn status(config: &Config, machine: &Machine, observed: &Observed, before: &NodeStatus, now: Timestamp) -> NodeStatus {
-    let capacity = capacity(config, machine);
+    // Resources that others advertise on the node (extended resources) are kept.
+    let mut amounts = before.capacity.clone().unwrap_or_default();
+    amounts.extend(capacity(config, machine));
     let mut info = machine.info.clone();
     let old_runtime = before.node_info.as_ref().map(|i| i.container_runtime_version.clone());
     info.container_runtime_version = observed.runtime.clone().or(old_runtime).unwrap_or_default();
     NodeStatus {
         addresses: Some(addresses(config)),
-        allocatable: Some(capacity.clone()),
-        capacity: Some(capacity),
+        allocatable: Some(amounts.clone()),
+        capacity: Some(amounts),
         conditions: Some(conditions(observed, before.conditions.as_deref().unwrap_or_default(), now)),
         daemon_endpoints: Some(NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(config.listen.port()) }) }),
         images: Some(images(&observed.images)).filter(|i| !i.is_empty()).or_else(|| before.images.clone()),
@@ -88,7 +90,8 @@ pub fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
     still(a) == still(b)
 }
 
-fn capacity(config: &Config, machine: &Machine) -> BTreeMap<String, Quantity> {
+/// What the node itself has: CPU, memory, storage, pods.
+pub fn capacity(config: &Config, machine: &Machine) -> BTreeMap<String, Quantity> {
     let cpu = if machine.cpu_milli % 1000 == 0 { (machine.cpu_milli / 1000).to_string() } else { format!("{}m", machine.cpu_milli) };
     BTreeMap::from([
         ("cpu".to_owned(), Quantity(cpu)),
@@ -201,14 +204,17 @@ mod tests {
 
     #[test]
     fn addresses_amounts_and_conditions_of_others_are_there() {
-        let before: NodeStatus =
-            serde_json::from_str(r#"{"conditions": [{"type": "NetworkUnavailable", "status": "False"}], "phase": "x"}"#).unwrap();
+        let before: NodeStatus = serde_json::from_str(
+            r#"{"conditions": [{"type": "NetworkUnavailable", "status": "False"}], "phase": "x", "capacity": {"cpu": "9", "a.b/c": "4"}}"#,
+        )
+        .unwrap();
         let made = make(&Observed::default(), &before, 1);
         let addresses: Vec<_> = made.addresses.unwrap().into_iter().map(|a| (a.type_, a.address)).collect();
         let want = [("InternalIP", "192.0.2.1"), ("InternalIP", "fd00::1"), ("Hostname", "node")];
         assert_eq!(addresses, want.map(|(t, a)| (t.to_owned(), a.to_owned())));
         assert_eq!(made.capacity.as_ref().unwrap()["cpu"].0, "2");
         assert_eq!(made.capacity.as_ref().unwrap()["memory"].0, "1048576Ki");
+        assert_eq!(made.allocatable.as_ref().unwrap()["a.b/c"].0, "4");
         assert_eq!(made.conditions.unwrap().len(), 5);
         assert_eq!(made.phase.as_deref(), Some("x"));
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::machine::{disk, memory_available};
 use super::object::{self, Observed};
-use super::register;
+use super::{events, register};
 use crate::cri::proto::Image;
 use crate::error::Error;
 use crate::pods::Context;
@@ -31,6 +31,8 @@ const TRIES: u32 = 5;
 pub async fn run(client: Client, context: Arc<Context>) {
     let mut written: Option<(NodeStatus, Instant)> = None;
     let mut images: Option<(Vec<Image>, Instant)> = None;
+    let name = &context.config.node_name;
+    let mut unschedulable = false;
     loop {
         let mut observed = observe(&context).await;
         if images.as_ref().is_none_or(|(_, at)| at.elapsed() >= IMAGES)
@@ -41,15 +43,28 @@ pub async fn run(client: Client, context: Arc<Context>) {
         observed.images = images.as_ref().map(|(listed, _)| listed.clone()).unwrap_or_default();
         let before = written.as_ref().map(|(status, _)| status.clone()).unwrap_or_default();
         let wanted = object::status(&context.config, &context.machine, &observed, &before, Timestamp::now());
-        let due = written.as_ref().is_none_or(|(status, at)| at.elapsed() >= REFRESH || !object::same(status, &wanted));
+        // The node's controller writes over it when it has heard nothing for long.
+        let shown = context.cluster.node().and_then(|node| node.status.clone());
+        let contradicted = shown.is_some_and(|shown| !events::of_status(name, &shown, &wanted, false).is_empty());
+        let due = contradicted || written.as_ref().is_none_or(|(status, at)| at.elapsed() >= REFRESH || !object::same(status, &wanted));
         if due {
             match write(&client, &context, &observed).await {
-                Ok(status) => written = Some((status, Instant::now())),
+                Ok((before, status)) => {
+                    let news = events::of_status(name, &before, &status, written.is_none());
+                    news.into_iter().for_each(|news| events::tell(context.cluster.as_ref(), name, news));
+                    written = Some((status, Instant::now()));
+                }
                 Err(Error::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => {
                     register::register(&client, &context.config).await;
                     continue;
                 }
                 Err(error) => tracing::warn!(%error, "status of the node not written"),
+            }
+        }
+        if let Some(node) = context.cluster.node() {
+            let now = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
+            if std::mem::replace(&mut unschedulable, now) != now {
+                events::tell(context.cluster.as_ref(), name, events::of_schedulability(name, now));
             }
         }
         tokio::time::sleep(LOOK).await;
@@ -74,8 +89,9 @@ async fn observe(context: &Context) -> Observed {
     observed
 }
 
-/// Reads the Node, puts the status on top, and writes it back with its version, so that nobody's condition is lost.
-async fn write(client: &Client, context: &Context, observed: &Observed) -> Result<NodeStatus, Error> {
+/// Reads the Node, puts the status on top, and writes it back with its version, so that nobody's condition is lost. Answers with the status
+/// before and after.
+async fn write(client: &Client, context: &Context, observed: &Observed) -> Result<(NodeStatus, NodeStatus), Error> {
     let api: Api<Node> = Api::all(client.clone());
     let name = &context.config.node_name;
     let mut tries = 0;
@@ -86,7 +102,7 @@ async fn write(client: &Client, context: &Context, observed: &Observed) -> Resul
         let status = object::status(&context.config, &context.machine, observed, &before, Timestamp::now());
         node.status = Some(status.clone());
         match api.replace_status(name, &PostParams::default(), &node).await {
-            Ok(_) => return Ok(status),
+            Ok(_) => return Ok((before, status)),
             Err(kube::Error::Api(answer)) if answer.code == 409 && tries < TRIES => {}
             Err(error) => return Err(Error::api(format!("write the status of node {name}"))(error)),
         }

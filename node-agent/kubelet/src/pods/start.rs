@@ -72,13 +72,13 @@ pub(super) async fn start(place: &Place<'_>, declared: &Declared<'_>, start: &St
     // 3. Create and start.
     let config = config(pod, container, prepared);
     let id = context.cri.create_container(&place.sandbox.id, config, sandbox_config).await.map_err(|error| {
-        tell(true, "Failed", format!("Error: {error}"));
-        fail(reason::CREATE_CONTAINER_ERROR, error.to_string())
+        tell(true, "Failed", format!("Error: {}", error.said()));
+        fail(reason::CREATE_CONTAINER_ERROR, error.said())
     })?;
     tell(false, "Created", format!("Created container: {}", container.name));
     context.cri.start_container(&id).await.map_err(|error| {
-        tell(true, "Failed", format!("Error: {error}"));
-        fail(reason::RUN_CONTAINER_ERROR, error.to_string())
+        tell(true, "Failed", format!("Error: {}", error.said()));
+        fail(reason::RUN_CONTAINER_ERROR, error.said())
     })?;
     tell(false, "Started", format!("Started container {}", container.name));
 

@@ -22,7 +22,7 @@ use crate::images::Puller;
 use crate::status::compute;
 use crate::status::conditions::is_own;
 use crate::status::publish::{Publisher, Told, same};
-use crate::status::reason::Waiting;
+use crate::status::reason::{self, Waiting};
 use crate::volumes;
 use crate::volumes::setup::{NotReady, Ready};
 
@@ -262,7 +262,7 @@ impl Worker {
                 Next::Now
             }
             Err(error) => {
-                self.context.note_pod(pod, true, "FailedCreatePodSandBox", format!("Failed to create pod sandbox: {error}"));
+                self.context.note_pod(pod, true, "FailedCreatePodSandBox", format!("Failed to create pod sandbox: {}", error.as_rpc()));
                 self.trouble(&error)
             }
         }
@@ -291,7 +291,8 @@ impl Worker {
                 self.failures.get_mut(&start.name).filter(|f| f.due > Instant::now() && f.container == *declared.container)
             {
                 if let Some(backed_off) = failed.waiting.after_failed_pull(&failed.container) {
-                    self.context.note_container(pod, &start.name, false, "BackOff", backed_off.message.clone());
+                    let image = failed.container.image.as_deref().unwrap_or_default();
+                    self.context.note_container(pod, &start.name, false, "BackOff", reason::back_off_pulling(image));
                     self.context.note_container(pod, &start.name, true, "Failed", format!("Error: {}", backed_off.reason));
                     failed.waiting = backed_off;
                 }

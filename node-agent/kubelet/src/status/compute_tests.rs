@@ -181,3 +181,12 @@ fn termination_messages_share_the_room_of_their_pod() {
     let message = made.container_statuses.unwrap()[0].state.clone().unwrap().terminated.unwrap().message.unwrap();
     assert_eq!(message.len(), 12 * 1024 / 7 / 2 * 2, "whole characters only");
 }
+
+#[test]
+fn a_run_that_failed_to_start_began_at_the_epoch() {
+    let failed = ContainerView { started_at: 0, reason: "StartError".into(), ..run("a", ContainerState::Exited, 128) };
+    let made = make(&simple("Never"), &view(vec![run("i", ContainerState::Exited, 0), failed]), false, &BTreeMap::new());
+    let end = made.container_statuses.unwrap()[0].state.clone().unwrap().terminated.unwrap();
+    let at = |time: Option<Time>| time.unwrap().0.as_second();
+    assert_eq!((end.reason.as_deref(), at(end.started_at), at(end.finished_at)), (Some("StartError"), 0, 20));
+}

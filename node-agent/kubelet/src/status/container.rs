@@ -161,8 +161,9 @@ fn terminated(run: &ContainerView) -> ContainerStateTerminated {
     ContainerStateTerminated {
         container_id: Some(container_id(run)),
         exit_code: run.exit_code,
-        started_at: time(run.started_at),
-        finished_at: time(run.finished_at),
+        // A run that failed to start has the epoch: its end is known, so it shows that it never began.
+        started_at: time(run.started_at).or(Some(Time(Timestamp::UNIX_EPOCH))),
+        finished_at: time(run.finished_at).or(Some(Time(Timestamp::UNIX_EPOCH))),
         reason: Some(reason.to_owned()),
         message: Some(run.message.clone()).filter(|m| !m.is_empty()),
         signal: None,

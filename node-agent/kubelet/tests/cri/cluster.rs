@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::api::authentication::v1::{TokenRequestSpec, TokenRequestStatus};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, PodStatus, Secret, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use orknet_kubelet::Error;
@@ -19,6 +19,7 @@ use tokio::sync::{Notify, watch};
 pub struct State {
     pub config_maps: BTreeMap<String, Arc<ConfigMap>>,
     pub secrets: BTreeMap<String, Arc<Secret>>,
+    pub node: Option<Arc<Node>>,
     pub statuses: BTreeMap<String, PodStatus>,
     pub removed: Vec<String>,
     pub events: Vec<(String, String)>,
@@ -48,6 +49,14 @@ impl Cluster for Memory {
         let service = serde_json::json!({"metadata": {"name": "kubernetes", "namespace": "default"},
             "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443}]}});
         serde_json::from_value(service).ok().map(|service| vec![Arc::new(service)])
+    }
+
+    fn node(&self) -> Option<Arc<Node>> {
+        self.0.borrow().node.clone()
+    }
+
+    async fn read_node(&self) -> Result<Option<Arc<Node>>, Error> {
+        Ok(self.node())
     }
 
     async fn token(&self, _: &str, account: &str, _: TokenRequestSpec) -> Result<TokenRequestStatus, Error> {
