@@ -1,5 +1,6 @@
 //! Events about pods and the node: written in the background, repeated ones counted on one object.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub struct Note {
     /// True for trouble (type Warning).
     pub warning: bool,
     /// CamelCase, as in `Pulled`.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// For people.
     pub message: String,
 }
@@ -48,15 +49,15 @@ impl Recorder {
 
     /// Queues a note; drops it when the queue is full.
     pub fn note(&self, note: Note) {
-        let (reason, message) = (note.reason, note.message.clone());
+        let (reason, message) = (note.reason.clone(), note.message.clone());
         if self.queue.try_send(note).is_err() {
-            tracing::debug!(reason, message, "event dropped");
+            tracing::debug!(%reason, message, "event dropped");
         }
     }
 }
 
 /// What makes two notes the same event.
-type Same = (Option<String>, Option<String>, &'static str, String);
+type Same = (Option<String>, Option<String>, Cow<'static, str>, String);
 
 struct Seen {
     name: String,
@@ -71,7 +72,7 @@ async fn write(client: Client, source: EventSource, mut notes: mpsc::Receiver<No
         // Events about things without a namespace live in the default one.
         let namespace = note.about.namespace.clone().unwrap_or_else(|| "default".to_owned());
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-        let same = (note.about.uid.clone(), note.about.field_path.clone(), note.reason, note.message.clone());
+        let same = (note.about.uid.clone(), note.about.field_path.clone(), note.reason.clone(), note.message.clone());
         let now = Time(Timestamp::now());
         if let Some(known) = seen.get_mut(&same) {
             known.count += 1;
@@ -87,7 +88,7 @@ async fn write(client: Client, source: EventSource, mut notes: mpsc::Receiver<No
             Ok(_) => {
                 seen.insert(same, Seen { name, count: 1, first: Instant::now() });
             }
-            Err(error) => tracing::debug!(%error, reason = note.reason, "event not written"),
+            Err(error) => tracing::debug!(%error, reason = %note.reason, "event not written"),
         }
     }
 }
@@ -96,7 +97,7 @@ fn event(note: &Note, name: String, namespace: String, source: &EventSource, now
     Event {
         metadata: ObjectMeta { name: Some(name), namespace: Some(namespace), ..ObjectMeta::default() },
         involved_object: note.about.clone(),
-        reason: Some(note.reason.to_owned()),
+        reason: Some(note.reason.to_string()),
         message: Some(note.message.clone()),
         type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
         count: Some(1),

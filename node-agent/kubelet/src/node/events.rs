@@ -66,7 +66,7 @@ pub fn tell(cluster: &dyn Cluster, node: &str, news: News) {
         uid: Some(node.to_owned()),
         ..ObjectReference::default()
     };
-    cluster.note(Note { about, warning: news.warning, reason: news.reason, message: news.message });
+    cluster.note(Note { about, warning: news.warning, reason: news.reason.into(), message: news.message });
 }
 
 #[cfg(test)]

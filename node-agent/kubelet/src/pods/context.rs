@@ -1,5 +1,6 @@
 //! What every pod worker shares: the clients, the layout on disk, facts about the node. Holds no pod's state.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use parking_lot::RwLock;
 
 use super::PodKey;
+use super::admission::Admission;
 use crate::api::Cluster;
 use crate::api::events::Note;
 use crate::cgroups::Cgroups;
@@ -34,7 +36,9 @@ pub struct Context {
     pub machine: Machine,
     /// Service-account tokens of pods' volumes.
     pub tokens: Tokens,
-    /// The pods that have a worker, by uid, for the node's server.
+    /// Which pods may run.
+    pub admission: Admission,
+    /// The pods that the API has on this node, by uid.
     pub known: RwLock<HashMap<String, Arc<Pod>>>,
 }
 
@@ -50,6 +54,7 @@ impl Context {
             cgroups: Cgroups::detect(&config.cgroup_root, &config.cgroup_parent),
             machine: Machine::read(&config)?,
             tokens: Tokens::default(),
+            admission: Admission::default(),
             known: RwLock::default(),
             cluster,
             config,
@@ -69,18 +74,18 @@ impl Context {
     }
 
     /// Records an event about a pod.
-    pub fn note_pod(&self, pod: &Pod, warning: bool, reason: &'static str, message: impl Into<String>) {
-        self.note(pod, None, warning, reason, message.into());
+    pub fn note_pod(&self, pod: &Pod, warning: bool, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) {
+        self.note(pod, None, warning, reason.into(), message.into());
     }
 
     /// Records an event about one of a pod's containers.
     pub fn note_container(&self, pod: &Pod, container: &str, warning: bool, reason: &'static str, message: impl Into<String>) {
-        self.note(pod, Some(container), warning, reason, message.into());
+        self.note(pod, Some(container), warning, reason.into(), message.into());
     }
 
-    fn note(&self, pod: &Pod, container: Option<&str>, warning: bool, reason: &'static str, message: String) {
+    fn note(&self, pod: &Pod, container: Option<&str>, warning: bool, reason: Cow<'static, str>, message: String) {
         let key = PodKey::of(pod);
-        tracing::debug!(pod = %key, container, reason, message, "event");
+        tracing::debug!(pod = %key, container, %reason, message, "event");
         let field_path = container.map(|name| field_path(pod, name));
         let about = ObjectReference {
             api_version: Some("v1".to_owned()),

@@ -93,6 +93,8 @@ impl Manager {
             Wanted::Gone(pod) => self.gone(&PodKey::of(&pod).uid, Some(pod)),
             Wanted::All(pods) => {
                 let uids: HashSet<String> = pods.iter().map(|p| PodKey::of(p).uid).collect();
+                // Who is admitted depends on who is there.
+                self.context.known.write().extend(pods.iter().map(|pod| (PodKey::of(pod).uid, pod.clone())));
                 pods.into_iter().for_each(|pod| self.order(pod));
                 let missing: Vec<String> = self.workers.keys().filter(|uid| !uids.contains(*uid)).cloned().collect();
                 missing.iter().for_each(|uid| self.gone(uid, None));
@@ -127,6 +129,7 @@ impl Manager {
 
     /// `last` is the object as it was in its last moment: it may say how much time is left.
     fn gone(&mut self, uid: &str, last: Option<Arc<Pod>>) {
+        self.context.known.write().remove(uid);
         if let Some(handle) = self.workers.get(uid) {
             handle.orders.send_modify(|order| {
                 order.pod = last.unwrap_or_else(|| order.pod.clone());
@@ -171,6 +174,7 @@ impl Manager {
                 self.owners.remove(&task);
                 self.workers.remove(&uid);
                 self.context.known.write().remove(&uid);
+                self.context.admission.forget(&uid);
             }
             Ok((_, Ended::Orphan(uid))) => {
                 self.orphans.remove(&uid);

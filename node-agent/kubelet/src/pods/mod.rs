@@ -1,6 +1,7 @@
 //! Pods: one worker per pod (`worker`), which compares what is wanted with what containerd runs (`view`), decides (`plan`) and acts.
-//! `manager` gives every pod its worker; `relist` wakes workers when containerd's state moves.
+//! `manager` gives every pod its worker; `admission` says which pods may begin; `relist` wakes workers when containerd's state moves.
 
+pub mod admission;
 pub mod backoff;
 mod cleanup;
 pub mod context;

@@ -17,7 +17,7 @@ use super::start::{self, Place};
 use super::terminate::{self, StopRequest};
 use super::view::PodView;
 use super::watchers::Watchers;
-use super::{Context, PodKey, cleanup, declared, sandbox};
+use super::{Context, PodKey, admission, cleanup, declared, sandbox};
 use crate::images::Puller;
 use crate::status::compute;
 use crate::status::conditions::is_own;
@@ -88,6 +88,8 @@ pub(super) struct Worker {
     last: Option<PodStatus>,
     first_seen: Timestamp,
     retry: Duration,
+    /// It may run here; asked once.
+    admitted: bool,
     /// A verdict over the whole pod.
     failed: Option<Waiting>,
     /// The pod has ended by itself.
@@ -125,6 +127,7 @@ impl Worker {
             last: None,
             first_seen: Timestamp::now(),
             retry: FIRST_RETRY,
+            admitted: false,
             failed: None,
             finished: false,
             released: false,
@@ -175,6 +178,14 @@ impl Worker {
     /// One step of a pod that should run.
     async fn sync(&mut self, pod: &Arc<Pod>) -> Next {
         let now = Timestamp::now();
+        // 0. Admit.
+        if !self.admitted {
+            match admission::admit(&self.context, pod).await {
+                Ok(None) => self.admitted = true,
+                Ok(Some(why)) => return self.refuse(pod, why),
+                Err(error) => return self.trouble(&error),
+            }
+        }
         // 1. Look.
         self.context.cluster.follow(pod, &self.wake);
         let view = match observe(&self.context, &self.key.uid).await {
@@ -239,6 +250,14 @@ impl Worker {
         let until = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
         let wakes = [plan.wake_at.map(until), deadline.map(until), retry_at, Some(RESYNC)];
         Next::After(wakes.into_iter().flatten().min().unwrap_or(RESYNC))
+    }
+
+    /// The pod fails, and nothing is made for it.
+    fn refuse(&mut self, pod: &Pod, why: Waiting) -> Next {
+        tracing::info!(pod = %self.key, reason = why.reason, message = why.message, "pod refused");
+        self.context.note_pod(pod, true, why.reason.clone(), why.message.clone());
+        self.failed = Some(Waiting { message: format!("Pod was rejected: {}", why.message), ..why });
+        Next::Now
     }
 
     fn note_mount(&self, pod: &Pod, failure: &NotReady) {

@@ -41,6 +41,9 @@ pub struct Inputs<'a> {
 pub fn status(inputs: &Inputs<'_>) -> PodStatus {
     let spec = inputs.pod.spec.clone().unwrap_or_default();
     let before = inputs.pod.status.clone().unwrap_or_default();
+    if let Some(refused) = never_begun(inputs, &before) {
+        return refused;
+    }
     let init: Vec<Declared<'_>> = declared::init(&spec).collect();
     let main: Vec<Declared<'_>> = declared::main(&spec).collect();
     let ephemeral: Vec<Declared<'_>> = declared::ephemeral(&spec).collect();
@@ -99,17 +102,48 @@ pub fn status(inputs: &Inputs<'_>) -> PodStatus {
         host_ips: Some(inputs.host_ips.iter().map(|ip| HostIP { ip: ip.to_string() }).collect()),
         pod_ip: pod_ips.first().map(|p| p.ip.clone()),
         pod_ips: Some(pod_ips).filter(|p| !p.is_empty()),
-        start_time: before.start_time.clone().or_else(|| Timestamp::from_second(inputs.start_time.as_second()).ok().map(Time)),
+        start_time: start_time(inputs, &before),
         init_container_statuses: Some(init_statuses).filter(|s| !s.is_empty()),
         container_statuses: Some(main_statuses),
         ephemeral_container_statuses: Some(ephemeral_statuses).filter(|s| !s.is_empty()),
-        qos_class: before.qos_class.clone().or_else(|| Some(Qos::of(inputs.pod).name().to_owned())),
+        qos_class: qos_class(inputs, &before),
         nominated_node_name: before.nominated_node_name,
         resource_claim_statuses: before.resource_claim_statuses,
         resize: before.resize,
         // Kept up to date where somebody has begun it; 1.33 does not begin it by itself (KEP-5067).
         observed_generation: before.observed_generation.and(inputs.pod.metadata.generation),
     }
+}
+
+/// The status of a pod that failed before anything of it was begun or told, as one that was refused: the verdict, and nothing of containers.
+fn never_begun(inputs: &Inputs<'_>, before: &PodStatus) -> Option<PodStatus> {
+    let told = before.container_statuses.is_some() || before.init_container_statuses.is_some();
+    if !inputs.over || told || !inputs.view.sandboxes.is_empty() || !inputs.view.containers.is_empty() {
+        return None;
+    }
+    let settled = before.phase.as_deref() == Some("Failed");
+    let verdict = match inputs.failed {
+        Some(why) if !settled => (Some(why.reason.clone()), Some(why.message.clone())),
+        _ if settled => (before.reason.clone(), before.message.clone()),
+        _ => return None,
+    };
+    Some(PodStatus {
+        phase: Some("Failed".to_owned()),
+        reason: verdict.0,
+        message: verdict.1,
+        start_time: start_time(inputs, before),
+        qos_class: qos_class(inputs, before),
+        observed_generation: before.observed_generation.and(inputs.pod.metadata.generation),
+        ..before.clone()
+    })
+}
+
+fn start_time(inputs: &Inputs<'_>, before: &PodStatus) -> Option<Time> {
+    before.start_time.clone().or_else(|| Timestamp::from_second(inputs.start_time.as_second()).ok().map(Time))
+}
+
+fn qos_class(inputs: &Inputs<'_>, before: &PodStatus) -> Option<String> {
+    before.qos_class.clone().or_else(|| Some(Qos::of(inputs.pod).name().to_owned()))
 }
 
 /// Termination messages of one pod together, in bytes; each container has an equal part of it.

@@ -190,3 +190,31 @@ fn a_run_that_failed_to_start_began_at_the_epoch() {
     let at = |time: Option<Time>| time.unwrap().0.as_second();
     assert_eq!((end.reason.as_deref(), at(end.started_at), at(end.finished_at)), (Some("StartError"), 0, 20));
 }
+
+#[test]
+fn a_refused_pod_has_a_verdict_and_no_containers_also_for_the_next_kubelet() {
+    let why = Waiting::new("OutOfcpu", "Pod was rejected: no");
+    let at = Timestamp::from_second(100).unwrap();
+    let make = |pod: &Pod, failed: Option<&Waiting>, at: Timestamp| {
+        let (view, health, waiting) = (PodView::default(), HashMap::new(), BTreeMap::new());
+        let host_ips = ["192.0.2.1".parse().unwrap()];
+        status(&Inputs {
+            pod,
+            view: &view,
+            health: &health,
+            waiting: &waiting,
+            host_ips: &host_ips,
+            over: true,
+            failed,
+            start_time: at,
+            now: at,
+        })
+    };
+    let mut pod = simple("Always");
+    let refused = make(&pod, Some(&why), at);
+    let want = serde_json::json!({"phase": "Failed", "reason": "OutOfcpu", "message": "Pod was rejected: no", "qosClass": "BestEffort",
+        "startTime": "1970-01-01T00:01:40Z"});
+    assert_eq!(serde_json::to_value(&refused).unwrap(), want);
+    pod.status = Some(refused.clone());
+    assert_eq!(make(&pod, None, Timestamp::from_second(900).unwrap()), refused);
+}

@@ -78,6 +78,6 @@ impl Cluster for Memory {
     }
 
     fn note(&self, note: Note) {
-        self.0.send_modify(|state| state.events.push((note.reason.to_owned(), note.message)));
+        self.0.send_modify(|state| state.events.push((note.reason.into_owned(), note.message)));
     }
 }
