@@ -52,7 +52,8 @@ pub fn find_kept(key: &AffinityKey, service: &Service, backend: &mut Backend) ->
         return false;
     }
     *backend = Backend { address: choice.address, port_be: choice.port_be, reserved: 0 };
-    if choice.list == service.list {
+    // Looked at although the list is the same: its number may have been another list's before, whose choices are still kept.
+    if choice.list == service.list && is_at(service, choice.slot, backend) {
         // Affinity ends so long after the last use, not the first. A write per second is enough for that.
         if idle > 0 {
             keep(key, service, choice.slot, backend);
@@ -65,6 +66,11 @@ pub fn find_kept(key: &AffinityKey, service: &Service, backend: &mut Backend) ->
         keep(key, service, slot, backend);
     }
     found
+}
+
+#[inline(always)]
+fn is_at(service: &Service, slot: u32, backend: &Backend) -> bool {
+    read(BACKENDS.get_ptr(BackendKey { list: service.list, slot })) == Some(*backend)
 }
 
 /// No slot: lists are shorter than the map of backends.
