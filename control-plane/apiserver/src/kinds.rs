@@ -101,6 +101,7 @@ pub mod tests {
             subresources: &[],
             has_generation: true,
             stored_as: (group, plural),
+            deprecated: None,
         }))
     }
 

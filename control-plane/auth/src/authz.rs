@@ -2,6 +2,7 @@
 
 use crate::authn::{GROUP_MASTERS, Identity};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use orknet_resources::selector;
 use std::collections::HashMap;
 
 /// What is asked for (`authorization.k8s.io/v1 SubjectAccessReviewSpec`).
@@ -31,7 +32,8 @@ pub struct Rbac {
 }
 
 impl Rbac {
-    /// Indexes the objects; a ClusterRole with an `aggregationRule` also has the rules of the ClusterRoles that its selectors match.
+    /// Indexes the objects; a ClusterRole with an `aggregationRule` also has the rules of the ClusterRoles that its selectors match, with what those
+    /// sum up themselves.
     pub fn new(
         cluster_roles: impl IntoIterator<Item = ClusterRole>,
         roles: impl IntoIterator<Item = Role>,
@@ -42,7 +44,7 @@ impl Rbac {
         let mut rbac = Self::default();
         for role in &cluster_roles {
             let mut rules = role.rules.clone().unwrap_or_default();
-            rules.extend(aggregated(role, &cluster_roles));
+            aggregate(role, &cluster_roles, &mut vec![role], &mut rules);
             rbac.cluster_roles.insert(role.metadata.name.clone().unwrap_or_default(), rules);
         }
         for role in roles {
@@ -71,17 +73,10 @@ impl Rbac {
         self.each_rule(who, namespace).any(|rule| rule_allows(rule, what))
     }
 
-    /// Every rule that holds for `who` in `namespace` (empty: cluster-wide ones only), for `SelfSubjectRulesReview`.
+    /// Every rule that a binding gives `who` in `namespace` (empty: cluster-wide ones only), for `SelfSubjectRulesReview`. What masters may without
+    /// any rule is not among them: it is the binding of `cluster-admin` that shows it.
     pub fn rules_for(&self, who: &Identity, namespace: &str) -> Vec<PolicyRule> {
-        let everything = PolicyRule {
-            api_groups: Some(vec!["*".into()]),
-            resources: Some(vec!["*".into()]),
-            verbs: vec!["*".into()],
-            ..Default::default()
-        };
-        let everywhere = PolicyRule { non_resource_urls: Some(vec!["*".into()]), verbs: vec!["*".into()], ..Default::default() };
-        let masters = if who.is_in(GROUP_MASTERS) { vec![everything, everywhere] } else { Vec::new() };
-        masters.into_iter().chain(self.each_rule(who, namespace).cloned()).collect()
+        self.each_rule(who, namespace).cloned().collect()
     }
 
     /// The rules of the role that a binding in `namespace` (empty: a cluster's) refers to; `None` when there is no such role.
@@ -145,18 +140,24 @@ fn names(subject: &Subject, who: &Identity, home: &str) -> bool {
     }
 }
 
-fn aggregated<'a>(role: &'a ClusterRole, all: &'a [ClusterRole]) -> impl Iterator<Item = PolicyRule> + 'a {
+/// Adds the rules of the roles that `role` sums up, each rule once (Kubernetes' clusterrole-aggregation-controller). `seen` are the roles that
+/// have been added: they may select each other in a circle.
+fn aggregate<'a>(role: &ClusterRole, all: &'a [ClusterRole], seen: &mut Vec<&'a ClusterRole>, rules: &mut Vec<PolicyRule>) {
     let selectors = role.aggregation_rule.iter().flat_map(|rule| rule.cluster_role_selectors.iter().flatten());
-    selectors.flat_map(move |selector| {
-        let matches = move |other: &&ClusterRole| {
-            let labels = other.metadata.labels.as_ref();
-            let wanted = selector.match_labels.iter().flatten();
-            other.metadata.name != role.metadata.name
-                && selector.match_labels.as_ref().is_some_and(|labels| !labels.is_empty())
-                && wanted.into_iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
-        };
-        all.iter().filter(matches).flat_map(|other| other.rules.clone().unwrap_or_default())
-    })
+    for selector in selectors {
+        for other in all.iter().filter(|other| selector::matches(selector, other.metadata.labels.as_ref())) {
+            if seen.iter().any(|known| known.metadata.name == other.metadata.name) {
+                continue;
+            }
+            for rule in other.rules.iter().flatten() {
+                if !rules.contains(rule) {
+                    rules.push(rule.clone());
+                }
+            }
+            seen.push(other);
+            aggregate(other, all, seen, rules);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -226,6 +227,39 @@ mod tests {
     fn aggregated_roles_have_the_rules_they_select() {
         assert!(asks("olga", "delete", "apps", "deployments", "a", "d"));
         assert!(!asks("olga", "delete", "", "pods", "a", "d"));
+    }
+
+    #[test]
+    fn aggregation_selects_by_expressions_and_through_sums_and_ends_in_circles() {
+        let role = |value: serde_json::Value| -> ClusterRole { serde_json::from_value(value).unwrap() };
+        let rule = |resource: &str| json!([{"apiGroups": [""], "resources": [resource], "verbs": ["get"]}]);
+        let roles = [
+            role(json!({"metadata": {"name": "top"}, "aggregationRule": {"clusterRoleSelectors": [
+                {"matchExpressions": [{"key": "to", "operator": "In", "values": ["top", "middle"]}]}, {"matchLabels": {"to": "top"}}]}})),
+            role(json!({"metadata": {"name": "middle", "labels": {"to": "top"}},
+                "aggregationRule": {"clusterRoleSelectors": [{"matchExpressions": [{"key": "part", "operator": "Exists"}]}]}})),
+            role(json!({"metadata": {"name": "part", "labels": {"part": ""}}, "rules": rule("pods"),
+                "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": "top"}}]}})),
+            role(json!({"metadata": {"name": "same", "labels": {"part": "", "to": "top"}}, "rules": rule("pods")})),
+            role(json!({"metadata": {"name": "other", "labels": {"to": "bottom"}}, "rules": rule("secrets")})),
+        ];
+        let rbac = Rbac::new(roles, [], [], []);
+        let of = |name: &str| {
+            let role = RoleRef { kind: "ClusterRole".into(), name: name.into(), ..RoleRef::default() };
+            rbac.rules_of(&role, "").unwrap().iter().flat_map(|rule| rule.resources.clone().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!((of("top"), of("middle"), of("part")), (vec!["pods".to_owned()], vec!["pods".to_owned()], vec!["pods".to_owned()]));
+    }
+
+    #[test]
+    fn masters_are_shown_what_their_binding_gives_once() {
+        let parse = |value: serde_json::Value| serde_json::from_value(value).unwrap();
+        let bindings = crate::bootstrap::cluster_role_bindings().into_iter().map(|value| serde_json::from_value(value).unwrap());
+        let rbac = Rbac::new(crate::bootstrap::cluster_roles().into_iter().map(parse), [], bindings, []);
+        let rules = rbac.rules_for(&Identity::authenticated("root", [GROUP_MASTERS.to_owned()]), "default");
+        let everything = rules.iter().filter(|rule| rule.verbs == ["*"]).count();
+        let everywhere = rules.iter().filter(|rule| rule.non_resource_urls.as_deref() == Some(&["*".to_owned()])).count();
+        assert_eq!((everything, everywhere), (2, 1));
     }
 
     #[test]

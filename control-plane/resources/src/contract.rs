@@ -32,6 +32,8 @@ pub struct Descriptor {
     pub has_generation: bool,
     /// Group and plural under which objects are stored, for kinds served under two names (events).
     pub stored_as: (&'static str, &'static str),
+    /// What every answer about a deprecated kind warns of (`APILifecycleDeprecated` of the API's types).
+    pub deprecated: Option<&'static str>,
 }
 
 impl Descriptor {
@@ -161,6 +163,11 @@ pub trait Resource: Send + Sync + 'static {
 
     /// Whether a replacement must say which version of the object it is of (Kubernetes: no "unconditional updates").
     fn replaces_known_versions_only(&self) -> bool {
+        false
+    }
+
+    /// Whether a PUT of an object that is not there creates it (`AllowCreateOnUpdate` of Kubernetes' strategies).
+    fn creates_on_update(&self) -> bool {
         false
     }
 

@@ -69,6 +69,11 @@ impl Errors {
         self.add(Cause::Invalid, at, Some(value.into()), detail);
     }
 
+    /// A map that is not there is refused: no JSON value would be shown as Go's map of texts that is nil.
+    pub fn invalid_map(&mut self, at: &Path<'_>, detail: &str) {
+        self.add(Cause::Invalid, at, None, format!("map[string]string(nil): {detail}"));
+    }
+
     pub fn forbidden(&mut self, at: &Path<'_>, detail: impl Into<String>) {
         self.add(Cause::Forbidden, at, None, detail);
     }

@@ -2,10 +2,10 @@
 
 use super::accept::{Accept, DiscoveryForm};
 use super::options::Options;
-use super::request_info::RequestInfo;
+use super::request_info::{RequestInfo, ResourcePath};
 use crate::call::Call;
 use crate::error::ApiError;
-use crate::kinds::is_namespaced;
+use crate::kinds::{Kind, is_namespaced};
 use crate::server::Server;
 use crate::{discovery, present, proxy, verbs};
 use axum::body::Body;
@@ -46,6 +46,22 @@ pub async fn route(server: &Arc<Server>, who: Identity, info: &RequestInfo, requ
     if !path.subresource.is_empty() && !names.subresources.contains(&&path.subresource[..]) {
         return Err(ApiError::no_such_resource());
     }
+    // As with Kubernetes, failures of a deprecated kind warn too.
+    let answer = resource(server, who, info, path, kind, request).await;
+    let Some(warning) = names.deprecated else { return answer };
+    let mut response = answer.unwrap_or_else(|error| present::error(&error));
+    present::add_warnings(&mut response, &[warning.to_owned()]);
+    Ok(response)
+}
+
+async fn resource(
+    server: &Arc<Server>,
+    who: Identity,
+    info: &RequestInfo,
+    path: &ResourcePath,
+    kind: Kind,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
     let streams = proxy::is_stream(&path.subresource);
     let headers = request.headers();
     let mut call = Call {

@@ -7,5 +7,5 @@ mod table;
 
 pub use list::{ListMeta, list};
 pub use metadata::partial_metadata;
-pub use response::{error, json, object, status_success};
+pub use response::{add_warnings, error, json, object, status_success};
 pub use table::{IncludeObject, column_definitions, row, table};

@@ -5,6 +5,7 @@ mod access;
 mod client;
 mod deletion;
 mod discovery;
+mod endpoints;
 mod errors;
 mod harness;
 mod lists;

@@ -149,3 +149,29 @@ async fn a_lease_is_only_replaced_by_who_knows_its_version() {
     );
     server.admin.put(&format!("{leases}/l"), created).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_put_creates_what_is_not_there_where_the_kind_allows_it_and_the_sender_may() {
+    let server = TestServer::start().await;
+    let admin = &server.admin;
+    let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles";
+    let rules = json!([{ "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["update"] }]);
+    let role = |name: &str| json!({ "metadata": { "name": name }, "rules": rules });
+    let created = admin.put(&format!("{roles}/r"), role("r")).await.expect(201);
+    let replaced = admin.put(&format!("{roles}/r"), role("r")).await.expect(200);
+    assert_eq!(replaced["metadata"]["uid"], created["metadata"]["uid"]);
+    let lease = json!({ "metadata": { "name": "l" }, "spec": { "holderIdentity": "a" } });
+    admin.put("/apis/coordination.k8s.io/v1/namespaces/default/leases/l", lease).await.expect(201);
+    admin.put(&format!("{CONFIG_MAPS}/c"), config_map("c")).await.refused(404, "NotFound");
+    // An object with an identity was there before.
+    admin.delete(&format!("{roles}/r")).await.expect(200);
+    admin.put(&format!("{roles}/r"), created).await.refused(404, "NotFound");
+    admin.post(roles, role("r")).await.expect(201);
+    let binding =
+        json!({ "metadata": { "name": "b" }, "subjects": [{ "kind": "User", "name": "bob" }], "roleRef": { "kind": "Role", "name": "r" } });
+    admin.post("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", binding).await.expect(201);
+    admin.get("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings").await.expect(200);
+    let bob = server.client("bob", None);
+    bob.put(&format!("{roles}/r"), role("r")).await.expect(200);
+    bob.put(&format!("{roles}/s"), role("s")).await.refused(403, "Forbidden");
+}

@@ -1,11 +1,11 @@
 //! CronJob: jobs on a schedule. When they are due is the controller's.
 
 use super::{job, workload};
-use crate::contract::{Column, Descriptor};
+use crate::contract::{Column, Descriptor, Subresource};
 use crate::field::{Errors, Path};
-use crate::selector;
 use crate::table::{self, number, text, wide};
 use crate::typed::{Kind, namespaced, or_empty};
+use crate::{cron, selector};
 use k8s_openapi::api::batch::v1;
 use serde_json::Value;
 
@@ -13,6 +13,8 @@ pub struct CronJob;
 
 /// Jobs are named after the CronJob with eleven more characters.
 const MAX_NAME: usize = 52;
+/// Longest part of a time zone's name (IANA, "Theory and pragmatics of the tz code and data").
+const MAX_ZONE_PART: usize = 14;
 
 impl Kind for CronJob {
     type Object = v1::CronJob;
@@ -53,21 +55,12 @@ impl Kind for CronJob {
         if name.len() > MAX_NAME {
             errors.invalid(&Path::Root.field("metadata").field("name"), name, format!("must be no more than {MAX_NAME} characters"));
         }
-        let at = Path::Root.field("spec");
-        let spec = or_empty(&object.spec);
-        if spec.schedule.is_empty() {
-            errors.required(&at.field("schedule"), "");
-        } else if !is_schedule(&spec.schedule) {
-            errors.invalid(&at.field("schedule"), spec.schedule.as_str(), "expected exactly 5 fields, or a descriptor such as @hourly");
-        }
-        errors.one_of(&at.field("concurrencyPolicy"), spec.concurrency_policy.as_deref(), &["Allow", "Forbid", "Replace"]);
-        errors.non_negative(&at.field("startingDeadlineSeconds"), spec.starting_deadline_seconds.unwrap_or_default());
-        errors.non_negative(&at.field("successfulJobsHistoryLimit"), spec.successful_jobs_history_limit.unwrap_or_default());
-        errors.non_negative(&at.field("failedJobsHistoryLimit"), spec.failed_jobs_history_limit.unwrap_or_default());
-        let template = at.field("jobTemplate");
-        match &spec.job_template.spec {
-            None => errors.required(&template.field("spec"), ""),
-            Some(spec) => job::validate_spec(spec, &template.field("spec"), errors),
+        validate_spec(&or_empty(&object.spec), None, errors);
+    }
+
+    fn validate_update(new: &v1::CronJob, old: &v1::CronJob, subresource: Subresource<'_>, errors: &mut Errors) {
+        if subresource != Some("status") {
+            validate_spec(&or_empty(&new.spec), Some(&or_empty(&old.spec)), errors);
         }
     }
 
@@ -93,14 +86,54 @@ impl Kind for CronJob {
     }
 }
 
-/// Five fields of the usual characters, or a descriptor.
-fn is_schedule(text: &str) -> bool {
-    const DESCRIPTORS: &[&str] = &["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
-    if text.starts_with('@') {
-        return DESCRIPTORS.contains(&text) || text.strip_prefix("@every ").is_some_and(|d| !d.trim().is_empty());
+fn validate_spec(spec: &v1::CronJobSpec, old: Option<&v1::CronJobSpec>, errors: &mut Errors) {
+    let at = Path::Root.field("spec");
+    if spec.schedule.is_empty() {
+        errors.required(&at.field("schedule"), "");
+    } else {
+        let zoned_before = old.is_some_and(|old| old.schedule.contains("TZ"));
+        schedule(&spec.schedule, zoned_before, spec.time_zone.is_some(), &at.field("schedule"), errors);
     }
-    let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '*' | '/' | ',' | '-' | '?');
-    text.split_ascii_whitespace().count() == 5 && text.split_ascii_whitespace().all(|field| field.chars().all(usual))
+    errors.non_negative(&at.field("startingDeadlineSeconds"), spec.starting_deadline_seconds.unwrap_or_default());
+    if let Some(zone) = &spec.time_zone
+        && old.is_none_or(|old| old.time_zone != spec.time_zone)
+    {
+        time_zone(zone, &at.field("timeZone"), errors);
+    }
+    errors.one_of(&at.field("concurrencyPolicy"), spec.concurrency_policy.as_deref(), &["Allow", "Forbid", "Replace"]);
+    let template = at.field("jobTemplate");
+    match &spec.job_template.spec {
+        None => errors.required(&template.field("spec"), ""),
+        Some(spec) => job::validate_spec(spec, &template.field("spec"), errors),
+    }
+    errors.non_negative(&at.field("successfulJobsHistoryLimit"), spec.successful_jobs_history_limit.unwrap_or_default());
+    errors.non_negative(&at.field("failedJobsHistoryLimit"), spec.failed_jobs_history_limit.unwrap_or_default());
+}
+
+/// A time zone inside of the schedule may stay where it was before, and is no new one's.
+fn schedule(text: &str, zoned_before: bool, has_zone: bool, at: &Path<'_>, errors: &mut Errors) {
+    if let Err(detail) = cron::parse(text) {
+        errors.invalid(at, text, detail);
+    }
+    if text.contains("TZ") && !zoned_before {
+        errors.invalid(at, text, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+    } else if text.contains("TZ") && has_zone {
+        errors.invalid(at, text, "cannot use both timeZone field and TZ or CRON_TZ in schedule");
+    }
+}
+
+/// The form of a time zone's name. Whether there is such a zone is known where schedules are kept, by the controller.
+fn time_zone(zone: &str, at: &Path<'_>, errors: &mut Errors) {
+    let usual = |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '.' | '-' | '_' | '+');
+    let is_part =
+        |part: &str| !matches!(part, "" | "." | "..") && !part.starts_with('-') && part.len() <= MAX_ZONE_PART && part.chars().all(usual);
+    if zone.is_empty() {
+        errors.invalid(at, zone, "timeZone must be nil or non-empty string");
+    } else if !zone.split('/').all(is_part) {
+        errors.invalid(at, zone, format!("unknown time zone {zone}"));
+    } else if zone.eq_ignore_ascii_case("local") {
+        errors.invalid(at, zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
+    }
 }
 
 #[cfg(test)]
@@ -118,12 +151,42 @@ mod tests {
         KIND.decode(body).unwrap().object
     }
 
+    fn told(found: &[crate::contract::FieldError]) -> Vec<String> {
+        found.iter().map(ToString::to_string).collect()
+    }
+
     #[test]
-    fn schedules_have_five_fields() {
-        for (schedule, right) in
-            [("*/5 * * * *", true), ("0 0 1 JAN MON-FRI", true), ("@hourly", true), ("@sometimes", false), ("* * * *", false), ("", false)]
-        {
-            assert_eq!(KIND.validate_create(&cron(schedule)).is_empty(), right, "{schedule}");
+    fn schedules_are_refused_in_the_words_of_kubernetes() {
+        for schedule in ["*/5 * * * *", "0 0 1 JAN MON-FRI", "@hourly", "@every 5m"] {
+            assert_eq!(told(&KIND.validate_create(&cron(schedule))), [""; 0], "{schedule}");
+        }
+        assert_eq!(told(&KIND.validate_create(&cron(""))), ["spec.schedule: Required value"]);
+        assert_eq!(
+            told(&KIND.validate_create(&cron("* * * *"))),
+            [r#"spec.schedule: Invalid value: "* * * *": expected exactly 5 fields, found 4: [* * * *]"#]
+        );
+        let zoned = "TZ=UTC 0 * * * *";
+        let detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
+        assert_eq!(told(&KIND.validate_create(&cron(zoned))), [format!(r#"spec.schedule: Invalid value: "{zoned}": {detail}"#)]);
+        assert_eq!(told(&KIND.validate_update(&cron(zoned), &cron(zoned), None)), [""; 0]);
+        assert_eq!(told(&KIND.validate_update(&cron(zoned), &cron("0 * * * *"), None)).len(), 1);
+    }
+
+    #[test]
+    fn time_zones_are_named_in_full() {
+        for (zone, detail) in [
+            ("Europe/Berlin", None),
+            ("Etc/GMT+3", None),
+            ("", Some("timeZone must be nil or non-empty string")),
+            ("../etc", Some("unknown time zone ../etc")),
+            ("Europe//Berlin", Some("unknown time zone Europe//Berlin")),
+            ("LOCAL", Some("timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones")),
+        ] {
+            let mut object = cron("0 * * * *");
+            object["spec"]["timeZone"] = json!(zone);
+            let found = KIND.validate_create(&object);
+            assert_eq!(found.first().map(|error| &error.detail[..]), detail, "{zone}");
+            assert_eq!(told(&KIND.validate_update(&object, &object, None)), [""; 0]);
         }
     }
 

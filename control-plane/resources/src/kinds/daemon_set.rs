@@ -37,7 +37,7 @@ impl Kind for DaemonSet {
     ];
 
     fn default(object: &mut v1::DaemonSet) {
-        let Some(spec) = &mut object.spec else { return };
+        let spec = object.spec.get_or_insert_default();
         spec.revision_history_limit.get_or_insert(10);
         let strategy = spec.update_strategy.get_or_insert_default();
         if strategy.type_.get_or_insert_with(|| "RollingUpdate".to_owned()) == "RollingUpdate" {
@@ -50,10 +50,7 @@ impl Kind for DaemonSet {
 
     fn validate(object: &v1::DaemonSet, errors: &mut Errors) {
         let at = Path::Root.field("spec");
-        let Some(spec) = &object.spec else {
-            errors.required(&at.field("selector"), "");
-            return;
-        };
+        let spec = &*or_empty(&object.spec);
         workload::selects_template("daemonset", &spec.selector, &spec.template, &at, errors);
         workload::long_running("DaemonSet", &spec.template, &at.field("template"), errors);
         let limit = spec.revision_history_limit;

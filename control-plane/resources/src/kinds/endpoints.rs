@@ -16,7 +16,12 @@ const SHOWN: usize = 3;
 impl Kind for Endpoints {
     type Object = v1::Endpoints;
 
-    const DESCRIPTOR: Descriptor = Descriptor { short_names: &["ep"], ..namespaced::<v1::Endpoints>("endpoints", "endpoints") };
+    const DESCRIPTOR: Descriptor = Descriptor {
+        short_names: &["ep"],
+        deprecated: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        ..namespaced::<v1::Endpoints>("endpoints", "endpoints")
+    };
+    const CREATES_ON_UPDATE: bool = true;
     const COLUMNS: &'static [Column] = &[table::NAME, text("Endpoints", "Addresses and ports"), table::AGE];
 
     fn default(object: &mut v1::Endpoints) {
@@ -39,10 +44,6 @@ impl Kind for Endpoints {
             let list = subset.ports.as_deref().unwrap_or_default();
             ports(list, &at.field("ports"), errors);
         }
-    }
-
-    fn warnings(_: &v1::Endpoints) -> Vec<String> {
-        vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()]
     }
 
     fn cells(object: &v1::Endpoints, now: i64) -> Vec<Value> {

@@ -75,6 +75,7 @@ impl Kind for Event {
 
     const DESCRIPTOR: Descriptor = Descriptor { short_names: &["ev"], ..namespaced::<v1::Event>("events", "event") };
     const NAME: NameRule = NameRule::PathSegment;
+    const CREATES_ON_UPDATE: bool = true;
     const COLUMNS: &'static [Column] = COLUMNS;
 
     fn validate(object: &v1::Event, errors: &mut Errors) {
@@ -129,6 +130,7 @@ impl Kind for EventsEvent {
     const DESCRIPTOR: Descriptor =
         Descriptor { short_names: &["ev"], stored_as: ("", "events"), ..namespaced::<events::Event>("events", "event") };
     const NAME: NameRule = NameRule::PathSegment;
+    const CREATES_ON_UPDATE: bool = true;
     const COLUMNS: &'static [Column] = COLUMNS;
 
     fn validate(object: &events::Event, errors: &mut Errors) {

@@ -14,6 +14,7 @@ impl Kind for Lease {
 
     const DESCRIPTOR: Descriptor = namespaced::<v1::Lease>("leases", "lease");
     const REPLACES_KNOWN_VERSIONS_ONLY: bool = true;
+    const CREATES_ON_UPDATE: bool = true;
     const COLUMNS: &'static [Column] = &[table::NAME, text("Holder", "Identity of the holder"), table::AGE];
 
     fn validate(object: &v1::Lease, errors: &mut Errors) {

@@ -18,6 +18,7 @@ impl Kind for LimitRange {
     type Object = v1::LimitRange;
 
     const DESCRIPTOR: Descriptor = Descriptor { short_names: &["limits"], ..namespaced::<v1::LimitRange>("limitranges", "limitrange") };
+    const CREATES_ON_UPDATE: bool = true;
     const COLUMNS: &'static [Column] = &[table::NAME, text("Created At", "When the object was created")];
 
     /// For containers: the default limit is the maximum, the default request the default limit, else the minimum.

@@ -30,6 +30,7 @@ impl Kind for Role {
 
     const DESCRIPTOR: Descriptor = namespaced::<v1::Role>("roles", "role");
     const NAME: NameRule = NameRule::PathSegment;
+    const CREATES_ON_UPDATE: bool = true;
     const COLUMNS: &'static [Column] = ROLE_COLUMNS;
 
     fn validate(object: &v1::Role, errors: &mut Errors) {
@@ -46,6 +47,7 @@ impl Kind for ClusterRole {
 
     const DESCRIPTOR: Descriptor = cluster::<v1::ClusterRole>("clusterroles", "clusterrole");
     const NAME: NameRule = NameRule::PathSegment;
+    const CREATES_ON_UPDATE: bool = true;
     const COLUMNS: &'static [Column] = ROLE_COLUMNS;
 
     fn validate(object: &v1::ClusterRole, errors: &mut Errors) {
@@ -72,6 +74,7 @@ impl Kind for RoleBinding {
 
     const DESCRIPTOR: Descriptor = namespaced::<v1::RoleBinding>("rolebindings", "rolebinding");
     const NAME: NameRule = NameRule::PathSegment;
+    const CREATES_ON_UPDATE: bool = true;
     const COLUMNS: &'static [Column] = BINDING_COLUMNS;
 
     fn default(object: &mut v1::RoleBinding) {
@@ -98,6 +101,7 @@ impl Kind for ClusterRoleBinding {
 
     const DESCRIPTOR: Descriptor = cluster::<v1::ClusterRoleBinding>("clusterrolebindings", "clusterrolebinding");
     const NAME: NameRule = NameRule::PathSegment;
+    const CREATES_ON_UPDATE: bool = true;
     const COLUMNS: &'static [Column] = BINDING_COLUMNS;
 
     fn default(object: &mut v1::ClusterRoleBinding) {

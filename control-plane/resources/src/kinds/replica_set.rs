@@ -23,28 +23,18 @@ impl Kind for ReplicaSet {
     const COLUMNS: &'static [Column] = workload::REPLICA_COLUMNS;
 
     fn default(object: &mut v1::ReplicaSet) {
-        if let Some(spec) = &mut object.spec {
-            spec.replicas.get_or_insert(1);
-            if let Some(template) = &mut spec.template {
-                workload::default_template(template);
-            }
-        }
+        let spec = object.spec.get_or_insert_default();
+        spec.replicas.get_or_insert(1);
+        workload::default_template(spec.template.get_or_insert_default());
     }
 
     fn validate(object: &v1::ReplicaSet, errors: &mut Errors) {
         let at = Path::Root.field("spec");
-        let Some(spec) = &object.spec else {
-            errors.required(&at.field("selector"), "");
-            return;
-        };
+        let spec = &*or_empty(&object.spec);
         workload::counts(&at, &[("replicas", spec.replicas), ("minReadySeconds", spec.min_ready_seconds)], errors);
-        match &spec.template {
-            None => errors.required(&at.field("template"), ""),
-            Some(template) => {
-                workload::selects_template("replicaset", &spec.selector, template, &at, errors);
-                workload::long_running("ReplicaSet", template, &at.field("template"), errors);
-            }
-        }
+        let template = &*or_empty(&spec.template);
+        workload::selects_template("replicaset", &spec.selector, template, &at, errors);
+        workload::long_running("ReplicaSet", template, &at.field("template"), errors);
     }
 
     fn validate_update(new: &v1::ReplicaSet, old: &v1::ReplicaSet, subresource: Subresource<'_>, errors: &mut Errors) {

@@ -36,7 +36,7 @@ impl Kind for StatefulSet {
     ];
 
     fn default(object: &mut v1::StatefulSet) {
-        let Some(spec) = &mut object.spec else { return };
+        let spec = object.spec.get_or_insert_default();
         spec.replicas.get_or_insert(1);
         spec.revision_history_limit.get_or_insert(10);
         spec.pod_management_policy.get_or_insert_with(|| "OrderedReady".to_owned());
@@ -59,10 +59,7 @@ impl Kind for StatefulSet {
 
     fn validate(object: &v1::StatefulSet, errors: &mut Errors) {
         let at = Path::Root.field("spec");
-        let Some(spec) = &object.spec else {
-            errors.required(&at.field("selector"), "");
-            return;
-        };
+        let spec = &*or_empty(&object.spec);
         workload::counts(&at, &[("replicas", spec.replicas), ("minReadySeconds", spec.min_ready_seconds)], errors);
         let policies = &["OrderedReady", "Parallel"];
         errors.one_of(&at.field("podManagementPolicy"), spec.pod_management_policy.as_deref(), policies);

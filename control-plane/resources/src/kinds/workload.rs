@@ -86,25 +86,27 @@ pub fn long_running(kind: &str, template: &PodTemplateSpec, at: &Path<'_>, error
     }
 }
 
-/// The selector selects something, and the template's labels.
+/// The selector selects something, and the template's labels. One that is not there selects nothing (DaemonSets are told only that).
 pub fn selects_template(kind: &str, chosen: &LabelSelector, template: &PodTemplateSpec, spec: &Path<'_>, errors: &mut Errors) {
     let at = spec.field("selector");
     selector::validate(chosen, &at, errors);
-    if chosen.match_labels.is_none() && chosen.match_expressions.is_none() {
+    let absent = chosen.match_labels.is_none() && chosen.match_expressions.is_none();
+    if absent && kind != "daemonset" {
         errors.required(&at, "");
-        return;
-    }
-    if selector::is_empty(chosen) {
+    } else if !absent && selector::is_empty(chosen) {
         let shown = serde_json::to_value(chosen).unwrap_or_default();
         errors.invalid(&at, shown, format!("empty selector is invalid for {kind}"));
         return;
     }
     let labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
-    if !selector::matches(chosen, labels) {
+    if absent || !selector::matches(chosen, labels) {
         let at = spec.field("template");
         let at = at.field("metadata");
-        let labels = serde_json::to_value(labels).unwrap_or_default();
-        errors.invalid(&at.field("labels"), labels, "`selector` does not match template `labels`");
+        let (at, detail) = (at.field("labels"), "`selector` does not match template `labels`");
+        match labels {
+            Some(labels) => errors.invalid(&at, serde_json::to_value(labels).unwrap_or_default(), detail),
+            None => errors.invalid_map(&at, detail),
+        }
     }
 }
 

@@ -34,5 +34,6 @@ const fn stored<T: Resource>(plural: &'static str, singular: &'static str, scope
         subresources: &[],
         has_generation: false,
         stored_as: (T::GROUP, plural),
+        deprecated: None,
     }
 }

@@ -36,6 +36,9 @@ pub trait Kind: Send + Sync + 'static {
     /// Whether a replacement must say which version of the object it is of.
     const REPLACES_KNOWN_VERSIONS_ONLY: bool = false;
 
+    /// Whether a PUT of an object that is not there creates it.
+    const CREATES_ON_UPDATE: bool = false;
+
     /// The table's columns; `cells` fills as many.
     const COLUMNS: &'static [Column] = crate::table::NAME_AND_AGE;
 
@@ -158,6 +161,10 @@ impl<K: Kind> Resource for Typed<K> {
 
     fn replaces_known_versions_only(&self) -> bool {
         K::REPLACES_KNOWN_VERSIONS_ONLY
+    }
+
+    fn creates_on_update(&self) -> bool {
+        K::CREATES_ON_UPDATE
     }
 
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {

@@ -39,9 +39,7 @@ impl Kind for Deployment {
     ];
 
     fn default(object: &mut v1::Deployment) {
-        if let Some(spec) = &mut object.spec {
-            default::spec(spec);
-        }
+        default::spec(object.spec.get_or_insert_default());
     }
 
     fn validate(object: &v1::Deployment, errors: &mut Errors) {

@@ -7,10 +7,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 
 pub fn deployment(object: &Deployment, errors: &mut Errors) {
     let at = Path::Root.field("spec");
-    let Some(spec) = &object.spec else {
-        errors.required(&at.field("selector"), "");
-        return;
-    };
+    let spec = &*or_empty(&object.spec);
     errors.non_negative(&at.field("replicas"), spec.replicas.unwrap_or_default());
     workload::selects_template("deployment", &spec.selector, &spec.template, &at, errors);
     workload::long_running("ReplicaSet", &spec.template, &at.field("template"), errors);
@@ -105,7 +102,6 @@ mod tests {
         for (change, expected) in [
             (json!({}), None),
             (json!({"replicas": -1}), Some("spec.replicas: Invalid value: -1: must be greater than or equal to 0")),
-            (json!({"selector": null}), Some("spec.selector: Required value")),
             (
                 json!({"selector": {"matchLabels": {}}}),
                 Some(
@@ -152,6 +148,20 @@ mod tests {
             assert_eq!(found.len(), usize::from(expected.is_some()), "{change}: {found:?}");
             assert!(expected.is_none_or(|e| found[0].starts_with(e)), "{found:?}");
         }
+    }
+
+    #[test]
+    fn without_a_spec_all_that_is_missing_is_told() {
+        let object = KIND.decode(json!({"metadata": {"name": "a", "namespace": "d"}})).unwrap().object;
+        let found: Vec<String> = KIND.validate_create(&object).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            [
+                "spec.selector: Required value",
+                "spec.template.metadata.labels: Invalid value: map[string]string(nil): `selector` does not match template `labels`",
+                "spec.template.spec.containers: Required value",
+            ]
+        );
     }
 
     #[test]

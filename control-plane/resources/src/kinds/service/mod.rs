@@ -27,6 +27,7 @@ impl Kind for Service {
         ..namespaced::<v1::Service>("services", "service")
     };
     const NAME: NameRule = NameRule::Label1035;
+    const CREATES_ON_UPDATE: bool = true;
     const COLUMNS: &'static [Column] = table::COLUMNS;
 
     fn default(object: &mut v1::Service) {
