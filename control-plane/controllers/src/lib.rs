@@ -22,6 +22,7 @@ mod node_lifecycle;
 mod ownership;
 mod pod_conditions;
 mod pod_control;
+mod pod_events;
 mod pod_garbage;
 mod pod_template;
 mod portion;

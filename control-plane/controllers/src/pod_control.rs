@@ -8,11 +8,12 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
-use orknet_reconciler::{Error, EventType, Informer, Recorder, is_namespace_terminating, is_not_found};
+use orknet_reconciler::{Error, EventType, Informer, Recorder, is_already_exists, is_namespace_terminating, is_not_found};
 use serde_json::Value;
 
 use crate::context::Context;
 use crate::delete_exact::{Deletion, delete_exact};
+use crate::pod_events::{self, Verb};
 
 /// The means to write pods.
 pub(crate) struct PodControl {
@@ -55,17 +56,22 @@ impl PodControl {
             let (now, later) = left.split_at(batch.min(left.len()));
             let params = PostParams::default();
             let mut first_error = None;
-            for result in join_all(now.iter().map(|pod| api.create(&params, pod))).await {
+            for (pod, result) in now.iter().zip(join_all(now.iter().map(|pod| api.create(&params, pod))).await) {
                 match result {
                     Ok(created) => {
                         let name = created.metadata.name.clone().unwrap_or_default();
                         self.pods.record(created);
-                        self.recorder.record(owner, EventType::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
+                        let text = pod_events::done(Verb::Create, &K::kind(&()), named(owner), &name);
+                        self.recorder.record(owner, EventType::Normal, "SuccessfulCreate", text);
                     }
                     Err(error) if is_namespace_terminating(&error) => return Ok(()),
                     Err(error) => {
-                        let text = format!("Error creating: {}", message(&error));
-                        self.recorder.record(owner, EventType::Warning, "FailedCreate", text);
+                        // A pod of a fixed name that is there already is seen by the next pass: no failure worth telling.
+                        if pod.metadata.name.is_none() || !is_already_exists(&error) {
+                            let name = pod.metadata.name.as_deref().unwrap_or_default();
+                            let text = pod_events::failed(Verb::Create, &K::kind(&()), named(owner), name, &message(&error));
+                            self.recorder.record(owner, EventType::Warning, "FailedCreate", text);
+                        }
                         first_error.get_or_insert(error);
                     }
                 }
@@ -92,11 +98,11 @@ impl PodControl {
                 Ok(Deletion::Gone) => {}
                 Ok(Deletion::Taken(left)) => {
                     left.into_iter().for_each(|pod| self.pods.record(pod));
-                    let name = pod.metadata.name.as_deref().unwrap_or_default();
-                    self.recorder.record(owner, EventType::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
+                    let text = pod_events::done(Verb::Delete, &K::kind(&()), named(owner), named(&**pod));
+                    self.recorder.record(owner, EventType::Normal, "SuccessfulDelete", text);
                 }
                 Err(error) => {
-                    let text = format!("Error deleting: {}", describe(&error));
+                    let text = pod_events::failed(Verb::Delete, &K::kind(&()), named(owner), named(&**pod), &describe(&error));
                     self.recorder.record(owner, EventType::Warning, "FailedDelete", text);
                     first_error.get_or_insert(error);
                 }
@@ -112,6 +118,10 @@ pub(crate) fn describe(error: &Error) -> String {
         Error::Api { source, .. } => message(source),
         Error::Malformed(text) => text.clone(),
     }
+}
+
+fn named<K: Resource>(object: &K) -> &str {
+    object.meta().name.as_deref().unwrap_or_default()
 }
 
 fn message(error: &kube::Error) -> String {

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
 use orknet_reconciler::EventType;
 
-use super::schedule::{Refusal, Schedule};
+use super::schedule::{self, Refusal, Schedule};
 use crate::job::{COMPLETE, FAILED, is_finished, is_true};
 use crate::ownership::controller_reference;
 
@@ -22,6 +22,8 @@ pub(super) struct Observed<'a> {
     pub spec: &'a CronJobSpec,
     /// The Jobs under the CronJob's control.
     pub jobs: Vec<Arc<Job>>,
+    /// The namespace's other Jobs: one that lost its controller is not missing.
+    pub others: Vec<Arc<Job>>,
     pub now: Timestamp,
 }
 
@@ -42,14 +44,15 @@ pub(super) struct Plan {
 
 pub(super) fn plan(observed: &Observed<'_>) -> Plan {
     let mut plan = Plan { status: observed.cron_job.status.clone().unwrap_or_default(), ..Plan::default() };
-    let mut active: Vec<_> = observed.jobs.iter().filter(|job| !is_finished(job)).cloned().collect();
-    note_finished(observed, &mut plan);
+    note_jobs(observed, &mut plan);
+    note_successes(observed, &mut plan);
     forget(observed, &mut plan);
-    let idle = observed.cron_job.metadata.deletion_timestamp.is_some() || observed.spec.suspend == Some(true);
-    if !idle && let Err((reason, message)) = start(observed, &mut active, &mut plan) {
+    if observed.cron_job.metadata.deletion_timestamp.is_none()
+        && let Err((reason, message)) = start(observed, &mut plan)
+    {
         plan.events.push((EventType::Warning, reason, message));
     }
-    plan.status.active = Some(active.iter().map(|job| reference(job)).collect()).filter(|active: &Vec<_>| !active.is_empty());
+    plan.status.active = plan.status.active.take().filter(|active| !active.is_empty());
     plan
 }
 
@@ -58,13 +61,38 @@ pub(super) fn reference(job: &Job) -> ObjectReference {
     ObjectReference { resource_version: job.metadata.resource_version.clone(), ..job.object_ref(&()) }
 }
 
-fn note_finished(observed: &Observed<'_>, plan: &mut Plan) {
-    for known in plan.status.active.iter().flatten() {
-        let Some(job) = observed.jobs.iter().find(|job| job.metadata.uid == known.uid && is_finished(job)) else { continue };
-        let condition = if is_true(job, COMPLETE) { COMPLETE } else { FAILED };
+/// Keeps in `status.active` what still runs. A Job that runs and is not in there (made by hand, or by a pass that could not write) is told of, but does
+/// not count: neither against the concurrency policy, nor as completed.
+fn note_jobs(observed: &Observed<'_>, plan: &mut Plan) {
+    let mut active = plan.status.active.take().unwrap_or_default();
+    for job in &observed.jobs {
         let name = job.metadata.name.as_deref().unwrap_or_default();
-        plan.events.push((EventType::Normal, "SawCompletedJob", format!("Saw completed job: {name}, condition: {condition}")));
+        let known = active.iter().position(|known| known.uid == job.metadata.uid);
+        match known {
+            None if !is_finished(job) => {
+                let message = format!("Saw a job that the controller did not create or forgot: {name}");
+                plan.events.push((EventType::Warning, "UnexpectedJob", message));
+            }
+            Some(position) if is_finished(job) => {
+                active.remove(position);
+                let condition = if is_true(job, COMPLETE) { COMPLETE } else { FAILED };
+                plan.events.push((EventType::Normal, "SawCompletedJob", format!("Saw completed job: {name}, condition: {condition}")));
+            }
+            _ => {}
+        }
     }
+    active.retain(|known| {
+        let is_there = observed.jobs.iter().chain(&observed.others).any(|job| job.metadata.uid == known.uid);
+        if !is_there {
+            let name = known.name.as_deref().unwrap_or_default();
+            plan.events.push((EventType::Normal, "MissingJob", format!("Active job went missing: {name}")));
+        }
+        is_there
+    });
+    plan.status.active = Some(active);
+}
+
+fn note_successes(observed: &Observed<'_>, plan: &mut Plan) {
     let ends = observed.jobs.iter().filter(|job| is_true(job, COMPLETE));
     let last = ends.filter_map(|job| job.status.as_ref()?.completion_time.clone()).max_by_key(|time| time.0);
     let known = plan.status.last_successful_time.take();
@@ -85,20 +113,26 @@ fn forget(observed: &Observed<'_>, plan: &mut Plan) {
 }
 
 /// Plans the Job that is due, if one is. Of several missed times only the last one counts.
-fn start(observed: &Observed<'_>, active: &mut Vec<Arc<Job>>, plan: &mut Plan) -> Result<(), Refusal> {
+fn start(observed: &Observed<'_>, plan: &mut Plan) -> Result<(), Refusal> {
     let (spec, now) = (observed.spec, observed.now);
-    let schedule = Schedule::parse(&spec.schedule, spec.time_zone.as_deref())?;
-    plan.recheck = schedule.next_in(now);
-    let Some(due) = schedule.last_due(now) else { return Ok(()) };
-    let made = observed.cron_job.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
-    let since = plan.status.last_schedule_time.as_ref().map_or(made, |time| time.0);
-    if due.timestamp() <= since {
+    let zone = schedule::zone(spec.time_zone.as_deref())?;
+    if spec.suspend == Some(true) {
         return Ok(());
     }
+    let schedule = Schedule::parse(&spec.schedule, zone)?;
+    let made = observed.cron_job.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
+    let since = plan.status.last_schedule_time.as_ref().map_or(made, |time| time.0);
+    plan.recheck = schedule.next_in(since, now);
+    let Some(due) = schedule.last_due(since, now) else { return Ok(()) };
     let late = Duration::try_from(now.duration_since(due.timestamp())).unwrap_or_default();
     if spec.starting_deadline_seconds.is_some_and(|limit| late > Duration::from_secs(limit.unsigned_abs())) {
-        let message = format!("Missed scheduled time to start a job: {}", due.timestamp());
+        let message = format!("Missed scheduled time to start a job: {}", due.timestamp().strftime("%a, %d %b %Y %H:%M:%S +0000"));
         plan.events.push((EventType::Warning, "MissSchedule", message));
+        return Ok(());
+    }
+    let job = job_for(observed.cron_job, spec, &due);
+    let active = plan.status.active.get_or_insert_default();
+    if active.iter().any(|known| known.name == job.metadata.name) {
         return Ok(());
     }
     if !active.is_empty() {
@@ -108,11 +142,15 @@ fn start(observed: &Observed<'_>, active: &mut Vec<Arc<Job>>, plan: &mut Plan) -
                 plan.events.push((EventType::Normal, "JobAlreadyActive", message));
                 return Ok(());
             }
-            Some("Replace") => plan.replace = std::mem::take(active),
+            Some("Replace") => {
+                let replaced = std::mem::take(active);
+                let is_replaced = |job: &&Arc<Job>| replaced.iter().any(|known| known.uid == job.metadata.uid);
+                plan.replace = observed.jobs.iter().filter(is_replaced).cloned().collect();
+            }
             _ => {}
         }
     }
-    plan.create = Some(job_for(observed.cron_job, spec, &due));
+    plan.create = Some(job);
     plan.status.last_schedule_time = Some(Time(due.timestamp()));
     Ok(())
 }

@@ -12,6 +12,7 @@ use orknet_reconciler::{
 
 use super::plan::{self, Observed, Plan, reference};
 use crate::delete_exact::{Deletion, delete_exact};
+use crate::job::is_finished;
 use crate::write_status::write_status;
 
 pub(super) struct CronJobController {
@@ -29,9 +30,9 @@ impl Reconciler for CronJobController {
         let Some(cron_job) = self.cron_jobs.get(key) else { return Ok(Next::Change) };
         let Some(spec) = &cron_job.spec else { return Ok(Next::Change) };
         let uid = cron_job.metadata.uid.as_deref().unwrap_or_default();
-        let mut jobs = self.jobs.in_namespace(&key.namespace);
-        jobs.retain(|job| pod_state::is_controlled_by(&job.metadata, uid));
-        let mut plan = plan::plan(&Observed { cron_job: &cron_job, spec, jobs, now: Timestamp::now() });
+        let is_ours = |job: &Arc<Job>| pod_state::is_controlled_by(&job.metadata, uid);
+        let (jobs, others) = self.jobs.in_namespace(&key.namespace).into_iter().partition(is_ours);
+        let mut plan = plan::plan(&Observed { cron_job: &cron_job, spec, jobs, others, now: Timestamp::now() });
         for (kind, reason, message) in std::mem::take(&mut plan.events) {
             self.recorder.record(&*cron_job, kind, reason, message);
         }
@@ -58,8 +59,17 @@ impl CronJobController {
                 self.jobs.record(created);
                 Ok(true)
             }
-            // Made by a pass that did not get to write its status.
-            Err(error) if is_already_exists(&error) => Ok(true),
+            // Made by a pass that did not get to write its status, or by somebody else, whose affair it is then.
+            Err(error) if is_already_exists(&error) => {
+                let name = job.metadata.name.as_deref().unwrap_or_default();
+                let found = api.get(name).await.map_err(Error::api(format!("reading job {name}")))?;
+                let is_ours = pod_state::is_controlled_by(&found.metadata, cron_job.metadata.uid.as_deref().unwrap_or_default());
+                if is_ours && !is_finished(&found) {
+                    plan.status.active.get_or_insert_default().push(reference(&found));
+                }
+                self.jobs.record(found);
+                Ok(is_ours)
+            }
             Err(error) if is_namespace_terminating(&error) => Ok(false),
             Err(error) => {
                 self.recorder.record(cron_job, EventType::Warning, "FailedCreate", format!("Error creating job: {error}"));

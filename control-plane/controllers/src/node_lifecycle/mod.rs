@@ -4,6 +4,7 @@
 
 mod plan;
 mod reconcile;
+mod registry;
 mod taints;
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,8 @@ pub(super) struct Observed<'a> {
 pub(super) struct Plan {
     /// All conditions, when they change.
     pub conditions: Option<Vec<NodeCondition>>,
+    /// Whether the node was ready and is silent now.
+    pub became_unready: bool,
     /// All taints, when they change.
     pub taints: Option<Vec<Taint>>,
     /// Whether pods on the node must stop counting as ready.
@@ -45,6 +47,7 @@ pub(super) fn plan(observed: &Observed<'_>) -> Plan {
     let same = taints.as_slice() == node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     Plan {
         lost: ready == Some("Unknown"),
+        became_unready: is_ready(node) && ready != Some("True"),
         conditions: (conditions != present).then_some(conditions),
         taints: (!same).then_some(taints),
         recheck: (!silent).then(|| observed.grace - observed.silent),

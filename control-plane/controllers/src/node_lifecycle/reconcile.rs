@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::LEASE_NAMESPACE;
 use super::plan::{self, Observed};
+use super::registry::Registry;
 use crate::context::Context;
 use crate::pod_conditions;
 
@@ -27,6 +28,7 @@ pub(super) struct NodeLifecycleController {
     pods: Arc<Informer<Pod>>,
     recorder: Recorder,
     grace: Duration,
+    registry: Mutex<Registry>,
     signs: Mutex<HashMap<Arc<str>, Sign>>,
 }
 
@@ -42,7 +44,9 @@ impl Reconciler for NodeLifecycleController {
     const NAME: &'static str = "node-lifecycle";
 
     async fn reconcile(&self, name: &Arc<str>) -> Result<Next, Error> {
-        let Some(node) = self.nodes.get(&ObjectKey::new("", name)) else {
+        let node = self.nodes.get(&ObjectKey::new("", name));
+        self.register(name, node.as_deref());
+        let Some(node) = node else {
             self.signs.lock().remove(name);
             return Ok(Next::Change);
         };
@@ -57,7 +61,10 @@ impl Reconciler for NodeLifecycleController {
             let written = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
             self.nodes.record(written.map_err(Error::api(format!("writing the conditions of node {name}")))?);
             tracing::warn!(node = %name, silent_seconds = silent.as_secs(), "the node's kubelet is silent");
-            self.recorder.record(&*node, EventType::Normal, "NodeNotReady", format!("Node {name} status is now: NodeNotReady"));
+            if plan.became_unready {
+                let message = format!("Node {name} status is now: NodeNotReady");
+                self.recorder.record(&reference(name, &uid(&node)), EventType::Normal, "NodeNotReady", message);
+            }
             // The taints come with the next pass, on the new version.
             return Ok(Next::After(Duration::ZERO));
         }
@@ -83,7 +90,16 @@ impl NodeLifecycleController {
             pods,
             recorder: context.recorder("node-controller"),
             grace: Duration::from_secs(context.config.node_monitor_grace_seconds.into()),
+            registry: Mutex::default(),
             signs: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Tells of nodes that came or went.
+    fn register(&self, name: &Arc<str>, node: Option<&Node>) {
+        let notices = self.registry.lock().note(name, node.map(uid).as_deref());
+        for notice in notices {
+            self.recorder.record(&reference(name, &notice.uid), EventType::Normal, notice.reason, notice.message);
         }
     }
 
@@ -115,4 +131,14 @@ impl NodeLifecycleController {
         }
         Ok(())
     }
+}
+
+fn uid(node: &Node) -> String {
+    node.metadata.uid.clone().unwrap_or_default()
+}
+
+/// What Events about a node are about: the node, in no particular version.
+fn reference(name: &str, uid: &str) -> Node {
+    let metadata = ObjectMeta { name: Some(name.to_owned()), uid: Some(uid.to_owned()), ..ObjectMeta::default() };
+    Node { metadata, ..Node::default() }
 }

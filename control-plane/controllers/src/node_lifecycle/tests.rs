@@ -47,7 +47,8 @@ fn a_silent_node_becomes_unknown_and_unreachable() {
     assert_eq!(statuses, wanted);
     assert_eq!(conditions[0].message.as_deref(), Some("Kubelet stopped posting node status."));
     assert_eq!(texts(plan.taints.as_ref()), ["unreachable:NoSchedule", "unreachable:NoExecute"]);
-    assert!(plan.lost && plan.recheck.is_none());
+    assert!(plan.lost && plan.became_unready && plan.recheck.is_none());
+    assert!(!planned(&node(&[("Ready", "False")], json!({})), 50, true).became_unready);
 }
 
 #[test]
