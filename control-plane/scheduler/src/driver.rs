@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use orknet_reconciler::{Change, EventType, ObjectKey, Recorder, SharedInformers, pod_state};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budgets::Budgets;
 use crate::cache::Cache;
 use crate::decide::{Decision, decide};
 use crate::filter::Rejection;
@@ -59,6 +61,7 @@ pub(crate) async fn run(config: Config, informers: SharedInformers, shutdown: Ca
         informers.of::<Node>().synced().await;
         informers.of::<Namespace>().synced().await;
         informers.of::<Pod>().synced().await;
+        informers.of::<PodDisruptionBudget>().synced().await;
     };
     tokio::select! {
         () = shutdown.cancelled() => return,
@@ -234,7 +237,8 @@ impl Driver {
 
     fn refuse(&self, snapshot: &Snapshot, taken: Taken, info: &Arc<PodInfo>, refused: &[Vec<Rejection>]) {
         let promised = self.shared.state.lock().cache.nominated_node(&taken.uid);
-        let verdict = preemption::plan(snapshot, info, refused, promised.as_deref());
+        let budgets = Budgets::new(self.informers.of::<PodDisruptionBudget>().all());
+        let verdict = preemption::plan(snapshot, info, refused, promised.as_deref(), &budgets);
         let message = fit_error::message(snapshot.nodes.len(), refused, &verdict);
         let nominated = match &verdict {
             Verdict::Displace(preemption) => Some(preemption.node.clone()),

@@ -3,6 +3,7 @@
 //! fits best. Placement by controllers (DaemonSets) and eviction are not its affair.
 
 mod bind;
+mod budgets;
 mod cache;
 mod config;
 mod decide;

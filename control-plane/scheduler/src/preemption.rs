@@ -1,10 +1,12 @@
-//! Pure: which pods of lower priority would have to go, and from which node, so that a pod fits. Disruption budgets are not known here.
+//! Pure: which pods of lower priority would have to go, and from which node, so that a pod fits. Budgets are kept where they can be
+//! (`budgets.rs`), but do not stop a pod.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 
 use orknet_reconciler::pod_state;
 
+use crate::budgets::{Budgets, Disturbance};
 use crate::filter::{Prepared, Rejection};
 use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
@@ -27,11 +29,11 @@ pub(crate) struct Preemption {
     pub victims: Vec<Arc<PodInfo>>,
 }
 
-/// The least harmful preemption: the lowest highest victim, then the lowest sum of priorities, then the fewest victims. `refused` are the reasons
-/// for each node, in the order of the snapshot's nodes.
+/// The least harmful preemption: the fewest broken budgets, then the lowest highest victim, then the lowest sum of priorities, then the fewest
+/// victims. `refused` are the reasons for each node, in the order of the snapshot's nodes.
 ///
 /// While pods that were displaced for this one are still leaving `nominated`, no others are.
-pub(crate) fn plan(snapshot: &Snapshot, pod: &PodInfo, refused: &[Vec<Rejection>], nominated: Option<&str>) -> Verdict {
+pub(crate) fn plan(snapshot: &Snapshot, pod: &PodInfo, refused: &[Vec<Rejection>], nominated: Option<&str>, budgets: &Budgets) -> Verdict {
     if pod.spec().and_then(|spec| spec.preemption_policy.as_deref()) == Some("Never") {
         return Verdict::NotEligible("not eligible due to preemptionPolicy=Never.");
     }
@@ -43,15 +45,15 @@ pub(crate) fn plan(snapshot: &Snapshot, pod: &PodInfo, refused: &[Vec<Rejection>
     let candidates = snapshot.nodes.iter().enumerate().zip(refused);
     let options = candidates
         .filter(|(_, reasons)| may_help(reasons))
-        .filter_map(|((position, node), _)| Some((node.name(), victims(snapshot, position, pod)?)));
-    let harm = |victims: &[Arc<PodInfo>]| {
-        let priorities = || victims.iter().map(|victim| i64::from(victim.priority()));
+        .filter_map(|((position, node), _)| Some((node.name(), victims(snapshot, position, pod, budgets)?)));
+    let harm = |victims: &Victims| {
+        let priorities = || victims.pods.iter().map(|victim| i64::from(victim.priority()));
         // Shifted to be positive, so that more victims are never a smaller sum.
         let sum: i64 = priorities().map(|priority| priority - i64::from(i32::MIN)).sum();
-        (priorities().max(), sum, victims.len())
+        (victims.broken_budgets, priorities().max(), sum, victims.pods.len())
     };
     match options.min_by_key(|(_, victims)| harm(victims)) {
-        Some((node, victims)) => Verdict::Displace(Preemption { node: node.to_string(), victims }),
+        Some((node, victims)) => Verdict::Displace(Preemption { node: node.to_string(), victims: victims.pods }),
         None => Verdict::NoVictims,
     }
 }
@@ -60,8 +62,17 @@ fn may_help(refused: &[Rejection]) -> bool {
     refused.iter().all(|reason| reason.preemptable)
 }
 
-/// The fewest pods to remove from one node: all of lower priority, less those that can stay after all, the most important first.
-fn victims(snapshot: &Snapshot, position: usize, pod: &PodInfo) -> Option<Vec<Arc<PodInfo>>> {
+/// Who would have to leave one node.
+struct Victims {
+    /// The most important first.
+    pods: Vec<Arc<PodInfo>>,
+    /// How many of them their budgets would keep.
+    broken_budgets: usize,
+}
+
+/// The fewest pods to remove from one node: all of lower priority, less those that can stay after all: first those whose budget would be broken, of
+/// these and then of the others the most important first.
+fn victims(snapshot: &Snapshot, position: usize, pod: &PodInfo, budgets: &Budgets) -> Option<Victims> {
     let mut node = NodeInfo::clone(&snapshot.nodes[position]);
     let mut lower: Vec<_> = node.pods.iter().filter(|other| other.priority() < pod.priority()).cloned().collect();
     if lower.is_empty() {
@@ -71,21 +82,29 @@ fn victims(snapshot: &Snapshot, position: usize, pod: &PodInfo) -> Option<Vec<Ar
     if !fits(snapshot, position, &node, pod) {
         return None;
     }
-    lower.sort_by_key(|other| (Reverse(other.priority()), started(other)));
-    let mut victims = Vec::new();
-    for other in lower {
+    lower.sort_by_key(importance);
+    let (kept, free): (Vec<_>, Vec<_>) =
+        budgets.judged(lower).into_iter().partition(|(_, disturbance)| *disturbance == Disturbance::Breaks);
+    let (mut pods, mut broken_budgets) = (Vec::new(), 0);
+    for (other, disturbance) in kept.into_iter().chain(free) {
         node.add(other.clone());
         if !fits(snapshot, position, &node, pod) {
             node.remove(other.uid());
-            victims.push(other);
+            pods.push(other);
+            broken_budgets += usize::from(disturbance == Disturbance::Breaks);
         }
     }
-    Some(victims)
+    pods.sort_by_key(importance);
+    Some(Victims { pods, broken_budgets })
 }
 
 fn fits(snapshot: &Snapshot, position: usize, node: &NodeInfo, pod: &PodInfo) -> bool {
     let imagined = snapshot.with_node(position, Arc::new(node.clone()));
     Prepared::new(&imagined, pod).check(node).is_ok()
+}
+
+fn importance(pod: &Arc<PodInfo>) -> (Reverse<i32>, (bool, Option<k8s_openapi::jiff::Timestamp>)) {
+    (Reverse(pod.priority()), started(pod))
 }
 
 /// Pods that run longer are spared first; one that has not started comes last.

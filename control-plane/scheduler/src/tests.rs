@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::budgets::Budgets;
 use crate::cache::Cache;
 use crate::decide::{Decision, decide};
 use crate::pod_info::PodInfo;
@@ -186,11 +187,43 @@ fn preemption_takes_the_least_important_and_no_more_than_needed() {
     let info = PodInfo::new(victim("urgent", 100, "1"));
     let snapshot = cache.snapshot_for(&info);
     let Decision::Unschedulable(refused) = decide(&snapshot, &info, 0) else { panic!("nothing fits") };
-    let Verdict::Displace(preemption) = preemption::plan(&snapshot, &info, &refused, None) else { panic!("there are victims") };
+    let Verdict::Displace(preemption) = preemption::plan(&snapshot, &info, &refused, None, &Budgets::default()) else {
+        panic!("there are victims")
+    };
     let names: Vec<_> = preemption.victims.iter().map(|victim| victim.uid()).collect();
     assert_eq!((preemption.node.as_str(), names), ("b", vec!["lower"]));
     let equal = PodInfo::new(victim("equal", 0, "1"));
-    assert!(matches!(preemption::plan(&snapshot, &equal, &refused, None), Verdict::NoVictims));
+    assert!(matches!(preemption::plan(&snapshot, &equal, &refused, None, &Budgets::default()), Verdict::NoVictims));
+}
+
+#[test]
+fn preemption_keeps_to_budgets_where_it_can() {
+    let pod_of = |app: &str, name: &str, priority: i32, cpu: &str| {
+        let mut changes = asking(cpu);
+        changes["spec"]["priority"] = json!(priority);
+        changes["metadata"] = json!({"labels": {"app": app}});
+        pod(name, changes)
+    };
+    let budget = json!({"metadata": {"name": "db", "namespace": "default"}, "spec": {"selector": {"matchLabels": {"app": "db"}}},
+        "status": {"disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}});
+    let budgets = Budgets::new(vec![Arc::new(serde_json::from_value(budget).unwrap())]);
+    let victims = |placed: Vec<(Arc<Pod>, &str)>| {
+        let cache = cluster(vec![node("a", json!({})), node("b", json!({}))], placed);
+        let info = PodInfo::new(pod_of("x", "urgent", 100, "1"));
+        let snapshot = cache.snapshot_for(&info);
+        let Decision::Unschedulable(refused) = decide(&snapshot, &info, 0) else { panic!("nothing fits") };
+        let Verdict::Displace(preemption) = preemption::plan(&snapshot, &info, &refused, None, &budgets) else {
+            panic!("there are victims")
+        };
+        preemption.victims.iter().map(|victim| victim.uid().to_owned()).collect::<Vec<_>>()
+    };
+    // Another node, though its pod is more important.
+    assert_eq!(victims(vec![(pod_of("db", "db", 0, "1500m"), "a"), (pod_of("web", "web", 9, "1500m"), "b")]), ["web"]);
+    // Another pod of the same node, though it is more important.
+    let full = || (pod_of("web", "full", 100, "2"), "b");
+    assert_eq!(victims(vec![(pod_of("db", "db", 0, "1"), "a"), (pod_of("web", "web", 9, "1"), "a"), full()]), ["web"]);
+    // There is no other way.
+    assert_eq!(victims(vec![(pod_of("db", "db", 0, "1500m"), "a"), full()]), ["db"]);
 }
 
 #[test]
@@ -204,12 +237,12 @@ fn while_victims_are_leaving_no_others_are_displaced() {
     let info = PodInfo::new(pod("urgent", urgent.clone()));
     let snapshot = cache.snapshot_for(&info);
     let Decision::Unschedulable(refused) = decide(&snapshot, &info, 0) else { panic!("nothing fits") };
-    let verdict = preemption::plan(&snapshot, &info, &refused, Some("a"));
+    let verdict = preemption::plan(&snapshot, &info, &refused, Some("a"), &Budgets::default());
     let message = fit_error::message(2, &refused, &verdict);
     assert!(message.ends_with("preemption: not eligible due to a terminating pod on the nominated node."), "{message}");
-    assert!(matches!(preemption::plan(&snapshot, &info, &refused, Some("b")), Verdict::Displace(_)));
+    assert!(matches!(preemption::plan(&snapshot, &info, &refused, Some("b"), &Budgets::default()), Verdict::Displace(_)));
     urgent["spec"]["preemptionPolicy"] = json!("Never");
-    let verdict = preemption::plan(&snapshot, &PodInfo::new(pod("urgent", urgent)), &refused, None);
+    let verdict = preemption::plan(&snapshot, &PodInfo::new(pod("urgent", urgent)), &refused, None, &Budgets::default());
     assert!(fit_error::message(2, &refused, &verdict).ends_with("preemption: not eligible due to preemptionPolicy=Never."));
 }
 
