@@ -2,6 +2,7 @@
 //! killed `up` left behind can be found.
 
 use anyhow::{Context, Result, bail};
+use orknet_kubelet::cgroups::remove_tree;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,7 +47,8 @@ impl Hierarchies {
         loop {
             for tree in trees.iter().filter(|tree| tree.exists()) {
                 kill_all(tree);
-                remove_tree(tree);
+                // What still has processes stays for the next round.
+                let _ = remove_tree(tree);
             }
             let left: Vec<&PathBuf> = trees.iter().filter(|tree| tree.exists()).collect();
             if left.is_empty() {
@@ -128,13 +130,6 @@ fn kill_all(tree: &Path) {
     }
     for process in processes(tree) {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), nix::sys::signal::Signal::SIGKILL);
-    }
-}
-
-/// Deepest first; what still has processes stays.
-fn remove_tree(tree: &Path) {
-    for directory in directories(tree).into_iter().rev() {
-        let _ = fs::remove_dir(directory);
     }
 }
 

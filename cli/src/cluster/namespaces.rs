@@ -5,6 +5,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, setns, unshare};
 use nix::unistd::Pid;
+use orknet_kubelet::volumes::mount_table;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -139,9 +140,7 @@ pub fn is_mount(path: &Path) -> bool {
 
 /// Mount points at or below `path` that the calling thread sees, in the order they were mounted.
 pub fn mounts_below(path: &Path) -> Vec<PathBuf> {
-    let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| PathBuf::from(unescape(point)));
-    points.filter(|point| point.starts_with(path)).collect()
+    mount_table::mounts_below(path).unwrap_or_default()
 }
 
 /// A bind mount.
@@ -153,11 +152,6 @@ pub fn bind(source: &Path, target: &Path, flags: MsFlags) -> Result<()> {
 fn pin_namespace(source: &str, pin: &Path) -> Result<()> {
     File::create(pin).with_context(|| format!("cannot make {}", pin.display()))?;
     bind(Path::new(source), pin, MsFlags::empty())
-}
-
-/// Octal escapes of /proc/self/mountinfo: space, tab, newline, backslash.
-fn unescape(text: &str) -> String {
-    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 fn in_new_thread<T: Send + 'static>(action: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

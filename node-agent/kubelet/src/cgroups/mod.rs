@@ -4,4 +4,4 @@
 pub mod tree;
 pub mod values;
 
-pub use tree::Cgroups;
+pub use tree::{Cgroups, remove_tree};

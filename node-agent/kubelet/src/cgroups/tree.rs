@@ -124,25 +124,46 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     std::fs::write(path, text).map_err(Error::file("write", path))
 }
 
-/// Removes a cgroup from its leaves up. Missing ones count as removed.
-fn remove_tree(directory: &Path) -> io::Result<()> {
+/// Removes a cgroup from its leaves up: as much as can be removed. Missing ones count as removed.
+///
+/// # Errors
+/// Something is left, because it has processes: the first error.
+pub fn remove_tree(directory: &Path) -> io::Result<()> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
+    let mut removed = Ok(());
     for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
-        remove_tree(&entry.path())?;
+        removed = removed.and(remove_tree(&entry.path()));
     }
     match std::fs::remove_dir(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => removed.and(Err(error)),
+        _ => removed,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_use_does_not_keep_the_rest_of_a_tree() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = root.path().join("tree");
+        for name in ["a/deep", "b", "c"] {
+            std::fs::create_dir_all(tree.join(name)).unwrap();
+        }
+        std::fs::write(tree.join("b/busy"), "").unwrap();
+        assert!(remove_tree(&tree).is_err());
+        let left: Vec<_> = std::fs::read_dir(&tree).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["b"]);
+        std::fs::remove_file(tree.join("b/busy")).unwrap();
+        remove_tree(&tree).unwrap();
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists());
+    }
 
     #[test]
     fn root_a_pods_cgroups_are_made_sized_and_removed() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
 
+use super::mount_table;
 use crate::error::Error;
 
 /// Removes `directory` with all that is mounted below it. A missing directory is fine.
@@ -17,46 +18,26 @@ pub fn remove(directory: &Path) -> Result<(), Error> {
     }
     // Twice: an unmount can uncover another mount at the same place.
     for _ in 0..2 {
-        for point in mounts_below(directory)?.iter().rev() {
+        for point in below(directory)?.iter().rev() {
             if let Err(errno) = umount2(point, MntFlags::empty()).or_else(|_| umount2(point, MntFlags::MNT_DETACH)) {
                 tracing::debug!(%errno, path = %point.display(), "mount not removed");
             }
         }
     }
-    if let Some(point) = mounts_below(directory)?.first() {
+    if let Some(point) = below(directory)?.first() {
         return Err(Error::Invalid(format!("{} is still mounted", point.display())));
     }
     fs::remove_dir_all(directory).map_err(Error::file("remove", directory))
 }
 
-fn mounts_below(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let table = Path::new("/proc/self/mountinfo");
-    let text = fs::read_to_string(table).map_err(Error::file("read", table))?;
-    Ok(parse(&text).into_iter().filter(|point| point.starts_with(directory)).collect())
-}
-
-/// Mount points in the order of the table: a mount comes after the one it is on.
-fn parse(text: &str) -> Vec<PathBuf> {
-    text.lines().filter_map(|line| line.split(' ').nth(4)).map(|field| PathBuf::from(unescape(field))).collect()
-}
-
-/// The kernel writes space, tab, newline and backslash as octal.
-fn unescape(field: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(field.to_owned(), |text, (from, to)| text.replace(from, to))
+fn below(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    mount_table::mounts_below(directory).map_err(Error::file("read", Path::new(mount_table::TABLE)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use nix::mount::{MsFlags, mount};
-
-    #[test]
-    fn mount_points_are_read_with_their_escapes() {
-        let text = "22 1 0:20 / / rw - ext4 /dev/x rw\n30 22 0:5 / /a\\040b rw shared:1 - tmpfs t rw\n";
-        assert_eq!(parse(text), [PathBuf::from("/"), PathBuf::from("/a b")]);
-    }
 
     #[test]
     fn root_nothing_is_deleted_through_a_mount() {

@@ -140,7 +140,7 @@ impl Drop for Containerd {
         for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
             let tree = hierarchy.path().join(self.cgroup.trim_start_matches('/'));
             while tree.exists() && Instant::now() < deadline {
-                remove_tree(&tree);
+                let _ = orknet_kubelet::cgroups::remove_tree(&tree);
             }
         }
     }
@@ -173,13 +173,6 @@ fn kill(pid: &str) {
     if let Ok(pid) = pid.parse() {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
     }
-}
-
-fn remove_tree(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
-        remove_tree(&entry.path());
-    }
-    let _ = fs::remove_dir(directory);
 }
 
 fn ctr(socket: &Path, arguments: &[&str]) -> bool {
