@@ -76,7 +76,7 @@ pub fn separate(groups: &[&[Fault]]) -> ExitCode {
     arguments.test_threads.get_or_insert(2);
     let trials = groups.iter().flat_map(|group| group.iter()).map(|fault| {
         let (name, run) = (fault.name, fault.run);
-        Trial::test(name, move || twice(name, |_| run().map_err(|error| Failed::from(format!("{error:#}")))))
+        Trial::test(name, move || run().map_err(|error| Failed::from(format!("{error:#}"))))
     });
     outcome(&libtest_mimic::run(&arguments, trials.collect()))
 }
@@ -96,7 +96,7 @@ fn cluster_with(tag: &str, options: &[&str], images: &[Image<'_>]) -> Result<Clu
     Ok(cluster)
 }
 
-/// A second chance for a test of many processes on a busy machine. One that needs it is not passed over in silence: it is a bug, of the
+/// A second chance for a test beside which many others use the cluster, on a busy machine. One that needs it is not passed over in silence: it is a bug, of the
 /// test or of what it tests, and stands in the output as UNSTEADY with what went wrong.
 fn twice(name: &str, run: impl Fn(u32) -> Result<(), Failed>) -> Result<(), Failed> {
     let Err(first) = run(1) else { return Ok(()) };

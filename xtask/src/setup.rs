@@ -210,11 +210,11 @@ fn mirror() -> String {
 
 /// Nightly with its own sources can build `core` for BPF by itself.
 fn rustup_can_build_bpf() -> bool {
-    let Ok(root) = read(Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]).stderr(std::process::Stdio::null()))
-    else {
-        return false;
-    };
-    Path::new(root.trim()).join("lib/rustlib/src/rust/library/core").exists()
+    // What it says of a nightly that is not there is no news: Debian's compiler is taken then.
+    let answer = Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]).output();
+    let Ok(answer) = answer else { return false };
+    let root = String::from_utf8_lossy(&answer.stdout);
+    answer.status.success() && Path::new(root.trim()).join("lib/rustlib/src/rust/library/core").exists()
 }
 
 fn cargo_bin(name: &str) -> PathBuf {
