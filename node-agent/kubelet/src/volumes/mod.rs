@@ -1,6 +1,6 @@
 //! Volumes: made ready on the node before containers start (`setup`), turned into mounts (`mounts`), taken away when the pod is gone
-//! (`remove`). `payload` decides what files a ConfigMap, Secret, downwardAPI or projected volume has (pure); `atomic` puts them on disk. `mount_table` reads
-//! where something is mounted.
+//! (`remove`). `payload` decides what files a ConfigMap, Secret, downwardAPI or projected volume has (pure); `atomic` puts them on disk.
+//! `mount_table` reads where something is mounted.
 
 mod atomic;
 mod empty_dir;
