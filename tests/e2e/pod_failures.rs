@@ -9,6 +9,7 @@ tests![
     e2e_images_that_cannot_be_had_are_named_with_the_reason,
     e2e_a_missing_configuration_is_named_and_heals_when_it_appears,
     e2e_one_container_that_cannot_start_does_not_hold_the_others,
+    e2e_a_pod_bound_by_hand_to_a_node_that_cannot_take_it_fails_with_the_reason,
 ];
 
 fn waiting<'a>(pod: &'a Value, name: &str) -> (&'a str, &'a str) {
@@ -32,7 +33,11 @@ fn e2e_images_that_cannot_be_had_are_named_with_the_reason(_: &Cluster, kubectl:
     ensure!(pods::event(kubectl, "nowhere", "Pulling")? == "Pulling image \"registry.invalid/none:1\"");
     ensure!(pods::event(kubectl, "nowhere", "BackOff")? == held);
     let failed = kubectl.json(&["get", "events", "--field-selector", "involvedObject.name=nowhere,reason=Failed"])?.to_string();
-    ensure!(failed.contains("Failed to pull image \\\"registry.invalid/none:1\\\": rpc error: code = ") && failed.contains("Error: ErrImagePull"), "{failed}");
+    ensure!(
+        failed.contains("Failed to pull image \\\"registry.invalid/none:1\\\": rpc error: code = ")
+            && failed.contains("Error: ErrImagePull"),
+        "{failed}"
+    );
     ensure!(pods::row(kubectl, "nowhere")?.contains("ImagePullBackOff"));
 
     let pod = pods::when(kubectl, "never", "the reason", |pod| waiting(pod, "main").0 == "ErrImageNeverPull")?;
@@ -83,5 +88,33 @@ fn e2e_one_container_that_cannot_start_does_not_hold_the_others(_: &Cluster, kub
     let pod =
         pods::when(kubectl, "half", "the good half", |pod| container(pod, "good")["ready"] == true && !waiting(pod, "bad").0.is_empty())?;
     ensure!(pod["status"]["phase"] == "Pending" && pods::condition(&pod, "Ready")["status"] == "False", "{}", pod["status"]);
+    Ok(())
+}
+
+fn e2e_a_pod_bound_by_hand_to_a_node_that_cannot_take_it_fails_with_the_reason(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    let bound = |more: Value| with(json!({"nodeName": "node1", "containers": [shell("main", "exec sleep 3600")]}), more);
+    pods::create(
+        kubectl,
+        "much",
+        bound(json!({"containers": [with(shell("main", ""), json!({"resources": {"requests": {"cpu": "1k"}}}))]})),
+    )?;
+    pods::create(kubectl, "picky", bound(json!({"nodeSelector": {"no": "such"}})))?;
+    for (name, reason, why) in [
+        ("much", "OutOfcpu", "Node didn't have enough resource: cpu, requested: 1000000, used: "),
+        ("picky", "NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"),
+    ] {
+        let pod = pods::when(kubectl, name, "the refusal", |pod| pod["status"]["phase"] == "Failed")?;
+        let message = pod["status"]["message"].as_str().unwrap_or_default();
+        ensure!(pod["status"]["reason"] == reason && message.starts_with(&format!("Pod was rejected: {why}")), "{}", pod["status"]);
+        ensure!(pods::event(kubectl, name, reason)?.starts_with(why));
+        ensure!(pods::row(kubectl, name)?.contains(reason));
+        // Who wrote the status is told by its manager.
+        let fields = kubectl.json(&["get", "pod", name, "--show-managed-fields"])?["metadata"]["managedFields"].to_string();
+        ensure!(fields.contains("\"manager\":\"orknet-kubelet\"") && !fields.contains("\"unknown\""), "{fields}");
+    }
+    let node = kubectl.run(&["describe", "node", "node1"])?;
+    for news in ["Starting kubelet.", "Node node1 status is now: NodeHasSufficientMemory", "Node node1 status is now: NodeReady"] {
+        ensure!(node.contains(news), "{news} is not in\n{node}");
+    }
     Ok(())
 }
