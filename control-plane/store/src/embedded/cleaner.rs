@@ -2,7 +2,7 @@
 
 use super::frame::{self, Builder, Decoded, Record};
 use super::index::Place;
-use super::segment::{HEADER, Header, Segment};
+use super::segment::{HEADER, Header, Segment, sync_directory};
 use super::state::State;
 use crate::Revision;
 use std::fs;
@@ -23,12 +23,18 @@ const MERGE: usize = 8;
 pub fn run(state: Arc<State>, wake: Receiver<()>) {
     while wake.recv().is_ok() {
         while wake.try_recv().is_ok() {}
-        while state.index.write().prune(STEPS) {
-            std::thread::yield_now();
-        }
-        if let Err(error) = clean_all(&state) {
+        // One revision for all of it: what a compaction meanwhile makes superfluous is not pruned yet, so that its deletions still count.
+        let compacted = state.index.read().compacted;
+        prune(&state, compacted);
+        if let Err(error) = clean_all(&state, compacted) {
             tracing::warn!(%error, "a log segment could not be rewritten");
         }
+    }
+}
+
+fn prune(state: &State, compacted: Revision) {
+    while state.index.write().prune(compacted, STEPS) {
+        std::thread::yield_now();
     }
 }
 
@@ -69,9 +75,9 @@ fn plan(stats: &[Stat], target: u64) -> Option<Range<usize>> {
     None
 }
 
-fn clean_all(state: &State) -> io::Result<()> {
+/// Rewrites what is worth it of the segments up to `compacted`, to which the index must have been pruned.
+fn clean_all(state: &State, compacted: Revision) -> io::Result<()> {
     loop {
-        let compacted = state.index.read().compacted;
         let mut old: Vec<Arc<Segment>> = state.segments.read().ordered.clone();
         old.pop();
         old.truncate(old.partition_point(|segment| segment.newest() <= compacted));
@@ -105,18 +111,21 @@ struct Output {
     newest: Revision,
     moves: Vec<Move>,
     deletions: u64,
+    /// Whether nothing is older: then deletions have nothing more to delete.
+    oldest: bool,
 }
 
 fn rewrite(state: &State, run: &[Arc<Segment>], oldest: bool, compacted: Revision) -> io::Result<()> {
     let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
     let header = Header { from: first.header.from, to: last.header.to, base: first.header.base, compacted, cleaned: true };
     let segment = Segment::begin(&state.config.directory, header, state.slot())?;
-    let mut output = Output { segment, builder: Builder::new(), newest: 0, moves: Vec::new(), deletions: 0 };
+    let mut output = Output { segment, builder: Builder::new(), newest: 0, moves: Vec::new(), deletions: 0, oldest };
     for segment in run {
-        output.take(state, segment, oldest)?;
+        output.take(state, segment)?;
     }
     output.flush()?;
-    output.segment.install(&state.config.directory)?;
+    output.segment.place()?;
+    // It is in place of the run for a restart, so it is here too, whatever fails from now on.
     output.segment.kept_deletions.store(output.deletions, Ordering::Relaxed);
 
     let new = Arc::new(output.segment);
@@ -133,6 +142,8 @@ fn rewrite(state: &State, run: &[Arc<Segment>], oldest: bool, compacted: Revisio
     }
     state.segments.write().replace(run, new);
     drop(index);
+    sync_directory(&state.config.directory)?;
+    // What is not removed now is removed by the next opening.
     for segment in &run[1..] {
         fs::remove_file(segment.path())?;
     }
@@ -141,7 +152,7 @@ fn rewrite(state: &State, run: &[Arc<Segment>], oldest: bool, compacted: Revisio
 }
 
 impl Output {
-    fn take(&mut self, state: &State, segment: &Segment, oldest: bool) -> io::Result<()> {
+    fn take(&mut self, state: &State, segment: &Segment) -> io::Result<()> {
         let mut bytes = vec![0; segment.len() as usize];
         segment.read(&mut bytes, 0)?;
         let mut at = HEADER;
@@ -151,7 +162,7 @@ impl Output {
             for commit in &frame.commits {
                 let Decoded::Commit { revision, records } = commit else { continue };
                 for record in records {
-                    self.record(state, &bytes, segment.slot, *revision, record, oldest);
+                    self.record(state, &bytes, segment.slot, *revision, record);
                 }
             }
             if self.builder.len() >= FRAME_BYTES {
@@ -162,9 +173,9 @@ impl Output {
         Ok(())
     }
 
-    fn record(&mut self, state: &State, bytes: &[u8], slot: u32, revision: Revision, record: &Record<'_>, oldest: bool) {
+    fn record(&mut self, state: &State, bytes: &[u8], slot: u32, revision: Revision, record: &Record<'_>) {
         let Some(value) = record.value.clone() else {
-            if !oldest && !state.index.read().outlives_deletion(record.key, revision) {
+            if !self.oldest && !state.index.read().outlives_deletion(record.key, revision, self.segment.header.compacted) {
                 self.newest = revision;
                 self.builder.commit(revision, 1);
                 self.builder.delete(record.key);
@@ -197,8 +208,76 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
+    use super::super::EmbeddedConfig;
     use super::super::frame::{FRAME_HEADER, record_size};
+    use super::super::log::Log;
+    use super::super::recover::recover;
     use super::*;
+    use std::path::Path;
+
+    /// A store that was never compacted, with a segment for each list of changes; the first change is of revision 2.
+    fn store(directory: &Path, segments: &[&[(&[u8], Option<&[u8]>)]]) -> State {
+        let config = EmbeddedConfig { segment_bytes: 1, ..EmbeddedConfig::new(directory) };
+        let recovered = recover(config).unwrap();
+        let (state, mut log) = (recovered.state, Log::new(recovered.active));
+        let mut revision = 1;
+        for changes in segments {
+            let (mut builder, first) = (Builder::new(), revision + 1);
+            for (key, value) in *changes {
+                revision += 1;
+                builder.commit(revision, 1);
+                match value {
+                    Some(value) => drop(builder.put(key, value, revision, 0)),
+                    None => builder.delete(key),
+                }
+            }
+            log.append(&state, &builder.finish(), first, revision).unwrap();
+            state.index.write().revision = revision;
+            log.rotate_when_full(&state);
+        }
+        log.close();
+        recover(EmbeddedConfig::new(directory)).unwrap().state
+    }
+
+    fn segments(state: &State) -> Vec<(u64, u64)> {
+        state.segments.read().ordered.iter().map(|segment| (segment.header.from, segment.header.to)).collect()
+    }
+
+    #[test]
+    fn a_compaction_during_the_cleaning_brings_no_deleted_key_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let garbage: (&[u8], Option<&[u8]>) = (b"garbage", Some(&[0; 500]));
+        let state = store(directory.path(), &[&[(b"deleted", Some(b"v")), garbage, garbage, garbage], &[(b"deleted", None), garbage]]);
+        assert_eq!(segments(&state), [(1, 1), (2, 2), (3, 3)]);
+        prune(&state, 5);
+        state.index.write().compacted = 7;
+        clean_all(&state, 5).unwrap();
+        let names = |state: &State| [&b"deleted"[..], b"garbage"].map(|key| state.current(key).unwrap().is_some());
+        assert_eq!(names(&state), [false, true]);
+        assert_eq!(names(&recover(EmbeddedConfig::new(directory.path())).unwrap().state), [false, true]);
+        // The compaction's own turn.
+        prune(&state, 7);
+        clean_all(&state, 7).unwrap();
+        assert_eq!(segments(&state), [(1, 2), (3, 3)]);
+        assert_eq!(names(&recover(EmbeddedConfig::new(directory.path())).unwrap().state), [false, true]);
+    }
+
+    /// As when the directory can't be synced after the new file got its name.
+    #[test]
+    fn a_rewritten_segment_that_is_in_place_is_used_whatever_fails_afterwards() {
+        let directory = tempfile::tempdir().unwrap();
+        let garbage: (&[u8], Option<&[u8]>) = (b"garbage", Some(&[0; 500]));
+        let state = store(directory.path(), &[&[(b"kept", Some(b"v")), garbage], &[garbage, garbage], &[garbage]]);
+        prune(&state, 6);
+        // The second file of the run can't be removed.
+        let second = directory.path().join("0000000002.log");
+        fs::remove_file(&second).unwrap();
+        fs::create_dir(&second).unwrap();
+        clean_all(&state, 6).unwrap_err();
+        assert_eq!(segments(&state)[0].0, 1);
+        assert!(segments(&state)[0].1 > 1, "{:?}", segments(&state));
+        assert_eq!(&state.current(b"kept").unwrap().unwrap().value[..], b"v");
+    }
 
     fn stat(size: u64, live: u64) -> Stat {
         Stat { size, live, deletions: 0 }

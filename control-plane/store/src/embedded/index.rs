@@ -150,15 +150,15 @@ impl Index {
         found
     }
 
-    /// Forgets at most `steps` times what the compacted revision allows; answers whether there may be more to forget.
-    pub fn prune(&mut self, steps: usize) -> bool {
+    /// Forgets at most `steps` times what no reader at `compacted` or later sees; answers whether there may be more to forget.
+    pub fn prune(&mut self, compacted: Revision, steps: usize) -> bool {
         for _ in 0..steps {
             match self.superseded.front() {
-                Some((revision, _)) if *revision <= self.compacted => {}
+                Some((revision, _)) if *revision <= compacted => {}
                 _ => return false,
             }
             if let Some((_, key)) = self.superseded.pop_front() {
-                self.prune_key(&key);
+                self.prune_key(&key, compacted);
             }
         }
         true
@@ -171,10 +171,10 @@ impl Index {
             .is_some_and(|versions| versions.as_slice().iter().any(|version| version.mod_revision == revision && version.place == place))
     }
 
-    /// Whether the log still says, by a later version that readers at the compacted revision see, what the deletion at `revision` said.
-    pub fn outlives_deletion(&self, key: &[u8], revision: Revision) -> bool {
+    /// Whether the log still says, by a later version that readers at `compacted` see, what the deletion at `revision` said.
+    pub fn outlives_deletion(&self, key: &[u8], revision: Revision, compacted: Revision) -> bool {
         self.keys.get(key).is_some_and(|versions| {
-            versions.as_slice().iter().any(|version| version.mod_revision > revision && version.mod_revision <= self.compacted)
+            versions.as_slice().iter().any(|version| version.mod_revision > revision && version.mod_revision <= compacted)
         })
     }
 
@@ -203,10 +203,10 @@ impl Index {
         self.live.remove(&slot);
     }
 
-    fn prune_key(&mut self, key: &Arc<[u8]>) {
+    fn prune_key(&mut self, key: &Arc<[u8]>, compacted: Revision) {
         let Some(versions) = self.keys.get_mut(key) else { return };
         let slice = versions.as_slice();
-        let newer = slice.partition_point(|version| version.mod_revision <= self.compacted);
+        let newer = slice.partition_point(|version| version.mod_revision <= compacted);
         // The newest version that the compacted revision sees stays, unless it is a deletion.
         let visible = newer.checked_sub(1).filter(|at| !slice[*at].is_deletion());
         let keep = visible.unwrap_or(newer);
@@ -273,12 +273,10 @@ mod tests {
         put(&mut index, b"a", 4);
         delete(&mut index, b"b", 5);
         put(&mut index, b"a", 6);
-        index.compacted = 4;
-        assert!(!index.prune(100));
+        assert!(!index.prune(4, 100));
         assert_eq!(keys_at(&index, 4), [(b"a".to_vec(), 4), (b"b".to_vec(), 3)]);
         assert_eq!(index.before(b"a", 4), None);
-        index.compacted = 6;
-        index.prune(100);
+        index.prune(6, 100);
         assert_eq!(keys_at(&index, 6), [(b"a".to_vec(), 6)]);
         assert_eq!(index.live(0), record_size(1, 1));
         assert_eq!(index.keys.len(), 1);

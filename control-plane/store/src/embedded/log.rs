@@ -1,6 +1,6 @@
 //! The end of the log: makes frames durable, begins new segments, and keeps the file good when a write fails.
 
-use super::segment::{Header, Segment};
+use super::segment::{Header, Segment, sync_directory};
 use super::state::State;
 use crate::Revision;
 use std::io;
@@ -25,6 +25,8 @@ enum Damage {
     Tail,
     /// A sync failed: the kernel may have dropped what it could not write, so that the file is not written to again.
     Unsynced,
+    /// The file is new and its name may not outlive a power failure.
+    Unnamed,
 }
 
 impl Log {
@@ -81,6 +83,7 @@ impl Log {
             Damage::None => return Ok(()),
             Damage::Tail => self.active.cut()?,
             Damage::Unsynced => self.rotate(state)?,
+            Damage::Unnamed => sync_directory(&state.config.directory)?,
         }
         self.damage = Damage::None;
         Ok(())
@@ -96,19 +99,29 @@ impl Log {
     }
 
     fn rotate(&mut self, state: &State) -> io::Result<()> {
+        self.begin_next(state)?;
+        sync_directory(&state.config.directory)?;
+        self.damage = Damage::None;
+        Ok(())
+    }
+
+    /// Puts a new segment in place and writes to it from now on: a restart may find it, and then takes nothing more from the former one.
+    fn begin_next(&mut self, state: &State) -> io::Result<()> {
         let (base, compacted) = {
             let index = state.index.read();
             (index.revision, index.compacted)
         };
         let sequence = self.active.header.to + 1;
         let header = Header { from: sequence, to: sequence, base, compacted, cleaned: false };
-        let segment = Arc::new(Segment::create(&state.config.directory, header, state.slot())?);
+        let segment = Arc::new(Segment::begin(&state.config.directory, header, state.slot())?);
+        segment.place()?;
         state.segments.write().push(segment.clone());
         if self.damage == Damage::None {
             self.try_cut();
         }
         self.active = segment;
         self.allocated = 0;
+        self.damage = Damage::Unnamed;
         Ok(())
     }
 }
@@ -145,6 +158,29 @@ mod tests {
         let entry = again.state.current(b"key").unwrap().unwrap();
         assert_eq!((&entry.value[..], entry.mod_revision), (&b"second"[..], 3));
         assert_eq!(&again.state.before(b"key", 3).unwrap().unwrap().value[..], b"first");
+    }
+
+    #[test]
+    fn a_segment_that_is_in_place_is_written_to_once_its_name_is_durable() {
+        let above = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (above.path().join("store"), above.path().join("elsewhere"));
+        std::fs::create_dir(&path).unwrap();
+        let recovered = recover(EmbeddedConfig::new(&path)).unwrap();
+        let (state, mut log) = (recovered.state, Log::new(recovered.active));
+        log.append(&state, &frame(2, b"first"), 2, 2).unwrap();
+        state.index.write().revision = 2;
+        // As when the directory's sync fails after the new file got its name: the former one must not grow beyond what the new one says.
+        log.begin_next(&state).unwrap();
+        std::fs::rename(&path, &elsewhere).unwrap();
+        log.append(&state, &frame(3, b"refused"), 3, 3).unwrap_err();
+        std::fs::rename(&elsewhere, &path).unwrap();
+        let (segment, _) = log.append(&state, &frame(3, b"second"), 3, 3).unwrap();
+        assert_eq!((segment.header.from, segment.header.base, log.damage), (2, 2, Damage::None));
+        log.close();
+
+        let again = recover(EmbeddedConfig::new(&path)).unwrap();
+        let entry = again.state.current(b"key").unwrap().unwrap();
+        assert_eq!((&entry.value[..], entry.mod_revision), (&b"second"[..], 3));
     }
 
     #[test]

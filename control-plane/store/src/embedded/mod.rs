@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use state::{State, failed};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -79,7 +80,10 @@ impl Embedded {
     pub fn open(mut config: EmbeddedConfig) -> Result<Arc<Self>, StoreError> {
         // Places in a segment are 32-bit numbers.
         config.segment_bytes = config.segment_bytes.min(MOST_SEGMENT);
-        fs::create_dir_all(&config.directory).map_err(|error| failed("create the store's directory", error))?;
+        // Secrets are in it: nobody else may enter.
+        fs::create_dir_all(&config.directory)
+            .and_then(|()| fs::set_permissions(&config.directory, fs::Permissions::from_mode(0o700)))
+            .map_err(|error| failed("create the store's directory", error))?;
         let lock = lock(&config.directory)?;
         let recovered = recover::recover(config)?;
         let state = Arc::new(recovered.state);
@@ -185,6 +189,7 @@ fn lock(directory: &Path) -> Result<File, StoreError> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(segment::MODE)
         .open(&path)
         .map_err(|error| failed("open the store's lock", error))?;
     match file.try_lock() {
@@ -199,4 +204,23 @@ fn lock(directory: &Path) -> Result<File, StoreError> {
     // Only for the message above: a full disk must not keep the store from opening.
     let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_else_may_enter_the_directory_or_read_its_files() {
+        let above = tempfile::tempdir().unwrap();
+        let directory = above.path().join("store");
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        drop(Embedded::open(EmbeddedConfig::new(&directory)).unwrap());
+        assert_eq!(mode(&directory), 0o700);
+        let files: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(files.len(), 2, "{files:?}");
+        assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
+    }
 }

@@ -4,7 +4,7 @@ use super::EmbeddedConfig;
 use super::feed::Feed;
 use super::frame::{self, Decoded};
 use super::index::{Index, Place, Version};
-use super::segment::{HEADER, Header, Segment};
+use super::segment::{HEADER, Header, Segment, sync_directory};
 use super::state::{Segments, State, failed};
 use super::writer::Expiries;
 use crate::{Revision, StoreError};
@@ -38,7 +38,7 @@ pub fn recover(config: EmbeddedConfig) -> Result<Recovered, StoreError> {
     for (at, file) in files.iter().enumerate() {
         let next = files.get(at + 1).map(|next| next.header.base);
         segments.push(Arc::new(replay.segment(file, slots, next)?));
-        replay.index.prune(usize::MAX);
+        replay.index.prune(replay.index.compacted, usize::MAX);
         slots += 1;
     }
     let active = match segments.ordered.last() {
@@ -47,7 +47,7 @@ pub fn recover(config: EmbeddedConfig) -> Result<Recovered, StoreError> {
             let sequence = last.map_or(1, |last| last.header.to + 1);
             let header =
                 Header { from: sequence, to: sequence, base: replay.index.revision, compacted: replay.index.compacted, cleaned: false };
-            let segment = Segment::create(&config.directory, header, slots).map_err(|error| failed("begin the log", error))?;
+            let segment = begin(&config.directory, header, slots).map_err(|error| failed("begin the log", error))?;
             slots += 1;
             let segment = Arc::new(segment);
             segments.push(segment.clone());
@@ -59,6 +59,13 @@ pub fn recover(config: EmbeddedConfig) -> Result<Recovered, StoreError> {
     feed.publish(Vec::new(), replay.index.revision);
     let state = State { index: RwLock::new(replay.index), segments: RwLock::new(segments), feed, config, next_slot: AtomicU32::new(slots) };
     Ok(Recovered { state, active, expiries })
+}
+
+fn begin(directory: &Path, header: Header, slot: u32) -> io::Result<Segment> {
+    let segment = Segment::begin(directory, header, slot)?;
+    segment.place()?;
+    sync_directory(directory)?;
+    Ok(segment)
 }
 
 struct LogFile {

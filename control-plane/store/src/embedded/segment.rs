@@ -8,7 +8,7 @@ use nix::fcntl::FallocateFlags;
 use parking_lot::Mutex;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +18,8 @@ const FORMAT: u32 = 1;
 pub const HEADER: usize = 48;
 /// A place every so many bytes is remembered, from where a replay can begin.
 const MARK_EVERY: u64 = 64 << 10;
+/// Mode of a new file: Secrets are in it.
+pub const MODE: u32 = 0o600;
 
 /// What a segment says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,11 @@ impl Header {
     }
 }
 
+/// Makes the names of the files in it durable. Blocks.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
 /// An open segment. Readers may use it while the one writer appends: they see whole frames only, up to [`Segment::len`].
 #[derive(Debug)]
 pub struct Segment {
@@ -77,18 +84,11 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Creates the file with its header under a temporary name, durably, and puts it in place. Errors leave nothing behind under its name.
-    pub fn create(directory: &Path, header: Header, slot: u32) -> io::Result<Self> {
-        let segment = Self::begin(directory, header, slot)?;
-        segment.install(directory)?;
-        Ok(segment)
-    }
-
-    /// Creates the file under a temporary name; [`Segment::install`] puts it in place.
+    /// Creates the file with its header under a temporary name; [`Segment::place`] gives it its own.
     pub fn begin(directory: &Path, header: Header, slot: u32) -> io::Result<Self> {
         let path = directory.join(format!("{:010}.log", header.from));
         let temporary = path.with_extension("tmp");
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&temporary)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(MODE).open(&temporary)?;
         let begun = file.write_all_at(&header.encode(), 0);
         if let Err(error) = begun {
             let _ = fs::remove_file(&temporary);
@@ -97,15 +97,15 @@ impl Segment {
         Ok(Self::opened(file, path, header, slot, HEADER as u64))
     }
 
-    /// Makes the file durable and gives it its name, replacing the segment that had it.
-    pub fn install(&self, directory: &Path) -> io::Result<()> {
+    /// Makes the file durable and gives it its name, replacing the segment that had it. After an error all is as it was. Otherwise a restart
+    /// may find it from now on, and surely finds it after [`sync_directory`].
+    pub fn place(&self) -> io::Result<()> {
         let temporary = self.path.with_extension("tmp");
-        let installed =
-            self.file.sync_all().and_then(|()| fs::rename(&temporary, &self.path)).and_then(|()| File::open(directory)?.sync_all());
-        if installed.is_err() {
+        let placed = self.file.sync_all().and_then(|()| fs::rename(&temporary, &self.path));
+        if placed.is_err() {
             let _ = fs::remove_file(&temporary);
         }
-        installed
+        placed
     }
 
     /// Wraps an existing file whose first `length` bytes are good.
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_replay_begins_at_or_before_the_first_frame_wanted() {
         let directory = tempfile::tempdir().unwrap();
-        let segment = Segment::create(directory.path(), Header { from: 1, to: 1, base: 1, compacted: 0, cleaned: false }, 0).unwrap();
+        let segment = Segment::begin(directory.path(), Header { from: 1, to: 1, base: 1, compacted: 0, cleaned: false }, 0).unwrap();
         let mut starts = Vec::new();
         for revision in 2..300 {
             starts.push((revision, segment.len()));
