@@ -7,6 +7,7 @@ use crate::object;
 use crate::present;
 use axum::body::Body;
 use http::{Response, StatusCode};
+use orknet_auth::authz::{Attributes, Target};
 use serde_json::Value;
 
 /// Creates the object in the body; 201 with the object.
@@ -19,6 +20,23 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     }
     let created = write::create(call, object, false, &mut warnings).await?;
     Ok(present::object(call, StatusCode::CREATED, created, &warnings))
+}
+
+/// 403 unless the caller may create the object in the path: who may replace or patch what is there may not make it for that.
+pub fn must_be_allowed(call: &Call) -> Result<(), ApiError> {
+    let names = call.names();
+    let target = Target::Resource {
+        group: names.group,
+        resource: names.plural,
+        subresource: "",
+        namespace: call.namespace(),
+        name: &call.path.name,
+    };
+    if call.server.access.allows(&call.who, &Attributes { verb: "create", target }) {
+        return Ok(());
+    }
+    let why = format!("User {:?} cannot create resource {:?} in API group {:?}", call.who.username, names.plural, names.group);
+    Err(ApiError::forbidden(names, &call.path.name, why))
 }
 
 /// The object's namespace and name, where it has them, must be those of the path.

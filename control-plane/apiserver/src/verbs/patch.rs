@@ -1,6 +1,6 @@
 //! PATCH of an object, in the four forms that Kubernetes has. What a patch does to JSON is `orknet-patch`'s; here is what is patched, and the retry.
 
-use super::create::check_place;
+use super::create::{check_place, must_be_allowed};
 use super::write::{self, Update, Updated, update};
 use crate::call::Call;
 use crate::codec::{self, BodyFormat, PatchFormat};
@@ -73,6 +73,7 @@ impl Patch<'_> {
         if !object::resource_version(&self.value).is_empty() || !object::uid(&self.value).is_empty() {
             return Err(call.not_found());
         }
+        must_be_allowed(call)?;
         let object = self.writer().apply(&call.server.schema, None, &self.value, call.options.force);
         let object = object.map_err(|error| ApiError::apply(&error))?;
         let mut warnings = Vec::new();

@@ -1,6 +1,6 @@
 //! PUT of a whole object, or of its status; it creates objects of some kinds.
 
-use super::create::check_place;
+use super::create::{check_place, must_be_allowed};
 use super::write::{self, Update, Updated, update};
 use crate::call::Call;
 use crate::error::ApiError;
@@ -8,8 +8,6 @@ use crate::object;
 use crate::present;
 use axum::body::Body;
 use http::{Response, StatusCode};
-use orknet_auth::authz::{Attributes, Target};
-use serde_json::Value;
 
 /// Replaces the object; the version in the body, if there is one, must be the stored one.
 pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
@@ -22,7 +20,8 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let names_version = !matches!(object::resource_version(&object), "" | "0");
     let may_create = call.kind.creates_on_update() && call.subresource().is_none() && !names_version && object::uid(&object).is_empty();
     if may_create && call.server.storage.get(&call.key()).await?.is_none() {
-        match create(call, &object, &mut warnings).await {
+        must_be_allowed(call)?;
+        match write::create(call, object.clone(), false, &mut warnings).await {
             // Somebody else was faster to create it.
             Err(error) if error.reason() == "AlreadyExists" => {}
             created => return Ok(present::object(call, StatusCode::CREATED, created?, &warnings)),
@@ -44,21 +43,4 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let (Updated::Object(shown) | Updated::Removed(shown)) = updated;
     warnings.extend(call.kind.warnings(&shown));
     Ok(present::object(call, StatusCode::OK, shown, &warnings))
-}
-
-/// Who may replace may not create for that.
-async fn create(call: &Call, object: &Value, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
-    let names = call.names();
-    let target = Target::Resource {
-        group: names.group,
-        resource: names.plural,
-        subresource: "",
-        namespace: call.namespace(),
-        name: &call.path.name,
-    };
-    if !call.server.access.allows(&call.who, &Attributes { verb: "create", target }) {
-        let why = format!("User {:?} cannot create resource {:?} in API group {:?}", call.who.username, names.plural, names.group);
-        return Err(ApiError::forbidden(names, &call.path.name, why));
-    }
-    write::create(call, object.clone(), false, warnings).await
 }
