@@ -7,7 +7,7 @@ mod scale;
 mod token;
 
 use crate::call::{Call, check_fields};
-use crate::codec::{self, BodyFormat};
+use crate::codec::{self, BodyFormat, Document};
 use crate::error::ApiError;
 use axum::body::Body;
 use http::Response;
@@ -39,7 +39,15 @@ fn read<T>(call: &Call, warnings: &mut Vec<String>) -> Result<Value, ApiError>
 where
     T: k8s_openapi::Resource + DeserializeOwned + Serialize,
 {
-    let mut document = codec::parse(BodyFormat::of(call.content_type.as_deref())?, &call.body)?;
+    let document = codec::parse(BodyFormat::of(call.content_type.as_deref())?, &call.body)?;
+    decode::<T>(call, document, warnings)
+}
+
+/// The same for what has been read already (a patched one).
+fn decode<T>(call: &Call, mut document: Document, warnings: &mut Vec<String>) -> Result<Value, ApiError>
+where
+    T: k8s_openapi::Resource + DeserializeOwned + Serialize,
+{
     // The server's to say; clients send an empty one.
     if let Some(object) = document.value.as_object_mut() {
         object.remove("status");

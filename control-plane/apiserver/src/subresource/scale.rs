@@ -1,8 +1,8 @@
 //! `scale`: the number of replicas of a workload as an `autoscaling/v1 Scale`, to be read and set whatever its kind.
 
-use super::read;
+use super::{decode, read};
 use crate::call::Call;
-use crate::codec::{self, BodyFormat, PatchFormat};
+use crate::codec::{self, BodyFormat, Document, PatchFormat};
 use crate::error::ApiError;
 use crate::http::accept::View;
 use crate::object;
@@ -13,6 +13,7 @@ use http::{Response, StatusCode};
 use k8s_openapi::api::autoscaling::v1::Scale;
 use orknet_resources::field::{Errors, Path};
 use orknet_resources::table::duration;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 /// Answers get, update and patch.
@@ -29,8 +30,18 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         }
         "patch" => {
             let format = PatchFormat::of(call.content_type.as_deref())?;
-            let patch = codec::parse(if format == PatchFormat::Apply { BodyFormat::Yaml } else { BodyFormat::Json }, &call.body)?.value;
-            set(call, |current| patched(format, current, &patch)).await?
+            let patch = codec::parse(if format == PatchFormat::Apply { BodyFormat::Yaml } else { BodyFormat::Json }, &call.body)?;
+            let last = Mutex::default();
+            let shown = set(call, |current| {
+                let value = patched(format, current, &patch.value)?;
+                let mut warnings = Vec::new();
+                let scale = decode::<Scale>(call, Document { value, duplicates: patch.duplicates.clone() }, &mut warnings)?;
+                *last.lock() = warnings;
+                Ok(scale)
+            });
+            let shown = shown.await?;
+            warnings = last.into_inner();
+            shown
         }
         _ => return Err(call.method_not_allowed()),
     };
@@ -52,6 +63,7 @@ async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>) ->
         let mut live = old.clone();
         object::set_meta(&mut live, "resourceVersion", revision.to_string());
         let scale = wanted(&to_scale(&live))?;
+        // What is not there is zero, as in Kubernetes; what is there is a number.
         let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or_default();
         if replicas < 0 {
             let mut errors = Errors::default();

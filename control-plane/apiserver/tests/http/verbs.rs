@@ -126,6 +126,26 @@ async fn a_scale_is_read_and_set_through_the_subresource() {
 }
 
 #[tokio::test]
+async fn a_patched_scale_has_its_form_or_is_refused() {
+    let server = TestServer::start().await;
+    server.admin.post(DEPLOYMENTS, deployment("web")).await.expect(201);
+    let path = format!("{DEPLOYMENTS}/web/scale");
+    for replicas in [json!("5"), json!(3.5), json!([]), json!(true), json!(1_u64 << 40)] {
+        let patch = json!({ "spec": { "replicas": replicas } });
+        server.admin.patch(&path, "application/merge-patch+json", patch).await.refused(400, "BadRequest");
+        let patch = json!([{ "op": "replace", "path": "/spec/replicas", "value": replicas }]);
+        server.admin.patch(&path, "application/json-patch+json", patch).await.refused(400, "BadRequest");
+    }
+    server.admin.patch(&path, "application/merge-patch+json", json!({ "spec": [] })).await.refused(400, "BadRequest");
+    let strict = format!("{path}?fieldValidation=Strict");
+    server.admin.patch(&strict, "application/merge-patch+json", json!({ "spec": { "replica": 3 } })).await.refused(400, "BadRequest");
+    assert_eq!(server.admin.get(&path).await.expect(200)["spec"]["replicas"], 2);
+    // As with a PUT: a specification that is not there is one of nothing.
+    let patched = server.admin.patch(&path, "application/merge-patch+json", json!({ "spec": null })).await.expect(200);
+    assert_eq!(patched["spec"]["replicas"], 0);
+}
+
+#[tokio::test]
 async fn objects_survive_a_restart() {
     let server = TestServer::start().await;
     let created = server.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201);
