@@ -86,6 +86,7 @@ fn authorize(server: &Server, who: &Identity, info: &RequestInfo) -> Result<(), 
             resource: &path.plural,
             subresource: &path.subresource,
             namespace: &path.namespace,
+            // The path has a name or the selector has; never both.
             name: info.selected_name.as_deref().unwrap_or(&path.name),
         },
         None => Target::Path(&info.path),

@@ -8,6 +8,7 @@ mod impersonate;
 mod in_flight;
 pub mod listener;
 pub mod options;
+mod query;
 pub mod request_info;
 mod routes;
 

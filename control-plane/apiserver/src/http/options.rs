@@ -1,8 +1,10 @@
 //! Query options of requests for resources (`metav1.ListOptions`, `CreateOptions`, `UpdateOptions`, `PatchOptions`, `DeleteOptions`), checked once.
 
+use super::query::Query;
 use super::request_info::is_true;
 use crate::error::ApiError;
 use crate::selector::{FieldSelector, LabelSelector};
+use std::str::FromStr;
 
 /// What to do about fields that a kind does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,73 +51,61 @@ pub struct Options {
 
 impl Options {
     /// Reads a query. Errors are 400 and name the option.
-    pub fn parse(query: &str) -> Result<Self, ApiError> {
-        let mut options = Self::default();
-        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-            let invalid = |why: &str| ApiError::bad_request(format!("invalid value for {key}: {value:?}: {why}"));
-            match &*key {
-                "labelSelector" => {
-                    options.label_selector = LabelSelector::parse(&value).map_err(|error| ApiError::bad_request(error.to_string()))?;
-                }
-                "fieldSelector" => {
-                    options.field_selector = FieldSelector::parse(&value).map_err(|error| ApiError::bad_request(error.to_string()))?;
-                }
-                "limit" if !value.is_empty() => options.limit = value.parse().map_err(|_| invalid("must be a number, not negative"))?,
-                "continue" => options.continue_token = value.into_owned(),
-                "resourceVersion" if !value.is_empty() => {
-                    options.resource_version = Some(value.parse().map_err(|_| invalid("must be a resource version"))?);
-                }
-                "resourceVersionMatch" => {
-                    options.version_match = match &*value {
-                        "" => None,
-                        "Exact" => Some(VersionMatch::Exact),
-                        "NotOlderThan" => Some(VersionMatch::NotOlderThan),
-                        _ => return Err(invalid("must be Exact or NotOlderThan")),
-                    };
-                }
-                "timeoutSeconds" if !value.is_empty() => {
-                    options.timeout_seconds = Some(value.parse().map_err(|_| invalid("must be a number, not negative"))?);
-                }
-                // The client's own patience, as a duration (`32s`, `1m0s`); whole seconds are all that is made use of.
-                "timeout" => {
-                    let seconds = value.strip_suffix('s').and_then(|seconds| seconds.parse().ok());
-                    options.timeout_seconds = options.timeout_seconds.or(seconds);
-                }
-                "allowWatchBookmarks" => options.allow_bookmarks = is_true(&value),
-                "sendInitialEvents" if !value.is_empty() => options.send_initial_events = Some(is_true(&value)),
-                "dryRun" => {
-                    options.dry_run = match &*value {
-                        "" => options.dry_run,
-                        "All" => true,
-                        _ => return Err(ApiError::bad_request(format!("invalid dryRun: {value:?}: supported values: \"All\""))),
-                    };
-                }
-                "fieldValidation" => {
-                    options.field_validation = match &*value {
-                        "" | "Warn" => FieldValidation::Warn,
-                        "Ignore" => FieldValidation::Ignore,
-                        "Strict" => FieldValidation::Strict,
-                        _ => return Err(invalid("must be Ignore, Warn or Strict")),
-                    };
-                }
-                "fieldManager" => {
-                    if value.len() > 128 {
-                        return Err(invalid("may not be longer than 128"));
-                    }
-                    if value.chars().any(char::is_control) {
-                        return Err(invalid("should only contain printable characters"));
-                    }
-                    options.field_manager = value.into_owned();
-                }
-                "force" => options.force = is_true(&value),
-                "pretty" => options.pretty = is_true(&value),
-                "propagationPolicy" if !value.is_empty() => options.propagation_policy = Some(value.into_owned()),
-                "gracePeriodSeconds" if !value.is_empty() => {
-                    options.grace_period_seconds = Some(value.parse().map_err(|_| invalid("must be a number"))?);
-                }
-                "orphanDependents" if !value.is_empty() => options.orphan_dependents = Some(is_true(&value)),
-                "includeObject" => options.include_object = Some(value.into_owned()),
-                _ => {}
+    pub fn parse(query: &Query) -> Result<Self, ApiError> {
+        let given = |name: &'static str| query.first(name).filter(|value| !value.is_empty()).map(|value| Given { name, value });
+        let mut options = Self {
+            limit: given("limit").map_or(Ok(0), |limit| limit.read("must be a number, not negative"))?,
+            continue_token: query.first("continue").unwrap_or_default().to_owned(),
+            resource_version: given("resourceVersion").map(|version| version.read("must be a resource version")).transpose()?,
+            timeout_seconds: given("timeoutSeconds").map(|seconds| seconds.read("must be a number, not negative")).transpose()?,
+            allow_bookmarks: query.first("allowWatchBookmarks").is_some_and(is_true),
+            send_initial_events: given("sendInitialEvents").map(|given| is_true(given.value)),
+            field_manager: query.first("fieldManager").unwrap_or_default().to_owned(),
+            force: query.first("force").is_some_and(is_true),
+            pretty: query.first("pretty").is_some_and(is_true),
+            propagation_policy: given("propagationPolicy").map(|policy| policy.value.to_owned()),
+            grace_period_seconds: given("gracePeriodSeconds").map(|seconds| seconds.read("must be a number")).transpose()?,
+            orphan_dependents: given("orphanDependents").map(|given| is_true(given.value)),
+            include_object: query.first("includeObject").map(str::to_owned),
+            ..Self::default()
+        };
+        if let Some(selector) = given("labelSelector") {
+            options.label_selector = LabelSelector::parse(selector.value).map_err(|error| ApiError::bad_request(error.to_string()))?;
+        }
+        if let Some(selector) = given("fieldSelector") {
+            options.field_selector = FieldSelector::parse(selector.value).map_err(|error| ApiError::bad_request(error.to_string()))?;
+        }
+        if let Some(given) = given("resourceVersionMatch") {
+            options.version_match = Some(match given.value {
+                "Exact" => VersionMatch::Exact,
+                "NotOlderThan" => VersionMatch::NotOlderThan,
+                _ => return Err(given.invalid("must be Exact or NotOlderThan")),
+            });
+        }
+        // The client's own patience, as a duration (`32s`, `1m0s`); whole seconds are all that is made use of.
+        let patience = || query.first("timeout")?.strip_suffix('s')?.parse().ok();
+        options.timeout_seconds = options.timeout_seconds.or_else(patience);
+        for stage in query.all("dryRun") {
+            options.dry_run = match stage {
+                "" => options.dry_run,
+                "All" => true,
+                _ => return Err(ApiError::bad_request(format!("invalid dryRun: {stage:?}: supported values: \"All\""))),
+            };
+        }
+        if let Some(given) = given("fieldValidation") {
+            options.field_validation = match given.value {
+                "Warn" => FieldValidation::Warn,
+                "Ignore" => FieldValidation::Ignore,
+                "Strict" => FieldValidation::Strict,
+                _ => return Err(given.invalid("must be Ignore, Warn or Strict")),
+            };
+        }
+        if let Some(given) = given("fieldManager") {
+            if given.value.len() > 128 {
+                return Err(given.invalid("may not be longer than 128"));
+            }
+            if given.value.chars().any(char::is_control) {
+                return Err(given.invalid("should only contain printable characters"));
             }
         }
         Ok(options)
@@ -156,14 +146,34 @@ impl Options {
     }
 }
 
+/// An option that is in the query with a value.
+struct Given<'a> {
+    name: &'static str,
+    value: &'a str,
+}
+
+impl Given<'_> {
+    fn invalid(&self, why: &str) -> ApiError {
+        ApiError::bad_request(format!("invalid value for {}: {:?}: {why}", self.name, self.value))
+    }
+
+    fn read<T: FromStr>(&self, why: &str) -> Result<T, ApiError> {
+        self.value.parse().map_err(|_| self.invalid(why))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(query: &str) -> Result<Options, ApiError> {
+        Options::parse(&Query::parse(query))
+    }
+
     #[test]
     fn options_are_read_from_the_query() {
         let options =
-            Options::parse("labelSelector=app%3Dweb&limit=5&resourceVersion=0&dryRun=All&fieldValidation=Strict&timeoutSeconds=30")
+            parse("labelSelector=app%3Dweb&limit=5&resourceVersion=0&dryRun=All&fieldValidation=Strict&timeoutSeconds=30")
                 .expect("valid");
         assert_eq!(options.limit, 5);
         assert_eq!(options.resource_version, Some(0));
@@ -184,11 +194,11 @@ mod tests {
             "resourceVersionMatch=Newer",
             "labelSelector=a+b",
         ] {
-            assert_eq!(Options::parse(query).err().map(|error| error.code()), Some(400), "{query}");
+            assert_eq!(parse(query).err().map(|error| error.code()), Some(400), "{query}");
         }
         for query in ["resourceVersionMatch=Exact", "resourceVersionMatch=Exact&resourceVersion=0", "continue=x&resourceVersion=5"] {
-            assert!(Options::parse(query).expect("parses").check_list().is_err(), "{query}");
+            assert!(parse(query).expect("parses").check_list().is_err(), "{query}");
         }
-        assert!(Options::parse("sendInitialEvents=true").expect("parses").check_watch().is_err());
+        assert!(parse("sendInitialEvents=true").expect("parses").check_watch().is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! What a request is about, read from its method and path (Kubernetes' "request info"): verb, group, version, namespace, resource, name.
 
+use super::query::Query;
 use crate::selector::FieldSelector;
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -11,8 +12,10 @@ pub struct RequestInfo {
     pub path: String,
     /// `get`, `list`, `watch`, `create`, … ; the method in lower case for paths that are no resource.
     pub verb: &'static str,
+    pub query: Query,
     pub resource: Option<ResourcePath>,
-    /// The one name that a list or watch is narrowed to by `fieldSelector=metadata.name=…`: rules about names hold for it.
+    /// The one name that a list or watch without a name in its path is narrowed to by `fieldSelector=metadata.name=…`: rules about names
+    /// hold for it.
     pub selected_name: Option<String>,
 }
 
@@ -43,7 +46,8 @@ impl RequestInfo {
             _ => "other",
         };
         let path = percent_decode_str(path).decode_utf8().ok()?;
-        let path_info = || Some(Self { path: path.clone().into_owned(), verb: lower, resource: None, selected_name: None });
+        let query = Query::parse(query);
+        let path_info = || Some(Self { path: path.clone().into_owned(), verb: lower, query: query.clone(), ..Self::default() });
         let mut parts = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned);
         let (group, version) = match parts.next().as_deref() {
             Some("api") => (String::new(), parts.next()),
@@ -78,7 +82,7 @@ impl RequestInfo {
         if resource.plural == "namespaces" && !resource.name.is_empty() && resource.namespace.is_empty() {
             resource.namespace.clone_from(&resource.name);
         }
-        let watching = old_watch || form_urlencoded::parse(query.as_bytes()).any(|(key, value)| key == "watch" && is_true(&value));
+        let watching = old_watch || query.first("watch").is_some_and(is_true);
         let verb = match (lower, resource.name.is_empty()) {
             ("get" | "head", _) if watching && resource.subresource.is_empty() => "watch",
             ("get" | "head", true) => "list",
@@ -88,8 +92,9 @@ impl RequestInfo {
             ("delete", true) => "deletecollection",
             (other, _) => other,
         };
-        let selected_name = matches!(verb, "list" | "watch").then(|| selected_name(query)).flatten();
-        Some(Self { path: path.clone().into_owned(), verb, resource: Some(resource), selected_name })
+        let narrows = matches!(verb, "list" | "watch") && resource.name.is_empty();
+        let selected_name = narrows.then(|| selected_name(&query)).flatten();
+        Some(Self { path: path.clone().into_owned(), verb, query, resource: Some(resource), selected_name })
     }
 
     /// Whether the request may take as long as the client likes.
@@ -102,9 +107,8 @@ impl RequestInfo {
     }
 }
 
-fn selected_name(query: &str) -> Option<String> {
-    let (_, selector) = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "fieldSelector")?;
-    FieldSelector::parse(&selector).ok()?.exact("metadata.name").filter(|name| !name.is_empty()).map(str::to_owned)
+fn selected_name(query: &Query) -> Option<String> {
+    FieldSelector::parse(query.first("fieldSelector")?).ok()?.exact("metadata.name").filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 /// How booleans are written in queries: `?watch`, `?watch=1`, `?watch=true`.
@@ -158,7 +162,10 @@ mod tests {
         };
         assert_eq!(name("/api/v1/namespaces/a/secrets?fieldSelector=metadata.name%3Dx&watch=1").as_deref(), Some("x"));
         assert_eq!(name("/api/v1/namespaces/a/secrets?fieldSelector=metadata.name!%3Dx"), None);
-        assert_eq!(name("/api/v1/namespaces/a/secrets/y?fieldSelector=metadata.name%3Dx"), None);
+        assert_eq!(name("/api/v1/namespaces/a/secrets?fieldSelector=&fieldSelector=metadata.name%3Dx"), None);
+        for path in ["namespaces/a/secrets/y?", "namespaces/a/secrets/y?watch=1&", "watch/namespaces/a/secrets/y?"] {
+            assert_eq!(name(&format!("/api/v1/{path}fieldSelector=metadata.name%3Dx")), None, "{path}");
+        }
     }
 
     #[test]

@@ -70,7 +70,7 @@ async fn resource(
         verb: info.verb,
         path: path.clone(),
         kind,
-        options: Options::parse(request.uri().query().unwrap_or_default())?,
+        options: Options::parse(&info.query)?,
         // Streams negotiate by themselves.
         accept: if streams { Accept::default() } else { Accept::parse(text(headers, ACCEPT))? },
         content_type: text(headers, CONTENT_TYPE).map(str::to_owned),

@@ -31,7 +31,12 @@ const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let mut call_options = call.options.clone();
     if !call.path.name.is_empty() {
-        call_options.field_selector = FieldSelector::for_name(&call.path.name);
+        let selector = &mut call_options.field_selector;
+        if selector.is_empty() {
+            *selector = FieldSelector::for_name(&call.path.name);
+        } else if selector.exact("metadata.name") != Some(&call.path.name) {
+            return Err(ApiError::bad_request("fieldSelector metadata.name doesn't match requested name"));
+        }
     }
     call.options.check_watch()?;
     check_fields(call)?;

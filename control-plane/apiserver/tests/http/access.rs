@@ -65,6 +65,7 @@ async fn acting_as_another_must_be_allowed() {
     assert_eq!(review["status"]["userInfo"]["username"], "bob");
     assert_eq!(review["status"]["userInfo"]["groups"], json!(["dev", "system:authenticated"]));
     as_bob.get(PODS).await.refused(403, "Forbidden");
+    server.admin.with_header("impersonate-user", "andré").get(PODS).await.refused(403, "Forbidden");
     let sneaky = server.client("bob", None).with_header("impersonate-user", "admin").with_header("impersonate-group", "system:masters");
     sneaky.get(PODS).await.refused(403, "Forbidden");
     server.admin.with_header("impersonate-group", "x").get(PODS).await.refused(400, "BadRequest");
@@ -125,6 +126,36 @@ async fn a_rule_about_one_name_allows_to_list_and_watch_that_name() {
     for query in ["", "?fieldSelector=metadata.name%3Dother", "?fieldSelector=metadata.name!%3Dother"] {
         bob.get(&format!("{CONFIG_MAPS}{query}")).await.refused(403, "Forbidden");
     }
+    // What is asked for is what is allowed: the first selector for both, and the name in the path before any selector's.
+    let twice = bob.get(&format!("{CONFIG_MAPS}?fieldSelector=metadata.name%3Dmine&fieldSelector=")).await.expect(200);
+    assert_eq!(twice["items"], list["items"]);
+    for path in ["?fieldSelector=&fieldSelector=metadata.name%3Dmine", "/other?watch=1&fieldSelector=metadata.name%3Dmine"] {
+        bob.get(&format!("{CONFIG_MAPS}{path}")).await.refused(403, "Forbidden");
+    }
+    let old_form = "/api/v1/watch/namespaces/default/configmaps/other?fieldSelector=metadata.name%3Dmine";
+    bob.get(old_form).await.refused(403, "Forbidden");
+    server.admin.get(old_form).await.refused(400, "BadRequest");
+}
+
+#[tokio::test]
+async fn who_may_patch_may_not_create_for_that() {
+    let server = TestServer::start().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let role = json!({ "metadata": { "name": "r" }, "rules": [{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"] }] });
+    server.admin.post(&format!("{rbac}/roles"), role).await.expect(201);
+    let binding =
+        json!({ "metadata": { "name": "b" }, "subjects": [{ "kind": "User", "name": "bob" }], "roleRef": { "kind": "Role", "name": "r" } });
+    server.admin.post(&format!("{rbac}/rolebindings"), binding).await.expect(201);
+    server.admin.get(&format!("{rbac}/rolebindings")).await.expect(200);
+    server.admin.post(CONFIG_MAPS, config_map("there")).await.expect(201);
+    let bob = server.client("bob", None);
+    let apply = async |name: &str| {
+        bob.patch(&format!("{CONFIG_MAPS}/{name}?fieldManager=m&force=1"), "application/apply-patch+yaml", config_map(name)).await
+    };
+    apply("there").await.expect(200);
+    let message = apply("new").await.refused(403, "Forbidden");
+    assert!(message.contains("cannot create resource \"configmaps\""), "{message}");
+    server.admin.get(&format!("{CONFIG_MAPS}/new")).await.refused(404, "NotFound");
 }
 
 #[tokio::test]
