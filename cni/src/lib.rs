@@ -24,6 +24,8 @@ mod status;
 mod sysctl;
 mod wiring;
 
+pub use wiring::host_name;
+
 use config::NetworkConfig;
 use environment::{Command, Environment};
 use error::{CniError, Code};

@@ -39,20 +39,26 @@ impl Attachments {
         read(&self.path(name))
     }
 
-    /// Every attachment. Files that cannot be read are named in the second list and do not hide the others.
-    pub fn all(&self) -> Result<(Vec<Attachment>, Vec<CniError>), CniError> {
+    /// Names of all attachments that have a file, whether or not it can be read.
+    pub fn names(&self) -> Result<Vec<AttachmentName>, CniError> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(failed("reading", &self.folder, error)),
         };
-        let (mut attachments, mut unreadable) = (Vec::new(), Vec::new());
+        let mut names = Vec::new();
         for entry in entries {
-            let path = entry.map_err(|error| failed("reading", &self.folder, error))?.path();
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
-            match read(&path) {
+            let file = entry.map_err(|error| failed("reading", &self.folder, error))?.file_name();
+            names.extend(file.to_str().and_then(name_of));
+        }
+        Ok(names)
+    }
+
+    /// Every attachment. Files that cannot be read are named in the second list and do not hide the others.
+    pub fn all(&self) -> Result<(Vec<Attachment>, Vec<CniError>), CniError> {
+        let (mut attachments, mut unreadable) = (Vec::new(), Vec::new());
+        for name in self.names()? {
+            match self.get(&name) {
                 Ok(found) => attachments.extend(found),
                 Err(error) => unreadable.push(error),
             }
@@ -76,6 +82,13 @@ impl Attachments {
     fn path(&self, name: &AttachmentName) -> PathBuf {
         self.folder.join(format!("{}@{}.json", name.container_id, name.ifname))
     }
+}
+
+/// The inverse of [`Attachments::path`]; `None` for files that are not whole.
+fn name_of(file: &str) -> Option<AttachmentName> {
+    // No container id has an @ (it is alphanumeric, with dots, dashes and underscores).
+    let (container_id, ifname) = file.strip_suffix(".json")?.split_once('@')?;
+    Some(AttachmentName { container_id: container_id.to_owned(), ifname: ifname.to_owned() })
 }
 
 fn read(path: &Path) -> Result<Option<Attachment>, CniError> {
@@ -128,6 +141,9 @@ mod tests {
         attachments.put(&attachment("c1")).unwrap();
         fs::write(folder.path().join("attachments/c2@eth0.json"), "{").unwrap();
         fs::write(folder.path().join("attachments/c3@eth0.partial"), "{").unwrap();
+        let mut names: Vec<_> = attachments.names().unwrap().into_iter().map(|name| name.container_id).collect();
+        names.sort();
+        assert_eq!(names, ["c1", "c2"]);
         let (good, bad) = attachments.all().unwrap();
         assert_eq!((good, bad.len()), (vec![attachment("c1")], 1));
     }

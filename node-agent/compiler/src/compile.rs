@@ -3,7 +3,7 @@
 use crate::facts::{Attachment, NodeFacts, ObjectName, ServiceFacts, SliceFacts};
 use crate::fronts::fronts;
 use crate::image::MapImage;
-use orknet_abi::{Address, BackendKey, PodKey, RangeKey};
+use orknet_abi::{Address, BackendKey, RangeKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub struct Inputs {
     pub node: NodeFacts,
     pub services: BTreeMap<ObjectName, ServiceFacts>,
     pub slices: BTreeMap<ObjectName, SliceFacts>,
-    /// By a name that is unique on the node: container and interface.
+    /// By a name that is unique on the node: container and interface. No two have an address in common (see [`Attachment`]).
     pub attachments: BTreeMap<Arc<str>, Attachment>,
     /// From which Services get their cluster addresses.
     pub ranges: BTreeSet<RangeKey>,
@@ -21,14 +21,12 @@ pub struct Inputs {
 
 /// The image of these inputs. Lists are numbered from 1 in the order of the Services' entries, so equal inputs give equal images.
 ///
-/// An address that two Services claim belongs to the one whose name comes first; of two attachments that claim an address it is
-/// likewise. Both happen only for a moment, when one event of a replacement has been seen and the other has not.
+/// An address that two Services claim belongs to the one whose name comes first. That happens only for a moment, when one event of a
+/// replacement has been seen and the other has not.
 pub fn compile(inputs: &Inputs) -> MapImage {
     let mut image = MapImage { ranges: inputs.ranges.clone(), ..MapImage::default() };
     for attachment in inputs.attachments.values() {
-        for &address in &attachment.addresses {
-            image.pods.entry(PodKey { address }).or_insert(attachment.pod);
-        }
+        image.pods.extend(attachment.entries());
     }
     let mut owners: BTreeMap<Address, &ObjectName> = BTreeMap::new();
     for (name, service) in &inputs.services {

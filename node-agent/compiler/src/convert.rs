@@ -94,15 +94,10 @@ impl SliceFacts {
 }
 
 impl NodeFacts {
-    /// Name, zone and addresses of the node that we are on.
+    /// Name and zone of the node that we are on.
     pub fn of(node: &Node, names: &mut Names) -> Self {
         let zone = node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE)).filter(|zone| !zone.is_empty());
-        let listed = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
-        Self {
-            name: names.intern(node.metadata.name.as_deref().unwrap_or_default()),
-            zone: zone.map(|zone| names.intern(zone)),
-            addresses: listed.filter_map(|listed| address(&listed.address)).collect(),
-        }
+        Self { name: names.intern(node.metadata.name.as_deref().unwrap_or_default()), zone: zone.map(|zone| names.intern(zone)) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The compact form of the API objects: only what the maps depend on, so that ten thousand Services fit in a few megabytes.
 
-use orknet_abi::{Address, Pod};
+use orknet_abi::{Address, Pod, PodKey};
 use std::sync::Arc;
 
 /// Namespace and name of an object.
@@ -89,13 +89,26 @@ pub struct NodeFacts {
     pub name: Arc<str>,
     /// Label `topology.kubernetes.io/zone`.
     pub zone: Option<Arc<str>>,
-    /// `status.addresses` that are IP addresses. NodePorts will answer on these.
-    pub addresses: Vec<Address>,
 }
 
 /// A pod of this node whose device is ready: its addresses lead to it.
+///
+/// An address is given to one pod at a time, so the attachment that claims it last has it, and one that claimed it before belongs to
+/// a pod that is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
     pub addresses: Vec<Address>,
     pub pod: Pod,
+}
+
+impl Attachment {
+    /// Its entries in the maps.
+    pub fn entries(&self) -> impl Iterator<Item = (PodKey, Pod)> + '_ {
+        self.addresses.iter().map(|&address| (PodKey { address }, self.pod))
+    }
+
+    /// Whether both claim an address. Then the one that was known first is that of a pod that is gone.
+    pub fn collides_with(&self, other: &Self) -> bool {
+        self.addresses.iter().any(|address| other.addresses.contains(address))
+    }
 }

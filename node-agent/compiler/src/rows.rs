@@ -140,19 +140,8 @@ impl fmt::Display for PodRow {
 }
 
 /// Lower-case hexadecimal with colons.
-pub fn mac_text(mac: [u8; 6]) -> String {
+fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
-}
-
-/// The inverse of [`mac_text`]; `None` for anything else.
-pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
-    let mut mac = [0; 6];
-    let mut parts = text.split(':');
-    for byte in &mut mac {
-        let part = parts.next().filter(|part| part.len() == 2)?;
-        *byte = u8::from_str_radix(part, 16).ok()?;
-    }
-    parts.next().is_none().then_some(mac)
 }
 
 fn socket(backend: Backend) -> SocketAddr {
@@ -187,14 +176,6 @@ mod tests {
     fn ranges_read_as_they_were_written() {
         for (address, bits, text) in [("10.96.0.0", 16, "10.96.0.0/16"), ("fd00:10:96::", 112, "fd00:10:96::/112"), ("::", 0, "::/0")] {
             assert_eq!(range_text(&RangeKey::new(address.parse().unwrap(), bits)), text);
-        }
-    }
-
-    #[test]
-    fn mac_addresses_come_back_and_nonsense_does_not() {
-        assert_eq!(parse_mac(&mac_text([2, 0, 0xab, 1, 2, 255])), Some([2, 0, 0xab, 1, 2, 255]));
-        for text in ["", "02:00:00:00:00", "02:00:00:00:00:00:00", "2:0:0:0:0:0", "zz:00:00:00:00:00"] {
-            assert_eq!(parse_mac(text), None, "{text}");
         }
     }
 }

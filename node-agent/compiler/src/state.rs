@@ -14,7 +14,7 @@ pub enum Change {
     Service(ObjectName, Option<ServiceFacts>),
     Slice(ObjectName, Option<SliceFacts>),
     Node(NodeFacts),
-    /// The name is unique on the node: container and interface.
+    /// The name is unique on the node: container and interface. Others that claim one of its addresses are forgotten.
     Attachment(Arc<str>, Option<Attachment>),
     /// All ranges from which Services get their cluster addresses.
     Ranges(BTreeSet<RangeKey>),
@@ -96,6 +96,7 @@ impl State {
             }
             Change::Attachment(name, Some(facts)) => {
                 self.pods_dirty |= self.attachments.get(&name) != Some(&facts);
+                self.attachments.retain(|_, known| !known.collides_with(&facts));
                 self.attachments.insert(name, facts);
             }
             Change::Attachment(name, None) => self.pods_dirty |= self.attachments.remove(&name).is_some(),
@@ -122,9 +123,14 @@ impl State {
         gone.into_iter().for_each(|name| self.note_slice(name, None));
     }
 
-    /// Names of the attachments that are known.
+    /// The attachments that are known, by name; no two have an address in common.
     pub fn attachments(&self) -> impl Iterator<Item = (&Arc<str>, &Attachment)> {
         self.attachments.iter()
+    }
+
+    /// One attachment.
+    pub fn attachment(&self, name: &str) -> Option<&Attachment> {
+        self.attachments.get(name)
     }
 
     /// Number of Services that have entries.
@@ -301,12 +307,7 @@ impl State {
     }
 
     fn plan_pods(&mut self, draft: &mut Draft) {
-        let mut wanted: BTreeMap<PodKey, Pod> = BTreeMap::new();
-        for attachment in self.attachments.values() {
-            for &address in &attachment.addresses {
-                wanted.entry(PodKey { address }).or_insert(attachment.pod);
-            }
-        }
+        let wanted: BTreeMap<PodKey, Pod> = self.attachments.values().flat_map(Attachment::entries).collect();
         let changed = wanted.iter().filter(|(key, pod)| self.image.pods.get(key) != Some(pod));
         draft.put_pods.extend(changed.map(|(key, pod)| Step::PutPod(*key, *pod)));
         draft.delete_pods.extend(self.image.pods.keys().filter(|key| !wanted.contains_key(key)).map(|key| Step::DeletePod(*key)));

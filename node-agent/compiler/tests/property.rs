@@ -71,11 +71,7 @@ fn slice() -> impl Strategy<Value = SliceFacts> {
 }
 
 fn node() -> impl Strategy<Value = NodeFacts> {
-    (0..2u8, of(0..2u8)).prop_map(|(n, zone)| NodeFacts {
-        name: name("node", n),
-        zone: zone.map(|n| name("zone", n)),
-        addresses: Vec::new(),
-    })
+    (0..2u8, of(0..2u8)).prop_map(|(n, zone)| NodeFacts { name: name("node", n), zone: zone.map(|n| name("zone", n)) })
 }
 
 /// Ranges that overlap, of both families.
@@ -125,7 +121,10 @@ fn put(inputs: &mut Inputs, change: Change) {
         Change::Slice(name, Some(facts)) => drop(inputs.slices.insert(name, facts)),
         Change::Slice(name, None) => drop(inputs.slices.remove(&name)),
         Change::Node(facts) => inputs.node = facts,
-        Change::Attachment(name, Some(facts)) => drop(inputs.attachments.insert(name, facts)),
+        Change::Attachment(name, Some(facts)) => {
+            inputs.attachments.retain(|_, other| !other.collides_with(&facts));
+            inputs.attachments.insert(name, facts);
+        }
         Change::Attachment(name, None) => drop(inputs.attachments.remove(&name)),
         Change::Ranges(ranges) => inputs.ranges = ranges,
     }

@@ -3,7 +3,6 @@
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use orknet_abi::{Address, Pod};
-use orknet_compiler::rows::parse_mac;
 use orknet_compiler::{Attachment, Change, Inputs, Names, NodeFacts, ObjectName, ServiceFacts, SliceFacts};
 use serde::Deserialize;
 use serde_yaml_ng::Value;
@@ -48,7 +47,6 @@ pub fn documents(yaml: &str) -> (NodeFacts, Vec<Document>) {
             }
             "Attachment" => {
                 let document: AttachmentDocument = serde_yaml_ng::from_value(value).unwrap();
-                let mac = |text: &str| parse_mac(text).unwrap();
                 let pod = Pod { ifindex: document.ifindex, pod_mac: mac(&document.pod_mac), host_mac: mac(&document.host_mac) };
                 let addresses = document.addresses.into_iter().map(Address::from).collect();
                 documents.push(Document::Attachment(document.name.into(), Attachment { addresses, pod }));
@@ -57,6 +55,11 @@ pub fn documents(yaml: &str) -> (NodeFacts, Vec<Document>) {
         }
     }
     (node.unwrap_or_else(|| NodeFacts { name: "here".into(), ..NodeFacts::default() }), documents)
+}
+
+fn mac(text: &str) -> [u8; 6] {
+    let bytes: Vec<_> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    bytes.try_into().unwrap()
 }
 
 impl Document {
