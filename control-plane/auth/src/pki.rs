@@ -1,4 +1,5 @@
-//! The cluster's certificate authority and service-account key: files made at first start, private to root, never overwritten.
+//! The cluster's certificate authority and service-account key: files made at first start, keys private to root. An authority is never
+//! replaced: its certificate, written last, marks it as complete, and is worth nothing without the key that it was made with.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rcgen::{
@@ -28,6 +29,8 @@ pub const KUBELET_CLIENT: &str = "system:kube-apiserver";
 pub enum PkiError {
     #[error("cannot {operation} {path}")]
     File { operation: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{certificate} is there but its key {key} is missing: restore the key, or remove the certificate to begin a new authority")]
+    KeyMissing { certificate: PathBuf, key: PathBuf },
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
     #[error("{0} does not hold what it should: {1}")]
@@ -51,11 +54,12 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// Opens the authority in `directory` (`ca.crt`, `ca.key`, `sa.key`), making what is missing. Blocking.
+    /// Opens the authority in `directory` (`ca.crt`, `ca.key`, `sa.key`). Makes one where there is no `ca.crt`, and the service-account key
+    /// where that is missing. Blocking.
     pub fn open_or_create(directory: &Path) -> Result<Self, PkiError> {
         fs::create_dir_all(directory).map_err(|source| PkiError::File { operation: "create", path: directory.to_owned(), source })?;
         let (ca_path, key_path) = (directory.join("ca.crt"), directory.join("ca.key"));
-        if !key_path.exists() || !ca_path.exists() {
+        if !ca_path.exists() {
             let authority = make_authority()?;
             // The certificate last: it is the mark that both are there.
             write_private(&key_path, &authority.key_pem)?;
@@ -69,9 +73,15 @@ impl Pki {
     }
 
     /// Opens an authority that is there. Blocking.
+    ///
+    /// # Errors
+    /// [`PkiError::KeyMissing`] for a certificate without its key; otherwise the file that is missing or does not hold what it should.
     pub fn open(directory: &Path) -> Result<Self, PkiError> {
         let (ca_path, key_path, sa_path) = (directory.join("ca.crt"), directory.join("ca.key"), directory.join("sa.key"));
         let ca_pem = read(&ca_path)?;
+        if !key_path.exists() {
+            return Err(PkiError::KeyMissing { certificate: ca_path, key: key_path });
+        }
         let key = KeyPair::from_pem(&read(&key_path)?).map_err(|error| PkiError::Read(key_path.clone(), error.to_string()))?;
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(|error| PkiError::Read(ca_path, error.to_string()))?;
         let service_account_key =
@@ -266,6 +276,25 @@ mod tests {
         for name in ["ca.key", "sa.key"] {
             assert_eq!(fs::metadata(directory.path().join(name)).unwrap().permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_refused_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let ca_pem = Pki::open_or_create(directory.path()).unwrap().ca_pem().to_owned();
+        fs::remove_file(directory.path().join("ca.key")).unwrap();
+        let error = Pki::open_or_create(directory.path()).err().expect("there is no key").to_string();
+        assert!(error.contains("ca.key is missing: restore the key") && !error.contains('\n'), "{error}");
+        assert_eq!(fs::read_to_string(directory.path().join("ca.crt")).unwrap(), ca_pem);
+        assert!(!directory.path().join("ca.key").exists());
+    }
+
+    #[test]
+    fn a_first_start_that_was_cut_short_is_made_good() {
+        let directory = tempfile::tempdir().unwrap();
+        write_private(&directory.path().join("ca.key"), "unfinished").unwrap();
+        let first = Pki::open_or_create(directory.path()).unwrap();
+        assert_eq!(first.ca_pem(), Pki::open(directory.path()).unwrap().ca_pem());
     }
 
     #[test]
