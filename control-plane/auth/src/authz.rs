@@ -2,7 +2,6 @@
 
 use crate::authn::{GROUP_MASTERS, Identity};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
-use orknet_resources::selector;
 use std::collections::HashMap;
 
 /// What is asked for (`authorization.k8s.io/v1 SubjectAccessReviewSpec`).
@@ -32,20 +31,16 @@ pub struct Rbac {
 }
 
 impl Rbac {
-    /// Indexes the objects; a ClusterRole with an `aggregationRule` also has the rules of the ClusterRoles that its selectors match, with what those
-    /// sum up themselves.
+    /// Indexes the objects. What an `aggregationRule` sums up is written into the role's rules by a controller.
     pub fn new(
         cluster_roles: impl IntoIterator<Item = ClusterRole>,
         roles: impl IntoIterator<Item = Role>,
         cluster_bindings: impl IntoIterator<Item = ClusterRoleBinding>,
         bindings: impl IntoIterator<Item = RoleBinding>,
     ) -> Self {
-        let cluster_roles: Vec<ClusterRole> = cluster_roles.into_iter().collect();
         let mut rbac = Self::default();
-        for role in &cluster_roles {
-            let mut rules = role.rules.clone().unwrap_or_default();
-            aggregate(role, &cluster_roles, &mut vec![role], &mut rules);
-            rbac.cluster_roles.insert(role.metadata.name.clone().unwrap_or_default(), rules);
+        for role in cluster_roles {
+            rbac.cluster_roles.insert(role.metadata.name.unwrap_or_default(), role.rules.unwrap_or_default());
         }
         for role in roles {
             let key = (role.metadata.namespace.unwrap_or_default(), role.metadata.name.unwrap_or_default());
@@ -140,26 +135,6 @@ fn names(subject: &Subject, who: &Identity, home: &str) -> bool {
     }
 }
 
-/// Adds the rules of the roles that `role` sums up, each rule once (Kubernetes' clusterrole-aggregation-controller). `seen` are the roles that
-/// have been added: they may select each other in a circle.
-fn aggregate<'a>(role: &ClusterRole, all: &'a [ClusterRole], seen: &mut Vec<&'a ClusterRole>, rules: &mut Vec<PolicyRule>) {
-    let selectors = role.aggregation_rule.iter().flat_map(|rule| rule.cluster_role_selectors.iter().flatten());
-    for selector in selectors {
-        for other in all.iter().filter(|other| selector::matches(selector, other.metadata.labels.as_ref())) {
-            if seen.iter().any(|known| known.metadata.name == other.metadata.name) {
-                continue;
-            }
-            for rule in other.rules.iter().flatten() {
-                if !rules.contains(rule) {
-                    rules.push(rule.clone());
-                }
-            }
-            seen.push(other);
-            aggregate(other, all, seen, rules);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,29 +143,17 @@ mod tests {
     fn rbac() -> Rbac {
         let parse = |value| serde_json::from_value(value).unwrap();
         Rbac::new(
-            [
-                parse(json!({"metadata": {"name": "reader"}, "rules": [
+            [parse(json!({"metadata": {"name": "reader"}, "rules": [
                     {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "list"]},
-                    {"nonResourceURLs": ["/metrics", "/apis/*"], "verbs": ["get"]}]})),
-                parse(json!({"metadata": {"name": "sum"}, "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": "sum"}}]}})),
-                parse(json!({"metadata": {"name": "part", "labels": {"to": "sum"}}, "rules": [
-                    {"apiGroups": ["apps"], "resources": ["*"], "verbs": ["*"]}]})),
-            ],
+                    {"nonResourceURLs": ["/metrics", "/apis/*"], "verbs": ["get"]}]}))],
             [serde_json::from_value(json!({"metadata": {"name": "one", "namespace": "a"}, "rules": [
                 {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["key"], "verbs": ["get"]}]}))
             .unwrap()],
-            [
-                serde_json::from_value(
-                    json!({"metadata": {"name": "b"}, "roleRef": {"apiGroup": "", "kind": "ClusterRole", "name": "reader"},
+            [serde_json::from_value(
+                json!({"metadata": {"name": "b"}, "roleRef": {"apiGroup": "", "kind": "ClusterRole", "name": "reader"},
                     "subjects": [{"kind": "User", "name": "ann"}]}),
-                )
-                .unwrap(),
-                serde_json::from_value(
-                    json!({"metadata": {"name": "s"}, "roleRef": {"apiGroup": "", "kind": "ClusterRole", "name": "sum"},
-                    "subjects": [{"kind": "Group", "name": "ops"}]}),
-                )
-                .unwrap(),
-            ],
+            )
+            .unwrap()],
             [serde_json::from_value(json!({"metadata": {"name": "b", "namespace": "a"},
                 "roleRef": {"apiGroup": "", "kind": "Role", "name": "one"}, "subjects": [{"kind": "ServiceAccount", "name": "sa"}]}))
             .unwrap()],
@@ -199,9 +162,8 @@ mod tests {
 
     fn asks(user: &str, verb: &str, group: &str, resource: &str, namespace: &str, name: &str) -> bool {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-        let groups = if user == "olga" { vec!["ops".to_owned()] } else { vec![] };
         let target = Target::Resource { group, resource, subresource, namespace, name };
-        rbac().allows(&Identity::authenticated(user, groups), &Attributes { verb, target })
+        rbac().allows(&Identity::authenticated(user, []), &Attributes { verb, target })
     }
 
     #[test]
@@ -221,34 +183,6 @@ mod tests {
         assert!(!asks(account, "get", "", "secrets", "a", "other"));
         assert!(!asks(account, "get", "", "secrets", "b", "key"));
         assert!(!asks("system:serviceaccount:b:sa", "get", "", "secrets", "a", "key"));
-    }
-
-    #[test]
-    fn aggregated_roles_have_the_rules_they_select() {
-        assert!(asks("olga", "delete", "apps", "deployments", "a", "d"));
-        assert!(!asks("olga", "delete", "", "pods", "a", "d"));
-    }
-
-    #[test]
-    fn aggregation_selects_by_expressions_and_through_sums_and_ends_in_circles() {
-        let role = |value: serde_json::Value| -> ClusterRole { serde_json::from_value(value).unwrap() };
-        let rule = |resource: &str| json!([{"apiGroups": [""], "resources": [resource], "verbs": ["get"]}]);
-        let roles = [
-            role(json!({"metadata": {"name": "top"}, "aggregationRule": {"clusterRoleSelectors": [
-                {"matchExpressions": [{"key": "to", "operator": "In", "values": ["top", "middle"]}]}, {"matchLabels": {"to": "top"}}]}})),
-            role(json!({"metadata": {"name": "middle", "labels": {"to": "top"}},
-                "aggregationRule": {"clusterRoleSelectors": [{"matchExpressions": [{"key": "part", "operator": "Exists"}]}]}})),
-            role(json!({"metadata": {"name": "part", "labels": {"part": ""}}, "rules": rule("pods"),
-                "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": "top"}}]}})),
-            role(json!({"metadata": {"name": "same", "labels": {"part": "", "to": "top"}}, "rules": rule("pods")})),
-            role(json!({"metadata": {"name": "other", "labels": {"to": "bottom"}}, "rules": rule("secrets")})),
-        ];
-        let rbac = Rbac::new(roles, [], [], []);
-        let of = |name: &str| {
-            let role = RoleRef { kind: "ClusterRole".into(), name: name.into(), ..RoleRef::default() };
-            rbac.rules_of(&role, "").unwrap().iter().flat_map(|rule| rule.resources.clone().unwrap()).collect::<Vec<_>>()
-        };
-        assert_eq!((of("top"), of("middle"), of("part")), (vec!["pods".to_owned()], vec!["pods".to_owned()], vec!["pods".to_owned()]));
     }
 
     #[test]

@@ -7,16 +7,18 @@ use serde_json::{Value, json};
 pub fn cluster_roles() -> Vec<Value> {
     let all = rule(&["*"], &["*"], &["*"]);
     let everywhere = json!({"nonResourceURLs": ["*"], "verbs": ["*"]});
-    let mut edit = view_rules();
-    edit.extend(edit_rules());
-    let mut admin = edit.clone();
-    admin.push(rule(&["rbac.authorization.k8s.io"], &["roles", "rolebindings"], EVERY_VERB));
-    admin.push(rule(&["authorization.k8s.io"], &["localsubjectaccessreviews"], &["create"]));
+    let admin_rules = vec![
+        rule(&["rbac.authorization.k8s.io"], &["roles", "rolebindings"], EVERY_VERB),
+        rule(&["authorization.k8s.io"], &["localsubjectaccessreviews"], &["create"]),
+    ];
     vec![
         role("cluster-admin", vec![all, everywhere], &[]),
-        role("admin", admin, &[]),
-        role("edit", edit, &[]),
-        role("view", view_rules(), &[]),
+        sum("admin", TO_ADMIN, &[]),
+        sum("edit", TO_EDIT, &[(TO_ADMIN, "true")]),
+        sum("view", TO_VIEW, &[(TO_EDIT, "true")]),
+        role("system:aggregate-to-admin", admin_rules, &[(TO_ADMIN, "true")]),
+        role("system:aggregate-to-edit", edit_rules(), &[(TO_EDIT, "true")]),
+        role("system:aggregate-to-view", view_rules(), &[(TO_VIEW, "true")]),
         role(
             "system:discovery",
             vec![
@@ -63,6 +65,11 @@ pub fn cluster_role_bindings() -> Vec<Value> {
 
 const EVERY_VERB: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const READ: &[&str] = &["get", "list", "watch"];
+
+/// Labels of the roles that add to the three of which users are given one.
+const TO_ADMIN: &str = "rbac.authorization.k8s.io/aggregate-to-admin";
+const TO_EDIT: &str = "rbac.authorization.k8s.io/aggregate-to-edit";
+const TO_VIEW: &str = "rbac.authorization.k8s.io/aggregate-to-view";
 
 fn view_rules() -> Vec<Value> {
     vec![
@@ -202,6 +209,13 @@ fn role(name: &str, rules: Vec<Value>, labels: &[(&str, &str)]) -> Value {
         .collect();
     json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name, "labels": labels,
         "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}}, "rules": rules})
+}
+
+/// A role whose rules are those of the roles with a label.
+fn sum(name: &str, label: &str, labels: &[(&str, &str)]) -> Value {
+    let mut sum = role(name, Vec::new(), labels);
+    sum["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]});
+    sum
 }
 
 fn binding(name: &str, role: &str, groups: &[&str]) -> Value {

@@ -4,6 +4,7 @@
 
 mod claims;
 mod cluster_objects;
+mod cluster_role_aggregation;
 mod config;
 mod context;
 mod cron_job;
@@ -71,6 +72,7 @@ pub async fn run_with(config: Config, informers: SharedInformers, shutdown: Canc
     endpoints::start(&context);
     endpoint_mirror::start(&context);
     service_account::start(&context);
+    cluster_role_aggregation::start(&context);
     node_ipam::start(&context);
     node_lifecycle::start(&context);
     taint_eviction::start(&context);

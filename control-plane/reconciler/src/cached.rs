@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::Resource;
 use serde::de::DeserializeOwned;
@@ -28,6 +29,7 @@ macro_rules! cached {
 }
 
 cached!(
+    ClusterRole,
     ControllerRevision,
     DaemonSet,
     Deployment,

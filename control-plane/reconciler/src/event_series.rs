@@ -6,7 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 
-/// How many distinct series are remembered; beyond it the oldest half is forgotten (their next occurrence makes a new Event).
+/// How many distinct series, and how many objects' budgets, are remembered; beyond it the oldest half is forgotten: the next occurrence
+/// makes a new Event, and the object has a full budget.
 const REMEMBERED: usize = 2048;
 /// Events one object may cause at once, and the seconds in which it earns one more; the figures of client-go's spam filter.
 const BURST: f64 = 25.0;
@@ -76,12 +77,7 @@ impl Memory {
             series.last = occurrence.at;
             return Verdict::Repeat { name: series.name.clone(), count: series.count };
         }
-        if self.series.len() >= REMEMBERED {
-            let mut times: Vec<_> = self.series.values().map(|series| series.last).collect();
-            times.sort_unstable();
-            let middle = times[times.len() / 2];
-            self.series.retain(|_, series| series.last > middle);
-        }
+        make_room(&mut self.series, |series| series.last);
         let name = format!("{}.{:x}", occurrence.object.name.as_deref().unwrap_or_default(), occurrence.at.as_nanosecond());
         self.series.insert(id, Series { name: name.clone(), count: 1, last: occurrence.at });
         Verdict::Create { name }
@@ -96,6 +92,7 @@ impl Memory {
         if self.budgets.len() >= REMEMBERED {
             self.budgets.retain(|_, budget| refilled(budget, occurrence.at) < BURST);
         }
+        make_room(&mut self.budgets, |budget| budget.at);
         let budget = self.budgets.entry(object_id(&occurrence.object)).or_insert(Budget { tokens: BURST, at: occurrence.at });
         budget.tokens = refilled(budget, occurrence.at);
         budget.at = occurrence.at;
@@ -104,6 +101,18 @@ impl Memory {
         }
         budget.tokens -= 1.0;
         true
+    }
+}
+
+/// Forgets the older half of a map that is full.
+fn make_room<V>(map: &mut HashMap<u64, V>, time: impl Fn(&V) -> Timestamp) {
+    if map.len() < REMEMBERED {
+        return;
+    }
+    let mut by_age: Vec<_> = map.iter().map(|(id, value)| (time(value), *id)).collect();
+    by_age.sort_unstable();
+    for (_, id) in &by_age[..by_age.len() / 2] {
+        map.remove(id);
     }
 }
 
@@ -173,6 +182,21 @@ mod tests {
         for second in 0..3 * REMEMBERED as i64 {
             memory.judge(&occurrence(&format!("pod-{second}"), "x", second));
         }
-        assert!(memory.series.len() <= REMEMBERED);
+        assert!(memory.series.len() <= REMEMBERED && memory.budgets.len() <= REMEMBERED);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_newest_stay_also_when_all_happens_at_once() {
+        let mut memory = Memory::default();
+        for index in 0..3 * REMEMBERED {
+            memory.judge(&occurrence(&format!("pod-{index}"), "x", 0));
+        }
+        assert!(memory.series.len() <= REMEMBERED && memory.budgets.len() <= REMEMBERED);
+        memory.judge(&occurrence("noisy", "x", 1));
+        for index in 0..REMEMBERED {
+            memory.judge(&occurrence(&format!("other-{index}"), "x", 0));
+        }
+        assert!(matches!(memory.judge(&occurrence("noisy", "x", 2)), Verdict::Repeat { .. }));
+        assert!(memory.budgets[&object_id(&occurrence("noisy", "x", 2).object)].tokens < BURST - 1.0);
     }
 }

@@ -1,22 +1,19 @@
 //! One kind's shared store: fed by one watch and by the answers to our own writes, read by every reconciler of the process.
 //!
 //! The answers are what makes reconcilers safe against a stale cache: an object that a reconciler has just written is in the store
-//! before its next reconcile. An answer is taken only when its resource version is newer than anything the watch has delivered,
-//! so that an object deleted meanwhile does not come back (resource versions are comparable: KEP-5504).
+//! before its next reconcile. An answer is taken only when its resource version is newer than anything the watch has delivered, its lists
+//! included, so that an object deleted meanwhile does not come back (resource versions are comparable: KEP-5504).
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
 
-use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::follow::follow;
 use crate::{Cached, ObjectKey};
 
 /// What happened to one object. At least one side is present.
@@ -121,40 +118,27 @@ impl<K: Cached> Informer<K> {
 
     /// Follows the API until `shutdown`; errors are logged and tried again with back-off.
     pub(crate) async fn follow(&self, api: Api<K>, shutdown: CancellationToken) {
-        let mut events = pin!(watcher::watcher(api, watcher::Config::default()).default_backoff());
-        let mut listed = BTreeMap::new();
-        loop {
-            let event = tokio::select! {
-                () = shutdown.cancelled() => return,
-                event = events.next() => event,
-            };
-            match event {
-                Some(Ok(Event::Init)) => listed.clear(),
-                Some(Ok(Event::InitApply(mut object))) => {
-                    object.prune();
-                    listed.insert(ObjectKey::of(object.meta()), object);
-                }
-                Some(Ok(Event::InitDone)) => self.replace(std::mem::take(&mut listed)),
-                Some(Ok(Event::Apply(object))) => self.apply(object),
-                Some(Ok(Event::Delete(object))) => self.delete(&object),
-                Some(Err(error)) => tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted"),
-                None => return,
-            }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = follow(self, &api) => {}
         }
     }
 
-    pub(crate) fn replace(&self, listed: BTreeMap<ObjectKey, K>) {
+    /// Takes a complete list, as of `revision`. What our own writes have brought since stays: the watch will tell of it.
+    pub(crate) fn replace(&self, listed: BTreeMap<ObjectKey, K>, revision: u64) {
         let _order = self.order.lock();
         let mut changes = Vec::new();
         {
             let mut state = self.state.write();
+            // The server's data was set back to an earlier state: then only the list counts.
+            let set_back = revision < state.seen;
+            state.seen = revision;
+            let is_newer = |object: &K| !set_back && version_of(object.meta()) > revision;
             let mut previous = std::mem::take(&mut state.objects);
             for (key, object) in listed {
-                let version = version_of(object.meta());
-                state.seen = state.seen.max(version);
-                let old = previous.remove(&key);
-                match old {
-                    Some(old) if version_of(old.meta()) == version && old.meta().uid == object.meta().uid => {
+                let is_same = |old: &K| version_of(old.meta()) == version_of(object.meta()) && old.meta().uid == object.meta().uid;
+                match previous.remove(&key) {
+                    Some(old) if is_same(&old) || is_newer(&old) => {
                         state.objects.insert(key, old);
                     }
                     old => {
@@ -164,7 +148,13 @@ impl<K: Cached> Informer<K> {
                     }
                 }
             }
-            changes.extend(previous.into_values().map(|old| Change { old: Some(old), new: None }));
+            for (key, old) in previous {
+                if is_newer(&old) {
+                    state.objects.insert(key, old);
+                } else {
+                    changes.push(Change { old: Some(old), new: None });
+                }
+            }
         }
         changes.iter().for_each(|change| self.deliver(change));
         self.synced.send_replace(true);
@@ -214,7 +204,7 @@ impl<K: Cached> Informer<K> {
 }
 
 /// The resource version as a number; 0 when it is absent or not a number.
-fn version_of(meta: &ObjectMeta) -> u64 {
+pub(crate) fn version_of(meta: &ObjectMeta) -> u64 {
     meta.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
@@ -239,7 +229,7 @@ mod tests {
 
     fn synced() -> (Informer<Namespace>, Log) {
         let informer = Informer::new();
-        informer.replace(BTreeMap::new());
+        informer.replace(BTreeMap::new(), 0);
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
         informer.on_change(move |change| log.lock().push((change.old.is_some(), change.new.is_some())));
@@ -280,8 +270,39 @@ mod tests {
         informer.apply(namespace("a", "1", 5));
         informer.apply(namespace("b", "2", 6));
         seen.lock().clear();
-        informer.replace([(ObjectKey::new("", "b"), namespace("b", "2", 6))].into());
+        informer.replace([(ObjectKey::new("", "b"), namespace("b", "2", 6))].into(), 7);
         assert_eq!(*seen.lock(), [(true, false)]);
+    }
+
+    #[test]
+    fn an_answer_older_than_a_list_does_not_bring_back_what_the_list_misses() {
+        let (informer, _) = synced();
+        informer.replace(BTreeMap::new(), 9);
+        informer.record(namespace("a", "1", 8));
+        assert!(informer.get(&ObjectKey::new("", "a")).is_none());
+        informer.record(namespace("a", "2", 10));
+        assert!(informer.get(&ObjectKey::new("", "a")).is_some());
+    }
+
+    #[test]
+    fn an_own_write_outlives_a_list_that_is_older() {
+        let (informer, seen) = synced();
+        informer.record(namespace("made", "1", 12));
+        informer.record(namespace("changed", "2", 13));
+        seen.lock().clear();
+        informer.replace([(ObjectKey::new("", "changed"), namespace("changed", "2", 5))].into(), 11);
+        assert!(seen.lock().is_empty());
+        assert_eq!(informer.all().iter().map(|known| version_of(&known.metadata)).collect::<Vec<_>>(), [13, 12]);
+    }
+
+    #[test]
+    fn a_server_that_was_set_back_is_believed() {
+        let (informer, _) = synced();
+        informer.apply(namespace("a", "1", 50));
+        informer.replace(BTreeMap::new(), 20);
+        assert_eq!(informer.count(), 0);
+        informer.record(namespace("b", "2", 21));
+        assert_eq!(informer.count(), 1);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod cached;
 mod error;
 mod event_series;
+mod follow;
 mod informer;
 mod informers;
 mod key;

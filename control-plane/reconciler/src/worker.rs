@@ -1,11 +1,15 @@
-//! The loop that turns queued keys into reconciles: bounded concurrency, one reconcile per key at a time, retries with back-off.
+//! The loop that turns queued keys into reconciles: bounded concurrency, one reconcile per key at a time, retries with back-off, also of
+//! one that panicked.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::future::Future;
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -51,13 +55,20 @@ pub async fn run_workers<R: Reconciler>(reconciler: Arc<R>, queue: WorkQueue<R::
         running.spawn(async move {
             let _permit = permit;
             let work = InProgress { queue: &queue, key };
-            settle::<R>(reconciler.reconcile(&work.key).await, &work);
+            // What a panic may have left half done is the reconciler's own: its next pass starts from what is stored.
+            match AssertUnwindSafe(reconciler.reconcile(&work.key)).catch_unwind().await {
+                Ok(result) => settle::<R>(result, &work),
+                Err(panic) => {
+                    tracing::error!(controller = R::NAME, key = ?work.key, panic = message_of(&*panic), "reconcile panicked");
+                    work.queue.add_failed(work.key.clone());
+                }
+            }
         });
     }
     running.shutdown().await;
 }
 
-/// A key that a worker holds. Dropping it ends the work, also when the reconcile panics.
+/// A key that a worker holds. Dropping it ends the work, also at shutdown.
 struct InProgress<'a, T: Clone + Eq + Hash> {
     queue: &'a WorkQueue<T>,
     key: T,
@@ -88,6 +99,12 @@ fn settle<R: Reconciler>(result: Result<Next, Error>, work: &InProgress<'_, R::K
     }
 }
 
+/// What was said in a panic.
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -104,8 +121,10 @@ mod tests {
         const NAME: &'static str = "fails-twice";
 
         async fn reconcile(&self, _key: &u8) -> Result<Next, Error> {
-            if self.calls.fetch_add(1, Ordering::SeqCst) < 2 {
-                return Err(Error::Malformed("not yet".into()));
+            match self.calls.fetch_add(1, Ordering::SeqCst) {
+                0 => return Err(Error::Malformed("not yet".into())),
+                1 => panic!("not yet either"),
+                _ => {}
             }
             self.shutdown.cancel();
             Ok(Next::Change)
@@ -113,12 +132,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_key_is_tried_again() {
+    async fn a_key_that_failed_or_panicked_is_tried_again() {
         let shutdown = CancellationToken::new();
         let reconciler = Arc::new(FailsTwice { calls: AtomicUsize::new(0), shutdown: shutdown.clone() });
         let queue = WorkQueue::new();
         queue.add(1);
         run_workers(reconciler.clone(), queue, 2, shutdown).await;
         assert_eq!(reconciler.calls.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn a_panics_message_is_found() {
+        let caught = |panic: Box<dyn Any + Send>| message_of(&*panic).to_owned();
+        assert_eq!(caught(Box::new("borrowed")), "borrowed");
+        assert_eq!(caught(Box::new(String::from("owned"))), "owned");
+        assert_eq!(caught(Box::new(5)), "no message");
     }
 }
