@@ -1,34 +1,128 @@
-//! The pods of this node at start, from the CNI plugin's records. A record counts only while its device is there.
+//! The pods of this node, from the CNI plugin's records, and their devices. A pod counts only while its device is there.
 
-use orknet_cni::protocol::Attachment;
+use orknet_abi::{Address, Pod};
+use orknet_cni::error::CniError;
+use orknet_cni::protocol::{self, AttachmentName};
 use orknet_cni::state::Attachments;
+use orknet_compiler::{Attachment, MapImage};
+use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Reads the records; `device_index` finds a device by name. Devices of a former boot are gone, and an index may have been given to
-/// another device since, so the name decides.
-pub fn restore(state_dir: &Path, device_index: impl Fn(&str) -> Option<u32>) -> Vec<Attachment> {
-    let (records, unreadable) = match Attachments::new(state_dir).all() {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::error!(%error, "cannot read the CNI plugin's records");
-            return Vec::new();
+/// A pod that the plugin has recorded and whose device is there.
+#[derive(Debug)]
+pub enum Record {
+    Whole(protocol::Attachment),
+    /// Its file says nothing that can be read, but the file's name tells the device.
+    Broken {
+        name: AttachmentName,
+        host_ifindex: u32,
+    },
+}
+
+impl Record {
+    /// Whose it is.
+    pub fn name(&self) -> &AttachmentName {
+        match self {
+            Self::Whole(record) => &record.attachment,
+            Self::Broken { name, .. } => name,
         }
-    };
-    for error in unreadable {
-        tracing::error!(%error, "a record of the CNI plugin is broken");
     }
-    let present = records.into_iter().filter_map(|mut record| {
-        let index = device_index(&record.host_ifname);
-        if index.is_none() {
-            tracing::info!(device = record.host_ifname, container = record.attachment.container_id, "the device of a record is gone");
+
+    /// The pod as the maps know it. A broken record loses nothing that `held`, the image of the kernel's maps, still has.
+    pub fn facts(&self, held: &MapImage) -> Attachment {
+        match self {
+            Self::Whole(record) => facts(record),
+            Self::Broken { host_ifindex, .. } => salvage(*host_ifindex, held),
         }
-        record.host_ifindex = index?;
-        Some(record)
-    });
-    present.collect()
+    }
+}
+
+/// Reads the records; `device_index` finds a device by name. Devices of a former boot are gone, and an index may have been given to
+/// another device since, so the name decides. Broken ones come first: who is noted after them knows better whose an address is.
+///
+/// # Errors
+/// When the folder cannot be read. Then nothing is known of any pod, which must not be taken for "there are none".
+pub fn restore(state_dir: &Path, device_index: impl Fn(&str) -> Option<u32>) -> Result<Vec<Record>, CniError> {
+    let records = Attachments::new(state_dir);
+    let (mut broken, mut whole) = (Vec::new(), Vec::new());
+    for name in records.names()? {
+        let device = orknet_cni::host_name(&name);
+        match records.get(&name) {
+            // Removed since its name was read.
+            Ok(None) => {}
+            Ok(Some(mut record)) => match device_index(&record.host_ifname) {
+                Some(index) => {
+                    record.host_ifindex = index;
+                    whole.push(Record::Whole(record));
+                }
+                None => tracing::info!(device = record.host_ifname, container = name.container_id, "the device of a record is gone"),
+            },
+            Err(error) => {
+                tracing::error!(%error, device, "a record of the CNI plugin is broken; keeping what the maps hold for its pod");
+                broken.extend(device_index(&device).map(|host_ifindex| Record::Broken { name, host_ifindex }));
+            }
+        }
+    }
+    Ok(broken.into_iter().chain(whole).collect())
+}
+
+/// The pod of a record as the maps know it.
+pub fn facts(record: &protocol::Attachment) -> Attachment {
+    Attachment {
+        addresses: record.addresses.iter().map(|address| Address::from(*address)).collect(),
+        pod: Pod { ifindex: record.host_ifindex, pod_mac: record.pod_mac.0, host_mac: record.host_mac.0 },
+    }
+}
+
+/// What the maps hold for a device. Without any entry its pod has no address, but keeps its programs.
+fn salvage(ifindex: u32, held: &MapImage) -> Attachment {
+    let entries = held.pods.iter().filter(|(_, pod)| pod.ifindex == ifindex);
+    let (addresses, pods): (Vec<_>, Vec<_>) = entries.map(|(key, pod)| (key.address, *pod)).unzip();
+    Attachment { addresses, pod: pods.first().copied().unwrap_or(Pod { ifindex, ..Pod::default() }) }
 }
 
 /// The index of a device in our namespace.
 pub fn device_index(name: &str) -> Option<u32> {
     nix::net::if_::if_nametoindex(name).ok()
+}
+
+/// The indices of all devices in our namespace.
+pub fn device_indices() -> nix::Result<BTreeSet<u32>> {
+    Ok(nix::net::if_::if_nameindex()?.iter().map(|device| device.index()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orknet_abi::PodKey;
+    use std::fs;
+
+    fn broken(folder: &Path, container_id: &str) -> AttachmentName {
+        fs::create_dir_all(folder.join("attachments")).unwrap();
+        fs::write(folder.join(format!("attachments/{container_id}@eth0.json")), "{").unwrap();
+        AttachmentName { container_id: container_id.into(), ifname: "eth0".into() }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_not_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(restore(folder.path(), |_| None).unwrap().len(), 0, "a node that never had a pod has no folder");
+        fs::write(folder.path().join("attachments"), "").unwrap();
+        assert!(restore(folder.path(), |_| None).is_err());
+    }
+
+    #[test]
+    fn a_broken_record_keeps_what_the_maps_hold_for_its_device() {
+        let folder = tempfile::tempdir().unwrap();
+        let (name, gone) = (broken(folder.path(), "c1"), broken(folder.path(), "c2"));
+        let device = orknet_cni::host_name(&name);
+        let records = restore(folder.path(), |asked| (asked == device).then_some(7)).unwrap();
+        assert_eq!(records.iter().map(Record::name).collect::<Vec<_>>(), [&name], "{gone:?} has no device");
+        let pod = Pod { ifindex: 7, pod_mac: [2; 6], host_mac: [3; 6] };
+        let key = |last| PodKey { address: Address::from_v4([10, 0, 0, last]) };
+        let held = MapImage { pods: [(key(2), pod), (key(3), Pod { ifindex: 8, ..pod })].into(), ..MapImage::default() };
+        assert_eq!(records[0].facts(&held), Attachment { addresses: vec![key(2).address], pod });
+        let nothing = Attachment { addresses: Vec::new(), pod: Pod { ifindex: 7, ..Pod::default() } };
+        assert_eq!(records[0].facts(&MapImage::default()), nothing);
+    }
 }

@@ -50,6 +50,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Without the CNI plugin's records every pod of the node would be taken for gone.
+    #[error("cannot learn which pods are on this node: {0}")]
+    Records(#[source] orknet_cni::error::CniError),
     /// A part of the agent ended although nobody asked it to.
     #[error("the agent's {0} ended unexpectedly")]
     Ended(&'static str),

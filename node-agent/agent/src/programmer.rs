@@ -4,9 +4,10 @@
 //! the next changes queue up and become the next plan. Services are written only after the first complete lists, so that a restart
 //! never removes what it has merely not seen yet.
 
-use crate::dataplane::{Dataplane, FailedStep};
+use crate::attachments::{self, Record};
+use crate::dataplane::{Dataplane, FailedStep, Failure};
 use crate::metrics::Metrics;
-use orknet_abi::{Address, Pod, PodKey, RangeKey};
+use orknet_abi::RangeKey;
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
 use orknet_compiler::{Attachment, Change, ObjectName, Plan, State, Step};
 use std::collections::{BTreeSet, HashSet};
@@ -19,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 const BATCH: usize = 4096;
 /// Failed steps that are logged of one plan.
 const LOGGED_FAILURES: usize = 5;
+/// Why a pod is not programmed, where no step says why.
+const NO_ENTRIES: &str = "the maps do not lead to the pod";
 /// Time before a failed plan is tried again, doubled up to the resync interval.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 
@@ -54,7 +57,11 @@ pub struct Programmer {
     node_known: bool,
     /// Every plan since the last failure is in the kernel.
     is_applied: bool,
+    /// The state knows what the kernel holds. After a failure it does not, until the maps have been read.
+    is_image_known: bool,
     was_synced: bool,
+    /// No hooks of another version are left.
+    others_retired: bool,
     resync: Duration,
     retry: Duration,
 }
@@ -63,7 +70,9 @@ pub struct Programmer {
 #[derive(Default)]
 struct Waiting {
     attached: Vec<(AttachmentName, Reply)>,
-    detached: Vec<(Option<u32>, Reply)>,
+    detached: Vec<(BTreeSet<u32>, Reply)>,
+    /// Devices of pods that had to go without being detached.
+    abandoned: BTreeSet<u32>,
     seen: Vec<Instant>,
 }
 
@@ -73,7 +82,7 @@ impl Programmer {
     pub fn new(
         dataplane: Arc<dyn Dataplane>,
         metrics: Arc<Metrics>,
-        records: &[protocol::Attachment],
+        records: &[Record],
         ranges: BTreeSet<RangeKey>,
         resync: Duration,
     ) -> Result<Self, crate::Error> {
@@ -88,12 +97,15 @@ impl Programmer {
             slices_listed: false,
             node_known: false,
             is_applied: true,
+            is_image_known: true,
             was_synced: false,
+            others_retired: false,
             resync,
             retry: FIRST_RETRY,
         };
         for record in records {
-            programmer.state.note(Change::Attachment(key(&record.attachment), Some(attachment(record))));
+            let facts = record.facts(programmer.state.image());
+            programmer.state.note(Change::Attachment(key(record.name()), Some(facts)));
         }
         // Maps first: over new maps (another version's, after an upgrade) programs would take what these pods send for a stranger's.
         programmer.program(Waiting::default());
@@ -118,12 +130,13 @@ impl Programmer {
                     self.program(waiting);
                 }
                 () = tokio::time::sleep_until(wake) => {
-                    if self.is_applied {
-                        self.compare();
-                        next_resync = tokio::time::Instant::now() + self.resync;
-                    } else {
+                    if !self.is_applied {
                         self.retry = (self.retry * 2).min(self.resync);
                         self.program(Waiting::default());
+                    }
+                    if tokio::time::Instant::now() >= next_resync {
+                        self.compare();
+                        next_resync = tokio::time::Instant::now() + self.resync;
                     }
                 }
             }
@@ -149,9 +162,8 @@ impl Programmer {
                 }
                 Message::Attach(record, reply) => self.attach(&record, reply, &mut waiting),
                 Message::Detach(name, reply) => {
-                    let device = self.device_of(&name);
-                    self.state.note(Change::Attachment(key(&name), None));
-                    waiting.detached.push((device, reply));
+                    let devices = self.note_pod(&name, None);
+                    waiting.detached.push((devices, reply));
                 }
                 Message::Check(name, reply) => answer(reply, self.check(&name)),
                 Message::Status(reply) => drop(reply.send(self.status())),
@@ -164,25 +176,35 @@ impl Programmer {
         // Programs first: once the maps lead to the device, packets must already be checked.
         match self.dataplane.attach_pod(record.host_ifindex) {
             Ok(()) => {
-                self.state.note(Change::Attachment(key(&record.attachment), Some(attachment(record))));
+                // The plugin gives an address to one pod at a time: who had it before is gone, even if nobody told us.
+                let abandoned = self.note_pod(&record.attachment, Some(attachments::facts(record)));
+                waiting.abandoned.extend(abandoned);
                 waiting.attached.push((record.attachment.clone(), reply));
             }
             Err(failure) => answer(reply, Err(refusal(Reason::Failed, failure))),
         }
     }
 
+    /// Takes note of a pod; the devices that are no pod's from now on.
+    fn note_pod(&mut self, name: &AttachmentName, facts: Option<Attachment>) -> BTreeSet<u32> {
+        let before = self.devices();
+        self.state.note(Change::Attachment(key(name), facts));
+        before.difference(&self.devices()).copied().collect()
+    }
+
     fn check(&self, name: &AttachmentName) -> Result<(), Refusal> {
-        let name = key(name);
-        let known = self.state.attachments().find(|(known, _)| **known == name).map(|(_, attachment)| attachment);
-        let known = known.ok_or_else(|| refusal(Reason::NotFound, "the pod is not attached"))?;
+        let known = self.state.attachment(&key(name)).ok_or_else(|| refusal(Reason::NotFound, "the pod is not attached"))?;
         let devices = self.dataplane.pod_devices().map_err(|failure| refusal(Reason::Failed, failure))?;
         if !devices.contains(&known.pod.ifindex) {
             return Err(refusal(Reason::NotFound, "the pod's device has no programs"));
         }
-        match known.addresses.iter().all(|&address| self.state.image().pods.get(&PodKey { address }) == Some(&known.pod)) {
-            true => Ok(()),
-            false => Err(refusal(Reason::NotFound, "the maps do not lead to the pod")),
-        }
+        if self.leads_to(known) { Ok(()) } else { Err(refusal(Reason::NotFound, NO_ENTRIES)) }
+    }
+
+    /// Whether the kernel is known to hold what a pod needs.
+    fn leads_to(&self, pod: &Attachment) -> bool {
+        let pods = &self.state.image().pods;
+        self.is_image_known && !pod.addresses.is_empty() && pod.entries().all(|(key, value)| pods.get(&key) == Some(&value))
     }
 
     fn status(&self) -> AgentStatus {
@@ -200,32 +222,71 @@ impl Programmer {
 
     /// Compiles and writes, then answers.
     fn program(&mut self, waiting: Waiting) {
-        let plan = if self.is_synced() { self.state.plan() } else { self.state.plan_attachments() };
-        let failures = self.write(&plan);
-        let now = Instant::now();
-        if self.is_synced() {
-            waiting.seen.iter().for_each(|seen| self.metrics.programming.observe((now - *seen).as_secs_f64()));
-            if !std::mem::replace(&mut self.was_synced, true) {
-                tracing::info!(services = self.state.service_count(), steps = plan.steps.len(), "the maps hold what the cluster wants");
-                if let Err(failure) = self.dataplane.retire_other_versions() {
-                    tracing::warn!(%failure, "cannot remove the pins of another version");
-                }
+        match self.read_back() {
+            Ok(()) => {
+                let plan = if self.is_synced() { self.state.plan() } else { self.state.plan_attachments() };
+                let failures = self.write(&plan);
+                self.settle(waiting, &plan, &failures);
             }
-        }
-        for (name, reply) in waiting.attached {
-            answer(reply, self.outcome_of(&name, &failures));
-        }
-        for (device, reply) in waiting.detached {
-            // Only now: until here packets could still be sent to the device.
-            let detached = device.map_or(Ok(()), |device| self.dataplane.detach_pod(device));
-            answer(reply, detached.map_err(|failure| refusal(Reason::Failed, failure)));
+            Err(failure) => waiting.refuse(&failure),
         }
         self.metrics.services.set(self.state.service_count() as i64);
         self.metrics.attachments.set(self.state.attachments().count() as i64);
         self.metrics.synced.set(i64::from(self.is_synced() && self.is_applied));
     }
 
-    /// After a failure the kernel's contents are the truth again; the next plan starts from there.
+    /// After a failure only the kernel knows what it holds, and nothing is planned before it has said so.
+    fn read_back(&mut self) -> Result<(), Failure> {
+        if !self.is_image_known {
+            let image = self.dataplane.image().inspect_err(|failure| tracing::error!(%failure, "cannot read the maps; trying again"))?;
+            self.state.adopt(image);
+            self.is_image_known = true;
+        }
+        Ok(())
+    }
+
+    /// Answers those who waited for a plan that has been written.
+    fn settle(&mut self, waiting: Waiting, plan: &Plan, failures: &[FailedStep]) {
+        let now = Instant::now();
+        if self.is_synced() {
+            waiting.seen.iter().for_each(|seen| self.metrics.programming.observe((now - *seen).as_secs_f64()));
+            if !std::mem::replace(&mut self.was_synced, true) {
+                let (services, steps, failed) = (self.state.service_count(), plan.steps.len(), failures.len());
+                tracing::info!(services, steps, failed, "all Services are known; the maps follow them");
+                self.retire_other_versions();
+            }
+        }
+        for (name, reply) in waiting.attached {
+            answer(reply, self.outcome_of(&name, failures));
+        }
+        if let Err(failure) = self.release(&waiting.abandoned) {
+            tracing::warn!(%failure, "cannot detach a device that is no pod's any more");
+        }
+        for (devices, reply) in waiting.detached {
+            answer(reply, self.release(&devices).map_err(|failure| refusal(Reason::Failed, failure)));
+        }
+    }
+
+    /// Takes the programs from devices that are no pod's, once the maps no longer send packets to them.
+    fn release(&self, devices: &BTreeSet<u32>) -> Result<(), Failure> {
+        let is_target = |device: u32| self.state.image().pods.values().any(|pod| pod.ifindex == device);
+        for &device in devices.difference(&self.devices()) {
+            if !self.is_image_known || is_target(device) {
+                return Err(Failure(format!("the maps may still lead to device {device}")));
+            }
+            self.dataplane.detach_pod(device)?;
+        }
+        Ok(())
+    }
+
+    /// Hooks of another version translate by maps that nobody writes any more.
+    fn retire_other_versions(&mut self) {
+        match self.dataplane.retire_other_versions() {
+            Ok(()) => self.others_retired = true,
+            Err(failure) => tracing::warn!(%failure, "cannot remove the pins of another version; trying again"),
+        }
+    }
+
     fn write(&mut self, plan: &Plan) -> Vec<FailedStep> {
         let failures = if plan.is_empty() { Vec::new() } else { self.dataplane.apply(plan) };
         self.metrics.steps.inc_by((plan.steps.len() - failures.len().min(plan.steps.len())) as u64);
@@ -238,27 +299,35 @@ impl Programmer {
             return failures;
         }
         tracing::error!(failed = failures.len(), steps = plan.steps.len(), "the maps are not complete; trying again");
-        self.is_applied = false;
-        match self.dataplane.image() {
-            Ok(image) => self.state.adopt(image),
-            Err(failure) => tracing::error!(%failure, "cannot read the maps"),
-        }
+        (self.is_applied, self.is_image_known) = (false, false);
+        // At once, for those who wait. If it fails, the next plan tries again.
+        let _ = self.read_back();
         failures
     }
 
     fn outcome_of(&self, name: &AttachmentName, failures: &[FailedStep]) -> Result<(), Refusal> {
-        let name = key(name);
-        let (_, known) = self.state.attachments().find(|(known, _)| **known == name).ok_or_else(|| {
-            // A detach of the same pod was in the same batch.
+        let known = self.state.attachment(&key(name)).ok_or_else(|| {
+            // A detach of the same pod, or another pod with its address, was in the same batch.
             refusal(Reason::NotFound, "the pod was detached meanwhile")
         })?;
+        if self.leads_to(known) {
+            return Ok(());
+        }
         let own = |failure: &&FailedStep| matches!(failure.step, Step::PutPod(key, _) if known.addresses.contains(&key.address));
-        failures.iter().find(own).map_or(Ok(()), |failure| Err(refusal(Reason::Failed, &failure.why)))
+        Err(refusal(Reason::Failed, failures.iter().find(own).map_or(NO_ENTRIES, |failure| &failure.why)))
     }
 
     /// Level-triggered: what the kernel holds is compared with what it should hold, whatever may have happened to it.
     fn compare(&mut self) {
+        if self.was_synced && !self.others_retired {
+            self.retire_other_versions();
+        }
+        self.forget_gone_pods();
         self.restore_devices();
+        if !self.is_applied {
+            // They are being written anyway.
+            return;
+        }
         match self.dataplane.holds(self.state.image()) {
             Ok(true) => {}
             Ok(false) => self.repair(),
@@ -269,18 +338,31 @@ impl Programmer {
     fn repair(&mut self) {
         tracing::warn!("the maps differ from what was written; repairing");
         self.metrics.repairs.inc();
-        match self.dataplane.image() {
-            Ok(image) => {
-                self.state.adopt(image);
-                self.program(Waiting::default());
-            }
-            Err(failure) => tracing::error!(%failure, "cannot read the maps"),
+        (self.is_applied, self.is_image_known) = (false, false);
+        self.program(Waiting::default());
+    }
+
+    /// A pod whose device is gone is gone with it, even if nobody could tell us: its DEL may have come while no agent was there.
+    fn forget_gone_pods(&mut self) {
+        let present = match attachments::device_indices() {
+            Ok(present) => present,
+            Err(error) => return tracing::warn!(%error, "cannot read which devices there are"),
+        };
+        let gone = self.state.attachments().filter(|(_, pod)| !present.contains(&pod.pod.ifindex));
+        let gone: Vec<_> = gone.map(|(name, _)| Arc::clone(name)).collect();
+        if gone.is_empty() {
+            return;
         }
+        for name in gone {
+            tracing::info!(pod = &*name, "the device of a pod is gone; forgetting the pod");
+            self.state.note(Change::Attachment(name, None));
+        }
+        self.program(Waiting::default());
     }
 
     /// Every attachment has its programs, and nothing else has.
     fn restore_devices(&self) {
-        let wanted: BTreeSet<u32> = self.state.attachments().map(|(_, attachment)| attachment.pod.ifindex).collect();
+        let wanted = self.devices();
         for &device in &wanted {
             if let Err(failure) = self.dataplane.attach_pod(device) {
                 tracing::warn!(device, %failure, "cannot attach the programs of a pod");
@@ -299,21 +381,24 @@ impl Programmer {
         }
     }
 
-    fn device_of(&self, name: &AttachmentName) -> Option<u32> {
-        let name = key(name);
-        self.state.attachments().find(|(known, _)| **known == name).map(|(_, attachment)| attachment.pod.ifindex)
+    /// The pods' devices.
+    fn devices(&self) -> BTreeSet<u32> {
+        self.state.attachments().map(|(_, attachment)| attachment.pod.ifindex).collect()
+    }
+}
+
+impl Waiting {
+    /// Nothing could be planned for them. (What happened is tried again all the same.)
+    fn refuse(self, failure: &Failure) {
+        let attached = self.attached.into_iter().map(|(_, reply)| reply);
+        for reply in attached.chain(self.detached.into_iter().map(|(_, reply)| reply)) {
+            answer(reply, Err(refusal(Reason::Failed, failure)));
+        }
     }
 }
 
 fn key(name: &AttachmentName) -> Arc<str> {
     format!("{}/{}", name.container_id, name.ifname).into()
-}
-
-fn attachment(record: &protocol::Attachment) -> Attachment {
-    Attachment {
-        addresses: record.addresses.iter().map(|address| Address::from(*address)).collect(),
-        pod: Pod { ifindex: record.host_ifindex, pod_mac: record.pod_mac.0, host_mac: record.host_mac.0 },
-    }
 }
 
 fn refusal(reason: Reason, message: impl ToString) -> Refusal {

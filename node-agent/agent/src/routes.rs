@@ -90,17 +90,21 @@ impl Router {
         let present = self.own_routes().await?;
         let mut failures = Vec::new();
         for (prefix, target) in wanted.iter().filter(|(prefix, target)| present.get(prefix) != Some(target)) {
-            tracing::info!(%prefix, ?target, "adding a route");
             // A route of another kind is not replaced but stands beside the new one.
             if let Some(old) = present.get(prefix) {
                 failures.extend(self.remove(*prefix, *old).await.err());
             }
             let added = self.0.route().add(message(*prefix, *target)).replace().execute().await;
-            failures.extend(added.err().map(|error| failed(&format!("adding the route to {prefix} ({target:?})"), error)));
+            match added {
+                Ok(()) => tracing::info!(%prefix, ?target, "added a route"),
+                Err(error) => failures.push(failed(&format!("adding the route to {prefix} ({target:?})"), error)),
+            }
         }
         for (prefix, target) in present.iter().filter(|(prefix, _)| !wanted.contains_key(prefix)) {
-            tracing::info!(%prefix, "removing a route");
-            failures.extend(self.remove(*prefix, *target).await.err());
+            match self.remove(*prefix, *target).await {
+                Ok(()) => tracing::info!(%prefix, "removed a route"),
+                Err(error) => failures.push(error),
+            }
         }
         Ok(failures)
     }

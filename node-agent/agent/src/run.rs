@@ -5,12 +5,12 @@ use crate::dataplane::{Dataplane, Failure};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::programmer::{Message, Programmer};
-use crate::routes::{Router, Routes, barred};
+use crate::route_keeper::{Pods, keep_network};
+use crate::routes::{Router, barred};
 use crate::watch::NodesView;
 use crate::{attachments, http, socket, sysctl, watch};
 use kube::Client;
 use orknet_abi::RangeKey;
-use orknet_cni::protocol::NodeConfiguration;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +20,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Messages that may wait for the programmer; then the watches wait.
 const QUEUE: usize = 8192;
-/// Bytes, where no device has the node's address.
-const DEFAULT_MTU: u32 = 1500;
-/// How soon routes that could not be added are tried again.
-const ROUTE_RETRY: Duration = Duration::from_secs(1);
-
 /// Name of the part that writes the maps.
 const PROGRAMMER: &str = "programmer";
 
@@ -77,7 +72,8 @@ pub async fn run_with(config: Config, client: Client, dataplane: Arc<dyn Datapla
         watch::nodes(client, &own, sender, view).await;
         "Node watch"
     });
-    parts.spawn(named("route keeper", keep_network(router, views, configure, config.mtu, barred(&config.service_cidrs), resync)));
+    let pods = Some(Pods { configure, mtu: config.mtu });
+    parts.spawn(named("route keeper", keep_network(router, views, pods, barred(&config.service_cidrs), resync)));
     parts.spawn(named("socket server", socket::serve(listener, socket::Server { messages, configuration })));
     if let Some(pages) = pages {
         parts.spawn(named("metrics server", http::serve(pages, metrics, dataplane, shutdown.clone())));
@@ -117,7 +113,7 @@ async fn start_programmer(
     let ranges = config.service_cidrs.iter().map(|prefix| RangeKey::new(prefix.addr(), prefix.prefix_len())).collect();
     let (state_dir, dataplane, metrics) = (config.state_dir.clone(), Arc::clone(dataplane), Arc::clone(metrics));
     blocking(move || {
-        let records = attachments::restore(&state_dir, attachments::device_index);
+        let records = attachments::restore(&state_dir, attachments::device_index).map_err(Error::Records)?;
         tracing::info!(pods = records.len(), "restored the pods of this node");
         let programmer = Programmer::new(Arc::clone(&dataplane), metrics, &records, ranges, resync)?;
         dataplane.attach_cgroup(&cgroup)?;
@@ -136,75 +132,6 @@ fn on_own_thread(programmer: Programmer, queue: mpsc::Receiver<Message>, shutdow
         let _ = ended.send(());
     });
     end
-}
-
-/// Keeps the routes, `always` among them, and says how pods are addressed. Level-triggered: looks at the kernel's routes again every
-/// `resync`.
-async fn keep_network(
-    router: Router,
-    mut views: latest::Receiver<Arc<NodesView>>,
-    configure: latest::Sender<Option<NodeConfiguration>>,
-    mtu: Option<u32>,
-    always: Routes,
-    resync: Duration,
-) {
-    loop {
-        let view = Arc::clone(&views.borrow_and_update());
-        let mtu = match mtu {
-            Some(mtu) => mtu,
-            None => router.mtu_of(&view.nodes.own_addresses()).await.ok().flatten().unwrap_or(DEFAULT_MTU),
-        };
-        configure.send_if_modified(|current| {
-            let configuration = view.nodes.configuration(mtu);
-            configuration.is_some() && std::mem::replace(current, configuration.clone()) != configuration
-        });
-        let pause = if view.is_complete { reconcile_routes(&router, &view.nodes.routes, &always, resync).await } else { resync };
-        tokio::select! {
-            changed = views.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-}
-
-/// Makes the routes what they should be. When to look again: after `resync` if all is well.
-async fn reconcile_routes(router: &Router, to_pods: &Routes, always: &Routes, resync: Duration) -> Duration {
-    let mut routes = always.clone();
-    routes.extend(to_pods);
-    let failures = match router.reconcile(&routes).await {
-        Ok(failures) => failures,
-        Err(error) => vec![error],
-    };
-    for error in &failures {
-        tracing::warn!(%error, "a route is missing");
-    }
-    if failures.is_empty() { resync } else { resync.min(ROUTE_RETRY) }
-}
-
-/// Keeps routes to the pods of all nodes until the shutdown, on a host that is no node itself: a control plane on a host of its own
-/// reaches pods by them, and its answers reach pods. Must be called in the host's network namespace, as root. Needs no data plane.
-///
-/// # Errors
-/// When netlink is not to be had. Routes that cannot be added are logged and tried again.
-pub async fn keep_pod_routes(client: Client, resync: Duration, shutdown: CancellationToken) -> Result<(), Error> {
-    let router = Router::connect()?;
-    let (view, mut views) = latest::channel(Arc::new(NodesView::default()));
-    // Facts of an own node have nobody to go to: there is none.
-    let (messages, _) = mpsc::channel(1);
-    let keep = async {
-        loop {
-            let view = Arc::clone(&views.borrow_and_update());
-            let pause = if view.is_complete { reconcile_routes(&router, &view.nodes.routes, &Routes::new(), resync).await } else { resync };
-            tokio::select! {
-                changed = views.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
-    };
-    tokio::select! {
-        () = shutdown.cancelled() => Ok(()),
-        () = watch::nodes(client, "", messages, view) => Err(Error::Ended("Node watch")),
-        () = keep => Err(Error::Ended("route keeper")),
-    }
 }
 
 /// Where cgroup v2 is mounted: the only one on modern hosts, beside the v1 controllers on hybrid ones.

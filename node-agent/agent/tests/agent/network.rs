@@ -4,6 +4,7 @@ use crate::harness::{Agent, FakeApi, FakeDataplane, eventually, in_namespace, ip
 use orknet_agent::Config;
 use orknet_agent::routes::{Router, Routes, Target};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn uplink() {
@@ -78,7 +79,7 @@ fn root_a_host_that_is_no_node_reaches_the_pods_of_all_nodes() {
         api.put(node("one", &["10.244.1.0/24", "fd00:10:244:1::/64"], &["192.0.2.2", "2001:db8::2"]));
         api.put(gone.clone());
         let shutdown = tokio_util::sync::CancellationToken::new();
-        let resync = std::time::Duration::from_secs(1);
+        let resync = Duration::from_secs(1);
         let keeper = tokio::spawn(orknet_agent::keep_pod_routes(api.client(), resync, shutdown.clone()));
         let expected = ["10.244.1.0/24 via 192.0.2.2", "10.244.2.0/24 via 192.0.2.3", "fd00:10:244:1::/64 via 2001:db8::2"];
         eventually("the routes", || (own_routes() == expected).then_some(())).await;
@@ -164,10 +165,10 @@ fn root_metrics_and_health_are_served() {
             answer
         };
         assert!(get("/healthz").await.ends_with("ok"));
-        loop {
-            if get("/readyz").await.ends_with("ok") {
-                break;
-            }
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !get("/readyz").await.ends_with("ok") {
+            assert!(Instant::now() < deadline, "the agent does not become ready");
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let metrics = get("/metrics").await;
         for line in [

@@ -1,6 +1,7 @@
 //! The socket for the CNI plugin, with a fake data plane and real devices in a namespace of the test's own.
 
 use crate::harness::{Agent, FakeApi, FakeDataplane, eventually, in_namespace, ip, node};
+use orknet_cni::host_name;
 use orknet_cni::protocol::{Answer, Attachment, AttachmentName, MacAddress, PodName, Reason, Request};
 use orknet_cni::state::Attachments;
 use std::os::unix::fs::PermissionsExt;
@@ -26,8 +27,20 @@ fn attachment(ifindex: u32) -> Attachment {
 }
 
 fn add_device() -> u32 {
-    ip(&format!("link add {DEVICE} type veth peer name pod"));
-    nix::net::if_::if_nametoindex(DEVICE).unwrap()
+    add_device_named(DEVICE)
+}
+
+fn add_device_named(name: &str) -> u32 {
+    ip(&format!("link add {name} type veth peer name to-{}", &name[3..]));
+    nix::net::if_::if_nametoindex(name).unwrap()
+}
+
+/// A pod of that name with a device of its own.
+fn pod(container_id: &str) -> Attachment {
+    let name = AttachmentName { container_id: container_id.into(), ifname: "eth0".into() };
+    let host_ifname = host_name(&name);
+    let host_ifindex = add_device_named(&host_ifname);
+    Attachment { attachment: name, host_ifname, ..attachment(host_ifindex) }
 }
 
 fn reason(answer: &Answer) -> Option<Reason> {
@@ -179,5 +192,90 @@ fn root_pods_are_programmed_while_the_server_is_down() {
         api.set_down(true);
         let _agent = Agent::start_in(folder, &api, &dataplane);
         eventually("the pod is in the maps", || dataplane.dump().contains("pod 10.244.1.2").then_some(())).await;
+    });
+}
+
+#[test]
+fn root_an_address_leads_to_the_pod_that_got_it_last() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        // Nobody told the agent that the first one is gone. Its name comes before the second one's, and after the third one's.
+        let pods = [pod("b"), pod("c"), pod("a")];
+        for pod in &pods {
+            assert_eq!(agent.ask(&Request::Attach(pod.clone())).await, Answer::Done);
+            let expected = format!("pod 10.244.1.2 device {} ", pod.host_ifindex);
+            assert!(dataplane.dump().contains(&expected), "{}", dataplane.dump());
+            assert_eq!(agent.ask(&Request::Check(pod.attachment.clone())).await, Answer::Done);
+            assert_eq!(*dataplane.devices.lock().unwrap(), [pod.host_ifindex].into(), "only the pod with the address has programs");
+        }
+        for gone in &pods[..2] {
+            assert_eq!(reason(&agent.ask(&Request::Check(gone.attachment.clone())).await), Some(Reason::NotFound));
+            assert_eq!(agent.ask(&Request::Detach(gone.attachment.clone())).await, Answer::Done);
+        }
+        assert_eq!(agent.ask(&Request::Check(pods[2].attachment.clone())).await, Answer::Done);
+    });
+}
+
+#[test]
+fn root_a_pod_whose_device_is_gone_is_forgotten() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        let mut stays = pod("a");
+        stays.addresses = vec!["10.244.1.3".parse().unwrap()];
+        for pod in [&stays, &pod("b")] {
+            assert_eq!(agent.ask(&Request::Attach(pod.clone())).await, Answer::Done);
+        }
+        // DEL, while the agent does not answer.
+        ip(&format!("link delete {}", host_name(&AttachmentName { container_id: "b".into(), ifname: "eth0".into() })));
+        eventually("the maps forget it", || (!dataplane.dump().contains("pod 10.244.1.2 ")).then_some(())).await;
+        eventually("its device is released", || (dataplane.devices.lock().unwrap().len() == 1).then_some(())).await;
+        assert_eq!(agent.ask(&Request::Check(stays.attachment)).await, Answer::Done);
+    });
+}
+
+#[test]
+fn root_records_that_cannot_be_read_end_the_start_and_nothing_is_touched() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        assert_eq!(agent.ask(&Request::Attach(pod("a"))).await, Answer::Done);
+        let state_dir = agent.state_dir();
+        let folder = agent.stop().await;
+        let (maps, devices) = (dataplane.dump(), dataplane.devices.lock().unwrap().clone());
+        // Not a folder.
+        std::fs::create_dir_all(&state_dir).unwrap();
+        std::fs::write(state_dir.join("attachments"), "").unwrap();
+        let error = Agent::start_in(folder, &api, &dataplane).task.await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("which pods"), "{error}");
+        assert_eq!((dataplane.dump(), dataplane.devices.lock().unwrap().clone()), (maps, devices));
+    });
+}
+
+#[test]
+fn root_a_pod_with_a_broken_record_keeps_what_the_maps_hold() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        let pod = pod("a");
+        Attachments::new(&agent.state_dir()).put(&pod).unwrap();
+        assert_eq!(agent.ask(&Request::Attach(pod.clone())).await, Answer::Done);
+        let record = agent.state_dir().join("attachments/a@eth0.json");
+        let folder = agent.stop().await;
+        assert!(record.exists());
+        std::fs::write(record, "{").unwrap();
+        dataplane.take_steps();
+        let agent = Agent::start_in(folder, &api, &dataplane);
+        agent.configured().await;
+        assert_eq!(agent.ask(&Request::Check(pod.attachment.clone())).await, Answer::Done);
+        assert_eq!(dataplane.take_steps(), []);
+        assert_eq!(*dataplane.devices.lock().unwrap(), [pod.host_ifindex].into());
+        assert_eq!(agent.ask(&Request::Detach(pod.attachment)).await, Answer::Done);
+        assert_eq!(dataplane.dump(), "maps empty\n");
     });
 }

@@ -2,7 +2,7 @@
 
 use crate::harness::{Agent, FakeApi, FakeDataplane, eventually, in_namespace, node, service, slice};
 use orknet_abi::{Address, Backend, BackendKey, RangeKey, Service, ServiceKey};
-use orknet_cni::protocol::Request;
+use orknet_cni::protocol::{Answer, Request};
 use orknet_compiler::{MapImage, Step};
 use std::sync::Arc;
 
@@ -126,5 +126,56 @@ fn root_a_failed_write_is_tried_again() {
         let _agent = Agent::start(&api, &dataplane);
         becomes(&dataplane, ONE).await;
         assert_eq!(*dataplane.failing.lock().unwrap(), 0);
+    });
+}
+
+#[test]
+fn root_nothing_is_planned_before_the_maps_could_be_read_after_a_failure() {
+    in_namespace(|| async {
+        let (api, dataplane) = (cluster(FakeApi::new()), Arc::new(FakeDataplane::default()));
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        // So that no comparison finds what is missing.
+        let agent = Agent::start_with(folder, &api, &dataplane, |config| config.resync_seconds = 3600);
+        becomes(&dataplane, ONE).await;
+        agent.configured().await;
+        (*dataplane.unreadable.lock().unwrap(), *dataplane.failing.lock().unwrap()) = (true, 1);
+        api.put(slice("web", &["10.244.1.2", "10.244.2.2"]));
+        eventually("the write fails", || (*dataplane.failing.lock().unwrap() == 0).then_some(())).await;
+        let steps = dataplane.take_steps();
+        // A second change: what is made of it must wait too.
+        api.put(service("more", "10.96.0.2"));
+        api.delete(&service("more", "10.96.0.2"));
+        for _ in 0..3 {
+            let Answer::Status(status) = agent.ask(&Request::Status).await else { panic!() };
+            assert!(!status.programmed, "nobody knows what the maps hold");
+        }
+        assert_eq!(dataplane.take_steps(), [], "after {steps:?}");
+        *dataplane.unreadable.lock().unwrap() = false;
+        becomes(&dataplane, TWO).await;
+    });
+}
+
+#[test]
+fn root_another_version_is_retired_even_if_it_does_not_work_at_once() {
+    in_namespace(|| async {
+        let (api, dataplane) = (cluster(FakeApi::new()), Arc::new(FakeDataplane::default()));
+        *dataplane.clinging.lock().unwrap() = 1;
+        let _agent = Agent::start(&api, &dataplane);
+        eventually("the other version is retired", || dataplane.retired.lock().unwrap().then_some(())).await;
+        assert_eq!(dataplane.dump(), ONE, "not before the maps are complete");
+    });
+}
+
+#[test]
+fn root_devices_are_looked_after_while_writes_fail() {
+    in_namespace(|| async {
+        let (api, dataplane) = (cluster(FakeApi::new()), Arc::new(FakeDataplane::default()));
+        *dataplane.failing.lock().unwrap() = usize::MAX;
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        dataplane.devices.lock().unwrap().insert(9_999);
+        eventually("the stray device is detached", || dataplane.devices.lock().unwrap().is_empty().then_some(())).await;
+        let Answer::Status(status) = agent.ask(&Request::Status).await else { panic!() };
+        assert!(!status.programmed);
     });
 }

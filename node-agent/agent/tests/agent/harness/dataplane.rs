@@ -19,6 +19,11 @@ pub struct FakeDataplane {
     pub failing: Mutex<usize>,
     /// Attaching to a device fails.
     pub refuses_devices: Mutex<bool>,
+    /// Reading the maps fails.
+    pub unreadable: Mutex<bool>,
+    /// So many of the next attempts to retire another version fail.
+    pub clinging: Mutex<usize>,
+    pub retired: Mutex<bool>,
 }
 
 impl FakeDataplane {
@@ -35,6 +40,9 @@ impl FakeDataplane {
 
 impl Dataplane for FakeDataplane {
     fn image(&self) -> Result<MapImage, Failure> {
+        if *self.unreadable.lock().unwrap() {
+            return Err(Failure("the test wants it".into()));
+        }
         Ok(self.maps.lock().unwrap().clone())
     }
 
@@ -88,6 +96,12 @@ impl Dataplane for FakeDataplane {
     }
 
     fn retire_other_versions(&self) -> Result<(), Failure> {
+        let mut clinging = self.clinging.lock().unwrap();
+        if *clinging > 0 {
+            *clinging -= 1;
+            return Err(Failure("the test wants it".into()));
+        }
+        *self.retired.lock().unwrap() = true;
         Ok(())
     }
 
