@@ -68,11 +68,11 @@ impl Cluster {
     }
 
     pub fn state_dir(&self) -> PathBuf {
-        Path::new("/var/lib/orknet").join(&self.name)
+        Path::new("/var/lib/orknet/clusters").join(&self.name)
     }
 
     pub fn run_dir(&self) -> PathBuf {
-        Path::new("/run/orknet").join(&self.name)
+        Path::new("/run/orknet/clusters").join(&self.name)
     }
 
     pub fn kubeconfig(&self) -> PathBuf {

@@ -19,7 +19,7 @@ pub fn of(cluster: &Cluster) -> Vec<String> {
     }
     for hierarchy in entries("/sys/fs/cgroup") {
         // Pure cgroup2 hosts have the hierarchy itself there.
-        for group in [hierarchy.join("orknet").join(name), Path::new("/sys/fs/cgroup/orknet").join(name)] {
+        for group in [hierarchy.join("orknet/clusters").join(name), Path::new("/sys/fs/cgroup/orknet/clusters").join(name)] {
             if group.exists() {
                 found.insert(format!("cgroup: {}", group.display()));
             }
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_longer_name_is_another_cluster() {
-        assert!(names("/run/orknet/ta12/bpf", "ta12") && names("orknet-ta12-node1", "ta12") && names("--name ta12", "ta12"));
-        assert!(!names("/run/orknet/ta123/bpf", "ta12"));
+        assert!(names("/run/orknet/clusters/ta12/bpf", "ta12") && names("orknet-ta12-node1", "ta12") && names("--name ta12", "ta12"));
+        assert!(!names("/run/orknet/clusters/ta123/bpf", "ta12"));
     }
 }

@@ -60,7 +60,7 @@ fn tell_path(programs: &[PathBuf]) {
 /// `orknet down`, with whatever build is there.
 pub fn down(name: &str) -> Result<()> {
     let built = [Profile::Release, Profile::Debug].into_iter().filter_map(|profile| path(profile).ok()).find(|path| path.exists());
-    let traces = ["/var/lib/orknet", "/run/orknet"].map(|directory| Path::new(directory).join(name));
+    let traces = ["/var/lib/orknet/clusters", "/run/orknet/clusters"].map(|directory| Path::new(directory).join(name));
     let binary = match built {
         Some(binary) => binary,
         // Ended before it had built anything, `up` has made nothing.

@@ -65,9 +65,9 @@ impl Hierarchies {
     }
 
     /// Removes `group` where it holds nothing; where it does, it stays.
-    pub fn remove_if_empty(&self, group: &str) {
+    pub fn remove_if_empty(&self, group: &Path) {
         for root in std::iter::once(&self.unified).chain(&self.controllers) {
-            let _ = fs::remove_dir(below(root, group));
+            let _ = fs::remove_dir(below(root, &group.to_string_lossy()));
         }
     }
 

@@ -17,6 +17,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// An `up` that was killed is gone in moments; one that is at work is not waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Directories of ours that the clusters' are in, and cgroups: `orknet/clusters`, `orknet`.
+const OURS: usize = 2;
+
 /// Removes the cluster. Nothing there is no error. Blocking.
 pub fn down(cluster: &Cluster) -> Result<()> {
     let _lock = Lock::cluster(cluster.name(), PATIENCE)?;
@@ -46,13 +49,15 @@ pub fn down(cluster: &Cluster) -> Result<()> {
 /// Removes what all clusters share, when this was the last. Whatever others put there stays.
 fn leave_host(hierarchies: &Hierarchies) -> Result<()> {
     let _lock = Lock::host()?;
-    for directory in [RUN_DIR, STATE_DIR] {
+    for directory in [RUN_DIR, STATE_DIR].iter().flat_map(|directory| Path::new(directory).ancestors().take(OURS)) {
         let _ = fs::remove_dir(directory);
     }
     if Path::new(RUN_DIR).exists() {
         return Ok(());
     }
-    hierarchies.remove_if_empty(CGROUP);
+    for group in Path::new(CGROUP).ancestors().take(OURS) {
+        hierarchies.remove_if_empty(group);
+    }
     let netns = Path::new(NETNS_DIR);
     if fs::read_dir(netns).is_ok_and(|mut entries| entries.next().is_none()) {
         // Refused by the kernel when a namespace came in the meantime.

@@ -2,8 +2,15 @@
 
 use anyhow::{Context, Result};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+
+/// Makes a directory, with those above it, that only its owner may enter: keys and Secrets are below. Blocking.
+pub fn private_directory(path: &Path) -> Result<()> {
+    fs::create_dir_all(path)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o700)))
+        .with_context(|| format!("cannot make {}", path.display()))
+}
 
 /// Writes a file in one step, with the directories above it. Blocking.
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
@@ -33,6 +40,16 @@ fn replace(path: &Path, make: impl FnOnce(&Path) -> std::io::Result<()>) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_private_directory_is_closed_also_where_it_was_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b");
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        private_directory(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 
     #[test]
     fn what_does_not_change_is_not_touched() {

@@ -39,15 +39,20 @@ pub fn with_programs(name: &str, busybox: &Path, programs: &[PathBuf]) -> Result
     image.name = name.to_owned();
     for program in programs {
         let base = program.file_name().with_context(|| format!("{} is no program", program.display()))?.to_string_lossy().into_owned();
-        image.files.push(from_host(program, &format!("usr/local/bin/{base}"))?);
-        for library in libraries(program)? {
-            let path = library.trim_start_matches('/').to_owned();
-            if !image.files.iter().any(|file| file.path == path) {
-                image.files.push(from_host(Path::new(&library), &path)?);
+        for file in from_host_with_libraries(program, &format!("usr/local/bin/{base}"))? {
+            if !image.files.iter().any(|there| there.path == file.path) {
+                image.files.push(file);
             }
         }
     }
     Ok(image)
+}
+
+/// A program of the host at `path`, and every shared library that it needs where the host has it.
+fn from_host_with_libraries(program: &Path, path: &str) -> Result<Vec<FileInImage>> {
+    let libraries = libraries(program)?;
+    let libraries = libraries.iter().map(|library| from_host(Path::new(library), library.trim_start_matches('/')));
+    [from_host(program, path)].into_iter().chain(libraries).collect()
 }
 
 fn from_host(source: &Path, path: &str) -> Result<FileInImage> {
@@ -62,18 +67,20 @@ fn libraries(program: &Path) -> Result<Vec<String>> {
     Ok(text.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':')).map(str::to_owned).collect())
 }
 
-/// The images that every local cluster has, from the host's static busybox: the sandbox's, then the shell.
+/// The images that every local cluster has, from the host's busybox, static or not: the sandbox's, then the shell.
 pub fn built_in(busybox: &Path) -> Result<Vec<Image>> {
-    let program = fs::read(busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
+    let program = || from_host_with_libraries(busybox, "bin/busybox");
     let list = Command::new(busybox).arg("--list").output().with_context(|| format!("cannot run {}", busybox.display()))?;
     let applets = String::from_utf8_lossy(&list.stdout).lines().filter(|name| *name != "busybox").map(str::to_owned).collect::<Vec<_>>();
     let shell = Image {
         name: BUSYBOX.to_owned(),
-        files: vec![
-            file("bin/busybox", program.clone(), 0o755),
-            file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n".to_vec(), 0o644),
-            file("etc/group", b"root:x:0:\nnogroup:x:65534:\n".to_vec(), 0o644),
-        ],
+        files: program()?
+            .into_iter()
+            .chain([
+                file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n".to_vec(), 0o644),
+                file("etc/group", b"root:x:0:\nnogroup:x:65534:\n".to_vec(), 0o644),
+            ])
+            .collect(),
         links: applets.iter().map(|applet| (format!("bin/{applet}"), "busybox".to_owned())).collect(),
         directories: vec![
             ("bin", 0o755),
@@ -90,7 +97,7 @@ pub fn built_in(busybox: &Path) -> Result<Vec<Image>> {
     };
     let pause = Image {
         name: PAUSE.to_owned(),
-        files: vec![file("bin/busybox", program, 0o755)],
+        files: program()?,
         links: vec![],
         directories: vec![("bin", 0o755)],
         // As long as the applet can wait: 68 years.
@@ -199,6 +206,21 @@ fn to_bytes(value: &Value) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
     use std::io::Read;
+
+    #[test]
+    fn a_program_comes_with_the_libraries_that_it_needs_and_no_others() {
+        let paths = |program: &str| -> Vec<String> {
+            from_host_with_libraries(Path::new(program), "bin/x").unwrap().into_iter().map(|file| file.path).collect()
+        };
+        let dynamic = paths("/bin/sh");
+        assert_eq!(dynamic[0], "bin/x");
+        assert!(
+            dynamic.iter().any(|path| path.contains("ld-linux")) && dynamic.iter().any(|path| path.ends_with("libc.so.6")),
+            "{dynamic:?}"
+        );
+        let script = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(paths(script.path().to_str().unwrap()), ["bin/x"]);
+    }
 
     #[test]
     fn an_archive_names_its_image_and_its_digests_hold() {

@@ -9,12 +9,12 @@ pub const DEFAULT_NAME: &str = "local";
 pub const MAX_NODES: u8 = 64;
 /// The API server's port inside its namespace.
 pub const API_PORT: u16 = 6443;
-/// What lasts, of all clusters.
-pub const STATE_DIR: &str = "/var/lib/orknet";
+/// What lasts, of all clusters. Beside it is what daemons of a real host keep: a cluster may have any of their names.
+pub const STATE_DIR: &str = "/var/lib/orknet/clusters";
 /// What ends with the machine, of all clusters.
-pub const RUN_DIR: &str = "/run/orknet";
+pub const RUN_DIR: &str = "/run/orknet/clusters";
 /// The cgroup of all clusters, in every hierarchy.
-pub const CGROUP: &str = "/orknet";
+pub const CGROUP: &str = "/orknet/clusters";
 /// containerd's shims listen below this path whatever containerd's own settings say.
 pub const SHIMS_DIR: &str = "/run/containerd";
 

@@ -7,7 +7,7 @@ use super::lock::Lock;
 use super::preflight::preflight;
 use super::progress::Progress;
 use super::record::{self, Record, StoreKind};
-use super::{containerd, hello, namespaces, network, node, server};
+use super::{containerd, files, hello, namespaces, network, node, server};
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use k8s_openapi::jiff::Timestamp;
@@ -35,6 +35,7 @@ pub async fn up(cluster: &Cluster, wish: &Wish) -> Result<()> {
     let _lock = Lock::cluster(cluster.name(), Duration::ZERO)?;
     let record = wanted(cluster, wish)?;
     preflight(record.store)?;
+    files::private_directory(&cluster.state_dir())?;
     record::write(cluster, &record)?;
     let mut progress = Progress::new(if wish.bare { 4 } else { 6 });
 
@@ -121,6 +122,7 @@ fn wanted(cluster: &Cluster, wish: &Wish) -> Result<Record> {
 fn prepare(cluster: &Cluster, control: &Place, nodes: &[Place]) -> Result<()> {
     let _lock = Lock::host()?;
     refuse_lost_processes(cluster)?;
+    files::private_directory(&cluster.run_dir())?;
     let directory = cluster.bpf_dir();
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     if !namespaces::is_mount(&directory) {

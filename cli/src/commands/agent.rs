@@ -26,7 +26,7 @@ pub struct Agent {
     /// The cgroup whose sockets are balanced.
     #[arg(long)]
     cgroup: Option<PathBuf>,
-    /// Removes everything the agent ever made on this host (links, maps, routes), and ends.
+    /// Removes what the agent made on this host (links, maps, routes), and ends. Kernel settings for routing stay as they are.
     #[arg(long)]
     cleanup: bool,
 }

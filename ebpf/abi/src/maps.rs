@@ -10,7 +10,7 @@ pub const ABI_VERSION: u32 = 1;
 pub enum MapKind {
     /// Refuses what is new when it is full.
     Hash = 1,
-    /// Every index is there.
+    /// Every index is there; what is new takes the place of something.
     Array = 2,
     /// A hash with a value for each CPU.
     PerCpuHash = 5,
@@ -30,7 +30,7 @@ impl MapKind {
 
     /// Whether a full map forgets instead of refusing.
     pub const fn forgets(self) -> bool {
-        matches!(self, Self::LruHash)
+        matches!(self, Self::LruHash | Self::Array)
     }
 }
 

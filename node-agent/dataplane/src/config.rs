@@ -15,6 +15,21 @@ pub struct Config {
     pub capacities: BTreeMap<String, u32>,
     /// How programs get onto pod devices.
     pub device_attach: DeviceAttach,
+    /// What the programs write into the log, a line each: for looking closely, not for every day.
+    pub program_log: ProgramLog,
+}
+
+/// What the programs write into the log. What they don't write costs nothing: the verifier takes it out when they are loaded.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum ProgramLog {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Dropped packets and refused calls.
+    Drops,
+    /// Translations too.
+    All,
 }
 
 /// How programs get onto pod devices.
@@ -32,6 +47,11 @@ pub enum DeviceAttach {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { pin_dir: PathBuf::from("/sys/fs/bpf/orknet"), capacities: BTreeMap::new(), device_attach: DeviceAttach::default() }
+        Self {
+            pin_dir: PathBuf::from("/sys/fs/bpf/orknet"),
+            capacities: BTreeMap::new(),
+            device_attach: DeviceAttach::default(),
+            program_log: ProgramLog::default(),
+        }
     }
 }

@@ -21,6 +21,7 @@ pub struct Dataplane {
     reader: Reader,
     device_attach: DeviceAttach,
     adopted: bool,
+    _reading: Option<crate::program_log::Reading>,
 }
 
 /// What a program for devices decided about a packet.
@@ -64,7 +65,7 @@ impl Dataplane {
         }
         pins.make()?;
         let adopted = pins.map(orknet_abi::SERVICES.name).exists();
-        let object::Loaded { programs, tables } = object::load(config, &pins)?;
+        let object::Loaded { programs, tables, reading } = object::load(config, &pins)?;
         let dataplane = Self {
             pins,
             pin_dir: config.pin_dir.clone(),
@@ -72,6 +73,7 @@ impl Dataplane {
             reader: Reader::over(tables),
             device_attach: config.device_attach,
             adopted,
+            _reading: reading,
         };
         attach::renew_links(&dataplane.programs, &dataplane.pins)?;
         Ok(dataplane)

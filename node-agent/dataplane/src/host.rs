@@ -1,6 +1,6 @@
 //! Whether the kernel of this host has what the data plane needs: all of it is done once, where nobody sees it and nothing stays.
 
-use crate::{Config, Dataplane, DeviceAttach, Error};
+use crate::{Config, Dataplane, DeviceAttach, Error, ProgramLog};
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -27,7 +27,12 @@ pub fn try_host(device_attach: DeviceAttach) -> Result<(), Error> {
             enter_namespaces()?;
             let sized = MAPS.iter().filter(|spec| **spec != CONNECTIONS);
             let capacities = sized.map(|spec| (spec.name.to_owned(), spec.capacity.min(CAPACITY))).collect();
-            let dataplane = Dataplane::open(&Config { pin_dir: Path::new(COVERED).join("trial"), capacities, device_attach })?;
+            let dataplane = Dataplane::open(&Config {
+                pin_dir: Path::new(COVERED).join("trial"),
+                capacities,
+                device_attach,
+                program_log: ProgramLog::Off,
+            })?;
             dataplane.attach_pod(LOOPBACK).map(drop)
         });
         trial.join().unwrap_or_else(|panic| panic::resume_unwind(panic))

@@ -20,13 +20,14 @@ mod hook;
 mod host;
 mod kernel;
 mod object;
+mod program_log;
 mod reader;
 mod table;
 
 pub use apply::{Applied, Failure, FailureCause};
 pub use attach::Attachment;
 pub use cleanup::cleanup;
-pub use config::{Config, DeviceAttach};
+pub use config::{Config, DeviceAttach, ProgramLog};
 pub use dataplane::{Dataplane, Ran, Verdict};
 pub use error::Error;
 pub use hook::Hook;

@@ -1,9 +1,10 @@
 //! The object file with the programs: compared with the ABI, then loaded, with its maps created or adopted from their pins.
 
 use crate::{
-    Config, Error, Hook,
+    Config, Error, Hook, ProgramLog,
     attach::Programs,
     bpffs::Pins,
+    program_log::{self, Reading},
     table::{Tables, open_checked},
 };
 use aya::{
@@ -24,6 +25,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pr
 pub(crate) struct Loaded {
     pub(crate) programs: Programs,
     pub(crate) tables: Tables,
+    /// Of what the programs say, if they do.
+    pub(crate) reading: Option<Reading>,
 }
 
 /// Loads every program. Maps that are pinned are used as they are; the others are made and pinned.
@@ -37,10 +40,13 @@ pub(crate) fn load(config: &Config, pins: &Pins) -> Result<Loaded, Error> {
     for spec in MAPS {
         loader.map_max_entries(spec.name, capacity(config, spec)).map_pin_path(spec.name, pins.map(spec.name));
     }
+    let level = program_log::level(config.program_log);
+    loader.override_global(aya_log::LEVEL, &level, true);
     let mut object = loader.load(OBJECT).map_err(|error| Error::Load(Box::new(error)))?;
     compare_maps(&object)?;
     let files = Hook::all().map(|hook| Ok((hook, load_program(&mut object, hook)?))).collect::<Result<_, Error>>()?;
-    Ok(Loaded { programs: Programs { files, object: Mutex::new(object) }, tables: Tables::open(pins, false)? })
+    let reading = (config.program_log != ProgramLog::Off).then(|| Reading::start(&mut object)).transpose()?;
+    Ok(Loaded { reading, programs: Programs { files, object: Mutex::new(object) }, tables: Tables::open(pins, false)? })
 }
 
 /// In what a pinned map differs from the one that would be made now: kind, layout or capacity. `None` if nothing does.
@@ -170,7 +176,9 @@ fn check_capacities(capacities: &BTreeMap<String, u32>) -> Result<(), Error> {
 
 /// The object must have the ABI's maps, and no others: what is not in the ABI would be neither pinned nor seen.
 fn compare_maps(object: &Ebpf) -> Result<(), Error> {
-    let present: BTreeMap<&str, (u32, u32)> = object.maps().filter_map(|(name, map)| Some((name, sizes(map)?))).collect();
+    let of_the_library = |name: &str| name == program_log::MAP || name.starts_with('.');
+    let ours = object.maps().filter(|(name, _)| !of_the_library(name));
+    let present: BTreeMap<&str, (u32, u32)> = ours.filter_map(|(name, map)| Some((name, sizes(map)?))).collect();
     disagreement(&present, MAPS).map_or(Ok(()), |(map, what)| Err(Error::ObjectMismatch { map, what }))
 }
 

@@ -1,5 +1,7 @@
 //! Wires the kubelet: context, pod manager, node status, lease, server, log rotation, image garbage. Each is a task; the first that fails ends all.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use kube::Client;
@@ -29,7 +31,10 @@ pub async fn run(config: Config, client: Client, shutdown: CancellationToken) ->
     // Everything ends together, also when one part fails.
     let shutdown = shutdown.child_token();
     let _end = shutdown.clone().drop_guard();
-    std::fs::create_dir_all(&config.root_dir).map_err(Error::file("create", &config.root_dir))?;
+    // Secrets are in it, and volumes that any user of a pod may write: nobody else of the host may enter.
+    std::fs::create_dir_all(&config.root_dir)
+        .and_then(|()| std::fs::set_permissions(&config.root_dir, Permissions::from_mode(0o700)))
+        .map_err(Error::file("create", &config.root_dir))?;
     let cluster = Arc::new(KubeCluster::start(client.clone(), &config.node_name, &shutdown));
     let context = Arc::new(Context::new(config, cluster)?);
     let listener = server::bind(&context.config).await?;

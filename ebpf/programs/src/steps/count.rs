@@ -3,6 +3,7 @@
 use super::packet;
 use crate::maps::{DROPS, TRAFFIC};
 use aya_ebpf::programs::TcContext;
+use aya_log_ebpf::debug;
 use core::arch::asm;
 use orknet_abi::{Count, DropReason, TrafficKey};
 
@@ -18,6 +19,7 @@ pub fn count_drop(reason: DropReason, bytes: u32) {
 #[inline(always)]
 pub fn drop_packet(ctx: &TcContext, reason: DropReason) -> i32 {
     count_drop(reason, ctx.len());
+    debug!(ctx, "packet on device {} dropped: reason {}", packet::device(ctx), reason as u32);
     packet::DROP
 }
 

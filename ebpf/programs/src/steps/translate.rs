@@ -3,6 +3,7 @@
 use super::{Resolution, count, origin, resolve, socket, sticky::Client};
 use crate::family::Family;
 use aya_ebpf::programs::SockAddrContext;
+use aya_log_ebpf::{debug, trace};
 use orknet_abi::ServiceKey;
 
 /// Sends the call to a backend of the Service at `front`, refuses it where there is none, and leaves every other one alone.
@@ -12,11 +13,20 @@ pub fn send_to_backend<F: Family>(ctx: &SockAddrContext, front: &ServiceKey, cli
         Resolution::NotAService => socket::ALLOW,
         Resolution::Backend(backend) => {
             origin::remember_origin(ctx, front, &backend);
+            trace!(
+                ctx,
+                "{:i} port {} leads to {:i} port {}",
+                front.address.0,
+                u16::from_be(front.port_be),
+                backend.address.0,
+                u16::from_be(backend.port_be)
+            );
             socket::set_destination::<F>(ctx, &backend.address, backend.port_be);
             socket::ALLOW
         }
         Resolution::Refused(reason) => {
             count::count_drop(reason, 0);
+            debug!(ctx, "{:i} port {} refused: reason {}", front.address.0, u16::from_be(front.port_be), reason as u32);
             socket::refuse(reason)
         }
     }
