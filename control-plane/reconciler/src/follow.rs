@@ -135,7 +135,7 @@ mod tests {
         (Client::new(service, "default"), queries)
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_list_tells_its_revision_and_a_watch_goes_on_where_it_was() {
         let gone = json!({"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"});
         let (client, mut queries) = server(vec![

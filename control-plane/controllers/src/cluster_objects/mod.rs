@@ -115,6 +115,8 @@ impl ClusterObjects {
 
     /// Starts watches of new kinds and ends those of kinds that are no longer served.
     fn follow(self: &Arc<Self>, kinds: Vec<Arc<Kind>>, shutdown: &CancellationToken) {
+        // Before the first object comes whose owner is asked for.
+        *self.kinds.write() = kinds.clone();
         let mut monitors = self.monitors.lock();
         monitors.retain(|id, stop| {
             let served = kinds.iter().any(|kind| kind.id() == *id);
@@ -131,7 +133,6 @@ impl ClusterObjects {
                 stop
             });
         }
-        *self.kinds.write() = kinds;
     }
 
     fn forget_kind(&self, id: &str) {

@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentSpec
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use super::set::Set;
+use super::set::{Set, total};
 use super::strategy::Bounds;
 use crate::write_status::count;
 
@@ -60,8 +60,8 @@ pub(super) fn counts(
     now: Timestamp,
 ) -> DeploymentStatus {
     let all = || current.into_iter().chain(old);
-    let wanted: i32 = all().map(|set| set.replicas).sum();
-    let available: i32 = all().map(Set::available).sum();
+    let wanted = total(all().map(|set| set.replicas));
+    let available = total(all().map(Set::available));
     let number = |number: i32| count(usize::try_from(number).unwrap_or(0));
     let available_condition = if available >= bounds.fewest() {
         new("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.".into(), now)
@@ -71,9 +71,9 @@ pub(super) fn counts(
     set(&mut conditions, available_condition);
     DeploymentStatus {
         observed_generation: deployment.metadata.generation,
-        replicas: number(all().map(Set::pods).sum()),
+        replicas: number(total(all().map(Set::pods))),
         updated_replicas: number(current.map_or(0, Set::pods)),
-        ready_replicas: number(all().map(Set::ready).sum()),
+        ready_replicas: number(total(all().map(Set::ready))),
         available_replicas: number(available),
         unavailable_replicas: number((wanted - available).max(0)),
         collision_count: deployment.status.as_ref().and_then(|status| status.collision_count),

@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use orknet_reconciler::pod_state;
 
 use super::conditions::{self, PROGRESSING};
-use super::set::{REVISION, Set};
+use super::set::{REVISION, Set, total};
 use super::strategy::{Bounds, is_recreate};
 use super::{revision, rolling, scale};
 
@@ -113,7 +113,7 @@ impl<'a> Draft<'a> {
                 rolling::step(current, &mut self.old, self.bounds);
             }
             None => {
-                let all = self.old.iter().map(|set| set.replicas).sum();
+                let all = total(self.old.iter().map(|set| set.replicas));
                 self.begin(rolling::size_for(0, all, self.bounds));
             }
         }

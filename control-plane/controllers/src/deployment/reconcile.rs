@@ -65,7 +65,8 @@ impl Reconciler for DeploymentController {
         }
         let api = Api::<Deployment>::namespaced(self.client.clone(), &key.namespace);
         if let Some(revision) = &plan.revision {
-            let patch = json!({ "metadata": { "annotations": { REVISION: revision } } });
+            // The uid: a successor of the same name has a history of its own.
+            let patch = json!({ "metadata": { "uid": deployment.metadata.uid, "annotations": { REVISION: revision } } });
             let written = api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await;
             self.deployments.record(written.map_err(Error::api(format!("writing the revision of deployment {key}")))?);
         }

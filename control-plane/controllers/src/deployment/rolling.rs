@@ -1,7 +1,7 @@
 //! Pure: one step of a rolling update. Grows the current set as far as `maxSurge` allows, or else shrinks the old ones as far as
 //! `maxUnavailable` allows; one of the two per pass, so that each step is judged by what the cluster then reports.
 
-use super::set::Set;
+use super::set::{Set, total};
 use super::strategy::Bounds;
 
 /// Plans one step. Returns whether any size was changed.
@@ -19,7 +19,7 @@ pub(super) fn size_for(own: i32, all: i32, bounds: Bounds) -> i32 {
     if own >= bounds.replicas {
         return bounds.replicas;
     }
-    let room = bounds.most() - all;
+    let room = bounds.most().saturating_sub(all);
     if room <= 0 { own } else { own + room.min(bounds.replicas - own) }
 }
 
@@ -34,17 +34,17 @@ pub(super) fn empty(old: &mut [Set], bounds: Bounds) -> bool {
 }
 
 fn current_size(current: &Set, old: &[Set], bounds: Bounds) -> i32 {
-    let all = current.replicas + old.iter().map(|set| set.replicas).sum::<i32>();
+    let all = total([&*current].into_iter().chain(old).map(|set| set.replicas));
     size_for(current.replicas, all, bounds)
 }
 
 fn shrink_old(current: &Set, old: &mut [Set], bounds: Bounds) -> bool {
-    let old_pods: i32 = old.iter().map(|set| set.replicas).sum();
+    let old_pods = total(old.iter().map(|set| set.replicas));
     if old_pods == 0 {
         return false;
     }
     let unavailable_in_current = current.replicas - current.available();
-    let spare = current.replicas + old_pods - bounds.fewest() - unavailable_in_current;
+    let spare = current.replicas.saturating_add(old_pods).saturating_sub(bounds.fewest()).saturating_sub(unavailable_in_current);
     if spare <= 0 {
         return false;
     }
@@ -68,8 +68,8 @@ fn remove_unhealthy(old: &mut [Set], most: i32, bounds: Bounds) -> bool {
 }
 
 fn remove_healthy(current: &Set, old: &mut [Set], bounds: Bounds) -> bool {
-    let available: i32 = current.available() + old.iter().map(|set| set.available().min(set.replicas)).sum::<i32>();
-    let mut left = available - bounds.fewest();
+    let available = current.available().saturating_add(total(old.iter().map(|set| set.available().min(set.replicas))));
+    let mut left = available.saturating_sub(bounds.fewest());
     let mut changed = false;
     for set in old.iter_mut() {
         let take = set.replicas.min(left);

@@ -1,7 +1,7 @@
 //! Pure: a change of `spec.replicas` while several revisions have pods (mid-rollout or paused): spread over them in proportion to their sizes.
 
 use super::rolling;
-use super::set::{DESIRED_REPLICAS, MAX_REPLICAS, Set};
+use super::set::{DESIRED_REPLICAS, MAX_REPLICAS, Set, total};
 use super::strategy::Bounds;
 
 /// Whether the Deployment's size has changed since the sizes of its sets were chosen.
@@ -45,9 +45,9 @@ fn is_saturated(current: &Set, bounds: Bounds) -> bool {
 }
 
 fn spread(active: &mut [&mut Set], bounds: Bounds, deployment_pods: i32) {
-    let total: i32 = active.iter().map(|set| set.replicas).sum();
+    let all = total(active.iter().map(|set| set.replicas));
     let allowed = if bounds.replicas > 0 { bounds.most() } else { 0 };
-    let to_add = allowed - total;
+    let to_add = allowed.saturating_sub(all);
     // The largest sets first; among equals the newer grow first and the older shrink first.
     active.sort_by(|one, other| {
         let by_age = if to_add > 0 { other.created().cmp(&one.created()) } else { one.created().cmp(&other.created()) };
@@ -57,12 +57,12 @@ fn spread(active: &mut [&mut Set], bounds: Bounds, deployment_pods: i32) {
     let mut sizes = Vec::with_capacity(active.len());
     for set in active.iter() {
         let share = if to_add == 0 { 0 } else { share_of(set, bounds, deployment_pods, to_add, added) };
-        sizes.push(set.replicas + share);
+        sizes.push(set.replicas.saturating_add(share));
         added += share;
     }
     for (index, (set, size)) in active.iter_mut().zip(sizes).enumerate() {
         let leftover = if index == 0 { to_add - added } else { 0 };
-        set.scale((size + leftover).max(0), bounds);
+        set.scale(size.saturating_add(leftover).max(0), bounds);
     }
 }
 

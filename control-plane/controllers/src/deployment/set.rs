@@ -13,6 +13,11 @@ pub(super) const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-his
 pub(super) const DESIRED_REPLICAS: &str = "deployment.kubernetes.io/desired-replicas";
 pub(super) const MAX_REPLICAS: &str = "deployment.kubernetes.io/max-replicas";
 
+/// A sum that stays at the largest number: sizes are the users', and each may be the largest.
+pub(super) fn total(numbers: impl Iterator<Item = i32>) -> i32 {
+    numbers.fold(0, i32::saturating_add)
+}
+
 /// A ReplicaSet under plan.
 #[derive(Debug, Clone)]
 pub(super) struct Set {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::conditions;
 use super::plan::{Observed, Plan, plan};
+use super::rolling::step;
 use super::set::{DESIRED_REPLICAS, REVISION, REVISION_HISTORY, Set};
 use super::strategy::Bounds;
 use crate::pod_template::template_hash;
@@ -247,6 +248,21 @@ fn scaling_in_the_middle_of_a_rollout_is_proportional() {
     cluster.apply(plan);
     // The example of the Deployment documentation: 18 pods, 3 of the 5 new ones for the old revision, 2 for the new one.
     assert_eq!(cluster.sizes(), [11, 7]);
+}
+
+#[test]
+fn sets_as_large_as_can_be_are_counted_without_overflow() {
+    let set = |name: &str| {
+        let set = json!({"metadata": {"name": name}, "spec": {"replicas": i32::MAX, "selector": {}},
+            "status": {"replicas": i32::MAX, "readyReplicas": i32::MAX, "availableReplicas": 1}});
+        Set::new(serde_json::from_value(set).unwrap())
+    };
+    let bounds = Bounds { replicas: i32::MAX, max_surge: i32::MAX, max_unavailable: i32::MAX };
+    let (mut current, mut old) = (set("new"), [set("old"), set("older")]);
+    let status = conditions::counts(&deployment(i32::MAX, "a", rolling(1, 1)), Some(&current), &old, bounds, Vec::new(), at(0));
+    assert_eq!((status.replicas, status.available_replicas, status.unavailable_replicas), (Some(i32::MAX), Some(3), Some(i32::MAX - 3)));
+    assert!(step(&mut current, &mut old, bounds));
+    assert_eq!((current.replicas, old[0].replicas, old[1].replicas), (i32::MAX, i32::MAX - 4, i32::MAX));
 }
 
 #[test]

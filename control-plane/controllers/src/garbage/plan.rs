@@ -13,6 +13,8 @@ pub(super) enum OwnerState {
     Waiting,
     /// It does not exist.
     Absent,
+    /// Its kind is not served, perhaps not yet: nothing is done on a guess.
+    Unknown,
 }
 
 /// What to write.
@@ -62,7 +64,7 @@ pub(super) fn plan_deletion(node: &Node, dependents: &[Node]) -> Action {
 
 /// What becomes of an object with owners. `states` goes with the node's owners.
 pub(super) fn plan_dependent(node: &Node, states: &[OwnerState], dependents: &[Node]) -> Action {
-    if node.deleting || states.is_empty() {
+    if node.deleting || states.is_empty() || states.contains(&OwnerState::Unknown) {
         return Action::Nothing;
     }
     if states.contains(&OwnerState::Solid) {

@@ -1,6 +1,7 @@
 //! One pass over an object: read the graph, ask for unknown owners, plan, write.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use orknet_reconciler::{Error, Next, Reconciler, is_not_found};
@@ -8,6 +9,9 @@ use serde_json::{Value, json};
 
 use super::plan::{Action, OwnerState, known_state, plan_deletion, plan_dependent};
 use crate::cluster_objects::{ClusterObjects, FOREGROUND, Meta, Node, ORPHAN, Owner, Uid};
+
+/// After this time it is looked again whether the kind of an owner is served.
+const KIND_CHECK: Duration = Duration::from_secs(60);
 
 pub(super) struct GarbageCollector {
     pub objects: Arc<ClusterObjects>,
@@ -20,10 +24,10 @@ impl Reconciler for GarbageCollector {
     async fn reconcile(&self, uid: &Uid) -> Result<Next, Error> {
         let (node, dependents) = self.look(uid);
         let Some(node) = node else { return Ok(Next::Change) };
+        let mut states = Vec::with_capacity(node.owners.len());
         let action = if node.deleting {
             plan_deletion(&node, &dependents)
         } else {
-            let mut states = Vec::with_capacity(node.owners.len());
             for owner in &node.owners {
                 states.push(self.state_of(&node, owner).await?);
             }
@@ -45,7 +49,7 @@ impl Reconciler for GarbageCollector {
                 }
             }
         }
-        Ok(Next::Change)
+        Ok(if states.contains(&OwnerState::Unknown) { Next::After(KIND_CHECK) } else { Next::Change })
     }
 }
 
@@ -59,8 +63,8 @@ impl GarbageCollector {
             return Ok(state);
         }
         let Some(kind) = self.objects.kind_of(&owner.api_version, &owner.kind) else {
-            // Perhaps its definition comes later; nothing is deleted on a guess.
-            return Err(Error::Malformed(format!("the kind {} {} of an owner is not served", owner.api_version, owner.kind)));
+            tracing::debug!(object = %node.key, version = owner.api_version, kind = owner.kind, "the kind of an owner is not served");
+            return Ok(OwnerState::Unknown);
         };
         if kind.is_namespaced() && node.key.namespace.is_empty() {
             // A cluster-scoped object can't have a namespaced owner: the reference leads nowhere, and is left alone.

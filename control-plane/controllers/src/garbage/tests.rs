@@ -42,7 +42,7 @@ fn uids(names: &[&str]) -> Vec<Arc<str>> {
 
 #[test]
 fn an_object_goes_only_when_all_owners_are_gone() {
-    use OwnerState::{Absent, Solid, Waiting};
+    use OwnerState::{Absent, Solid, Unknown, Waiting};
     let two = pod("p", &[("a", true), ("b", true)], json!({}));
     for (states, action) in [
         ([Solid, Solid], Action::Nothing),
@@ -50,6 +50,8 @@ fn an_object_goes_only_when_all_owners_are_gone() {
         ([Waiting, Solid], Action::DropOwners(uids(&["a"]))),
         ([Absent, Absent], Action::Delete(PropagationPolicy::Background)),
         ([Waiting, Absent], Action::Delete(PropagationPolicy::Background)),
+        ([Unknown, Absent], Action::Nothing),
+        ([Solid, Unknown], Action::Nothing),
     ] {
         assert_eq!(plan_dependent(&two, &states, &[]), action, "{states:?}");
     }

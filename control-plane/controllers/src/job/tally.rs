@@ -26,7 +26,7 @@ pub(super) struct Tally {
     pub release: Vec<Arc<Pod>>,
 }
 
-/// Counts `pods`, the Job's own. `over`: the Job is ending, so that every pod which is no success is a failure once nothing runs in it.
+/// Counts `pods`, the Job's own, on top of what `status` says. Pods that still run count as nothing.
 pub(super) fn tally(spec: &JobSpec, status: &JobStatus, pods: &[Arc<Pod>]) -> Tally {
     let number = |count: Option<i32>| usize::try_from(count.unwrap_or(0)).unwrap_or(0);
     let indexed = is_indexed(spec);
