@@ -53,6 +53,19 @@ pub fn keep(new: &mut Value, old: &Value, key: &str) {
     }
 }
 
+/// Makes `new` have at `path` what `old` has there.
+pub fn keep_at(new: &mut Value, old: &Value, path: &[&str]) {
+    if let Some(value) = get(old, path) {
+        put(new, path, value.clone());
+        return;
+    }
+    let Some((last, parents)) = path.split_last() else { return };
+    let holder = parents.iter().try_fold(new, |at, key| at.get_mut(*key));
+    if let Some(holder) = holder.and_then(Value::as_object_mut) {
+        holder.remove(*last);
+    }
+}
+
 /// Renames top-level keys, `(from, to)`.
 pub fn rename(object: &mut Value, names: impl IntoIterator<Item = (&'static str, &'static str)>) {
     let Some(map) = object.as_object_mut() else { return };
@@ -78,5 +91,14 @@ mod tests {
         put(&mut list, &["a"], json!(1));
         keep(&mut list, &object, "a");
         assert_eq!(list, json!([1]));
+    }
+
+    #[test]
+    fn what_is_kept_is_there_or_gone_as_before() {
+        let mut object = json!({"m": {"a": 1, "b": 2}});
+        for field in ["a", "b"] {
+            keep_at(&mut object, &json!({"m": {"b": 3}}), &["m", field]);
+        }
+        assert_eq!(object, json!({"m": {"b": 3}}));
     }
 }

@@ -9,6 +9,7 @@ mod validate;
 use super::workload;
 use crate::contract::{Column, Descriptor, Subresource};
 use crate::field::Errors;
+use crate::json;
 use crate::selector;
 use crate::table::{self, number, text, wide};
 use crate::typed::{Kind, namespaced, or_empty};
@@ -40,6 +41,12 @@ impl Kind for Deployment {
 
     fn default(object: &mut v1::Deployment) {
         default::spec(object.spec.get_or_insert_default());
+    }
+
+    fn prepare_update(new: &mut Value, old: &Value, subresource: Subresource<'_>) {
+        if subresource == Some("status") {
+            json::keep_at(new, old, &["metadata", "labels"]);
+        }
     }
 
     fn validate(object: &v1::Deployment, errors: &mut Errors) {
@@ -101,12 +108,14 @@ mod tests {
     #[test]
     fn the_status_comes_and_goes_only_by_its_own_way() {
         let old = json!({"metadata": {"name": "a"}, "spec": {"replicas": 1}, "status": {"replicas": 1}});
-        let changed = json!({"metadata": {"name": "a"}, "spec": {"replicas": 2}, "status": {"replicas": 2}});
+        let meta = json!({"name": "a", "labels": {"a": "b"}});
+        let changed = json!({"metadata": meta, "spec": {"replicas": 2}, "status": {"replicas": 2}});
         let (mut by_main, mut by_status, mut created) = (changed.clone(), changed.clone(), changed);
         KIND.prepare_update(&mut by_main, &old, None);
         assert_eq!((&by_main["spec"]["replicas"], &by_main["status"]["replicas"]), (&json!(2), &json!(1)));
         KIND.prepare_update(&mut by_status, &old, Some("status"));
         assert_eq!((&by_status["spec"]["replicas"], &by_status["status"]["replicas"]), (&json!(1), &json!(2)));
+        assert_eq!((&by_main["metadata"]["labels"], by_status["metadata"].get("labels")), (&json!({"a": "b"}), None));
         KIND.prepare_create(&mut created);
         assert_eq!(created.get("status"), None);
     }

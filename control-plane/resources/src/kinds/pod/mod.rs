@@ -7,6 +7,7 @@
 
 pub mod default;
 mod qos;
+mod resize;
 mod table;
 mod update;
 pub mod validate;
@@ -70,7 +71,7 @@ impl Kind for Pod {
             None => update::validate(new, old, errors),
             Some("status") => update::validate_status(new, old, errors),
             Some("ephemeralcontainers") => update::validate_ephemeral(new, old, errors),
-            Some("resize") => update::validate_resize(new, old, errors),
+            Some("resize") => resize::validate(new, old, errors),
             Some(_) => Self::validate(new, errors),
         }
     }

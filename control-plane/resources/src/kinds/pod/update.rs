@@ -1,6 +1,6 @@
 //! What may change in a pod that exists: images, the deadline (downwards), more tolerations, fewer scheduling gates.
 
-use super::{Pod, qos_class, validate};
+use super::{Pod, resize, validate};
 use crate::contract::Subresource;
 use crate::field::{Errors, Path};
 use crate::json;
@@ -9,6 +9,7 @@ use crate::typed::Kind;
 use k8s_openapi::api::core::v1;
 use k8s_openapi::api::core::v1::{Container, PodSpec, Toleration};
 use serde_json::Value;
+use std::collections::HashSet;
 
 const MAY_CHANGE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,\
 `spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
@@ -17,8 +18,9 @@ const MAY_CHANGE: &str = "pod updates may not change fields other than `spec.con
 /// Leaves of `new` only what its way in may change.
 pub fn prepare(new: &mut Value, old: &Value, subresource: Subresource<'_>) {
     match subresource {
-        // A status written without the class keeps it: the class follows from the spec.
         Some("status") => {
+            json::keep_at(new, old, &["metadata", "ownerReferences"]);
+            // A status written without the class keeps it: the class follows from the spec.
             if json::get(new, &["status", "qosClass"]).is_none()
                 && let Some(class) = json::get(old, &["status", "qosClass"])
             {
@@ -29,31 +31,20 @@ pub fn prepare(new: &mut Value, old: &Value, subresource: Subresource<'_>) {
             let wanted = json::get(new, &["spec", "ephemeralContainers"]).cloned();
             json::keep(new, old, "spec");
             json::keep(new, old, "status");
+            keep_metadata(new, old);
             if let Some(wanted) = wanted {
                 json::put(new, &["spec", "ephemeralContainers"], wanted);
             }
         }
-        Some("resize") => {
-            let wanted = new.clone();
-            json::keep(new, old, "spec");
-            json::keep(new, old, "status");
-            for list in ["containers", "initContainers"] {
-                take_resources(new, &wanted, list);
-            }
-        }
+        Some("resize") => resize::prepare(new, old),
         _ => {}
     }
 }
 
-fn take_resources(new: &mut Value, wanted: &Value, list: &str) {
-    let wanted = json::get(wanted, &["spec", list]).and_then(Value::as_array);
-    let Some(containers) = new.get_mut("spec").and_then(|s| s.get_mut(list)).and_then(Value::as_array_mut) else { return };
-    for container in containers {
-        let same = |other: &&Value| other.get("name") == container.get("name");
-        let Some(wanted) = wanted.and_then(|w| w.iter().find(same)) else { continue };
-        for key in ["resources", "resizePolicy"] {
-            json::keep(container, wanted, key);
-        }
+/// Keeps what a way in that is not about metadata may not change of it.
+pub fn keep_metadata(new: &mut Value, old: &Value) {
+    for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+        json::keep_at(new, old, &["metadata", field]);
     }
 }
 
@@ -62,16 +53,6 @@ pub fn validate_ephemeral(new: &v1::Pod, old: &v1::Pod, errors: &mut Errors) {
     Pod::validate(new, errors);
     if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
         validate::ephemeral::kept(new, old, &Path::Root.field("spec"), errors);
-    }
-}
-
-/// The rules for a change of a running pod's resources.
-pub fn validate_resize(new: &v1::Pod, old: &v1::Pod, errors: &mut Errors) {
-    Pod::validate(new, errors);
-    if let (Some(new), Some(old)) = (&new.spec, &old.spec)
-        && qos_class(new) != qos_class(old)
-    {
-        errors.invalid(&Path::Root.field("spec"), qos_class(new), "Pod QOS Class may not change as a result of resizing");
     }
 }
 
@@ -110,10 +91,11 @@ pub fn validate_status(new: &v1::Pod, _: &v1::Pod, errors: &mut Errors) {
         ("hostIPs", status.host_ips.iter().flatten().map(|i| &i.ip).collect()),
     ] {
         let at = at.field(name);
+        let mut seen = HashSet::new();
         for (i, ip) in ips.iter().enumerate() {
             match names::ip(ip) {
                 Err(detail) => errors.invalid(&at.index(i), ip.as_str(), detail),
-                Ok(_) if ips[..i].contains(ip) => errors.duplicate(&at.index(i), ip.as_str()),
+                Ok(_) if !seen.insert(ip) => errors.duplicate(&at.index(i), ip.as_str()),
                 Ok(_) => {}
             }
         }
@@ -258,16 +240,17 @@ mod tests {
     }
 
     #[test]
-    fn a_resize_changes_resources_alone_and_keeps_the_class() {
-        let with = |resources: Value| pod(|p| p["spec"]["containers"][0]["resources"] = resources);
-        let old = with(json!({"requests": {"cpu": "1"}}));
-        let mut new = with(json!({"requests": {"cpu": "2"}}));
-        new["spec"]["containers"][0]["image"] = "other".into();
-        KIND.prepare_update(&mut new, &old, Some("resize"));
-        let container = &new["spec"]["containers"][0];
-        assert_eq!((&container["image"], &container["resources"]["requests"]["cpu"]), (&json!("x:1"), &json!("2")));
-        assert!(KIND.validate_update(&new, &old, Some("resize")).is_empty());
-        assert_eq!(KIND.validate_update(&with(json!({})), &old, Some("resize"))[0].field, "spec");
+    fn other_ways_in_than_the_pod_itself_leave_its_metadata() {
+        let meta = |owner: &str, label: &str| {
+            json!({"name": "p", "namespace": "d", "labels": {"l": label}, "annotations": {"l": label}, "finalizers": [format!("a/{label}")],
+                "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": owner, "uid": "1"}]})
+        };
+        let (old, new) = (pod(|p| p["metadata"] = meta("a", "x")), pod(|p| p["metadata"] = meta("b", "y")));
+        for (way, expected) in [("status", meta("a", "y")), ("ephemeralcontainers", meta("a", "x")), ("resize", meta("a", "x"))] {
+            let mut prepared = new.clone();
+            KIND.prepare_update(&mut prepared, &old, Some(way));
+            assert_eq!(prepared["metadata"], pod(|p| p["metadata"] = expected)["metadata"], "{way}");
+        }
     }
 
     #[test]
