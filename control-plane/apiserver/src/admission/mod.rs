@@ -1,17 +1,21 @@
 //! What is checked and filled in between the request and the kind's rules, in this order. Reads the cache, never writes.
 
 mod escalation;
+mod mirror_pod;
 mod namespace;
 mod node_restriction;
 mod priority;
 mod service_account;
 mod tolerations;
 
+pub use namespace::must_be_open;
 pub use node_restriction::check_token;
 
 use crate::error::ApiError;
 use crate::kinds::Kind;
+use crate::object;
 use crate::server::Server;
+use node_restriction::Change;
 use orknet_auth::Identity;
 use serde_json::Value;
 
@@ -31,11 +35,16 @@ pub async fn admit(
     object: &mut Value,
     old: Option<&Value>,
 ) -> Result<(), ApiError> {
-    node_restriction::check(who, kind, Some(object), old)?;
+    let change = match (operation, old) {
+        (Operation::Update { subresource }, Some(old)) => Change::Update { new: object, old, subresource },
+        _ => Change::Create(object),
+    };
+    let uid_of = |node: &str| server.storage.caches.get(("", "nodes"), "", node).map(|node| object::uid(&node.value()).to_owned());
+    node_restriction::check(who, kind, change, uid_of)?;
     let creates = operation == Operation::Create;
     let whole = creates || operation == Operation::Update { subresource: None };
     if creates {
-        namespace::must_be_open(server, kind, object).await?;
+        must_be_open(server, kind, object).await?;
     }
     if kind.descriptor().stored_as == ("", "pods") {
         if creates {
@@ -57,7 +66,7 @@ pub async fn admit(
 
 /// Admits a deletion, or refuses it.
 pub fn admit_delete(who: &Identity, kind: Kind, object: &Value) -> Result<(), ApiError> {
-    node_restriction::check(who, kind, None, Some(object))?;
+    node_restriction::check(who, kind, Change::Delete(object), |_| None)?;
     namespace::may_be_deleted(kind, object)?;
     priority::may_be_deleted(kind, object)
 }

@@ -1,5 +1,6 @@
 //! Every pod runs as a service account, whose token it finds in a volume (ServiceAccount admission).
 
+use super::mirror_pod::{self, Reference, refers_to};
 use crate::error::ApiError;
 use crate::kinds::{Kind, StoredAs};
 use crate::life::generate_name;
@@ -17,10 +18,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A little more than an hour, so that programs can tell the token was injected (as in Kubernetes).
 const TOKEN_SECONDS: i64 = 3607;
 
-/// Sets the account and mounts its token, unless account or pod say no. 403 when the account is not there.
+/// Sets the account and mounts its token, unless account or pod say no. 403 when the account is not there, or a mirror pod refers to one.
 pub async fn inject(server: &Server, kind: Kind, pod: &mut Value) -> Result<(), ApiError> {
-    if pod.pointer("/metadata/annotations/kubernetes.io~1config.mirror").is_some() {
-        return Ok(());
+    if mirror_pod::is_mirror(pod) {
+        // A mirror stays as it is, and whoever makes it: its node would get at what it refers to.
+        let refused = [
+            (Reference::ServiceAccount, "a mirror pod may not reference service accounts"),
+            (Reference::Secret, "a mirror pod may not reference secrets"),
+            (Reference::ServiceAccountToken, "a mirror pod may not use service account token volume projections"),
+        ];
+        let found = refused.into_iter().find(|(what, _)| refers_to(pod, *what));
+        return found.map_or(Ok(()), |(_, why)| Err(ApiError::forbidden(kind.descriptor(), object::name(pod), why)));
     }
     let mut name = object::text(pod, "/spec/serviceAccountName").to_owned();
     if name.is_empty() {

@@ -1,5 +1,8 @@
 //! A kubelet writes about its own node, the pods that are bound to it, and nothing else (NodeRestriction). What it reads is RBAC's.
 
+mod own_node;
+mod own_pod;
+
 use crate::error::ApiError;
 use crate::kinds::Kind;
 use crate::object;
@@ -18,31 +21,34 @@ fn node_of<'a>(who: &'a Identity, kind: Kind, name: &str) -> Result<Option<&'a s
     who.username.strip_prefix(PREFIX).filter(|node| !node.is_empty()).map(Some).ok_or_else(refuse)
 }
 
-/// 403 when a kubelet makes (`old`: `None`), changes or deletes (`new`: `None`) what is not its own.
-pub fn check(who: &Identity, kind: Kind, new: Option<&Value>, old: Option<&Value>) -> Result<(), ApiError> {
-    let name = new.or(old).map(object::name).unwrap_or_default();
+/// What is being done to an object.
+#[derive(Clone, Copy)]
+pub enum Change<'a> {
+    Create(&'a Value),
+    Update { new: &'a Value, old: &'a Value, subresource: Option<&'a str> },
+    Delete(&'a Value),
+}
+
+/// 403 when a kubelet makes, changes or deletes what is not its own. `uid_of` tells the uid of a node that is there.
+pub fn check(who: &Identity, kind: Kind, change: Change<'_>, uid_of: impl Fn(&str) -> Option<String>) -> Result<(), ApiError> {
+    let (Change::Create(object) | Change::Update { new: object, .. } | Change::Delete(object)) = change;
+    let name = object::name(object);
     let Some(node) = node_of(who, kind, name)? else { return Ok(()) };
-    let refuse = |why: String| Err(ApiError::forbidden(kind.descriptor(), name, why));
-    match kind.descriptor().stored_as {
-        ("", "nodes") if name != node => refuse(format!("node {node:?} is not allowed to modify node {name:?}")),
-        ("", "pods") => {
-            let is_bound = |pod: &Value| object::text(pod, "/spec/nodeName") == node;
-            if ![new, old].into_iter().flatten().all(is_bound) {
-                return refuse(format!("node {node:?} can only modify pods with spec.nodeName set to itself"));
-            }
-            match new {
-                Some(pod) if old.is_none() && !is_mirror(pod) => {
-                    refuse("pod does not have \"kubernetes.io/config.mirror\" annotation, node can only create mirror pods".into())
-                }
-                _ => Ok(()),
-            }
+    let refusal = match (kind.descriptor().stored_as, change) {
+        (("", "nodes"), _) if name != node => Some(format!("node {node:?} is not allowed to modify node {name:?}")),
+        (("", "nodes"), Change::Create(new)) => own_node::refusal(node, new, None),
+        (("", "nodes"), Change::Update { new, old, .. }) => own_node::refusal(node, new, Some(old)),
+        (("", "pods"), Change::Create(pod)) => own_pod::creation(node, pod, uid_of),
+        (("", "pods"), Change::Update { new, old, subresource }) => own_pod::update(node, new, old, subresource),
+        (("", "pods"), Change::Delete(pod)) => own_pod::deletion(node, pod),
+        (("", "persistentvolumeclaims"), Change::Update { subresource: Some("status"), .. }) => None,
+        (("", "persistentvolumeclaims"), _) => Some("may only update PVC status".into()),
+        (("coordination.k8s.io", "leases"), _) if object::namespace(object) != "kube-node-lease" || name != node => {
+            Some(format!("node {node:?} can only write the lease \"kube-node-lease/{node}\""))
         }
-        ("coordination.k8s.io", "leases") => {
-            let own = new.or(old).is_some_and(|lease| object::namespace(lease) == "kube-node-lease") && name == node;
-            if own { Ok(()) } else { refuse(format!("node {node:?} can only write the lease \"kube-node-lease/{node}\"")) }
-        }
-        _ => Ok(()),
-    }
+        _ => None,
+    };
+    refusal.map_or(Ok(()), |why| Err(ApiError::forbidden(kind.descriptor(), name, why)))
 }
 
 /// 403 when a kubelet asks for a token that is not bound to a pod of its node.
@@ -55,10 +61,6 @@ pub fn check_token(who: &Identity, accounts: Kind, account: &str, bound_pod: Opt
         }
         Some(_) => Ok(()),
     }
-}
-
-fn is_mirror(pod: &Value) -> bool {
-    pod.pointer("/metadata/annotations/kubernetes.io~1config.mirror").is_some()
 }
 
 #[cfg(test)]
@@ -74,6 +76,10 @@ mod tests {
         Identity::authenticated(name, [GROUP_NODES.to_owned()])
     }
 
+    fn status(object: &Value) -> Change<'_> {
+        Change::Update { new: object, old: object, subresource: Some("status") }
+    }
+
     fn pod(node: &str) -> Value {
         json!({ "metadata": { "name": "p" }, "spec": { "nodeName": node } })
     }
@@ -81,30 +87,22 @@ mod tests {
     #[test]
     fn a_kubelet_writes_about_its_own_node_and_pods_only() {
         let who = kubelet("system:node:n1");
+        let check =
+            |who: &Identity, plural: &str, change: Change<'_>| check(who, kind(plural), change, |_| None).map_err(|error| error.code());
         let named = |name: &str| json!({ "metadata": { "name": name, "namespace": "kube-node-lease" } });
         for (plural, own, other) in
             [("nodes", named("n1"), named("n2")), ("pods", pod("n1"), pod("n2")), ("leases", named("n1"), named("n2"))]
         {
-            let kind = kind(plural);
-            assert!(check(&who, kind, Some(&own), Some(&own)).is_ok(), "{plural}");
-            assert!(check(&who, kind, None, Some(&own)).is_ok(), "{plural}");
-            for (new, old) in [(Some(&other), Some(&other)), (None, Some(&other)), (Some(&other), Some(&own))] {
-                assert_eq!(check(&who, kind, new, old).map_err(|error| error.code()), Err(403), "{plural}");
+            assert_eq!(check(&who, plural, status(&own)), Ok(()), "{plural}");
+            assert_eq!(check(&who, plural, Change::Delete(&own)), Ok(()), "{plural}");
+            for change in [status(&other), Change::Delete(&other), Change::Create(&other)] {
+                assert_eq!(check(&who, plural, change), Err(403), "{plural}");
+                assert_eq!(check(&Identity::authenticated("ann", []), plural, change), Ok(()), "{plural}");
             }
-            let anybody = Identity::authenticated("ann", []);
-            assert!(check(&anybody, kind, Some(&other), None).is_ok());
         }
-        assert!(check(&who, kind("events"), Some(&named("x")), None).is_ok());
-        assert!(check(&kubelet("ann"), kind("nodes"), Some(&named("ann")), None).is_err());
-    }
-
-    #[test]
-    fn a_kubelet_makes_mirror_pods_only() {
-        let who = kubelet("system:node:n1");
-        assert!(check(&who, kind("pods"), Some(&pod("n1")), None).is_err());
-        let mut mirror = pod("n1");
-        mirror["metadata"]["annotations"] = json!({ "kubernetes.io/config.mirror": "x" });
-        assert!(check(&who, kind("pods"), Some(&mirror), None).is_ok());
+        assert_eq!(check(&who, "events", Change::Create(&named("x"))), Ok(()));
+        assert_eq!(check(&kubelet("ann"), "nodes", Change::Create(&named("ann"))), Err(403));
+        assert_eq!(check(&who, "persistentvolumeclaims", Change::Delete(&named("x"))), Err(403));
     }
 
     #[test]
