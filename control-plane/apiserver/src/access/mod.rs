@@ -24,12 +24,10 @@ impl Access {
         Self { tokens, rules: Rules::new(caches), static_tokens }
     }
 
-    /// Whose request this is: by bearer token if there is one, else by the certificate that TLS has verified. `None`: nobody known.
+    /// Whose request this is: by the certificate that TLS has verified, else by bearer token, as in Kubernetes. Who is known by the one is not asked for
+    /// the other. `None`: nobody known.
     pub fn authenticate(&self, certificate: Option<&[u8]>, bearer: Option<&str>) -> Option<Identity> {
-        match bearer {
-            Some(token) => self.identity_of(token),
-            None => identity_from_certificate(certificate?),
-        }
+        certificate.and_then(identity_from_certificate).or_else(|| self.identity_of(bearer?))
     }
 
     /// Whose bearer token this is, for the API server as audience.

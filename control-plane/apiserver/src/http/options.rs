@@ -173,8 +173,7 @@ mod tests {
     #[test]
     fn options_are_read_from_the_query() {
         let options =
-            parse("labelSelector=app%3Dweb&limit=5&resourceVersion=0&dryRun=All&fieldValidation=Strict&timeoutSeconds=30")
-                .expect("valid");
+            parse("labelSelector=app%3Dweb&limit=5&resourceVersion=0&dryRun=All&fieldValidation=Strict&timeoutSeconds=30").expect("valid");
         assert_eq!(options.limit, 5);
         assert_eq!(options.resource_version, Some(0));
         assert!(options.dry_run && !options.label_selector.is_empty());

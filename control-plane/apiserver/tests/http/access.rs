@@ -17,6 +17,8 @@ async fn strangers_see_health_and_version_only() {
         assert_eq!(stranger.get(path).await.refused(401, "Unauthorized"), "Unauthorized", "{path}");
     }
     stranger.with_header("authorization", "Bearer nonsense").get(PODS).await.refused(401, "Unauthorized");
+    // Whom his certificate makes known is not asked for a token.
+    server.admin.with_header("authorization", "Bearer nonsense").get(PODS).await.expect(200);
 }
 
 #[tokio::test]
@@ -138,6 +140,66 @@ async fn a_rule_about_one_name_allows_to_list_and_watch_that_name() {
 }
 
 #[tokio::test]
+async fn a_kubelet_makes_no_better_node_of_its_own_and_reads_nothing_by_a_mirror() {
+    let server = TestServer::start().await;
+    let kubelet = server.client("system:node:n1", Some("system:nodes"));
+    let nodes = "/api/v1/nodes";
+    let node = |label: &str| json!({ "metadata": { "name": "n1", "labels": { label: "" } }, "spec": { "taints": [{ "key": "t", "effect": "NoSchedule" }] } });
+    kubelet.post(nodes, node("node-role.kubernetes.io/control-plane")).await.refused(403, "Forbidden");
+    let created = kubelet.post(nodes, node("kubernetes.io/hostname")).await.expect(201);
+    for (patch, code) in [
+        (json!({ "metadata": { "labels": { "node-restriction.kubernetes.io/a": "b" } } }), 403),
+        (json!({ "spec": { "taints": null } }), 403),
+        (json!({ "metadata": { "labels": { "own": "b" } } }), 200),
+    ] {
+        for path in [format!("{nodes}/n1"), format!("{nodes}/n1/status")] {
+            // The specification cannot be changed by way of the status anyway.
+            let expected = if path.ends_with("status") && patch.get("spec").is_some() { 200 } else { code };
+            kubelet.patch(&path, "application/merge-patch+json", patch.clone()).await.expect(expected);
+        }
+    }
+    let mut mirror = pod("static-n1");
+    mirror["spec"]["nodeName"] = json!("n1");
+    mirror["metadata"]["annotations"] = json!({ "kubernetes.io/config.mirror": "x" });
+    mirror["metadata"]["ownerReferences"] =
+        json!([{ "apiVersion": "v1", "kind": "Node", "name": "n1", "uid": created["metadata"]["uid"], "controller": true }]);
+    let mut curious = mirror.clone();
+    curious["spec"]["volumes"] = json!([{ "name": "v", "secret": { "secretName": "s" } }]);
+    // The uid of the node is read from the cache, which a consistent list waits for.
+    server.admin.get(nodes).await.expect(200);
+    let message = kubelet.post(PODS, curious.clone()).await.refused(403, "Forbidden");
+    assert!(message.ends_with("node \"n1\" can not create pods that reference secrets"), "{message}");
+    let message = server.admin.post(PODS, curious).await.refused(403, "Forbidden");
+    assert!(message.ends_with("a mirror pod may not reference secrets"), "{message}");
+    kubelet.post(PODS, mirror).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_role_is_not_relabelled_by_who_has_less() {
+    let server = TestServer::start().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let role = |name: &str, resource: &str, verbs: &[&str]| {
+        let group = if resource == "clusterroles" { "rbac.authorization.k8s.io" } else { "" };
+        json!({ "metadata": { "name": name }, "rules": [{ "apiGroups": [group], "resources": [resource], "verbs": verbs }] })
+    };
+    server.admin.post(&format!("{rbac}/clusterroles"), role("editor", "clusterroles", &["patch"])).await.expect(201);
+    server.admin.post(&format!("{rbac}/clusterroles"), role("strong", "secrets", &["get"])).await.expect(201);
+    let binding = json!({ "metadata": { "name": "b" }, "subjects": [{ "kind": "User", "name": "bob" }],
+        "roleRef": { "kind": "ClusterRole", "name": "editor" } });
+    server.admin.post(&format!("{rbac}/clusterrolebindings"), binding).await.expect(201);
+    server.admin.get(&format!("{rbac}/clusterrolebindings")).await.expect(200);
+    let bob = server.client("bob", None);
+    let patch = async |name: &str, meta: serde_json::Value| {
+        bob.patch(&format!("{rbac}/clusterroles/{name}"), "application/merge-patch+json", json!({ "metadata": meta })).await
+    };
+    let labels = json!({ "labels": { "rbac.authorization.k8s.io/aggregate-to-view": "true" } });
+    let message = patch("strong", labels.clone()).await.refused(403, "Forbidden");
+    assert!(message.contains("is attempting to grant RBAC permissions not currently held"), "{message}");
+    patch("editor", labels).await.expect(200);
+    patch("strong", json!({ "finalizers": ["a/b"] })).await.expect(200);
+}
+
+#[tokio::test]
 async fn who_may_patch_may_not_create_for_that() {
     let server = TestServer::start().await;
     let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
@@ -171,6 +233,9 @@ async fn a_kubelet_touches_its_own_pods_and_gets_tokens_for_them_alone() {
     kubelet.patch(&format!("{PODS}/n1/status"), "application/merge-patch+json", status.clone()).await.expect(200);
     kubelet.patch(&format!("{PODS}/n2/status"), "application/merge-patch+json", status).await.refused(403, "Forbidden");
     kubelet.delete(&format!("{PODS}/n2")).await.refused(403, "Forbidden");
+    let labelled = json!({ "metadata": { "labels": { "app": "victim" } } });
+    let message = kubelet.patch(&format!("{PODS}/n1/status"), "application/merge-patch+json", labelled).await.refused(403, "Forbidden");
+    assert!(message.ends_with("node \"n1\" cannot update labels through pod status"), "{message}");
     let tokens = "/api/v1/namespaces/default/serviceaccounts/default/token";
     let bound = |name: &str| json!({ "spec": { "audiences": [], "boundObjectRef": { "kind": "Pod", "apiVersion": "v1", "name": name } } });
     kubelet.post(tokens, bound("n1")).await.expect(201);
