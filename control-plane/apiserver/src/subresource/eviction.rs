@@ -1,6 +1,7 @@
 //! `pods/<name>/eviction`: a deletion that disruption budgets may forbid for now (429).
 
 use super::read;
+use crate::admission;
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::kinds::StoredAs;
@@ -32,7 +33,11 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         dry_run,
         ..DeleteOptions::default()
     };
-    let pod = call.server.storage.get(&call.key()).await?.ok_or_else(|| call.not_found())?.object;
+    let stored = call.server.storage.get(&call.key()).await?.ok_or_else(|| call.not_found())?;
+    let pod = stored.object;
+    // What would refuse the deletion is asked first: an eviction that does not happen takes nothing from the budget.
+    options.preconditions.check(call.kind, &pod, stored.revision)?;
+    admission::admit_delete(&call.who, call.kind, &pod)?;
     let ended = matches!(object::text(&pod, "/status/phase"), "Succeeded" | "Failed" | "Pending");
     if !ended && !object::is_deleting(&pod) {
         ask_budget(call, &pod, dry_run).await?;

@@ -108,10 +108,51 @@ async fn an_eviction_asks_the_disruption_budget() {
     answer.refused(429, "TooManyRequests");
     let status = json!({ "status": { "observedGeneration": 1, "disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2 } });
     server.admin.patch(&format!("{budgets}/b/status"), "application/merge-patch+json", status).await.expect(200);
+    // Refused for another reason than the budget, an eviction takes nothing from it.
+    let mut other = eviction.clone();
+    other["deleteOptions"] = json!({ "preconditions": { "uid": "another" } });
+    server.admin.post(&path, other).await.refused(409, "Conflict");
+    server.client("system:node:n2", Some("system:nodes")).post(&path, eviction.clone()).await.refused(403, "Forbidden");
+    assert_eq!(server.admin.get(&format!("{budgets}/b")).await.expect(200)["status"]["disruptionsAllowed"], 1);
     server.admin.post(&path, eviction).await.expect(201);
     let budget = server.admin.get(&format!("{budgets}/b")).await.expect(200);
     assert_eq!((&budget["status"]["disruptionsAllowed"], budget["status"]["disruptedPods"]["p"].is_string()), (&json!(0), true));
     server.admin.get(&format!("{PODS}/p")).await.refused(404, "NotFound");
+}
+
+#[tokio::test]
+async fn what_is_not_about_metadata_leaves_it() {
+    let server = TestServer::start().await;
+    let mut object = pod("p");
+    let reference = |name: &str| json!([{ "apiVersion": "v1", "kind": "Node", "name": name, "uid": name }]);
+    object["metadata"]["labels"] = json!({ "a": "b" });
+    object["metadata"]["ownerReferences"] = reference("a");
+    object["spec"]["containers"][0]["resources"] = json!({ "requests": { "cpu": "1", "memory": "1Gi" } });
+    server.admin.post(PODS, object).await.expect(201);
+    let meta = json!({ "labels": { "a": "c" }, "annotations": { "x": "y" }, "ownerReferences": reference("b"), "finalizers": ["a/b"] });
+    let resources = json!({ "requests": { "cpu": "2", "memory": "1Gi" } });
+    let mut resized = server.admin.get(&format!("{PODS}/p")).await.expect(200)["spec"]["containers"].clone();
+    resized[0]["resources"] = resources.clone();
+    for (way, spec) in [
+        ("ephemeralcontainers", json!({ "ephemeralContainers": [{ "name": "e", "image": "i" }] })),
+        ("resize", json!({ "containers": resized })),
+    ] {
+        let patch = json!({ "metadata": meta, "spec": spec });
+        let changed = server.admin.patch(&format!("{PODS}/p/{way}"), "application/merge-patch+json", patch).await.expect(200);
+        assert_eq!((&changed["metadata"]["labels"], changed["metadata"].get("annotations")), (&json!({ "a": "b" }), None), "{way}");
+        assert_eq!((&changed["metadata"]["ownerReferences"], changed["metadata"].get("finalizers")), (&reference("a"), None), "{way}");
+    }
+    let patch = json!({ "metadata": meta });
+    let changed = server.admin.patch(&format!("{PODS}/p/status"), "application/merge-patch+json", patch).await.expect(200);
+    assert_eq!((&changed["metadata"]["labels"], &changed["metadata"]["ownerReferences"]), (&json!({ "a": "c" }), &reference("a")));
+    assert_eq!(
+        (&changed["spec"]["containers"][0]["resources"], &changed["spec"]["ephemeralContainers"][0]["name"]),
+        (&resources, &json!("e"))
+    );
+    resized[0]["resources"]["requests"]["ephemeral-storage"] = json!("1Gi");
+    let patch = json!({ "spec": { "containers": resized } });
+    let message = server.admin.patch(&format!("{PODS}/p/resize"), "application/merge-patch+json", patch).await.refused(422, "Invalid");
+    assert!(message.ends_with("spec: Forbidden: only cpu and memory resources are mutable"), "{message}");
 }
 
 #[tokio::test]
