@@ -8,7 +8,9 @@ use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 
 /// Why a request could not be passed on.
 #[derive(Debug, thiserror::Error)]
@@ -19,8 +21,12 @@ pub enum Error {
     Handshake(hyper::Error),
     #[error("the other side did not answer: {0}")]
     Exchange(hyper::Error),
+    #[error("the other side did not begin to answer within {0:?}")]
+    Silent(Duration),
 }
 
+/// How long the other side may take until the head of its answer; streams begin at once and then last.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Headers that belong to one connection (RFC 9110 section 7.6.1); those of the upgrade are passed on only with an upgrade.
 const HOP_BY_HOP: [header::HeaderName; 5] =
     [header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING, header::TE, header::PROXY_AUTHENTICATE];
@@ -29,9 +35,24 @@ const PRIVATE: [header::HeaderName; 2] = [header::AUTHORIZATION, header::COOKIE]
 /// So begins the WebSocket subprotocol in which browsers send their token: private too.
 const PRIVATE_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 
-/// Sends `request` over `connection` as `path_and_query` of `host`, and answers with what comes back. After a `101` the two upgraded
+/// Sends `request` over `connection` as `path_and_query` of `host`, and answers with what comes back, which begins within 30 s or never. After a `101` the two upgraded
 /// connections are joined in a task of their own, until one side closes or fails; dropping the answer's body ends a plain one.
-pub async fn relay<C, B>(connection: C, host: &str, path_and_query: &str, mut request: Request<B>) -> Result<Response<Incoming>, Error>
+pub async fn relay<C, B>(connection: C, host: &str, path_and_query: &str, request: Request<B>) -> Result<Response<Incoming>, Error>
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    relay_within(HEAD_TIMEOUT, connection, host, path_and_query, request).await
+}
+
+async fn relay_within<C, B>(
+    limit: Duration,
+    connection: C,
+    host: &str,
+    path_and_query: &str,
+    mut request: Request<B>,
+) -> Result<Response<Incoming>, Error>
 where
     C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -45,7 +66,8 @@ where
             tracing::debug!(%error, "relayed connection ended");
         }
     });
-    let mut response = sender.send_request(outgoing).await.map_err(Error::Exchange)?;
+    let answering = timeout(limit, sender.send_request(outgoing)).await;
+    let mut response = answering.map_err(|_| Error::Silent(limit))?.map_err(Error::Exchange)?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let server = hyper::upgrade::on(&mut response);
         tokio::spawn(async move {
@@ -166,6 +188,14 @@ mod tests {
         let request = Request::get("/plain").header("authorization", "Bearer secret").body(Empty::new()).unwrap();
         let body = ask(request).await.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(&body[..], br#"/plain Some("inner") None"#);
+    }
+
+    #[tokio::test]
+    async fn who_never_answers_is_not_waited_for() {
+        let (connection, _silent) = tokio::io::duplex(1024);
+        let request = Request::get("/x").body(Empty::<Bytes>::new()).unwrap();
+        let answer = relay_within(Duration::from_millis(1), connection, "inner", "/x", request).await;
+        assert!(matches!(answer, Err(Error::Silent(_))));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use crate::error::ApiError;
 use async_trait::async_trait;
 use axum::body::Body;
 use http::{Request, Response};
+use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
 use orknet_auth::pki::{KUBELET_CLIENT, Pki, PkiError, YEAR, client_tls};
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
@@ -15,6 +17,11 @@ use tokio_rustls::TlsConnector;
 
 /// How long a kubelet may take to accept a connection and greet.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A node that is gone is noticed after this time without a sign of life, and as many probes of this distance.
+const IDLE: Duration = Duration::from_secs(30);
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;
 
 /// Calls kubelets as `system:kube-apiserver`.
 pub struct Kubelets {
@@ -39,6 +46,7 @@ impl KubeletStreams for Kubelets {
         let connecting = async {
             let tcp = TcpStream::connect((target.host.as_str(), target.port)).await?;
             tcp.set_nodelay(true)?;
+            keep_alive(&tcp)?;
             self.connector.connect(name, tcp).await
         };
         let connection = match timeout(CONNECT_TIMEOUT, connecting).await {
@@ -47,5 +55,32 @@ impl KubeletStreams for Kubelets {
         };
         let response = orknet_relay::relay(connection, &target.node, &target.path_and_query, request).await;
         Ok(response.map_err(|error| fail("ask", &error))?.map(Body::new))
+    }
+}
+
+/// Ends the connection some time after the other side is gone without a word, whether or not there is anything to send: streams have no other end.
+fn keep_alive(tcp: &TcpStream) -> Result<(), Errno> {
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    setsockopt(tcp, sockopt::KeepAlive, &true)?;
+    setsockopt(tcp, sockopt::TcpKeepIdle, &seconds(IDLE))?;
+    setsockopt(tcp, sockopt::TcpKeepInterval, &seconds(PROBE_INTERVAL))?;
+    setsockopt(tcp, sockopt::TcpKeepCount, &PROBES)?;
+    // Probes are only sent when nothing waits to be acknowledged.
+    setsockopt(tcp, sockopt::TcpUserTimeout, &(seconds(IDLE + PROBE_INTERVAL * PROBES) * 1000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::getsockopt;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_connection_to_a_node_is_probed() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let tcp = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connects");
+        keep_alive(&tcp).expect("set");
+        assert_eq!(getsockopt(&tcp, sockopt::KeepAlive), Ok(true));
+        assert_eq!((getsockopt(&tcp, sockopt::TcpKeepIdle), getsockopt(&tcp, sockopt::TcpUserTimeout)), (Ok(30), Ok(60_000)));
     }
 }
