@@ -107,14 +107,11 @@ async fn past(call: &Call, revision: u64, after: Option<&str>) -> Result<(Vec<Ar
         range.start = start.into();
     }
     let limit = call.options.limit;
+    let unselected = call.options.label_selector.is_empty() && call.options.field_selector.is_empty();
     let mut meta = ListMeta { revision, ..ListMeta::default() };
     let mut selected = Vec::new();
     loop {
-        let want = if limit == 0 {
-            0
-        } else {
-            (limit - selected.len()).max(if selected.is_empty() && call.options.label_selector.is_empty() { 1 } else { PAGE })
-        };
+        let want = to_read(limit, selected.len(), unselected);
         let found = call.server.storage.range(range.clone(), Some(revision), want).await?;
         let count = found.count;
         let read = found.entries.len();
@@ -128,7 +125,6 @@ async fn past(call: &Call, revision: u64, after: Option<&str>) -> Result<(Vec<Ar
             if limit > 0 && selected.len() == limit && more {
                 let last = std::str::from_utf8(&entry.key).unwrap_or_default();
                 meta.continue_token = ContinueToken::new(revision, last.strip_prefix(&folder).unwrap_or_default()).encode();
-                let unselected = call.options.label_selector.is_empty() && call.options.field_selector.is_empty();
                 meta.remaining = count.filter(|_| unselected).map(|count| count.saturating_sub(index as u64 + 1));
                 return Ok((selected, meta));
             }
@@ -139,8 +135,29 @@ async fn past(call: &Call, revision: u64, after: Option<&str>) -> Result<(Vec<Ar
     }
 }
 
+/// How many entries to read next for a page of `limit` objects (0: all), `found` of which are there. A selector may leave few of those read.
+fn to_read(limit: usize, found: usize, unselected: bool) -> usize {
+    match limit.saturating_sub(found) {
+        0 => 0,
+        missing if unselected => missing,
+        missing => missing.max(PAGE),
+    }
+}
+
 fn page_expired() -> ApiError {
     ApiError::expired(
         "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_read_in_few_steps_whatever_selects() {
+        assert_eq!((to_read(0, 7, false), to_read(0, 0, true)), (0, 0));
+        assert_eq!((to_read(10, 0, true), to_read(10, 4, true)), (10, 6));
+        assert_eq!((to_read(1, 0, false), to_read(10, 9, false), to_read(800, 0, false)), (PAGE, PAGE, 800));
+    }
 }
