@@ -41,8 +41,8 @@ pub fn plan(server: &Server, kind: Kind, old: Option<&Value>, new: &mut Value) -
         plan::plan(old, new, &ranges, &|address| claims.has(&keys::cluster_ip(address)), &|port| claims.has(&keys::node_port(port)), seed)
             .map_err(|errors| ApiError::invalid(kind.descriptor(), object::name(new), &errors))?;
     let allocation = transaction(&delta, new);
-    // One operation, and one compare, are the Service's own.
-    let most = MAX_OPS - 1;
+    // One operation is the Service's own, and two compares are: its own and that of its namespace.
+    let most = MAX_OPS - 2;
     if allocation.ops.len() > most || allocation.compares.len() > most {
         let mut errors = Errors::default();
         errors.too_many(&Path::Root.field("spec").field("ports"), service::ports(new).count(), most - 3);

@@ -72,7 +72,7 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
     let key = call.key_of(&name);
     for _ in 0..ATTEMPTS {
         let mut new = object.clone();
-        let allocation = allocate::plan(server, kind, None, &mut new)?;
+        let mut allocation = allocate::plan(server, kind, None, &mut new)?;
         validate_new(kind, &new)?;
         if call.options.dry_run {
             if server.storage.get(&key).await?.is_some() {
@@ -81,6 +81,7 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
             warnings.extend(kind.warnings(&new));
             return Ok(new);
         }
+        allocation.compares.extend(admission::must_be_open(server, kind, &new).await?);
         let compare = Compare::Absent(key.clone().into());
         match commit(server, &key, compare, Some(put(server, kind, &key, &new)), allocation).await? {
             Outcome::Done(revision) => {
@@ -89,10 +90,10 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
                 return Ok(new);
             }
             Outcome::ObjectMoved => return Err(ApiError::already_exists(names, &name)),
-            Outcome::ClaimTaken => {}
+            Outcome::OtherMoved => {}
         }
     }
-    Err(ApiError::internal("addresses or ports kept being taken by others"))
+    Err(ApiError::internal("addresses or ports, or the namespace, kept being changed by others"))
 }
 
 /// 422 when a new object breaks its kind's rules.
@@ -149,7 +150,7 @@ pub async fn update(
         let compare = Compare::ModRevision(key.clone().into(), stored.revision);
         match commit(server, &key, compare, Some(put(server, kind, &key, &new)), allocation).await? {
             Outcome::Done(revision) => return Ok(Updated::Object(versioned(new, revision))),
-            Outcome::ObjectMoved | Outcome::ClaimTaken => {}
+            Outcome::ObjectMoved | Outcome::OtherMoved => {}
         }
     }
     Err(ApiError::stale(names, what.name))
@@ -169,8 +170,8 @@ enum Outcome {
     Done(u64),
     /// The object is not of the version compared with.
     ObjectMoved,
-    /// The object is, but an address or port has been claimed by another.
-    ClaimTaken,
+    /// The object is, but an address or port has been claimed by another, or its namespace has changed.
+    OtherMoved,
 }
 
 fn put(server: &Server, kind: Kind, key: &str, object: &Value) -> Op {
@@ -196,9 +197,9 @@ async fn commit(server: &Server, key: &str, compare: Compare, write: Option<Op>,
             if !holds {
                 return Ok(Outcome::ObjectMoved);
             }
-            // The plan was made from claims in memory: see the other's before planning anew.
+            // The plan was made from claims and a namespace in memory: see the others' before planning anew.
             server.storage.reach(revision).await?;
-            Ok(Outcome::ClaimTaken)
+            Ok(Outcome::OtherMoved)
         }
     }
 }

@@ -3,9 +3,11 @@
 use crate::harness::{CONFIG_MAPS, TestServer, config_map, open};
 use async_trait::async_trait;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use orknet_store::{Commit, Compare, KeyRange, Op, RangeResult, Revision, Store, StoreError, Watch};
-use std::sync::Arc;
+use serde_json::json;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -19,11 +21,17 @@ const FORGETFUL: u8 = 3;
 struct Fragile {
     inner: Arc<dyn Store>,
     state: AtomicU8,
+    /// Done once, just before a config map is written.
+    meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
     /// Open watches end when this changes.
     cut: watch::Sender<u32>,
 }
 
 impl Fragile {
+    fn over(inner: Arc<dyn Store>) -> Self {
+        Self { inner, state: AtomicU8::new(WELL), meanwhile: Mutex::new(None), cut: watch::Sender::new(0) }
+    }
+
     fn check(&self, writes: bool) -> Result<(), StoreError> {
         match self.state.load(Ordering::SeqCst) {
             AWAY => Err(StoreError::Unavailable("told to be away".into())),
@@ -42,6 +50,11 @@ impl Store for Fragile {
 
     async fn commit(&self, compares: Vec<Compare>, ops: Vec<Op>) -> Result<Commit, StoreError> {
         self.check(true)?;
+        let is_config_map = |op: &Op| matches!(op, Op::Put { key, .. } if String::from_utf8_lossy(key).contains("/configmaps/"));
+        let meanwhile = if ops.iter().any(is_config_map) { self.meanwhile.lock().expect("a lock").take() } else { None };
+        if let Some(meanwhile) = meanwhile {
+            meanwhile.await;
+        }
         self.inner.commit(compares, ops).await
     }
 
@@ -76,7 +89,7 @@ impl Store for Fragile {
 
 async fn fragile() -> (TestServer, Arc<Fragile>) {
     let directory = tempfile::tempdir().expect("a directory");
-    let store = Arc::new(Fragile { inner: open(directory.path()).await, state: AtomicU8::new(WELL), cut: watch::Sender::new(0) });
+    let store = Arc::new(Fragile::over(open(directory.path()).await));
     (TestServer::start_on(directory, store.clone(), |_| {}).await, store)
 }
 
@@ -96,6 +109,27 @@ async fn without_its_store_the_server_reads_from_memory_and_says_so() {
     server.admin.post(CONFIG_MAPS, config_map("b")).await.expect(201);
     let list = server.admin.get(CONFIG_MAPS).await.expect(200);
     assert_eq!(list["items"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn nothing_is_made_in_a_namespace_that_is_deleted_meanwhile() {
+    let (server, store) = fragile().await;
+    let namespace = "/api/v1/namespaces/n";
+    let maps = format!("{namespace}/configmaps");
+    server.admin.post("/api/v1/namespaces", json!({ "metadata": { "name": "n" } })).await.expect(201);
+    let meanwhile = |admin: crate::client::Client, method: &'static str, body: &'static str| {
+        let change =
+            async move { drop(admin.send(method, "/api/v1/namespaces/n", "application/merge-patch+json", body).await.expect(200)) };
+        *store.meanwhile.lock().expect("a lock") = Some(Box::pin(change));
+    };
+    // A change that leaves it open is no hindrance.
+    meanwhile(server.admin.clone(), "PATCH", r#"{"metadata":{"labels":{"a":"b"}}}"#);
+    server.admin.post(&maps, config_map("a")).await.expect(201);
+    meanwhile(server.admin.clone(), "DELETE", "");
+    server.admin.post(&maps, config_map("b")).await.refused(403, "Forbidden");
+    let list = server.admin.get(&maps).await.expect(200);
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(server.admin.get(namespace).await.expect(200)["status"]["phase"], "Terminating");
 }
 
 #[tokio::test]
@@ -167,7 +201,7 @@ async fn a_cache_that_missed_something_is_loaded_anew_and_its_watchers_list_agai
 #[tokio::test]
 async fn before_its_store_was_read_the_server_answers_nothing_rather_than_nothing_there() {
     let directory = tempfile::tempdir().expect("a directory");
-    let store = Arc::new(Fragile { inner: open(directory.path()).await, state: AtomicU8::new(WELL), cut: watch::Sender::new(0) });
+    let store = Arc::new(Fragile::over(open(directory.path()).await));
     let first = TestServer::start_on(directory, store.clone(), |_| {}).await;
     first.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201);
     let directory = first.stop().await;
