@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-/// The last whole second of year 9999.
+/// The last second that a `Timestamp` can hold: 9999-12-30T22:00:00Z.
 const LAST: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
 /// `metadata.<field>` as text; empty when absent.

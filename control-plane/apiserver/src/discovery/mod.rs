@@ -1,4 +1,4 @@
-//! What this server offers, told to clients: groups, versions, resources, OpenAPI documents. All made from the registry, once.
+//! What this server offers, told to clients: its version, paths, groups, resources and OpenAPI documents, made from the registry when asked for.
 
 mod aggregated;
 mod documents;
