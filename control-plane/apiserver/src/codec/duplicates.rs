@@ -1,15 +1,19 @@
 //! JSON and YAML into a value, with the paths of keys that occur twice in one object (the last one counts, as in Kubernetes).
 
+use orknet_resources::field::Path;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::cell::RefCell;
 use std::fmt;
 
+/// Duplicates that are told: nobody reads more, and each is told with its whole path.
+const MOST: usize = 100;
+
 /// A parsed body.
 #[derive(Debug, PartialEq)]
 pub struct Document {
     pub value: Value,
-    /// Paths such as `metadata.labels.app`, in the order of appearance.
+    /// Paths such as `metadata.labels.app`, in the order of appearance; the first hundred.
     pub duplicates: Vec<String>,
 }
 
@@ -17,7 +21,7 @@ pub struct Document {
 pub fn from_json(body: &[u8]) -> Result<Document, serde_json::Error> {
     let duplicates = RefCell::default();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = Node { path: String::new(), duplicates: &duplicates }.deserialize(&mut deserializer)?;
+    let value = Node { path: &Path::Root, duplicates: &duplicates }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(Document { value, duplicates: duplicates.into_inner() })
 }
@@ -26,12 +30,12 @@ pub fn from_json(body: &[u8]) -> Result<Document, serde_json::Error> {
 pub fn from_yaml(body: &[u8]) -> Result<Document, serde_yaml_ng::Error> {
     let duplicates = RefCell::default();
     let deserializer = serde_yaml_ng::Deserializer::from_slice(body);
-    let value = Node { path: String::new(), duplicates: &duplicates }.deserialize(deserializer)?;
+    let value = Node { path: &Path::Root, duplicates: &duplicates }.deserialize(deserializer)?;
     Ok(Document { value, duplicates: duplicates.into_inner() })
 }
 
 struct Node<'a> {
-    path: String,
+    path: &'a Path<'a>,
     duplicates: &'a RefCell<Vec<String>>,
 }
 
@@ -88,9 +92,7 @@ impl<'de> Visitor<'de> for Node<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
-        while let Some(item) =
-            items.next_element_seed(Node { path: format!("{}[{}]", self.path, array.len()), duplicates: self.duplicates })?
-        {
+        while let Some(item) = items.next_element_seed(Node { path: &self.path.index(array.len()), duplicates: self.duplicates })? {
             array.push(item);
         }
         Ok(Value::Array(array))
@@ -99,11 +101,13 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = entries.next_key_seed(Key)? {
-            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
-            let value = entries.next_value_seed(Node { path: path.clone(), duplicates: self.duplicates })?;
-            if object.insert(key, value).is_some() {
-                self.duplicates.borrow_mut().push(path);
+            let path = self.path.field(&key);
+            let value = entries.next_value_seed(Node { path: &path, duplicates: self.duplicates })?;
+            let mut duplicates = self.duplicates.borrow_mut();
+            if object.contains_key(&key) && duplicates.len() < MOST {
+                duplicates.push(path.to_string());
             }
+            object.insert(key, value);
         }
         Ok(Value::Object(object))
     }
@@ -154,6 +158,18 @@ mod tests {
         let document = from_json(br#"{"a":{"b":1,"b":2},"c":[{"d":1,"d":3}]}"#).expect("parses");
         assert_eq!(document.value, json!({ "a": { "b": 2 }, "c": [{ "d": 3 }] }));
         assert_eq!(document.duplicates, ["a.b", "c[0].d"]);
+    }
+
+    #[test]
+    fn a_body_takes_time_by_its_length_whatever_its_form() {
+        // Every element is below a key of a megabyte: paths that were made for each would be as much as a million times that.
+        let key = "k".repeat(1 << 20);
+        let started = std::time::Instant::now();
+        let document = from_json(format!("{{\"{key}\":[{}{{\"d\":1,\"d\":2}}]}}", "0,".repeat(500_000)).as_bytes()).expect("parses");
+        assert_eq!(document.duplicates, [format!("{key}[500000].d")]);
+        let document = from_json(format!("{{\"{key}\":{{{}\"e\":0}}}}", "\"d\":1,".repeat(150_000)).as_bytes()).expect("parses");
+        assert_eq!(document.duplicates.len(), MOST);
+        assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
     }
 
     #[test]

@@ -6,18 +6,37 @@
 use super::{directive, merge_map};
 use crate::{PatchError, Place};
 use serde_json::{Map, Value};
+use std::collections::{HashMap, HashSet};
+
+/// By what an item of a list, or its merge key, is known: 80 and 80.0 are the same number.
+#[derive(PartialEq, Eq, Hash)]
+enum Identity {
+    /// The bits of the number; zero has one form.
+    Number(u64),
+    Value(Value),
+}
+
+impl Identity {
+    fn of(value: &Value) -> Self {
+        value.as_f64().map_or_else(|| Self::Value(value.clone()), |number| Self::Number((number + 0.0).to_bits()))
+    }
+
+    /// `None`: the item has no merge key.
+    fn of_item(item: &Value, key: Option<&str>) -> Option<Self> {
+        match key {
+            Some(key) => item.get(key).map(Self::of),
+            None => Some(Self::of(item)),
+        }
+    }
+}
 
 /// Merges the items of `patch` into those of `target`.
 pub(super) fn merge(place: Place<'_>, target: Vec<Value>, patch: &[Value], path: &str) -> Result<Vec<Value>, PatchError> {
     if holds_objects(&target, patch, path)? {
         merge_objects(place, target, patch, path)
     } else {
-        let mut merged: Vec<Value> = Vec::with_capacity(target.len() + patch.len());
-        for value in target.iter().chain(patch) {
-            if !merged.iter().any(|known| same(known, value)) {
-                merged.push(value.clone());
-            }
-        }
+        let mut seen = HashSet::new();
+        let merged = target.iter().chain(patch).filter(|value| seen.insert(Identity::of(value))).cloned().collect();
         in_order(merged, patch, &target, None, path)
     }
 }
@@ -55,7 +74,8 @@ pub(super) fn remove_values(items: &mut Vec<Value>, values: &Value, path: &str) 
     let Value::Array(values) = values else {
         return Err(PatchError::Malformed(format!("{path}: invalid patch format of primitive list: not a list")));
     };
-    items.retain(|item| !values.iter().any(|value| same(item, value)));
+    let values: HashSet<Identity> = values.iter().map(Identity::of).collect();
+    items.retain(|item| !values.contains(&Identity::of(item)));
     Ok(())
 }
 
@@ -63,13 +83,13 @@ fn merge_objects(place: Place<'_>, target: Vec<Value>, patch: &[Value], path: &s
     let key = place.merge_key().ok_or_else(|| PatchError::unapplicable(path, "cannot merge lists without merge key"))?;
     let mut target = target;
     let mut changes = Vec::new();
+    let mut deleted = HashSet::new();
     let mut replace = false;
     for change in patch.iter().filter_map(Value::as_object) {
         match change.get(directive::PATCH).map(Value::as_str) {
             None => changes.push(change),
             Some(Some("delete")) => {
-                let value = change.get(key).ok_or_else(|| no_key(change, key, path))?;
-                target.retain(|item| !item.get(key).is_some_and(|known| same(known, value)));
+                deleted.insert(Identity::of(change.get(key).ok_or_else(|| no_key(change, key, path))?));
             }
             Some(Some("replace")) => replace = true,
             Some(_) => return Err(directive::unknown(change, path)),
@@ -78,10 +98,13 @@ fn merge_objects(place: Place<'_>, target: Vec<Value>, patch: &[Value], path: &s
     if replace {
         return Ok(changes.into_iter().map(|change| Value::Object(directive::without_directives(change))).collect());
     }
+    target.retain(|item| !item.get(key).is_some_and(|known| deleted.contains(&Identity::of(known))));
     let before = target.clone();
+    let mut places = places(&target, Some(key));
     for change in &changes {
         let value = change.get(key).ok_or_else(|| no_key(change, key, path))?;
-        match target.iter_mut().find(|item| item.get(key).is_some_and(|known| same(known, value))) {
+        let at = *places.entry(Identity::of(value)).or_insert(target.len());
+        match target.get_mut(at) {
             Some(Value::Object(item)) => {
                 let old = std::mem::take(item);
                 *item = merge_map(place.item(), old, change, &format!("{path}[{key}={value}]"))?;
@@ -98,28 +121,41 @@ fn in_order(items: Vec<Value>, wanted: &[Value], before: &[Value], key: Option<&
     if let (Some(key), Some(item)) = (key, items.iter().find(|item| key.is_some_and(|key| item.get(key).is_none()))) {
         return Err(no_key(item.as_object().unwrap_or(&Map::new()), key, path));
     }
-    let place = |list: &[Value], item: &Value| list.iter().position(|known| same_item(known, item, key));
-    let (mut named, mut others): (Vec<Value>, Vec<Value>) = items.into_iter().partition(|item| place(wanted, item).is_some());
-    named.sort_by_key(|item| place(wanted, item));
-    others.sort_by_key(|item| place(before, item).unwrap_or(usize::MAX));
+    let (wanted, before) = (places(wanted, key), places(before, key));
+    let place = |list: &HashMap<Identity, usize>, item: &Value| list.get(&Identity::of_item(item, key)?).copied();
+    let placed = |item: Value| (place(&wanted, &item), place(&before, &item), item);
+    let (mut named, mut others): (Vec<_>, Vec<_>) = items.into_iter().map(placed).partition(|(wanted, ..)| wanted.is_some());
+    named.sort_by_key(|(wanted, ..)| *wanted);
+    others.sort_by_key(|(_, before, _)| before.unwrap_or(usize::MAX));
     let mut sorted = Vec::with_capacity(named.len() + others.len());
     let mut others = others.into_iter().peekable();
-    for item in named {
-        let here = place(before, &item);
-        while let Some(other) = others.next_if(|other| matches!((place(before, other), here), (Some(other), Some(here)) if other < here)) {
+    for (_, here, item) in named {
+        while let Some((.., other)) = others.next_if(|(_, other, _)| matches!((other, here), (Some(other), Some(here)) if *other < here)) {
             sorted.push(other);
         }
         sorted.push(item);
     }
-    sorted.extend(others);
+    sorted.extend(others.map(|(.., other)| other));
     Ok(sorted)
+}
+
+/// Where each item first stands.
+fn places(list: &[Value], key: Option<&str>) -> HashMap<Identity, usize> {
+    let mut places = HashMap::with_capacity(list.len());
+    for (index, item) in list.iter().enumerate() {
+        if let Some(identity) = Identity::of_item(item, key) {
+            places.entry(identity).or_insert(index);
+        }
+    }
+    places
 }
 
 /// The items that a patch brings must stand in `$setElementOrder`, in the same order.
 fn check_order(place: Place<'_>, patch: &[Value], order: &[Value], path: &str) -> Result<(), PatchError> {
     let mut rest = order.iter();
     for item in patch.iter().filter(|item| item.get(directive::PATCH).is_none()) {
-        if !rest.by_ref().any(|wanted| same_item(wanted, item, place.merge_key())) {
+        let identity = Identity::of_item(item, place.merge_key());
+        if identity.is_none() || !rest.by_ref().any(|wanted| Identity::of_item(wanted, place.merge_key()) == identity) {
             return Err(PatchError::Malformed(format!("{path}: the order in patch list doesn't match $setElementOrder list")));
         }
     }
@@ -146,16 +182,4 @@ fn as_list<'v>(value: &'v Value, path: &str) -> Result<&'v [Value], PatchError> 
 fn no_key(item: &Map<String, Value>, key: &str, path: &str) -> PatchError {
     let item = Value::Object(item.clone());
     PatchError::unapplicable(path, format!("map: {item} does not contain declared merge key: {key}"))
-}
-
-fn same_item(one: &Value, other: &Value, key: Option<&str>) -> bool {
-    match key {
-        Some(key) => matches!((one.get(key), other.get(key)), (Some(one), Some(other)) if same(one, other)),
-        None => same(one, other),
-    }
-}
-
-/// Equality that holds 80 and 80.0 for the same number.
-fn same(one: &Value, other: &Value) -> bool {
-    one == other || matches!((one.as_f64(), other.as_f64()), (Some(one), Some(other)) if one == other)
 }

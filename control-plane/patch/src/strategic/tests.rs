@@ -18,6 +18,21 @@ fn containers_merge_by_name_and_env_by_name() {
 }
 
 #[test]
+fn long_lists_take_time_by_their_length() {
+    // Comparing each item with each would take hours.
+    let items = |list: std::ops::Range<u32>| list.map(|at| json!({ "name": at.to_string() })).collect::<Vec<_>>();
+    let (half, most, all) = (20_000, 30_000, 40_000);
+    let started = std::time::Instant::now();
+    let order: Vec<_> = items(0..half).into_iter().rev().chain(items(half..all).into_iter().rev()).collect();
+    let gone = (most..all).map(|at| json!({ "name": at.to_string(), "$patch": "delete" }));
+    let patch = items(half..most).into_iter().rev().chain(gone).collect::<Vec<_>>();
+    let merged = pod(json!({ "containers": items(0..all) }), json!({ "containers": patch, "$setElementOrder/containers": order })).unwrap();
+    let expected: Vec<_> = items(0..half).into_iter().rev().chain(items(half..most).into_iter().rev()).collect();
+    assert_eq!(merged["containers"], json!(expected));
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+#[test]
 fn an_item_is_deleted_by_directive_and_a_list_replaced() {
     let target = || json!({"containers": [{"name": "a"}, {"name": "b"}, {"name": "c"}]});
     let deleted = pod(target(), json!({"containers": [{"$patch": "delete", "name": "b"}]}));

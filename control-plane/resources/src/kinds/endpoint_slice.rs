@@ -7,6 +7,7 @@ use crate::typed::{Kind, namespaced};
 use crate::{meta, names};
 use k8s_openapi::api::discovery::v1;
 use serde_json::Value;
+use std::collections::HashSet;
 
 pub struct EndpointSlice;
 
@@ -101,9 +102,10 @@ fn endpoints(object: &v1::EndpointSlice, at: &Path<'_>, errors: &mut Errors) {
         if zones.len() > MAX_ZONES {
             errors.too_many(&for_zones, zones.len(), MAX_ZONES);
         }
+        let mut seen = HashSet::new();
         for (i, zone) in zones.iter().enumerate() {
             errors.format(&for_zones.index(i).field("name"), &zone.name, names::label_value(&zone.name));
-            if zones[..i].contains(zone) {
+            if !seen.insert(&zone.name) {
                 errors.duplicate(&for_zones.index(i).field("name"), zone.name.as_str());
             }
         }

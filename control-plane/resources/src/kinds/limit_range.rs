@@ -8,7 +8,7 @@ use crate::typed::{Kind, namespaced};
 use k8s_openapi::api::core::v1;
 use k8s_openapi::apimachinery::pkg::api::resource;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 pub struct LimitRange;
 
@@ -45,12 +45,13 @@ impl Kind for LimitRange {
         let at = Path::Root.field("spec");
         let list = at.field("limits");
         let items = object.spec.as_ref().map(|s| s.limits.as_slice()).unwrap_or_default();
+        let mut types = HashSet::new();
         for (i, item) in items.iter().enumerate() {
             let at = list.index(i);
             if item.type_.is_empty() {
                 errors.required(&at.field("type"), "");
             }
-            if items[..i].iter().any(|other| other.type_ == item.type_) {
+            if !types.insert(&item.type_) {
                 errors.duplicate(&at.field("type"), item.type_.as_str());
             }
             if item.type_ == "Pod" {

@@ -9,6 +9,7 @@ use crate::table::{self, text, wide};
 use crate::typed::{Kind, cluster, or_empty};
 use k8s_openapi::api::core::v1;
 use serde_json::Value;
+use std::collections::HashSet;
 
 pub struct Node;
 
@@ -105,13 +106,14 @@ impl Kind for Node {
 }
 
 fn taints(list: &[v1::Taint], at: &Path<'_>, errors: &mut Errors) {
+    let mut seen = HashSet::new();
     for (i, taint) in list.iter().enumerate() {
         let at = at.index(i);
         errors.format(&at.field("key"), &taint.key, names::qualified_name(&taint.key));
         let value = taint.value.as_deref().unwrap_or_default();
         errors.format(&at.field("value"), value, names::label_value(value));
         errors.one_of(&at.field("effect"), Some(&taint.effect), EFFECTS);
-        if list[..i].iter().any(|other| other.key == taint.key && other.effect == taint.effect) {
+        if !seen.insert((&taint.key, &taint.effect)) {
             errors.duplicate(&at, serde_json::to_value(taint).unwrap_or_default());
         }
     }

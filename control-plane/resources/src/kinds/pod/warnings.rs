@@ -2,6 +2,7 @@
 
 use crate::field::Path;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
+use std::collections::{HashMap, HashSet};
 
 /// Older names of node labels and what to use instead.
 const OLD_NODE_LABELS: &[(&str, &str)] = &[
@@ -33,18 +34,18 @@ pub fn spec(spec: &PodSpec, at: &Path<'_>) -> Vec<String> {
 fn container(container: &Container, at: &Path<'_>, found: &mut Vec<String>) {
     let env = container.env.as_deref().unwrap_or_default();
     let list = at.field("env");
+    let mut names = HashSet::new();
     for (i, var) in env.iter().enumerate() {
-        if env[..i].iter().any(|earlier| earlier.name == var.name) {
+        if !names.insert(&var.name) {
             found.push(format!("{}: hides previous definition of {:?}, which may be dropped when using apply", list.index(i), var.name));
         }
     }
     let ports = container.ports.as_deref().unwrap_or_default();
     let list = at.field("ports");
+    let mut first = HashMap::new();
     for (i, port) in ports.iter().enumerate() {
-        let same = |p: &&k8s_openapi::api::core::v1::ContainerPort| {
-            (p.container_port, &p.protocol, p.host_port, &p.host_ip) == (port.container_port, &port.protocol, port.host_port, &port.host_ip)
-        };
-        if let Some(j) = ports[..i].iter().position(|p| same(&p)) {
+        let j = *first.entry((port.container_port, &port.protocol, port.host_port, &port.host_ip)).or_insert(i);
+        if j < i {
             found.push(format!("{}: duplicate port definition with {}", list.index(i), list.index(j)));
         }
     }

@@ -205,9 +205,10 @@ fn addresses(spec: &ServiceSpec, kind: &str, at: &Path<'_>, errors: &mut Errors)
     }
     let families = at.field("ipFamilies");
     let listed = spec.ip_families.as_deref().unwrap_or_default();
+    let mut seen = HashSet::new();
     for (i, family) in listed.iter().enumerate() {
         errors.one_of(&families.index(i), Some(family), &["IPv4", "IPv6"]);
-        if listed[..i].contains(family) {
+        if !seen.insert(family) {
             errors.duplicate(&families.index(i), family.as_str());
         }
     }

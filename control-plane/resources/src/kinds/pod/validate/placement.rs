@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{
     NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec, Toleration, TopologySpreadConstraint,
     WeightedPodAffinityTerm,
 };
+use std::collections::HashSet;
 
 const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
@@ -18,9 +19,10 @@ pub fn all(spec: &PodSpec, at: &Path<'_>, errors: &mut Errors) {
     spreading(spec.topology_spread_constraints.as_deref().unwrap_or_default(), &at.field("topologySpreadConstraints"), errors);
     let gates = at.field("schedulingGates");
     let list = spec.scheduling_gates.as_deref().unwrap_or_default();
+    let mut seen = HashSet::new();
     for (i, gate) in list.iter().enumerate() {
         errors.format(&gates.index(i), &gate.name, names::qualified_name(&gate.name));
-        if list[..i].contains(gate) {
+        if !seen.insert(&gate.name) {
             errors.duplicate(&gates.index(i), gate.name.as_str());
         }
     }
@@ -169,6 +171,7 @@ fn weight(weight: i32, at: &Path<'_>, errors: &mut Errors) {
 }
 
 fn spreading(list: &[TopologySpreadConstraint], at: &Path<'_>, errors: &mut Errors) {
+    let mut seen = HashSet::new();
     for (i, constraint) in list.iter().enumerate() {
         let at = at.index(i);
         if constraint.max_skew <= 0 {
@@ -198,10 +201,7 @@ fn spreading(list: &[TopologySpreadConstraint], at: &Path<'_>, errors: &mut Erro
         if let Some(chosen) = &constraint.label_selector {
             selector::validate(chosen, &at.field("labelSelector"), errors);
         }
-        let same = |other: &TopologySpreadConstraint| {
-            other.topology_key == constraint.topology_key && other.when_unsatisfiable == constraint.when_unsatisfiable
-        };
-        if list[..i].iter().any(same) {
+        if !seen.insert((&constraint.topology_key, &constraint.when_unsatisfiable)) {
             let shown = format!("{{{}, {}}}", constraint.topology_key, constraint.when_unsatisfiable);
             errors.duplicate(&at.field("{topologyKey, whenUnsatisfiable}"), shown);
         }
@@ -217,6 +217,15 @@ mod tests {
         let found = complaints(json!({field: value}));
         assert_eq!(found.len(), usize::from(expected.is_some()), "{value}: {found:?}");
         assert!(expected.is_none_or(|e| found[0].starts_with(&format!("spec.{field}{e}"))), "{found:?}");
+    }
+
+    #[test]
+    fn long_lists_take_time_by_their_length() {
+        // Comparing each item with each would be billions of comparisons.
+        let started = std::time::Instant::now();
+        let gates = (0..100_000).chain([7]).map(|at| json!({"name": format!("a/{at}")})).collect::<Vec<_>>();
+        check("schedulingGates", gates.into(), Some("[100000]: Duplicate value: \"a/7\""));
+        assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
     }
 
     #[test]
