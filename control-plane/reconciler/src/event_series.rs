@@ -129,7 +129,8 @@ fn object_id(object: &ObjectReference) -> u64 {
 
 fn series_id(occurrence: &Occurrence) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (object_id(&occurrence.object), occurrence.kind, &occurrence.reason, &occurrence.message).hash(&mut hasher);
+    (object_id(&occurrence.object), &occurrence.object.field_path, occurrence.kind, &occurrence.reason, &occurrence.message)
+        .hash(&mut hasher);
     hasher.finish()
 }
 

@@ -24,14 +24,17 @@ impl Recorder {
     /// Starts the writing task, which ends at `shutdown`. `component` is the Event's source, e.g. `deployment-controller`. Must be called
     /// inside a tokio runtime.
     pub fn start(client: Client, component: &'static str, shutdown: CancellationToken) -> Self {
+        Self::start_writer(client, Source { component, host: None, instance: format!("{component}-{}", host_name()) }, shutdown)
+    }
+
+    /// As [`Recorder::start`], for a component of which every node has one: Events name the node beside it.
+    pub fn start_on_node(client: Client, component: &'static str, node: &str, shutdown: CancellationToken) -> Self {
+        Self::start_writer(client, Source { component, host: Some(node.to_owned()), instance: node.to_owned() }, shutdown)
+    }
+
+    fn start_writer(client: Client, source: Source, shutdown: CancellationToken) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(async move {
-            let writer = Writer { client, component, instance: format!("{component}-{}", host_name()) };
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                () = writer.write_all(receiver) => {}
-            }
-        });
+        tokio::spawn(shutdown.run_until_cancelled_owned(Writer { client, source }.write_all(receiver)));
         Self { sender }
     }
 
@@ -42,14 +45,17 @@ impl Recorder {
 
     /// Like [`Recorder::record`], with the `action` field.
     pub fn record_action<K: Resource<DynamicType = ()>>(&self, object: &K, kind: EventType, reason: &str, action: &str, message: String) {
-        let occurrence = Occurrence {
-            object: ObjectReference { resource_version: object.meta().resource_version.clone(), ..object.object_ref(&()) },
-            kind,
-            reason: reason.into(),
-            message,
-            action: action.into(),
-            at: Timestamp::now(),
-        };
+        let object = ObjectReference { resource_version: object.meta().resource_version.clone(), ..object.object_ref(&()) };
+        self.send(Occurrence { object, kind, reason: reason.into(), message, action: action.into(), at: Timestamp::now() });
+    }
+
+    /// Like [`Recorder::record`], about whatever `object` refers to: also a part of an object, by its field path.
+    pub fn record_reference(&self, object: ObjectReference, kind: EventType, reason: &str, message: String) {
+        self.send(Occurrence { object, kind, reason: reason.into(), message, action: String::new(), at: Timestamp::now() });
+    }
+
+    fn send(&self, occurrence: Occurrence) {
+        let reason = occurrence.reason.clone();
         if self.sender.try_send(occurrence).is_err() {
             tracing::debug!(reason, "event dropped: too many are waiting");
         }
@@ -59,7 +65,14 @@ impl Recorder {
 /// Writes what one component records.
 struct Writer {
     client: Client,
+    source: Source,
+}
+
+/// In whose name Events are written.
+struct Source {
     component: &'static str,
+    /// The node that the Events name beside the component.
+    host: Option<String>,
     /// Which of the component's processes this is: its name with that of the host.
     instance: String,
 }
@@ -90,7 +103,7 @@ impl Writer {
     }
 
     async fn create(&self, occurrence: &Occurrence, name: String) -> Result<(), kube::Error> {
-        let event = event(self.component, &self.instance, occurrence, name);
+        let event = self.source.event(occurrence, name);
         let api = Api::<Event>::namespaced(self.client.clone(), namespace_of(occurrence));
         api.create(&PostParams::default(), &event).await.map(drop)
     }
@@ -102,25 +115,28 @@ impl Writer {
     }
 }
 
-/// The Event of a first occurrence. Only those with an action, which follow events.k8s.io, name the process: so `kubectl get events -o wide` shows
-/// `deployment-controller` and `default-scheduler, default-scheduler-HOST`, as with Kubernetes.
-fn event(component: &str, instance: &str, occurrence: &Occurrence, name: String) -> Event {
-    let has_action = !occurrence.action.is_empty();
-    Event {
-        metadata: ObjectMeta { name: Some(name), namespace: Some(namespace_of(occurrence).into()), ..ObjectMeta::default() },
-        involved_object: occurrence.object.clone(),
-        type_: Some(occurrence.kind.as_str().into()),
-        reason: Some(occurrence.reason.clone()),
-        message: Some(shortened(&occurrence.message)),
-        action: has_action.then(|| occurrence.action.clone()),
-        count: Some(1),
-        first_timestamp: Some(Time(occurrence.at)),
-        last_timestamp: Some(Time(occurrence.at)),
-        event_time: has_action.then_some(MicroTime(occurrence.at)),
-        source: Some(EventSource { component: Some(component.into()), host: None }),
-        reporting_component: Some(component.into()),
-        reporting_instance: Some(if has_action { instance.into() } else { String::new() }),
-        ..Event::default()
+impl Source {
+    /// The Event of a first occurrence. Only those of a node's component, and those with an action, which follow events.k8s.io, name the process:
+    /// so `kubectl get events -o wide` shows `kubelet, NODE`, `deployment-controller` and `default-scheduler, default-scheduler-HOST`, as with
+    /// Kubernetes.
+    fn event(&self, occurrence: &Occurrence, name: String) -> Event {
+        let has_action = !occurrence.action.is_empty();
+        Event {
+            metadata: ObjectMeta { name: Some(name), namespace: Some(namespace_of(occurrence).into()), ..ObjectMeta::default() },
+            involved_object: occurrence.object.clone(),
+            type_: Some(occurrence.kind.as_str().into()),
+            reason: Some(occurrence.reason.clone()),
+            message: Some(shortened(&occurrence.message)),
+            action: has_action.then(|| occurrence.action.clone()),
+            count: Some(1),
+            first_timestamp: Some(Time(occurrence.at)),
+            last_timestamp: Some(Time(occurrence.at)),
+            event_time: has_action.then_some(MicroTime(occurrence.at)),
+            source: Some(EventSource { component: Some(self.component.into()), host: self.host.clone() }),
+            reporting_component: Some(self.component.into()),
+            reporting_instance: Some(if has_action || self.host.is_some() { self.instance.clone() } else { String::new() }),
+            ..Event::default()
+        }
     }
 }
 
@@ -148,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_events_with_an_action_name_the_process() {
+    fn only_events_of_a_node_or_with_an_action_name_the_process() {
         let occurrence = |action: &str| Occurrence {
             object: ObjectReference { namespace: Some("a".into()), ..ObjectReference::default() },
             kind: EventType::Normal,
@@ -157,7 +173,11 @@ mod tests {
             action: action.into(),
             at: Timestamp::UNIX_EPOCH,
         };
-        let instance = |action: &str| event("s", "s-host", &occurrence(action), "e".into()).reporting_instance;
-        assert_eq!((instance("Binding").as_deref(), instance("").as_deref()), (Some("s-host"), Some("")));
+        let of = |host: Option<&str>| Source { component: "s", host: host.map(Into::into), instance: "s-host".into() };
+        let instance = |host, action: &str| of(host).event(&occurrence(action), "e".into()).reporting_instance.unwrap();
+        assert_eq!(
+            (instance(None, "Binding").as_str(), instance(None, "").as_str(), instance(Some("n"), "").as_str()),
+            ("s-host", "", "s-host")
+        );
     }
 }

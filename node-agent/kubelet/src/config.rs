@@ -69,9 +69,14 @@ pub struct ServerTls {
     pub key: PathBuf,
     /// Certificates that sign clients.
     pub client_ca: PathBuf,
-    /// Common names that may call; empty lets in every client that the CA signed.
-    #[serde(default)]
+    /// Common names that may call: whoever it is can run commands in every pod of the node.
+    #[serde(default = "api_server")]
     pub allowed_clients: Vec<String>,
+}
+
+/// The name that `orknet server` calls itself when it calls a kubelet.
+fn api_server() -> Vec<String> {
+    vec!["system:kube-apiserver".to_owned()]
 }
 
 impl Default for Config {

@@ -9,11 +9,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, PodStatus, Secret, Servic
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client};
+use orknet_reconciler::{EventType, Recorder};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::events::{Note, Recorder};
+use super::events::Note;
 use super::objects::Followed;
 use super::reconnect::Reconnect;
 use super::{Cluster, Written};
@@ -75,7 +76,7 @@ impl KubeCluster {
             services_known,
             node_name: node_name.to_owned(),
             node,
-            recorder: Recorder::start(client.clone(), node_name, shutdown),
+            recorder: Recorder::start_on_node(client.clone(), "kubelet", node_name, shutdown.clone()),
             client,
         }
     }
@@ -147,7 +148,8 @@ impl Cluster for KubeCluster {
     }
 
     fn note(&self, note: Note) {
-        self.recorder.note(note);
+        let kind = if note.warning { EventType::Warning } else { EventType::Normal };
+        self.recorder.record_reference(note.about, kind, &note.reason, note.message);
     }
 }
 

@@ -114,7 +114,8 @@ impl Cri {
     pub async fn exec_sync(&self, id: &str, command: Vec<String>, limit: Duration) -> Result<ExecSyncResponse, Error> {
         let timeout = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
         let request = ExecSyncRequest { container_id: id.into(), cmd: command, timeout };
-        let call = self.runtime.clone().exec_sync(within(request, limit.saturating_add(MARGIN))).await;
+        let request = if limit.is_zero() { tonic::Request::new(request) } else { within(request, limit.saturating_add(MARGIN)) };
+        let call = self.runtime.clone().exec_sync(request).await;
         Ok(call.map_err(Error::cri("ExecSync"))?.into_inner())
     }
 

@@ -78,12 +78,17 @@ pub async fn collect(context: &Context, now: SystemTime) -> Result<Vec<String>, 
     let place = systems.first().and_then(|s| s.fs_id.as_ref()).map(|id| id.mountpoint.clone()).unwrap_or_default();
     let Some(disk) = disk(Path::new(&place)) else { return Ok(Vec::new()) };
     let chosen = choose(unused, disk, &context.config, now);
-    for id in &chosen {
-        context.cri.remove_image(id).await?;
-        let path = directory.join(id);
-        fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+    let mut removed = Vec::new();
+    for id in chosen {
+        // One that cannot go must not keep the others on a full disk.
+        if let Err(error) = context.cri.remove_image(&id).await {
+            tracing::warn!(image = id, %error, "an unused image is not removed");
+            continue;
+        }
+        let _ = fs::remove_file(directory.join(&id));
+        removed.push(id);
     }
-    Ok(chosen)
+    Ok(removed)
 }
 
 fn last_uses(directory: &Path) -> HashMap<String, SystemTime> {

@@ -43,15 +43,22 @@ async fn rotate(context: &Context, large: &[PathBuf]) -> Result<(), Error> {
         }
         let Some(status) = context.cri.container_status(&container.id).await? else { continue };
         let Some(file) = large.iter().find(|f| f.as_os_str() == status.log_path.as_str()) else { continue };
-        let aside = aside(file, Timestamp::now());
-        std::fs::rename(file, &aside).map_err(Error::file("rename", file))?;
-        if let Err(error) = context.cri.reopen_log(&container.id).await {
-            // containerd still writes into the old file: it must have its name back.
-            std::fs::rename(&aside, file).map_err(Error::file("rename", &aside))?;
-            return Err(error);
+        if let Err(error) = rotate_one(context, &container.id, file).await {
+            tracing::warn!(log = %file.display(), %error, "a log is not rotated; trying again");
         }
-        remove_oldest(file, context.config.log_max_files);
     }
+    Ok(())
+}
+
+async fn rotate_one(context: &Context, container: &str, file: &Path) -> Result<(), Error> {
+    let aside = aside(file, Timestamp::now());
+    std::fs::rename(file, &aside).map_err(Error::file("rename", file))?;
+    if let Err(error) = context.cri.reopen_log(container).await {
+        // containerd still writes into the old file: it must have its name back.
+        std::fs::rename(&aside, file).map_err(Error::file("rename", &aside))?;
+        return Err(error);
+    }
+    remove_oldest(file, context.config.log_max_files);
     Ok(())
 }
 

@@ -202,21 +202,23 @@ impl Manager {
         owned.extend(listing.keys().map(|pod| pod.uid.clone()));
         let context = self.context.clone();
         tokio::task::spawn_blocking(move || {
+            // Removing takes time, in which pods come: each is asked about just before.
+            let is_owned = |uid: &str| owned.contains(uid) || context.known.read().contains_key(uid);
             let names = |directory: &std::path::Path| -> Vec<String> {
                 let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
                 entries.filter_map(|e| e.file_name().into_string().ok()).collect()
             };
-            for uid in names(&context.paths.pods()).iter().filter(|uid| !owned.contains(*uid)) {
+            for uid in names(&context.paths.pods()).iter().filter(|uid| !is_owned(uid)) {
                 if let Err(error) = volumes::remove(&context.paths.pod(uid)) {
                     tracing::debug!(uid, %error, "directory of a former pod not removed");
                 }
             }
             for name in names(&context.paths.logs()) {
-                if paths::uid_of_log_directory(&name).is_some_and(|uid| !owned.contains(uid)) {
+                if paths::uid_of_log_directory(&name).is_some_and(|uid| !is_owned(uid)) {
                     let _ = std::fs::remove_dir_all(context.paths.logs().join(&name));
                 }
             }
-            for uid in context.cgroups.pods().iter().filter(|uid| !owned.contains(*uid)) {
+            for uid in context.cgroups.pods().iter().filter(|uid| !is_owned(uid)) {
                 context.cgroups.remove(uid);
             }
         });

@@ -183,6 +183,27 @@ fn termination_messages_share_the_room_of_their_pod() {
 }
 
 #[test]
+fn a_termination_message_that_was_told_stays_when_its_file_is_gone() {
+    let ended = |message: &str| {
+        view(vec![
+            run("i", ContainerState::Exited, 0),
+            ContainerView { message: message.into(), ..run("a", ContainerState::Exited, 1) },
+            run("b", ContainerState::Exited, 0),
+        ])
+    };
+    let message = |status: &PodStatus| {
+        let a = status.container_statuses.as_ref().unwrap()[0].state.clone().unwrap();
+        a.terminated.unwrap().message
+    };
+    let mut pod = simple("Never");
+    let told = make(&pod, &ended("why"), true, &BTreeMap::new());
+    pod.status = Some(told);
+    assert_eq!(message(&make(&pod, &ended(""), true, &BTreeMap::new())).as_deref(), Some("why"));
+    let other_run = ContainerView { id: "other".into(), ..run("a", ContainerState::Exited, 1) };
+    assert_eq!(message(&make(&pod, &view(vec![other_run]), true, &BTreeMap::new())), None);
+}
+
+#[test]
 fn a_run_that_failed_to_start_began_at_the_epoch() {
     let failed = ContainerView { started_at: 0, reason: "StartError".into(), ..run("a", ContainerState::Exited, 128) };
     let made = make(&simple("Never"), &view(vec![run("i", ContainerState::Exited, 0), failed]), false, &BTreeMap::new());

@@ -69,12 +69,12 @@ pub fn status(known: &Known<'_>) -> ContainerStatus {
         }
         ContainerState::Exited => match known.waiting {
             Some(why) if !known.over && runs_again(known, run) => {
-                made.last_state = Some(ApiState { terminated: Some(terminated(run)), ..ApiState::default() });
+                made.last_state = Some(ApiState { terminated: Some(ended(known, run)), ..ApiState::default() });
                 made.state = Some(waiting(why));
             }
             _ => {
                 made.ready = known.declared.kind == Kind::Init && run.exit_code == 0;
-                made.state = Some(ApiState { terminated: Some(terminated(run)), ..ApiState::default() });
+                made.state = Some(ApiState { terminated: Some(ended(known, run)), ..ApiState::default() });
             }
         },
         ContainerState::Created | ContainerState::Unknown if known.over => made.state = Some(lost()),
@@ -95,6 +95,16 @@ pub fn time(nanoseconds: i64) -> Option<Time> {
     }
     // The API keeps whole seconds; comparing needs the same on both sides.
     Timestamp::from_second(nanoseconds / 1_000_000_000).ok().map(Time)
+}
+
+/// How a run ended. Its message is kept once it was told: the file that it was read from goes before the pod does.
+fn ended(known: &Known<'_>, run: &ContainerView) -> ContainerStateTerminated {
+    let mut made = terminated(run);
+    if made.message.is_none() {
+        let told = known.before.and_then(|before| before.state.as_ref()).and_then(|state| state.terminated.as_ref());
+        made.message = told.filter(|told| told.container_id == made.container_id).and_then(|told| told.message.clone());
+    }
+    made
 }
 
 /// A container that never runs again has ended; it does not wait.

@@ -3,12 +3,12 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, mkdirat};
 
 use crate::error::Error;
@@ -23,7 +23,8 @@ pub fn bind(volume: &Path, sub: &str, place: &Path) -> Result<PathBuf, Error> {
     if relative.is_absolute() || relative.components().any(|c| c == Component::ParentDir) {
         return Err(Error::Invalid(format!("subPath {sub} must be relative and must not contain '..'")));
     }
-    let root = fs::File::open(volume).map_err(Error::file("open", volume))?;
+    // Only as a place: opening a pipe would wait for its other end.
+    let root = fs::OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(volume).map_err(Error::file("open", volume))?;
     let opened = open_or_make(&root, volume, relative)?;
     let is_directory = opened.metadata().map_err(Error::file("look at", relative))?.is_dir();
     if let Some(parent) = place.parent() {
@@ -34,6 +35,8 @@ pub fn bind(volume: &Path, sub: &str, place: &Path) -> Result<PathBuf, Error> {
     } else {
         fs::OpenOptions::new().create(true).append(true).open(place).map_err(Error::file("create", place))?;
     }
+    // A start that failed after this will try again with the same place.
+    while umount2(place, MntFlags::MNT_DETACH).is_ok() {}
     mount(Some(&descriptor(&opened)), place, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
         .map_err(|errno| Error::file("bind", place)(errno.into()))?;
     Ok(place.to_owned())
@@ -79,7 +82,6 @@ fn descriptor(file: &fs::File) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::mount::{MntFlags, umount2};
 
     #[test]
     fn root_a_path_inside_is_bound_and_one_that_leads_out_is_refused() {
@@ -98,7 +100,9 @@ mod tests {
         }
         assert!(!root.path().join("new").exists(), "nothing is made out there");
         assert_eq!(fs::read_to_string(&place).unwrap(), "x");
+        bind(&volume, "in", &place).unwrap();
         umount2(&place, MntFlags::MNT_DETACH).unwrap();
+        assert!(umount2(&place, MntFlags::MNT_DETACH).is_err(), "a second bind takes the place of the first");
         let made = root.path().join("q");
         fs::set_permissions(&volume, fs::Permissions::from_mode(0o2777)).unwrap();
         bind(&volume, "new/dir", &made).unwrap();
