@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use orknet_tests::pods::{self, shell};
-use orknet_tests::{Cluster, Kubectl, talk, tests};
+use orknet_tests::{Cluster, Kubectl, Lines, talk, tests};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 tests![
@@ -20,7 +20,7 @@ tests![
 /// A running `kubectl port-forward`; ended when dropped.
 struct Forward {
     child: Child,
-    _output: BufReader<ChildStdout>,
+    output: Lines,
     /// Local addresses, by remote port.
     addresses: Vec<(u16, SocketAddr)>,
 }
@@ -39,22 +39,22 @@ impl Forward {
         let mut command = kubectl.command(&arguments);
         command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let mut output = BufReader::new(child.stdout.take().context("kubectl has no output")?);
-        let mut addresses = Vec::new();
-        let mut line = String::new();
-        while addresses.len() < ports.len() {
-            line.clear();
-            if output.read_line(&mut line)? == 0 {
-                let mut said = String::new();
-                child.stderr.take().context("kubectl has no errors")?.read_to_string(&mut said)?;
-                anyhow::bail!("port-forward to {target}: {said}");
-            }
+        let output = Lines::of(child.stdout.take().context("kubectl has no output")?);
+        let mut forward = Self { child, output, addresses: Vec::new() };
+        while forward.addresses.len() < ports.len() {
+            let Some(line) = forward.output.next()? else {
+                anyhow::bail!("port-forward to {target}: {:?}", forward.errors()?.rest()?);
+            };
             // Forwarding from 127.0.0.1:40001 -> 8080
             let words: Vec<&str> = line.split_whitespace().collect();
             let ["Forwarding", "from", local, "->", remote] = words.as_slice() else { continue };
-            addresses.push((remote.parse()?, local.parse()?));
+            forward.addresses.push((remote.parse()?, local.parse()?));
         }
-        Ok(Self { child, _output: output, addresses })
+        Ok(forward)
+    }
+
+    fn errors(&mut self) -> Result<Lines> {
+        Ok(Lines::of(self.child.stderr.take().context("kubectl has no errors")?))
     }
 
     fn address(&self, remote: u16) -> Result<SocketAddr> {
@@ -166,9 +166,8 @@ fn e2e_port_forward_to_a_closed_port_fails_only_that_connection(_: &Cluster, kub
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let _ = stream.read_to_end(&mut nothing);
     ensure!(nothing.is_empty(), "nobody listens there");
-    let errors = BufReader::new(forward.child.stderr.take().context("kubectl has no errors")?);
-    let told = errors.lines().map_while(Result::ok).any(|line| line.contains("an error occurred forwarding"));
-    ensure!(told, "kubectl says nothing of the failure");
+    let errors = forward.errors()?;
+    while !errors.next()?.context("kubectl says nothing of the failure")?.contains("an error occurred forwarding") {}
     let missing = kubectl.fails(&["port-forward", "pod/nobody", ":80"], None)?;
     ensure!(missing.contains("pods \"nobody\" not found"), "{missing}");
     Ok(())

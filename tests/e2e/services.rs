@@ -2,9 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use orknet_tests::talk::{self, Client, How, at};
-use orknet_tests::{Cluster, Kubectl, eventually, pods, tests, traces};
+use orknet_tests::{Cluster, Kubectl, Lines, eventually, pods, tests, traces};
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
 
 tests![
     e2e_services_are_balanced_and_follow_their_pods,
@@ -217,10 +216,10 @@ fn e2e_services_of_datagrams_follow_their_pods(_: &Cluster, kubectl: &Kubectl) -
     let kept = one_socket("30")?;
     ensure!(kept.len() == 1 && kept.is_subset(&talk::live_pods(kubectl, "dns")?), "one socket was answered by {kept:?}");
     let mut long = kubectl.start(&["exec", "client", "--", "nettool", "ask-one-socket", &address, "400", "10"])?;
-    let mut lines = BufReader::new(long.stdout.take().context("there is no output")?).lines();
-    let first = lines.next().context("there is no answer")??;
+    let lines = Lines::of(long.stdout.take().context("there is no output")?);
+    let first = lines.next()?.context("there is no answer")?;
     kubectl.run(&["delete", "pod", &first, "--wait=false"])?;
-    let last = lines.last().context("there is no further answer")??;
+    let last = lines.rest()?.pop().context("there is no further answer")?;
     ensure!(long.wait()?.success(), "the client failed");
     ensure!(last != first && !last.starts_with("error"), "after {first} came {last}");
     follows(kubectl, &client, How::Udp, &address, "dns", 2)
@@ -249,11 +248,11 @@ fn e2e_services_without_endpoints_refuse_at_once(_: &Cluster, kubectl: &Kubectl)
     talk::pod(kubectl, "late", "")?;
     talk::wait_ready(kubectl, "late")?;
     let mut early = kubectl.start(&["exec", "client", "--", "nettool", "ask-one-socket", &at(&empty, 80), "200", "20"])?;
-    let mut lines = BufReader::new(early.stdout.take().context("there is no output")?).lines();
-    let first = lines.next().context("nothing was said")??;
+    let lines = Lines::of(early.stdout.take().context("there is no output")?);
+    let first = lines.next()?.context("nothing was said")?;
     ensure!(first == "error ConnectionRefused", "{first}");
     kubectl.run(&["label", "pod", "late", "app=nobody", "--overwrite"])?;
-    let last = lines.last().context("nothing more was said")??;
+    let last = lines.rest()?.pop().context("nothing more was said")?;
     ensure!(early.wait()?.success() && last == "late", "after the first endpoint came: {last}");
     let late = BTreeSet::from(["late".to_owned()]);
     client.ask(How::Tcp, &at(&empty, 80), 3)?.are_from(&late)?;

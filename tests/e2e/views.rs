@@ -1,8 +1,8 @@
 //! Does kubectl show what there is, in every form of output, selection and order?
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use orknet_tests::columns::Columns;
-use orknet_tests::{Cluster, Kubectl, eventually, tests};
+use orknet_tests::{Cluster, Kubectl, Lines, eventually, tests};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -125,15 +125,15 @@ fn e2e_watches_tell_what_happens(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     config_map(kubectl, "old", "w=1", "v")?;
     let mut all = kubectl.start(&["get", "configmaps", "-l", "w", "-w", "--output-watch-events"])?;
     let mut later = kubectl.start(&["get", "configmaps", "-l", "w", "--watch-only", "-o", "jsonpath={.metadata.name}={.data.k} "])?;
-    let mut lines = BufReader::new(all.stdout.take().ok_or_else(|| anyhow::anyhow!("no output"))?).lines();
-    let mut next = || -> Result<Vec<String>> {
-        let line = lines.next().ok_or_else(|| anyhow::anyhow!("the watch ended"))??;
+    let lines = Lines::of(all.stdout.take().context("no output")?);
+    let next = || -> Result<Vec<String>> {
+        let line = lines.next()?.context("the watch ended")?;
         Ok(line.split_whitespace().map(str::to_owned).collect())
     };
     ensure!(next()? == ["EVENT", "NAME", "DATA", "AGE"]);
     ensure!(next()?[..3] == ["ADDED", "old", "1"]);
     // The other has nothing to show when it has begun: it is given changes until it shows one.
-    let mut shown = BufReader::new(later.stdout.take().ok_or_else(|| anyhow::anyhow!("no output"))?);
+    let mut shown = BufReader::new(later.stdout.take().context("no output")?);
     let reader = std::thread::spawn(move || -> std::io::Result<String> {
         let mut text = Vec::new();
         while !text.ends_with(b"=end ") && shown.read_until(b' ', &mut text)? > 0 {}

@@ -4,6 +4,9 @@ use anyhow::{Result, bail};
 use orknet_tests::{Cluster, traces};
 use std::time::{Duration, Instant};
 
+/// Between two looks: stages last longer, and an `up` has to share the processors with them.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// Moments of an `up`, each known by what it has just made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -39,6 +42,7 @@ impl KilledUp {
                 up.kill()?;
                 bail!("{stage:?} did not come\n{}", cluster.logs());
             }
+            std::thread::sleep(PAUSE);
         }
         up.kill()?;
         up.wait()?;

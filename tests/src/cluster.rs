@@ -47,7 +47,7 @@ impl Cluster {
     pub fn crash(&self) -> Result<()> {
         let hybrid = Path::new("/sys/fs/cgroup/unified");
         let unified = if hybrid.exists() { hybrid } else { Path::new("/sys/fs/cgroup") };
-        let group = unified.join("orknet").join(&self.name);
+        let group = unified.join("orknet/clusters").join(&self.name);
         std::fs::write(group.join("cgroup.kill"), "1").with_context(|| format!("cannot kill {}", group.display()))?;
         eventually("all processes to be gone", || {
             let events = std::fs::read_to_string(group.join("cgroup.events"))?;

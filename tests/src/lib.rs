@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod columns;
 pub mod https;
 pub mod kubectl;
+pub mod lines;
 pub mod panics;
 pub mod pods;
 pub mod server;
@@ -15,4 +16,5 @@ pub mod wait;
 
 pub use cluster::Cluster;
 pub use kubectl::{Kubectl, Output};
+pub use lines::Lines;
 pub use wait::eventually;

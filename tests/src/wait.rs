@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
 
 /// One deadline for all: long enough that a busy machine never reaches it. How fast something is is a question for benchmarks.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Repeats `check` until it gives a value. What it failed with last is part of the error when three minutes are over.
 pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Result<T>) -> Result<T> {
