@@ -82,7 +82,8 @@ impl RequestInfo {
         if resource.plural == "namespaces" && !resource.name.is_empty() && resource.namespace.is_empty() {
             resource.namespace.clone_from(&resource.name);
         }
-        let watching = old_watch || query.first("watch").is_some_and(is_true);
+        // Without the old form, a request for one object is no watch whatever its query says.
+        let watching = old_watch || (resource.name.is_empty() && query.first("watch").is_some_and(is_true));
         let verb = match (lower, resource.name.is_empty()) {
             ("get" | "head", _) if watching && resource.subresource.is_empty() => "watch",
             ("get" | "head", true) => "list",
@@ -143,6 +144,8 @@ mod tests {
         assert_eq!((verb, parts(&resource)), ("deletecollection", ["", "v1", "a", "pods", "", ""]));
         let (verb, resource) = read("GET", "/api/v1/watch/namespaces/a/pods");
         assert_eq!((verb, parts(&resource)), ("watch", ["", "v1", "a", "pods", "", ""]));
+        assert_eq!(read("GET", "/api/v1/watch/namespaces/a/pods/b").0, "watch");
+        assert_eq!(read("GET", "/api/v1/namespaces/a/pods/b?watch=1").0, "get");
         let (verb, resource) = read("GET", "/api/v1/namespaces");
         assert_eq!((verb, parts(&resource)), ("list", ["", "v1", "", "namespaces", "", ""]));
     }

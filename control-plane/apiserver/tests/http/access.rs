@@ -223,10 +223,12 @@ async fn who_may_patch_may_not_create_for_that() {
 #[tokio::test]
 async fn a_kubelet_touches_its_own_pods_and_gets_tokens_for_them_alone() {
     let server = TestServer::start().await;
+    let mut uids = std::collections::HashMap::new();
     for name in ["n1", "n2"] {
         let mut bound = pod(name);
         bound["spec"]["nodeName"] = json!(name);
-        server.admin.post(PODS, bound).await.expect(201);
+        let created = server.admin.post(PODS, bound).await.expect(201);
+        uids.insert(name, created["metadata"]["uid"].clone());
     }
     let kubelet = server.client("system:node:n1", Some("system:nodes"));
     let status = json!({ "status": { "phase": "Running" } });
@@ -237,9 +239,15 @@ async fn a_kubelet_touches_its_own_pods_and_gets_tokens_for_them_alone() {
     let message = kubelet.patch(&format!("{PODS}/n1/status"), "application/merge-patch+json", labelled).await.refused(403, "Forbidden");
     assert!(message.ends_with("node \"n1\" cannot update labels through pod status"), "{message}");
     let tokens = "/api/v1/namespaces/default/serviceaccounts/default/token";
-    let bound = |name: &str| json!({ "spec": { "audiences": [], "boundObjectRef": { "kind": "Pod", "apiVersion": "v1", "name": name } } });
+    let bound = |name: &str| {
+        let reference = json!({ "kind": "Pod", "apiVersion": "v1", "name": name, "uid": uids[name] });
+        json!({ "spec": { "audiences": [], "boundObjectRef": reference } })
+    };
     kubelet.post(tokens, bound("n1")).await.expect(201);
     kubelet.post(tokens, bound("n2")).await.refused(403, "Forbidden");
+    let mut of_any = bound("n1");
+    of_any["spec"]["boundObjectRef"]["uid"] = json!("");
+    kubelet.post(tokens, of_any).await.refused(403, "Forbidden");
     kubelet.post(tokens, json!({ "spec": { "audiences": [] } })).await.refused(403, "Forbidden");
     server.admin.post(tokens, json!({ "spec": { "audiences": [] } })).await.expect(201);
 }

@@ -51,10 +51,13 @@ pub fn check(who: &Identity, kind: Kind, change: Change<'_>, uid_of: impl Fn(&st
     refusal.map_or(Ok(()), |why| Err(ApiError::forbidden(kind.descriptor(), name, why)))
 }
 
-/// 403 when a kubelet asks for a token that is not bound to a pod of its node.
-pub fn check_token(who: &Identity, accounts: Kind, account: &str, bound_pod: Option<&Value>) -> Result<(), ApiError> {
+/// 403 when a kubelet asks for a token that is not bound to a pod of its node: to that very pod (`uid` as it was asked for), not to one of its name.
+pub fn check_token(who: &Identity, accounts: Kind, account: &str, bound_pod: Option<&Value>, uid: &str) -> Result<(), ApiError> {
     let Some(node) = node_of(who, accounts, account)? else { return Ok(()) };
     match bound_pod {
+        Some(_) if uid.is_empty() => {
+            Err(ApiError::forbidden(accounts.descriptor(), account, "node requested token with a pod binding without a uid"))
+        }
         None => Err(ApiError::forbidden(accounts.descriptor(), account, "node requested token not bound to a pod")),
         Some(pod) if object::text(pod, "/spec/nodeName") != node => {
             Err(ApiError::forbidden(accounts.descriptor(), account, "node requested token bound to a pod scheduled on a different node"))
@@ -107,8 +110,9 @@ mod tests {
 
     #[test]
     fn a_kubelet_gets_tokens_for_its_own_pods_only() {
-        let token = |pod: Option<&Value>| check_token(&kubelet("system:node:n1"), kind("serviceaccounts"), "a", pod).is_ok();
-        assert!(token(Some(&pod("n1"))) && !token(Some(&pod("n2"))) && !token(None));
-        assert!(check_token(&Identity::authenticated("ann", []), kind("serviceaccounts"), "a", None).is_ok());
+        let token =
+            |pod: Option<&Value>, uid: &str| check_token(&kubelet("system:node:n1"), kind("serviceaccounts"), "a", pod, uid).is_ok();
+        assert!(token(Some(&pod("n1")), "1") && !token(Some(&pod("n2")), "1") && !token(Some(&pod("n1")), "") && !token(None, ""));
+        assert!(check_token(&Identity::authenticated("ann", []), kind("serviceaccounts"), "a", None, "").is_ok());
     }
 }

@@ -79,6 +79,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    type Edit = fn(&mut Value);
+
     fn mirror(change: impl FnOnce(&mut Value)) -> Option<String> {
         let owner = json!({ "apiVersion": "v1", "kind": "Node", "name": "n", "uid": "1", "controller": true });
         let mut pod = json!({
@@ -92,7 +94,7 @@ mod tests {
     #[test]
     fn a_kubelet_makes_mirrors_of_its_own_alone() {
         assert_eq!(mirror(|_| {}), None);
-        let refused: [fn(&mut Value); 8] = [
+        let refused: [Edit; 8] = [
             |pod| pod["metadata"]["annotations"] = json!({}),
             |pod| pod["spec"]["nodeName"] = json!("m"),
             |pod| pod["metadata"]["ownerReferences"] = json!([]),
@@ -109,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_mirror_refers_to_nothing() {
-        let refused: [(fn(&mut Value), &str); 5] = [
+        let refused: [(Edit, &str); 5] = [
             (|pod| pod["spec"]["serviceAccountName"] = json!("a"), "a service account"),
             (|pod| pod["spec"]["volumes"] = json!([{ "secret": { "secretName": "s" } }]), "secrets"),
             (|pod| pod["spec"]["containers"][0]["envFrom"] = json!([{ "configMapRef": { "name": "c" } }]), "configmaps"),
