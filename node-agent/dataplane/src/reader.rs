@@ -6,9 +6,7 @@ use crate::{
     kernel::Plain,
     table::{Table, Tables},
 };
-use orknet_abi::{
-    Backend, BackendKey, Connection, Count, DropReason, Pod, PodKey, RangeKey, Service, ServiceKey, SocketKey, SocketOrigin, TrafficKey,
-};
+use orknet_abi::{Backend, BackendKey, Connection, Count, DropReason, Pod, PodKey, RangeKey, Service, ServiceKey, TrafficKey};
 use orknet_compiler::MapImage;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -105,11 +103,6 @@ impl Reader {
             }
         })?;
         Ok(connections)
-    }
-
-    /// The UDP sockets whose destination was translated lately, and what they believe they speak to.
-    pub fn sockets(&self) -> Result<BTreeMap<SocketKey, SocketOrigin>, Error> {
-        collect(&self.tables.sockets)
     }
 
     /// Packets and bytes by drop reason since the maps were made; refused calls have no bytes. Every reason is there.

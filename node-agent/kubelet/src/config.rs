@@ -35,6 +35,8 @@ pub struct Config {
     pub taints: Vec<Taint>,
     /// Largest number of pods that the node takes.
     pub max_pods: u32,
+    /// Kernel settings that pods may ask for beside the safe ones: names, or beginnings that end in `*`.
+    pub allowed_unsafe_sysctls: Vec<String>,
     /// CPUs to report instead of those of the host, as a quantity.
     pub cpu_capacity: Option<String>,
     /// Memory to report instead of that of the host, as a quantity.
@@ -94,6 +96,7 @@ impl Default for Config {
             labels: BTreeMap::new(),
             taints: Vec::new(),
             max_pods: 110,
+            allowed_unsafe_sysctls: Vec::new(),
             cpu_capacity: None,
             memory_capacity: None,
             cluster_dns: Vec::new(),

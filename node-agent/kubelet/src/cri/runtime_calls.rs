@@ -146,13 +146,6 @@ impl Cri {
         Ok(call.map_err(Error::cri("ListContainerStats"))?.into_inner().stats)
     }
 
-    /// Changes a container's limits while it runs.
-    pub async fn update_resources(&self, id: &str, resources: LinuxContainerResources) -> Result<(), Error> {
-        let request = UpdateContainerResourcesRequest { container_id: id.into(), linux: Some(resources), ..Default::default() };
-        let call = self.runtime.clone().update_container_resources(quick(request)).await;
-        call.map(drop).map_err(Error::cri("UpdateContainerResources"))
-    }
-
     /// Container events, where the runtime has them (containerd 1.7 and later).
     pub async fn events(&self) -> Result<tonic::Streaming<ContainerEventResponse>, Error> {
         let call = self.runtime.clone().get_container_events(GetEventsRequest {}).await;

@@ -1,9 +1,10 @@
 //! Whether a pod that was bound to this node may begin on it: somebody may have bound it by hand, or the node has changed since the
 //! scheduler looked. Decided once per pod, before anything is made for it; a pod that has begun, under whatever kubelet, is never asked
-//! again. What the decision rests on is read anew each time; what it is, is in `fit`.
+//! again. What the decision rests on is read anew each time; what it is, is in `fit` and `sysctls`.
 
 mod fit;
 mod requests;
+mod sysctls;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -63,7 +64,8 @@ fn decide(context: &Context, pod: &Pod, node: &Node, found: &HashSet<String>) ->
         let known = context.known.read();
         let others = known.iter().filter(|(other, pod)| **other != uid && !has_ended(pod) && has_begun(pod, other)).map(|(_, pod)| &**pod);
         let allocatable = requests::allocatable(node, &object::capacity(&context.config, &context.machine));
-        if let Some(refusal) = fit::refusal(pod, node, &allocatable, &others.collect::<Vec<_>>()) {
+        let refusal = sysctls::refusal(pod, &context.config.allowed_unsafe_sysctls);
+        if let Some(refusal) = refusal.or_else(|| fit::refusal(pod, node, &allocatable, &others.collect::<Vec<_>>())) {
             return Some(refusal);
         }
     }
