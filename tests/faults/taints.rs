@@ -1,12 +1,14 @@
-//! Who leaves a node that gets a taint, and who stays or comes back? In a cluster of its own: a taint is every pod's affair.
+//! Who leaves a node that gets a taint, of somebody or because it is not heard of, and who stays or comes back? In a cluster of its own: a
+//! taint is every pod's affair.
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use orknet_tests::pods::{self, shell};
 use orknet_tests::{Cluster, Kubectl, eventually, faults};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-faults![root_a_no_execute_taint_moves_what_does_not_tolerate_it];
+faults![root_a_no_execute_taint_moves_what_does_not_tolerate_it, root_pods_leave_a_node_that_is_lost_and_it_is_taken_back];
 
 const TAINT: &str = "example.com/repair";
 
@@ -50,6 +52,49 @@ fn judge(kubectl: &Kubectl) -> Result<()> {
 
     kubectl.run(&["taint", "node", "node1", &format!("{TAINT}-")])?;
     stand_on(kubectl, "daemon", both)
+}
+
+fn root_pods_leave_a_node_that_is_lost_and_it_is_taken_back() -> Result<()> {
+    let cluster = Cluster::up("tl", &["--nodes", "2", "--bare"])?;
+    lose(&cluster).with_context(|| cluster.logs())
+}
+
+fn lose(cluster: &Cluster) -> Result<()> {
+    let kubectl = &cluster.kubectl();
+    let wait = |key: &str| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1});
+    let tolerations = json!([wait("node.kubernetes.io/not-ready"), wait("node.kubernetes.io/unreachable")]);
+    kubectl.apply(&workload("Deployment", "web", tolerations, Some(2)))?;
+    stand_on(kubectl, "web", &["node1", "node2"])?;
+    cluster.signal("node2", "kubelet", Signal::SIGKILL)?;
+    node2_is(kubectl, "Unknown", &["node.kubernetes.io/unreachable:NoExecute", "node.kubernetes.io/unreachable:NoSchedule"])?;
+    let gone = kubectl.json(&["get", "node", "node2"])?;
+    let ready = pods::condition(&gone, "Ready");
+    ensure!(ready["reason"] == "NodeStatusUnknown", "{ready}");
+    stand_on(kubectl, "web", &["node1"])?;
+    // Nobody has seen the pod on the lost node end.
+    ensure!(kubectl.json(&["get", "pods", "-l", "app=web"])?["items"].as_array().is_some_and(|pods| pods.len() == 3));
+
+    cluster.up_again(&["--bare"])?;
+    node2_is(kubectl, "True", &[])?;
+    eventually("the pod that left to be gone", || {
+        let pods = kubectl.json(&["get", "pods", "-l", "app=web"])?;
+        ensure!(pods["items"].as_array().is_some_and(|pods| pods.len() == 2), "{pods}");
+        Ok(())
+    })?;
+    stand_on(kubectl, "web", &["node1"])
+}
+
+/// Waits until node2 is ready or not as given, with exactly these taints.
+fn node2_is(kubectl: &Kubectl, ready: &str, taints: &[&str]) -> Result<()> {
+    eventually(&format!("node2 to be ready: {ready}, with {taints:?}"), || {
+        let node = kubectl.json(&["get", "node", "node2"])?;
+        let text =
+            |taint: &Value| format!("{}:{}", taint["key"].as_str().unwrap_or_default(), taint["effect"].as_str().unwrap_or_default());
+        let found: BTreeSet<String> = node["spec"]["taints"].as_array().into_iter().flatten().map(text).collect();
+        let status = &pods::condition(&node, "Ready")["status"];
+        ensure!(status == ready && found.iter().eq(taints), "ready: {status}, with {found:?}");
+        Ok(())
+    })
 }
 
 fn sleeper() -> Value {
