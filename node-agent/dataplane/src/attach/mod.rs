@@ -20,7 +20,7 @@ use std::{
         unix::fs::MetadataExt as _,
     },
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, Once, PoisonError},
 };
 
 /// How the programs got onto a device.
@@ -102,7 +102,8 @@ pub(crate) fn attach_device(programs: &Programs, pins: &Pins, ifindex: u32, how:
             Ok(()) => {}
             // A kernel that does not know the attach type says so with EINVAL.
             Err(error) if how == DeviceAttach::Auto && error.raw_os_error() == Some(libc::EINVAL) => {
-                tracing::warn!(ifindex, %error, "no tcx, which Linux has since 6.6; using clsact");
+                static TOLD: Once = Once::new();
+                TOLD.call_once(|| tracing::warn!(%error, "no tcx, which Linux has since 6.6; using clsact"));
                 return clsact::attach(programs, ifindex).map(|()| Attachment::Clsact);
             }
             Err(source) => return Err(Error::Attach { hook, target: format!("device {ifindex}"), source }),

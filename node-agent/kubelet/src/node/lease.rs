@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
 
+use super::outage::Outage;
 use crate::config::Config;
 use crate::error::Error;
 
@@ -20,14 +21,16 @@ const RETRY: Duration = Duration::from_secs(1);
 pub async fn run(client: Client, config: Config) {
     let period = Duration::from_secs(u64::from(config.lease_duration_seconds)) / 4;
     let mut held: Option<Lease> = None;
+    let mut outage = Outage::new("lease not renewed");
     loop {
         let pause = match renew(&client, &config, held.take()).await {
             Ok(lease) => {
+                outage.over();
                 held = Some(lease);
                 period
             }
             Err(error) => {
-                tracing::warn!(%error, "lease not renewed");
+                outage.failed(&error);
                 RETRY
             }
         };

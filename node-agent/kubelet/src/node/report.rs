@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::machine::{disk, memory_available};
 use super::object::{self, Observed};
+use super::outage::Outage;
 use super::{events, register};
 use crate::cri::proto::Image;
 use crate::error::Error;
@@ -33,6 +34,7 @@ pub async fn run(client: Client, context: Arc<Context>) {
     let mut images: Option<(Vec<Image>, Instant)> = None;
     let name = &context.config.node_name;
     let mut unschedulable = false;
+    let mut outage = Outage::new("status of the node not written");
     loop {
         let mut observed = observe(&context).await;
         if images.as_ref().is_none_or(|(_, at)| at.elapsed() >= IMAGES)
@@ -50,6 +52,7 @@ pub async fn run(client: Client, context: Arc<Context>) {
         if due {
             match write(&client, &context, &observed).await {
                 Ok((before, status)) => {
+                    outage.over();
                     let news = events::of_status(name, &before, &status, written.is_none());
                     news.into_iter().for_each(|news| events::tell(context.cluster.as_ref(), name, news));
                     written = Some((status, Instant::now()));
@@ -58,7 +61,7 @@ pub async fn run(client: Client, context: Arc<Context>) {
                     register::register(&client, &context.config).await;
                     continue;
                 }
-                Err(error) => tracing::warn!(%error, "status of the node not written"),
+                Err(error) => outage.failed(&error),
             }
         }
         if let Some(node) = context.cluster.node() {
