@@ -8,6 +8,7 @@ mod registry;
 mod taints;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 use std::sync::Arc;
 
@@ -27,9 +28,9 @@ pub(crate) fn start(context: &Context) {
     let known = watches.read::<Node>();
     let nodes = watches.on_change(move |change: &Change<Node>, queue| {
         change.versions().for_each(|node| queue.add(node.name_any().into()));
-        // Whether pods are evicted from one node depends on whether any is ready.
-        let ready = |node: &Option<Arc<Node>>| node.as_deref().is_some_and(plan::is_ready);
-        if ready(&change.old) != ready(&change.new) {
+        // Whether pods are evicted from one node depends on how many are ready.
+        let counted = |node: &Option<Arc<Node>>| node.as_deref().and_then(zones::counted);
+        if counted(&change.old) != counted(&change.new) {
             known.all().iter().for_each(|node| queue.add(node.name_any().into()));
         }
     });

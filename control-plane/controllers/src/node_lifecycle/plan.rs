@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use super::taints;
+use super::taints::{self, Eviction};
 
 /// Conditions that the kubelet reports and that nobody can vouch for once it is silent.
 const REPORTED: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
@@ -17,8 +17,7 @@ pub(super) struct Observed<'a> {
     /// Since the last change of its lease or status, by our own clock (the node's may be wrong).
     pub silent: Duration,
     pub grace: Duration,
-    /// Whether any node is ready.
-    pub any_ready: bool,
+    pub eviction: Eviction,
     pub now: Timestamp,
 }
 
@@ -43,7 +42,7 @@ pub(super) fn plan(observed: &Observed<'_>) -> Plan {
     let silent = observed.silent >= observed.grace;
     let conditions = if silent { unknown(&present, observed.now) } else { present.clone() };
     let ready = conditions.iter().find(|condition| condition.type_ == "Ready").map(|condition| condition.status.as_str());
-    let taints = taints::desired(node, &conditions, observed.any_ready, observed.now);
+    let taints = taints::desired(node, &conditions, observed.eviction, observed.now);
     let same = taints.as_slice() == node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     Plan {
         lost: ready == Some("Unknown"),

@@ -18,6 +18,8 @@ use tokio::time::Instant;
 use super::LEASE_NAMESPACE;
 use super::plan::{self, Observed};
 use super::registry::Registry;
+use super::taints::{self, Eviction};
+use super::zones::{self, Pace, Turns};
 use crate::context::Context;
 use crate::pod_conditions;
 
@@ -30,6 +32,7 @@ pub(super) struct NodeLifecycleController {
     grace: Duration,
     registry: Mutex<Registry>,
     signs: Mutex<HashMap<Arc<str>, Sign>>,
+    turns: Mutex<Turns>,
 }
 
 /// The last sign of life of a kubelet, and when we saw it by our own clock.
@@ -51,9 +54,9 @@ impl Reconciler for NodeLifecycleController {
             return Ok(Next::Change);
         };
         let silent = self.silent(name, &node);
-        let any_ready = self.nodes.all().iter().any(|node| plan::is_ready(node));
+        let (eviction, wait) = self.eviction(name, &node);
         let now = Timestamp::now();
-        let plan = plan::plan(&Observed { node: &node, silent, grace: self.grace, any_ready, now });
+        let plan = plan::plan(&Observed { node: &node, silent, grace: self.grace, eviction, now });
         let api = Api::<Node>::all(self.client.clone());
         let version = &node.metadata.resource_version;
         if let Some(conditions) = &plan.conditions {
@@ -77,7 +80,7 @@ impl Reconciler for NodeLifecycleController {
         if plan.lost {
             self.mark_pods(name, now).await?;
         }
-        Ok(plan.recheck.map_or(Next::Change, Next::After))
+        Ok(plan.recheck.into_iter().chain(wait).min().map_or(Next::Change, Next::After))
     }
 }
 
@@ -92,6 +95,7 @@ impl NodeLifecycleController {
             grace: Duration::from_secs(context.config.node_monitor_grace_seconds.into()),
             registry: Mutex::default(),
             signs: Mutex::new(HashMap::new()),
+            turns: Mutex::default(),
         }
     }
 
@@ -100,6 +104,23 @@ impl NodeLifecycleController {
         let notices = self.registry.lock().note(name, node.map(uid).as_deref());
         for notice in notices {
             self.recorder.record(&reference(name, &notice.uid), EventType::Normal, notice.reason, notice.message);
+        }
+    }
+
+    /// Whether the node's pods may be driven away, and after which time to ask again.
+    fn eviction(&self, name: &Arc<str>, node: &Node) -> (Eviction, Option<Duration>) {
+        let (zone, nodes) = (zones::zone_of(node), self.nodes.all());
+        match zones::pace(&zone, nodes.iter().map(|node| &**node)) {
+            Pace::Revoked => (Eviction::Revoked, None),
+            _ if !taints::waits_for_eviction(node) => (Eviction::Held, None),
+            Pace::Stopped => {
+                tracing::debug!(node = %name, "pods stay on the lost node: most nodes of its zone are lost");
+                (Eviction::Held, None)
+            }
+            Pace::OneEvery(time) => match self.turns.lock().take(zone, name, time, Instant::now()) {
+                Ok(()) => (Eviction::Due, None),
+                Err(wait) => (Eviction::Held, Some(wait)),
+            },
         }
     }
 

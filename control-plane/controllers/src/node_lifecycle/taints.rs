@@ -15,10 +15,31 @@ const PRESSURES: [(&str, &str); 4] = [
     ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
 ];
 
-/// The node's taints as they should be: its own, less ours that no longer hold, with ours that do. `evict` is false while no node at all is ready:
-/// then the fault is more likely ours than theirs, and no pod is driven away.
-pub(super) fn desired(node: &Node, conditions: &[NodeCondition], evict: bool, now: Timestamp) -> Vec<Taint> {
-    let present = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+/// Whether pods may be driven from a node that is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Eviction {
+    /// They are not, also where that had begun.
+    Revoked,
+    /// Only where that has begun: it is not the node's turn.
+    Held,
+    Due,
+}
+
+/// Whether the node has yet to get the taint that drives its pods away.
+pub(super) fn waits_for_eviction(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+    ready.is_some_and(|ready| ready.status != "True") && !present(node).iter().any(evicts)
+}
+
+/// The node's taints as they should be: its own, less ours that no longer hold, with ours that do.
+pub(super) fn desired(node: &Node, conditions: &[NodeCondition], eviction: Eviction, now: Timestamp) -> Vec<Taint> {
+    let present = present(node);
+    let evict = match eviction {
+        Eviction::Revoked => false,
+        Eviction::Held => present.iter().any(evicts),
+        Eviction::Due => true,
+    };
     let wanted = wanted(node, conditions, evict);
     let is_wanted = |taint: &Taint| wanted.iter().any(|(key, effect)| *key == taint.key && *effect == taint.effect);
     let mut taints: Vec<_> = present.iter().filter(|taint| !is_ours(taint) || is_wanted(taint)).cloned().collect();
@@ -29,6 +50,10 @@ pub(super) fn desired(node: &Node, conditions: &[NodeCondition], evict: bool, no
         }
     }
     taints
+}
+
+fn present(node: &Node) -> &[Taint] {
+    node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
 }
 
 fn wanted(node: &Node, conditions: &[NodeCondition], evict: bool) -> Vec<(&'static str, &'static str)> {
@@ -54,11 +79,13 @@ fn wanted(node: &Node, conditions: &[NodeCondition], evict: bool) -> Vec<(&'stat
     wanted
 }
 
+/// Whether it is one of ours that drives pods away.
+fn evicts(taint: &Taint) -> bool {
+    taint.effect == "NoExecute" && (taint.key == NOT_READY || taint.key == UNREACHABLE)
+}
+
 fn is_ours(taint: &Taint) -> bool {
     let key = taint.key.as_str();
-    match taint.effect.as_str() {
-        "NoSchedule" => key == NOT_READY || key == UNREACHABLE || key == UNSCHEDULABLE || PRESSURES.iter().any(|(_, own)| *own == key),
-        "NoExecute" => key == NOT_READY || key == UNREACHABLE,
-        _ => false,
-    }
+    let keeps_away = key == NOT_READY || key == UNREACHABLE || key == UNSCHEDULABLE || PRESSURES.iter().any(|(_, own)| *own == key);
+    evicts(taint) || taint.effect == "NoSchedule" && keeps_away
 }
