@@ -42,7 +42,7 @@ impl Reconciler for CronJobController {
             return Ok(Next::Change);
         }
         let cron_jobs = Api::<CronJob>::namespaced(self.client.clone(), &key.namespace);
-        write_status(&cron_jobs, &self.cron_jobs, &key.name, cron_job.status.as_ref(), &plan.status).await?;
+        write_status(&cron_jobs, &self.cron_jobs, &cron_job, cron_job.status.as_ref(), &plan.status).await?;
         Ok(plan.recheck.map_or(Next::Change, Next::After))
     }
 }

@@ -65,7 +65,7 @@ impl Reconciler for DaemonSetController {
         let created = self.control.create(&*set, &pods).await;
         let deleted = self.control.delete(&*set, &plan.delete).await;
         let api = Api::<DaemonSet>::namespaced(self.control.client.clone(), &key.namespace);
-        write_status(&api, &self.sets, &key.name, set.status.as_ref(), &plan::status(&observed)).await?;
+        write_status(&api, &self.sets, &set, set.status.as_ref(), &plan::status(&observed)).await?;
         created.and(deleted)?;
         Ok(wait.map_or(Next::Change, Next::After))
     }
@@ -89,9 +89,9 @@ impl DaemonSetController {
             Outcome::Ending => Ok(None),
             Outcome::Collision => {
                 let counted = DaemonSetStatus { collision_count: Some(collisions.unwrap_or(0) + 1), ..status.cloned().unwrap_or_default() };
-                let ObjectKey { namespace, name } = ObjectKey::of(&set.metadata);
+                let ObjectKey { namespace, .. } = ObjectKey::of(&set.metadata);
                 let api = Api::<DaemonSet>::namespaced(self.control.client.clone(), &namespace);
-                write_status(&api, &self.sets, &name, status, &counted).await?;
+                write_status(&api, &self.sets, set, status, &counted).await?;
                 Ok(None)
             }
         }

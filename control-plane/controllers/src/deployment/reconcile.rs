@@ -70,7 +70,7 @@ impl Reconciler for DeploymentController {
             let written = api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await;
             self.deployments.record(written.map_err(Error::api(format!("writing the revision of deployment {key}")))?);
         }
-        write_status(&api, &self.deployments, &key.name, deployment.status.as_ref(), &plan.status).await?;
+        write_status(&api, &self.deployments, &deployment, deployment.status.as_ref(), &plan.status).await?;
         Ok(plan.recheck.map_or(Next::Change, Next::After))
     }
 }
@@ -110,7 +110,7 @@ impl DeploymentController {
         status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
         let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
         let api = Api::<Deployment>::namespaced(self.client.clone(), namespace);
-        write_status(&api, &self.deployments, deployment.metadata.name.as_deref().unwrap_or_default(), old, &status).await?;
+        write_status(&api, &self.deployments, deployment, old, &status).await?;
         Ok(false)
     }
 

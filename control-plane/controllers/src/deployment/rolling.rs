@@ -34,7 +34,7 @@ pub(super) fn empty(old: &mut [Set], bounds: Bounds) -> bool {
 }
 
 fn current_size(current: &Set, old: &[Set], bounds: Bounds) -> i32 {
-    let all = total([&*current].into_iter().chain(old).map(|set| set.replicas));
+    let all = total([current].into_iter().chain(old).map(|set| set.replicas));
     size_for(current.replicas, all, bounds)
 }
 

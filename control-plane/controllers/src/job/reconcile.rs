@@ -58,7 +58,7 @@ impl Reconciler for JobController {
             return expire(&api, &job, now).await;
         }
         let plan = plan::plan(&Observed { job: &job, spec, pods: claim.owned, now });
-        write_status(&api, &self.jobs, &key.name, job.status.as_ref(), &plan.status).await?;
+        write_status(&api, &self.jobs, &job, job.status.as_ref(), &plan.status).await?;
         for (kind, reason, message) in plan.events {
             self.control.recorder.record(&*job, kind, reason, message);
         }

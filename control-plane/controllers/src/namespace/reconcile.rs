@@ -48,7 +48,7 @@ impl Reconciler for NamespaceController {
         let api = Api::<Namespace>::all(self.client.clone());
         if !remaining.is_nothing() {
             let status = plan::status(&namespace, &remaining, Timestamp::now());
-            write_status(&api, &self.namespaces, name, namespace.status.as_ref(), &status).await?;
+            write_status(&api, &self.namespaces, &namespace, namespace.status.as_ref(), &status).await?;
             return Ok(Next::After(BACKSTOP));
         }
         self.finalize(&api, &namespace, name).await

@@ -48,7 +48,7 @@ impl<K: Replicated> Reconciler for ReplicaSetController<K> {
         let described = failure.as_ref().map(|(reason, error)| (*reason, describe(error)));
         let status = K::status_of(plan::status(&view, &plan.owned, described, now));
         let api = Api::<K>::namespaced(self.control.client.clone(), &key.namespace);
-        write_status(&api, &self.sets, &key.name, set.status(), &status).await?;
+        write_status(&api, &self.sets, &set, set.status(), &status).await?;
         match failure {
             Some((_, error)) => Err(error),
             None => Ok(plan.recheck.map_or(Next::Change, Next::After)),
