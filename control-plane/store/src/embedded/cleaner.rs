@@ -215,8 +215,11 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    /// A key and its new value; `None` deletes it.
+    type Write = (&'static [u8], Option<&'static [u8]>);
+
     /// A store that was never compacted, with a segment for each list of changes; the first change is of revision 2.
-    fn store(directory: &Path, segments: &[&[(&[u8], Option<&[u8]>)]]) -> State {
+    fn store(directory: &Path, segments: &[&[Write]]) -> State {
         let config = EmbeddedConfig { segment_bytes: 1, ..EmbeddedConfig::new(directory) };
         let recovered = recover(config).unwrap();
         let (state, mut log) = (recovered.state, Log::new(recovered.active));
@@ -246,7 +249,7 @@ mod tests {
     #[test]
     fn a_compaction_during_the_cleaning_brings_no_deleted_key_back() {
         let directory = tempfile::tempdir().unwrap();
-        let garbage: (&[u8], Option<&[u8]>) = (b"garbage", Some(&[0; 500]));
+        let garbage: Write = (b"garbage", Some(&[0; 500]));
         let state = store(directory.path(), &[&[(b"deleted", Some(b"v")), garbage, garbage, garbage], &[(b"deleted", None), garbage]]);
         assert_eq!(segments(&state), [(1, 1), (2, 2), (3, 3)]);
         prune(&state, 5);
@@ -266,7 +269,7 @@ mod tests {
     #[test]
     fn a_rewritten_segment_that_is_in_place_is_used_whatever_fails_afterwards() {
         let directory = tempfile::tempdir().unwrap();
-        let garbage: (&[u8], Option<&[u8]>) = (b"garbage", Some(&[0; 500]));
+        let garbage: Write = (b"garbage", Some(&[0; 500]));
         let state = store(directory.path(), &[&[(b"kept", Some(b"v")), garbage], &[garbage, garbage], &[garbage]]);
         prune(&state, 6);
         // The second file of the run can't be removed.
