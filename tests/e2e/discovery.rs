@@ -1,9 +1,9 @@
 //! Can a client find out what the server has: kinds, versions, fields, paths, health?
 
 use anyhow::{Context, Result, ensure};
-use orknet_tests::{Cluster, Kubectl, tests};
+use orknet_tests::{Cluster, Kubectl, Lines, tests};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 tests![
@@ -120,8 +120,7 @@ fn e2e_raw_paths_answer(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
 
 fn e2e_a_proxy_serves_the_api(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let mut proxy = kubectl.start(&["proxy", "--port=0"])?;
-    let mut line = String::new();
-    BufReader::new(proxy.stdout.take().context("no output")?).read_line(&mut line)?;
+    let line = Lines::of(proxy.stdout.take().context("no output")?).next()?.context("the proxy said nothing")?;
     let address = line.trim().strip_prefix("Starting to serve on ").with_context(|| format!("the proxy said {line:?}"))?;
     let get = |path: &str| -> Result<String> {
         let mut socket = TcpStream::connect(address)?;
