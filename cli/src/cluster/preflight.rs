@@ -53,6 +53,8 @@ struct Host {
     /// The cgroup controllers, or why there is no cgroup2.
     controllers: Result<BTreeSet<String>, String>,
     ipv6: bool,
+    /// /etc/hosts, which containerd copies for every pod.
+    hosts_file: bool,
     /// Why devices could not be made.
     devices: Vec<String>,
     /// Why the data plane could not work.
@@ -68,6 +70,7 @@ impl Host {
             file_systems: fs::read_to_string("/proc/filesystems").unwrap_or_default(),
             controllers: Hierarchies::find().map(|_| cgroups::controllers()).map_err(|error| error.to_string()),
             ipv6: Path::new("/proc/net/if_inet6").exists(),
+            hosts_file: Path::new("/etc/hosts").exists(),
             devices: network::try_devices(),
             data_plane: try_host(DeviceAttach::Auto).err().map(|error| error.to_string()),
         }
@@ -85,6 +88,9 @@ impl Host {
             lines.push(
                 "the kernel has no IPv6, and every node and Service has an address of it; remedy: boot without ipv6.disable=1".into(),
             );
+        }
+        if !self.hosts_file {
+            lines.push("there is no /etc/hosts, which containerd copies for pods; remedy: echo 127.0.0.1 localhost >/etc/hosts".into());
         }
         lines.extend(self.devices.iter().cloned());
         // Without its file system nothing of BPF works, which is said already.
@@ -145,6 +151,7 @@ mod tests {
             file_systems: "nodev\tsysfs\nnodev\tbpf\nnodev\toverlay\n\text4\n".into(),
             controllers: Ok(["cpu", "memory", "pids", "io"].map(String::from).into()),
             ipv6: true,
+            hosts_file: true,
             devices: Vec::new(),
             data_plane: None,
         }
@@ -162,11 +169,12 @@ mod tests {
             file_systems: "nodev\tbpf\n".into(),
             controllers: Ok(["cpu", "pids"].map(String::from).into()),
             ipv6: false,
+            hosts_file: false,
             devices: vec!["the kernel makes no bridge; remedy: b".into()],
             data_plane: Some("the kernel lacks tc programs; remedy: c".into()),
         };
         let lines = host.missing();
-        let about = ["containerd, ctr are not", "runc is not", "overlay", "memory", "IPv6", "bridge", "tc programs"];
+        let about = ["containerd, ctr are not", "runc is not", "overlay", "memory", "IPv6", "/etc/hosts", "bridge", "tc programs"];
         assert_eq!(lines.len(), about.len(), "{lines:#?}");
         for (line, about) in lines.iter().zip(about) {
             assert!(line.contains(about) && line.contains("remedy: ") && !line.contains('\n'), "{line}");
