@@ -70,7 +70,7 @@ pub fn find_kept(key: &AffinityKey, service: &Service, backend: &mut Backend) ->
 
 #[inline(always)]
 fn is_at(service: &Service, slot: u32, backend: &Backend) -> bool {
-    read(BACKENDS.get_ptr(BackendKey { list: service.list, slot })) == Some(*backend)
+    slot < service.count && read(BACKENDS.get_ptr(BackendKey { list: service.list, slot })) == Some(*backend)
 }
 
 /// No slot: lists are shorter than the map of backends.
