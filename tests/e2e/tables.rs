@@ -229,7 +229,9 @@ fn e2e_every_kind_can_be_described(_: &Cluster, kubectl: &Kubectl) -> Result<()>
     kubectl.run(&["create", "rolebinding", "r", "--role=r", "--user=u"])?;
     kubectl.run(&["create", "job", "j", &format!("--image={IMAGE}"), "--", "true"])?;
     kubectl.run(&["create", "cronjob", "c", &format!("--image={IMAGE}"), "--schedule=0 0 1 1 *", "--", "true"])?;
-    kubectl.run(&["autoscale", "deployment", "web", "--max=2", "--cpu-percent=50"])?;
+    kubectl.apply(
+        "{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: web}, spec: {maxReplicas: 2, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}}",
+    )?;
     kubectl.run(&["create", "quota", "q", "--hard=pods=5"])?;
     kubectl.run(&["create", "poddisruptionbudget", "b", "--selector=x=y", "--min-available=1"])?;
     kubectl.apply(

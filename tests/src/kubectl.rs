@@ -83,9 +83,9 @@ impl Kubectl {
         Ok(output.stderr)
     }
 
-    /// `apply -f -`.
+    /// `apply -f -` of YAML, JSON included. kubectl 1.32 would take what begins with a brace for JSON alone.
     pub fn apply(&self, manifest: &str) -> Result<String> {
-        self.run_with(&["apply", "-f", "-"], manifest)
+        self.run_with(&["apply", "-f", "-"], &format!("---\n{manifest}"))
     }
 
     /// `get … -o json`, parsed.
@@ -107,4 +107,10 @@ impl Kubectl {
         }
         Ok(output.stdout)
     }
+}
+
+/// Whether kubectl's own log (`-v=7`) shows a request with this method to this path. 1.32 writes `GET https://…`, 1.33 `verb="GET" url="https://…"`.
+pub fn asked(log: &str, method: &str, path: &str) -> bool {
+    let forms = [format!("verb=\"{method}\""), format!("{method} https://")];
+    log.lines().any(|line| line.contains(path) && forms.iter().any(|form| line.contains(form.as_str())))
 }
