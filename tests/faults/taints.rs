@@ -70,9 +70,13 @@ fn lose(cluster: &Cluster) -> Result<()> {
     let gone = kubectl.json(&["get", "node", "node2"])?;
     let ready = pods::condition(&gone, "Ready");
     ensure!(ready["reason"] == "NodeStatusUnknown", "{ready}");
-    stand_on(kubectl, "web", &["node1"])?;
-    // Nobody has seen the pod on the lost node end.
-    ensure!(kubectl.json(&["get", "pods", "-l", "app=web"])?["items"].as_array().is_some_and(|pods| pods.len() == 3));
+    eventually("both pods to be ready on node1, beside the one that nobody has seen end", || {
+        let pods = kubectl.json(&["get", "pods", "-l", "app=web"])?;
+        let pods = pods["items"].as_array().context("a list")?;
+        let ready = pods.iter().filter(|pod| pods::condition(pod, "Ready")["status"] == "True" && pod["spec"]["nodeName"] == "node1");
+        ensure!(pods.len() == 3 && ready.count() == 2, "{pods:?}");
+        Ok(())
+    })?;
 
     cluster.up_again(&["--bare"])?;
     node2_is(kubectl, "True", &[])?;
