@@ -9,7 +9,7 @@ tests![
     e2e_replace_and_edit_change_whole_objects,
     e2e_patches_of_all_types_change_what_they_say,
     e2e_labels_and_annotations_are_set_and_removed,
-    e2e_scale_changes_the_number_of_pods,
+    e2e_scale_and_autoscale_change_the_number_of_pods,
     e2e_set_changes_images_environment_resources_and_more,
     e2e_wait_waits_for_conditions_values_and_deletion,
     e2e_run_and_expose_make_a_service_of_a_pod,
@@ -163,7 +163,7 @@ fn e2e_labels_and_annotations_are_set_and_removed(_: &Cluster, kubectl: &Kubectl
     Ok(())
 }
 
-fn e2e_scale_changes_the_number_of_pods(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
+fn e2e_scale_and_autoscale_change_the_number_of_pods(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     kubectl.run(&["create", "deployment", "a", &format!("--image={IMAGE}"), "--replicas=1", "--", "sleep", "3600"])?;
     kubectl.run(&["patch", "deployment", "a", "-p", r#"{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":0}}}}"#])?;
     ensure!(kubectl.run(&["scale", "deployment", "a", "--replicas=3"])? == "deployment.apps/a scaled\n");
@@ -177,6 +177,18 @@ fn e2e_scale_changes_the_number_of_pods(_: &Cluster, kubectl: &Kubectl) -> Resul
     })?;
     let said = kubectl.fails(&["scale", "deployment", "a", "--replicas=-1"], None)?;
     ensure!(said.contains("The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0"), "{said}");
+    let autoscale = ["autoscale", "deployment", "a", "--min=2", "--max=5", "--cpu-percent=50"];
+    let version = kubectl.json(&["version"])?;
+    if version["clientVersion"]["minor"] == "32" {
+        // It asks for autoscaling/v1, which is not served (docs/compatibility.md).
+        let said = kubectl.fails(&autoscale, None)?;
+        ensure!(said == "Error from server (NotFound): the server could not find the requested resource\n", "{said}");
+        return Ok(());
+    }
+    kubectl.run(&autoscale)?;
+    let scaler = kubectl.json(&["get", "hpa", "a"])?;
+    ensure!(scaler["apiVersion"] == "autoscaling/v2" && scaler["spec"]["scaleTargetRef"]["name"] == "a", "{scaler}");
+    ensure!(scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 50, "{scaler}");
     Ok(())
 }
 
