@@ -43,4 +43,20 @@ drop_reasons! {
     NoSuchPort = 7, "no-such-port";
     /// The address is from a range of Services and no Service has it; the caller gets "operation not permitted", a packet nothing.
     NoSuchService = 8, "no-such-service";
+    /// The load-balancer address may not be used from this source (`loadBalancerSourceRanges`).
+    SourceNotAllowed = 9, "source-not-allowed";
+    /// Source NAT found no free port towards the destination.
+    NatPortsExhausted = 10, "nat-ports-exhausted";
+    /// There is no room for another flow in the map of flows.
+    FlowsFull = 11, "flows-full";
+    /// A fragment whose first one, which carries the ports, was not seen.
+    FragmentUnknown = 12, "fragment-unknown";
+    /// The backend of the flow is gone; over TCP the sender gets a reset.
+    EndpointGone = 13, "endpoint-gone";
+    /// Source NAT needs an address of the node, and the node has none of this family.
+    NoNodeAddress = 14, "no-node-address";
+    /// The node has no way to the destination.
+    NoRoute = 15, "no-route";
+    /// The packet could not be rewritten.
+    RewriteFailed = 16, "rewrite-failed";
 }

@@ -2,7 +2,7 @@
 
 /// Version of everything in this crate that outlives a process: the maps' layouts and meanings. A change of it makes the agent
 /// build new maps beside the old ones. A further map, drop reason or flag needs none.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Kinds of maps, by the kernel's numbers (`enum bpf_map_type` in linux/bpf.h).
 #[repr(u32)]
@@ -78,8 +78,18 @@ maps! {
     SERVICES: Hash "SERVICES", ServiceKey => Service, 65_536;
     /// One backend of one list. Lists are immutable: a change makes a new list, switches the Service, removes the old list.
     BACKENDS: Hash "BACKENDS", BackendKey => Backend, 524_288;
-    /// The ranges from which Services get their addresses. The value says nothing: what counts is that the range is there.
-    RANGES: LpmTrie "RANGES", RangeKey => u32, 64;
+    /// Look-up tables (Maglev) over lists of backends. Tables are immutable, as lists are.
+    TABLES: Hash "TABLES", TableKey => TableChunk, 65_536;
+    /// The ranges that may use a load-balancer address. Sets are immutable; the value says nothing.
+    SOURCES: LpmTrie "SOURCES", SourceKey => u32, 65_536;
+    /// What ranges of addresses are: Services', pods', those that see pods as they are.
+    RANGES: LpmTrie "RANGES", RangeKey => Range, 16_384;
+    /// What programs must know of this node, at index 0.
+    NODE: Array "NODE", u32 => Node, 1;
+    /// Flows that packets are translated for: an entry for each direction. It refuses a flow rather than forget half of another.
+    FLOWS: Hash "FLOWS", FlowKey => Flow, 262_144;
+    /// The ports of datagrams in fragments.
+    FRAGMENTS: LruHash "FRAGMENTS", FragmentKey => FragmentPorts, 8_192;
     /// Which Service a TCP socket connected to, at [`connection_slot`]: the latest of the sockets that share a slot.
     CONNECTIONS: Array "CONNECTIONS", u32 => Connection, 131_072;
     /// Which Service addresses a UDP socket spoke to when its destinations were translated.

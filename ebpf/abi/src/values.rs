@@ -2,41 +2,58 @@
 
 use crate::Address;
 
-/// IP protocol numbers (IANA) that Services know.
+/// IP protocol numbers (IANA): those that Services know, and those that carry their errors.
 pub mod protocol {
+    /// Internet Control Message Protocol.
+    pub const ICMP: u8 = 1;
     /// Transmission Control Protocol.
     pub const TCP: u8 = 6;
     /// User Datagram Protocol.
     pub const UDP: u8 = 17;
+    /// ICMP for IPv6.
+    pub const ICMP6: u8 = 58;
     /// Stream Control Transmission Protocol.
     pub const SCTP: u8 = 132;
 }
 
-/// A Service's front: what clients connect to. `port_be` = 0 with `protocol` = 0 stands for the address as a whole: it is there
-/// for every live address, so that an undefined port can be told from an unallocated address.
+/// From where a Service's front is used; see [`ServiceKey::scope`].
+pub mod scope {
+    /// By sockets of the node and its pods, by packets of pods. Every front is there.
+    pub const INSIDE: u8 = 0;
+    /// By packets that come in from the network. Only what is meant for the outside is there: node ports, load-balancer addresses,
+    /// external addresses, host ports.
+    pub const OUTSIDE: u8 = 1;
+}
+
+/// A Service's front: what clients connect to. `port_be` = 0 with `protocol` = 0 stands for the address as a whole: it is there, in
+/// scope [`scope::INSIDE`], for every live cluster address, so that an undefined port can be told from an unallocated address, and for
+/// every load-balancer and external address, so that it answers a ping. A node's addresses have none.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceKey {
-    /// The cluster address.
+    /// The cluster, load-balancer or external address, or an address of the node for node ports and host ports.
     pub address: Address,
-    /// The Service's port, network order.
+    /// The Service's port, node port or host port, network order.
     pub port_be: u16,
     /// See [`protocol`].
     pub protocol: u8,
-    /// 0.
-    pub reserved: u8,
+    /// See [`scope`].
+    pub scope: u8,
 }
 
 /// Bits of [`Service::flags`].
 pub mod service_flags {
     /// `sessionAffinity: ClientIP`.
     pub const AFFINITY: u32 = 1 << 0;
-    /// `internalTrafficPolicy: Local`: without a backend the traffic is dropped, not refused.
+    /// `internalTrafficPolicy: Local`, in scope [`super::scope::OUTSIDE`] `externalTrafficPolicy: Local`: only backends of this node.
+    /// Without one the traffic is dropped, not refused.
     pub const LOCAL_ONLY: u32 = 1 << 1;
     /// The entry stands for an address as a whole, not for a port.
     pub const ADDRESS: u32 = 1 << 2;
     /// With [`ADDRESS`]: another proxy serves the address (label `service.kubernetes.io/service-proxy-name`), it is left alone.
     pub const FOREIGN: u32 = 1 << 3;
+    /// With [`ADDRESS`]: a load-balancer or external address. Its other ports are not ours: it may be a host's, too.
+    pub const EXTERNAL: u32 = 1 << 4;
 }
 
 /// Where a Service's front leads: `count` backends, at (`list`, 0) to (`list`, `count` - 1) in the backends map.
@@ -51,6 +68,49 @@ pub struct Service {
     pub flags: u32,
     /// Seconds of session affinity; 0 without.
     pub affinity_seconds: u32,
+    /// The look-up table (Maglev) over the list, in the map of tables; 0 without: then a packet's hash modulo `count` is its slot.
+    pub table: u32,
+    /// The set of ranges (`loadBalancerSourceRanges`) from which a packet must come, in the map of sources; 0 for any.
+    pub sources: u32,
+}
+
+/// Part of a look-up table: positions `chunk` × [`TABLE_CHUNK`] and on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableKey {
+    /// Which immutable table; see [`Service::table`].
+    pub table: u32,
+    /// From 0.
+    pub chunk: u32,
+}
+
+/// Positions in one entry of the map of tables: with the kernel's own fields an entry takes just under 1 KiB.
+pub const TABLE_CHUNK: usize = 480;
+
+/// For each position the slot of a backend in every list that uses the table.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableChunk {
+    /// Slots; positions after the table's last one are 0.
+    pub slots: [u16; TABLE_CHUNK],
+}
+
+impl Default for TableChunk {
+    fn default() -> Self {
+        Self { slots: [0; TABLE_CHUNK] }
+    }
+}
+
+/// A range from which a Service's load-balancer address may be used.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceKey {
+    /// 32 and the prefix of the address, native order: the set always counts as a whole.
+    pub prefix_bits: u32,
+    /// Which immutable set; see [`Service::sources`].
+    pub set: u32,
+    /// The bits after the prefix are 0.
+    pub address: Address,
 }
 
 /// One place in one list of backends.
@@ -75,7 +135,7 @@ pub struct Backend {
     pub reserved: u16,
 }
 
-/// A range from which Services get their addresses: the first `prefix_bits` bits of `address`.
+/// A range of addresses: the first `prefix_bits` bits of `address`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RangeKey {
@@ -94,6 +154,162 @@ impl RangeKey {
         let address = u128::from_be_bytes(Address::from(address).0) & kept;
         Self { prefix_bits, address: Address(address.to_be_bytes()) }
     }
+}
+
+/// Bits of [`Range::kinds`].
+pub mod range_kinds {
+    /// Services get their cluster addresses from it. An address in it that no Service has leads nowhere.
+    pub const SERVICES: u32 = 1 << 0;
+    /// Pods get their addresses from it, on the node at [`Range::node`](super::Range::node).
+    pub const PODS: u32 = 1 << 1;
+    /// Pods are seen there with their own addresses: no masquerade. Nodes' addresses and configured ranges.
+    pub const DIRECT: u32 = 1 << 2;
+}
+
+/// What a range of addresses is. The longest prefix says all that is known of an address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Range {
+    /// See [`range_kinds`].
+    pub kinds: u32,
+    /// With [`range_kinds::PODS`]: the node's address, unspecified (`::`) for this node.
+    pub node: Address,
+}
+
+/// Bits of [`Node::flags`].
+pub mod node_flags {
+    /// What pods send out of the cluster gets the node's address.
+    pub const MASQUERADE: u32 = 1 << 0;
+    /// Backends of other nodes answer the client directly (direct server return).
+    pub const DIRECT_RETURN: u32 = 1 << 1;
+}
+
+/// What programs must know of this node.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Node {
+    /// The IPv4 address that stands for others in source NAT; unspecified (`::`) if the node has none.
+    pub v4: Address,
+    /// The same for IPv6.
+    pub v6: Address,
+    /// First port that source NAT may use, native order.
+    pub first_port: u16,
+    /// Last port that source NAT may use, native order; it and those between are outside of the ports that the node itself connects
+    /// from (`net.ipv4.ip_local_port_range`).
+    pub last_port: u16,
+    /// See [`node_flags`].
+    pub flags: u32,
+    /// Positions of every look-up table, a prime number.
+    pub table_size: u32,
+}
+
+/// A packet's addresses and ports, before translation. The ports of an ICMP query are its identifier, where the asker's port is, and 0.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowKey {
+    /// Who sent it.
+    pub source: Address,
+    /// To whom.
+    pub destination: Address,
+    /// Network order.
+    pub source_port_be: u16,
+    /// Network order.
+    pub destination_port_be: u16,
+    /// See [`protocol`].
+    pub protocol: u8,
+    /// 0.
+    pub reserved: [u8; 3],
+}
+
+impl FlowKey {
+    /// The same seen from the other end.
+    #[inline(always)]
+    pub const fn reversed(&self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_port_be: self.destination_port_be,
+            destination_port_be: self.source_port_be,
+            protocol: self.protocol,
+            reserved: [0; 3],
+        }
+    }
+}
+
+/// Bits of [`Flow::state`].
+pub mod flow_state {
+    /// The direction of who opened the flow; its pair is the answers' direction.
+    pub const FORWARD: u32 = 1 << 0;
+    /// TCP: a SYN went this way. SCTP: an INIT or INIT ACK.
+    pub const OPENED: u32 = 1 << 1;
+    /// TCP: a FIN went this way. SCTP: a SHUTDOWN chunk.
+    pub const FINISHED: u32 = 1 << 2;
+    /// TCP: a RST went this way. SCTP: an ABORT.
+    pub const RESET: u32 = 1 << 3;
+    /// User space: the backend is gone. TCP is answered with a reset, anything else is dropped.
+    pub const GONE: u32 = 1 << 4;
+    /// A packet went this way that was not the first of its flow.
+    pub const CONFIRMED: u32 = 1 << 5;
+    /// The flow leads from a pod out of the cluster, not to a Service.
+    pub const MASQUERADE: u32 = 1 << 6;
+}
+
+/// One direction of a translated flow: what its packets become. Two entries make a flow; the key of each is the other's
+/// [`Flow::becomes`], reversed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flow {
+    /// What the packet is after translation.
+    pub becomes: FlowKey,
+    /// See [`flow_state`].
+    pub state: u32,
+    /// When a packet went this way last: seconds of the kernel's coarse monotonic clock.
+    pub used_seconds: u32,
+}
+
+/// Seconds without a packet after which a flow is forgotten, by what is known of both directions: the bits of [`flow_state`] that
+/// either has (`any`), and that both have (`both`).
+///
+/// TCP: 2 hours 4 minutes once both ends have spoken, else 4 minutes (RFC 5382 REQ-5), and after a RST too (RFC 7857 section 2.2).
+/// UDP: 5 minutes (RFC 4787 REQ-5), 2 minutes before an answer. ICMP queries: 60 seconds (RFC 5508 REQ-2). SCTP as TCP.
+pub const fn flow_timeout(protocol: u8, any: u32, both: u32) -> u32 {
+    const TRANSITORY: u32 = 240;
+    const ESTABLISHED: u32 = 7_440;
+    match protocol {
+        protocol::TCP | protocol::SCTP => {
+            let is_over = any & (flow_state::RESET | flow_state::GONE) != 0 || both & flow_state::FINISHED != 0;
+            if !is_over && both & flow_state::OPENED != 0 { ESTABLISHED } else { TRANSITORY }
+        }
+        protocol::ICMP | protocol::ICMP6 => 60,
+        _ if both & flow_state::CONFIRMED != 0 => 300,
+        _ => 120,
+    }
+}
+
+/// A datagram in fragments.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FragmentKey {
+    /// Who sent it.
+    pub source: Address,
+    /// To whom.
+    pub destination: Address,
+    /// IPv4's 16 bits or IPv6's 32 bits as they stand in the packet, in the first bytes.
+    pub identification_be: u32,
+    /// See [`protocol`].
+    pub protocol: u8,
+    /// 0.
+    pub reserved: [u8; 3],
+}
+
+/// The ports, which only the first fragment carries.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FragmentPorts {
+    /// Network order.
+    pub source_port_be: u16,
+    /// Network order.
+    pub destination_port_be: u16,
 }
 
 /// What a TCP socket believes it is connected to, and what it is connected to.
@@ -146,14 +362,16 @@ pub mod client_kind {
     pub const NAMESPACE: u8 = 1;
     /// `client` is a socket's cookie: the datagrams of one unconnected socket stay together.
     pub const SOCKET: u8 = 2;
+    /// `client` is the source address of packets (`sessionAffinity: ClientIP`).
+    pub const ADDRESS: u8 = 3;
 }
 
 /// A client of a Service.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AffinityKey {
-    /// A cookie; of what, `client_kind` says.
-    pub client: u64,
+    /// An address, or a cookie in the first eight bytes; `client_kind` says which.
+    pub client: Address,
     /// The Service's address.
     pub address: Address,
     /// The Service's port, network order.
@@ -162,8 +380,6 @@ pub struct AffinityKey {
     pub protocol: u8,
     /// See [`client_kind`].
     pub client_kind: u8,
-    /// 0.
-    pub reserved: u32,
 }
 
 /// The backend that the client keeps, as long as the Service has it.
@@ -239,14 +455,23 @@ macro_rules! sizes {
 sizes! {
     Address = 16,
     ServiceKey = 20,
-    Service = 16,
+    Service = 24,
+    TableKey = 8,
+    TableChunk = 960,
+    SourceKey = 24,
     BackendKey = 8,
     Backend = 20,
     RangeKey = 20,
+    Range = 20,
+    Node = 44,
+    FlowKey = 40,
+    Flow = 48,
+    FragmentKey = 40,
+    FragmentPorts = 4,
     Connection = 48,
     SocketKey = 32,
     SocketOrigin = 20,
-    AffinityKey = 32,
+    AffinityKey = 36,
     AffinityChoice = 32,
     PodKey = 16,
     Pod = 16,
