@@ -5,7 +5,7 @@ use crate::config::NetworkConfig;
 use crate::environment::Environment;
 use crate::error::{CniError, Code};
 use crate::namespace::Namespace;
-use crate::protocol::{Attachment, MacAddress, NodeConfiguration};
+use crate::protocol::{Attachment, HostPort, MacAddress, NodeConfiguration};
 use crate::state::Attachments;
 use crate::wiring::{self, host_name};
 use crate::{agent, delete, result};
@@ -21,11 +21,12 @@ pub fn add(config: &NetworkConfig, environment: &Environment) -> Result<String, 
         let operation = format!("making {ifname} in {}", path.display());
         return Err(CniError::new(Code::Network, operation, "a device of that name is there already"));
     }
+    let host_ports = config.host_ports()?;
     // Asked first: while the agent is down there is nothing to undo.
     let configuration = agent::configuration(&config.agent_socket)?;
     // Leftovers of an ADD that died would be in the way.
     delete::free_local(config, &environment.attachment)?;
-    build(config, environment, &pod, &configuration).inspect_err(|_| {
+    build(config, environment, &pod, &configuration, host_ports).inspect_err(|_| {
         // The first error is the one to report; what cannot be undone now is undone by DEL or GC.
         let _ = agent::detach(&config.agent_socket, &environment.attachment);
         let _ = delete::free_local(config, &environment.attachment);
@@ -37,6 +38,7 @@ fn build(
     environment: &Environment,
     pod: &Namespace,
     configuration: &NodeConfiguration,
+    host_ports: Vec<HostPort>,
 ) -> Result<String, CniError> {
     let name = &environment.attachment;
     let mtu = config.mtu.unwrap_or(configuration.mtu);
@@ -51,6 +53,7 @@ fn build(
         host_mac: MacAddress(pair.host.mac),
         pod_mac: MacAddress(pair.pod.mac),
         addresses,
+        host_ports,
     };
     // On disk before the agent hears of it: an agent that restarts from here on finds it.
     Attachments::new(&config.state_dir).put(&attachment)?;

@@ -2,6 +2,8 @@
 
 use crate::VERSIONS;
 use crate::error::{CniError, Code};
+use crate::port_mappings::{self, PortMapping};
+use crate::protocol::HostPort;
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -24,12 +26,22 @@ pub struct NetworkConfig {
     /// Bytes; what the agent says unless given.
     #[serde(default)]
     pub mtu: Option<u32>,
+    /// What the runtime gives for the capabilities that our entry of the network list declares.
+    #[serde(default)]
+    runtime_config: RuntimeConfig,
     /// What ADD returned; given to CHECK.
     #[serde(default)]
     pub prev_result: Option<serde_json::Value>,
     /// What is still in use; given to GC.
     #[serde(default, rename = "cni.dev/valid-attachments")]
     pub valid_attachments: Option<Vec<ValidAttachment>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct RuntimeConfig {
+    /// Runtimes written in Go give `null` for none.
+    #[serde(default, rename = "portMappings")]
+    port_mappings: Option<Vec<PortMapping>>,
 }
 
 /// One attachment that GC must leave alone.
@@ -69,6 +81,11 @@ impl NetworkConfig {
         }
         Ok(config)
     }
+
+    /// The ports of the node that are to lead to the pod. Checked by who needs them: a DEL must not fail for them.
+    pub fn host_ports(&self) -> Result<Vec<HostPort>, CniError> {
+        port_mappings::host_ports(self.runtime_config.port_mappings.as_deref().unwrap_or_default())
+    }
 }
 
 #[cfg(test)]
@@ -85,6 +102,7 @@ mod tests {
         let config = NetworkConfig::parse(input.as_bytes()).unwrap();
         assert_eq!(config.agent_socket, default_agent_socket());
         assert_eq!(config.mtu, None);
+        assert_eq!(config.host_ports().unwrap(), []);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod environment;
 mod gc;
 mod namespace;
 mod netlink;
+mod port_mappings;
 mod result;
 mod status;
 mod sysctl;

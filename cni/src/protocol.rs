@@ -127,6 +127,32 @@ pub struct Attachment {
     /// MAC address of the pod's side.
     pub pod_mac: MacAddress,
     pub addresses: Vec<IpAddr>,
+    /// Ports of the node that lead to the pod; records of older plugins have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_ports: Vec<HostPort>,
+}
+
+/// A port of the node that leads to a pod (`hostPort` of a container's port; in CNI the capability `portMappings`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostPort {
+    /// On the node; never 0.
+    pub host_port: u16,
+    /// Of the pod; never 0.
+    pub container_port: u16,
+    pub protocol: Transport,
+    /// The node's address; an unspecified one stands for all of its family, none for all of both.
+    #[serde(default, rename = "hostIP", skip_serializing_if = "Option::is_none")]
+    pub host_ip: Option<IpAddr>,
+}
+
+/// What carries a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    Tcp,
+    Udp,
+    Sctp,
 }
 
 /// A MAC address; `02:00:00:00:00:01` in JSON.
@@ -164,6 +190,20 @@ mod tests {
         assert_eq!(serde_json::to_string(&Answer::Done).unwrap(), r#""done""#);
         let refusal = Answer::Error(Refusal { reason: Reason::NotReady, message: "wait".into() });
         assert_eq!(serde_json::to_string(&refusal).unwrap(), r#"{"error":{"reason":"not-ready","message":"wait"}}"#);
+    }
+
+    #[test]
+    fn host_ports_are_optional_and_come_back() {
+        let old = r#"{"containerID":"c1","ifname":"eth0","pod":{"namespace":"","name":"","uid":""},"netns":"","hostIfname":"ork0","hostIfindex":7,
+            "hostMac":"02:00:00:00:00:01","podMac":"02:00:00:00:00:02","addresses":["10.0.0.2"]}"#;
+        let mut attachment: Attachment = serde_json::from_str(old).unwrap();
+        assert_eq!(attachment.host_ports, []);
+        assert!(!serde_json::to_string(&attachment).unwrap().contains("hostPorts"));
+        let port = |host_ip| HostPort { host_port: 8080, container_port: 80, protocol: Transport::Udp, host_ip };
+        attachment.host_ports = vec![port(None), port(Some("192.0.2.1".parse().unwrap()))];
+        let text = serde_json::to_string(&attachment).unwrap();
+        assert!(text.contains(r#"{"hostPort":8080,"containerPort":80,"protocol":"udp","hostIP":"192.0.2.1"}"#), "{text}");
+        assert_eq!(serde_json::from_str::<Attachment>(&text).unwrap(), attachment);
     }
 
     #[test]

@@ -118,6 +118,7 @@ mod tests {
             host_mac: MacAddress([2, 0, 0, 0, 0, 1]),
             pod_mac: MacAddress([2, 0, 0, 0, 0, 2]),
             addresses: vec!["10.0.0.2".parse().unwrap()],
+            host_ports: Vec::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 mod harness;
 
 use harness::{Namespace, Node, eventually, willing};
-use orknet_cni::protocol::{Answer, Reason, Refusal, Request};
+use orknet_cni::protocol::{Answer, Attachment, HostPort, Reason, Refusal, Request, Transport};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -61,6 +61,25 @@ fn root_the_result_has_the_version_that_was_asked_for() {
     assert_eq!(result["cniVersion"], "1.0.0");
     assert_eq!(result["interfaces"][1].get("mtu"), None);
     assert!(pod.ip("link show eth0").contains("mtu 1400"));
+}
+
+#[test]
+fn root_ports_of_the_node_are_told_to_the_agent_and_kept() {
+    let (node, pod) = (Node::with_agent(willing), Namespace::new());
+    let mappings = json!([{ "HostPort": 8080, "ContainerPort": 80, "Protocol": "tcp", "HostIP": "" }]);
+    node.call("ADD", "c1", pod.path().to_str().unwrap(), json!({ "runtimeConfig": { "portMappings": mappings } })).unwrap();
+    let told = node.requests.lock().unwrap().iter().find_map(|request| match request {
+        Request::Attach(attachment) => Some(attachment.clone()),
+        _ => None,
+    });
+    let expected = HostPort { host_port: 8080, container_port: 80, protocol: Transport::Tcp, host_ip: None };
+    assert_eq!(told.as_ref().map(|attachment| attachment.host_ports.clone()), Some(vec![expected]));
+    let kept = std::fs::read(node.state_dir().join("attachments/c1@eth0.json")).unwrap();
+    assert_eq!(serde_json::from_slice::<Attachment>(&kept).ok(), told);
+    let nonsense = json!({ "runtimeConfig": { "portMappings": [{ "hostPort": 70_000, "containerPort": 80 }] } });
+    assert_eq!(node.call("ADD", "c2", Namespace::new().path().to_str().unwrap(), nonsense.clone()).unwrap_err()["code"], 7);
+    node.call("DEL", "c1", pod.path().to_str().unwrap(), nonsense).unwrap();
+    node.assert_clean();
 }
 
 #[test]

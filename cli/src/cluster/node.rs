@@ -62,7 +62,8 @@ fn install_cni(node: &Place) -> Result<()> {
         files::link(&bin.join(name), &process::own_binary()?)?;
     }
     let list = json!({"cniVersion": "1.0.0", "name": "orknet", "plugins": [
-        {"type": orknet_cni::PLUGIN_NAME, "agentSocket": node.agent_socket(), "stateDir": cni.join("state")}]});
+        {"type": orknet_cni::PLUGIN_NAME, "capabilities": {"portMappings": true},
+            "agentSocket": node.agent_socket(), "stateDir": cni.join("state")}]});
     // containerd reads it at every change.
     files::write(&conf.join("10-orknet.conflist"), &serde_json::to_vec_pretty(&list)?)
 }

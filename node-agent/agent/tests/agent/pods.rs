@@ -23,6 +23,7 @@ fn attachment(ifindex: u32) -> Attachment {
         host_mac: MacAddress([2, 0, 0, 0, 0, 1]),
         pod_mac: MacAddress([2, 0, 0, 0, 0, 2]),
         addresses: vec!["10.244.1.2".parse().unwrap(), "fd00:10:244:1::2".parse().unwrap()],
+        host_ports: Vec::new(),
     }
 }
 
