@@ -59,4 +59,6 @@ drop_reasons! {
     NoRoute = 15, "no-route";
     /// The packet could not be rewritten.
     RewriteFailed = 16, "rewrite-failed";
+    /// The packet is larger than the way to the backend lets through; the sender is told ("fragmentation needed").
+    TooBig = 17, "too-big";
 }

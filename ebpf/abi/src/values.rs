@@ -201,6 +201,8 @@ pub struct Node {
     pub flags: u32,
     /// Positions of every look-up table, a prime number.
     pub table_size: u32,
+    /// Index of the VXLAN device through which other nodes' pods are reached; 0 where routes lead to them.
+    pub overlay: u32,
 }
 
 /// A packet's addresses and ports, before translation. The ports of an ICMP query are its identifier, where the asker's port is, and 0.
@@ -463,7 +465,7 @@ sizes! {
     Backend = 20,
     RangeKey = 20,
     Range = 20,
-    Node = 44,
+    Node = 48,
     FlowKey = 40,
     Flow = 48,
     FragmentKey = 40,
