@@ -8,9 +8,11 @@
 mod address;
 mod drop;
 mod maps;
+mod overlay;
 mod values;
 
 pub use address::Address;
 pub use drop::DropReason;
 pub use maps::*;
+pub use overlay::{OVERLAY_ID, overlay_mac};
 pub use values::*;
