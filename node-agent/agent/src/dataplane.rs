@@ -61,7 +61,7 @@ impl Dataplane for orknet_dataplane::Dataplane {
 
     fn apply(&self, plan: &Plan) -> Vec<FailedStep> {
         let applied = orknet_dataplane::Dataplane::apply(self, plan);
-        applied.failures.into_iter().map(|failure| FailedStep { step: failure.step, why: failure.to_string() }).collect()
+        applied.failures.into_iter().map(|failure| FailedStep { why: failure.to_string(), step: failure.step }).collect()
     }
 
     fn attach_cgroup(&self, cgroup: &Path) -> Result<(), Failure> {

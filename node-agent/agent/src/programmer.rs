@@ -7,10 +7,10 @@
 use crate::attachments::{self, Record};
 use crate::dataplane::{Dataplane, FailedStep, Failure};
 use crate::metrics::Metrics;
-use orknet_abi::RangeKey;
+use orknet_abi::{Range, RangeKey};
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
 use orknet_compiler::{Attachment, Change, ObjectName, Plan, State, Step};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -83,7 +83,7 @@ impl Programmer {
         dataplane: Arc<dyn Dataplane>,
         metrics: Arc<Metrics>,
         records: &[Record],
-        ranges: BTreeSet<RangeKey>,
+        ranges: BTreeMap<RangeKey, Range>,
         resync: Duration,
     ) -> Result<Self, crate::Error> {
         let mut state = State::default();

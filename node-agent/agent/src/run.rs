@@ -10,7 +10,7 @@ use crate::routes::{Router, barred};
 use crate::watch::NodesView;
 use crate::{attachments, http, socket, sysctl, watch};
 use kube::Client;
-use orknet_abi::RangeKey;
+use orknet_abi::{Range, RangeKey, range_kinds};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +110,8 @@ async fn start_programmer(
         Some(cgroup) => cgroup.clone(),
         None => cgroup2_mount(Path::new("/proc/self/mounts"))?,
     };
-    let ranges = config.service_cidrs.iter().map(|prefix| RangeKey::new(prefix.addr(), prefix.prefix_len())).collect();
+    let services = Range { kinds: range_kinds::SERVICES, ..Range::default() };
+    let ranges = config.service_cidrs.iter().map(|prefix| (RangeKey::new(prefix.addr(), prefix.prefix_len()), services)).collect();
     let (state_dir, dataplane, metrics) = (config.state_dir.clone(), Arc::clone(dataplane), Arc::clone(metrics));
     blocking(move || {
         let records = attachments::restore(&state_dir, attachments::device_index).map_err(Error::Records)?;

@@ -3,8 +3,8 @@
 use crate::facts::{Attachment, NodeFacts, ObjectName, ServiceFacts, SliceFacts};
 use crate::fronts::fronts;
 use crate::image::MapImage;
-use orknet_abi::{Address, BackendKey, RangeKey};
-use std::collections::{BTreeMap, BTreeSet};
+use orknet_abi::{Address, BackendKey, Node, Range, RangeKey};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// All that the maps depend on.
@@ -15,8 +15,9 @@ pub struct Inputs {
     pub slices: BTreeMap<ObjectName, SliceFacts>,
     /// By a name that is unique on the node: container and interface. No two have an address in common (see [`Attachment`]).
     pub attachments: BTreeMap<Arc<str>, Attachment>,
-    /// From which Services get their cluster addresses.
-    pub ranges: BTreeSet<RangeKey>,
+    pub ranges: BTreeMap<RangeKey, Range>,
+    /// What programs must know of the node.
+    pub settings: Option<Node>,
 }
 
 /// The image of these inputs. Lists are numbered from 1 in the order of the Services' entries, so equal inputs give equal images.
@@ -24,7 +25,7 @@ pub struct Inputs {
 /// An address that two Services claim belongs to the one whose name comes first. That happens only for a moment, when one event of a
 /// replacement has been seen and the other has not.
 pub fn compile(inputs: &Inputs) -> MapImage {
-    let mut image = MapImage { ranges: inputs.ranges.clone(), ..MapImage::default() };
+    let mut image = MapImage { ranges: inputs.ranges.clone(), node: inputs.settings, ..MapImage::default() };
     for attachment in inputs.attachments.values() {
         image.pods.extend(attachment.entries());
     }

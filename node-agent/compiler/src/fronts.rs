@@ -5,7 +5,7 @@
 
 use crate::facts::{NodeFacts, ServiceFacts, ServicePort, SliceFacts};
 use crate::select::{Candidate, select};
-use orknet_abi::{Address, Backend, Service, ServiceKey, service_flags};
+use orknet_abi::{Address, Backend, Service, ServiceKey, scope, service_flags};
 
 /// What one [`ServiceKey`] leads to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,14 @@ pub struct Front {
 impl Front {
     /// The map value, once the backends have a list.
     pub fn value(&self, list: u32) -> Service {
-        Service { list, count: self.backends.len() as u32, flags: self.flags, affinity_seconds: self.affinity_seconds }
+        Service {
+            list,
+            count: self.backends.len() as u32,
+            flags: self.flags,
+            affinity_seconds: self.affinity_seconds,
+            table: 0,
+            sources: 0,
+        }
     }
 }
 
@@ -40,7 +47,7 @@ pub fn fronts<'a>(
         let whole = Front { flags: service_flags::ADDRESS | foreign, ..Front::default() };
         entries.push((ServiceKey { address, ..ServiceKey::default() }, whole));
         for port in &service.ports {
-            let key = ServiceKey { address, port_be: port.port.to_be(), protocol: port.protocol, reserved: 0 };
+            let key = ServiceKey { address, port_be: port.port.to_be(), protocol: port.protocol, scope: scope::INSIDE };
             let backends = select(candidates(port, address, slices.clone()), node, service.internal_local);
             entries.push((key, cluster_front(service, backends)));
         }

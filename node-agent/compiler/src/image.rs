@@ -1,33 +1,46 @@
 //! [`MapImage`]: everything the kernel should know, as plain values, and the order in which a change of it is safe to apply.
 
-use orknet_abi::{Backend, BackendKey, Pod, PodKey, RangeKey, Service, ServiceKey};
+use orknet_abi::{
+    Backend, BackendKey, Node, Pod, PodKey, Range, RangeKey, Service, ServiceKey, SourceKey, TABLE_CHUNK, TableChunk, TableKey, scope,
+};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The wanted contents of the maps that user space owns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MapImage {
     pub services: BTreeMap<ServiceKey, Service>,
     pub backends: BTreeMap<BackendKey, Backend>,
+    /// Look-up tables, in the kernel's form.
+    pub tables: BTreeMap<TableKey, Arc<TableChunk>>,
+    pub sources: BTreeSet<SourceKey>,
     pub pods: BTreeMap<PodKey, Pod>,
-    /// Addresses in these that no Service has are dropped.
-    pub ranges: BTreeSet<RangeKey>,
+    pub ranges: BTreeMap<RangeKey, Range>,
+    /// `None` until the node is known.
+    pub node: Option<Node>,
 }
 
 /// One write to one map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// All zero stands for a node that is not known.
+    PutNode(Node),
+    PutTable(TableKey, Arc<TableChunk>),
     PutBackend(BackendKey, Backend),
+    PutSource(SourceKey),
     PutPod(PodKey, Pod),
     PutService(ServiceKey, Service),
-    PutRange(RangeKey),
+    PutRange(RangeKey, Range),
     DeleteRange(RangeKey),
     DeleteService(ServiceKey),
     DeletePod(PodKey),
+    DeleteSource(SourceKey),
     DeleteBackend(BackendKey),
+    DeleteTable(TableKey),
 }
 
-/// Writes in an order that is safe at every step: backends before the Services that use them, Services before the range in which
-/// all others are dropped, the reverse on removal.
+/// Writes in an order that is safe at every step: tables, backends and sources before the Services that use them, Services before the
+/// range in which all others are dropped, the reverse on removal.
 /// Steps of one kind stand together, so that a batch operation of the kernel can take them at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -46,25 +59,38 @@ impl Plan {
 pub enum Flaw {
     /// A Service counts on a backend that is not there.
     MissingBackend(ServiceKey, BackendKey),
+    /// A Service's look-up table is not whole: a chunk is missing, or the node that says how long it is.
+    MissingTable(ServiceKey, TableKey),
+    /// A Service's look-up table names a slot that its list has not.
+    StrangeSlot(ServiceKey, u16),
+    /// A Service's set of sources is not there.
+    MissingSources(ServiceKey),
+    /// A front is there for packets from outside, and not for what is inside.
+    OnlyOutside(ServiceKey),
 }
 
 impl MapImage {
     /// Whether all maps are empty.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.backends.is_empty() && self.pods.is_empty() && self.ranges.is_empty()
+        *self == Self::default()
     }
 
     /// What one write makes of the maps: the model of the kernel that tests and fakes use.
     pub fn apply(&mut self, step: Step) {
         match step {
+            Step::PutNode(node) => self.node = (node != Node::default()).then_some(node),
+            Step::PutTable(key, chunk) => drop(self.tables.insert(key, chunk)),
             Step::PutBackend(key, value) => drop(self.backends.insert(key, value)),
+            Step::PutSource(key) => _ = self.sources.insert(key),
             Step::PutPod(key, value) => drop(self.pods.insert(key, value)),
             Step::PutService(key, value) => drop(self.services.insert(key, value)),
-            Step::PutRange(key) => _ = self.ranges.insert(key),
-            Step::DeleteRange(key) => _ = self.ranges.remove(&key),
+            Step::PutRange(key, value) => drop(self.ranges.insert(key, value)),
+            Step::DeleteRange(key) => drop(self.ranges.remove(&key)),
             Step::DeleteService(key) => drop(self.services.remove(&key)),
             Step::DeletePod(key) => drop(self.pods.remove(&key)),
+            Step::DeleteSource(key) => _ = self.sources.remove(&key),
             Step::DeleteBackend(key) => drop(self.backends.remove(&key)),
+            Step::DeleteTable(key) => drop(self.tables.remove(&key)),
         }
     }
 
@@ -73,14 +99,47 @@ impl MapImage {
         self.backends.range(BackendKey { list, slot: 0 }..=BackendKey { list, slot: u32::MAX }).map(|(key, value)| (*key, *value))
     }
 
+    /// The chunks of one look-up table, in their order.
+    pub fn table(&self, table: u32) -> impl Iterator<Item = (TableKey, &Arc<TableChunk>)> + '_ {
+        self.tables.range(TableKey { table, chunk: 0 }..=TableKey { table, chunk: u32::MAX }).map(|(key, chunk)| (*key, chunk))
+    }
+
+    /// The ranges of one set of sources.
+    pub fn sources_of(&self, set: u32) -> impl Iterator<Item = SourceKey> + '_ {
+        // The order is by prefix first, so the set has to be looked for.
+        self.sources.iter().filter(move |key| key.set == set).copied()
+    }
+
     /// The first thing that is wrong, if any.
     pub fn flaw(&self) -> Option<Flaw> {
+        let sets: BTreeSet<u32> = self.sources.iter().map(|key| key.set).collect();
         self.services.iter().find_map(|(key, service)| {
-            (0..service.count)
-                .map(|slot| BackendKey { list: service.list, slot })
-                .find(|backend| !self.backends.contains_key(backend))
-                .map(|backend| Flaw::MissingBackend(*key, backend))
+            self.missing_backend(*key, service)
+                .or_else(|| self.table_flaw(*key, service))
+                .or_else(|| (service.sources != 0 && !sets.contains(&service.sources)).then_some(Flaw::MissingSources(*key)))
+                .or_else(|| {
+                    let inside = ServiceKey { scope: scope::INSIDE, ..*key };
+                    (!self.services.contains_key(&inside)).then_some(Flaw::OnlyOutside(*key))
+                })
         })
+    }
+
+    fn missing_backend(&self, key: ServiceKey, service: &Service) -> Option<Flaw> {
+        let slots = (0..service.count).map(|slot| BackendKey { list: service.list, slot });
+        slots.into_iter().find(|backend| !self.backends.contains_key(backend)).map(|backend| Flaw::MissingBackend(key, backend))
+    }
+
+    fn table_flaw(&self, key: ServiceKey, service: &Service) -> Option<Flaw> {
+        if service.table == 0 || service.count == 0 {
+            return None;
+        }
+        let size = self.node.map_or(0, |node| node.table_size) as usize;
+        let mut chunks = (0..size.div_ceil(TABLE_CHUNK).max(1) as u32).map(|chunk| TableKey { table: service.table, chunk });
+        if let Some(missing) = chunks.find(|chunk| !self.tables.contains_key(chunk)) {
+            return Some(Flaw::MissingTable(key, missing));
+        }
+        let mut slots = self.table(service.table).flat_map(|(_, chunk)| chunk.slots);
+        slots.find(|slot| u32::from(*slot) >= service.count).map(|slot| Flaw::StrangeSlot(key, slot))
     }
 
     /// Backends that no Service reaches.
@@ -96,7 +155,7 @@ impl MapImage {
     /// The same contents with lists numbered from 1 in the order of the Services: two images that mean the same are equal in
     /// this form. Orphans are left out.
     pub fn canonical(&self) -> Self {
-        let mut canonical = Self { pods: self.pods.clone(), ranges: self.ranges.clone(), ..Self::default() };
+        let mut canonical = Self { pods: self.pods.clone(), ranges: self.ranges.clone(), node: self.node, ..Self::default() };
         let mut next = 0;
         for (key, service) in &self.services {
             let mut service = *service;

@@ -1,7 +1,7 @@
 //! An image for people: rows to print as tables or JSON, and one plain text form for dumps and golden files.
 
 use crate::image::MapImage;
-use orknet_abi::{Backend, RangeKey, protocol, service_flags};
+use orknet_abi::{Backend, RangeKey, protocol, scope, service_flags};
 use serde::Serialize;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -84,13 +84,22 @@ pub fn range_text(range: &RangeKey) -> String {
     format!("{}/{}", IpAddr::from(range.address), range.prefix_bits.saturating_sub(before))
 }
 
+/// The name of a Service's scope.
+pub fn scope_name(scope: u8) -> &'static str {
+    match scope {
+        scope::INSIDE => "inside",
+        scope::OUTSIDE => "outside",
+        _ => "nowhere",
+    }
+}
+
 /// One line per entry; an empty image says so.
 impl fmt::Display for MapImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return writeln!(f, "maps empty");
         }
-        for range in &self.ranges {
+        for range in self.ranges.keys() {
             writeln!(f, "range {}", range_text(range))?;
         }
         for row in self.service_rows() {

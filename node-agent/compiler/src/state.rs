@@ -4,7 +4,7 @@ use crate::facts::{Attachment, NodeFacts, ObjectName, ServiceFacts, SliceFacts};
 use crate::fronts::{Front, fronts};
 use crate::image::{MapImage, Plan, Step};
 use crate::lists::ListIds;
-use orknet_abi::{Address, BackendKey, Pod, PodKey, RangeKey, Service, ServiceKey};
+use orknet_abi::{Address, BackendKey, Node, Pod, PodKey, Range, RangeKey, Service, ServiceKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -16,8 +16,10 @@ pub enum Change {
     Node(NodeFacts),
     /// The name is unique on the node: container and interface. Others that claim one of its addresses are forgotten.
     Attachment(Arc<str>, Option<Attachment>),
-    /// All ranges from which Services get their cluster addresses.
-    Ranges(BTreeSet<RangeKey>),
+    /// All ranges of addresses that are known.
+    Ranges(BTreeMap<RangeKey, Range>),
+    /// What programs must know of this node.
+    Settings(Node),
 }
 
 /// What is wanted, and what the kernel holds as far as we know.
@@ -32,7 +34,8 @@ pub struct State {
     /// Which Services claim an address. Nearly always one.
     claims: HashMap<Address, Vec<ObjectName>>,
     attachments: BTreeMap<Arc<str>, Attachment>,
-    ranges: BTreeSet<RangeKey>,
+    ranges: BTreeMap<RangeKey, Range>,
+    settings: Option<Node>,
     dirty: BTreeSet<ObjectName>,
     pods_dirty: bool,
     /// The image was read back: it may hold entries that are nobody's.
@@ -53,6 +56,7 @@ struct Entry {
 /// Steps by kind, put into their order at the end.
 #[derive(Default)]
 struct Draft {
+    put_node: Vec<Step>,
     put_backends: Vec<Step>,
     put_pods: Vec<Step>,
     put_services: Vec<Step>,
@@ -101,6 +105,7 @@ impl State {
             }
             Change::Attachment(name, None) => self.pods_dirty |= self.attachments.remove(&name).is_some(),
             Change::Ranges(ranges) => self.ranges = ranges,
+            Change::Settings(node) => self.settings = Some(node),
         }
     }
 
@@ -160,6 +165,7 @@ impl State {
         if std::mem::take(&mut self.pods_dirty) {
             self.plan_pods(&mut draft);
         }
+        self.plan_node(&mut draft);
         self.plan_ranges(&mut draft);
         draft.into_plan()
     }
@@ -314,16 +320,26 @@ impl State {
         self.image.pods = wanted;
     }
 
+    fn plan_node(&mut self, draft: &mut Draft) {
+        if self.image.node != self.settings {
+            draft.put_node.push(Step::PutNode(self.settings.unwrap_or_default()));
+            self.image.node = self.settings;
+        }
+    }
+
     fn plan_ranges(&mut self, draft: &mut Draft) {
-        draft.put_ranges.extend(self.ranges.difference(&self.image.ranges).map(|key| Step::PutRange(*key)));
-        draft.delete_ranges.extend(self.image.ranges.difference(&self.ranges).map(|key| Step::DeleteRange(*key)));
+        let changed = self.ranges.iter().filter(|(key, range)| self.image.ranges.get(key) != Some(range));
+        draft.put_ranges.extend(changed.map(|(key, range)| Step::PutRange(*key, *range)));
+        let gone = self.image.ranges.keys().filter(|key| !self.ranges.contains_key(key));
+        draft.delete_ranges.extend(gone.map(|key| Step::DeleteRange(*key)));
         self.image.ranges.clone_from(&self.ranges);
     }
 }
 
 impl Draft {
     fn into_plan(self) -> Plan {
-        let mut steps = self.put_backends;
+        let mut steps = self.put_node;
+        steps.extend(self.put_backends);
         steps.extend(self.put_pods);
         steps.extend(self.put_services);
         steps.extend(self.put_ranges);

@@ -14,7 +14,7 @@ const ARROW: &str = "\n==>\n";
 
 fn play(maps: &mut MapImage, state: &mut State, change: Change, file: &str) {
     for step in state.apply([change]).steps {
-        maps.apply(step);
+        maps.apply(step.clone());
         assert_eq!(maps.flaw(), None, "{file}: after {step:?}");
     }
     assert_eq!(maps, state.image(), "{file}: the plan does not lead to the image");

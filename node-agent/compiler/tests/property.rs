@@ -1,13 +1,13 @@
 //! Property tests: any sequence of changes ends in the image of one full compile, every prefix of every plan is safe, and a restart
 //! that finds the kernel as it was left rewrites nothing.
 
-use orknet_abi::{Address, Backend, BackendKey, Pod, PodKey, RangeKey, Service, ServiceKey, protocol};
+use orknet_abi::{Address, Backend, BackendKey, Pod, PodKey, Range, RangeKey, Service, ServiceKey, protocol};
 use orknet_compiler::facts::{Endpoint, Hints, Readiness, ServicePort, SlicePort};
 use orknet_compiler::{Attachment, Change, Inputs, MapImage, NodeFacts, ObjectName, ServiceFacts, SliceFacts, State, compile};
 use proptest::collection::vec;
 use proptest::option::{of, weighted};
 use proptest::prelude::*;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 fn name(prefix: &str, number: u8) -> Arc<str> {
@@ -75,9 +75,10 @@ fn node() -> impl Strategy<Value = NodeFacts> {
 }
 
 /// Ranges that overlap, of both families.
-fn ranges() -> impl Strategy<Value = BTreeSet<RangeKey>> {
+fn ranges() -> impl Strategy<Value = BTreeMap<RangeKey, Range>> {
     let range = (any::<bool>(), 0..3u8).prop_map(|(v6, n)| RangeKey::new(address(v6, 0).into(), if v6 { 112 + n } else { 24 + n }));
-    vec(range, 0..3).prop_map(|ranges| ranges.into_iter().collect())
+    vec((range, 0..3u32), 0..3)
+        .prop_map(|ranges| ranges.into_iter().map(|(key, kinds)| (key, Range { kinds, ..Range::default() })).collect())
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -102,7 +103,7 @@ fn leftovers() -> impl Strategy<Value = MapImage> {
     (services, backends, vec(20..26u8, 0..3), ranges()).prop_map(|(services, backends, pods, ranges)| {
         let mut image = MapImage { ranges, ..MapImage::default() };
         for ((v6, last, port, protocol), list, count) in services {
-            let key = ServiceKey { address: address(v6, last), port_be: port.to_be(), protocol, reserved: 0 };
+            let key = ServiceKey { address: address(v6, last), port_be: port.to_be(), protocol, scope: 0 };
             image.services.insert(key, Service { list, count, ..Service::default() });
         }
         for (list, slot, last) in backends {
@@ -127,6 +128,7 @@ fn put(inputs: &mut Inputs, change: Change) {
         }
         Change::Attachment(name, None) => drop(inputs.attachments.remove(&name)),
         Change::Ranges(ranges) => inputs.ranges = ranges,
+        Change::Settings(node) => inputs.settings = Some(node),
     }
 }
 
@@ -197,7 +199,7 @@ proptest! {
         let (mut inputs, mut state) = (Inputs::default(), State::default());
         state.apply(changes);
         for change in relisted {
-            let change = match change { Change::Node(_) | Change::Attachment(..) | Change::Ranges(_) => continue, change => change };
+            let change = match change { Change::Node(_) | Change::Attachment(..) | Change::Ranges(_) | Change::Settings(_) => continue, change => change };
             put(&mut inputs, change.clone());
             state.note(change);
         }

@@ -4,8 +4,8 @@ use crate::{
     kernel::Plain,
     table::{Table, Tables},
 };
-use orknet_abi::{Backend, BackendKey, Service, ServiceKey};
-use orknet_compiler::{Plan, Step, rows::range_text};
+use orknet_abi::{RangeKey, Service, ServiceKey, TableKey};
+use orknet_compiler::{Plan, Step, rows::{range_text, scope_name}};
 use std::{collections::BTreeSet, fmt, io, net::IpAddr};
 
 /// What became of a plan.
@@ -35,10 +35,10 @@ pub enum FailureCause {
     Full(u32),
     /// The kernel said no.
     Kernel(io::Error),
-    /// The list of backends is incomplete, so the Service keeps the one it had.
-    ListIncomplete,
-    /// The Service could not be switched to another list, so its list stays.
-    ListInUse,
+    /// The list of backends or the set of sources is incomplete, so the Service keeps what it had.
+    Incomplete,
+    /// A Service could not be switched away from what was to be removed, so it stays.
+    InUse,
 }
 
 impl fmt::Display for Failure {
@@ -47,8 +47,8 @@ impl fmt::Display for Failure {
         match &self.cause {
             FailureCause::Full(capacity) => write!(formatter, "the map is full ({capacity} entries); raise capacities.{}", self.map),
             FailureCause::Kernel(error) => write!(formatter, "{error}"),
-            FailureCause::ListIncomplete => formatter.write_str("not switched: its list of backends is incomplete"),
-            FailureCause::ListInUse => formatter.write_str("not removed: a Service still uses the list"),
+            FailureCause::Incomplete => formatter.write_str("not switched: its backends or sources are incomplete"),
+            FailureCause::InUse => formatter.write_str("not removed: a Service still uses it"),
         }
     }
 }
@@ -61,9 +61,16 @@ impl fmt::Display for Entry<'_> {
         match self.0 {
             Step::PutBackend(key, _) | Step::DeleteBackend(key) => write!(formatter, "list {} slot {}", key.list, key.slot),
             Step::PutPod(key, _) | Step::DeletePod(key) => write!(formatter, "{}", IpAddr::from(key.address)),
-            Step::PutRange(key) | Step::DeleteRange(key) => formatter.write_str(&range_text(key)),
+            Step::PutNode(_) => formatter.write_str("of this node"),
+            Step::PutTable(key, _) | Step::DeleteTable(key) => write!(formatter, "table {} chunk {}", key.table, key.chunk),
+            Step::PutSource(key) | Step::DeleteSource(key) => {
+                let range = RangeKey { prefix_bits: key.prefix_bits.saturating_sub(32), address: key.address };
+                write!(formatter, "set {} range {}", key.set, range_text(&range))
+            }
+            Step::PutRange(key, _) | Step::DeleteRange(key) => formatter.write_str(&range_text(key)),
             Step::PutService(key, _) | Step::DeleteService(key) => {
-                write!(formatter, "{} port {} protocol {}", IpAddr::from(key.address), u16::from_be(key.port_be), key.protocol)
+                let (address, port) = (IpAddr::from(key.address), u16::from_be(key.port_be));
+                write!(formatter, "{address} port {port} protocol {} {}", key.protocol, scope_name(key.scope))
             }
         }
     }
@@ -71,27 +78,42 @@ impl fmt::Display for Entry<'_> {
 
 /// Applies the steps in their order.
 pub(crate) fn apply(tables: &Tables, plan: &Plan) -> Applied {
-    let mut run = Run { tables, applied: Applied::default(), incomplete: BTreeSet::new(), in_use: None, unswitched: BTreeSet::new() };
+    let mut run =
+        Run { tables, applied: Applied::default(), incomplete: Parts::default(), in_use: None, unswitched: BTreeSet::new() };
     for steps in plan.steps.chunk_by(|one, next| std::mem::discriminant(one) == std::mem::discriminant(next)) {
         run.apply_equal(steps);
     }
     run.applied
 }
 
-/// Lists that Services still use although the plan meant to switch them away: of these nothing may be removed.
-fn lists_in_use(services: &[(ServiceKey, Service)], unswitched: &BTreeSet<ServiceKey>) -> BTreeSet<u32> {
-    services.iter().filter(|(key, service)| service.count > 0 && unswitched.contains(key)).map(|(_, service)| service.list).collect()
+/// What Services lead to, by number.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Parts {
+    lists: BTreeSet<u32>,
+    tables: BTreeSet<u32>,
+    sources: BTreeSet<u32>,
+}
+
+/// What Services still use although the plan meant to switch them away: of this nothing may be removed.
+fn parts_in_use(services: &[(ServiceKey, Service)], unswitched: &BTreeSet<ServiceKey>) -> Parts {
+    let mut parts = Parts::default();
+    for (_, service) in services.iter().filter(|(key, _)| unswitched.contains(key)) {
+        parts.lists.extend((service.count > 0).then_some(service.list));
+        parts.tables.extend((service.table > 0).then_some(service.table));
+        parts.sources.extend((service.sources > 0).then_some(service.sources));
+    }
+    parts
 }
 
 struct Run<'a> {
     tables: &'a Tables,
     applied: Applied,
-    /// Lists of which a backend is missing.
-    incomplete: BTreeSet<u32>,
+    /// Those of which something is missing.
+    incomplete: Parts,
     /// Services whose new value is not in the map.
     unswitched: BTreeSet<ServiceKey>,
-    /// Lists of these; read from the kernel once, when the first backend is to be removed.
-    in_use: Option<BTreeSet<u32>>,
+    /// What these use; read from the kernel once, when the first thing is to be removed.
+    in_use: Option<Parts>,
 }
 
 impl Run<'_> {
@@ -100,8 +122,23 @@ impl Run<'_> {
         let tables = self.tables;
         match steps.first() {
             None => {}
+            Some(Step::PutNode(_)) => self.put(&tables.node, steps, |step| match step {
+                Step::PutNode(node) => Some((0, *node)),
+                _ => None,
+            }),
+            Some(Step::PutTable(..)) => {
+                self.put(&tables.tables, steps, |step| match step {
+                    Step::PutTable(key, chunk) => Some((*key, **chunk)),
+                    _ => None,
+                });
+                self.drop_incomplete_tables(steps);
+            }
             Some(Step::PutBackend(..)) => self.put(&tables.backends, steps, |step| match *step {
                 Step::PutBackend(key, value) => Some((key, value)),
+                _ => None,
+            }),
+            Some(Step::PutSource(_)) => self.put(&tables.sources, steps, |step| match *step {
+                Step::PutSource(key) => Some((key, 0)),
                 _ => None,
             }),
             Some(Step::PutPod(..)) => self.put(&tables.pods, steps, |step| match *step {
@@ -110,19 +147,21 @@ impl Run<'_> {
             }),
             Some(Step::PutService(..)) => {
                 let ready = self.hold_back(steps, |run, step| match step {
-                    Step::PutService(_, service) if run.incomplete.contains(&service.list) && service.count > 0 => {
-                        Some(FailureCause::ListIncomplete)
-                    }
+                    Step::PutService(_, service) if run.lacks_parts(service) => Some(FailureCause::Incomplete),
                     _ => None,
                 });
+                let incomplete = std::mem::take(&mut self.incomplete.tables);
                 self.put(&tables.services, &ready, |step| match *step {
+                    // Without its table a Service spreads its packets less evenly over time, and no worse.
+                    Step::PutService(key, value) if incomplete.contains(&value.table) => Some((key, Service { table: 0, ..value })),
                     Step::PutService(key, value) => Some((key, value)),
                     _ => None,
                 });
+                self.incomplete.tables = incomplete;
                 self.in_use = None;
             }
-            Some(Step::PutRange(_)) => self.put(&tables.ranges, steps, |step| match *step {
-                Step::PutRange(key) => Some((key, 0)),
+            Some(Step::PutRange(..)) => self.put(&tables.ranges, steps, |step| match *step {
+                Step::PutRange(key, value) => Some((key, value)),
                 _ => None,
             }),
             Some(Step::DeleteRange(_)) => self.delete(&tables.ranges, steps, |step| match *step {
@@ -140,30 +179,62 @@ impl Run<'_> {
                 Step::DeletePod(key) => Some(key),
                 _ => None,
             }),
-            Some(Step::DeleteBackend(_)) => {
-                self.find_lists_in_use();
-                let free = self.hold_back(steps, |run, step| match step {
-                    Step::DeleteBackend(key) if run.in_use.as_ref().is_none_or(|lists| lists.contains(&key.list)) => {
-                        Some(FailureCause::ListInUse)
-                    }
+            Some(Step::DeleteSource(_)) => {
+                let free = self.free_of_use(steps);
+                self.delete(&tables.sources, &free, |step| match *step {
+                    Step::DeleteSource(key) => Some(key),
                     _ => None,
                 });
+            }
+            Some(Step::DeleteBackend(_)) => {
+                let free = self.free_of_use(steps);
                 self.delete(&tables.backends, &free, |step| match *step {
                     Step::DeleteBackend(key) => Some(key),
+                    _ => None,
+                });
+            }
+            Some(Step::DeleteTable(_)) => {
+                let free = self.free_of_use(steps);
+                self.delete(&tables.tables, &free, |step| match *step {
+                    Step::DeleteTable(key) => Some(key),
                     _ => None,
                 });
             }
         }
     }
 
-    /// Which lists must stay. If the kernel can't be asked, all of them: `in_use` stays empty.
-    fn find_lists_in_use(&mut self) {
-        if self.in_use.is_some() {
-            return;
+    /// Tables are not essential: a Service does without one. So what can't be refused is only a list, or a set of sources.
+    fn lacks_parts(&self, service: &Service) -> bool {
+        (service.count > 0 && self.incomplete.lists.contains(&service.list))
+            || (service.sources > 0 && self.incomplete.sources.contains(&service.sources))
+    }
+
+    /// Half a table only takes room from others.
+    fn drop_incomplete_tables(&self, steps: &[Step]) {
+        let keys: Vec<TableKey> = steps.iter().filter_map(|step| match step {
+            Step::PutTable(key, _) if self.incomplete.tables.contains(&key.table) => Some(*key),
+            _ => None,
+        }).collect();
+        // What stays is nobody's, and goes when the maps are next read back.
+        self.tables.tables.delete(&keys, |_, _| {});
+    }
+
+    /// The steps that take nothing from a Service that could not be switched. If the kernel can't be asked, none.
+    fn free_of_use(&mut self, steps: &[Step]) -> Vec<Step> {
+        if self.in_use.is_none() {
+            let mut services = Vec::new();
+            let known = self.unswitched.is_empty() || self.tables.services.read_single(|key, service| services.push((key, service))).is_ok();
+            self.in_use = known.then(|| parts_in_use(&services, &self.unswitched));
         }
-        let mut services = Vec::new();
-        let known = self.unswitched.is_empty() || self.tables.services.read_single(|key, service| services.push((key, service))).is_ok();
-        self.in_use = known.then(|| lists_in_use(&services, &self.unswitched));
+        self.hold_back(steps, |run, step| {
+            let is_used = run.in_use.as_ref().is_none_or(|parts| match step {
+                Step::DeleteBackend(key) => parts.lists.contains(&key.list),
+                Step::DeleteTable(key) => parts.tables.contains(&key.table),
+                Step::DeleteSource(key) => parts.sources.contains(&key.set),
+                _ => false,
+            });
+            is_used.then_some(FailureCause::InUse)
+        })
     }
 
     /// Reports the steps that may not be taken now, and answers the others.
@@ -171,8 +242,8 @@ impl Run<'_> {
         let mut ready = Vec::with_capacity(steps.len());
         for step in steps {
             match cause(self, step) {
-                Some(cause) => self.fail(*step, cause),
-                None => ready.push(*step),
+                Some(cause) => self.fail(step.clone(), cause),
+                None => ready.push(step.clone()),
             }
         }
         ready
@@ -199,23 +270,34 @@ impl Run<'_> {
     fn settle(&mut self, steps: &[Step], failures: Vec<(usize, io::Error)>, cause: impl Fn(io::Error) -> FailureCause) {
         self.applied.done += steps.len() - failures.len();
         for (index, error) in failures {
-            self.fail(steps[index], cause(error));
+            self.fail(steps[index].clone(), cause(error));
         }
     }
 
     fn fail(&mut self, step: Step, cause: FailureCause) {
-        let map = match step {
-            Step::PutBackend(BackendKey { list, .. }, Backend { .. }) => {
-                self.incomplete.insert(list);
+        let map = match &step {
+            Step::PutNode(_) => self.tables.node.name(),
+            Step::PutTable(key, _) => {
+                self.incomplete.tables.insert(key.table);
+                self.tables.tables.name()
+            }
+            Step::PutBackend(key, _) => {
+                self.incomplete.lists.insert(key.list);
                 self.tables.backends.name()
             }
+            Step::PutSource(key) => {
+                self.incomplete.sources.insert(key.set);
+                self.tables.sources.name()
+            }
             Step::PutService(key, _) | Step::DeleteService(key) => {
-                self.unswitched.insert(key);
+                self.unswitched.insert(*key);
                 self.tables.services.name()
             }
+            Step::DeleteTable(_) => self.tables.tables.name(),
             Step::DeleteBackend(_) => self.tables.backends.name(),
+            Step::DeleteSource(_) => self.tables.sources.name(),
             Step::PutPod(..) | Step::DeletePod(_) => self.tables.pods.name(),
-            Step::PutRange(_) | Step::DeleteRange(_) => self.tables.ranges.name(),
+            Step::PutRange(..) | Step::DeleteRange(_) => self.tables.ranges.name(),
         };
         self.applied.failures.push(Failure { step, map, cause });
     }
@@ -231,20 +313,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_lists_of_services_that_were_not_switched_stay() {
+    fn only_what_services_that_were_not_switched_use_stays() {
         let key = |port_be| ServiceKey { port_be, ..ServiceKey::default() };
-        let service = |list, count| Service { list, count, ..Service::default() };
-        let services = [(key(1), service(10, 2)), (key(2), service(20, 2)), (key(3), service(30, 0))];
-        assert_eq!(lists_in_use(&services, &BTreeSet::from([key(2), key(3), key(4)])), BTreeSet::from([20]));
+        let service = |list, count| Service { list, count, table: list + 1, sources: list + 2, ..Service::default() };
+        let services = [(key(1), service(10, 2)), (key(2), service(20, 2)), (key(3), Service { list: 30, ..Service::default() })];
+        let parts = parts_in_use(&services, &BTreeSet::from([key(2), key(3), key(4)]));
+        assert_eq!((parts.lists, parts.tables, parts.sources), ([20].into(), [21].into(), [22].into()));
     }
 
     #[test]
     fn a_failure_names_map_entry_and_cause() {
         let step = Step::PutService(
-            ServiceKey { address: IpAddr::from([10, 96, 0, 1]).into(), port_be: 80_u16.to_be(), protocol: 6, reserved: 0 },
+            ServiceKey { address: IpAddr::from([10, 96, 0, 1]).into(), port_be: 80_u16.to_be(), protocol: 6, scope: 0 },
             Service::default(),
         );
         let failure = Failure { step, map: "SERVICES", cause: FailureCause::Full(16) };
-        assert_eq!(failure.to_string(), "SERVICES 10.96.0.1 port 80 protocol 6: the map is full (16 entries); raise capacities.SERVICES");
+        assert_eq!(
+            failure.to_string(),
+            "SERVICES 10.96.0.1 port 80 protocol 6 inside: the map is full (16 entries); raise capacities.SERVICES"
+        );
     }
 }

@@ -6,11 +6,15 @@ use crate::{
     kernel::Plain,
     table::{Table, Tables},
 };
-use orknet_abi::{Backend, BackendKey, Connection, Count, DropReason, Pod, PodKey, RangeKey, Service, ServiceKey, TrafficKey};
+use orknet_abi::{
+    Backend, BackendKey, Connection, Count, DropReason, Flow, FlowKey, Node, Pod, PodKey, Range, RangeKey, Service, ServiceKey, SourceKey,
+    TableChunk, TableKey, TrafficKey,
+};
 use orknet_compiler::MapImage;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    sync::Arc,
 };
 
 /// Read access to the maps of one node.
@@ -58,7 +62,15 @@ impl Reader {
     /// Everything that plans write, as the kernel has it now: what a restarted agent adopts, and what a resync compares with.
     /// Reading 110,000 entries takes some tens of milliseconds.
     pub fn image(&self) -> Result<MapImage, Error> {
-        Ok(MapImage { services: self.services()?, backends: self.backends()?, pods: self.pods()?, ranges: self.ranges()? })
+        Ok(MapImage {
+            services: self.services()?,
+            backends: self.backends()?,
+            tables: self.tables_by_chunk()?,
+            sources: self.sources()?,
+            pods: self.pods()?,
+            ranges: self.ranges()?,
+            node: self.node()?,
+        })
     }
 
     /// Whether the kernel has exactly this image. Cheaper than comparing with [`Self::image`], and holds no second copy.
@@ -66,7 +78,10 @@ impl Reader {
         Ok(agrees(&self.tables.services, image.services.len(), |key, value| image.services.get(key) == Some(value))?
             && agrees(&self.tables.backends, image.backends.len(), |key, value| image.backends.get(key) == Some(value))?
             && agrees(&self.tables.pods, image.pods.len(), |key, value| image.pods.get(key) == Some(value))?
-            && agrees(&self.tables.ranges, image.ranges.len(), |key, _| image.ranges.contains(key))?)
+            && agrees(&self.tables.tables, image.tables.len(), |key, value| image.tables.get(key).is_some_and(|chunk| **chunk == *value))?
+            && agrees(&self.tables.sources, image.sources.len(), |key, _| image.sources.contains(key))?
+            && agrees(&self.tables.ranges, image.ranges.len(), |key, value| image.ranges.get(key) == Some(value))?
+            && self.node()? == image.node)
     }
 
     /// One Service's front, if it is there: a system call.
@@ -84,9 +99,34 @@ impl Reader {
         collect(&self.tables.backends)
     }
 
-    /// The ranges from which Services get their addresses.
-    pub fn ranges(&self) -> Result<BTreeSet<RangeKey>, Error> {
-        Ok(collect(&self.tables.ranges)?.into_keys().collect())
+    /// The look-up tables, chunk by chunk.
+    pub fn tables_by_chunk(&self) -> Result<BTreeMap<TableKey, Arc<TableChunk>>, Error> {
+        let mut chunks = BTreeMap::new();
+        self.tables.tables.read(|key, values| chunks.extend(values.first().map(|chunk| (key, Arc::new(*chunk)))))?;
+        Ok(chunks)
+    }
+
+    /// The sets of ranges that may use load-balancer addresses.
+    pub fn sources(&self) -> Result<BTreeSet<SourceKey>, Error> {
+        Ok(collect(&self.tables.sources)?.into_keys().collect())
+    }
+
+    /// What ranges of addresses are.
+    pub fn ranges(&self) -> Result<BTreeMap<RangeKey, Range>, Error> {
+        collect(&self.tables.ranges)
+    }
+
+    /// What programs know of this node; `None` before anybody has told them.
+    pub fn node(&self) -> Result<Option<Node>, Error> {
+        let node = self.tables.node.get(&0)?.and_then(|values| values.first().copied());
+        Ok(node.filter(|node| *node != Node::default()))
+    }
+
+    /// Both directions of every flow that packets are translated for, in no order.
+    pub fn flows(&self) -> Result<Vec<(FlowKey, Flow)>, Error> {
+        let mut flows = Vec::new();
+        self.tables.flows.read_single(|key, flow| flows.push((key, flow)))?;
+        Ok(flows)
     }
 
     /// The addresses of this node's pods.
@@ -125,7 +165,12 @@ impl Reader {
         Ok(vec![
             use_of(&tables.services)?,
             use_of(&tables.backends)?,
+            use_of(&tables.tables)?,
+            use_of(&tables.sources)?,
             use_of(&tables.ranges)?,
+            use_of(&tables.node)?,
+            use_of(&tables.flows)?,
+            use_of(&tables.fragments)?,
             MapUse { entries: self.connections()?.len() as u32, ..use_of(&tables.connections)? },
             use_of(&tables.sockets)?,
             use_of(&tables.affinity)?,

@@ -3,11 +3,11 @@
 use crate::{
     Error,
     bpffs::Pins,
-    kernel::{MapFile, Plain},
+    kernel::{MapFile, Plain, Walk, When},
 };
 use orknet_abi::{
-    self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, MapSpec, Pod, PodKey, RangeKey, Service, ServiceKey,
-    SocketKey, SocketOrigin, TrafficKey,
+    self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Flow, FlowKey, FragmentKey, FragmentPorts, MapSpec, Node, Pod,
+    PodKey, Range, RangeKey, Service, ServiceKey, SocketKey, SocketOrigin, SourceKey, TableChunk, TableKey, TrafficKey,
 };
 use std::{io, marker::PhantomData, path::Path};
 
@@ -24,7 +24,12 @@ pub(crate) struct Table<K, V> {
 pub(crate) struct Tables {
     pub(crate) services: Table<ServiceKey, Service>,
     pub(crate) backends: Table<BackendKey, Backend>,
-    pub(crate) ranges: Table<RangeKey, u32>,
+    pub(crate) tables: Table<TableKey, TableChunk>,
+    pub(crate) sources: Table<SourceKey, u32>,
+    pub(crate) ranges: Table<RangeKey, Range>,
+    pub(crate) node: Table<u32, Node>,
+    pub(crate) flows: Table<FlowKey, Flow>,
+    pub(crate) fragments: Table<FragmentKey, FragmentPorts>,
     pub(crate) pods: Table<PodKey, Pod>,
     pub(crate) connections: Table<u32, Connection>,
     pub(crate) sockets: Table<SocketKey, SocketOrigin>,
@@ -39,7 +44,12 @@ impl Tables {
         Ok(Self {
             services: Table::open(pins, &abi::SERVICES, read_only)?,
             backends: Table::open(pins, &abi::BACKENDS, read_only)?,
+            tables: Table::open(pins, &abi::TABLES, read_only)?,
+            sources: Table::open(pins, &abi::SOURCES, read_only)?,
             ranges: Table::open(pins, &abi::RANGES, read_only)?,
+            node: Table::open(pins, &abi::NODE, read_only)?,
+            flows: Table::open(pins, &abi::FLOWS, read_only)?,
+            fragments: Table::open(pins, &abi::FRAGMENTS, read_only)?,
             pods: Table::open(pins, &abi::PODS, read_only)?,
             connections: Table::open(pins, &abi::CONNECTIONS, read_only)?,
             sockets: Table::open(pins, &abi::SOCKETS, read_only)?,
@@ -136,6 +146,27 @@ impl<K: Plain, V: Plain> Table<K, V> {
 
     /// Writes one entry, with the same value for every CPU where each has its own.
     pub(crate) fn put_one(&self, key: &K, value: V) -> Result<(), Error> {
-        self.file.put_one(key, value).map_err(Error::map("write", self.name()))
+        self.put_when(key, value, When::Any).map(drop)
+    }
+
+    /// The same if the entry is there, or if it is not; whether it is written.
+    pub(crate) fn put_when(&self, key: &K, value: V, when: When) -> Result<bool, Error> {
+        self.file.put_one(key, value, when).map_err(Error::map("write", self.name()))
+    }
+
+    /// The only or first value of one entry, if it is there.
+    pub(crate) fn get_single(&self, key: &K) -> Result<Option<V>, Error> {
+        Ok(self.get(key)?.and_then(|values| values.first().copied()))
+    }
+
+    /// Removes one entry and answers what its only or first value was at that moment. `None` if it is not there.
+    pub(crate) fn take(&self, key: &K) -> Result<Option<V>, Error> {
+        let taken = self.file.take(key).map_err(Error::map("take from", self.name()))?;
+        Ok(taken.and_then(|values| values.first().copied()))
+    }
+
+    /// The next entries of a walk; see [`MapFile::next_batch`].
+    pub(crate) fn next_batch<'a>(&self, walk: &'a mut Walk<K, V>) -> Result<Option<(&'a [K], &'a [V])>, Error> {
+        self.file.next_batch(walk).map_err(Error::map("read", self.name()))
     }
 }

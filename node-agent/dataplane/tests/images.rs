@@ -216,7 +216,7 @@ fn root_maps_are_read_without_an_agent_and_gone_after_cleanup() {
     drop(dataplane);
 
     let mut wanted = MapImage::default();
-    plan.steps.iter().for_each(|step| wanted.apply(*step));
+    plan.steps.iter().for_each(|step| wanted.apply(step.clone()));
     let reader = Reader::open(&node.pin_dir()).unwrap();
     assert_eq!(reader.image().unwrap(), wanted);
     assert_eq!(reader.services().unwrap()[&spec.key()].count, 2);
@@ -286,8 +286,8 @@ fn root_ten_thousand_services_of_ten_backends_are_written_and_read_in_moments() 
             image.backends.insert(BackendKey { list, slot }, Backend { address, port_be: 8_080_u16.to_be(), reserved: 0 });
         }
         let address = orknet_abi::Address::from_v4((0x0a60_0000 + list).to_be_bytes());
-        let key = ServiceKey { address, port_be: 80_u16.to_be(), protocol: TCP, reserved: 0 };
-        image.services.insert(key, Service { list, count: 10, flags: 0, affinity_seconds: 0 });
+        let key = ServiceKey { address, port_be: 80_u16.to_be(), protocol: TCP, scope: 0 };
+        image.services.insert(key, Service { list, count: 10, ..Service::default() });
     }
     let backends = image.backends.iter().map(|(key, value)| Step::PutBackend(*key, *value));
     let services = image.services.iter().map(|(key, value)| Step::PutService(*key, *value));

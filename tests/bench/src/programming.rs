@@ -6,7 +6,7 @@ use crate::services::{self, apis, name};
 use crate::startup::resident_mib;
 use anyhow::{Context, Result, bail, ensure};
 use kube::api::PostParams;
-use orknet_abi::{Address, ServiceKey, protocol};
+use orknet_abi::{Address, ServiceKey, protocol, scope};
 use orknet_dataplane::Reader;
 use orknet_tests::{Cluster, eventually};
 use std::net::IpAddr;
@@ -86,7 +86,7 @@ async fn change(cluster: &Cluster, reader: &Reader) -> Result<(Vec<f64>, Vec<f64
     for turn in 0..CHANGES {
         let number = turn * 19 % SERVICES;
         let address: IpAddr = services.get(&name(number)).await?.spec.and_then(|spec| spec.cluster_ip).unwrap_or_default().parse()?;
-        let key = ServiceKey { address: Address::from(address), port_be: 80_u16.to_be(), protocol: protocol::TCP, reserved: 0 };
+        let key = ServiceKey { address: Address::from(address), port_be: 80_u16.to_be(), protocol: protocol::TCP, scope: scope::INSIDE };
         let before = reader.service(&key)?.with_context(|| format!("Service {number} is not in the map"))?;
         let mut changed = services::slice(number, ENDPOINTS, 1 + turn % 31)?;
         changed.metadata.resource_version = slices.get(&name(number)).await?.metadata.resource_version;

@@ -1,7 +1,7 @@
 //! From the API to the maps: the agent with a fake API and a fake data plane.
 
 use crate::harness::{Agent, FakeApi, FakeDataplane, eventually, in_namespace, node, service, slice};
-use orknet_abi::{Address, Backend, BackendKey, RangeKey, Service, ServiceKey};
+use orknet_abi::{Address, Backend, BackendKey, Range, RangeKey, Service, ServiceKey, range_kinds};
 use orknet_cni::protocol::{Answer, Request};
 use orknet_compiler::{MapImage, Step};
 use std::sync::Arc;
@@ -114,7 +114,8 @@ fn root_ranges_are_closed_once_all_services_in_them_are_known() {
         let _agent = Agent::start_with(folder, &api, &dataplane, |config| config.service_cidrs = vec!["10.96.0.0/16".parse().unwrap()]);
         becomes(&dataplane, &format!("range 10.96.0.0/16\n{ONE}")).await;
         let range = RangeKey::new("10.96.0.0".parse().unwrap(), 16);
-        assert_eq!(dataplane.take_steps().last(), Some(&Step::PutRange(range)), "after the Services");
+        let services = Range { kinds: range_kinds::SERVICES, ..Range::default() };
+        assert_eq!(dataplane.take_steps().last(), Some(&Step::PutRange(range, services)), "after the Services");
     });
 }
 

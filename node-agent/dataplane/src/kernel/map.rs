@@ -44,7 +44,16 @@ plain!(
     abi::Service,
     abi::BackendKey,
     abi::Backend,
+    abi::TableKey,
+    abi::TableChunk,
+    abi::SourceKey,
     abi::RangeKey,
+    abi::Range,
+    abi::Node,
+    abi::FlowKey,
+    abi::Flow,
+    abi::FragmentKey,
+    abi::FragmentPorts,
     abi::PodKey,
     abi::Pod,
     abi::Connection,
@@ -70,6 +79,32 @@ pub(crate) struct MapShape {
 
 // SAFETY: as `struct bpf_map_info` begins: integers without padding.
 unsafe impl Info for MapShape {}
+
+/// Whether an entry is written depends on whether it is there (`BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum When {
+    Any = 0,
+    Absent = 1,
+    Present = 2,
+}
+
+/// Where a walk over all entries of a map is, and the entries that it found last.
+#[derive(Debug)]
+pub(crate) struct Walk<K, V> {
+    room: usize,
+    keys: Vec<K>,
+    values: Vec<V>,
+    place: Option<Place>,
+    has_ended: bool,
+}
+
+impl<K, V> Walk<K, V> {
+    /// A walk from the beginning that takes about `room` keys at a time.
+    pub(crate) fn new(room: usize) -> Self {
+        Self { room, keys: Vec::new(), values: Vec::new(), place: None, has_ended: false }
+    }
+}
 
 /// An open map.
 #[derive(Debug)]
@@ -113,74 +148,86 @@ impl MapFile {
         run_write(&mut DeleteBatch(batch), |delete| delete.0.count)
     }
 
-    /// Writes one entry, with the same value for each CPU if the map has one for each.
-    pub(crate) fn put_one<K: Plain, V: Plain>(&self, key: &K, value: V) -> io::Result<()> {
+    /// Writes one entry, with the same value for each CPU if the map has one for each. Whether it is written now: not if `when` says
+    /// otherwise.
+    pub(crate) fn put_one<K: Plain, V: Plain>(&self, key: &K, value: V, when: When) -> io::Result<bool> {
         self.check::<K, V>(self.per_key);
         let values = vec![value; self.per_key];
-        let mut update = UpdateElem {
-            map: self.fd.as_raw_fd() as u32,
-            reserved: 0,
-            key: std::ptr::from_ref(key).expose_provenance() as u64,
-            value: values.as_ptr().expose_provenance() as u64,
-            flags: 0,
-        };
-        bpf(&mut update).map(drop)
+        let mut update = UpdateElem { flags: when as u64, ..self.element(key, values.as_ptr()) };
+        match bpf(&mut update) {
+            Ok(_) => Ok(true),
+            Err(error) if when == When::Absent && error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            Err(error) if when == When::Present && error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads one entry's values: one, or one for each CPU. `None` if it is not there.
     pub(crate) fn get<K: Plain, V: Plain>(&self, key: &K) -> io::Result<Option<Vec<V>>> {
         self.check::<K, V>(self.per_key);
         let mut values = vec![V::default(); self.per_key];
-        let mut lookup = LookupElem(UpdateElem {
+        found(bpf(&mut LookupElem(self.element(key, values.as_mut_ptr()))), values)
+    }
+
+    /// Removes one entry of a hash map and answers the values that it had at that moment. `None` if it is not there.
+    pub(crate) fn take<K: Plain, V: Plain>(&self, key: &K) -> io::Result<Option<Vec<V>>> {
+        self.check::<K, V>(self.per_key);
+        let mut values = vec![V::default(); self.per_key];
+        found(bpf(&mut TakeElem(self.element(key, values.as_mut_ptr()))), values)
+    }
+
+    fn element<K: Plain, V: Plain>(&self, key: &K, values: *const V) -> UpdateElem {
+        UpdateElem {
             map: self.fd.as_raw_fd() as u32,
             reserved: 0,
             key: std::ptr::from_ref(key).expose_provenance() as u64,
-            value: values.as_mut_ptr().expose_provenance() as u64,
+            value: values.expose_provenance() as u64,
             flags: 0,
-        });
-        match bpf(&mut lookup) {
-            Ok(_) => Ok(Some(values)),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-            Err(error) => Err(error),
         }
     }
 
     /// Reads all entries; each key comes with one value, or with one for each CPU. What is written meanwhile may be missed.
     pub(crate) fn read_all<K: Plain, V: Plain>(&self, mut entry: impl FnMut(K, &[V])) -> io::Result<()> {
+        let mut walk = Walk::new((CHUNK / self.per_key).max(SMALLEST_CHUNK));
+        while let Some((keys, values)) = self.next_batch(&mut walk)? {
+            for (key, values) in keys.iter().zip(values.chunks_exact(self.per_key)) {
+                entry(*key, values);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next entries of a walk, with one value or one for each CPU for each key; `None` at its end. What is written between two
+    /// calls may be missed, what stays as it was is not.
+    pub(crate) fn next_batch<'a, K: Plain, V: Plain>(&self, walk: &'a mut Walk<K, V>) -> io::Result<Option<(&'a [K], &'a [V])>> {
         self.check::<K, V>(self.per_key);
-        let per_key = self.per_key;
-        let mut room = (CHUNK / per_key).max(SMALLEST_CHUNK);
-        let (mut keys, mut values) = (vec![K::default(); room], vec![V::default(); room * per_key]);
-        let (mut place, mut next): (Place, Place) = Default::default();
-        let mut started = false;
         loop {
-            let mut batch = self.batch(room);
-            batch.in_batch = if started { place.as_ptr().expose_provenance() as u64 } else { 0 };
+            if walk.has_ended {
+                return Ok(None);
+            }
+            walk.keys.resize(walk.room, K::default());
+            walk.values.resize(walk.room * self.per_key, V::default());
+            let mut next = Place::default();
+            let mut batch = self.batch(walk.room);
+            batch.in_batch = walk.place.as_ref().map_or(0, |place| place.as_ptr().expose_provenance() as u64);
             batch.out_batch = next.as_mut_ptr().expose_provenance() as u64;
-            batch.keys = keys.as_mut_ptr().expose_provenance() as u64;
-            batch.values = values.as_mut_ptr().expose_provenance() as u64;
+            batch.keys = walk.keys.as_mut_ptr().expose_provenance() as u64;
+            batch.values = walk.values.as_mut_ptr().expose_provenance() as u64;
             let mut lookup = LookupBatch(batch);
             let answer = bpf(&mut lookup);
-            let found = lookup.0.count as usize;
-            match answer {
-                Ok(_) => {}
+            match answer.map_err(|error| (error.raw_os_error(), error)) {
+                Ok(_) => walk.place = Some(next),
                 // The end; what was found until then counts.
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                    deliver(&keys, &values, found, per_key, &mut entry);
-                    return Ok(());
-                }
+                Err((Some(libc::ENOENT), _)) => walk.has_ended = true,
                 // One bucket holds more than there is room for.
-                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
-                    room *= 2;
-                    keys.resize(room, K::default());
-                    values.resize(room * per_key, V::default());
+                Err((Some(libc::ENOSPC), _)) => {
+                    walk.room *= 2;
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err((_, error)) => return Err(error),
             }
-            deliver(&keys, &values, found, per_key, &mut entry);
-            place = next;
-            started = true;
+            let found = lookup.0.count as usize;
+            return Ok(Some((&walk.keys[..found], &walk.values[..found * self.per_key])));
         }
     }
 
@@ -204,9 +251,12 @@ impl MapFile {
     }
 }
 
-fn deliver<K: Plain, V: Plain>(keys: &[K], values: &[V], found: usize, per_key: usize, entry: &mut impl FnMut(K, &[V])) {
-    for (key, values) in keys.iter().zip(values.chunks_exact(per_key)).take(found) {
-        entry(*key, values);
+/// What a look-up found, if it did.
+fn found<V>(answer: io::Result<i64>, values: Vec<V>) -> io::Result<Option<Vec<V>>> {
+    match answer {
+        Ok(_) => Ok(Some(values)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -252,6 +302,9 @@ struct UpdateElem {
 #[repr(transparent)]
 struct LookupElem(UpdateElem);
 
+#[repr(transparent)]
+struct TakeElem(UpdateElem);
+
 // SAFETY: laid out as `batch`; keys and values are slices of plain types of `count` entries that outlive the call, and `MapFile`
 // compares the types with what the kernel says of the map.
 unsafe impl Attributes for UpdateBatch {
@@ -276,4 +329,9 @@ unsafe impl Attributes for UpdateElem {
 // SAFETY: as for `UpdateElem`; the values are writable.
 unsafe impl Attributes for LookupElem {
     const COMMAND: Command = Command::MapLookupElem;
+}
+
+// SAFETY: as for `LookupElem`.
+unsafe impl Attributes for TakeElem {
+    const COMMAND: Command = Command::MapLookupAndDeleteElem;
 }

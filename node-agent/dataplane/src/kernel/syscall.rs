@@ -16,6 +16,7 @@ pub(super) enum Command {
     ObjGet = 7,
     ProgTestRun = 10,
     ObjGetInfoByFd = 15,
+    MapLookupAndDeleteElem = 21,
     MapLookupBatch = 24,
     MapUpdateBatch = 26,
     MapDeleteBatch = 27,

@@ -1,6 +1,6 @@
 //! Plans that tests need: a Service with its backends, pods on devices.
 
-use orknet_abi::{Backend, BackendKey, Pod, PodKey, RangeKey, Service, ServiceKey, service_flags};
+use orknet_abi::{Backend, BackendKey, Pod, PodKey, Range, RangeKey, Service, ServiceKey, range_kinds, scope, service_flags};
 use orknet_compiler::{Plan, Step};
 use std::net::{IpAddr, SocketAddr};
 
@@ -21,7 +21,7 @@ impl ServiceSpec {
     }
 
     pub fn key(&self) -> ServiceKey {
-        ServiceKey { address: self.front.ip().into(), port_be: self.front.port().to_be(), protocol: self.protocol, reserved: 0 }
+        ServiceKey { address: self.front.ip().into(), port_be: self.front.port().to_be(), protocol: self.protocol, scope: scope::INSIDE }
     }
 }
 
@@ -31,7 +31,7 @@ pub fn put_service(spec: &ServiceSpec) -> Plan {
     let slots =
         spec.backends.iter().zip(0_u32..).map(|(address, slot)| Step::PutBackend(BackendKey { list: spec.list, slot }, backend(address)));
     let count = spec.backends.len() as u32;
-    let service = Service { list: spec.list, count, flags: spec.flags, affinity_seconds: spec.affinity_seconds };
+    let service = Service { list: spec.list, count, flags: spec.flags, affinity_seconds: spec.affinity_seconds, ..Service::default() };
     let address = ServiceKey { address: spec.front.ip().into(), ..ServiceKey::default() };
     let whole = Service { flags: service_flags::ADDRESS, ..Service::default() };
     let fronts = [Step::PutService(spec.key(), service), Step::PutService(address, whole)];
@@ -40,7 +40,8 @@ pub fn put_service(spec: &ServiceSpec) -> Plan {
 
 /// A step that makes a range one of Services.
 pub fn put_range(address: &str, bits: u8) -> Plan {
-    Plan { steps: vec![Step::PutRange(RangeKey::new(address.parse().unwrap(), bits))] }
+    let services = Range { kinds: range_kinds::SERVICES, ..Range::default() };
+    Plan { steps: vec![Step::PutRange(RangeKey::new(address.parse().unwrap(), bits), services)] }
 }
 
 pub fn pod(ifindex: u32, pod_mac: [u8; 6], host_mac: [u8; 6]) -> Pod {

@@ -57,14 +57,14 @@ impl Dataplane for FakeDataplane {
         for step in &plan.steps {
             if *failing > 0 {
                 *failing -= 1;
-                failures.push(FailedStep { step: *step, why: "the test wants it".into() });
+                failures.push(FailedStep { step: step.clone(), why: "the test wants it".into() });
                 continue;
             }
             if failures.is_empty() {
-                maps.apply(*step);
+                maps.apply(step.clone());
                 assert_eq!(maps.flaw(), None, "after {step:?}");
             }
-            self.steps.lock().unwrap().push(*step);
+            self.steps.lock().unwrap().push(step.clone());
         }
         failures
     }
