@@ -10,9 +10,12 @@ use orknet_reconciler::SharedInformers;
 use orknet_store::StoreConfig;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +46,9 @@ pub struct Server {
     /// An etcd endpoint, instead of the embedded store; may be repeated.
     #[arg(long)]
     etcd: Vec<String>,
+    /// First and last node port of Services, such as 30000-32767.
+    #[arg(long)]
+    service_node_port_range: Option<PortRange>,
     /// Keep routes to the pods of all nodes on this host: where it is no node itself, and nothing else knows the way.
     #[arg(long)]
     pod_routes: bool,
@@ -59,11 +65,42 @@ struct Settings {
     extra_names: Vec<String>,
     extra_addresses: Vec<IpAddr>,
     service_cidrs: Option<Vec<IpNet>>,
+    service_node_port_range: PortRange,
     token_file: Option<PathBuf>,
     /// Keep routes to the pods of all nodes: for a host that is no node itself.
     pod_routes: bool,
     store: Option<StoreConfig>,
     controllers: orknet_controllers::Config,
+}
+
+/// `FIRST-LAST`, both of them included.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct PortRange(RangeInclusive<u16>);
+
+impl FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+        let ends = text.split_once('-').and_then(|(first, last)| Some((port(first)?, port(last)?)));
+        let range = ends.filter(|(first, last)| first <= last).map(|(first, last)| Self(first..=last));
+        range.ok_or_else(|| format!("{text:?} is no range of ports; expected FIRST-LAST, such as 30000-32767"))
+    }
+}
+
+impl TryFrom<String> for PortRange {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0.start(), self.0.end())
+    }
 }
 
 impl Default for Settings {
@@ -75,6 +112,7 @@ impl Default for Settings {
             extra_names: Vec::new(),
             extra_addresses: Vec::new(),
             service_cidrs: None,
+            service_node_port_range: PortRange(orknet_apiserver::Config::default().node_ports),
             token_file: None,
             pod_routes: false,
             store: None,
@@ -105,6 +143,7 @@ fn flags(options: &Server) -> Map<String, Value> {
         ("advertiseAddress", options.advertise_address.map(|address| json!(address))),
         ("pkiDir", options.pki_dir.as_ref().map(|path| json!(path))),
         ("store", store),
+        ("serviceNodePortRange", options.service_node_port_range.as_ref().map(|range| json!(range.to_string()))),
         ("podRoutes", options.pod_routes.then_some(json!(true))),
     ])
 }
@@ -122,6 +161,7 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
         extra_names: settings.extra_names,
         extra_addresses: settings.extra_addresses,
         token_file: settings.token_file,
+        node_ports: settings.service_node_port_range.0,
         ..Default::default()
     };
     if let Some(cidrs) = settings.service_cidrs {
@@ -194,5 +234,16 @@ mod tests {
         let etcd = "store: {etcd: {endpoints: [\"http://a:2379\"]}}";
         assert!(matches!(settings(etcd, &["--store-dir", "/new"]).store, Some(StoreConfig::Embedded(_))));
         assert!(matches!(settings(etcd, &[]).store, Some(StoreConfig::Etcd(_))));
+    }
+
+    #[test]
+    fn the_range_of_node_ports_is_that_of_the_flag_then_the_file_then_the_default() {
+        let range = |file: &str, line: &[&str]| settings(file, line).service_node_port_range.0;
+        assert_eq!(range("{}", &[]), 30_000..=32_767);
+        assert_eq!(range("serviceNodePortRange: 20000-20100", &[]), 20_000..=20_100);
+        assert_eq!(range("serviceNodePortRange: 20000-20100", &["--service-node-port-range", "7-9"]), 7..=9);
+        for wrong in ["", "7", "9-7", "0-9", "7-70000", "a-b"] {
+            assert!(wrong.parse::<PortRange>().is_err_and(|error| error.contains("FIRST-LAST")), "{wrong}");
+        }
     }
 }

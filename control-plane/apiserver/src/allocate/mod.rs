@@ -18,7 +18,7 @@ use crate::server::Server;
 use crate::storage::keys;
 use orknet_resources::field::{Errors, Path};
 use orknet_store::{Compare, MAX_OPS, Op};
-use plan::Delta;
+use plan::{Delta, Refused};
 use rand::Rng;
 use serde_json::{Value, json};
 
@@ -39,7 +39,10 @@ pub fn plan(server: &Server, kind: Kind, old: Option<&Value>, new: &mut Value) -
     let seed = rand::rng().random();
     let delta =
         plan::plan(old, new, &ranges, &|address| claims.has(&keys::cluster_ip(address)), &|port| claims.has(&keys::node_port(port)), seed)
-            .map_err(|errors| ApiError::invalid(kind.descriptor(), object::name(new), &errors))?;
+            .map_err(|refused| match refused {
+                Refused::Invalid(errors) => ApiError::invalid(kind.descriptor(), object::name(new), &errors),
+                Refused::Internal(why) => ApiError::internal(why),
+            })?;
     let allocation = transaction(&delta, new);
     // One operation is the Service's own, and two compares are: its own and that of its namespace.
     let most = MAX_OPS - 2;

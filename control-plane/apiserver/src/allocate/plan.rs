@@ -24,6 +24,21 @@ pub struct Delta {
     pub released: Held,
 }
 
+/// Why a Service gets nothing.
+#[derive(Debug)]
+pub enum Refused {
+    /// It asks for what it cannot have.
+    Invalid(Vec<FieldError>),
+    /// There is nothing left, or the port for health is not to be had: no fault of a field, says the API.
+    Internal(String),
+}
+
+impl From<Vec<FieldError>> for Refused {
+    fn from(errors: Vec<FieldError>) -> Self {
+        Self::Invalid(errors)
+    }
+}
+
 /// Fills in `new` and tells the difference to what `old` holds. `taken…` answer whether anybody holds a thing; `seed` decides which free one is chosen.
 pub fn plan(
     old: Option<&Value>,
@@ -32,10 +47,10 @@ pub fn plan(
     address_taken: &dyn Fn(IpAddr) -> bool,
     port_taken: &dyn Fn(u16) -> bool,
     seed: u64,
-) -> Result<Delta, Vec<FieldError>> {
+) -> Result<Delta, Refused> {
     let holds = old.map(service::held).unwrap_or_default();
     if let Some(old) = old {
-        keep_allocated(old, new);
+        keep_addresses(old, new);
     }
     addresses(old, new, ranges, &|address| address_taken(address) && !holds.addresses.contains(&address), seed)?;
     ports(new, ranges, &|port| port_taken(port) && !holds.ports.contains(&port), seed)?;
@@ -43,8 +58,8 @@ pub fn plan(
     Ok(Delta { claimed: wants.without(&holds), released: holds.without(&wants) })
 }
 
-/// A client that replaces a Service without the values it was given keeps them.
-fn keep_allocated(old: &Value, new: &mut Value) {
+/// A client that replaces a Service without the addresses it was given keeps them; the kind has done so for its ports.
+fn keep_addresses(old: &Value, new: &mut Value) {
     let (was, is) = (service::kind(old).to_owned(), service::kind(new).to_owned());
     if was != "ExternalName" && is != "ExternalName" {
         let old_ips: Vec<String> = service::cluster_ips(old).into_iter().map(str::to_owned).collect();
@@ -60,40 +75,9 @@ fn keep_allocated(old: &Value, new: &mut Value) {
             set_ips(new, &list);
         }
     }
-    if service::needs_node_ports(new) {
-        let known: Vec<_> =
-            service::ports(old).filter_map(|port| Some((service::port_key(port), service::node_port(port, "nodePort")?))).collect();
-        let asked: Vec<u16> = service::ports(new).filter_map(|port| service::node_port(port, "nodePort")).collect();
-        for port in new.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten().filter(|port| port.is_object()) {
-            if service::node_port(port, "nodePort").is_none()
-                && let Some((_, number)) = known.iter().find(|(key, number)| *key == service::port_key(port) && !asked.contains(number))
-            {
-                port["nodePort"] = json!(number);
-            }
-        }
-    } else if service::needs_node_ports(old) {
-        for port in new.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut) {
-            port.remove("nodePort");
-        }
-    }
-    if service::needs_health_port(new) {
-        if let (None, Some(number)) =
-            (service::node_port(&new["spec"], "healthCheckNodePort"), service::node_port(&old["spec"], "healthCheckNodePort"))
-        {
-            new["spec"]["healthCheckNodePort"] = json!(number);
-        }
-    } else if service::needs_health_port(old) {
-        object::map_at(new, "spec").remove("healthCheckNodePort");
-    }
 }
 
-fn addresses(
-    old: Option<&Value>,
-    new: &mut Value,
-    ranges: &Ranges<'_>,
-    taken: &dyn Fn(IpAddr) -> bool,
-    seed: u64,
-) -> Result<(), Vec<FieldError>> {
+fn addresses(old: Option<&Value>, new: &mut Value, ranges: &Ranges<'_>, taken: &dyn Fn(IpAddr) -> bool, seed: u64) -> Result<(), Refused> {
     if service::kind(new) == "ExternalName" {
         let was_other = old.is_some_and(|old| service::kind(old) != "ExternalName");
         let spec = object::map_at(new, "spec");
@@ -123,7 +107,9 @@ fn addresses(
         };
         let address: IpAddr = text.parse().map_err(|_| vec![invalid(&field, json!(text), "must be a valid IP address")])?;
         let Some(cidr) = cidr(ranges, &families[index]) else { continue };
-        let fail = |why: String| Err(vec![invalid("spec.clusterIPs", json!([text]), format!("failed to allocate IP {text}: {why}"))]);
+        let fail = |why: String| {
+            Err(Refused::Invalid(vec![invalid("spec.clusterIPs", json!([text]), format!("failed to allocate IP {text}: {why}"))]))
+        };
         if !pool::contains(cidr, address) {
             return fail(format!("the provided IP ({text}) is not in the valid range. The range of valid IPs is {cidr}"));
         }
@@ -133,9 +119,8 @@ fn addresses(
     }
     for family in &families[ips.len()..] {
         let found = cidr(ranges, family).and_then(|cidr| pool::address(cidr, taken, seed));
-        ips.push(found.map(|address| address.to_string()).ok_or_else(|| {
-            vec![invalid("spec.clusterIPs", json!([]), format!("failed to allocate a serviceIP: range of {family} is full"))]
-        })?);
+        let none = || Refused::Internal("failed to allocate a serviceIP: range is full".to_owned());
+        ips.push(found.map(|address| address.to_string()).ok_or_else(none)?);
     }
     set_ips(new, &ips);
     Ok(())
@@ -194,36 +179,24 @@ fn families(new: &mut Value, ranges: &Ranges<'_>) -> Result<Vec<String>, Vec<Fie
     Ok(families)
 }
 
-fn ports(new: &mut Value, ranges: &Ranges<'_>, taken: &dyn Fn(u16) -> bool, seed: u64) -> Result<(), Vec<FieldError>> {
+fn ports(new: &mut Value, ranges: &Ranges<'_>, taken: &dyn Fn(u16) -> bool, seed: u64) -> Result<(), Refused> {
     let mut used = Vec::new();
-    let check = |field: String, number: u16, shared: bool| {
+    // Why a certain port is not to be had, if it is not.
+    let refusal = |number: u16| {
+        let (first, last) = (ranges.node_ports.start(), ranges.node_ports.end());
         if !ranges.node_ports.contains(&number) {
-            let why = format!(
-                "provided port is not in the valid range. The range of valid ports is {}-{}",
-                ranges.node_ports.start(),
-                ranges.node_ports.end()
-            );
-            return Err(vec![invalid(&field, json!(number), why)]);
+            return Some(format!("provided port is not in the valid range. The range of valid ports is {first}-{last}"));
         }
-        if taken(number) && !shared {
-            return Err(vec![invalid(&field, json!(number), "provided port is already allocated")]);
-        }
-        Ok(())
+        taken(number).then(|| "provided port is already allocated".to_owned())
     };
     let wanted = service::needs_node_ports(new);
     let health = service::needs_health_port(new);
-    let fail = |field: &str| {
-        vec![FieldError {
-            cause: Cause::Invalid,
-            field: field.into(),
-            value: None,
-            detail: "range is full: failed to allocate a nodePort".into(),
-        }]
-    };
     if wanted || service::kind(new) == "LoadBalancer" {
         for (index, port) in service::ports(new).enumerate() {
             if let Some(number) = service::node_port(port, "nodePort") {
-                check(format!("spec.ports[{index}].nodePort"), number, used.contains(&number))?;
+                if let Some(why) = refusal(number) {
+                    return Err(vec![invalid(&format!("spec.ports[{index}].nodePort"), json!(number), why)].into());
+                }
                 used.push(number);
             }
         }
@@ -249,7 +222,7 @@ fn ports(new: &mut Value, ranges: &Ranges<'_>, taken: &dyn Fn(u16) -> bool, seed
                     &|number| taken(number) || used.contains(&number),
                     seed.wrapping_add(chosen.len() as u64),
                 )
-                .ok_or_else(|| fail("spec.ports"))?,
+                .ok_or_else(|| Refused::Internal("failed to allocate a nodePort: range is full".to_owned()))?,
             };
             port["nodePort"] = json!(number);
             used.push(number);
@@ -258,10 +231,15 @@ fn ports(new: &mut Value, ranges: &Ranges<'_>, taken: &dyn Fn(u16) -> bool, seed
     }
     if health {
         match service::node_port(&new["spec"], "healthCheckNodePort") {
-            Some(number) => check("spec.healthCheckNodePort".into(), number, false)?,
+            Some(number) => {
+                let own = || used.contains(&number).then(|| "provided port is already allocated".to_owned());
+                if let Some(why) = refusal(number).or_else(own) {
+                    return Err(Refused::Internal(format!("failed to allocate requested HealthCheck NodePort {number}: {why}")));
+                }
+            }
             None => {
                 let number = pool::port(&ranges.node_ports, &|number| taken(number) || used.contains(&number), seed.wrapping_add(97))
-                    .ok_or_else(|| fail("spec.healthCheckNodePort"))?;
+                    .ok_or_else(|| Refused::Internal("failed to allocate a HealthCheck NodePort 0: range is full".to_owned()))?;
                 new["spec"]["healthCheckNodePort"] = json!(number);
             }
         }

@@ -11,7 +11,8 @@ fn planned(cidrs: &[&str], old: Option<&Value>, mut new: Value, taken: &[&str]) 
     let port_taken = |port: u16| taken.contains(&&port.to_string()[..]);
     match plan(old, &mut new, &ranges, &address_taken, &port_taken, 3) {
         Ok(delta) => Ok((new, delta)),
-        Err(errors) => Err(errors[0].to_string()),
+        Err(Refused::Invalid(errors)) => Err(errors[0].to_string()),
+        Err(Refused::Internal(why)) => Err(format!("internal: {why}")),
     }
 }
 
@@ -74,7 +75,8 @@ fn a_change_keeps_what_it_does_not_name_and_releases_what_it_drops() {
         "ports": [{ "port": 80, "nodePort": 30005 }, { "port": 81, "nodePort": 30006 }] }));
     let taken = ["10.96.1.1", "30005", "30006"];
     let (kept, delta) =
-        planned(&BOTH, Some(&old), service(json!({ "type": "NodePort", "ports": [{ "port": 80 }] })), &taken).expect("planned");
+        planned(&BOTH, Some(&old), service(json!({ "type": "NodePort", "ports": [{ "port": 80, "nodePort": 30005 }] })), &taken)
+            .expect("planned");
     assert_eq!((&kept["spec"]["clusterIP"], &kept["spec"]["ports"][0]["nodePort"]), (&json!("10.96.1.1"), &json!(30005)));
     assert_eq!((delta.claimed, delta.released.ports.len(), delta.released.addresses.len()), (Held::default(), 1, 0));
     let (external, delta) =
@@ -116,4 +118,39 @@ fn a_local_load_balancer_has_a_port_for_health() {
     let (new, delta) = planned(&BOTH, None, service(spec), &[]).expect("planned");
     assert!(service::node_port(&new["spec"], "healthCheckNodePort").is_some());
     assert_eq!(delta.claimed.ports.len(), 2);
+}
+
+#[test]
+fn a_port_for_health_asked_for_is_given_unless_taken_or_foreign_or_a_node_port_of_the_same_service() {
+    let asks = |health: u16, node_port: u16, taken: &[&str]| {
+        let spec = json!({ "type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": health,
+            "ports": [{ "port": 80, "nodePort": node_port }] });
+        planned(&BOTH, None, service(spec), taken).map(|(new, _)| new["spec"]["healthCheckNodePort"].clone())
+    };
+    assert_eq!(asks(30001, 30002, &[]), Ok(json!(30001)));
+    let refused = |why: &str| Err(format!("internal: failed to allocate requested HealthCheck NodePort {why}"));
+    assert_eq!(asks(30001, 30002, &["30001"]), refused("30001: provided port is already allocated"));
+    assert_eq!(asks(30001, 30001, &[]), refused("30001: provided port is already allocated"));
+    assert_eq!(asks(80, 30001, &[]), refused("80: provided port is not in the valid range. The range of valid ports is 30000-30100"));
+}
+
+#[test]
+fn a_load_balancer_without_node_ports_gets_none_but_those_it_names() {
+    let spec = json!({ "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": [{ "port": 80 }, { "port": 81, "nodePort": 30007 }] });
+    let (new, delta) = planned(&BOTH, None, service(spec), &[]).expect("planned");
+    let numbers: Vec<_> = service::ports(&new).map(|port| service::node_port(port, "nodePort")).collect();
+    assert_eq!((numbers, delta.claimed.ports.len()), (vec![None, Some(30007)], 1));
+    // Those that were given before the flag was taken back stay until they are removed.
+    let mut kept = new.clone();
+    kept["spec"]["ports"] = json!([{ "port": 80, "nodePort": 30008 }]);
+    let (after, delta) = planned(&BOTH, Some(&kept.clone()), kept, &["30008"]).expect("planned");
+    assert_eq!((service::held(&after).ports.len(), delta.released), (1, Held::default()));
+}
+
+#[test]
+fn a_full_range_is_the_servers_trouble() {
+    let all: Vec<String> = (30000..=30100).map(|port: u16| port.to_string()).collect();
+    let taken: Vec<&str> = all.iter().map(String::as_str).collect();
+    let spec = json!({ "type": "NodePort", "ports": [{ "port": 80 }] });
+    assert_eq!(planned(&BOTH, None, service(spec), &taken), Err("internal: failed to allocate a nodePort: range is full".to_owned()));
 }

@@ -43,7 +43,7 @@ async fn concurrent_services_never_share_an_address_or_port() {
         |pointer: &str| created.iter().map(|service| service.pointer(pointer).expect("set").to_string()).collect::<BTreeSet<_>>().len();
     assert_eq!((distinct("/spec/clusterIP"), distinct("/spec/ports/0/nodePort")), (24, 24));
     let full = server.admin.post(SERVICES, service("full", json!({ "type": "NodePort" }))).await;
-    full.refused(422, "Invalid");
+    assert_eq!(full.refused(500, "InternalError"), "Internal error occurred: failed to allocate a nodePort: range is full");
     let freed = created[7]["spec"]["ports"][0]["nodePort"].clone();
     server.admin.delete(&format!("{SERVICES}/s7")).await.expect(200);
     // The freed port is known once the cache has seen the deletion.
@@ -90,4 +90,53 @@ async fn dual_stack_services_have_two_addresses() {
     assert!(addresses[0].is_ipv6() && addresses[1].is_ipv4());
     let headless = server.admin.post(SERVICES, service("h", json!({ "clusterIP": "None" }))).await.expect(201);
     assert_eq!(headless["spec"]["clusterIPs"], json!(["None"]));
+}
+
+#[tokio::test]
+async fn a_number_is_one_services_whatever_its_protocol() {
+    let server = TestServer::start().await;
+    let with = |name: &str, protocol: &str, number: u16| {
+        let mut object = service(name, json!({ "type": "NodePort" }));
+        object["spec"]["ports"] = json!([{ "port": 80, "protocol": protocol, "nodePort": number }]);
+        object
+    };
+    server.admin.post(SERVICES, with("tcp", "TCP", 30_500)).await.expect(201);
+    let message = server.admin.post(SERVICES, with("udp", "UDP", 30_500)).await.refused(422, "Invalid");
+    let said = |why: &str| format!("Service \"udp\" is invalid: spec.ports[0].nodePort: Invalid value: {why}");
+    assert_eq!(message, said("30500: provided port is already allocated"));
+    let message = server.admin.post(SERVICES, with("udp", "UDP", 80)).await.refused(422, "Invalid");
+    assert_eq!(message, said("80: provided port is not in the valid range. The range of valid ports is 30000-32767"));
+    server.admin.delete(&format!("{SERVICES}/tcp")).await.expect(200);
+    server.admin.get(SERVICES).await.expect(200);
+    server.admin.post(SERVICES, with("udp", "UDP", 30_500)).await.expect(201);
+}
+
+#[tokio::test]
+async fn types_change_there_and_back_by_patches() {
+    let server = TestServer::start().await;
+    let path = format!("{SERVICES}/a");
+    server.admin.post(SERVICES, service("a", json!({}))).await.expect(201);
+    let to = |spec: Value| server.admin.patch(&path, "application/merge-patch+json", json!({ "spec": spec }));
+    let balanced = to(json!({ "type": "LoadBalancer", "externalTrafficPolicy": "Local" })).await.expect(200);
+    let (node_port, health) = (&balanced["spec"]["ports"][0]["nodePort"], &balanced["spec"]["healthCheckNodePort"]);
+    assert!(node_port.is_u64() && health.is_u64() && node_port != health, "{}", balanced["spec"]);
+    // Only the status subresource writes the balancer's addresses.
+    let ingress = json!({ "status": { "loadBalancer": { "ingress": [{ "ip": "192.0.2.1" }] } } });
+    let ignored = server.admin.patch(&path, "application/merge-patch+json", ingress.clone()).await.expect(200);
+    assert_eq!(ignored["status"]["loadBalancer"], json!({}));
+    let status = format!("{path}/status");
+    let told = server.admin.patch(&status, "application/merge-patch+json", ingress.clone()).await.expect(200);
+    assert_eq!(told["status"]["loadBalancer"]["ingress"], json!([{ "ip": "192.0.2.1", "ipMode": "VIP" }]));
+    let plain = to(json!({ "type": "NodePort" })).await.expect(200);
+    assert_eq!((&plain["spec"]["ports"][0]["nodePort"], plain["spec"].get("healthCheckNodePort")), (node_port, None));
+    assert_eq!(plain["status"]["loadBalancer"], json!({}));
+    let message = server.admin.patch(&status, "application/merge-patch+json", ingress).await.refused(422, "Invalid");
+    assert!(message.contains("status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"), "{message}");
+    let named = to(json!({ "type": "ExternalName", "externalName": "example.com" })).await.expect(200);
+    for key in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "externalTrafficPolicy"] {
+        assert_eq!(named["spec"].get(key), None, "{key}");
+    }
+    assert_eq!(named["spec"]["ports"][0].get("nodePort"), None);
+    let back = to(json!({ "type": "ClusterIP", "externalName": null })).await.expect(200);
+    assert!(back["spec"]["clusterIP"].is_string() && back["spec"]["internalTrafficPolicy"] == "Cluster", "{}", back["spec"]);
 }

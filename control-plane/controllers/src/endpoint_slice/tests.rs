@@ -173,6 +173,43 @@ fn headless_services_are_labelled_and_traffic_distribution_gives_hints() {
 }
 
 #[test]
+fn hints_are_for_ready_endpoints_and_go_with_the_field_that_asks_for_them() {
+    let hints = |distribution: Value, pod: Pod| {
+        let plan = observed(&service(json!({"trafficDistribution": distribution})), vec![pod], vec![]);
+        serde_json::to_value(&plan.create[0].endpoints[0].hints).unwrap()
+    };
+    let (zones, nodes) = (json!([{"name": "zone-a"}]), json!([{"name": "node"}]));
+    let zone_only = json!({"forZones": zones});
+    assert_eq!(hints(json!("PreferClose"), pod(1, true, 80)), zone_only);
+    assert_eq!(hints(json!("PreferSameZone"), pod(1, true, 80)), zone_only);
+    assert_eq!(hints(json!("PreferSameNode"), pod(1, true, 80)), json!({"forZones": zones, "forNodes": nodes}));
+    assert_eq!(hints(Value::Null, pod(1, true, 80)), Value::Null);
+    assert_eq!(hints(json!("PreferSameNode"), pod(1, false, 80)), Value::Null);
+    let mut going = pod(1, true, 80);
+    going.metadata.deletion_timestamp = serde_json::from_value(json!("2020-01-01T00:00:00Z")).unwrap();
+    assert_eq!(hints(json!("PreferSameZone"), going), Value::Null);
+
+    let near = service(json!({"trafficDistribution": "PreferSameZone"}));
+    let mut serial = 0;
+    let slices = applied(observed(&near, vec![pod(1, true, 80)], vec![]), vec![], &mut serial);
+    let plan = observed(&service(json!({})), vec![pod(1, true, 80)], slices);
+    assert_eq!((plan.replace.len(), &plan.replace[0].endpoints[0].hints), (1, &None));
+}
+
+#[test]
+fn an_endpoint_moves_with_its_nodes_zone() {
+    let near = service(json!({"trafficDistribution": "PreferSameZone"}));
+    let mut serial = 0;
+    let slices = applied(observed(&near, vec![pod(1, true, 80)], vec![]), vec![], &mut serial);
+    let zones = HashMap::from([("node".to_string(), None)]);
+    let (pods, slices) = (vec![Arc::new(pod(1, true, 80))], slices.into_iter().map(Arc::new).collect());
+    let changes = plan(&Observed { service: &near, pods, slices, zones, trigger: None });
+    assert_eq!((changes.replace.len(), changes.create.len()), (1, 0));
+    let endpoint = &changes.replace[0].endpoints[0];
+    assert_eq!((&endpoint.zone, &endpoint.hints), (&None, &None));
+}
+
+#[test]
 fn one_changed_pod_rewrites_one_slice() {
     let pods: Vec<_> = (0..250).map(|index| pod(index, true, 80)).collect();
     let mut serial = 0;

@@ -14,7 +14,8 @@ pub struct EndpointSlice;
 const MAX_ENDPOINTS: usize = 1000;
 const MAX_PORTS: usize = 20_000;
 const MAX_ADDRESSES: usize = 100;
-const MAX_ZONES: usize = 8;
+/// Zones, and nodes, of one endpoint's hints.
+const MAX_HINTS: usize = 8;
 const SHOWN: usize = 3;
 pub(super) const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 
@@ -96,18 +97,27 @@ fn endpoints(object: &v1::EndpointSlice, at: &Path<'_>, errors: &mut Errors) {
         if let Some(topology) = &endpoint.deprecated_topology {
             meta::labels(topology, &at.field("deprecatedTopology"), errors);
         }
-        let zones = endpoint.hints.as_ref().and_then(|h| h.for_zones.as_deref()).unwrap_or_default();
-        let for_zones = at.field("hints");
-        let for_zones = for_zones.field("forZones");
-        if zones.len() > MAX_ZONES {
-            errors.too_many(&for_zones, zones.len(), MAX_ZONES);
+        if let Some(hints) = &endpoint.hints {
+            let at = at.field("hints");
+            let zones: Vec<&str> = hints.for_zones.iter().flatten().map(|zone| zone.name.as_str()).collect();
+            check_hints(&zones, &at.field("forZones"), names::label_value, errors);
+            let nodes: Vec<&str> = hints.for_nodes.iter().flatten().map(|node| node.name.as_str()).collect();
+            check_hints(&nodes, &at.field("forNodes"), names::subdomain, errors);
         }
-        let mut seen = HashSet::new();
-        for (i, zone) in zones.iter().enumerate() {
-            errors.format(&for_zones.index(i).field("name"), &zone.name, names::label_value(&zone.name));
-            if !seen.insert(&zone.name) {
-                errors.duplicate(&for_zones.index(i).field("name"), zone.name.as_str());
-            }
+    }
+}
+
+/// Zones or nodes that an endpoint is for.
+fn check_hints(hints: &[&str], at: &Path<'_>, rule: fn(&str) -> Vec<String>, errors: &mut Errors) {
+    if hints.len() > MAX_HINTS {
+        errors.too_many(at, hints.len(), MAX_HINTS);
+    }
+    let mut seen = HashSet::new();
+    for (i, name) in hints.iter().enumerate() {
+        let at = at.index(i);
+        errors.format(&at.field("name"), name, rule(name));
+        if !seen.insert(name) {
+            errors.duplicate(&at.field("name"), *name);
         }
     }
 }
@@ -208,6 +218,14 @@ mod tests {
             (
                 json!({"endpoints": [{"addresses": ["127.0.0.1"]}]}),
                 Some("endpoints[0].addresses[0]: Invalid value: \"127.0.0.1\": may not be in the loopback"),
+            ),
+            (
+                json!({"endpoints": [{"addresses": ["10.0.0.1"], "hints": {"forNodes": [{"name": "a"}, {"name": "a"}]}}]}),
+                Some("endpoints[0].hints.forNodes[1].name: Duplicate value: \"a\""),
+            ),
+            (
+                json!({"endpoints": [{"addresses": ["10.0.0.1"], "hints": {"forNodes": [{"name": "A"}], "forZones": [{"name": "A"}]}}]}),
+                Some("endpoints[0].hints.forNodes[0].name: Invalid value: \"A\""),
             ),
             (json!({"addressType": "X"}), Some("addressType: Unsupported value: \"X\": supported values: \"FQDN\", \"IPv4\", \"IPv6\"")),
             (json!({"ports": [{"name": "a"}, {"name": "a"}]}), Some("ports[1].name: Duplicate value: \"a\"")),

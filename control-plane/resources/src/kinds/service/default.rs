@@ -1,12 +1,22 @@
-//! Defaults of services, and what an update that leaves allocated fields out keeps of the old object.
+//! Defaults of services.
 
-use crate::json;
-use k8s_openapi::api::core::v1::{ClientIPConfig, ServiceSpec, SessionAffinityConfig};
+use k8s_openapi::api::core::v1::{ClientIPConfig, Service, ServiceSpec, SessionAffinityConfig};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde_json::Value;
 
 /// Seconds that a client keeps its endpoint.
 const AFFINITY_SECONDS: i32 = 10_800;
+
+/// The status: an address of a load balancer is one that packets carry, unless it says otherwise (`ipMode`, KEP-1860).
+pub fn status(object: &mut Service) {
+    let balanced = object.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"));
+    // The empty status is always shown.
+    let status = object.status.get_or_insert_default().load_balancer.get_or_insert_default();
+    for entry in status.ingress.iter_mut().flatten().filter(|_| balanced) {
+        if entry.ip.as_ref().is_some_and(|ip| !ip.is_empty()) && entry.ip_mode.is_none() {
+            entry.ip_mode = Some("VIP".to_owned());
+        }
+    }
+}
 
 pub fn spec(spec: &mut ServiceSpec) {
     text(&mut spec.session_affinity, "None");
@@ -54,87 +64,6 @@ pub fn spec(spec: &mut ServiceSpec) {
     }
 }
 
-/// A replaced service that says nothing of its addresses and node ports keeps them, as long as its type has such.
-pub fn keep_allocated(new: &mut Value, old: &Value) {
-    let kind = |o: &Value| json::get(o, &["spec", "type"]).and_then(Value::as_str).unwrap_or("ClusterIP").to_owned();
-    let (new_kind, old_kind) = (kind(new), kind(old));
-    let has_address = |kind: &str| kind != "ExternalName";
-    if has_address(&new_kind) && has_address(&old_kind) {
-        if json::get(new, &["spec", "clusterIP"]).is_none() {
-            for key in ["clusterIP", "clusterIPs"] {
-                copy(new, old, key);
-            }
-        }
-        for key in ["ipFamilies", "ipFamilyPolicy"] {
-            if json::get(new, &["spec", key]).is_none() {
-                copy(new, old, key);
-            }
-        }
-    }
-    let has_node_ports = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
-    if has_node_ports(&new_kind) && has_node_ports(&old_kind) {
-        keep_node_ports(new, old);
-        if json::get(new, &["spec", "healthCheckNodePort"]).is_none()
-            && json::get(new, &["spec", "externalTrafficPolicy"]) == json::get(old, &["spec", "externalTrafficPolicy"])
-        {
-            copy(new, old, "healthCheckNodePort");
-        }
-    }
-    // Of another type now: what belonged to the old one goes, unless the change set it anew.
-    if has_node_ports(&old_kind) && !has_node_ports(&new_kind) {
-        drop_node_ports(new, old);
-        drop_unchanged(new, old, &["externalTrafficPolicy"]);
-    }
-    if old_kind == "LoadBalancer" && new_kind != "LoadBalancer" {
-        drop_unchanged(new, old, &["allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"]);
-    }
-    if has_address(&old_kind) && !has_address(&new_kind) {
-        drop_unchanged(new, old, &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]);
-    }
-}
-
-fn drop_unchanged(new: &mut Value, old: &Value, keys: &[&str]) {
-    let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    for key in keys {
-        if spec.get(*key) == json::get(old, &["spec", key]) {
-            spec.remove(*key);
-        }
-    }
-}
-
-fn keep_node_ports(new: &mut Value, old: &Value) {
-    let old_ports = ports(old);
-    let Some(list) = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut) else { return };
-    let taken: Vec<Value> = list.iter().filter_map(|p| p.get("nodePort").cloned()).collect();
-    for port in list.iter_mut().filter(|p| p.get("nodePort").is_none()) {
-        let same = |other: &&Value| other.get("port") == port.get("port") && other.get("protocol") == port.get("protocol");
-        let kept = old_ports.iter().find(same).and_then(|p| p.get("nodePort")).filter(|n| !taken.contains(n)).cloned();
-        if let (Some(kept), Some(map)) = (kept, port.as_object_mut()) {
-            map.insert("nodePort".to_owned(), kept);
-        }
-    }
-}
-
-fn drop_node_ports(new: &mut Value, old: &Value) {
-    let old_ports = ports(old);
-    let Some(list) = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut) else { return };
-    for port in list.iter_mut().filter_map(Value::as_object_mut) {
-        if port.get("nodePort").is_some_and(|n| old_ports.iter().any(|o| o.get("nodePort") == Some(n))) {
-            port.remove("nodePort");
-        }
-    }
-}
-
-fn ports(object: &Value) -> Vec<Value> {
-    json::get(object, &["spec", "ports"]).and_then(Value::as_array).cloned().unwrap_or_default()
-}
-
-fn copy(new: &mut Value, old: &Value, key: &str) {
-    if let Some(value) = json::get(old, &["spec", key]) {
-        json::put(new, &["spec", key], value.clone());
-    }
-}
-
 fn has_some(list: Option<&Vec<String>>) -> bool {
     list.is_some_and(|l| !l.is_empty())
 }
@@ -178,21 +107,15 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_service_keeps_what_was_allocated() {
-        let old = decoded(json!({"type": "NodePort", "clusterIP": "10.96.0.9", "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
-            "ports": [{"port": 80, "nodePort": 30080}]}));
-        let mut new = decoded(json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81}]}));
-        Typed::<Service>::NEW.prepare_update(&mut new, &old, None);
-        assert_eq!((&new["spec"]["clusterIP"], &new["spec"]["clusterIPs"]), (&json!("10.96.0.9"), &json!(["10.96.0.9"])));
-        assert_eq!((&new["spec"]["ports"][0]["nodePort"], new["spec"]["ports"][1].get("nodePort")), (&json!(30080), None));
-        assert!(
-            Typed::<Service>::NEW
-                .validate_update(&new, &old, None)
-                .iter()
-                .all(|e| e.field.starts_with("metadata") || e.field.contains("name"))
-        );
-        let mut plain = decoded(json!({"type": "ClusterIP", "ports": [{"port": 80, "nodePort": 30080}]}));
-        Typed::<Service>::NEW.prepare_update(&mut plain, &old, None);
-        assert_eq!(plain["spec"]["ports"][0].get("nodePort"), None);
+    fn an_address_of_a_load_balancer_is_on_the_packets_unless_it_says_otherwise() {
+        let mode = |kind: &str| {
+            let status =
+                json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"ip": "192.0.2.2", "ipMode": "Proxy"}, {"hostname": "a.b"}]}});
+            let body = json!({"metadata": {"name": "a"}, "spec": {"type": kind, "ports": [{"port": 80}]}, "status": status});
+            let ingress = Typed::<Service>::NEW.decode(body).unwrap().object["status"]["loadBalancer"]["ingress"].clone();
+            ingress.as_array().unwrap().iter().map(|entry| entry.get("ipMode").cloned()).collect::<Vec<_>>()
+        };
+        assert_eq!(mode("LoadBalancer"), [Some(json!("VIP")), Some(json!("Proxy")), None]);
+        assert_eq!(mode("NodePort"), [None, Some(json!("Proxy")), None]);
     }
 }

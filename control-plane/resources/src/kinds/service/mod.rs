@@ -3,6 +3,7 @@
 //! Before: `{"spec": {"ports": [{"port": 80}]}}`. After: `type: ClusterIP`, `sessionAffinity: None`, `internalTrafficPolicy: Cluster`,
 //! `ports: [{port: 80, protocol: TCP, targetPort: 80}]`. Addresses, node ports and IP families are allocated by the server.
 
+mod change;
 mod default;
 mod table;
 mod validate;
@@ -34,9 +35,7 @@ impl Kind for Service {
         if let Some(spec) = &mut object.spec {
             default::spec(spec);
         }
-        // The empty status is always shown.
-        let status = object.status.get_or_insert_default();
-        status.load_balancer.get_or_insert_default();
+        default::status(object);
     }
 
     fn prepare_create(object: &mut Value) {
@@ -45,7 +44,8 @@ impl Kind for Service {
 
     fn prepare_update(new: &mut Value, old: &Value, subresource: Subresource<'_>) {
         if subresource.is_none() {
-            default::keep_allocated(new, old);
+            change::keep_allocated(new, old);
+            change::drop_of_old_type(new, old);
         }
     }
 

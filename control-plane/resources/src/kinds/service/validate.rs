@@ -9,6 +9,8 @@ use std::collections::HashSet;
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 const MAX_AFFINITY_SECONDS: i32 = 86_400;
+/// No balancer may lead to it.
+const KUBELET_PORT: i32 = 10_250;
 const TRAFFIC_POLICIES: &[&str] = &["Cluster", "Local"];
 
 pub fn service(object: &Service, errors: &mut Errors) {
@@ -56,25 +58,44 @@ pub fn update(new: &Service, old: &Service, errors: &mut Errors) {
 }
 
 pub fn status(object: &Service, errors: &mut Errors) {
-    let ingress = object.status.iter().flat_map(|s| &s.load_balancer).flat_map(|l| l.ingress.iter().flatten());
+    let ingress: Vec<_> = object.status.iter().flat_map(|s| &s.load_balancer).flat_map(|l| l.ingress.iter().flatten()).collect();
     let at = Path::Root.field("status");
     let at = at.field("loadBalancer");
     let at = at.field("ingress");
-    for (i, entry) in ingress.enumerate() {
+    let kind = object.spec.as_ref().and_then(|spec| spec.type_.as_deref());
+    if kind != Some("LoadBalancer") && !ingress.is_empty() {
+        errors.forbidden(&at, "may only be used when `spec.type` is 'LoadBalancer'");
+        return;
+    }
+    for (i, entry) in ingress.into_iter().enumerate() {
         let at = at.index(i);
-        if let Some(ip) = entry.ip.as_deref().filter(|ip| !ip.is_empty())
+        let ip = entry.ip.as_deref().filter(|ip| !ip.is_empty());
+        if let Some(ip) = ip
             && let Err(detail) = names::ip(ip)
         {
             errors.invalid(&at.field("ip"), ip, detail);
         }
+        match (ip, entry.ip_mode.as_deref()) {
+            (Some(_), None) => errors.required(&at.field("ipMode"), "must be specified when `ip` is set"),
+            (None, Some(_)) => errors.forbidden(&at.field("ipMode"), "may not be specified when `ip` is not set"),
+            (_, mode) => errors.one_of_if_set(&at.field("ipMode"), mode, &["Proxy", "VIP"]),
+        }
         if let Some(name) = entry.hostname.as_deref().filter(|n| !n.is_empty()) {
             errors.format(&at.field("hostname"), name, names::subdomain(name));
+            if name.parse::<std::net::IpAddr>().is_ok() {
+                errors.invalid(&at.field("hostname"), name, "must be a DNS name, not an IP address");
+            }
         }
-        errors.one_of_if_set(&at.field("ipMode"), entry.ip_mode.as_deref(), &["Proxy", "VIP"]);
     }
 }
 
 fn by_type(spec: &ServiceSpec, kind: &str, headless: bool, at: &Path<'_>, errors: &mut Errors) {
+    if kind == "LoadBalancer" {
+        for (i, port) in spec.ports.iter().flatten().enumerate().filter(|(_, port)| port.port == KUBELET_PORT) {
+            let detail = format!("may not expose port {KUBELET_PORT} externally since it is used by kubelet");
+            errors.invalid(&at.field("ports").index(i), port.port, detail);
+        }
+    }
     match kind {
         "LoadBalancer" | "NodePort" if headless => {
             let detail = format!("may not be set to 'None' for {kind} services");
@@ -83,6 +104,12 @@ fn by_type(spec: &ServiceSpec, kind: &str, headless: bool, at: &Path<'_>, errors
         "ExternalName" => {
             if spec.cluster_ip.as_ref().is_some_and(|ip| !ip.is_empty()) {
                 errors.forbidden(&at.field("clusterIPs"), "may not be set for ExternalName services");
+            }
+            for (key, is_set) in [("ipFamilies", has_some(spec.ip_families.as_ref())), ("ipFamilyPolicy", spec.ip_family_policy.is_some())]
+            {
+                if is_set {
+                    errors.forbidden(&at.field(key), "may not be set for ExternalName services");
+                }
             }
             let name = spec.external_name.as_deref().unwrap_or_default();
             // A trailing dot is only removed once.
@@ -221,7 +248,7 @@ fn addresses(spec: &ServiceSpec, kind: &str, at: &Path<'_>, errors: &mut Errors)
             Ok(ip) => crate::kinds::endpoint_slice::not_special(&ip, &external.index(i), errors),
         }
     }
-    let ranges = at.field("loadBalancerSourceRanges");
+    let ranges = at.field("LoadBalancerSourceRanges");
     let sources = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
     if !sources.is_empty() && kind != "LoadBalancer" {
         errors.forbidden(&ranges, "may only be used when `type` is 'LoadBalancer'");
@@ -235,7 +262,7 @@ fn addresses(spec: &ServiceSpec, kind: &str, at: &Path<'_>, errors: &mut Errors)
 
 fn policies(spec: &ServiceSpec, kind: &str, at: &Path<'_>, errors: &mut Errors) {
     let external = at.field("externalTrafficPolicy");
-    let reachable = matches!(kind, "NodePort" | "LoadBalancer") || spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty());
+    let reachable = matches!(kind, "NodePort" | "LoadBalancer") || kind == "ClusterIP" && has_some(spec.external_ips.as_ref());
     match spec.external_traffic_policy.as_deref().filter(|p| !p.is_empty()) {
         Some(policy) if !reachable => {
             errors.invalid(&external, policy, "may only be set for externally-accessible services");
@@ -245,23 +272,30 @@ fn policies(spec: &ServiceSpec, kind: &str, at: &Path<'_>, errors: &mut Errors) 
         None => {}
     }
     errors.one_of_if_set(&at.field("internalTrafficPolicy"), spec.internal_traffic_policy.as_deref(), TRAFFIC_POLICIES);
-    if let Some(port) = spec.health_check_node_port.filter(|p| *p != 0)
-        && (kind != "LoadBalancer" || spec.external_traffic_policy.as_deref() != Some("Local"))
-    {
-        let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
-        errors.invalid(&at.field("healthCheckNodePort"), port, detail);
+    if let Some(port) = spec.health_check_node_port.filter(|p| *p != 0) {
+        let at = at.field("healthCheckNodePort");
+        if kind != "LoadBalancer" || spec.external_traffic_policy.as_deref() != Some("Local") {
+            errors.invalid(&at, port, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+        } else if let Some(detail) = names::port_number(port) {
+            errors.invalid(&at, port, detail);
+        }
     }
     if spec.allocate_load_balancer_node_ports.is_some() && kind != "LoadBalancer" {
         errors.forbidden(&at.field("allocateLoadBalancerNodePorts"), "may only be used when `type` is 'LoadBalancer'");
     }
     if let Some(class) = spec.load_balancer_class.as_deref() {
-        if kind != "LoadBalancer" {
+        if kind == "LoadBalancer" {
+            errors.format(&at.field("loadBalancerClass"), class, names::qualified_name(class));
+        } else {
             errors.forbidden(&at.field("loadBalancerClass"), "may only be used when `type` is 'LoadBalancer'");
         }
-        errors.format(&at.field("loadBalancerClass"), class, names::qualified_name(class));
     }
     let distributions = &["PreferClose", "PreferSameNode", "PreferSameZone"];
     errors.one_of_if_set(&at.field("trafficDistribution"), spec.traffic_distribution.as_deref(), distributions);
+}
+
+fn has_some(list: Option<&Vec<String>>) -> bool {
+    list.is_some_and(|list| !list.is_empty())
 }
 
 #[cfg(test)]
@@ -324,7 +358,65 @@ mod tests {
                 json!({"ports": ports, "externalTrafficPolicy": "Local"}),
                 Some("spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services"),
             ),
-            (json!({"ports": ports, "loadBalancerSourceRanges": ["10.0.0.0/8"]}), Some("spec.loadBalancerSourceRanges: Forbidden")),
+            (
+                json!({"ports": ports, "loadBalancerSourceRanges": ["10.0.0.0/8"]}),
+                Some("spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'"),
+            ),
+            (
+                json!({"type": "LoadBalancer", "ports": ports, "loadBalancerSourceRanges": [" 10.0.0.0/8 ", "fd00::/8", "10.0.0.0"]}),
+                Some("spec.LoadBalancerSourceRanges[2]: Invalid value: \"10.0.0.0\": must be a valid CIDR value"),
+            ),
+            (
+                json!({"type": "LoadBalancer", "ports": [{"port": 10250}]}),
+                Some("spec.ports[0]: Invalid value: 10250: may not expose port 10250 externally since it is used by kubelet"),
+            ),
+            (
+                json!({"type": "LoadBalancer", "ports": ports, "healthCheckNodePort": 30000}),
+                Some("spec.healthCheckNodePort: Invalid value: 30000: may only be set when `type` is 'LoadBalancer' and"),
+            ),
+            (
+                json!({"type": "NodePort", "ports": ports, "allocateLoadBalancerNodePorts": false}),
+                Some("spec.allocateLoadBalancerNodePorts: Forbidden: may only be used when `type` is 'LoadBalancer'"),
+            ),
+            (
+                json!({"type": "NodePort", "ports": ports, "loadBalancerClass": "Not A Name"}),
+                Some("spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'"),
+            ),
+            (
+                json!({"type": "LoadBalancer", "ports": ports, "externalTrafficPolicy": "Near"}),
+                Some("spec.externalTrafficPolicy: Unsupported value: \"Near\": supported values: \"Cluster\", \"Local\""),
+            ),
+            (json!({"ports": ports, "externalIPs": ["192.0.2.1", "fd00::1"], "externalTrafficPolicy": "Local"}), None),
+            (
+                json!({"ports": ports, "externalIPs": ["127.0.0.1"]}),
+                Some("spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range"),
+            ),
+            (
+                json!({"ports": ports, "externalIPs": ["example.com"]}),
+                Some("spec.externalIPs[0]: Invalid value: \"example.com\": must be a valid IP address"),
+            ),
+            (
+                json!({"ports": ports, "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 0}}}),
+                Some("spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 0: must be greater than 0 and less than 86400"),
+            ),
+            (
+                json!({"ports": ports, "internalTrafficPolicy": "Near"}),
+                Some("spec.internalTrafficPolicy: Unsupported value: \"Near\": supported values: \"Cluster\", \"Local\""),
+            ),
+            (
+                json!({"ports": ports, "trafficDistribution": "Near"}),
+                Some(
+                    "spec.trafficDistribution: Unsupported value: \"Near\": supported values: \"PreferClose\", \"PreferSameNode\", \"PreferSameZone\"",
+                ),
+            ),
+            (
+                json!({"type": "NodePort", "ports": [{"name": "a", "port": 80, "nodePort": 30000}, {"name": "b", "port": 81, "nodePort": 30000}]}),
+                Some("spec.ports[1].nodePort: Duplicate value: 30000"),
+            ),
+            (
+                json!({"type": "ExternalName", "externalName": "a.b", "ipFamilyPolicy": "SingleStack"}),
+                Some("spec.ipFamilyPolicy: Forbidden: may not be set for ExternalName services"),
+            ),
             (json!({"ports": ports, "selector": {"a": "-"}}), Some("spec.selector: Invalid value: \"-\": a valid label must be")),
             (json!({"type": "ExternalName"}), Some("spec.externalName: Required value")),
             (
@@ -345,6 +437,46 @@ mod tests {
         assert_eq!(found[0].to_string(), "spec.clusterIPs[0]: Invalid value: []string{\"10.0.0.2\"}: may not change once set");
         let external = service(json!({"type": "ExternalName", "externalName": "a.b"}));
         assert!(KIND.validate_update(&external, &with("10.0.0.1"), None).is_empty());
+    }
+
+    #[test]
+    fn the_status_of_a_load_balancer_has_its_rules() {
+        let status = |kind: &str, entry: Value| {
+            let mut object = service(json!({"type": kind, "ports": [{"port": 80}]}));
+            object["metadata"]["resourceVersion"] = "1".into();
+            let old = object.clone();
+            object["status"] = json!({"loadBalancer": {"ingress": [entry]}});
+            KIND.validate_update(&object, &old, Some("status")).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(status("LoadBalancer", json!({"ip": "192.0.2.1", "ipMode": "VIP", "hostname": "a.b"})), Vec::<String>::new());
+        let at = "status.loadBalancer.ingress";
+        for (kind, entry, expected) in [
+            (
+                "NodePort",
+                json!({"ip": "192.0.2.1", "ipMode": "VIP"}),
+                format!("{at}: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"),
+            ),
+            ("LoadBalancer", json!({"ip": "x", "ipMode": "VIP"}), format!("{at}[0].ip: Invalid value: \"x\": must be a valid IP address")),
+            ("LoadBalancer", json!({"ip": "192.0.2.1"}), format!("{at}[0].ipMode: Required value: must be specified when `ip` is set")),
+            (
+                "LoadBalancer",
+                json!({"hostname": "a.b", "ipMode": "VIP"}),
+                format!("{at}[0].ipMode: Forbidden: may not be specified when `ip` is not set"),
+            ),
+            (
+                "LoadBalancer",
+                json!({"ip": "192.0.2.1", "ipMode": "X"}),
+                format!("{at}[0].ipMode: Unsupported value: \"X\": supported values: \"Proxy\", \"VIP\""),
+            ),
+            (
+                "LoadBalancer",
+                json!({"hostname": "192.0.2.1"}),
+                format!("{at}[0].hostname: Invalid value: \"192.0.2.1\": must be a DNS name, not an IP address"),
+            ),
+        ] {
+            let found = status(kind, entry);
+            assert!(found.len() == 1 && found[0].starts_with(&expected), "{found:?}, expected {expected}");
+        }
     }
 
     #[test]
