@@ -11,15 +11,18 @@ use orknet_compiler::Plan;
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    sync::Mutex,
 };
 
 /// A node's data plane. Dropping it detaches nothing: pins hold maps and links until [`cleanup`](crate::cleanup()).
 pub struct Dataplane {
-    pins: Pins,
+    pub(crate) pins: Pins,
     pin_dir: PathBuf,
-    programs: Programs,
+    pub(crate) programs: Programs,
     reader: Reader,
-    device_attach: DeviceAttach,
+    pub(crate) device_attach: DeviceAttach,
+    /// The devices that lead to the network, once they have been told.
+    pub(crate) known_network_devices: Mutex<Option<BTreeSet<u32>>>,
     adopted: bool,
     _reading: Option<crate::program_log::Reading>,
 }
@@ -72,6 +75,7 @@ impl Dataplane {
             programs,
             reader: Reader::over(tables),
             device_attach: config.device_attach,
+            known_network_devices: Mutex::new(None),
             adopted,
             _reading: reading,
         };
@@ -105,7 +109,7 @@ impl Dataplane {
                 traffic.put_one(&key, Count::default())?;
             }
         }
-        let attached = attach::attach_device(&self.programs, &self.pins, ifindex, self.device_attach);
+        let attached = attach::attach_device(&self.programs, &self.pins, ifindex, Hook::DEVICES, self.device_attach);
         if attached.is_err() {
             // Neither half a pair of programs nor counters that stand for a device.
             let _ = self.detach_pod(ifindex);
@@ -115,7 +119,7 @@ impl Dataplane {
 
     /// Takes the programs from a device and forgets its counters. A device that is gone, or was never attached, is fine.
     pub fn detach_pod(&self, ifindex: u32) -> Result<(), Error> {
-        attach::detach_device(&self.pins, ifindex)?;
+        attach::detach_device(&self.pins, ifindex, Hook::DEVICES)?;
         let keys = [direction::EGRESS, direction::INGRESS].map(|direction| TrafficKey { ifindex, direction });
         let mut failure = None;
         let traffic = &self.reader.tables().traffic;

@@ -17,6 +17,10 @@ pub enum Hook {
     FromPod,
     /// What the stack sends to a pod: egress of the host's side of its veth pair.
     ToPod,
+    /// What comes in from the network: ingress of the devices with the node's addresses.
+    FromNetwork,
+    /// What the stack sends to the network: egress of the same devices.
+    ToNetwork,
 }
 
 impl Hook {
@@ -35,9 +39,13 @@ impl Hook {
     /// The hooks of a pod device.
     pub const DEVICES: [Self; 2] = [Self::FromPod, Self::ToPod];
 
+    /// The hooks of a device that leads to the network, in the order in which they are attached: nothing is translated before its
+    /// answers are.
+    pub const NETWORK: [Self; 2] = [Self::ToNetwork, Self::FromNetwork];
+
     /// Every hook.
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::SOCKETS.into_iter().chain(Self::DEVICES)
+        Self::SOCKETS.into_iter().chain(Self::DEVICES).chain(Self::NETWORK)
     }
 
     /// The program's name in the object file and in pins.
@@ -53,6 +61,8 @@ impl Hook {
             Self::Getpeername6 => "getpeername6",
             Self::FromPod => "from_pod",
             Self::ToPod => "to_pod",
+            Self::FromNetwork => "from_network",
+            Self::ToNetwork => "to_network",
         }
     }
 
@@ -67,8 +77,8 @@ impl Hook {
             Self::Recvmsg6 => 20,
             Self::Getpeername4 => 29,
             Self::Getpeername6 => 30,
-            Self::FromPod => 46,
-            Self::ToPod => 47,
+            Self::FromPod | Self::FromNetwork => 46,
+            Self::ToPod | Self::ToNetwork => 47,
         }
     }
 }

@@ -9,13 +9,15 @@ use aya::programs::{
 };
 use std::{error::Error as StdError, io};
 
-/// Priority and handle of our filters; others may have theirs beside them.
-const PRIORITY: u16 = 20_250;
+/// Priorities and handle of our filters; others may have theirs beside them. A priority of its own for each kind of device: filters
+/// for the network can be removed from any device without harm to a pod's.
+const POD_PRIORITY: u16 = 20_250;
+const NETWORK_PRIORITY: u16 = 20_251;
 const HANDLE: TcHandle = TcHandle::new(0, 0x0b1);
 
-/// Attaches the programs for pods to a device, or replaces those of an earlier process.
-pub(super) fn attach(programs: &Programs, ifindex: u32) -> Result<(), Error> {
-    for hook in Hook::DEVICES {
+/// Attaches programs to a device, or replaces those of an earlier process.
+pub(super) fn attach(programs: &Programs, ifindex: u32, hooks: [Hook; 2]) -> Result<(), Error> {
+    for hook in hooks {
         let wrap = |source: Box<dyn StdError + Send + Sync>| Error::Clsact { hook, target: format!("device {ifindex}"), source };
         let name = device_name(ifindex).map_err(|error| wrap(error.into()))?;
         match tc::qdisc_add_clsact(&name) {
@@ -28,9 +30,9 @@ pub(super) fn attach(programs: &Programs, ifindex: u32) -> Result<(), Error> {
 }
 
 /// Removes our filters from a device; none, or no device, is fine.
-pub(super) fn detach(ifindex: u32) -> Result<(), Error> {
+pub(super) fn detach(ifindex: u32, hooks: [Hook; 2]) -> Result<(), Error> {
     let Ok(name) = device_name(ifindex) else { return Ok(()) };
-    for hook in Hook::DEVICES {
+    for hook in hooks {
         let removed = existing(&name, hook).map_err(ProgramError::IOError).and_then(|link| link.detach());
         match removed {
             // No discipline, no filter, no device any more.
@@ -44,7 +46,7 @@ pub(super) fn detach(ifindex: u32) -> Result<(), Error> {
 }
 
 fn attach_filter(program: &mut SchedClassifier, device: &str, hook: Hook) -> Result<(), ProgramError> {
-    let options = TcAttachOptions::Netlink(NlOptions { priority: PRIORITY, handle: HANDLE, classid: None });
+    let options = TcAttachOptions::Netlink(NlOptions { priority: priority(hook), handle: HANDLE, classid: None });
     let attached = match program.attach_with_options(device, direction(hook), options) {
         Err(error) if os_error(&error) == Some(libc::EEXIST) => {
             program.attach_to_link(existing(device, hook).map_err(ProgramError::IOError)?)
@@ -58,11 +60,15 @@ fn attach_filter(program: &mut SchedClassifier, device: &str, hook: Hook) -> Res
 
 /// Our filter on the device, whether it is there or not.
 fn existing(device: &str, hook: Hook) -> io::Result<SchedClassifierLink> {
-    SchedClassifierLink::attached(device, direction(hook), PRIORITY, HANDLE, None)
+    SchedClassifierLink::attached(device, direction(hook), priority(hook), HANDLE, None)
 }
 
 fn direction(hook: Hook) -> TcAttachType {
-    if hook == Hook::ToPod { TcAttachType::Egress } else { TcAttachType::Ingress }
+    if matches!(hook, Hook::ToPod | Hook::ToNetwork) { TcAttachType::Egress } else { TcAttachType::Ingress }
+}
+
+fn priority(hook: Hook) -> u16 {
+    if Hook::NETWORK.contains(&hook) { NETWORK_PRIORITY } else { POD_PRIORITY }
 }
 
 /// The kernel's error number, wherever in the chain it stands.

@@ -13,7 +13,7 @@ use aya::{
 };
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
@@ -76,6 +76,11 @@ fn hook_of(pin: &Path) -> Option<Hook> {
     Hook::all().find(|hook| hook.name() == name)
 }
 
+/// The device that a link's pin is named after.
+fn device_of(pin: &Path) -> Option<u32> {
+    pin.file_name()?.to_str()?.split_once('-')?.1.parse().ok()
+}
+
 pub(crate) fn attach_cgroup(programs: &Programs, pins: &Pins, cgroup: &Path) -> Result<(), Error> {
     let file = fs::File::open(cgroup).map_err(Error::file("open the cgroup", cgroup))?;
     let kind = statfs(cgroup).map_err(|error| Error::file("inspect the file system of", cgroup)(error.into()))?.filesystem_type();
@@ -91,11 +96,18 @@ pub(crate) fn attach_cgroup(programs: &Programs, pins: &Pins, cgroup: &Path) -> 
     Ok(())
 }
 
-pub(crate) fn attach_device(programs: &Programs, pins: &Pins, ifindex: u32, how: DeviceAttach) -> Result<Attachment, Error> {
+/// Attaches the programs of two hooks to a device.
+pub(crate) fn attach_device(
+    programs: &Programs,
+    pins: &Pins,
+    ifindex: u32,
+    hooks: [Hook; 2],
+    how: DeviceAttach,
+) -> Result<Attachment, Error> {
     if how == DeviceAttach::Clsact {
-        return clsact::attach(programs, ifindex).map(|()| Attachment::Clsact);
+        return clsact::attach(programs, ifindex, hooks).map(|()| Attachment::Clsact);
     }
-    for hook in Hook::DEVICES {
+    for hook in hooks {
         let program = programs.get(hook)?;
         let pin = pins.link(&device_pin(hook, ifindex));
         match settle(&pin, LinkTarget::Device(ifindex), || Link::to_device(program, ifindex, hook.attach_type())) {
@@ -104,7 +116,7 @@ pub(crate) fn attach_device(programs: &Programs, pins: &Pins, ifindex: u32, how:
             Err(error) if how == DeviceAttach::Auto && error.raw_os_error() == Some(libc::EINVAL) => {
                 static TOLD: Once = Once::new();
                 TOLD.call_once(|| tracing::warn!(%error, "no tcx, which Linux has since 6.6; using clsact"));
-                return clsact::attach(programs, ifindex).map(|()| Attachment::Clsact);
+                return clsact::attach(programs, ifindex, hooks).map(|()| Attachment::Clsact);
             }
             Err(source) => return Err(Error::Attach { hook, target: format!("device {ifindex}"), source }),
         }
@@ -112,16 +124,24 @@ pub(crate) fn attach_device(programs: &Programs, pins: &Pins, ifindex: u32, how:
     Ok(Attachment::Tcx)
 }
 
-pub(crate) fn detach_device(pins: &Pins, ifindex: u32) -> Result<(), Error> {
-    for hook in Hook::DEVICES {
+/// Takes the programs of two hooks from a device, however they got there.
+pub(crate) fn detach_device(pins: &Pins, ifindex: u32, hooks: [Hook; 2]) -> Result<(), Error> {
+    for hook in hooks {
         remove_link(&pins.link(&device_pin(hook, ifindex)))?;
     }
-    clsact::detach(ifindex)
+    clsact::detach(ifindex, hooks)
+}
+
+/// The devices, there still or gone, for which a link of one of these hooks is pinned.
+pub(crate) fn linked_devices(pins: &Pins, hooks: [Hook; 2]) -> Result<BTreeSet<u32>, Error> {
+    let links = bpffs::entries(&pins.links())?;
+    Ok(links.iter().filter(|pin| hook_of(pin).is_some_and(|hook| hooks.contains(&hook))).filter_map(|pin| device_of(pin)).collect())
 }
 
 /// Removes filters from a device; there is no pin that would.
 pub(crate) fn detach_filters(ifindex: u32) -> Result<(), Error> {
-    clsact::detach(ifindex)
+    clsact::detach(ifindex, Hook::DEVICES)?;
+    clsact::detach(ifindex, Hook::NETWORK)
 }
 
 /// Detaches and unpins a link; none is fine.

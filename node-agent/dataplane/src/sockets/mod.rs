@@ -1,0 +1,137 @@
+//! Sockets that went through a Service to a backend that is gone: found in the maps that the socket hooks fill, ended in the network
+//! namespaces where they live. No later packet of theirs would pass a hook, so nothing else would move them.
+
+mod diag;
+
+use crate::{Dataplane, Error, flows::{AskGone, Use}};
+use diag::Diagnosis;
+use nix::sched::{CloneFlags, setns};
+use orknet_abi::{Address, Backend, Connection, SocketKey, SocketOrigin, connection_slot, protocol};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fs::File,
+    io,
+    path::PathBuf,
+    thread,
+};
+
+/// Sockets by number, protocol, and what they are connected to.
+type Lost = HashSet<(u64, u8, Address, u16)>;
+
+/// What became of the sockets of backends that are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndedSockets {
+    /// Connected UDP sockets that were destroyed.
+    pub udp: u64,
+    /// TCP connections that were reset.
+    pub tcp: u64,
+}
+
+impl Dataplane {
+    /// Ends the sockets that are connected, through a Service, to backends that `ask_gone` says are gone: their owners get
+    /// ECONNABORTED and, when they connect again, another backend. Looks into the namespace of the calling thread and into those at
+    /// `namespaces`, which is asked for paths only if there is something to look for.
+    ///
+    /// Reads the maps of sockets: blocks for some tens of milliseconds. In each namespace, for about a microsecond per socket there.
+    ///
+    /// # Errors
+    /// A map that can't be read or written. A namespace that can't be entered is logged, and looked into again the next time.
+    pub fn end_lost_sockets(&self, ask_gone: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Error> {
+        let tables = self.reader().tables();
+        let mut datagram: HashMap<Use, Vec<SocketKey>> = HashMap::new();
+        tables.sockets.read_single(|key, origin| datagram.entry(of_datagrams(&key, &origin)).or_default().push(key))?;
+        let mut stream: HashMap<Use, Vec<u64>> = HashMap::new();
+        tables.connections.read_single(|_, connection| {
+            if connection.cookie != 0 {
+                stream.entry(of_stream(&connection)).or_default().push(connection.cookie);
+            }
+        })?;
+        let uses: BTreeSet<Use> = datagram.keys().chain(stream.keys()).copied().collect();
+        let gone = if uses.is_empty() { uses } else { ask_gone(&uses) };
+        if gone.is_empty() {
+            return Ok(EndedSockets::default());
+        }
+        let datagrams: Vec<SocketKey> = gone.iter().filter_map(|used| datagram.get(used)).flatten().copied().collect();
+        let streams: Vec<(Use, u64)> =
+            gone.iter().flat_map(|used| stream.get(used).into_iter().flatten().map(|cookie| (*used, *cookie))).collect();
+        let mut lost: Lost = datagrams.iter().map(|key| (key.cookie, protocol::UDP, key.address, key.port_be)).collect();
+        lost.extend(streams.iter().map(|(used, cookie)| (*cookie, protocol::TCP, used.backend.address, used.backend.port_be)));
+        let (ended, is_complete) = end_everywhere(&lost, namespaces());
+        if is_complete {
+            let mut failure = None;
+            tables.sockets.delete(&datagrams, |_, error| failure = Some(error));
+            for (_, cookie) in streams {
+                let slot = connection_slot(cookie);
+                // Another socket may have taken the slot since.
+                if tables.connections.get_single(&slot)?.is_some_and(|connection| connection.cookie == cookie) {
+                    tables.connections.put_one(&slot, Connection::default())?;
+                }
+            }
+            if let Some(error) = failure {
+                return Err(Error::map("delete from", tables.sockets.name())(error));
+            }
+        }
+        Ok(ended)
+    }
+}
+
+/// Ends the sockets in our namespace and in these; whether all namespaces could be looked into.
+fn end_everywhere(lost: &Lost, namespaces: Vec<PathBuf>) -> (EndedSockets, bool) {
+    // A thread of its own: the caller stays in its namespace. Its own thread is in the same one at first.
+    let work = || {
+        let (mut ended, mut is_complete) = (EndedSockets::default(), true);
+        let own = end_here(lost, &mut ended);
+        let mut note = |namespace: &str, outcome: io::Result<()>| {
+            if let Err(error) = outcome {
+                is_complete = false;
+                tracing::warn!(namespace, %error, "can't look for sockets of backends that are gone; trying again");
+            }
+        };
+        note("of the node", own);
+        for path in namespaces {
+            let file = match File::open(&path) {
+                // The pod is gone, and its sockets with it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other,
+            };
+            let entered = file.and_then(|file| Ok(setns(file, CloneFlags::CLONE_NEWNET)?));
+            note(&path.display().to_string(), entered.and_then(|()| end_here(lost, &mut ended)));
+        }
+        (ended, is_complete)
+    };
+    thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The same in the calling thread's namespace.
+fn end_here(lost: &Lost, ended: &mut EndedSockets) -> io::Result<()> {
+    let diagnosis = Diagnosis::open()?;
+    for (protocol, count) in [(protocol::UDP, &mut ended.udp), (protocol::TCP, &mut ended.tcp)] {
+        if !lost.iter().any(|(_, of, ..)| *of == protocol) {
+            continue;
+        }
+        for socket in diagnosis.connected(protocol)? {
+            if lost.contains(&(socket.cookie, protocol, socket.peer, socket.peer_port_be)) {
+                *count += u64::from(diagnosis.destroy(protocol, &socket)?);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn of_datagrams(key: &SocketKey, origin: &SocketOrigin) -> Use {
+    Use {
+        front: origin.address,
+        front_port_be: origin.port_be,
+        protocol: protocol::UDP,
+        backend: Backend { address: key.address, port_be: key.port_be, reserved: 0 },
+    }
+}
+
+fn of_stream(connection: &Connection) -> Use {
+    Use {
+        front: connection.address,
+        front_port_be: connection.port_be,
+        protocol: protocol::TCP,
+        backend: Backend { address: connection.backend, port_be: connection.backend_port_be, reserved: 0 },
+    }
+}
