@@ -1,6 +1,9 @@
-//! Pods that answer with their names, Services in front of them, and pods that ask: all run the tests' own `nettool`.
+//! Pods that answer with their names, Services in front of them, and those who ask, in pods, on nodes and outside of the cluster: all
+//! run the tests' own `nettool`.
 
+use crate::cluster::Cluster;
 use crate::kubectl::Kubectl;
+use crate::outside::Outside;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +14,7 @@ pub const TOOLS: &str = "registry.orknet.local/nettool:1";
 pub const PORT: u16 = 8080;
 
 /// How to ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum How {
     Tcp,
     /// A socket that names the destination with each datagram.
@@ -33,12 +36,12 @@ pub struct Answers {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     pub outcome: Outcome,
-    /// Until the answer or the error, as the pod saw it.
+    /// Until the answer or the error, as the client saw it.
     pub millis: u64,
 }
 
 /// An answer, or the kind of error.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     Answer {
         server: String,
@@ -48,10 +51,26 @@ pub enum Outcome {
     Error(String),
 }
 
-/// A pod that asks.
+/// What came of asking many addresses a number of times each: for each who answered and whom it saw, or the kind of error.
+pub type Tally = BTreeMap<Target, BTreeMap<Outcome, u32>>;
+
+/// An address, and how to ask it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    pub how: How,
+    /// `ADDRESS:PORT`.
+    pub address: String,
+}
+
+/// Somebody who asks.
 pub struct Client<'a> {
-    kubectl: &'a Kubectl,
-    pod: String,
+    place: Place<'a>,
+}
+
+enum Place<'a> {
+    Pod { kubectl: &'a Kubectl, pod: String },
+    Node { cluster: &'a Cluster, node: String, nettool: &'a str },
+    Outside(&'a Outside),
 }
 
 impl How {
@@ -61,6 +80,16 @@ impl How {
             Self::Udp => "udp",
             Self::UdpConnected => "udp-connected",
         }
+    }
+
+    fn of(word: &str) -> Option<Self> {
+        [Self::Tcp, Self::Udp, Self::UdpConnected].into_iter().find(|how| how.word() == word)
+    }
+}
+
+impl Target {
+    pub fn new(how: How, address: &str, port: u16) -> Self {
+        Self { how, address: at(address, port) }
     }
 }
 
@@ -77,7 +106,17 @@ impl<'a> Client<'a> {
 
     /// One that runs already: any pod of the image.
     pub fn of(kubectl: &'a Kubectl, pod: &str) -> Self {
-        Self { kubectl, pod: pod.to_owned() }
+        Self { place: Place::Pod { kubectl, pod: pod.to_owned() } }
+    }
+
+    /// A process of the node itself, not of a pod: the tool at that path.
+    pub fn of_node(cluster: &'a Cluster, node: &str, nettool: &'a str) -> Self {
+        Self { place: Place::Node { cluster, node: node.to_owned(), nettool } }
+    }
+
+    /// Outside of the cluster.
+    pub fn outside(outside: &'a Outside) -> Self {
+        Self { place: Place::Outside(outside) }
     }
 
     fn start_with(kubectl: &'a Kubectl, pod: &str, node_selector: &str) -> Result<Self> {
@@ -96,9 +135,24 @@ spec:
         Ok(Self::of(kubectl, pod))
     }
 
-    /// Runs a command in the pod.
+    /// Runs a command there: `nettool`, or what the place has beside it.
     pub fn run(&self, command: &[&str]) -> Result<String> {
-        self.kubectl.run(&[&["exec", &self.pod, "--"], command].concat())
+        match &self.place {
+            Place::Pod { kubectl, pod } => kubectl.run(&[&["exec", pod, "--"], command].concat()),
+            Place::Node { cluster, node, nettool } => {
+                let named: Vec<&str> = command.iter().map(|word| if *word == "nettool" { *nettool } else { *word }).collect();
+                cluster.inside(node, &named)
+            }
+            Place::Outside(outside) => outside.run(command),
+        }
+    }
+
+    /// Asks all at the same time, each `tries` times one after the other; one that times out is not asked again.
+    pub fn ask_all(&self, targets: impl IntoIterator<Item = Target>, tries: u32) -> Result<Tally> {
+        let words: Vec<String> = targets.into_iter().map(|target| format!("{}@{}", target.how.word(), target.address)).collect();
+        let tries = tries.to_string();
+        let command: Vec<&str> = ["nettool", "ask-all", &tries].into_iter().chain(words.iter().map(String::as_str)).collect();
+        parse_tally(&self.run(&command)?)
     }
 
     /// Asks a number of times, one after the other.
@@ -152,11 +206,7 @@ impl Attempt {
     pub fn parse(text: &str) -> Result<Self> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let [first, second, millis] = words.as_slice() else { bail!("nettool said {text:?}") };
-        let outcome = match *first {
-            "error" => Outcome::Error((*second).to_owned()),
-            server => Outcome::Answer { server: server.to_owned(), seen_from: (*second).to_owned() },
-        };
-        Ok(Self { outcome, millis: millis.parse().context("nettool said no milliseconds")? })
+        Ok(Self { outcome: Outcome::of(first, second), millis: millis.parse().context("nettool said no milliseconds")? })
     }
 
     /// Who answered, and whom the server saw.
@@ -164,6 +214,29 @@ impl Attempt {
         match &self.outcome {
             Outcome::Answer { server, seen_from } => Ok((server, seen_from)),
             Outcome::Error(kind) => bail!("no answer: {kind} after {} ms", self.millis),
+        }
+    }
+}
+
+/// The output of `nettool ask-all`: `HOW@ADDRESS NAME PEER COUNT` and `HOW@ADDRESS error KIND COUNT` lines.
+fn parse_tally(text: &str) -> Result<Tally> {
+    let mut tally = Tally::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [target, first, second, count] = words.as_slice() else { bail!("nettool said {line:?}") };
+        let (how, address) = target.split_once('@').with_context(|| format!("nettool said {line:?}"))?;
+        let how = How::of(how).with_context(|| format!("nettool said {line:?}"))?;
+        let outcome = Outcome::of(first, second);
+        tally.entry(Target { how, address: address.to_owned() }).or_default().insert(outcome, count.parse()?);
+    }
+    Ok(tally)
+}
+
+impl Outcome {
+    fn of(first: &str, second: &str) -> Self {
+        match first {
+            "error" => Self::Error(second.to_owned()),
+            server => Self::Answer { server: server.to_owned(), seen_from: second.to_owned() },
         }
     }
 }
@@ -252,6 +325,11 @@ mod tests {
         assert!(answers.are_from(&answers.servers()).is_err());
         assert!(Answers::parse("what is this line").is_err());
         assert_eq!(Attempt::parse("error TimedOut 2000").unwrap().outcome, Outcome::Error("TimedOut".into()));
+        let tally = parse_tally("udp@[fd00::1]:80 web-1 fd00::2 3\ntcp@10.0.0.1:80 error TimedOut 1\n").unwrap();
+        let answered = Outcome::Answer { server: "web-1".into(), seen_from: "fd00::2".into() };
+        assert_eq!(tally[&Target::new(How::Udp, "fd00::1", 80)], BTreeMap::from([(answered, 3)]));
+        assert_eq!(tally[&Target::new(How::Tcp, "10.0.0.1", 80)], BTreeMap::from([(Outcome::Error("TimedOut".into()), 1)]));
+        assert!(parse_tally("udp@[fd00::1]:80 what").is_err());
         assert_eq!(Attempt::parse("web-1 10.0.0.1 3").unwrap().answer().unwrap(), ("web-1", "10.0.0.1"));
     }
 }

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["serve", address] => serve(address),
+        ["stay", address] => stay(address),
         ["serve-tcp", address] => serve_tcp(address),
         ["serve-udp", address] => serve_udp(address),
         ["ask-tcp", address, tries] => ask(address, tries, ask_tcp),
@@ -22,12 +23,17 @@ fn main() -> ExitCode {
         ["try-tcp", address] => attempt(address, ask_tcp),
         ["try-udp", address] => attempt(address, ask_udp),
         ["try-udp-connected", address] => attempt(address, ask_udp_connected),
+        ["try-large", address, bytes] => try_large(address, bytes),
+        ["ask-all", tries, targets @ ..] => ask_all(tries, targets),
         ["log-tcp", address, tries, pause_ms] => log_tcp(address, tries, pause_ms),
         ["ask-one-socket", address, count, pause_ms] => ask_one_socket(address, count, pause_ms),
+        ["ask-connected-socket", address, count, pause_ms] => ask_connected_socket(address, count, pause_ms),
         ["hold-tcp", address, count, pause_ms] => hold_tcp(address, count, pause_ms),
+        ["hold-udp", address, count, pause_ms] => hold_udp(address, count, pause_ms),
         _ => Err(io::Error::other(
-            "usage: nettool serve|serve-tcp|serve-udp ADDRESS | ask-tcp|ask-udp|ask-udp-connected ADDRESS TRIES | \
-             try-tcp|try-udp|try-udp-connected ADDRESS | log-tcp|hold-tcp|ask-one-socket ADDRESS COUNT PAUSE_MS",
+            "usage: nettool serve|serve-tcp|serve-udp|stay ADDRESS | ask-tcp|ask-udp|ask-udp-connected ADDRESS TRIES | \
+             try-tcp|try-udp|try-udp-connected ADDRESS | try-large ADDRESS BYTES | ask-all TRIES HOW@ADDRESS… | \
+             log-tcp|hold-tcp|hold-udp|ask-one-socket|ask-connected-socket ADDRESS COUNT PAUSE_MS",
         )),
     };
     match result {
@@ -55,6 +61,14 @@ fn serve(address: &str) -> io::Result<()> {
     serve_tcp(address)
 }
 
+/// Both protocols, until the standard input ends: whoever started it is gone then. Says its process id once it runs.
+fn stay(address: &str) -> io::Result<()> {
+    let address = address.to_owned();
+    std::thread::spawn(move || serve(&address));
+    println!("{}", std::process::id());
+    io::copy(&mut io::stdin().lock(), &mut io::sink()).map(drop)
+}
+
 /// Answers every line with `NAME PEER`; a connection lives as long as its client wants.
 fn serve_tcp(address: &str) -> io::Result<()> {
     let name = name()?;
@@ -72,12 +86,15 @@ fn serve_tcp(address: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// The answer has as many bytes as the question, if it can.
 fn serve_udp(address: &str) -> io::Result<()> {
     let (name, socket) = (name()?, UdpSocket::bind(address)?);
-    let mut buffer = [0; 2048];
+    let mut buffer = vec![0; 1 << 16];
     loop {
-        let (_, peer) = socket.recv_from(&mut buffer)?;
-        socket.send_to(format!("{name} {}\n", peer.ip().to_canonical()).as_bytes(), peer)?;
+        // An answer to somebody who is gone comes back as an error of the next call.
+        let Ok((bytes, peer)) = socket.recv_from(&mut buffer) else { continue };
+        let answer = format!("{name} {}", peer.ip().to_canonical());
+        let _ = socket.send_to(format!("{answer:<width$}\n", width = bytes.saturating_sub(1)).as_bytes(), peer);
     }
 }
 
@@ -95,6 +112,69 @@ fn ask(address: &str, tries: &str, one: fn(SocketAddr) -> io::Result<String>) ->
     for (who, count) in answers {
         println!("{who} {count}");
     }
+    Ok(())
+}
+
+/// One thread a target: prints how often each server answered and whom it saw, `HOW@ADDRESS NAME PEER COUNT` lines, errors as
+/// `HOW@ADDRESS error KIND COUNT`. Who does not answer is not waited for again.
+fn ask_all(tries: &str, targets: &[&str]) -> io::Result<()> {
+    let tries: u32 = tries.parse().map_err(io::Error::other)?;
+    let one_target = |target: &str| -> io::Result<BTreeMap<String, u32>> {
+        let (how, address) = target.split_once('@').ok_or_else(|| io::Error::other("a target is HOW@ADDRESS"))?;
+        let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+        let one = match how {
+            "tcp" => ask_tcp,
+            "udp" => ask_udp,
+            "udp-connected" => ask_udp_connected,
+            _ => return Err(io::Error::other(format!("{how} is no way to ask"))),
+        };
+        let mut outcomes: BTreeMap<String, u32> = BTreeMap::new();
+        for _ in 0..tries {
+            let outcome = one(address).map(|answer| answer.trim().to_owned()).unwrap_or_else(|error| format!("error {}", kind(&error)));
+            let is_over = outcome == "error TimedOut";
+            *outcomes.entry(outcome).or_default() += 1;
+            if is_over {
+                break;
+            }
+        }
+        Ok(outcomes)
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = targets.iter().map(|target| (target, scope.spawn(|| one_target(target)))).collect();
+        for (target, thread) in threads {
+            let outcomes = thread.join().map_err(|_| io::Error::other("a thread panicked"))??;
+            outcomes.iter().for_each(|(outcome, count)| println!("{target} {outcome} {count}"));
+        }
+        Ok(())
+    })
+}
+
+/// The kind of an error; what a socket's own timeout is called differs.
+fn kind(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => "TimedOut".to_owned(),
+        kind => format!("{kind:?}"),
+    }
+}
+
+/// Asks once with a datagram of so many bytes: prints `NAME PEER MILLISECONDS` or `error KIND MILLISECONDS`.
+fn try_large(address: &str, bytes: &str) -> io::Result<()> {
+    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+    let bytes: usize = bytes.parse().map_err(io::Error::other)?;
+    let start = Instant::now();
+    let ask = || -> io::Result<String> {
+        let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
+        socket.send_to(&vec![b'x'; bytes], address)?;
+        let mut buffer = vec![0; 1 << 16];
+        let (count, from) = socket.recv_from(&mut buffer)?;
+        if from != address || count != bytes {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{count} bytes from {from}")));
+        }
+        Ok(String::from_utf8_lossy(&buffer[..count]).trim().to_owned())
+    };
+    let outcome = ask().unwrap_or_else(|error| format!("error {}", kind(&error)));
+    println!("{outcome} {}", start.elapsed().as_millis());
     Ok(())
 }
 
@@ -136,6 +216,35 @@ fn ask_one_socket(address: &str, count: &str, pause_ms: &str) -> io::Result<()> 
         match socket.send_to(b"who\n", address).and_then(|_| socket.recv_from(&mut buffer)) {
             Ok((count, _)) => println!("{}", String::from_utf8_lossy(&buffer[..count]).split_whitespace().next().unwrap_or("error Empty")),
             Err(error) => println!("error {:?}", error.kind()),
+        }
+        std::thread::sleep(pause);
+    }
+    Ok(())
+}
+
+/// A connected UDP socket, and another one after an error other than a missing answer, as programs do; one line per question, `NAME` or
+/// `error KIND`.
+fn ask_connected_socket(address: &str, count: &str, pause_ms: &str) -> io::Result<()> {
+    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+    let pause = Duration::from_millis(pause_ms.parse().map_err(io::Error::other)?);
+    let connect = || -> io::Result<UdpSocket> {
+        let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+        socket.set_read_timeout(Some(TIMEOUT / 4))?;
+        socket.connect(address)?;
+        Ok(socket)
+    };
+    let mut socket = connect()?;
+    let mut buffer = [0; 256];
+    for _ in 0..count.parse::<u32>().map_err(io::Error::other)? {
+        match socket.send(b"who\n").and_then(|_| socket.recv(&mut buffer)) {
+            Ok(count) => println!("{}", String::from_utf8_lossy(&buffer[..count]).split_whitespace().next().unwrap_or("error Empty")),
+            Err(error) => {
+                let kind = kind(&error);
+                println!("error {kind}");
+                if kind != "TimedOut" {
+                    socket = connect()?;
+                }
+            }
         }
         std::thread::sleep(pause);
     }
@@ -189,6 +298,23 @@ fn hold_tcp(address: &str, count: &str, pause_ms: &str) -> io::Result<()> {
         if stream.read(&mut buffer)? == 0 {
             return Err(io::Error::other(format!("closed after {number} answers")));
         }
+        println!("{number}");
+        std::thread::sleep(pause);
+    }
+    Ok(())
+}
+
+/// One UDP socket, connected: asks `count` times with a pause between, and fails at the first answer that does not come.
+fn hold_udp(address: &str, count: &str, pause_ms: &str) -> io::Result<()> {
+    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+    let pause = Duration::from_millis(pause_ms.parse().map_err(io::Error::other)?);
+    let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
+    socket.connect(address)?;
+    let mut buffer = [0; 256];
+    for number in 0..count.parse::<u32>().map_err(io::Error::other)? {
+        socket.send(b"who\n")?;
+        socket.recv(&mut buffer)?;
         println!("{number}");
         std::thread::sleep(pause);
     }

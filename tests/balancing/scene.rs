@@ -1,0 +1,121 @@
+//! What the tests of this folder ask with and what they ask: backends on two of three nodes, clients everywhere, Services.
+
+use crate::expected::{BACKENDS, FAR, NEAR, Who};
+use anyhow::{Context, Result, ensure};
+use orknet_tests::outside::node_addresses;
+use orknet_tests::talk::{self, Client};
+use orknet_tests::{Cluster, Kubectl, Outside, eventually};
+use serde_json::{Value, json};
+use std::net::IpAddr;
+
+/// The tool of clients that are in no pod.
+pub const NETTOOL: &str = env!("CARGO_BIN_EXE_nettool");
+
+/// Both families' positions in all pairs of addresses.
+pub const FAMILIES: [usize; 2] = [0, 1];
+
+/// Ready backends `near` and `middle`, both with the label `app: all`.
+pub fn backends(kubectl: &Kubectl) -> Result<()> {
+    for (name, node) in BACKENDS {
+        server(kubectl, name, node)?;
+    }
+    BACKENDS.iter().try_for_each(|(name, _)| talk::wait_ready(kubectl, name))
+}
+
+/// A server on a node, with the label `app: all`; not waited for.
+pub fn server(kubectl: &Kubectl, name: &str, node: &str) -> Result<()> {
+    talk::pod(kubectl, name, &format!("nodeName: {node}"))?;
+    kubectl.run(&["label", "pod", name, "app=all", "--overwrite"]).map(drop)
+}
+
+/// Whoever asks in a test.
+pub struct Clients<'a> {
+    cluster: &'a Cluster,
+    kubectl: &'a Kubectl,
+    outside: &'a Outside,
+}
+
+impl<'a> Clients<'a> {
+    /// Makes the pods among them: `beside` and `far`.
+    pub fn start(cluster: &'a Cluster, kubectl: &'a Kubectl, outside: &'a Outside) -> Result<Self> {
+        Client::on_node(kubectl, "beside", NEAR)?;
+        Client::on_node(kubectl, "far", FAR)?;
+        Ok(Self { cluster, kubectl, outside })
+    }
+
+    pub fn get(&self, who: Who) -> Client<'a> {
+        match who {
+            Who::Backend => Client::of(self.kubectl, "near"),
+            Who::SameNode => Client::of(self.kubectl, "beside"),
+            Who::OtherNode => Client::of(self.kubectl, "far"),
+            Who::Host => Client::of_node(self.cluster, NEAR, NETTOOL),
+            Who::OtherHost => Client::of_node(self.cluster, FAR, NETTOOL),
+            Who::Outside => Client::outside(self.outside),
+        }
+    }
+
+    /// Its addresses, IPv4 and IPv6.
+    pub fn addresses(&self, who: Who) -> Result<[IpAddr; 2]> {
+        match who {
+            Who::Backend => pod_addresses(self.kubectl, "near"),
+            Who::SameNode => pod_addresses(self.kubectl, "beside"),
+            Who::OtherNode => pod_addresses(self.kubectl, "far"),
+            Who::Host => node_addresses(NEAR),
+            Who::OtherHost => node_addresses(FAR),
+            Who::Outside => Ok(self.outside.addresses()),
+        }
+    }
+}
+
+/// A Service for `app: all` on port 80 of both protocols and families, with more of its spec in YAML's flow form; as the server stored it.
+pub fn service(kubectl: &Kubectl, name: &str, more: &str) -> Result<Value> {
+    talk::serve(kubectl, name, "all", &format!("ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv4, IPv6], {more}"))?;
+    kubectl.json(&["get", "service", name])
+}
+
+/// Writes the addresses into the status, as a load balancer's controller does.
+pub fn balance(kubectl: &Kubectl, name: &str, addresses: &[String]) -> Result<()> {
+    let ingress: Vec<Value> = addresses.iter().map(|address| json!({"ip": address})).collect();
+    let patch = json!({"status": {"loadBalancer": {"ingress": ingress}}}).to_string();
+    kubectl.run(&["patch", "service", name, "--subresource=status", "--type=merge", "-p", &patch]).map(drop)
+}
+
+/// An address that is nobody's until a Service has it, by number: IPv4 or IPv6.
+pub fn free_address(family: usize, number: u8) -> String {
+    if family == 0 { format!("192.0.2.{number}") } else { format!("2001:db8::{number:x}") }
+}
+
+/// `spec.clusterIPs`, IPv4 and IPv6.
+pub fn cluster_addresses(service: &Value) -> Result<[String; 2]> {
+    serde_json::from_value(service["spec"]["clusterIPs"].clone()).context("a Service of both families has two addresses")
+}
+
+/// The node port of the first port, which its sibling of the other protocol shares.
+pub fn node_port(service: &Value) -> Result<u16> {
+    let ports: Vec<u64> = service["spec"]["ports"].as_array().into_iter().flatten().filter_map(|port| port["nodePort"].as_u64()).collect();
+    ensure!(ports.len() == 2 && ports[0] == ports[1], "one node port for both protocols: {ports:?}");
+    Ok(u16::try_from(ports[0])?)
+}
+
+/// `status.podIPs`, IPv4 and IPv6.
+pub fn pod_addresses(kubectl: &Kubectl, pod: &str) -> Result<[IpAddr; 2]> {
+    let object = kubectl.json(&["get", "pod", pod])?;
+    let addresses: Vec<IpAddr> =
+        object["status"]["podIPs"].as_array().into_iter().flatten().filter_map(|ip| ip["ip"].as_str()?.parse().ok()).collect();
+    let of = |v4: bool| addresses.iter().copied().find(|address| address.is_ipv4() == v4).with_context(|| format!("{pod}: {addresses:?}"));
+    Ok([of(true)?, of(false)?])
+}
+
+/// Waits until the Service's slices list so many ready endpoints of each family.
+pub fn endpoints(kubectl: &Kubectl, service: &str, count: usize) -> Result<()> {
+    eventually(&format!("{count} endpoints of {service}"), || {
+        let slices = kubectl.json(&["get", "endpointslices", "-l", &format!("kubernetes.io/service-name={service}")])?;
+        for family in ["IPv4", "IPv6"] {
+            let of_family = slices["items"].as_array().into_iter().flatten().filter(|slice| slice["addressType"] == family);
+            let endpoints = of_family.flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
+            let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true).count();
+            ensure!(ready == count, "{ready} ready {family} endpoints");
+        }
+        Ok(())
+    })
+}
