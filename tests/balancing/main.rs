@@ -1,7 +1,6 @@
 //! Services of every type on three nodes, from every side: pods, nodes, and a client outside of the cluster. One file a question.
 
 mod expected;
-mod matrix;
 mod outside;
 mod scene;
 
@@ -10,5 +9,5 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let tools = suite::Image { name: talk::TOOLS, programs: &[scene::NETTOOL] };
-    suite::shared("b", &["--bare", "--nodes", "3"], &[tools], &[outside::TESTS, matrix::TESTS])
+    suite::shared("b", &["--bare", "--nodes", "3"], &[tools], &[outside::TESTS])
 }
