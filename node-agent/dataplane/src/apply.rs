@@ -4,7 +4,7 @@ use crate::{
     kernel::Plain,
     table::{Table, Tables},
 };
-use orknet_abi::{RangeKey, Service, ServiceKey, TableKey};
+use orknet_abi::{Service, ServiceKey, TableKey};
 use orknet_compiler::{Plan, Step, rows::{range_text, scope_name}};
 use std::{collections::BTreeSet, fmt, io, net::IpAddr};
 
@@ -64,8 +64,7 @@ impl fmt::Display for Entry<'_> {
             Step::PutNode(_) => formatter.write_str("of this node"),
             Step::PutTable(key, _) | Step::DeleteTable(key) => write!(formatter, "table {} chunk {}", key.table, key.chunk),
             Step::PutSource(key) | Step::DeleteSource(key) => {
-                let range = RangeKey { prefix_bits: key.prefix_bits.saturating_sub(32), address: key.address };
-                write!(formatter, "set {} range {}", key.set, range_text(&range))
+                write!(formatter, "set {} range {}", key.set, range_text(&key.range()))
             }
             Step::PutRange(key, _) | Step::DeleteRange(key) => formatter.write_str(&range_text(key)),
             Step::PutService(key, _) | Step::DeleteService(key) => {

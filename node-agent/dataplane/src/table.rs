@@ -82,6 +82,13 @@ impl<K: Plain, V: Plain> Table<K, V> {
         Ok(Self { spec, file: open_checked(&pins.map(spec.name), spec, read_only)?, types: PhantomData })
     }
 
+    /// A map of this kind that no program uses.
+    #[cfg(test)]
+    pub(crate) fn create(spec: &'static MapSpec, capacity: u32) -> Self {
+        let file = MapFile::create(spec.kind, spec.key_size, spec.value_size, capacity).unwrap();
+        Self { spec, file, types: PhantomData }
+    }
+
     /// The map's name.
     pub(crate) fn name(&self) -> &'static str {
         self.spec.name

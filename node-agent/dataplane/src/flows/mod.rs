@@ -2,6 +2,8 @@
 //! backends that are gone. Live flows are never touched: the map refuses new flows when it is full, it does not forget old ones.
 
 mod judge;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     Dataplane, Error,
@@ -68,23 +70,26 @@ impl Dataplane {
     /// # Errors
     /// A map that can't be read or written. What was done until then is done.
     pub fn sweep_flows(&self, ask_gone: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Error> {
-        let table = &self.reader().tables().flows;
-        let mut pass = Pass { table, ask_gone, answers: HashMap::new(), now: 0, swept: Swept::default() };
-        pass.swept.capacity = table.capacity();
-        let mut walk = Walk::new(BATCH);
-        loop {
-            let started = Instant::now();
-            let entries: Vec<(FlowKey, Flow)> = match table.next_batch(&mut walk)? {
-                None => return Ok(pass.swept),
-                Some((keys, flows)) => keys.iter().copied().zip(flows.iter().copied()).collect(),
-            };
-            pass.now = monotonic_seconds();
-            pass.take(&entries)?;
-            let took = started.elapsed();
-            pass.swept.took += took;
-            if pace(took).is_break() {
-                return Ok(pass.swept);
-            }
+        sweep(&self.reader().tables().flows, ask_gone, pace)
+    }
+}
+
+fn sweep(table: &Table<FlowKey, Flow>, ask_gone: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Error> {
+    let mut pass = Pass { table, ask_gone, answers: HashMap::new(), now: 0, swept: Swept::default() };
+    pass.swept.capacity = table.capacity();
+    let mut walk = Walk::new(BATCH);
+    loop {
+        let started = Instant::now();
+        let entries: Vec<(FlowKey, Flow)> = match table.next_batch(&mut walk)? {
+            None => return Ok(pass.swept),
+            Some((keys, flows)) => keys.iter().copied().zip(flows.iter().copied()).collect(),
+        };
+        pass.now = monotonic_seconds();
+        pass.take(&entries)?;
+        let took = started.elapsed();
+        pass.swept.took += took;
+        if pace(took).is_break() {
+            return Ok(pass.swept);
         }
     }
 }

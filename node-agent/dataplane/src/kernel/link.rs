@@ -54,8 +54,7 @@ impl Link {
 
     /// Pins the link, so that it outlives the process.
     pub(crate) fn pin(&self, path: &Path) -> io::Result<()> {
-        let path = c_path(path)?;
-        bpf(&mut ObjPin { path: path.as_ptr().expose_provenance() as u64, fd: self.0.as_raw_fd() as u32, flags: 0 }).map(drop)
+        pin(self.0.as_fd(), path)
     }
 
     /// Puts another program into the link, in one step.
@@ -79,6 +78,12 @@ impl Link {
             _ => LinkTarget::Other,
         })
     }
+}
+
+/// Pins an object.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    bpf(&mut ObjPin { path: path.as_ptr().expose_provenance() as u64, fd: object.as_raw_fd() as u32, flags: 0 }).map(drop)
 }
 
 /// Opens a pinned object.

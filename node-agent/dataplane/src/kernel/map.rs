@@ -125,6 +125,23 @@ impl MapFile {
         Ok(Self { fd, shape, per_key })
     }
 
+    /// Makes a map of any shape, which the programs need not know: those of former versions, and those of tests without programs.
+    #[cfg(test)]
+    pub(crate) fn create(kind: MapKind, key_size: u32, value_size: u32, capacity: u32) -> io::Result<Self> {
+        // BPF_F_NO_PREALLOC, without which there are no prefix trees.
+        let flags = if kind == MapKind::LpmTrie { 1 } else { 0 };
+        let fd = super::syscall::bpf_fd(&mut CreateMap { kind: kind as u32, key_size, value_size, capacity, flags })?;
+        let shape: MapShape = info_of(fd.as_fd())?;
+        let per_key = if kind.is_per_cpu() { aya::util::nr_cpus().map_err(|(_, error)| error)? } else { 1 };
+        Ok(Self { fd, shape, per_key })
+    }
+
+    /// Pins it.
+    #[cfg(test)]
+    pub(crate) fn pin(&self, path: &Path) -> io::Result<()> {
+        super::link::pin(self.fd.as_fd(), path)
+    }
+
     /// Type, sizes and capacity.
     pub(crate) fn shape(&self) -> &MapShape {
         &self.shape
@@ -334,4 +351,21 @@ unsafe impl Attributes for LookupElem {
 // SAFETY: as for `LookupElem`.
 unsafe impl Attributes for TakeElem {
     const COMMAND: Command = Command::MapLookupAndDeleteElem;
+}
+
+/// The beginning of `map_create` of `union bpf_attr`.
+#[cfg(test)]
+#[repr(C)]
+struct CreateMap {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    capacity: u32,
+    flags: u32,
+}
+
+// SAFETY: numbers only, laid out as `map_create` begins.
+#[cfg(test)]
+unsafe impl Attributes for CreateMap {
+    const COMMAND: Command = Command::MapCreate;
 }

@@ -10,6 +10,8 @@ use std::{
 #[derive(Clone, Copy)]
 #[repr(i32)]
 pub(super) enum Command {
+    #[cfg(test)]
+    MapCreate = 0,
     MapLookupElem = 1,
     MapUpdateElem = 2,
     ObjPin = 6,

@@ -2,8 +2,14 @@
 //! namespaces where they live. No later packet of theirs would pass a hook, so nothing else would move them.
 
 mod diag;
+#[cfg(test)]
+mod tests;
 
-use crate::{Dataplane, Error, flows::{AskGone, Use}};
+use crate::{
+    Dataplane, Error,
+    flows::{AskGone, Use},
+    table::Table,
+};
 use diag::Diagnosis;
 use nix::sched::{CloneFlags, setns};
 use orknet_abi::{Address, Backend, Connection, SocketKey, SocketOrigin, connection_slot, protocol};
@@ -38,40 +44,59 @@ impl Dataplane {
     /// A map that can't be read or written. A namespace that can't be entered is logged, and looked into again the next time.
     pub fn end_lost_sockets(&self, ask_gone: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Error> {
         let tables = self.reader().tables();
-        let mut datagram: HashMap<Use, Vec<SocketKey>> = HashMap::new();
-        tables.sockets.read_single(|key, origin| datagram.entry(of_datagrams(&key, &origin)).or_default().push(key))?;
-        let mut stream: HashMap<Use, Vec<u64>> = HashMap::new();
-        tables.connections.read_single(|_, connection| {
-            if connection.cookie != 0 {
-                stream.entry(of_stream(&connection)).or_default().push(connection.cookie);
-            }
-        })?;
-        let uses: BTreeSet<Use> = datagram.keys().chain(stream.keys()).copied().collect();
-        let gone = if uses.is_empty() { uses } else { ask_gone(&uses) };
-        if gone.is_empty() {
+        Maps { sockets: &tables.sockets, connections: &tables.connections }.end_lost(ask_gone, namespaces)
+    }
+}
+
+/// What the socket hooks remember.
+struct Maps<'a> {
+    sockets: &'a Table<SocketKey, SocketOrigin>,
+    connections: &'a Table<u32, Connection>,
+}
+
+impl Maps<'_> {
+    fn end_lost(&self, ask_gone: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Error> {
+        let (datagrams, streams) = self.lost(ask_gone)?;
+        if datagrams.is_empty() && streams.is_empty() {
             return Ok(EndedSockets::default());
         }
-        let datagrams: Vec<SocketKey> = gone.iter().filter_map(|used| datagram.get(used)).flatten().copied().collect();
-        let streams: Vec<(Use, u64)> =
-            gone.iter().flat_map(|used| stream.get(used).into_iter().flatten().map(|cookie| (*used, *cookie))).collect();
         let mut lost: Lost = datagrams.iter().map(|key| (key.cookie, protocol::UDP, key.address, key.port_be)).collect();
         lost.extend(streams.iter().map(|(used, cookie)| (*cookie, protocol::TCP, used.backend.address, used.backend.port_be)));
         let (ended, is_complete) = end_everywhere(&lost, namespaces());
         if is_complete {
-            let mut failure = None;
-            tables.sockets.delete(&datagrams, |_, error| failure = Some(error));
-            for (_, cookie) in streams {
-                let slot = connection_slot(cookie);
-                // Another socket may have taken the slot since.
-                if tables.connections.get_single(&slot)?.is_some_and(|connection| connection.cookie == cookie) {
-                    tables.connections.put_one(&slot, Connection::default())?;
-                }
-            }
-            if let Some(error) = failure {
-                return Err(Error::map("delete from", tables.sockets.name())(error));
-            }
+            self.forget(&datagrams, streams.iter().map(|(_, cookie)| *cookie))?;
         }
         Ok(ended)
+    }
+
+    /// What leads to backends that are gone: UDP sockets, and TCP sockets with where they lead.
+    fn lost(&self, ask_gone: &mut AskGone<'_>) -> Result<(Vec<SocketKey>, Vec<(Use, u64)>), Error> {
+        let (mut datagrams, mut streams) = (HashMap::<Use, Vec<SocketKey>>::new(), HashMap::<Use, Vec<u64>>::new());
+        self.sockets.read_single(|key, origin| datagrams.entry(of_datagrams(&key, &origin)).or_default().push(key))?;
+        self.connections.read_single(|_, connection| {
+            if connection.cookie != 0 {
+                streams.entry(of_stream(&connection)).or_default().push(connection.cookie);
+            }
+        })?;
+        let uses: BTreeSet<Use> = datagrams.keys().chain(streams.keys()).copied().collect();
+        let gone = if uses.is_empty() { uses } else { ask_gone(&uses) };
+        let lost_datagrams = gone.iter().filter_map(|used| datagrams.get(used)).flatten().copied().collect();
+        let lost_streams = gone.iter().filter_map(|used| Some((used, streams.get(used)?)));
+        Ok((lost_datagrams, lost_streams.flat_map(|(used, cookies)| cookies.iter().map(|cookie| (*used, *cookie))).collect()))
+    }
+
+    /// Sockets that are ended, or were over already, are not looked for again.
+    fn forget(&self, datagrams: &[SocketKey], streams: impl Iterator<Item = u64>) -> Result<(), Error> {
+        let mut failure = None;
+        self.sockets.delete(datagrams, |_, error| failure = Some(error));
+        for cookie in streams {
+            let slot = connection_slot(cookie);
+            // Another socket may have taken the slot since.
+            if self.connections.get_single(&slot)?.is_some_and(|connection| connection.cookie == cookie) {
+                self.connections.put_one(&slot, Connection::default())?;
+            }
+        }
+        failure.map_or(Ok(()), |error| Err(Error::map("delete from", self.sockets.name())(error)))
     }
 }
 

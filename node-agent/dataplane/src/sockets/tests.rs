@@ -1,0 +1,170 @@
+//! Real sockets in real namespaces, with maps that no program fills: which sockets are ended, and which are not.
+
+use super::{diag::Diagnosis, *};
+use nix::sched::unshare;
+use orknet_abi::{CONNECTIONS, SOCKETS};
+use std::{
+    io::{ErrorKind, Read as _},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    process::Command,
+    sync::mpsc,
+    time::Duration,
+};
+
+const FRONT: [u8; 4] = [10, 96, 0, 1];
+
+/// A namespace with a loopback device; it lives as long as its parked thread.
+struct Namespace {
+    path: PathBuf,
+    _park: mpsc::Sender<()>,
+}
+
+impl Namespace {
+    fn new() -> Self {
+        let (park, parked) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
+            tell.send(nix::unistd::gettid()).unwrap();
+            let _ = parked.recv();
+        });
+        let thread = told.recv().unwrap();
+        Self { path: format!("/proc/{}/task/{thread}/ns/net", std::process::id()).into(), _park: park }
+    }
+
+    fn run<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        let inside = || {
+            setns(File::open(&self.path).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
+            act()
+        };
+        thread::scope(|scope| scope.spawn(inside).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// The numbers of the sockets that are connected to an address.
+    fn cookies(&self, protocol: u8, to: SocketAddr) -> Vec<u64> {
+        let connected = self.run(|| Diagnosis::open().unwrap().connected(protocol).unwrap());
+        let to_it = connected.iter().filter(|found| (found.peer, found.peer_port_be) == (to.ip().into(), to.port().to_be()));
+        to_it.map(|found| found.cookie).collect()
+    }
+
+    fn datagram_client(&self, local: &str, to: SocketAddr) -> UdpSocket {
+        self.run(|| {
+            let socket = UdpSocket::bind(local).unwrap();
+            socket.connect(to).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            socket
+        })
+    }
+}
+
+/// Maps as the socket hooks fill them.
+struct Given {
+    sockets: Table<SocketKey, SocketOrigin>,
+    connections: Table<u32, Connection>,
+}
+
+impl Given {
+    fn new() -> Self {
+        Self { sockets: Table::create(&SOCKETS, 64), connections: Table::create(&CONNECTIONS, CONNECTIONS.capacity) }
+    }
+
+    fn datagrams(&self, cookie: u64, backend: SocketAddr) {
+        let key = SocketKey { cookie, address: backend.ip().into(), port_be: backend.port().to_be(), reserved: [0; 3] };
+        let origin = SocketOrigin { address: Address::from_v4(FRONT), port_be: 53_u16.to_be(), reserved: 0 };
+        self.sockets.put_one(&key, origin).unwrap();
+    }
+
+    fn stream(&self, cookie: u64, backend: SocketAddr) {
+        let connection = Connection {
+            cookie,
+            address: Address::from_v4(FRONT),
+            backend: backend.ip().into(),
+            port_be: 80_u16.to_be(),
+            backend_port_be: backend.port().to_be(),
+            reserved: 0,
+        };
+        self.connections.put_one(&connection_slot(cookie), connection).unwrap();
+    }
+
+    fn end(&self, gone: &[SocketAddr], namespaces: &[&Namespace]) -> EndedSockets {
+        let gone: Vec<(Address, u16)> = gone.iter().map(|backend| (backend.ip().into(), backend.port().to_be())).collect();
+        let mut ask = |uses: &BTreeSet<Use>| {
+            assert!(uses.iter().all(|used| used.front == Address::from_v4(FRONT)));
+            uses.iter().filter(|used| gone.contains(&(used.backend.address, used.backend.port_be))).copied().collect()
+        };
+        let maps = Maps { sockets: &self.sockets, connections: &self.connections };
+        maps.end_lost(&mut ask, &|| namespaces.iter().map(|namespace| namespace.path.clone()).collect()).unwrap()
+    }
+
+    fn entries(&self) -> (u32, usize) {
+        let mut connections = 0;
+        self.connections.read_single(|_, connection| connections += usize::from(connection.cookie != 0)).unwrap();
+        (self.sockets.entries().unwrap(), connections)
+    }
+}
+
+fn aborted(socket: &UdpSocket) -> ErrorKind {
+    socket.recv(&mut [0]).unwrap_err().kind()
+}
+
+#[test]
+fn root_connected_datagram_sockets_of_a_gone_backend_are_ended_in_their_namespaces() {
+    for (local, first, second) in
+        [("127.0.0.1:0", "127.0.0.11:5353", "127.0.0.12:5353"), ("[::]:0", "[::1]:5353", "[::1]:5354"), ("[::]:0", "[::ffff:127.0.0.11]:5353", "[::1]:53")]
+    {
+        let (first, second): (SocketAddr, SocketAddr) = (first.parse().unwrap(), second.parse().unwrap());
+        let (pod, other, given) = (Namespace::new(), Namespace::new(), Given::new());
+        let client = pod.datagram_client(local, first);
+        let (lost, moved) = (pod.cookies(protocol::UDP, first)[0], pod.datagram_client(local, second));
+        // A stale entry: the socket spoke to the first backend before it connected to the second.
+        let moved_cookie = pod.cookies(protocol::UDP, second)[0];
+        // Not through a Service.
+        let direct = other.datagram_client(local, first);
+        given.datagrams(lost, first);
+        given.datagrams(moved_cookie, first);
+        given.datagrams(moved_cookie, second);
+        assert_eq!(given.end(&[first], &[&other, &pod]), EndedSockets { udp: 1, tcp: 0 }, "{first}");
+        assert_eq!(aborted(&client), ErrorKind::ConnectionAborted, "{first}");
+        assert_eq!(aborted(&moved), ErrorKind::WouldBlock);
+        assert_eq!(aborted(&direct), ErrorKind::WouldBlock);
+        assert_eq!(given.entries(), (1, 0), "only what leads to the backend that is left");
+        client.connect(second).unwrap();
+        assert_eq!(client.peer_addr().unwrap(), second, "and the socket can be connected again");
+    }
+}
+
+#[test]
+fn root_connections_to_a_gone_backend_are_reset_at_both_ends() {
+    let (pod, given) = (Namespace::new(), Given::new());
+    let listener = pod.run(|| TcpListener::bind("127.0.0.11:0").unwrap());
+    let backend = listener.local_addr().unwrap();
+    let connect = || pod.run(|| TcpStream::connect(backend).unwrap());
+    let mut lost = connect();
+    let cookie = pod.cookies(protocol::TCP, backend)[0];
+    let (mut at_server, _) = listener.accept().unwrap();
+    let mut direct = connect();
+    given.stream(cookie, backend);
+    assert_eq!(given.end(&[], &[&pod]), EndedSockets::default());
+    assert_eq!(given.end(&[backend], &[&pod]), EndedSockets { udp: 0, tcp: 1 });
+    assert_eq!(lost.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionAborted);
+    assert_eq!(at_server.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    direct.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    assert_eq!(direct.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(given.entries(), (0, 0));
+}
+
+#[test]
+fn root_a_namespace_that_is_gone_has_no_sockets_and_one_that_cannot_be_entered_is_tried_again() {
+    let given = Given::new();
+    let backend: SocketAddr = "127.0.0.11:53".parse().unwrap();
+    let end = |path: &str| {
+        given.datagrams(u64::MAX, backend);
+        let maps = Maps { sockets: &given.sockets, connections: &given.connections };
+        let ended = maps.end_lost(&mut |uses| uses.clone(), &|| vec![path.into()]).unwrap();
+        assert_eq!(ended, EndedSockets::default());
+        given.entries().0
+    };
+    assert_eq!(end("/run/netns/of-nobody"), 0);
+    assert_eq!(end("/proc/self/status"), 1);
+}
