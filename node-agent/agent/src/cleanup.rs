@@ -6,13 +6,19 @@ use crate::error::Error;
 use crate::routes::{Router, Routes};
 use std::io::ErrorKind;
 
-/// Programs, maps, pins, routes, socket. Must run in the node's network namespace with the agent stopped. What is not there is fine;
-/// can be repeated. Reports the first failure after having tried everything.
+/// Programs, maps, pins, routes, the overlay, socket. Must run in the node's network namespace with the agent stopped. What is not
+/// there is fine; can be repeated. Reports the first failure after having tried everything.
 pub async fn cleanup(config: &Config) -> Result<(), Error> {
     let pin_dir = config.dataplane.pin_dir.clone();
     let pins = tokio::task::spawn_blocking(move || orknet_dataplane::cleanup(&pin_dir)).await;
     let pins = pins.map_err(|_| Error::Ended("cleanup"))?.map_err(|error| Error::from(Failure::from(error)));
-    let routes = async { Router::connect()?.reconcile(&Routes::new()).await }.await;
+    let routes = async {
+        let router = Router::connect()?;
+        let mut failures = router.reconcile(&Routes::new()).await?;
+        failures.extend(router.remove_overlay().await?);
+        Ok(failures)
+    }
+    .await;
     let routes = routes.and_then(|failures| failures.into_iter().next().map_or(Ok(()), Err));
     let socket = match std::fs::remove_file(&config.socket) {
         Err(source) if source.kind() != ErrorKind::NotFound => Err(Error::Socket { path: config.socket.clone(), source }),

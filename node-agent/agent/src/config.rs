@@ -1,5 +1,6 @@
 //! What an operator can set about the agent.
 
+use crate::overlay::Routing;
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -21,8 +22,12 @@ pub struct Config {
     pub http_address: Option<SocketAddr>,
     /// Seconds between comparisons of the kernel with what it should hold; at least 1.
     pub resync_seconds: u64,
-    /// MTU of pods in bytes; that of the device with the node's address unless given.
+    /// MTU of pods in bytes; that of the device with the node's address unless given, less what `routing` adds to a packet.
     pub mtu: Option<u32>,
+    /// How packets get to the pods of other nodes; the same on every node.
+    pub routing: Routing,
+    /// UDP port of the overlay, with `routing: vxlan`; the same on every node.
+    pub vxlan_port: u16,
     /// Prefixes from which Services get their cluster addresses (the API server's service CIDRs). What is sent to an address in them
     /// that no Service has is dropped, at the socket ("operation not permitted") or where it leaves the pod, and counted as
     /// `no-such-service`. Services of another proxy (label `service.kubernetes.io/service-proxy-name`) are left alone. What no hook
@@ -43,6 +48,8 @@ impl Default for Config {
             http_address: None,
             resync_seconds: 30,
             mtu: None,
+            routing: Routing::Direct,
+            vxlan_port: 8472,
             service_cidrs: Vec::new(),
             dataplane: orknet_dataplane::Config::default(),
         }

@@ -16,6 +16,7 @@
 pub mod config;
 pub mod dataplane;
 pub mod error;
+pub mod overlay;
 pub mod routes;
 
 mod attachments;
@@ -25,9 +26,11 @@ mod metrics;
 mod nodes;
 mod programmer;
 mod route_keeper;
+mod route_message;
 mod run;
 mod socket;
 mod sysctl;
+mod vxlan;
 mod watch;
 
 pub use cleanup::cleanup;

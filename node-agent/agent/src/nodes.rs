@@ -1,6 +1,6 @@
 //! What the agent knows of the Nodes: its own (facts for the compiler, addresses for pods) and the others (routes).
 
-use crate::routes::{NodeNetwork, Routes, wanted};
+use crate::routes::NodeNetwork;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
 use orknet_cni::protocol::NodeConfiguration;
@@ -61,8 +61,9 @@ impl Nodes {
 
     /// What it means for our own network.
     pub fn outlook(&self) -> Outlook {
-        let own = self.networks.get(&self.own).cloned().unwrap_or_default();
-        Outlook { own, routes: wanted(&self.own, &self.networks) }
+        let mut others = self.networks.clone();
+        let own = others.remove(&self.own).unwrap_or_default();
+        Outlook { own, others }
     }
 }
 
@@ -71,8 +72,8 @@ impl Nodes {
 pub struct Outlook {
     /// Our own prefixes and addresses.
     pub own: NodeNetwork,
-    /// The routes that we should have.
-    pub routes: Routes,
+    /// Those of the other nodes, by name.
+    pub others: BTreeMap<String, NodeNetwork>,
 }
 
 impl Outlook {
@@ -133,6 +134,6 @@ mod tests {
         assert!(!nodes.remove("a"));
         assert!(nodes.retain(&HashSet::new()));
         assert!(nodes.outlook().configuration(1500).is_some());
-        assert_eq!(nodes.outlook().routes.len(), 1);
+        assert_eq!(nodes.outlook().others.len(), 0, "of the others only what is listed");
     }
 }

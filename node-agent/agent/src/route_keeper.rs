@@ -1,13 +1,15 @@
-//! Keeps the routes what the Nodes say they should be: when to look again, and what is worth a line in the log. What should be there,
-//! and how it gets there, is [`crate::routes`]'s.
+//! Keeps the routes, and the overlay if there is one, what the Nodes say they should be: when to look again, and what is worth a line
+//! in the log. What should be there, and how it gets there, is [`crate::routes`]'s and [`crate::overlay`]'s.
 
 use crate::error::Error;
 use crate::nodes::Outlook;
-use crate::routes::{Router, Routes};
+use crate::overlay::{Overlay, Routing};
+use crate::routes::{MAIN_TABLE, Router, Routes, direct, failed};
 use crate::watch::{self, NodesView};
 use kube::Client;
 use orknet_cni::protocol::NodeConfiguration;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch as latest};
@@ -18,42 +20,63 @@ const DEFAULT_MTU: u32 = 1500;
 /// How soon routes that could not be added are tried again; doubled while nothing changes, up to the resync interval.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
+/// How this host takes part in the network of the nodes.
+#[derive(Clone, Debug, Default)]
+pub struct Wires {
+    pub routing: Routing,
+    /// The UDP port of the overlay.
+    pub vxlan_port: u16,
+    /// Routes that are there whatever the Nodes say.
+    pub always: Routes,
+}
+
 /// Who is told how our pods are addressed.
 pub struct Pods {
     pub configure: latest::Sender<Option<NodeConfiguration>>,
-    /// Bytes; that of the device with the node's address unless given.
+    /// Bytes; what the network between the nodes leaves unless given.
     pub mtu: Option<u32>,
+    /// Told the index of the overlay's device; 0 where there is none.
+    pub overlay: latest::Sender<u32>,
 }
 
 impl Pods {
-    async fn tell(&self, outlook: &Outlook, router: &Router) {
-        let mtu = match self.mtu {
-            Some(mtu) => mtu,
-            None => router.mtu_of(&outlook.own_addresses()).await.ok().flatten().unwrap_or(DEFAULT_MTU),
-        };
+    fn tell(&self, outlook: &Outlook, mtu: u32) {
         self.configure.send_if_modified(|current| {
-            let configuration = outlook.configuration(mtu);
+            let configuration = outlook.configuration(self.mtu.unwrap_or(mtu));
+            if let (Some(current), Some(configuration)) = (&current, &configuration)
+                && current.mtu != configuration.mtu
+            {
+                tracing::warn!(from = current.mtu, to = configuration.mtu, "the MTU of pods changed; those that run keep theirs");
+            }
             configuration.is_some() && std::mem::replace(current, configuration.clone()) != configuration
         });
     }
+
+    fn tell_overlay(&self, device: u32) {
+        self.overlay.send_if_modified(|current| std::mem::replace(current, device) != device);
+    }
 }
 
-/// Keeps the routes, `always` among them, and tells `pods` how they are addressed, until nobody looks at the Nodes any more.
-/// Level-triggered: looks at the kernel's routes again every `resync`.
-pub async fn keep_network(
-    router: Router,
-    mut views: latest::Receiver<Arc<NodesView>>,
-    pods: Option<Pods>,
-    always: Routes,
-    resync: Duration,
-) {
+/// Keeps the wires and tells `pods` how they are addressed, until nobody looks at the Nodes any more. Level-triggered: looks at what the
+/// kernel has again every `resync`.
+pub async fn keep_network(router: Router, mut views: latest::Receiver<Arc<NodesView>>, pods: Option<Pods>, wires: Wires, resync: Duration) {
     let mut troubles = Troubles::new(resync);
     loop {
         let view = Arc::clone(&views.borrow_and_update());
+        let plan = Plan::of(&wires, &view.nodes);
+        let uplink = router.mtu_of(&plan.ends).await.ok().flatten().unwrap_or(DEFAULT_MTU);
+        let mtu = plan.overlay.as_ref().map_or(uplink, |overlay| overlay.mtu(uplink));
         if let Some(pods) = &pods {
-            pods.tell(&view.nodes, &router).await;
+            pods.tell(&view.nodes, mtu);
         }
-        let pause = if view.is_complete { reconcile(&router, &view.nodes.routes, &always, &mut troubles).await } else { resync };
+        let mut pause = resync;
+        if view.is_complete && plan.is_ready {
+            let (device, failures) = reconcile(&router, &plan, wires.vxlan_port, mtu).await;
+            if let (Some(pods), Some(device)) = (&pods, device) {
+                pods.tell_overlay(device);
+            }
+            pause = report(&mut troubles, &failures);
+        }
         tokio::select! {
             changed = views.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(pause) => {}
@@ -74,15 +97,60 @@ pub async fn keep_pod_routes(client: Client, resync: Duration, shutdown: Cancell
     tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         () = watch::nodes(client, "", messages, view) => Err(Error::Ended("Node watch")),
-        () = keep_network(router, views, None, Routes::new(), resync) => Err(Error::Ended("route keeper")),
+        () = keep_network(router, views, None, Wires::default(), resync) => Err(Error::Ended("route keeper")),
     }
 }
 
-/// Makes the routes what they should be, and logs what is new about those that are not. When to look again.
-async fn reconcile(router: &Router, to_pods: &Routes, always: &Routes, troubles: &mut Troubles) -> Duration {
-    let mut routes = always.clone();
-    routes.extend(to_pods);
-    let failures = router.reconcile(&routes).await.unwrap_or_else(|error| vec![error]);
+/// What should be in the kernel.
+struct Plan {
+    /// Routes of the main table.
+    routes: Routes,
+    overlay: Option<Overlay>,
+    /// Our addresses to which packets of other nodes come; their device tells the MTU.
+    ends: BTreeSet<IpAddr>,
+    /// Enough is known. An overlay without an end would be torn down.
+    is_ready: bool,
+}
+
+impl Plan {
+    fn of(wires: &Wires, outlook: &Outlook) -> Self {
+        let mut routes = wires.always.clone();
+        if wires.routing == Routing::Direct {
+            routes.extend(direct(&outlook.own, &outlook.others));
+            return Self { routes, overlay: None, ends: outlook.own_addresses(), is_ready: true };
+        }
+        let overlay = Overlay::of(&outlook.own, &outlook.others);
+        routes.extend(overlay.iter().flat_map(|overlay| overlay.routes.clone()));
+        Self { routes, ends: overlay.iter().map(|overlay| overlay.end).collect(), is_ready: overlay.is_some(), overlay }
+    }
+}
+
+/// Makes the kernel hold what it should. The index of the overlay's device (0 for none) if all of it could be seen to, and what went
+/// wrong.
+async fn reconcile(router: &Router, plan: &Plan, port: u16, mtu: u32) -> (Option<u32>, Vec<Error>) {
+    let made = match &plan.overlay {
+        Some(overlay) => router.reconcile_overlay(overlay, port, mtu).await,
+        None => router.reconcile(&plan.routes).await.map(|failures| (0, failures)),
+    };
+    let (device, mut failures) = match made {
+        Ok(made) => made,
+        Err(error) => return (None, vec![error]),
+    };
+    // Routes through the overlay need its device; without an overlay, what is left of one goes when nothing needs it any more.
+    let rest = match &plan.overlay {
+        Some(_) => router.reconcile_in(MAIN_TABLE, &plan.routes, device).await,
+        None => router.remove_overlay().await,
+    };
+    match rest {
+        Ok(rest) => failures.extend(rest),
+        Err(error) => failures.push(error),
+    }
+    failures.extend(plan.overlay.iter().flat_map(|overlay| &overlay.left_out).map(|line| failed("reaching a node by the overlay", line)));
+    (Some(device), failures)
+}
+
+/// Logs what is new about what is not as it should be. When to look again.
+fn report(troubles: &mut Troubles, failures: &[Error]) -> Duration {
     let report = troubles.follow(failures.iter().map(Error::to_string).collect());
     for error in &report.new {
         tracing::warn!(error, "a route is not as it should be; trying again");

@@ -2,27 +2,47 @@
 //! their protocol number, so what a former run left behind is found and removed.
 
 use crate::error::Error;
+use crate::route_message::{message, read, removal};
 use futures::TryStreamExt;
 use ipnet::IpNet;
 use nix::libc;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::LinkAttribute;
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType};
+use rtnetlink::packet_route::route::RouteHeader;
 use rtnetlink::{Handle, RouteMessageBuilder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// Marks our routes (`ip route show proto 79`). Not assigned in linux/rtnetlink.h.
-pub const PROTOCOL: u8 = 79;
+pub use crate::route_message::PROTOCOL;
+
+/// The table for packets of pods to nodes, where there is an overlay (`ip route show table 7979`).
+pub const PODS_TABLE: u32 = 7979;
+/// The table for everybody.
+pub const MAIN_TABLE: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
 /// Where packets for a prefix go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// To a node, by an address of it that is on a network of ours.
     Via(IpAddr),
+    /// To a node through the overlay.
+    Tunnel(Tunnel),
     /// Nowhere: our own pods have routes of their own, and an address without one has no pod; nor is an address of a Service a place.
     Unreachable,
+}
+
+/// A way through the overlay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tunnel {
+    /// Its other end.
+    pub node: IpAddr,
+    /// Our end, of the same family.
+    pub own: IpAddr,
+    /// The next hop inside, of the prefix's family.
+    pub gateway: IpAddr,
+    /// From which address we ourselves send into it.
+    pub source: Option<IpAddr>,
 }
 
 /// Routes by destination.
@@ -37,18 +57,15 @@ pub struct NodeNetwork {
     pub internal: Vec<IpAddr>,
 }
 
-/// The routes that `own` should have to the pods of all `nodes`. A node without an InternalIP of a prefix's family has no route for it.
-pub fn wanted(own: &str, nodes: &BTreeMap<String, NodeNetwork>) -> Routes {
-    let mut routes = Routes::new();
-    for (name, node) in nodes {
-        for &prefix in &node.pod_cidrs {
-            let target = if name == own {
-                Some(Target::Unreachable)
-            } else {
-                node.internal.iter().find(|address| address.is_ipv4() == prefix.addr().is_ipv4()).map(|address| Target::Via(*address))
-            };
-            if let Some(target) = target {
-                routes.entry(prefix.trunc()).or_insert(target);
+/// The routes that a node should have to the pods of all nodes without an overlay. A node without an InternalIP of a prefix's family has
+/// no route for it.
+pub fn direct(own: &NodeNetwork, others: &BTreeMap<String, NodeNetwork>) -> Routes {
+    let mut routes: Routes = own.pod_cidrs.iter().map(|prefix| (prefix.trunc(), Target::Unreachable)).collect();
+    for node in others.values() {
+        for prefix in &node.pod_cidrs {
+            let address = node.internal.iter().find(|address| address.is_ipv4() == prefix.addr().is_ipv4());
+            if let Some(address) = address {
+                routes.entry(prefix.trunc()).or_insert(Target::Via(*address));
             }
         }
     }
@@ -62,7 +79,7 @@ pub fn barred(service_cidrs: &[IpNet]) -> Routes {
 
 /// The kernel's routing tables in our namespace.
 #[derive(Clone)]
-pub struct Router(Handle);
+pub struct Router(pub(crate) Handle);
 
 impl Router {
     /// Connects. The connection is served by a task of the current runtime until the router is dropped.
@@ -72,37 +89,34 @@ impl Router {
         Ok(Self(handle))
     }
 
-    /// Our routes.
+    /// Our routes in the main table.
     pub async fn own_routes(&self) -> Result<Routes, Error> {
-        let mut routes = Routes::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut filter = RouteMessageBuilder::<IpAddr>::new().build();
-            filter.header.address_family = family;
-            let found: Vec<_> =
-                self.0.route().get(filter).execute().try_collect().await.map_err(|error| failed("reading the routes", error))?;
-            routes.extend(found.iter().filter_map(read));
-        }
-        Ok(routes)
+        self.routes_in(MAIN_TABLE).await
     }
 
-    /// Makes our routes what is wanted; does what can be done. Returns what could not be, with the reason.
+    /// Makes our routes in the main table what is wanted; does what can be done. Returns what could not be, with the reason.
     pub async fn reconcile(&self, wanted: &Routes) -> Result<Vec<Error>, Error> {
-        let present = self.own_routes().await?;
+        self.reconcile_in(MAIN_TABLE, wanted, 0).await
+    }
+
+    /// The same in any table; `device` is the overlay's index, for routes through it.
+    pub async fn reconcile_in(&self, table: u32, wanted: &Routes, device: u32) -> Result<Vec<Error>, Error> {
+        let present = self.routes_in(table).await?;
         let mut failures = Vec::new();
         for (prefix, target) in wanted.iter().filter(|(prefix, target)| present.get(prefix) != Some(target)) {
             // A route of another kind is not replaced but stands beside the new one.
             if let Some(old) = present.get(prefix) {
-                failures.extend(self.remove(*prefix, *old).await.err());
+                failures.extend(self.remove(table, *prefix, *old).await.err());
             }
-            let added = self.0.route().add(message(*prefix, *target)).replace().execute().await;
+            let added = self.0.route().add(message(table, *prefix, *target, device)).replace().execute().await;
             match added {
-                Ok(()) => tracing::info!(%prefix, ?target, "added a route"),
+                Ok(()) => tracing::info!(%prefix, table, ?target, "added a route"),
                 Err(error) => failures.push(failed(&format!("adding the route to {prefix} ({target:?})"), error)),
             }
         }
         for (prefix, target) in present.iter().filter(|(prefix, _)| !wanted.contains_key(prefix)) {
-            match self.remove(*prefix, *target).await {
-                Ok(()) => tracing::info!(%prefix, "removed a route"),
+            match self.remove(table, *prefix, *target).await {
+                Ok(()) => tracing::info!(%prefix, table, "removed a route"),
                 Err(error) => failures.push(error),
             }
         }
@@ -125,8 +139,20 @@ impl Router {
         }))
     }
 
-    async fn remove(&self, prefix: IpNet, target: Target) -> Result<(), Error> {
-        match self.0.route().del(message(prefix, target)).execute().await {
+    async fn routes_in(&self, table: u32) -> Result<Routes, Error> {
+        let mut routes = Routes::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut filter = RouteMessageBuilder::<IpAddr>::new().build();
+            filter.header.address_family = family;
+            let found: Vec<_> =
+                self.0.route().get(filter).execute().try_collect().await.map_err(|error| failed("reading the routes", error))?;
+            routes.extend(read(found.iter(), table));
+        }
+        Ok(routes)
+    }
+
+    async fn remove(&self, table: u32, prefix: IpNet, target: Target) -> Result<(), Error> {
+        match self.0.route().del(removal(table, prefix, target)).execute().await {
             Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code().abs() == libc::ESRCH => Ok(()),
             Err(error) => Err(failed(&format!("removing the route to {prefix}"), error)),
             Ok(()) => Ok(()),
@@ -134,41 +160,7 @@ impl Router {
     }
 }
 
-fn message(prefix: IpNet, target: Target) -> RouteMessage {
-    let mut message = RouteMessageBuilder::<IpAddr>::new().protocol(RouteProtocol::Other(PROTOCOL)).build();
-    message.header.address_family = if prefix.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    message.header.destination_prefix_length = prefix.prefix_len();
-    message.attributes.push(RouteAttribute::Destination(prefix.addr().into()));
-    match target {
-        Target::Via(gateway) => message.attributes.push(RouteAttribute::Gateway(gateway.into())),
-        Target::Unreachable => message.header.kind = RouteType::Unreachable,
-    }
-    message
-}
-
-/// A route of ours; `None` for all others.
-fn read(message: &RouteMessage) -> Option<(IpNet, Target)> {
-    if message.header.protocol != RouteProtocol::Other(PROTOCOL) {
-        return None;
-    }
-    let address = |address: &RouteAddress| match address {
-        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
-        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
-        _ => None,
-    };
-    let mut destination = None;
-    let mut target = Target::Unreachable;
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(found) => destination = address(found),
-            RouteAttribute::Gateway(found) => target = Target::Via(address(found)?),
-            _ => {}
-        }
-    }
-    Some((IpNet::new(destination?, message.header.destination_prefix_length).ok()?, target))
-}
-
-fn failed(operation: &str, error: impl ToString) -> Error {
+pub(crate) fn failed(operation: &str, error: impl ToString) -> Error {
     Error::Netlink { operation: operation.to_owned(), cause: error.to_string() }
 }
 
@@ -185,13 +177,13 @@ mod tests {
 
     #[test]
     fn every_other_node_has_a_route_per_family_by_its_own_address() {
-        let nodes = BTreeMap::from([
-            ("a".to_owned(), node(&["10.244.1.0/24", "fd00:1::/64"], &["192.0.2.1", "2001:db8::1"])),
+        let own = node(&["10.244.1.0/24", "fd00:1::/64"], &["192.0.2.1", "2001:db8::1"]);
+        let others = BTreeMap::from([
             ("b".to_owned(), node(&["10.244.2.0/24", "fd00:2::/64"], &["2001:db8::2", "192.0.2.2", "192.0.2.3"])),
             ("c".to_owned(), node(&["10.244.3.0/24", "fd00:3::/64"], &["192.0.2.4"])),
             ("new".to_owned(), node(&[], &["192.0.2.5"])),
         ]);
-        let routes: Vec<_> = wanted("a", &nodes).into_iter().map(|(prefix, target)| (prefix.to_string(), target)).collect();
+        let routes: Vec<_> = direct(&own, &others).into_iter().map(|(prefix, target)| (prefix.to_string(), target)).collect();
         let via = |text: &str| Target::Via(text.parse().unwrap());
         let expected = [
             ("10.244.1.0/24", Target::Unreachable),

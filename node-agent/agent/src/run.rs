@@ -5,7 +5,7 @@ use crate::dataplane::{Dataplane, Failure};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::programmer::{Message, Programmer};
-use crate::route_keeper::{Pods, keep_network};
+use crate::route_keeper::{Pods, Wires, keep_network};
 use crate::routes::{Router, barred};
 use crate::watch::NodesView;
 use crate::{attachments, http, socket, sysctl, watch};
@@ -72,8 +72,10 @@ pub async fn run_with(config: Config, client: Client, dataplane: Arc<dyn Datapla
         watch::nodes(client, &own, sender, view).await;
         "Node watch"
     });
-    let pods = Some(Pods { configure, mtu: config.mtu });
-    parts.spawn(named("route keeper", keep_network(router, views, pods, barred(&config.service_cidrs), resync)));
+    let (overlay, _) = latest::channel(0);
+    let pods = Some(Pods { configure, mtu: config.mtu, overlay });
+    let wires = Wires { routing: config.routing, vxlan_port: config.vxlan_port, always: barred(&config.service_cidrs) };
+    parts.spawn(named("route keeper", keep_network(router, views, pods, wires, resync)));
     parts.spawn(named("socket server", socket::serve(listener, socket::Server { messages, configuration })));
     if let Some(pages) = pages {
         parts.spawn(named("metrics server", http::serve(pages, metrics, dataplane, shutdown.clone())));

@@ -2,6 +2,7 @@
 
 mod harness;
 mod network;
+mod overlay;
 mod pods;
 mod scale;
 mod services;

@@ -3,6 +3,7 @@
 
 mod api;
 mod dataplane;
+pub mod nodes;
 
 pub use api::FakeApi;
 pub use dataplane::FakeDataplane;
