@@ -74,6 +74,13 @@ pub(crate) fn versions(pin_dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(entries(pin_dir)?.into_iter().filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_version)).collect())
 }
 
+/// The same without ours, the newest first.
+pub(crate) fn other_versions(pin_dir: &Path, ours: &Pins) -> Result<Vec<PathBuf>, Error> {
+    let mut others: Vec<PathBuf> = versions(pin_dir)?.into_iter().filter(|version| version != ours.root()).collect();
+    others.sort_by_key(|path| std::cmp::Reverse(path.file_name().and_then(|name| name.to_str()).and_then(age)));
+    Ok(others)
+}
+
 /// `v` and a number, perhaps a dash and a second one.
 fn is_version(name: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -81,6 +88,15 @@ fn is_version(name: &str) -> bool {
         Some((version, aside)) => is_number(version) && is_number(aside),
         None => is_number(numbers),
     })
+}
+
+/// The numbers of a version's name, in the order in which versions came to be: what is set aside is older than what took its place.
+fn age(name: &str) -> Option<(u64, u64)> {
+    let numbers = name.strip_prefix('v')?;
+    match numbers.split_once('-') {
+        Some((version, aside)) => Some((version.parse().ok()?, aside.parse().ok()?)),
+        None => Some((numbers.parse().ok()?, u64::MAX)),
+    }
 }
 
 /// What is in a directory; nothing if there is no such directory.
@@ -127,6 +143,7 @@ mod tests {
     #[test]
     fn directories_of_versions_are_told_from_others() {
         assert!(["v1", "v0", "v4711", "v1-1", "v12-34"].into_iter().all(is_version));
+        assert!(age("v2") > age("v2-10") && age("v2-10") > age("v2-9") && age("v2-1") > age("v1"));
         assert!(!["", "v", "1", "v1-", "v-1", "va", "v1-2-3", "node1", "v1.old"].into_iter().any(is_version));
     }
 }

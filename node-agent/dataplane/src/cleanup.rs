@@ -35,11 +35,19 @@ pub fn cleanup(pin_dir: &Path) -> Result<(), Error> {
     }
 }
 
-/// Removes the pins of one version. The socket hooks go first: they are what sends traffic by the maps.
+/// Removes the pins of one version. The hooks go first: they are what sends traffic by the maps.
 pub(crate) fn remove_version(version: &Path) -> Result<(), Error> {
-    for link in entries(&version.join("links"))? {
-        attach::remove_link(&link)?;
-    }
+    remove_links(version)?;
+    remove_maps(version)
+}
+
+/// Ends the hooks of one version.
+pub(crate) fn remove_links(version: &Path) -> Result<(), Error> {
+    entries(&version.join("links"))?.iter().try_for_each(|link| attach::remove_link(link))
+}
+
+/// Removes what is left of one version when its hooks are gone.
+pub(crate) fn remove_maps(version: &Path) -> Result<(), Error> {
     for map in entries(&version.join("maps"))? {
         fs::remove_file(&map).map_err(Error::file("unpin", &map))?;
     }

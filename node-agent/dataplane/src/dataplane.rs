@@ -4,7 +4,7 @@ use crate::{
     Applied, Attachment, Config, DeviceAttach, Error, Hook, Reader, apply,
     attach::{self, Programs},
     bpffs::{self, Pins},
-    cleanup, kernel, object,
+    cleanup, kernel, migrate, object,
 };
 use orknet_abi::{Count, TrafficKey, direction};
 use orknet_compiler::Plan;
@@ -55,7 +55,7 @@ impl Dataplane {
     /// the links that are pinned. Sockets and packets see no gap. Takes some tens of milliseconds.
     ///
     /// Pinned maps of another layout or capacity are set aside with their hooks, which go on working, and new maps are made: as with
-    /// another version, [`Self::retire_other_versions`] ends it.
+    /// another version, [`Self::retire_other_versions`] ends it. What only the kernel knows is carried over.
     ///
     /// # Errors
     /// A kernel that lacks something, an object file that does not fit the ABI, a directory that can't be made.
@@ -79,6 +79,7 @@ impl Dataplane {
             adopted,
             _reading: reading,
         };
+        dataplane.carry_over()?;
         attach::renew_links(&dataplane.programs, &dataplane.pins)?;
         Ok(dataplane)
     }
@@ -162,11 +163,23 @@ impl Dataplane {
 
     /// Removes pins of other ABI versions: to be called when the hooks of this one are attached and its maps are filled.
     pub fn retire_other_versions(&self) -> Result<(), Error> {
-        for version in bpffs::versions(&self.pin_dir)?.into_iter().filter(|version| version != self.pins.root()) {
+        let others = bpffs::other_versions(&self.pin_dir, &self.pins)?;
+        if others.is_empty() {
+            return Ok(());
+        }
+        // Nearly all while their programs still work, and at last what these wrote meanwhile.
+        self.carry_over()?;
+        others.iter().try_for_each(|version| cleanup::remove_links(version))?;
+        self.carry_over()?;
+        for version in others {
             tracing::info!(path = %version.display(), "retiring the pins of another version");
-            cleanup::remove_version(&version)?;
+            cleanup::remove_maps(&version)?;
         }
         Ok(())
+    }
+
+    fn carry_over(&self) -> Result<(), Error> {
+        migrate::carry_over(&self.pin_dir, &self.pins, self.reader.tables())
     }
 
     fn counted_devices(&self) -> Result<BTreeSet<u32>, Error> {

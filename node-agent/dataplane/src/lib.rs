@@ -20,6 +20,7 @@ mod flows;
 mod hook;
 mod host;
 mod kernel;
+mod migrate;
 mod network;
 mod object;
 mod program_log;

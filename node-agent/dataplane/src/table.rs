@@ -6,7 +6,7 @@ use crate::{
     kernel::{MapFile, Plain, Walk, When},
 };
 use orknet_abi::{
-    self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Flow, FlowKey, FragmentKey, FragmentPorts, MapSpec, Node, Pod,
+    self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Flow, FlowKey, FragmentKey, FragmentPorts, MapKind, MapSpec, Node, Pod,
     PodKey, Range, RangeKey, Service, ServiceKey, SocketKey, SocketOrigin, SourceKey, TableChunk, TableKey, TrafficKey,
 };
 use std::{io, marker::PhantomData, path::Path};
@@ -97,6 +97,11 @@ impl<K: Plain, V: Plain> Table<K, V> {
     /// Entries that it can hold.
     pub(crate) fn capacity(&self) -> u32 {
         self.file.shape().capacity
+    }
+
+    /// What it is to the kernel.
+    pub(crate) fn kind(&self) -> MapKind {
+        self.spec.kind
     }
 
     /// Whether it forgets when it is full.

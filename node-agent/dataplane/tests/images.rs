@@ -111,12 +111,17 @@ fn root_another_versions_hooks_work_until_they_are_retired() {
     let own = format!("v{}", orknet_abi::ABI_VERSION);
     std::fs::rename(node.pin_dir().join(own), node.pin_dir().join("v0")).unwrap();
 
+    let connect = || node.run(|| TcpStream::connect(FRONT));
+    let peers = |streams: &[TcpStream]| node.run(|| streams.iter().map(|stream| stream.peer_addr().unwrap().to_string()).collect::<Vec<_>>());
+    let mut streams = vec![connect().unwrap()];
+
     let dataplane = node.dataplane();
     assert!(!dataplane.adopted(), "maps of another version are not read");
     assert_eq!(attached_programs(&node).len(), 16);
-    let connect = || node.run(|| TcpStream::connect(FRONT));
-    tcp_answer(&mut connect().unwrap());
+    streams.push(connect().unwrap());
+    tcp_answer(&mut streams[1]);
     dataplane.retire_other_versions().unwrap();
+    assert_eq!(peers(&streams), [FRONT; 2], "what sockets speak to is carried over, from before and from in between");
     assert_eq!(attached_programs(&node).len(), 8);
     assert!(!node.pin_dir().join("v0").exists());
     connect().unwrap_err();
@@ -138,7 +143,8 @@ fn root_maps_of_another_layout_or_capacity_work_until_they_are_retired() {
     let connect = || node.run(|| TcpStream::connect(FRONT));
     let mut old = connect().unwrap();
 
-    for (capacity, aside) in [(65_536, "v1-1"), (1_000, "v1-2")] {
+    let asides = [1, 2].map(|number| format!("v{}-{number}", orknet_abi::ABI_VERSION));
+    for (capacity, aside) in [65_536, 1_000].into_iter().zip(&asides) {
         node.config.capacities = BTreeMap::from([("SERVICES".to_owned(), capacity)]);
         let dataplane = node.dataplane();
         assert!(!dataplane.adopted() && dataplane.reader().services().unwrap().is_empty());
@@ -155,7 +161,7 @@ fn root_maps_of_another_layout_or_capacity_work_until_they_are_retired() {
     let connect = || node.run(|| TcpStream::connect(FRONT));
     tcp_answer(&mut connect().unwrap());
     tcp_answer(&mut old);
-    assert!(["v1-1", "v1-2"].iter().all(|aside| !node.pin_dir().join(aside).exists()));
+    assert!(asides.iter().all(|aside| !node.pin_dir().join(aside).exists()));
 }
 
 /// The numbers of the programs on the node's cgroup.

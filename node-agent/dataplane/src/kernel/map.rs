@@ -33,7 +33,8 @@ pub(crate) unsafe trait Plain: Copy + Default {}
 
 macro_rules! plain {
     ($($type:ty),+ $(,)?) => {
-        // SAFETY: the ABI makes its types of integers and byte arrays only, and asserts that their sizes leave no padding.
+        // SAFETY: the ABI, and what keeps its former types, makes them of integers and byte arrays only, and asserts that their sizes
+        // leave no padding.
         $(unsafe impl Plain for $type {})+
     };
 }
@@ -63,6 +64,7 @@ plain!(
     abi::AffinityChoice,
     abi::TrafficKey,
     abi::Count,
+    crate::migrate::AffinityKeyV1,
 );
 
 /// What the kernel knows about a map: the beginning of `struct bpf_map_info`.

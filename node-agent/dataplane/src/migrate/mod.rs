@@ -1,0 +1,132 @@
+//! What only the kernel knows is carried over from the maps of another version, or of another capacity, into ours: which Service a
+//! socket speaks to, the backends that clients keep, flows. Everything else comes from plans anew.
+//!
+//! Once when the maps are opened, so that programs that take over find it, and again around the end of the old programs, which write
+//! into their own maps until then. What our maps know better stays.
+
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    Error,
+    bpffs::{self, Pins},
+    kernel::{MapFile, Plain, Walk, When},
+    table::{Table, Tables},
+};
+use orknet_abi::{self as abi, Address, AffinityChoice, AffinityKey, Connection, Flow, MapKind, SocketOrigin};
+use std::path::Path;
+
+/// Entries that are read at once.
+const BATCH: usize = 4_096;
+
+/// The key of clients' backends in version 1 of the ABI.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AffinityKeyV1 {
+    cookie: u64,
+    address: Address,
+    port_be: u16,
+    protocol: u8,
+    client_kind: u8,
+    reserved: u32,
+}
+
+const _: () = assert!(size_of::<AffinityKeyV1>() == 32);
+
+/// Carries over from every other directory of pins, the newest first. Repeating it is harmless. What can't be read or written is
+/// logged: it must not keep a node from starting.
+pub(crate) fn carry_over(pin_dir: &Path, pins: &Pins, tables: &Tables) -> Result<(), Error> {
+    for version in bpffs::other_versions(pin_dir, pins)? {
+        let pin = |spec: &abi::MapSpec| version.join("maps").join(spec.name);
+        let outcomes = [
+            (abi::SOCKETS.name, carry(&pin(&abi::SOCKETS), &tables.sockets, as_it_is, new_socket)),
+            (abi::CONNECTIONS.name, carry(&pin(&abi::CONNECTIONS), &tables.connections, as_it_is, younger_socket)),
+            (abi::FLOWS.name, carry(&pin(&abi::FLOWS), &tables.flows, as_it_is, flow_used_later)),
+            (abi::AFFINITY.name, carry(&pin(&abi::AFFINITY), &tables.affinity, as_it_is, choice_used_later)),
+            (abi::AFFINITY.name, carry(&pin(&abi::AFFINITY), &tables.affinity, widened, choice_used_later)),
+        ];
+        for (map, outcome) in outcomes {
+            match outcome {
+                Ok(0) => {}
+                Ok(carried) => tracing::info!(map, carried, from = %version.display(), "carried over what only the kernel knows"),
+                Err(error) => tracing::warn!(map, %error, from = %version.display(), "can't carry over what only the kernel knows"),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Carries one map over: `key` makes a key of ours, `merge` says what is to be written for an entry of theirs and one of ours, if
+/// anything. A map that is not there, or whose entries are not these, has nothing to give. How many entries were written.
+fn carry<Old: Plain, K: Plain, V: Plain>(
+    pin: &Path,
+    ours: &Table<K, V>,
+    key: fn(Old) -> K,
+    merge: fn(V, Option<V>) -> Option<V>,
+) -> Result<u64, Error> {
+    if !pin.exists() {
+        return Ok(0);
+    }
+    let theirs = MapFile::open(pin, true).map_err(Error::file("open the pinned map", pin))?;
+    if !holds::<Old, V>(&theirs, ours.kind()) {
+        return Ok(0);
+    }
+    let mut walk = Walk::<Old, V>::new(BATCH);
+    let mut carried = 0;
+    while let Some((keys, values)) = theirs.next_batch(&mut walk).map_err(Error::map("read", ours.name()))? {
+        for (old, value) in keys.iter().zip(values) {
+            if merge(*value, None).is_none() {
+                continue;
+            }
+            let key = key(*old);
+            let own = ours.get_single(&key)?;
+            if let Some(merged) = merge(*value, own) {
+                let when = if own.is_none() { When::Absent } else { When::Any };
+                carried += u64::from(ours.put_when(&key, merged, when)?);
+            }
+        }
+    }
+    Ok(carried)
+}
+
+/// Whether a map is of this kind and has entries of these sizes.
+fn holds<K, V>(file: &MapFile, kind: MapKind) -> bool {
+    let shape = file.shape();
+    (shape.kind, shape.key_size as usize, shape.value_size as usize) == (kind as u32, size_of::<K>(), size_of::<V>())
+}
+
+fn as_it_is<K>(key: K) -> K {
+    key
+}
+
+/// A cookie is in the first eight bytes of a client.
+fn widened(key: AffinityKeyV1) -> AffinityKey {
+    let mut client = [0; 16];
+    client[..8].copy_from_slice(&key.cookie.to_ne_bytes());
+    AffinityKey {
+        client: Address(client),
+        address: key.address,
+        port_be: key.port_be,
+        protocol: key.protocol,
+        client_kind: key.client_kind,
+    }
+}
+
+fn new_socket(theirs: SocketOrigin, ours: Option<SocketOrigin>) -> Option<SocketOrigin> {
+    ours.is_none().then_some(theirs)
+}
+
+/// Sockets share slots; the kernel counts cookies up. Every slot of ours is there, empty ones with cookie 0.
+fn younger_socket(theirs: Connection, ours: Option<Connection>) -> Option<Connection> {
+    (theirs.cookie > ours.map_or(0, |connection| connection.cookie)).then_some(theirs)
+}
+
+fn flow_used_later(theirs: Flow, ours: Option<Flow>) -> Option<Flow> {
+    ours.is_none_or(|flow| theirs.used_seconds > flow.used_seconds).then_some(theirs)
+}
+
+/// Lists have other numbers in other maps: the programs look for the place of a backend whose list is no list.
+fn choice_used_later(theirs: AffinityChoice, ours: Option<AffinityChoice>) -> Option<AffinityChoice> {
+    let is_later = ours.is_none_or(|choice| theirs.used_seconds > choice.used_seconds);
+    is_later.then_some(AffinityChoice { list: 0, slot: 0, ..theirs })
+}

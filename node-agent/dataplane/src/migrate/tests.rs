@@ -1,0 +1,135 @@
+//! From maps as former versions made them, pinned on a BPF file system of the test's own, into maps of ours.
+
+use super::*;
+use crate::bpffs::is_bpffs;
+use nix::mount::{MntFlags, umount2};
+use orknet_abi::{FlowKey, MAPS, MapSpec, SocketKey, client_kind, connection_slot, flow_state};
+use std::fs;
+
+/// A directory for pins with our maps in it, unmounted when dropped.
+struct Pinned {
+    folder: tempfile::TempDir,
+    pins: Pins,
+    tables: Tables,
+}
+
+impl Pinned {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        bpffs::ensure(folder.path()).unwrap();
+        let pins = Pins::new(folder.path());
+        pins.make().unwrap();
+        for spec in MAPS {
+            let capacity = if spec.kind == MapKind::Array { spec.capacity } else { 64 };
+            MapFile::create(spec.kind, spec.key_size, spec.value_size, capacity).unwrap().pin(&pins.map(spec.name)).unwrap();
+        }
+        let tables = Tables::open(&pins, false).unwrap();
+        Self { folder, pins, tables }
+    }
+
+    /// Makes a map of another directory, of any layout.
+    fn other(&self, version: &str, spec: &MapSpec, key_size: u32, value_size: u32) -> MapFile {
+        let maps = self.folder.path().join(version).join("maps");
+        fs::create_dir_all(&maps).unwrap();
+        let capacity = if spec.kind == MapKind::Array { spec.capacity } else { 64 };
+        let made = MapFile::create(spec.kind, key_size, value_size, capacity).unwrap();
+        made.pin(&maps.join(spec.name)).unwrap();
+        made
+    }
+
+    fn carry_over(&self) {
+        carry_over(self.folder.path(), &self.pins, &self.tables).unwrap();
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if is_bpffs(self.folder.path()).unwrap() {
+            umount2(self.folder.path(), MntFlags::MNT_DETACH).unwrap();
+        }
+    }
+}
+
+fn v4(last: u8) -> Address {
+    Address::from_v4([10, 0, 0, last])
+}
+
+fn connection(cookie: u64) -> Connection {
+    Connection { cookie, address: v4(1), backend: v4(2), port_be: 80, backend_port_be: 8_080, reserved: 0 }
+}
+
+#[test]
+fn root_what_version_1_knew_of_sockets_and_clients_is_known_to_ours() {
+    let given = Pinned::new();
+    let socket = SocketKey { cookie: 7, address: v4(2), port_be: 53, reserved: [0; 3] };
+    let origin = SocketOrigin { address: v4(1), port_be: 53, reserved: 0 };
+    given.other("v1", &abi::SOCKETS, 32, 20).put_one(&socket, origin, When::Any).unwrap();
+    given.other("v1", &abi::CONNECTIONS, 4, 48).put_one(&connection_slot(9), connection(9), When::Any).unwrap();
+    let key = AffinityKeyV1 { cookie: 0x0102_0304, address: v4(1), port_be: 80, protocol: 6, client_kind: client_kind::NAMESPACE, reserved: 0 };
+    let choice = AffinityChoice { address: v4(2), port_be: 8_080, reserved: 0, list: 3, slot: 1, used_seconds: 100 };
+    given.other("v1", &abi::AFFINITY, 32, 32).put_one(&key, choice, When::Any).unwrap();
+    given.carry_over();
+    assert_eq!(given.tables.sockets.get_single(&socket).unwrap(), Some(origin));
+    assert_eq!(given.tables.connections.get_single(&connection_slot(9)).unwrap(), Some(connection(9)));
+    let mut client = [0; 16];
+    client[..8].copy_from_slice(&0x0102_0304_u64.to_ne_bytes());
+    let widened = AffinityKey { client: Address(client), address: v4(1), port_be: 80, protocol: 6, client_kind: client_kind::NAMESPACE };
+    let kept = AffinityChoice { list: 0, slot: 0, ..choice };
+    assert_eq!(given.tables.affinity.get_single(&widened).unwrap(), Some(kept), "no list has number 0");
+    assert_eq!((given.tables.sockets.entries().unwrap(), given.tables.affinity.entries().unwrap()), (1, 1));
+}
+
+#[test]
+fn root_what_was_set_aside_for_its_capacity_gives_its_flows_and_repeating_that_loses_nothing() {
+    let given = Pinned::new();
+    let aside = given.other("v2-1", &abi::FLOWS, 40, 48);
+    let flow = |used_seconds| Flow { state: flow_state::FORWARD, used_seconds, ..Flow::default() };
+    let key = |port| FlowKey { source_port_be: port, ..FlowKey::default() };
+    for (port, used) in [(1, 10), (2, 10), (3, 10)] {
+        aside.put_one(&key(port), flow(used), When::Any).unwrap();
+    }
+    given.carry_over();
+    // Both go on: the old programs with the first flow and a new one, ours with the second.
+    given.tables.flows.put_one(&key(2), flow(20)).unwrap();
+    for (port, used) in [(1, 30), (4, 30)] {
+        aside.put_one(&key(port), flow(used), When::Any).unwrap();
+    }
+    given.carry_over();
+    let used = |port| given.tables.flows.get_single(&key(port)).unwrap().unwrap().used_seconds;
+    assert_eq!([1, 2, 3, 4].map(used), [30, 20, 10, 30]);
+    assert_eq!(given.tables.flows.entries().unwrap(), 4);
+}
+
+#[test]
+fn root_the_younger_of_two_sockets_has_the_slot_and_the_newest_maps_count_most() {
+    let given = Pinned::new();
+    let slots = abi::CONNECTIONS.capacity;
+    let old = given.other("v1", &abi::CONNECTIONS, 4, 48);
+    for cookie in [5, 6, u64::from(slots) + 7] {
+        old.put_one(&connection_slot(cookie), connection(cookie), When::Any).unwrap();
+    }
+    let ours = [u64::from(slots) + 5, 7];
+    ours.iter().for_each(|cookie| given.tables.connections.put_one(&connection_slot(*cookie), connection(*cookie)).unwrap());
+    given.carry_over();
+    let cookie = |slot| given.tables.connections.get_single(&slot).unwrap().unwrap().cookie;
+    assert_eq!([5, 6, 7].map(cookie), [u64::from(slots) + 5, 6, u64::from(slots) + 7]);
+    let socket = SocketKey { cookie: 1, ..SocketKey::default() };
+    let origin = |last| SocketOrigin { address: v4(last), ..SocketOrigin::default() };
+    for (version, last) in [("v1", 1), ("v2-2", 3), ("v2-1", 2)] {
+        given.other(version, &abi::SOCKETS, 32, 20).put_one(&socket, origin(last), When::Any).unwrap();
+    }
+    given.carry_over();
+    assert_eq!(given.tables.sockets.get_single(&socket).unwrap(), Some(origin(3)));
+}
+
+#[test]
+fn root_maps_of_unknown_layouts_give_nothing_and_stop_nothing() {
+    let given = Pinned::new();
+    given.other("v99", &abi::AFFINITY, 64, 8);
+    given.other("v99", &abi::FLOWS, 40, 56);
+    fs::create_dir_all(given.folder.path().join("v98/maps/SOCKETS")).unwrap();
+    given.other("v97", &abi::CONNECTIONS, 4, 48).put_one(&connection_slot(3), connection(3), When::Any).unwrap();
+    given.carry_over();
+    assert_eq!(given.tables.connections.get_single(&connection_slot(3)).unwrap(), Some(connection(3)));
+    assert_eq!(given.tables.flows.entries().unwrap() + given.tables.affinity.entries().unwrap() + given.tables.sockets.entries().unwrap(), 0);
+}
