@@ -91,6 +91,14 @@ impl Target {
     pub fn new(how: How, address: &str, port: u16) -> Self {
         Self { how, address: at(address, port) }
     }
+
+    /// The target at the beginning of a line, and the rest of the line.
+    fn parse(line: &str) -> Result<(Self, &str)> {
+        let (target, rest) = line.split_once(' ').with_context(|| format!("nettool said {line:?}"))?;
+        let (how, address) = target.split_once('@').with_context(|| format!("nettool said {line:?}"))?;
+        let how = How::of(how).with_context(|| format!("nettool said {line:?}"))?;
+        Ok((Self { how, address: address.to_owned() }, rest))
+    }
 }
 
 impl<'a> Client<'a> {
@@ -149,10 +157,18 @@ spec:
 
     /// Asks all at the same time, each `tries` times one after the other; one that times out is not asked again.
     pub fn ask_all(&self, targets: impl IntoIterator<Item = Target>, tries: u32) -> Result<Tally> {
+        parse_tally(&self.run_on(&["nettool", "ask-all", &tries.to_string()], targets)?)
+    }
+
+    /// Asks all at the same time, each once.
+    pub fn try_all(&self, targets: impl IntoIterator<Item = Target>) -> Result<BTreeMap<Target, Attempt>> {
+        let said = self.run_on(&["nettool", "try-all"], targets)?;
+        said.lines().map(|line| Target::parse(line).and_then(|(target, rest)| Ok((target, Attempt::parse(rest)?)))).collect()
+    }
+
+    fn run_on(&self, command: &[&str], targets: impl IntoIterator<Item = Target>) -> Result<String> {
         let words: Vec<String> = targets.into_iter().map(|target| format!("{}@{}", target.how.word(), target.address)).collect();
-        let tries = tries.to_string();
-        let command: Vec<&str> = ["nettool", "ask-all", &tries].into_iter().chain(words.iter().map(String::as_str)).collect();
-        parse_tally(&self.run(&command)?)
+        self.run(&command.iter().copied().chain(words.iter().map(String::as_str)).collect::<Vec<_>>())
     }
 
     /// Asks a number of times, one after the other.
@@ -222,12 +238,10 @@ impl Attempt {
 fn parse_tally(text: &str) -> Result<Tally> {
     let mut tally = Tally::new();
     for line in text.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [target, first, second, count] = words.as_slice() else { bail!("nettool said {line:?}") };
-        let (how, address) = target.split_once('@').with_context(|| format!("nettool said {line:?}"))?;
-        let how = How::of(how).with_context(|| format!("nettool said {line:?}"))?;
-        let outcome = Outcome::of(first, second);
-        tally.entry(Target { how, address: address.to_owned() }).or_default().insert(outcome, count.parse()?);
+        let (target, rest) = Target::parse(line)?;
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let [first, second, count] = words.as_slice() else { bail!("nettool said {line:?}") };
+        tally.entry(target).or_default().insert(Outcome::of(first, second), count.parse()?);
     }
     Ok(tally)
 }

@@ -22,6 +22,8 @@ pub fn bench(options: &Bench) -> Result<()> {
         setup::setup(Purpose::Benchmarks)?;
     }
     let binary = build(Profile::Release)?;
+    // What the benchmarks' clients and servers are, beside the benchmark program.
+    run(cargo().args(["build", "--release", "--quiet", "--package", "orknet-tests", "--bin", "nettool"]).current_dir(root()?))?;
     let mut command = cargo();
     command.args(["run", "--release", "--quiet", "--package", "orknet-bench", "--"]).args(&options.names);
     command.current_dir(root()?).env("ORKNET", binary);

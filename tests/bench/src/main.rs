@@ -1,9 +1,13 @@
 //! Measures, and writes what it measured into docs/benchmarks.md. Always interleaved (A B A B …): hosts are noisy; medians and ratios
 //! are what counts. `cargo xtask bench [NAME …]` builds what it needs and runs it.
 
+mod costs;
 mod netperf;
+mod nodeport;
 mod programming;
+mod proxy_rules;
 mod report;
+mod rival;
 mod rules;
 mod samples;
 mod services;
@@ -17,8 +21,16 @@ use std::process::ExitCode;
 /// A benchmark: its name on the command line, and what it does.
 type Benchmark = (&'static str, fn() -> Result<report::Section>);
 
-const BENCHMARKS: &[Benchmark] =
-    &[("startup", startup::measure), ("traffic", traffic::measure), ("rules", rules::measure), ("programming", programming::measure)];
+/// A name may stand for several.
+const BENCHMARKS: &[Benchmark] = &[
+    ("startup", startup::measure),
+    ("traffic", traffic::measure),
+    ("rules", rules::measure),
+    ("programming", programming::measure),
+    ("services", nodeport::measure),
+    ("services", costs::measure),
+    ("services", programming::measure_large),
+];
 
 fn main() -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).collect();

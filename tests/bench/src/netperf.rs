@@ -4,10 +4,15 @@ use crate::samples::median;
 use anyhow::{Context, Result, ensure};
 use std::net::IpAddr;
 
-/// The control connection's port; the data connection's is the next.
-pub const PORT: u16 = 12865;
-/// See [`PORT`].
-pub const DATA_PORT: u16 = 12866;
+/// Where netserver listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    pub control: u16,
+    pub data: u16,
+}
+
+/// netperf's own control port, and the next.
+pub const PORTS: Ports = Ports { control: 12865, data: 12866 };
 /// Request-response, connect-request-response, bulk, and request-response over UDP.
 pub const TESTS: [&str; 4] = ["TCP_RR", "TCP_CRR", "TCP_STREAM", "UDP_RR"];
 /// How [`compare`] measures, for the report.
@@ -25,13 +30,20 @@ fn amount(test: &str) -> u32 {
 
 /// A shell command that runs `test` to both addresses in turns, `rounds` pairs: a line `ADDRESS FIGURE` each (transactions or 10^6
 /// bits per second).
-fn script(rounds: usize, test: &str, direct: IpAddr, service: IpAddr) -> String {
-    let run = format!("netperf -H $address -p {PORT} -T 0,0 -t {test} -l -{} -P 0 -- -P ,{DATA_PORT} -o THROUGHPUT", amount(test));
+fn script(ports: Ports, rounds: usize, test: &str, direct: IpAddr, service: IpAddr) -> String {
+    let Ports { control, data } = ports;
+    let run = format!("netperf -H $address -p {control} -T 0,0 -t {test} -l -{} -P 0 -- -P ,{data} -o THROUGHPUT", amount(test));
     let turns = rounds.div_ceil(2);
     format!("for turn in $(seq {turns}); do for address in {direct} {service} {service} {direct}; do echo $address $({run}); done; done")
 }
 
-/// Two ways to one server.
+/// A command that succeeds if the server at the address answers.
+pub fn probe(ports: Ports, address: IpAddr) -> Vec<String> {
+    let Ports { control, data } = ports;
+    format!("netperf -H {address} -p {control} -t TCP_RR -l -10 -P 0 -- -P ,{data} -o THROUGHPUT").split(' ').map(str::to_owned).collect()
+}
+
+/// Two ways to one server, or to two alike.
 pub struct Comparison {
     pub direct: f64,
     pub service: f64,
@@ -40,8 +52,15 @@ pub struct Comparison {
 }
 
 /// Runs `test` to both addresses by a shell, which `run` starts where the client is.
-pub fn compare(rounds: usize, test: &str, direct: IpAddr, service: IpAddr, run: &dyn Fn(&[&str]) -> Result<String>) -> Result<Comparison> {
-    let output = run(&["sh", "-c", &script(rounds, test, direct, service)]).with_context(|| test.to_owned())?;
+pub fn compare(
+    ports: Ports,
+    rounds: usize,
+    test: &str,
+    direct: IpAddr,
+    service: IpAddr,
+    run: &dyn Fn(&[&str]) -> Result<String>,
+) -> Result<Comparison> {
+    let output = run(&["sh", "-c", &script(ports, rounds, test, direct, service)]).with_context(|| test.to_owned())?;
     let (mut directs, mut services) = (Vec::new(), Vec::new());
     for line in output.lines() {
         let (address, figure) = line.split_once(' ').with_context(|| format!("netperf printed no figure: {line:?}"))?;

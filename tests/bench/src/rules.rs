@@ -1,7 +1,7 @@
 //! What kube-proxy's rule sets cost: nftables (dispatch by one map) and iptables (a chain of rules, one a Service port), loaded by hand
 //! in one of two routers between two namespaces, with 1, 1,000 and 10,000 Services.
 
-use crate::netperf::{DATA_PORT, METHOD, PORT, TESTS, compare};
+use crate::netperf::{METHOD, PORTS, TESTS, compare};
 use crate::report::Section;
 use crate::topology::{CLIENT, DIRECT, RULES, SERVER, Topology};
 use crate::traffic::{SIZES, header, row};
@@ -45,7 +45,8 @@ fn rows() -> Result<Vec<Vec<String>>> {
             (rules.load)(&topology, size).with_context(|| format!("cannot load {} Services as {}", size, rules.name))?;
             for test in TESTS {
                 let (direct, service) = (DIRECT.parse()?, IpAddr::from(MEASURED));
-                let comparison = compare(ROUNDS, test, direct, service, &|command| topology.run(CLIENT, command)).context(rules.name)?;
+                let comparison =
+                    compare(PORTS, ROUNDS, test, direct, service, &|command| topology.run(CLIENT, command)).context(rules.name)?;
                 rows.push(row(rules.name, size, "through a router", test, &comparison));
             }
             (rules.unload)(&topology)?;
@@ -75,7 +76,7 @@ fn endpoint(number: u32, size: u32) -> Ipv4Addr {
 
 /// The ports of a Service: netperf's, or one.
 fn ports(number: u32, size: u32) -> &'static [(&'static str, u16)] {
-    if number == target(size) { &[("tcp", PORT), ("tcp", DATA_PORT), ("udp", DATA_PORT)] } else { &[("tcp", 80)] }
+    if number == target(size) { &[("tcp", PORTS.control), ("tcp", PORTS.data), ("udp", PORTS.data)] } else { &[("tcp", 80)] }
 }
 
 fn load_nftables(topology: &Topology, size: u32) -> Result<()> {

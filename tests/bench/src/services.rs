@@ -1,5 +1,6 @@
 //! Many Services with endpoints, made through the API as fast as it takes them.
 
+use crate::proxy_rules;
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Service;
@@ -22,13 +23,25 @@ pub async fn client(cluster: &Cluster) -> Result<kube::Client> {
     Ok(kube::Client::try_from(config)?)
 }
 
+/// What leads to the Services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fronts {
+    /// A cluster address.
+    Cluster,
+    /// An external address too, and a node port as long as there are any.
+    Outer,
+}
+
 /// Makes the numbered Services, of one port without selector, each with one EndpointSlice of `endpoints` addresses that nobody has.
-pub async fn make(client: &kube::Client, numbers: Range<u32>, endpoints: u32) -> Result<()> {
+pub async fn make(client: &kube::Client, numbers: Range<u32>, endpoints: u32, fronts: Fronts) -> Result<()> {
     let (services, slices) = apis(client);
     let one = |number: u32| {
         let (services, slices) = (services.clone(), slices.clone());
         async move {
-            services.create(&PostParams::default(), &service(number)?).await.with_context(|| format!("cannot create Service {number}"))?;
+            services
+                .create(&PostParams::default(), &service(number, fronts)?)
+                .await
+                .with_context(|| format!("cannot create Service {number}"))?;
             let slice = slice(number, endpoints, 0)?;
             slices.create(&PostParams::default(), &slice).await.with_context(|| format!("cannot create EndpointSlice {number}"))?;
             anyhow::Ok(())
@@ -48,9 +61,18 @@ pub fn name(number: u32) -> String {
     format!("s{number:05}")
 }
 
-fn service(number: u32) -> Result<Service> {
-    let port = json!({"name": "http", "port": 80, "protocol": "TCP"});
-    Ok(serde_json::from_value(json!({"metadata": {"name": name(number)}, "spec": {"ports": [port]}}))?)
+fn service(number: u32, fronts: Fronts) -> Result<Service> {
+    let mut port = json!({"name": "http", "port": 80, "protocol": "TCP"});
+    let mut spec = json!({});
+    if fronts == Fronts::Outer {
+        spec["externalIPs"] = json!([proxy_rules::external(number)]);
+        if let Some(node_port) = proxy_rules::node_port(number) {
+            port["nodePort"] = json!(node_port);
+            spec["type"] = json!("NodePort");
+        }
+    }
+    spec["ports"] = json!([port]);
+    Ok(serde_json::from_value(json!({"metadata": {"name": name(number)}, "spec": spec}))?)
 }
 
 /// The slice; `variant` (below 32) changes its last address.

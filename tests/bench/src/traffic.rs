@@ -1,9 +1,9 @@
 //! netperf from pod to pod: through a ClusterIP against straight to the pod's address, on one node and across nodes, with few Services
 //! and with many.
 
-use crate::netperf::{self, DATA_PORT, METHOD, PORT, TESTS, compare};
+use crate::netperf::{self, METHOD, PORTS, TESTS, compare};
 use crate::report::Section;
-use crate::services;
+use crate::services::{self, Fronts};
 use anyhow::{Context, Result};
 use orknet_tests::{Cluster, Kubectl};
 use std::net::IpAddr;
@@ -56,13 +56,14 @@ fn cluster_ips() -> Result<Vec<Vec<String>>> {
     let mut rows = vec![header()];
     let mut others = 0;
     for size in SIZES {
-        runtime.block_on(services::make(&client, others..size - 1, ENDPOINTS))?;
+        runtime.block_on(services::make(&client, others..size - 1, ENDPOINTS, Fronts::Cluster))?;
         others = size - 1;
-        eventually_counted(&cluster, size)?;
+        eventually_counted(&cluster, &["node1", "node2"], size)?;
         for (pod, placement) in [("same", "same node"), ("across", "across nodes")] {
             for test in TESTS {
                 let run = |command: &[&str]| kubectl.run(&[&["exec", pod, "--"], command].concat());
-                let comparison = compare(ROUNDS, test, direct, service, &run).with_context(|| format!("{size} Services, {placement}"))?;
+                let comparison =
+                    compare(PORTS, ROUNDS, test, direct, service, &run).with_context(|| format!("{size} Services, {placement}"))?;
                 rows.push(row("Orknet", size, placement, test, &comparison));
             }
         }
@@ -70,9 +71,9 @@ fn cluster_ips() -> Result<Vec<Vec<String>>> {
     Ok(rows)
 }
 
-/// Waits until every node has all Services in its maps.
-fn eventually_counted(cluster: &Cluster, size: u32) -> Result<()> {
-    for node in ["node1", "node2"] {
+/// Waits until every one of the nodes has all Services in its maps.
+pub fn eventually_counted(cluster: &Cluster, nodes: &[&str], size: u32) -> Result<()> {
+    for node in nodes {
         orknet_tests::eventually("all Services to be in the maps", || {
             let reader = orknet_dataplane::Reader::open(&cluster.run_dir().join("bpf").join(node))?;
             let services = reader.services()?.len();
@@ -90,7 +91,7 @@ fn make_pods(kubectl: &Kubectl) -> Result<()> {
         )
     };
     let port = |name: &str, port: u16, protocol: &str| format!("{{name: {name}, port: {port}, protocol: {protocol}}}");
-    let ports = [port("control", PORT, "TCP"), port("data", DATA_PORT, "TCP"), port("udp", DATA_PORT, "UDP")].join(", ");
+    let ports = [port("control", PORTS.control, "TCP"), port("data", PORTS.data, "TCP"), port("udp", PORTS.data, "UDP")].join(", ");
     let manifest = pod("server", "node1", "netserver, '-D', '-4'")
         + &pod("same", "node1", "sleep, '86400'")
         + &pod("across", "node2", "sleep, '86400'")

@@ -24,6 +24,9 @@ fn main() -> ExitCode {
         ["try-udp", address] => attempt(address, ask_udp),
         ["try-udp-connected", address] => attempt(address, ask_udp_connected),
         ["try-large", address, bytes] => try_large(address, bytes),
+        ["try-all", targets @ ..] => try_all(targets),
+        ["time-connect", address, calls] => time_connect(address, calls),
+        ["get", address, path] => get(address, path),
         ["ask-all", tries, targets @ ..] => ask_all(tries, targets),
         ["log-tcp", address, tries, pause_ms] => log_tcp(address, tries, pause_ms),
         ["ask-one-socket", address, count, pause_ms] => ask_one_socket(address, count, pause_ms),
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
         ["hold-udp", address, count, pause_ms] => hold_udp(address, count, pause_ms),
         _ => Err(io::Error::other(
             "usage: nettool serve|serve-tcp|serve-udp|stay ADDRESS | ask-tcp|ask-udp|ask-udp-connected ADDRESS TRIES | \
-             try-tcp|try-udp|try-udp-connected ADDRESS | try-large ADDRESS BYTES | ask-all TRIES HOW@ADDRESS… | \
+             try-tcp|try-udp|try-udp-connected ADDRESS | try-large ADDRESS BYTES | ask-all TRIES HOW@ADDRESS… | try-all HOW@ADDRESS… | get ADDRESS PATH | time-connect ADDRESS CALLS | \
              log-tcp|hold-tcp|hold-udp|ask-one-socket|ask-connected-socket ADDRESS COUNT PAUSE_MS",
         )),
     };
@@ -119,34 +122,86 @@ fn ask(address: &str, tries: &str, one: fn(SocketAddr) -> io::Result<String>) ->
 /// `HOW@ADDRESS error KIND COUNT`. Who does not answer is not waited for again.
 fn ask_all(tries: &str, targets: &[&str]) -> io::Result<()> {
     let tries: u32 = tries.parse().map_err(io::Error::other)?;
-    let one_target = |target: &str| -> io::Result<BTreeMap<String, u32>> {
-        let (how, address) = target.split_once('@').ok_or_else(|| io::Error::other("a target is HOW@ADDRESS"))?;
-        let address: SocketAddr = address.parse().map_err(io::Error::other)?;
-        let one = match how {
-            "tcp" => ask_tcp,
-            "udp" => ask_udp,
-            "udp-connected" => ask_udp_connected,
-            _ => return Err(io::Error::other(format!("{how} is no way to ask"))),
-        };
+    each(targets, |one, address| {
         let mut outcomes: BTreeMap<String, u32> = BTreeMap::new();
         for _ in 0..tries {
-            let outcome = one(address).map(|answer| answer.trim().to_owned()).unwrap_or_else(|error| format!("error {}", kind(&error)));
+            let outcome = said(one(address));
             let is_over = outcome == "error TimedOut";
             *outcomes.entry(outcome).or_default() += 1;
             if is_over {
                 break;
             }
         }
-        Ok(outcomes)
+        outcomes.into_iter().map(|(outcome, count)| format!("{outcome} {count}")).collect()
+    })
+}
+
+/// One thread a target: asks once, prints `HOW@ADDRESS NAME PEER MILLISECONDS` or `HOW@ADDRESS error KIND MILLISECONDS`.
+fn try_all(targets: &[&str]) -> io::Result<()> {
+    each(targets, |one, address| {
+        let start = Instant::now();
+        let outcome = said(one(address));
+        vec![format!("{outcome} {}", start.elapsed().as_millis())]
+    })
+}
+
+/// A way to ask once.
+type Asks = fn(SocketAddr) -> io::Result<String>;
+
+/// Does the work for all targets at the same time, and prints their lines after their names.
+fn each(targets: &[&str], work: impl Fn(Asks, SocketAddr) -> Vec<String> + Sync) -> io::Result<()> {
+    let one_target = |target: &str| -> io::Result<Vec<String>> {
+        let (how, address) = target.split_once('@').ok_or_else(|| io::Error::other("a target is HOW@ADDRESS"))?;
+        let one: Asks = match how {
+            "tcp" => ask_tcp,
+            "udp" => ask_udp,
+            "udp-connected" => ask_udp_connected,
+            _ => return Err(io::Error::other(format!("{how} is no way to ask"))),
+        };
+        Ok(work(one, address.parse().map_err(io::Error::other)?))
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = targets.iter().map(|target| (target, scope.spawn(|| one_target(target)))).collect();
         for (target, thread) in threads {
-            let outcomes = thread.join().map_err(|_| io::Error::other("a thread panicked"))??;
-            outcomes.iter().for_each(|(outcome, count)| println!("{target} {outcome} {count}"));
+            let lines = thread.join().map_err(|_| io::Error::other("a thread panicked"))??;
+            lines.iter().for_each(|line| println!("{target} {line}"));
         }
         Ok(())
     })
+}
+
+/// An answer without its end of line, or `error KIND`.
+fn said(outcome: io::Result<String>) -> String {
+    outcome.map(|answer| answer.trim().to_owned()).unwrap_or_else(|error| format!("error {}", kind(&error)))
+}
+
+/// Prints nanoseconds of one connect(2) of a UDP socket, which sends nothing: the mean of the calls, the best of some rounds.
+fn time_connect(address: &str, calls: &str) -> io::Result<()> {
+    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+    let calls: u32 = calls.parse().map_err(io::Error::other)?;
+    let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let start = Instant::now();
+        for _ in 0..calls {
+            socket.connect(address)?;
+        }
+        best = best.min(start.elapsed() / calls.max(1));
+    }
+    println!("{}", best.as_nanos());
+    Ok(())
+}
+
+/// One HTTP request: prints the whole answer, headers included.
+fn get(address: &str, path: &str) -> io::Result<()> {
+    let address = address.parse().map_err(io::Error::other)?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    println!("{answer}");
+    Ok(())
 }
 
 /// The kind of an error; what a socket's own timeout is called differs.
@@ -173,7 +228,7 @@ fn try_large(address: &str, bytes: &str) -> io::Result<()> {
         }
         Ok(String::from_utf8_lossy(&buffer[..count]).trim().to_owned())
     };
-    let outcome = ask().unwrap_or_else(|error| format!("error {}", kind(&error)));
+    let outcome = said(ask());
     println!("{outcome} {}", start.elapsed().as_millis());
     Ok(())
 }

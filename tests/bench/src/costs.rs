@@ -1,0 +1,185 @@
+//! What one call and one packet cost: connect(2) of a socket through the hooks, and the programs of devices on frames that somebody made
+//! (BPF_PROG_TEST_RUN), on maps that hold one Service.
+
+#[path = "../../../node-agent/dataplane/tests/frames/mod.rs"]
+mod frames;
+
+use crate::nodeport::nettool;
+use crate::report::Section;
+use crate::samples::percentile;
+use anyhow::{Context, Result, ensure};
+use frames::Frame;
+use nix::sched::{CloneFlags, unshare};
+use orknet_abi::{
+    Address, Backend, BackendKey, Node, Pod, PodKey, Range, RangeKey, Service, ServiceKey, node_flags, protocol, range_kinds, scope,
+};
+use orknet_compiler::{Plan, Step};
+use orknet_dataplane::{Config, Dataplane, Hook, Verdict, cleanup};
+use orknet_tests::talk::{self, Client, TOOLS, at};
+use orknet_tests::{Cluster, Outside, eventually};
+use std::net::IpAddr;
+
+/// Single runs of a program; a run that is repeated by the kernel would find what it has translated itself.
+const RUNS: u16 = 2_000;
+const CONNECTS: &str = "50000";
+const NODE_PORT: u16 = 30_080;
+
+/// A family's addresses: client, this node, its pod, a pod elsewhere and its node.
+struct Family {
+    name: &'static str,
+    client: &'static str,
+    node: &'static str,
+    pod: &'static str,
+    far_pod: &'static str,
+    far_node: &'static str,
+    pods: (&'static str, u8),
+    far_pods: (&'static str, u8),
+}
+
+const FAMILIES: [Family; 2] = [
+    Family {
+        name: "IPv4",
+        client: "10.224.200.1",
+        node: "10.224.0.11",
+        pod: "10.244.0.2",
+        far_pod: "10.244.1.2",
+        far_node: "10.224.0.12",
+        pods: ("10.244.0.0", 24),
+        far_pods: ("10.244.1.0", 24),
+    },
+    Family {
+        name: "IPv6",
+        client: "fd00:10:224::c8:1",
+        node: "fd00:10:224::b",
+        pod: "fd00:10:244::2",
+        far_pod: "fd00:10:244:1::2",
+        far_node: "fd00:10:224::c",
+        pods: ("fd00:10:244::", 64),
+        far_pods: ("fd00:10:244:1::", 64),
+    },
+];
+
+/// Measures both.
+pub fn measure() -> Result<Section> {
+    let mut table = vec![["what", "p50", "p99"].map(str::to_owned).to_vec()];
+    table.extend(connects()?);
+    // In a thread of its own: its network namespace goes with it.
+    table.extend(std::thread::spawn(packets).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+    Ok(Section {
+        title: "Costs of a call and of a packet",
+        command: "cargo xtask bench services",
+        method: format!(
+            "connect(2): the mean of {CONNECTS} calls of one UDP socket, which sends nothing, the best of 5 rounds. Packets: {RUNS} single runs of the program by \
+             BPF_PROG_TEST_RUN, a new flow each, or the flows of before; what the call itself costs is the first row."
+        ),
+        table,
+    })
+}
+
+fn connects() -> Result<Vec<Vec<String>>> {
+    let cluster = Cluster::up("bc", &["--bare", "--nodes", "1"])?;
+    let nettool = nettool()?;
+    cluster.orknet(&["add-image", TOOLS, &nettool])?;
+    let kubectl = cluster.kubectl();
+    talk::pod(&kubectl, "server", "")?;
+    let service = at(&talk::serve(&kubectl, "server", "server", "")?, 80);
+    talk::wait_ready(&kubectl, "server")?;
+    let pod = at(&kubectl.run(&["get", "pod", "server", "-o", "jsonpath={.status.podIP}"])?, talk::PORT);
+    let inside = Client::start(&kubectl, "client")?;
+    eventually("the Service to answer", || inside.attempt(talk::How::Udp, &service)?.answer().map(drop))?;
+    let outside = Outside::attach(&cluster, &nettool)?;
+    let time = |client: &Client<'_>, address: &str| {
+        Ok::<_, anyhow::Error>(client.run(&["nettool", "time-connect", address, CONNECTS])?.trim().to_owned())
+    };
+    let node = at(&orknet_tests::outside::node_addresses("node1")?[0].to_string(), talk::PORT);
+    let row = |what: &str, nanoseconds: String| vec![what.to_owned(), format!("{nanoseconds} ns"), String::new()];
+    Ok(vec![
+        row("connect(2) without hooks", time(&Client::outside(&outside), &node)?),
+        row("connect(2) to an address that is no Service's", time(&inside, &pod)?),
+        row("connect(2) to a Service", time(&inside, &service)?),
+    ])
+}
+
+fn packets() -> Result<Vec<Vec<String>>> {
+    unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+    let config = Config { pin_dir: format!("/sys/fs/bpf/orknet-bench-{}", std::process::id()).into(), ..Config::default() };
+    let measured = Dataplane::open(&config).map_err(Into::into).and_then(|dataplane| on_frames(&dataplane));
+    let cleaned = cleanup(&config.pin_dir);
+    let rows = measured?;
+    cleaned?;
+    Ok(rows)
+}
+
+fn on_frames(dataplane: &Dataplane) -> Result<Vec<Vec<String>>> {
+    // Nobody's: passed on after the first look.
+    let arp = [&[0xff; 6][..], &[2, 0, 0, 0, 0, 1], &[0x08, 0x06], &[0; 28]].concat();
+    let baseline = (0..RUNS).map(|_| Ok(dataplane.run(Hook::FromNetwork, &arp, 1)?.nanoseconds)).collect::<Result<Vec<u32>>>()?;
+    let mut rows = vec![row("a packet that is passed on at once".to_owned(), &baseline)];
+    for family in &FAMILIES {
+        for (where_, backend) in [("this node", family.pod), ("another node, with source NAT", family.far_pod)] {
+            let applied = dataplane.apply(&plan(family, backend)?);
+            ensure!(applied.failures.is_empty(), "{:?}", applied.failures);
+            for what in ["new flow", "known flow"] {
+                let run = |number: u16| {
+                    let ran = dataplane.run(Hook::FromNetwork, &frame(family, backend, number), 1)?;
+                    ensure!(ran.verdict == Verdict::Redirect, "{what} to {where_}, {}: {:?}", family.name, ran.verdict);
+                    Ok(ran.nanoseconds)
+                };
+                let found = (0..RUNS).map(run).collect::<Result<Vec<u32>>>()?;
+                rows.push(row(format!("{}, from outside to a backend on {where_}: {what}", family.name), &found));
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn row(what: String, nanoseconds: &[u32]) -> Vec<String> {
+    let samples: Vec<f64> = nanoseconds.iter().map(|one| f64::from(*one)).collect();
+    vec![what, format!("{:.0} ns", percentile(&samples, 50.0)), format!("{:.0} ns", percentile(&samples, 99.0))]
+}
+
+/// The first segment of a connection; the backends' flows do not meet.
+fn frame(family: &Family, backend: &str, number: u16) -> Vec<u8> {
+    let from = if backend == family.pod { 10_000 } else { 20_000 };
+    let mut segment = vec![0; 20];
+    segment[0..2].copy_from_slice(&(from + number).to_be_bytes());
+    segment[2..4].copy_from_slice(&NODE_PORT.to_be_bytes());
+    (segment[12], segment[13]) = (0x50, 0x02);
+    Frame::new(family.client, family.node, protocol::TCP, &segment).bytes()
+}
+
+/// One Service with a node port and one backend, and all that the programs ask for on the way.
+fn plan(family: &Family, backend: &str) -> Result<Plan> {
+    let address = |text: &str| text.parse::<IpAddr>().map(Address::from).with_context(|| text.to_owned());
+    let own = |scope| -> Result<ServiceKey> {
+        Ok(ServiceKey { address: address(family.node)?, port_be: NODE_PORT.to_be(), protocol: protocol::TCP, scope })
+    };
+    let list = if backend == family.pod { 1 } else { 2 };
+    let service = Service { list, count: 1, ..Service::default() };
+    let node = Node {
+        v4: address(FAMILIES[0].node)?,
+        v6: address(FAMILIES[1].node)?,
+        first_port: 61_000,
+        last_port: 65_535,
+        flags: node_flags::MASQUERADE,
+        table_size: 16_381,
+        ..Node::default()
+    };
+    let range = |(network, bits): (&str, u8), node: &str| -> Result<Step> {
+        Ok(Step::PutRange(
+            RangeKey::new(network.parse()?, bits),
+            Range { kinds: range_kinds::PODS, node: address(node)?, ..Range::default() },
+        ))
+    };
+    Ok(Plan {
+        steps: vec![
+            Step::PutNode(node),
+            Step::PutBackend(BackendKey { list, slot: 0 }, Backend { address: address(backend)?, port_be: 8080_u16.to_be(), reserved: 0 }),
+            Step::PutPod(PodKey { address: address(family.pod)? }, Pod { ifindex: 1, pod_mac: [2; 6], host_mac: [4; 6] }),
+            Step::PutService(own(scope::INSIDE)?, service),
+            Step::PutService(own(scope::OUTSIDE)?, service),
+            range(family.pods, "::")?,
+            range(family.far_pods, family.far_node)?,
+        ],
+    })
+}

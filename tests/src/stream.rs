@@ -1,0 +1,74 @@
+//! A client that goes on asking beside a test: each of its lines is an answer, or says what went wrong.
+
+use crate::{Kubectl, Lines, Outside};
+use anyhow::{Context, Result, ensure};
+use std::process::{Child, Command, Stdio};
+
+/// As many questions as no test waits for, and the pause between two in milliseconds.
+const ENDLESS: [&str; 2] = ["100000", "10"];
+
+/// Killed when dropped.
+pub struct Stream {
+    name: String,
+    child: Child,
+    said: Lines,
+    complained: Lines,
+}
+
+impl Stream {
+    /// `nettool MODE ADDRESS` outside of the cluster.
+    pub fn outside(outside: &Outside, mode: &str, address: &str) -> Result<Self> {
+        let command = outside.command(&["nettool", mode, address, ENDLESS[0], ENDLESS[1]]);
+        Self::start(format!("{mode} from outside to {address}"), command)
+    }
+
+    /// The same in a pod.
+    pub fn pod(kubectl: &Kubectl, pod: &str, mode: &str, address: &str) -> Result<Self> {
+        let command = kubectl.command(&["exec", pod, "--", "nettool", mode, address, ENDLESS[0], ENDLESS[1]]);
+        Self::start(format!("{mode} from {pod} to {address}"), command)
+    }
+
+    fn start(name: String, mut command: Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
+        let said = Lines::of(child.stdout.take().context("there is no output")?);
+        let complained = Lines::of(child.stderr.take().context("there is no output")?);
+        Ok(Self { name, child, said, complained })
+    }
+
+    /// Who asks what.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The next line.
+    pub fn next(&self) -> Result<String> {
+        match self.said.next()? {
+            Some(line) => Ok(line),
+            None => Err(anyhow::anyhow!("{} ended: {}", self.name, self.complained.rest()?.join("\n"))),
+        }
+    }
+
+    /// Waits for so many answers more, none of which is an error.
+    pub fn flows(&self, more: usize) -> Result<()> {
+        for _ in 0..more {
+            let line = self.next()?;
+            ensure!(!line.starts_with("error"), "{}: {line}", self.name);
+        }
+        Ok(())
+    }
+
+    /// Waits until it has failed; what it complained of.
+    pub fn fails(&mut self) -> Result<String> {
+        let why = self.complained.rest()?.join("\n");
+        ensure!(!self.child.wait()?.success(), "{} came to an end", self.name);
+        Ok(why)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
