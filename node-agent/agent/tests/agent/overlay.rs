@@ -191,8 +191,9 @@ fn root_the_overlay_is_mended_and_outlives_its_agent() {
     let whole = |node: &Node| {
         let index = |text: &str| text.split(':').nth(1).map(str::to_owned);
         let [routes, rules, device] = wires(node);
-        let neighbours = node.namespace.ip(&format!("neigh show dev {DEVICE} nud permanent"));
-        let is_whole = device.contains("mtu 1450") && device.contains("UP") && neighbours.lines().count() >= 4;
+        let neighbours = node.namespace.ip("neigh show nud permanent");
+        let neighbours = neighbours.lines().filter(|line| line.contains(DEVICE)).count();
+        let is_whole = device.contains("mtu 1450") && device.contains("UP") && neighbours == 4;
         is_whole && routes == before[0] && rules == before[1] && index(&device) == index(&before[2])
     };
     for damage in damages {

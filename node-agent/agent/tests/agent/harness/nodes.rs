@@ -61,7 +61,10 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}:\n{}{}", self.name, self.ip("route show table all proto 79"), self.ip("-s link"));
+            for what in [["-4", "route", "show", "table", "all"].as_slice(), &["-6", "route", "show", "table", "all"], &["-s", "link"]] {
+                let shown = Command::new("ip").args(["-n", &self.name]).args(what).output();
+                eprintln!("{}:\n{}", self.name, shown.map(|shown| String::from_utf8_lossy(&shown.stdout).into_owned()).unwrap_or_default());
+            }
         }
         let _ = Command::new("ip").args(["netns", "delete", &self.name]).status();
     }
