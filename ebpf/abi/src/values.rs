@@ -113,6 +113,18 @@ pub struct SourceKey {
     pub address: Address,
 }
 
+impl SourceKey {
+    /// A range of a set.
+    pub const fn new(set: u32, range: &RangeKey) -> Self {
+        Self { prefix_bits: 32 + range.prefix_bits, set, address: range.address }
+    }
+
+    /// The range alone.
+    pub const fn range(&self) -> RangeKey {
+        RangeKey { prefix_bits: self.prefix_bits.saturating_sub(32), address: self.address }
+    }
+}
+
 /// One place in one list of backends.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

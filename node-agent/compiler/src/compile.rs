@@ -1,16 +1,22 @@
 //! Everything at once: objects in, image out. The yardstick that the incremental [`crate::State`] is measured against.
 
-use crate::facts::{Attachment, NodeFacts, ObjectName, ServiceFacts, SliceFacts};
-use crate::fronts::fronts;
+use crate::claims::{Claim, claims_of};
+use crate::facts::{Attachment, NodeFacts, ObjectName, Options, ServiceFacts, SliceFacts};
+use crate::fronts::{Front, Ground, fronts};
+use crate::hosts::host_fronts;
 use crate::image::MapImage;
-use orknet_abi::{Address, BackendKey, Node, Range, RangeKey};
-use std::collections::BTreeMap;
+use crate::maglev::is_table_size;
+use crate::tables::{self, Addresses};
+use orknet_abi::{Backend, BackendKey, Node, Range, RangeKey, ServiceKey, SourceKey, TableKey};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::sync::Arc;
 
 /// All that the maps depend on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inputs {
     pub node: NodeFacts,
+    pub options: Options,
     pub services: BTreeMap<ObjectName, ServiceFacts>,
     pub slices: BTreeMap<ObjectName, SliceFacts>,
     /// By a name that is unique on the node: container and interface. No two have an address in common (see [`Attachment`]).
@@ -20,39 +26,83 @@ pub struct Inputs {
     pub settings: Option<Node>,
 }
 
-/// The image of these inputs. Lists are numbered from 1 in the order of the Services' entries, so equal inputs give equal images.
-///
-/// An address that two Services claim belongs to the one whose name comes first. That happens only for a moment, when one event of a
-/// replacement has been seen and the other has not.
+/// The image of these inputs. Lists, tables and sets are numbered from 1 in the order of the Services' entries, so equal inputs give
+/// equal images. The room for tables is not counted.
 pub fn compile(inputs: &Inputs) -> MapImage {
     let mut image = MapImage { ranges: inputs.ranges.clone(), node: inputs.settings, ..MapImage::default() };
     for attachment in inputs.attachments.values() {
         image.pods.extend(attachment.entries());
     }
-    let mut owners: BTreeMap<Address, &ObjectName> = BTreeMap::new();
+    let mut parts = Parts::default();
+    for (key, front) in all_fronts(inputs) {
+        let list = parts.put_list(&front, &mut image);
+        let table = parts.put_table(&front, &mut image);
+        let sources = front.sources.as_ref().map_or(0, |ranges| parts.put_sources(ranges, &mut image));
+        image.services.insert(key, front.value(list, table, sources));
+    }
+    image
+}
+
+fn all_fronts(inputs: &Inputs) -> BTreeMap<ServiceKey, Front> {
+    let mut owners: BTreeMap<Claim, &ObjectName> = BTreeMap::new();
     for (name, service) in &inputs.services {
-        for &address in &service.cluster_addresses {
-            owners.entry(address).or_insert(name);
+        for claim in claims_of(service) {
+            owners.entry(claim).or_insert(name);
         }
     }
     let mut slices: BTreeMap<(&str, &str), Vec<&SliceFacts>> = BTreeMap::new();
     for (name, slice) in &inputs.slices {
         slices.entry((&name.namespace, &slice.service)).or_default().push(slice);
     }
-    let mut entries = BTreeMap::new();
+    let ground = Ground { node: &inputs.node, options: &inputs.options, owner: |claim: &Claim| owners.get(claim).copied() };
+    let mut entries = host_fronts(inputs.attachments.values(), &ground);
     for (name, service) in &inputs.services {
         let own = slices.get(&(&*name.namespace, &*name.name)).map(Vec::as_slice).unwrap_or_default();
-        entries.extend(fronts(service, own.iter().copied(), &inputs.node, |address| owners.get(&address) == Some(&name)));
+        entries.extend(fronts(name, service, own.iter().copied(), &ground));
     }
-    let mut list = 0;
-    for (key, front) in entries {
+    entries
+}
+
+/// What has a number already.
+#[derive(Default)]
+struct Parts {
+    lists: HashMap<Arc<[Backend]>, u32>,
+    tables: HashMap<Addresses, u32>,
+    sources: HashMap<Arc<[RangeKey]>, u32>,
+}
+
+impl Parts {
+    fn put_list(&mut self, front: &Front, image: &mut MapImage) -> u32 {
         if front.backends.is_empty() {
-            image.services.insert(key, front.value(0));
-            continue;
+            return 0;
         }
-        list += 1;
-        image.services.insert(key, front.value(list));
-        image.backends.extend((0..).map(|slot| BackendKey { list, slot }).zip(front.backends));
+        numbered(&mut self.lists, &front.backends, |list| {
+            image.backends.extend((0..).map(|slot| BackendKey { list, slot }).zip(front.backends.iter().copied()));
+        })
     }
-    image
+
+    fn put_table(&mut self, front: &Front, image: &mut MapImage) -> u32 {
+        let size = image.node.map_or(0, |node| node.table_size);
+        if !front.has_table || !is_table_size(size) {
+            return 0;
+        }
+        tables::addresses(&front.backends, size).map_or(0, |addresses| {
+            numbered(&mut self.tables, &addresses, |table| {
+                image.tables.extend((0..).map(|chunk| TableKey { table, chunk }).zip(tables::chunks(&addresses, size)));
+            })
+        })
+    }
+
+    fn put_sources(&mut self, ranges: &Arc<[RangeKey]>, image: &mut MapImage) -> u32 {
+        numbered(&mut self.sources, ranges, |set| image.sources.extend(ranges.iter().map(|range| SourceKey::new(set, range))))
+    }
+}
+
+fn numbered<C: Clone + Eq + Hash>(known: &mut HashMap<C, u32>, content: &C, put: impl FnOnce(u32)) -> u32 {
+    let next = known.len() as u32 + 1;
+    let number = *known.entry(content.clone()).or_insert(next);
+    if number == next {
+        put(number);
+    }
+    number
 }

@@ -1,12 +1,12 @@
 //! From the API's types to the compact facts. The only file that knows k8s-openapi; what cannot be used is left out, never an error,
 //! since the API server has validated it and one strange object must not stop the others.
 
-use crate::facts::{Endpoint, Hints, NodeFacts, ObjectName, Readiness, ServiceFacts, ServicePort, SliceFacts, SlicePort};
+use crate::facts::{Endpoint, ExternalFacts, Hints, NodeFacts, ObjectName, Readiness, ServiceFacts, ServicePort, SliceFacts, SlicePort};
 use crate::names::Names;
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Node, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{self, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use orknet_abi::{Address, protocol};
+use orknet_abi::{Address, RangeKey, protocol};
 use std::net::IpAddr;
 
 /// Label of an EndpointSlice that names its Service.
@@ -53,11 +53,13 @@ impl ServiceFacts {
                 name: names.intern(port.name.as_deref().unwrap_or_default()),
                 protocol: protocol_number(port.protocol.as_deref())?,
                 port: port_number(port.port)?,
+                node_port: if has_node_ports(spec) { port.node_port.and_then(port_number).unwrap_or(0) } else { 0 },
             })
         });
         let affinity = spec.session_affinity.as_deref() == Some("ClientIP");
         let seconds = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
         Some(Self {
+            external: external(service, spec, &cluster_addresses).map(Box::new),
             cluster_addresses,
             ports: ports.collect(),
             internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
@@ -94,11 +96,59 @@ impl SliceFacts {
 }
 
 impl NodeFacts {
-    /// Name and zone of the node that we are on.
+    /// The node that we are on.
     pub fn of(node: &Node, names: &mut Names) -> Self {
         let zone = node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE)).filter(|zone| !zone.is_empty());
-        Self { name: names.intern(node.metadata.name.as_deref().unwrap_or_default()), zone: zone.map(|zone| names.intern(zone)) }
+        let listed = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+        let mut addresses: Vec<_> =
+            listed.filter(|listed| listed.type_ == "InternalIP").filter_map(|listed| address(&listed.address)).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        Self {
+            name: names.intern(node.metadata.name.as_deref().unwrap_or_default()),
+            zone: zone.map(|zone| names.intern(zone)),
+            addresses: addresses.into(),
+        }
     }
+}
+
+fn has_node_ports(spec: &ServiceSpec) -> bool {
+    matches!(spec.type_.as_deref(), Some("NodePort" | "LoadBalancer"))
+}
+
+/// `None` for a Service that is only inside. `externalTrafficPolicy` counts for those that are not, whatever their type. A Service
+/// has external addresses in the families of its cluster addresses only.
+fn external(service: &Service, spec: &ServiceSpec, cluster_addresses: &[Address]) -> Option<ExternalFacts> {
+    let is_balanced = spec.type_.as_deref() == Some("LoadBalancer");
+    let usable = |text: &str| external_address(text).filter(|address| cluster_addresses.iter().any(|own| own.is_v4() == address.is_v4()));
+    let addresses: Box<[Address]> = spec.external_ips.iter().flatten().filter_map(|text| usable(text)).collect();
+    if !has_node_ports(spec) && addresses.is_empty() {
+        return None;
+    }
+    let ingress = service.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_deref()).unwrap_or_default();
+    let to_nodes = ingress.iter().filter(|ingress| is_balanced && ingress.ip_mode.as_deref() != Some("Proxy"));
+    let local = spec.external_traffic_policy.as_deref() == Some("Local");
+    let sources = spec.load_balancer_source_ranges.as_deref().filter(|ranges| is_balanced && !ranges.is_empty()).map(|ranges| {
+        let mut ranges: Vec<_> = ranges.iter().filter_map(|text| range(text)).collect();
+        ranges.sort_unstable();
+        ranges.dedup();
+        ranges.into()
+    });
+    Some(ExternalFacts {
+        balancer_addresses: to_nodes.filter_map(|ingress| usable(ingress.ip.as_deref()?)).collect(),
+        addresses,
+        local,
+        sources,
+        health_port: if is_balanced && local { spec.health_check_node_port.and_then(port_number).unwrap_or(0) } else { 0 },
+    })
+}
+
+/// `10.0.0.0/8`, with blanks around it as older objects may have.
+fn range(text: &str) -> Option<RangeKey> {
+    let (prefix, bits) = text.trim().split_once('/')?;
+    let prefix = IpAddr::from(address(prefix)?);
+    let bits: u8 = bits.parse().ok().filter(|bits| *bits <= if prefix.is_ipv4() { 32 } else { 128 })?;
+    Some(RangeKey::new(prefix, bits))
 }
 
 /// The first address counts; what more than one means is not defined by the API.
@@ -138,6 +188,14 @@ fn address(text: &str) -> Option<Address> {
         IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => None,
         parsed => Some(parsed.into()),
     }
+}
+
+/// Addresses that mean something else to every host are never a Service's; the API server refuses them, too.
+fn external_address(text: &str) -> Option<Address> {
+    address(text).filter(|address| {
+        let address = IpAddr::from(*address);
+        !address.is_loopback() && !address.is_unspecified() && !address.is_multicast()
+    })
 }
 
 fn protocol_number(name: Option<&str>) -> Option<u8> {

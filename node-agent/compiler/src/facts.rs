@@ -1,6 +1,6 @@
 //! The compact form of the API objects: only what the maps depend on, so that ten thousand Services fit in a few megabytes.
 
-use orknet_abi::{Address, Pod, PodKey};
+use orknet_abi::{Address, Pod, PodKey, RangeKey};
 use std::sync::Arc;
 
 /// Namespace and name of an object.
@@ -23,6 +23,25 @@ pub struct ServiceFacts {
     pub affinity_seconds: u32,
     /// Another proxy implements it (KEP-2447): its addresses are taken, and that is all that we have to know.
     pub is_foreign: bool,
+    /// What it is outside of the cluster; `None` for a Service that is only inside.
+    pub external: Option<Box<ExternalFacts>>,
+}
+
+/// How a Service is reached from outside: by node ports (of [`ServicePort::node_port`]), load-balancer addresses, external addresses;
+/// all in the families of its cluster addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExternalFacts {
+    /// `status.loadBalancer.ingress[].ip` of type LoadBalancer, but those of `ipMode: Proxy` (KEP-1860): such a balancer sends to the
+    /// node ports.
+    pub balancer_addresses: Box<[Address]>,
+    /// `spec.externalIPs`.
+    pub addresses: Box<[Address]>,
+    /// `spec.externalTrafficPolicy: Local`.
+    pub local: bool,
+    /// `spec.loadBalancerSourceRanges`, ascending; `None` for any source.
+    pub sources: Option<Box<[RangeKey]>>,
+    /// `spec.healthCheckNodePort`, native byte order; 0 without.
+    pub health_port: u16,
 }
 
 /// A port of a Service.
@@ -34,6 +53,8 @@ pub struct ServicePort {
     pub protocol: u8,
     /// Native byte order.
     pub port: u16,
+    /// `nodePort`, native byte order; 0 without.
+    pub node_port: u16,
 }
 
 /// An EndpointSlice of one Service.
@@ -89,16 +110,48 @@ pub struct NodeFacts {
     pub name: Arc<str>,
     /// Label `topology.kubernetes.io/zone`.
     pub zone: Option<Arc<str>>,
+    /// Its InternalIPs, where node ports and host ports answer.
+    pub addresses: Box<[Address]>,
+}
+
+/// What an operator can set about Services on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Node ports and host ports answer on 127.0.0.1 and ::1 too, for processes of the node.
+    pub loopback_ports: bool,
+    /// Entries that the map of look-up tables has room for. Services that come when it is full have none.
+    pub table_room: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { loopback_ports: false, table_room: u32::MAX }
+    }
 }
 
 /// A pod of this node whose device is ready: its addresses lead to it.
 ///
 /// An address is given to one pod at a time, so the attachment that claims it last has it, and one that claimed it before belongs to
 /// a pod that is gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attachment {
     pub addresses: Vec<Address>,
     pub pod: Pod,
+    /// `containers[].ports[]` with a `hostPort`.
+    pub host_ports: Vec<HostPort>,
+}
+
+/// A port of the node that leads to a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostPort {
+    /// `hostIP`; an unspecified one stands for all addresses of the node of its family, `None` for all of both.
+    pub address: Option<Address>,
+    /// `hostPort`, native byte order.
+    pub port: u16,
+    /// IANA protocol number.
+    pub protocol: u8,
+    /// `containerPort`, native byte order.
+    pub container_port: u16,
 }
 
 impl Attachment {

@@ -104,12 +104,6 @@ impl MapImage {
         self.tables.range(TableKey { table, chunk: 0 }..=TableKey { table, chunk: u32::MAX }).map(|(key, chunk)| (*key, chunk))
     }
 
-    /// The ranges of one set of sources.
-    pub fn sources_of(&self, set: u32) -> impl Iterator<Item = SourceKey> + '_ {
-        // The order is by prefix first, so the set has to be looked for.
-        self.sources.iter().filter(move |key| key.set == set).copied()
-    }
-
     /// The first thing that is wrong, if any.
     pub fn flaw(&self) -> Option<Flaw> {
         let sets: BTreeSet<u32> = self.sources.iter().map(|key| key.set).collect();
@@ -142,39 +136,58 @@ impl MapImage {
         slots.find(|slot| u32::from(*slot) >= service.count).map(|slot| Flaw::StrangeSlot(key, slot))
     }
 
-    /// Backends that no Service reaches.
-    pub fn orphans(&self) -> Vec<BackendKey> {
+    /// The writes that would remove what no Service reaches: backends, look-up tables, sources.
+    pub fn orphans(&self) -> Vec<Step> {
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
+        let (mut tables, mut sets) = (BTreeSet::new(), BTreeSet::new());
         for service in self.services.values() {
             let count = counts.entry(service.list).or_default();
             *count = service.count.max(*count);
+            tables.insert(service.table);
+            sets.insert(service.sources);
         }
-        self.backends.keys().filter(|key| counts.get(&key.list).is_none_or(|count| key.slot >= *count)).copied().collect()
+        let sources = self.sources.iter().filter(|key| key.set == 0 || !sets.contains(&key.set)).map(|key| Step::DeleteSource(*key));
+        let unreached = |key: &&BackendKey| counts.get(&key.list).is_none_or(|count| key.slot >= *count);
+        let backends = self.backends.keys().filter(unreached).map(|key| Step::DeleteBackend(*key));
+        let unused = self.tables.keys().filter(|key| key.table == 0 || !tables.contains(&key.table));
+        sources.chain(backends).chain(unused.map(|key| Step::DeleteTable(*key))).collect()
     }
 
-    /// The same contents with lists numbered from 1 in the order of the Services: two images that mean the same are equal in
-    /// this form. Orphans are left out.
+    /// The same contents with lists, tables and sets numbered from 1 in the order of the Services, equal ones with equal numbers: two
+    /// images that mean the same are equal in this form. Orphans are left out.
     pub fn canonical(&self) -> Self {
         let mut canonical = Self { pods: self.pods.clone(), ranges: self.ranges.clone(), node: self.node, ..Self::default() };
-        let mut next = 0;
+        let (mut lists, mut tables, mut sets) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut sources: BTreeMap<u32, BTreeSet<RangeKey>> = BTreeMap::new();
+        self.sources.iter().for_each(|key| _ = sources.entry(key.set).or_default().insert(key.range()));
         for (key, service) in &self.services {
             let mut service = *service;
+            let slots = self.list(service.list).take_while(|(key, _)| key.slot < service.count);
+            let backends: Vec<Backend> = slots.map(|(_, backend)| backend).collect();
+            if service.table > 0 {
+                let chunks: Vec<_> = self.table(service.table).map(|(key, chunk)| (key.chunk, Arc::clone(chunk))).collect();
+                let addresses: Vec<_> = backends.iter().map(|backend| backend.address).collect();
+                let next = tables.len() as u32 + 1;
+                service.table = *tables
+                    .entry((addresses, chunks.iter().map(|(place, chunk)| (*place, chunk.slots)).collect::<Vec<_>>()))
+                    .or_insert(next);
+                canonical.tables.extend(chunks.into_iter().map(|(chunk, slots)| (TableKey { table: service.table, chunk }, slots)));
+            }
+            if service.sources > 0 {
+                let ranges = sources.get(&service.sources).cloned().unwrap_or_default();
+                let next = sets.len() as u32 + 1;
+                service.sources = *sets.entry(ranges.clone()).or_insert(next);
+                canonical.sources.extend(ranges.iter().map(|range| SourceKey::new(service.sources, range)));
+            }
             if service.count > 0 {
-                next += 1;
-                let backends = self.list(service.list).take_while(|(key, _)| key.slot < service.count);
-                canonical.backends.extend(backends.map(|(key, value)| (BackendKey { list: next, ..key }, value)));
-                service.list = next;
+                let next = lists.len() as u32 + 1;
+                service.list = *lists.entry(backends.clone()).or_insert(next);
+                canonical.backends.extend((0..).map(|slot| BackendKey { list: service.list, slot }).zip(backends));
             } else {
                 service.list = 0;
             }
             canonical.services.insert(*key, service);
         }
         canonical
-    }
-
-    /// List ids that are in use, by a Service or by a backend.
-    pub(crate) fn lists(&self) -> BTreeSet<u32> {
-        let of_services = self.services.values().filter(|service| service.count > 0).map(|service| service.list);
-        of_services.chain(self.backends.keys().map(|key| key.list)).collect()
     }
 }

@@ -5,7 +5,10 @@ use crate::{
     table::{Table, Tables},
 };
 use orknet_abi::{Service, ServiceKey, TableKey};
-use orknet_compiler::{Plan, Step, rows::{range_text, scope_name}};
+use orknet_compiler::{
+    Plan, Step,
+    rows::{range_text, scope_name},
+};
 use std::{collections::BTreeSet, fmt, io, net::IpAddr};
 
 /// What became of a plan.
@@ -77,8 +80,7 @@ impl fmt::Display for Entry<'_> {
 
 /// Applies the steps in their order.
 pub(crate) fn apply(tables: &Tables, plan: &Plan) -> Applied {
-    let mut run =
-        Run { tables, applied: Applied::default(), incomplete: Parts::default(), in_use: None, unswitched: BTreeSet::new() };
+    let mut run = Run { tables, applied: Applied::default(), incomplete: Parts::default(), in_use: None, unswitched: BTreeSet::new() };
     for steps in plan.steps.chunk_by(|one, next| std::mem::discriminant(one) == std::mem::discriminant(next)) {
         run.apply_equal(steps);
     }
@@ -210,10 +212,13 @@ impl Run<'_> {
 
     /// Half a table only takes room from others.
     fn drop_incomplete_tables(&self, steps: &[Step]) {
-        let keys: Vec<TableKey> = steps.iter().filter_map(|step| match step {
-            Step::PutTable(key, _) if self.incomplete.tables.contains(&key.table) => Some(*key),
-            _ => None,
-        }).collect();
+        let keys: Vec<TableKey> = steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::PutTable(key, _) if self.incomplete.tables.contains(&key.table) => Some(*key),
+                _ => None,
+            })
+            .collect();
         // What stays is nobody's, and goes when the maps are next read back.
         self.tables.tables.delete(&keys, |_, _| {});
     }
@@ -222,7 +227,8 @@ impl Run<'_> {
     fn free_of_use(&mut self, steps: &[Step]) -> Vec<Step> {
         if self.in_use.is_none() {
             let mut services = Vec::new();
-            let known = self.unswitched.is_empty() || self.tables.services.read_single(|key, service| services.push((key, service))).is_ok();
+            let known =
+                self.unswitched.is_empty() || self.tables.services.read_single(|key, service| services.push((key, service))).is_ok();
             self.in_use = known.then(|| parts_in_use(&services, &self.unswitched));
         }
         self.hold_back(steps, |run, step| {

@@ -2,10 +2,11 @@
 
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use orknet_abi::{Address, Pod};
-use orknet_compiler::{Attachment, Change, Inputs, Names, NodeFacts, ObjectName, ServiceFacts, SliceFacts};
+use orknet_abi::{self as abi, Address, Pod, Range, RangeKey, protocol, range_kinds};
+use orknet_compiler::{Attachment, Change, HostPort, Inputs, Names, NodeFacts, ObjectName, Options, ServiceFacts, SliceFacts};
 use serde::Deserialize;
 use serde_yaml_ng::Value;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,16 +15,56 @@ pub enum Document {
     Service(ObjectName, Option<ServiceFacts>),
     Slice(ObjectName, Option<SliceFacts>),
     Attachment(Arc<str>, Attachment),
+    Settings(abi::Node),
+    Ranges(BTreeMap<RangeKey, Range>),
+    Options(Options),
+}
+
+/// What only the agent knows of this node.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SettingsDocument {
+    v4: Option<IpAddr>,
+    v6: Option<IpAddr>,
+    table_size: u32,
+}
+
+/// Ranges by kind.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RangesDocument {
+    services: Vec<String>,
+    direct: Vec<String>,
+    /// By the address of the node that has the pods; `::` for this one.
+    pods: BTreeMap<IpAddr, Vec<String>>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OptionsDocument {
+    loopback_ports: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct HostPortDocument {
+    #[serde(rename = "hostIP")]
+    host_ip: Option<IpAddr>,
+    host_port: u16,
+    container_port: u16,
+    protocol: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AttachmentDocument {
     name: String,
     addresses: Vec<IpAddr>,
     ifindex: u32,
     pod_mac: String,
     host_mac: String,
+    #[serde(default)]
+    host_ports: Vec<HostPortDocument>,
 }
 
 /// The first Node (without one: a node named `here`), and everything else.
@@ -32,8 +73,12 @@ pub fn documents(yaml: &str) -> (NodeFacts, Vec<Document>) {
     let mut node = None;
     let mut documents = Vec::new();
     for document in serde_yaml_ng::Deserializer::from_str(yaml) {
-        let value = Value::deserialize(document).unwrap();
-        match value["kind"].as_str().unwrap() {
+        let mut value = Value::deserialize(document).unwrap();
+        let kind = value["kind"].as_str().unwrap().to_owned();
+        if value.get("apiVersion").is_none() {
+            value.as_mapping_mut().unwrap().remove("kind");
+        }
+        match kind.as_str() {
             "Node" => node = node.or(Some(NodeFacts::of(&serde_yaml_ng::from_value::<Node>(value).unwrap(), &mut names))),
             "Service" => {
                 let service: Service = serde_yaml_ng::from_value(value).unwrap();
@@ -49,12 +94,52 @@ pub fn documents(yaml: &str) -> (NodeFacts, Vec<Document>) {
                 let document: AttachmentDocument = serde_yaml_ng::from_value(value).unwrap();
                 let pod = Pod { ifindex: document.ifindex, pod_mac: mac(&document.pod_mac), host_mac: mac(&document.host_mac) };
                 let addresses = document.addresses.into_iter().map(Address::from).collect();
-                documents.push(Document::Attachment(document.name.into(), Attachment { addresses, pod }));
+                let host_ports = document.host_ports.into_iter().map(host_port).collect();
+                documents.push(Document::Attachment(document.name.into(), Attachment { addresses, pod, host_ports }));
+            }
+            "Settings" => {
+                let document: SettingsDocument = serde_yaml_ng::from_value(value).unwrap();
+                let address = |address: Option<IpAddr>| address.map(Address::from).unwrap_or_default();
+                let (v4, v6) = (address(document.v4), address(document.v6));
+                let settings =
+                    abi::Node { v4, v6, first_port: 61_000, last_port: 65_535, table_size: document.table_size, ..abi::Node::default() };
+                documents.push(Document::Settings(settings));
+            }
+            "Ranges" => documents.push(Document::Ranges(ranges(serde_yaml_ng::from_value(value).unwrap()))),
+            "Options" => {
+                let document: OptionsDocument = serde_yaml_ng::from_value(value).unwrap();
+                documents.push(Document::Options(Options { loopback_ports: document.loopback_ports, ..Options::default() }));
             }
             other => panic!("golden files know no {other}"),
         }
     }
     (node.unwrap_or_else(|| NodeFacts { name: "here".into(), ..NodeFacts::default() }), documents)
+}
+
+fn host_port(document: HostPortDocument) -> HostPort {
+    let number =
+        [("TCP", protocol::TCP), ("UDP", protocol::UDP), ("SCTP", protocol::SCTP)].into_iter().find(|(name, _)| *name == document.protocol);
+    HostPort {
+        address: document.host_ip.map(Address::from),
+        port: document.host_port,
+        protocol: number.unwrap().1,
+        container_port: document.container_port,
+    }
+}
+
+fn ranges(document: RangesDocument) -> BTreeMap<RangeKey, Range> {
+    let key = |text: &String| {
+        let (address, bits) = text.split_once('/').unwrap();
+        RangeKey::new(address.parse().unwrap(), bits.parse().unwrap())
+    };
+    let of = |kinds, node: Address| move |key| (key, Range { kinds, node });
+    let nowhere = Address::default();
+    let mut ranges: BTreeMap<_, _> = document.services.iter().map(key).map(of(range_kinds::SERVICES, nowhere)).collect();
+    ranges.extend(document.direct.iter().map(key).map(of(range_kinds::DIRECT, nowhere)));
+    for (node, pods) in document.pods {
+        ranges.extend(pods.iter().map(key).map(of(range_kinds::PODS, node.into())));
+    }
+    ranges
 }
 
 fn mac(text: &str) -> [u8; 6] {
@@ -68,6 +153,9 @@ impl Document {
             Self::Service(name, facts) => Change::Service(name.clone(), facts.clone()),
             Self::Slice(name, facts) => Change::Slice(name.clone(), facts.clone()),
             Self::Attachment(name, facts) => Change::Attachment(name.clone(), Some(facts.clone())),
+            Self::Settings(node) => Change::Settings(*node),
+            Self::Ranges(ranges) => Change::Ranges(ranges.clone()),
+            Self::Options(options) => Change::Options(*options),
         }
     }
 
@@ -76,6 +164,9 @@ impl Document {
             Self::Service(name, _) => Change::Service(name.clone(), None),
             Self::Slice(name, _) => Change::Slice(name.clone(), None),
             Self::Attachment(name, _) => Change::Attachment(name.clone(), None),
+            Self::Settings(_) => Change::Settings(abi::Node::default()),
+            Self::Ranges(_) => Change::Ranges(BTreeMap::new()),
+            Self::Options(_) => Change::Options(Options::default()),
         }
     }
 
@@ -84,6 +175,9 @@ impl Document {
             Self::Service(name, facts) => inputs.services.extend(facts.clone().map(|facts| (name.clone(), facts))),
             Self::Slice(name, facts) => inputs.slices.extend(facts.clone().map(|facts| (name.clone(), facts))),
             Self::Attachment(name, facts) => drop(inputs.attachments.insert(name.clone(), facts.clone())),
+            Self::Settings(node) => inputs.settings = Some(*node),
+            Self::Ranges(ranges) => inputs.ranges = ranges.clone(),
+            Self::Options(options) => inputs.options = *options,
         }
     }
 }

@@ -1,0 +1,318 @@
+//! From what is wanted to the writes that lead there, and to the image that they leave.
+
+use super::State;
+use super::draft::Draft;
+use super::query::health_check;
+use crate::claims::Claim;
+use crate::facts::{Attachment, ObjectName};
+use crate::fronts::{Front, Ground, fronts};
+use crate::hosts::host_fronts;
+use crate::image::{Plan, Step};
+use crate::tables::{self, chunk_count};
+use orknet_abi::{BackendKey, Pod, PodKey, RangeKey, Service, ServiceKey, SourceKey, TableKey};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// For every entry that may have changed: who has it and what it should be; `None` for nobody's.
+type Wanted = BTreeMap<ServiceKey, Option<(Option<ObjectName>, Front)>>;
+
+impl State {
+    /// Takes note of changes and plans them.
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = super::Change>) -> Plan {
+        changes.into_iter().for_each(|change| self.note(change));
+        self.plan()
+    }
+
+    /// The writes that lead from what the kernel holds to what is wanted; [`Self::image`] is then what it will hold. If a write fails,
+    /// read the maps back and [`Self::adopt`] them.
+    pub fn plan(&mut self) -> Plan {
+        let mut draft = Draft::default();
+        if self.sweep {
+            self.take_stock();
+        }
+        self.plan_node(&mut draft);
+        for (key, front) in self.wanted_services() {
+            match front {
+                Some((name, front)) => self.put_service(key, &front, name, &mut draft),
+                None => self.delete_service(key, &mut draft),
+            }
+        }
+        self.sweep = false;
+        self.retire(&mut draft);
+        if std::mem::take(&mut self.pods_dirty) {
+            self.plan_pods(&mut draft);
+        }
+        self.plan_ranges(&mut draft);
+        draft.into_plan()
+    }
+
+    /// The same for the pods alone, for the time before the Services are known. What is not planned now is planned later.
+    pub fn plan_attachments(&mut self) -> Plan {
+        let mut draft = Draft::default();
+        if std::mem::take(&mut self.pods_dirty) {
+            self.plan_pods(&mut draft);
+        }
+        draft.into_plan()
+    }
+
+    /// Finds out which lists, tables and sets of an image that was read back are whole, and who uses them.
+    fn take_stock(&mut self) {
+        let mut lists: BTreeMap<u32, Vec<_>> = BTreeMap::new();
+        for (key, backend) in &self.image.backends {
+            lists.entry(key.list).or_default().push((key.slot, *backend));
+        }
+        self.lists.adopt(lists.into_iter().map(|(list, slots)| {
+            let is_whole = slots.iter().zip(0..).all(|((slot, _), place)| *slot == place);
+            (list, is_whole.then(|| slots.into_iter().map(|(_, backend)| backend).collect()))
+        }));
+        let mut sets: BTreeMap<u32, Vec<RangeKey>> = BTreeMap::new();
+        for key in &self.image.sources {
+            sets.entry(key.set).or_default().push(key.range());
+        }
+        self.sources.adopt(sets.into_iter().map(|(set, ranges)| (set, Some(ranges.into()))));
+        self.take_stock_of_tables();
+        for service in self.image.services.values() {
+            let parts = PartsOf::of(service);
+            if let Some(list) = parts.list {
+                self.lists.hold(list);
+                if self.lists.content(list).is_none_or(|backends| backends.len() != service.count as usize) {
+                    self.lists.spoil(list);
+                }
+            }
+            parts.table.into_iter().for_each(|table| self.tables.hold(table));
+            parts.sources.into_iter().for_each(|set| self.sources.hold(set));
+        }
+    }
+
+    /// A table does not say what it was made of. A Service that uses it does; whether it is right, only making it again can tell.
+    fn take_stock_of_tables(&mut self) {
+        let size = self.image.node.map_or(0, |node| node.table_size);
+        let mut found: BTreeMap<u32, Option<tables::Addresses>> = self.image.tables.keys().map(|key| (key.table, None)).collect();
+        for service in self.image.services.values() {
+            let parts = PartsOf::of(service);
+            let (Some(list), Some(table)) = (parts.list, parts.table) else { continue };
+            let Some(content) = found.get_mut(&table).filter(|content| content.is_none()) else { continue };
+            let Some(addresses) = self.lists.content(list).and_then(|backends| tables::addresses(backends, size)) else { continue };
+            let held = self.image.table(table).map(|(key, chunk)| (key.chunk, Arc::clone(chunk)));
+            if held.eq((0..).zip(tables::chunks(&addresses, size))) {
+                *content = Some(addresses);
+            }
+        }
+        self.tables.adopt(found.into_iter());
+    }
+
+    /// Tables of another size than the node's mean nothing. So all Services leave theirs before the size changes.
+    fn plan_node(&mut self, draft: &mut Draft) {
+        if self.image.node == self.settings {
+            return;
+        }
+        let size = |node: Option<orknet_abi::Node>| node.map_or(0, |node| node.table_size);
+        if size(self.image.node) != size(self.settings) {
+            for (key, service) in self.image.services.iter_mut().filter(|(_, service)| service.table != 0) {
+                PartsOf::of(service).table.into_iter().for_each(|table| self.tables.release(table));
+                service.table = 0;
+                draft.leave_tables.push(Step::PutService(*key, *service));
+            }
+            self.tables.spoil_all();
+            self.dirty.extend(self.services.keys().cloned());
+        }
+        draft.put_node.push(Step::PutNode(self.settings.unwrap_or_default()));
+        self.image.node = self.settings;
+    }
+
+    /// A key that one Service gives up and another takes is in here once.
+    fn wanted_services(&mut self) -> Wanted {
+        let mut wanted = Wanted::new();
+        let claims = &self.claims;
+        let ground = Ground { node: &self.node, options: &self.options, owner: |claim: &Claim| claims.owner(claim) };
+        for name in std::mem::take(&mut self.dirty) {
+            let Some(entry) = self.services.get_mut(&name) else { continue };
+            let slices = entry.slices.iter().map(|(_, slice)| slice);
+            let new = entry.service.as_ref().map(|service| fronts(&name, service, slices, &ground)).unwrap_or_default();
+            let health = entry.service.as_ref().and_then(|service| health_check(service, &entry.slices, &self.node));
+            let health_before = match health {
+                Some(health) => self.health.insert(name.clone(), health),
+                None => self.health.remove(&name),
+            };
+            self.health_changed |= health_before != health;
+            self.starved.remove(&name);
+            let keys = new.keys().copied().collect();
+            for key in std::mem::replace(&mut entry.keys, keys) {
+                wanted.entry(key).or_insert(None);
+            }
+            wanted.extend(new.into_iter().map(|(key, front)| (key, Some((Some(name.clone()), front)))));
+            if entry.service.is_none() && entry.slices.is_empty() {
+                self.services.remove(&name);
+            }
+        }
+        let hosts = host_fronts(self.attachments.values(), &ground);
+        let keys = hosts.keys().copied().collect();
+        for key in std::mem::replace(&mut self.host_keys, keys) {
+            wanted.entry(key).or_insert(None);
+        }
+        wanted.extend(hosts.into_iter().map(|(key, front)| (key, Some((None, front)))));
+        if self.sweep {
+            // All Services are in it then, so what is not wanted by now is nobody's.
+            for key in self.image.services.keys() {
+                wanted.entry(*key).or_insert(None);
+            }
+        }
+        wanted
+    }
+
+    fn put_service(&mut self, key: ServiceKey, front: &Front, name: Option<ObjectName>, draft: &mut Draft) {
+        let list = self.list_of(front, draft);
+        let table = self.table_of(front, name, draft);
+        let sources = self.sources_of(front, draft);
+        let new = front.value(list, table, sources);
+        let old = self.image.services.insert(key, new);
+        if old != Some(new) {
+            draft.put_services.push(Step::PutService(key, new));
+        }
+        self.hold(&new);
+        old.iter().for_each(|old| self.release(old));
+    }
+
+    fn delete_service(&mut self, key: ServiceKey, draft: &mut Draft) {
+        if let Some(old) = self.image.services.remove(&key) {
+            draft.delete_services.push(Step::DeleteService(key));
+            self.release(&old);
+        }
+    }
+
+    fn list_of(&mut self, front: &Front, draft: &mut Draft) -> u32 {
+        if front.backends.is_empty() {
+            return 0;
+        }
+        self.lists.number(&front.backends).unwrap_or_else(|| {
+            let list = self.lists.insert(Arc::clone(&front.backends));
+            for (slot, backend) in (0..).zip(front.backends.iter()) {
+                let key = BackendKey { list, slot };
+                self.image.backends.insert(key, *backend);
+                draft.put_backends.push(Step::PutBackend(key, *backend));
+            }
+            list
+        })
+    }
+
+    fn table_of(&mut self, front: &Front, name: Option<ObjectName>, draft: &mut Draft) -> u32 {
+        let size = self.table_size();
+        if !front.has_table || size == 0 {
+            return 0;
+        }
+        let Some(addresses) = tables::addresses(&front.backends, size) else { return 0 };
+        if let Some(table) = self.tables.number(&addresses) {
+            return table;
+        }
+        if !self.has_room_for_a_table() {
+            self.starved.extend(name);
+            return 0;
+        }
+        let table = self.tables.insert(Arc::clone(&addresses));
+        for (chunk, slots) in (0..).zip(tables::chunks(&addresses, size)) {
+            let key = TableKey { table, chunk };
+            self.image.tables.insert(key, Arc::clone(&slots));
+            draft.put_tables.push(Step::PutTable(key, slots));
+        }
+        table
+    }
+
+    fn sources_of(&mut self, front: &Front, draft: &mut Draft) -> u32 {
+        let Some(ranges) = &front.sources else { return 0 };
+        self.sources.number(ranges).unwrap_or_else(|| {
+            let set = self.sources.insert(Arc::clone(ranges));
+            for range in ranges.iter() {
+                let key = SourceKey::new(set, range);
+                self.image.sources.insert(key);
+                draft.put_sources.push(Step::PutSource(key));
+            }
+            set
+        })
+    }
+
+    /// A table that will be removed at the end of this plan still takes its room.
+    fn has_room_for_a_table(&self) -> bool {
+        let chunks = u64::from(chunk_count(self.table_size()));
+        (self.tables.len() as u64 + 1) * chunks <= u64::from(self.options.table_room)
+    }
+
+    fn hold(&mut self, service: &Service) {
+        let parts = PartsOf::of(service);
+        parts.list.into_iter().for_each(|list| self.lists.hold(list));
+        parts.table.into_iter().for_each(|table| self.tables.hold(table));
+        parts.sources.into_iter().for_each(|set| self.sources.hold(set));
+    }
+
+    fn release(&mut self, service: &Service) {
+        let parts = PartsOf::of(service);
+        parts.list.into_iter().for_each(|list| self.lists.release(list));
+        parts.table.into_iter().for_each(|table| self.tables.release(table));
+        parts.sources.into_iter().for_each(|set| self.sources.release(set));
+    }
+
+    /// What nobody uses any more goes.
+    fn retire(&mut self, draft: &mut Draft) {
+        for list in self.lists.retire() {
+            let keys: Vec<_> = self.image.list(list).map(|(key, _)| key).collect();
+            for key in keys {
+                self.image.backends.remove(&key);
+                draft.delete_backends.push(Step::DeleteBackend(key));
+            }
+        }
+        for table in self.tables.retire() {
+            let keys: Vec<_> = self.image.table(table).map(|(key, _)| key).collect();
+            for key in keys {
+                self.image.tables.remove(&key);
+                draft.delete_tables.push(Step::DeleteTable(key));
+            }
+        }
+        let sets = self.sources.retire();
+        if !sets.is_empty() {
+            let keys: Vec<_> = self.image.sources.iter().filter(|key| sets.contains(&key.set)).copied().collect();
+            for key in keys {
+                self.image.sources.remove(&key);
+                draft.delete_sources.push(Step::DeleteSource(key));
+            }
+        }
+        if !self.starved.is_empty() && self.has_room_for_a_table() {
+            // For the next plan.
+            self.dirty.append(&mut self.starved);
+        }
+    }
+
+    fn plan_pods(&mut self, draft: &mut Draft) {
+        let wanted: BTreeMap<PodKey, Pod> = self.attachments.values().flat_map(Attachment::entries).collect();
+        let changed = wanted.iter().filter(|(key, pod)| self.image.pods.get(key) != Some(pod));
+        draft.put_pods.extend(changed.map(|(key, pod)| Step::PutPod(*key, *pod)));
+        draft.delete_pods.extend(self.image.pods.keys().filter(|key| !wanted.contains_key(key)).map(|key| Step::DeletePod(*key)));
+        self.image.pods = wanted;
+    }
+
+    fn plan_ranges(&mut self, draft: &mut Draft) {
+        if self.image.ranges == self.ranges {
+            return;
+        }
+        let changed = self.ranges.iter().filter(|(key, range)| self.image.ranges.get(key) != Some(range));
+        draft.put_ranges.extend(changed.map(|(key, range)| Step::PutRange(*key, *range)));
+        let gone = self.image.ranges.keys().filter(|key| !self.ranges.contains_key(key));
+        draft.delete_ranges.extend(gone.map(|key| Step::DeleteRange(*key)));
+        self.image.ranges.clone_from(&self.ranges);
+    }
+}
+
+/// What an entry uses, by number.
+struct PartsOf {
+    list: Option<u32>,
+    table: Option<u32>,
+    sources: Option<u32>,
+}
+
+impl PartsOf {
+    fn of(service: &Service) -> Self {
+        Self {
+            list: (service.count > 0).then_some(service.list),
+            table: (service.table > 0).then_some(service.table),
+            sources: (service.sources > 0).then_some(service.sources),
+        }
+    }
+}
