@@ -1,12 +1,12 @@
 //! The pods of this node, from the CNI plugin's records, and their devices. A pod counts only while its device is there.
 
-use orknet_abi::{Address, Pod};
+use orknet_abi::{Address, Pod, protocol as ip_protocol};
 use orknet_cni::error::CniError;
 use orknet_cni::protocol::{self, AttachmentName};
 use orknet_cni::state::Attachments;
-use orknet_compiler::{Attachment, MapImage};
+use orknet_compiler::{Attachment, HostPort, MapImage};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A pod that the plugin has recorded and whose device is there.
 #[derive(Debug)]
@@ -66,19 +66,41 @@ pub fn restore(state_dir: &Path, device_index: impl Fn(&str) -> Option<u32>) -> 
     Ok(broken.into_iter().chain(whole).collect())
 }
 
+/// The network namespaces of the pods that are recorded. Records that can't be read are passed over.
+pub fn namespaces(state_dir: &Path) -> Vec<PathBuf> {
+    match Attachments::new(state_dir).all() {
+        Ok((records, _)) => records.into_iter().filter(|record| !record.netns.is_empty()).map(|record| record.netns.into()).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "cannot read the records of the CNI plugin");
+            Vec::new()
+        }
+    }
+}
+
 /// The pod of a record as the maps know it.
 pub fn facts(record: &protocol::Attachment) -> Attachment {
     Attachment {
         addresses: record.addresses.iter().map(|address| Address::from(*address)).collect(),
         pod: Pod { ifindex: record.host_ifindex, pod_mac: record.pod_mac.0, host_mac: record.host_mac.0 },
+        host_ports: record.host_ports.iter().map(host_port).collect(),
     }
 }
 
-/// What the maps hold for a device. Without any entry its pod has no address, but keeps its programs.
+fn host_port(port: &protocol::HostPort) -> HostPort {
+    let number = match port.protocol {
+        protocol::Transport::Tcp => ip_protocol::TCP,
+        protocol::Transport::Udp => ip_protocol::UDP,
+        protocol::Transport::Sctp => ip_protocol::SCTP,
+    };
+    HostPort { address: port.host_ip.map(Address::from), port: port.host_port, protocol: number, container_port: port.container_port }
+}
+
+/// What the maps hold for a device. Without any entry its pod has no address, but keeps its programs. Its ports on the node are lost.
 fn salvage(ifindex: u32, held: &MapImage) -> Attachment {
     let entries = held.pods.iter().filter(|(_, pod)| pod.ifindex == ifindex);
     let (addresses, pods): (Vec<_>, Vec<_>) = entries.map(|(key, pod)| (key.address, *pod)).unzip();
-    Attachment { addresses, pod: pods.first().copied().unwrap_or(Pod { ifindex, ..Pod::default() }) }
+    let pod = pods.first().copied().unwrap_or(Pod { ifindex, ..Pod::default() });
+    Attachment { addresses, pod, host_ports: Vec::new() }
 }
 
 /// The index of a device in our namespace.
@@ -112,6 +134,19 @@ mod tests {
     }
 
     #[test]
+    fn ports_of_the_node_become_facts() {
+        let text = r#"{"containerID":"c1","ifname":"eth0","pod":{"namespace":"","name":"","uid":""},"netns":"","hostIfname":"ork0","hostIfindex":7,
+            "hostMac":"02:00:00:00:00:01","podMac":"02:00:00:00:00:02","addresses":["10.0.0.2"],
+            "hostPorts":[{"hostPort":53,"containerPort":5353,"protocol":"udp","hostIP":"192.0.2.1"},{"hostPort":80,"containerPort":8080,"protocol":"sctp"}]}"#;
+        let ports = facts(&serde_json::from_str(text).unwrap()).host_ports;
+        let expected = [
+            HostPort { address: Some(Address::from_v4([192, 0, 2, 1])), port: 53, protocol: 17, container_port: 5353 },
+            HostPort { address: None, port: 80, protocol: 132, container_port: 8080 },
+        ];
+        assert_eq!(ports, expected);
+    }
+
+    #[test]
     fn a_broken_record_keeps_what_the_maps_hold_for_its_device() {
         let folder = tempfile::tempdir().unwrap();
         let (name, gone) = (broken(folder.path(), "c1"), broken(folder.path(), "c2"));
@@ -121,8 +156,8 @@ mod tests {
         let pod = Pod { ifindex: 7, pod_mac: [2; 6], host_mac: [3; 6] };
         let key = |last| PodKey { address: Address::from_v4([10, 0, 0, last]) };
         let held = MapImage { pods: [(key(2), pod), (key(3), Pod { ifindex: 8, ..pod })].into(), ..MapImage::default() };
-        assert_eq!(records[0].facts(&held), Attachment { addresses: vec![key(2).address], pod });
-        let nothing = Attachment { addresses: Vec::new(), pod: Pod { ifindex: 7, ..Pod::default() } };
+        assert_eq!(records[0].facts(&held), Attachment { addresses: vec![key(2).address], pod, host_ports: Vec::new() });
+        let nothing = Attachment { pod: Pod { ifindex: 7, ..Pod::default() }, ..Attachment::default() };
         assert_eq!(records[0].facts(&MapImage::default()), nothing);
     }
 }

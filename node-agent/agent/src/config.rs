@@ -3,8 +3,10 @@
 use crate::overlay::Routing;
 use ipnet::IpNet;
 use serde::Deserialize;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Settings of the agent of one node.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -34,8 +36,90 @@ pub struct Config {
     /// sees (raw sockets of the node, packets from outside) and what no hook translates (a ping) is answered "unreachable" by a route.
     /// Empty where addresses of these prefixes belong to anything else than Services: then such an address is nobody's business.
     pub service_cidrs: Vec<IpNet>,
+    /// Names of the devices that lead to the network; those that carry the node's InternalIPs unless given.
+    pub devices: Vec<String>,
+    /// Ports that source NAT uses, "first-last". Unless given, the widest range from 1024 on that is outside of the ports that the node
+    /// itself connects from (`net.ipv4.ip_local_port_range`) and of the node ports.
+    pub nat_ports: Option<PortRange>,
+    /// From which node ports are given (the API server's range).
+    pub node_port_range: PortRange,
+    /// Whether what pods send out of the cluster gets the node's address.
+    pub masquerade: bool,
+    /// Prefixes outside of the cluster that see pods with their own addresses all the same.
+    pub no_masquerade_cidrs: Vec<IpNet>,
+    /// Whether backends of other nodes answer clients directly (direct server return) instead of by way of this node.
+    pub direct_return: bool,
+    /// Positions of a look-up table: a prime number, and the same on every node.
+    pub maglev_table_size: u32,
+    /// Whether processes of the node reach node ports at 127.0.0.1 and ::1, too.
+    pub node_port_loopback: bool,
     /// The data plane's own settings.
     pub dataplane: orknet_dataplane::Config,
+}
+
+/// Ports from the first to the last, both included; `30000-32767` as text.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(try_from = "String")]
+pub struct PortRange {
+    pub first: u16,
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Whether both have a port in common.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ports = text.split_once('-').and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
+        match ports {
+            Some((first, last)) if 0 < first && first <= last => Ok(Self { first, last }),
+            _ => Err(format!("{text:?} is no range of ports; write it as 1024-29999")),
+        }
+    }
+}
+
+impl TryFrom<String> for PortRange {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl Config {
+    /// Whether the settings make sense together.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.node_name.is_empty() {
+            return Err("nodeName is empty");
+        }
+        if self.resync_seconds == 0 {
+            return Err("resyncSeconds must be at least 1");
+        }
+        if !TABLE_SIZES.contains(&self.maglev_table_size) || !is_prime(self.maglev_table_size) {
+            return Err("maglevTableSize must be a prime number from 251 to 131071");
+        }
+        Ok(())
+    }
+}
+
+/// Sizes of look-up tables that make sense: fewer positions than backends choose unevenly, more cost memory for nothing.
+const TABLE_SIZES: std::ops::RangeInclusive<u32> = 251..=131_071;
+
+fn is_prime(number: u32) -> bool {
+    let divisors = (2..).take_while(|divisor| divisor * divisor <= number);
+    number > 1 && divisors.into_iter().all(|divisor| number % divisor != 0)
 }
 
 impl Default for Config {
@@ -51,7 +135,40 @@ impl Default for Config {
             routing: Routing::Direct,
             vxlan_port: 8472,
             service_cidrs: Vec::new(),
+            devices: Vec::new(),
+            nat_ports: None,
+            node_port_range: PortRange { first: 30_000, last: 32_767 },
+            masquerade: true,
+            no_masquerade_cidrs: Vec::new(),
+            direct_return: false,
+            maglev_table_size: 16_381,
+            node_port_loopback: false,
             dataplane: orknet_dataplane::Config::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_ports_are_read_as_they_are_written() {
+        assert_eq!("1024-29999".parse(), Ok(PortRange { first: 1024, last: 29_999 }));
+        assert_eq!(PortRange { first: 7, last: 7 }.to_string().parse(), Ok(PortRange { first: 7, last: 7 }));
+        for text in ["", "-", "5", "0-5", "6-5", "1-65536", "a-b"] {
+            assert!(text.parse::<PortRange>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_table_size_is_a_prime() {
+        let config = |size| Config { node_name: "a".into(), maglev_table_size: size, ..Config::default() };
+        for size in [251, 16_381, 65_537, 131_071] {
+            assert_eq!(config(size).check(), Ok(()), "{size}");
+        }
+        for size in [0, 1, 2, 241, 16_384, 16_383, 131_101] {
+            assert!(config(size).check().is_err(), "{size}");
         }
     }
 }

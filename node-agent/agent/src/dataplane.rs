@@ -2,9 +2,9 @@
 
 use orknet_abi::{Count, DropReason};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::MapUse;
+use orknet_dataplane::{AskGone, EndedSockets, FailureCause, MapUse, Pace, Swept};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A failed operation; the message names it.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,8 @@ pub struct Failure(pub String);
 pub struct FailedStep {
     pub step: Step,
     pub why: String,
+    /// The map that has no room for it, by name, and the entries that it can hold.
+    pub full: Option<(&'static str, u32)>,
 }
 
 /// The kernel's side of a node. Every call blocks for the duration of its system calls.
@@ -36,6 +38,12 @@ pub trait Dataplane: Send + Sync + 'static {
     fn pod_devices(&self) -> Result<BTreeSet<u32>, Failure>;
     /// Devices that had programs and are gone.
     fn stale_devices(&self) -> Result<BTreeSet<u32>, Failure>;
+    /// Sees to it that the programs for the network are on these devices and on no others. Does what can be done; what could not be.
+    fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> Vec<Failure>;
+    /// Ends sockets whose backend is gone; see [`orknet_dataplane::Dataplane::end_lost_sockets`].
+    fn end_lost_sockets(&self, ask: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Failure>;
+    /// Removes flows that are over; see [`orknet_dataplane::Dataplane::sweep_flows`].
+    fn sweep_flows(&self, ask: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Failure>;
     /// Maps of former versions are no longer needed.
     fn retire_other_versions(&self) -> Result<(), Failure>;
     /// Counters by drop reason.
@@ -60,8 +68,12 @@ impl Dataplane for orknet_dataplane::Dataplane {
     }
 
     fn apply(&self, plan: &Plan) -> Vec<FailedStep> {
-        let applied = orknet_dataplane::Dataplane::apply(self, plan);
-        applied.failures.into_iter().map(|failure| FailedStep { why: failure.to_string(), step: failure.step }).collect()
+        let failed = |failure: orknet_dataplane::Failure| FailedStep {
+            why: failure.to_string(),
+            full: if let FailureCause::Full(capacity) = failure.cause { Some((failure.map, capacity)) } else { None },
+            step: failure.step,
+        };
+        orknet_dataplane::Dataplane::apply(self, plan).failures.into_iter().map(failed).collect()
     }
 
     fn attach_cgroup(&self, cgroup: &Path) -> Result<(), Failure> {
@@ -84,6 +96,19 @@ impl Dataplane for orknet_dataplane::Dataplane {
 
     fn stale_devices(&self) -> Result<BTreeSet<u32>, Failure> {
         Ok(orknet_dataplane::Dataplane::stale_devices(self)?)
+    }
+
+    fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> Vec<Failure> {
+        let failures = orknet_dataplane::Dataplane::keep_network_devices(self, wanted);
+        failures.into_values().map(Failure::from).collect()
+    }
+
+    fn end_lost_sockets(&self, ask: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Failure> {
+        Ok(orknet_dataplane::Dataplane::end_lost_sockets(self, ask, namespaces)?)
+    }
+
+    fn sweep_flows(&self, ask: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Failure> {
+        Ok(orknet_dataplane::Dataplane::sweep_flows(self, ask, pace)?)
     }
 
     fn retire_other_versions(&self) -> Result<(), Failure> {

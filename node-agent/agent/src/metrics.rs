@@ -1,12 +1,17 @@
 //! Numbers for Prometheus. Counters of the kernel are read when they are asked for.
 
 use crate::dataplane::Dataplane;
+use crate::room::Missing;
+use orknet_abi::{MAPS, protocol};
+use orknet_dataplane::{EndedSockets, Swept};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,7 +27,60 @@ pub struct Metrics {
     pub attachments: Gauge,
     /// 1 if the maps hold what the cluster wants.
     pub synced: Gauge,
+    /// Flows at the end of the last pass, by protocol.
+    flows: Family<Label, Gauge>,
+    /// Flows that were removed or marked, by reason.
+    flows_ended: Family<Label, Counter>,
+    /// Sockets that were ended because their backend was gone, by protocol.
+    sockets_ended: Family<Label, Counter>,
+    /// Seconds of work of one pass over the flows.
+    flow_sweep: Histogram,
+    /// Entries that do not fit, by map.
+    missing: Family<Label, Gauge>,
+    /// 1 for a map that forgets what is still in use, or soon will.
+    pressed: Family<Label, Gauge>,
 }
+
+/// One label, name and value.
+type Label = [(&'static str, &'static str); 1];
+
+impl Metrics {
+    /// Takes note of a pass over the flows.
+    pub fn count_flows(&self, swept: &Swept) {
+        for (name, numbers) in PROTOCOLS {
+            let flows: u64 = swept.flows.iter().filter(|(number, _)| numbers.contains(number)).map(|(_, flows)| flows).sum();
+            self.flows.get_or_create(&[("protocol", name)]).set(i64::try_from(flows).unwrap_or(i64::MAX));
+        }
+        for (reason, flows) in [("expired", swept.expired), ("backend-gone", swept.gone), ("half", swept.halves)] {
+            self.flows_ended.get_or_create(&[("reason", reason)]).inc_by(flows);
+        }
+        self.flow_sweep.observe(swept.took.as_secs_f64());
+    }
+
+    /// Takes note of what does not fit into the maps.
+    pub fn count_missing(&self, full: &BTreeMap<&'static str, Missing>) {
+        for map in MAPS.iter().filter(|map| !map.kind.forgets() && !map.kind.is_per_cpu()) {
+            let entries = full.get(map.name).map_or(0, |missing| missing.entries);
+            self.missing.get_or_create(&[("map", map.name)]).set(i64::try_from(entries).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Takes note of whether a map is nearly full.
+    pub fn note_pressure(&self, map: &'static str, is_pressed: bool) {
+        self.pressed.get_or_create(&[("map", map)]).set(i64::from(is_pressed));
+    }
+
+    /// Takes note of sockets that were ended.
+    pub fn count_sockets(&self, ended: EndedSockets) {
+        for (protocol, sockets) in [("udp", ended.udp), ("tcp", ended.tcp)] {
+            self.sockets_ended.get_or_create(&[("protocol", protocol)]).inc_by(sockets);
+        }
+    }
+}
+
+/// Protocols of flows by name.
+const PROTOCOLS: [(&str, &[u8]); 4] =
+    [("tcp", &[protocol::TCP]), ("udp", &[protocol::UDP]), ("sctp", &[protocol::SCTP]), ("icmp", &[protocol::ICMP, protocol::ICMP6])];
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -35,6 +93,13 @@ impl Default for Metrics {
             services: Gauge::default(),
             attachments: Gauge::default(),
             synced: Gauge::default(),
+            flows: Family::default(),
+            flows_ended: Family::default(),
+            sockets_ended: Family::default(),
+            // 10 µs to 5 s.
+            missing: Family::default(),
+            pressed: Family::default(),
+            flow_sweep: Histogram::new(exponential_buckets(0.000_01, 2.0, 20)),
         }
     }
 }
@@ -54,6 +119,12 @@ pub fn render(metrics: &Metrics, dataplane: Arc<dyn Dataplane>) -> Result<String
     registry.register("services", "Services with entries in the maps", metrics.services.clone());
     registry.register("attachments", "Pods of this node", metrics.attachments.clone());
     registry.register("synced", "Whether the maps hold what the cluster wants", metrics.synced.clone());
+    registry.register("flows", "Flows that packets are translated for, at the last pass over them", metrics.flows.clone());
+    registry.register("flows_ended", "Flows that were removed, or marked because their backend was gone", metrics.flows_ended.clone());
+    registry.register("sockets_ended", "Sockets that were ended because their backend was gone", metrics.sockets_ended.clone());
+    registry.register("map_missing", "Entries that should be in a map and do not fit", metrics.missing.clone());
+    registry.register("map_pressed", "Whether a map that is written by programs is nearly full", metrics.pressed.clone());
+    registry.register("flow_sweep_seconds", "Work of a pass over the flows", metrics.flow_sweep.clone());
     registry.register_collector(Box::new(Kernel(dataplane)));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;

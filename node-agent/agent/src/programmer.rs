@@ -5,15 +5,18 @@
 //! never removes what it has merely not seen yet.
 
 use crate::attachments::{self, Record};
+use crate::collector::Alarm;
 use crate::dataplane::{Dataplane, FailedStep, Failure};
+use crate::health_check::Health;
 use crate::metrics::Metrics;
-use orknet_abi::{Range, RangeKey};
+use crate::room::{self, Room};
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
-use orknet_compiler::{Attachment, Change, ObjectName, Plan, State, Step};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use orknet_compiler::{Attachment, Change, ObjectName, Options, Plan, State, Step};
+use orknet_dataplane::Use;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Most messages that one plan takes.
@@ -37,6 +40,10 @@ pub enum Message {
     ServicesListed(HashSet<ObjectName>),
     /// The slices have been listed completely.
     SlicesListed(HashSet<ObjectName>),
+    /// The devices that lead to the network.
+    Network(BTreeSet<u32>),
+    /// Which of these lead to backends that are gone?
+    AskGone(BTreeSet<Use>, oneshot::Sender<BTreeSet<Use>>),
     /// A pod is to be programmed.
     Attach(protocol::Attachment, Reply),
     /// Is it programmed?
@@ -52,9 +59,17 @@ pub struct Programmer {
     state: State,
     dataplane: Arc<dyn Dataplane>,
     metrics: Arc<Metrics>,
+    /// Rung when endpoints may be gone.
+    alarm: Alarm,
+    health: watch::Sender<Health>,
+    room: watch::Sender<Room>,
     services_listed: bool,
     slices_listed: bool,
     node_known: bool,
+    /// What all Nodes mean for the programs is known.
+    settings_known: bool,
+    /// The devices that lead to the network, once they are known.
+    network: Option<BTreeSet<u32>>,
     /// Every plan since the last failure is in the kernel.
     is_applied: bool,
     /// The state knows what the kernel holds. After a failure it does not, until the maps have been read.
@@ -66,6 +81,13 @@ pub struct Programmer {
     retry: Duration,
 }
 
+/// Who hears from the programmer without having asked.
+pub struct Listeners {
+    pub alarm: Alarm,
+    pub health: watch::Sender<Health>,
+    pub room: watch::Sender<Room>,
+}
+
 /// Those who wait for the plan in the making.
 #[derive(Default)]
 struct Waiting {
@@ -74,25 +96,32 @@ struct Waiting {
     /// Devices of pods that had to go without being detached.
     abandoned: BTreeSet<u32>,
     seen: Vec<Instant>,
+    /// An endpoint may be gone.
+    is_alarming: bool,
 }
 
 impl Programmer {
-    /// Begins with what the kernel holds, the pods that the CNI plugin's records name, and the ranges from which Services get their
-    /// addresses.
+    /// Begins with what the kernel holds and the pods that the CNI plugin's records name.
     pub fn new(
         dataplane: Arc<dyn Dataplane>,
         metrics: Arc<Metrics>,
         records: &[Record],
-        ranges: BTreeMap<RangeKey, Range>,
+        options: Options,
+        listeners: Listeners,
         resync: Duration,
     ) -> Result<Self, crate::Error> {
         let mut state = State::default();
+        state.note(Change::Options(options));
         state.adopt(dataplane.image()?);
-        state.note(Change::Ranges(ranges));
         let mut programmer = Self {
             state,
             dataplane,
             metrics,
+            alarm: listeners.alarm,
+            health: listeners.health,
+            room: listeners.room,
+            settings_known: false,
+            network: None,
             services_listed: false,
             slices_listed: false,
             node_known: false,
@@ -149,17 +178,29 @@ impl Programmer {
             match message {
                 Message::Change { change, seen } => {
                     self.node_known |= matches!(change, Change::Node(_));
+                    self.settings_known |= matches!(change, Change::Settings(_));
+                    waiting.is_alarming |= matches!(change, Change::Service(..) | Change::Slice(..));
                     self.state.note(change);
                     waiting.seen.push(seen);
                 }
                 Message::ServicesListed(names) => {
                     self.state.retain_services(&names);
                     self.services_listed = true;
+                    waiting.is_alarming = true;
                 }
                 Message::SlicesListed(names) => {
                     self.state.retain_slices(&names);
                     self.slices_listed = true;
+                    waiting.is_alarming = true;
                 }
+                Message::Network(devices) => {
+                    let is_new = self.network.as_ref() != Some(&devices);
+                    self.network = Some(devices);
+                    if is_new {
+                        self.keep_network();
+                    }
+                }
+                Message::AskGone(uses, reply) => drop(reply.send(self.gone(uses))),
                 Message::Attach(record, reply) => self.attach(&record, reply, &mut waiting),
                 Message::Detach(name, reply) => {
                     let devices = self.note_pod(&name, None);
@@ -217,7 +258,49 @@ impl Programmer {
     }
 
     fn is_synced(&self) -> bool {
-        self.services_listed && self.slices_listed && self.node_known
+        self.services_listed && self.slices_listed && self.node_known && self.settings_known
+    }
+
+    /// Which of these lead to backends that are no endpoints of their Service any more. Before all endpoints are known, none.
+    fn gone(&self, uses: BTreeSet<Use>) -> BTreeSet<Use> {
+        if !self.is_synced() {
+            return BTreeSet::new();
+        }
+        uses.into_iter().filter(|used| !self.state.leads(used.front, used.front_port_be, used.protocol, used.backend)).collect()
+    }
+
+    /// Tells which maps are full, once everything that should be in them has been tried.
+    fn tell_room(&self, failures: &[FailedStep]) {
+        if !self.is_synced() {
+            return;
+        }
+        let full = room::missing(failures, |key| self.state.service_of(key).cloned());
+        self.metrics.count_missing(&full);
+        self.room.send_if_modified(|room| {
+            let is_new = room.as_ref() != Some(&full);
+            *room = Some(full);
+            is_new
+        });
+    }
+
+    /// Tells whoever answers health checks what has changed.
+    fn tell_health(&mut self) {
+        let is_healthy = self.is_synced() && self.is_applied;
+        let checks = self.state.take_health_checks();
+        self.health.send_if_modified(|health| {
+            let was = std::mem::replace(&mut health.is_healthy, is_healthy);
+            let is_new = checks.is_some();
+            health.checks = checks.unwrap_or_else(|| std::mem::take(&mut health.checks));
+            is_new || was != is_healthy
+        });
+    }
+
+    /// Packets from the network meet programs only when the maps are complete: then these decide about all of them.
+    fn keep_network(&self) {
+        let Some(devices) = self.network.as_ref().filter(|_| self.was_synced) else { return };
+        for failure in self.dataplane.keep_network_devices(devices) {
+            tracing::warn!(%failure, "the programs for the network are not where they should be; trying again");
+        }
     }
 
     /// Compiles and writes, then answers.
@@ -226,6 +309,7 @@ impl Programmer {
             Ok(()) => {
                 let plan = if self.is_synced() { self.state.plan() } else { self.state.plan_attachments() };
                 let failures = self.write(&plan);
+                self.tell_room(&failures);
                 self.settle(waiting, &plan, &failures);
             }
             Err(failure) => waiting.refuse(&failure),
@@ -233,6 +317,7 @@ impl Programmer {
         self.metrics.services.set(self.state.service_count() as i64);
         self.metrics.attachments.set(self.state.attachments().count() as i64);
         self.metrics.synced.set(i64::from(self.is_synced() && self.is_applied));
+        self.tell_health();
     }
 
     /// After a failure only the kernel knows what it holds, and nothing is planned before it has said so.
@@ -253,7 +338,11 @@ impl Programmer {
             if !std::mem::replace(&mut self.was_synced, true) {
                 let (services, steps, failed) = (self.state.service_count(), plan.steps.len(), failures.len());
                 tracing::info!(services, steps, failed, "all Services are known; the maps follow them");
+                self.keep_network();
                 self.retire_other_versions();
+            }
+            if waiting.is_alarming {
+                self.alarm.ring();
             }
         }
         for (name, reply) in waiting.attached {
@@ -324,6 +413,7 @@ impl Programmer {
         }
         self.forget_gone_pods();
         self.restore_devices();
+        self.keep_network();
         if !self.is_applied {
             // They are being written anyway.
             return;

@@ -1,16 +1,20 @@
 //! The agent's life, from top to bottom.
 
+use crate::collector::{self, Collector, Ear};
 use crate::config::Config;
 use crate::dataplane::{Dataplane, Failure};
 use crate::error::Error;
+use crate::health_check::Health;
 use crate::metrics::Metrics;
-use crate::programmer::{Message, Programmer};
+use crate::programmer::{Listeners, Message, Programmer};
 use crate::route_keeper::{Pods, Wires, keep_network};
 use crate::routes::{Router, barred};
+use crate::settings_keeper::keep_settings;
 use crate::watch::NodesView;
-use crate::{attachments, http, socket, sysctl, watch};
+use crate::{attachments, health_check, http, room, socket, sysctl, watch};
 use kube::Client;
-use orknet_abi::{Range, RangeKey, range_kinds};
+use orknet_abi::TABLES;
+use orknet_compiler::Options;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +40,7 @@ pub async fn run(config: Config, client: Client, shutdown: CancellationToken) ->
 
 /// The same over any data plane.
 pub async fn run_with(config: Config, client: Client, dataplane: Arc<dyn Dataplane>, shutdown: CancellationToken) -> Result<(), Error> {
-    if config.node_name.is_empty() {
-        return Err(Error::Config("nodeName is empty"));
-    }
-    if config.resync_seconds == 0 {
-        return Err(Error::Config("resyncSeconds must be at least 1"));
-    }
+    config.check().map_err(Error::Config)?;
     let resync = Duration::from_secs(config.resync_seconds);
     // A stop of any part stops the others.
     let shutdown = shutdown.child_token();
@@ -54,8 +53,12 @@ pub async fn run_with(config: Config, client: Client, dataplane: Arc<dyn Datapla
         None => None,
     };
     let metrics = Arc::new(Metrics::default());
-    let programmer = start_programmer(&config, &dataplane, &metrics, resync).await?;
+    let (alarm, ear) = collector::alarm();
+    let (health, healths) = latest::channel(Health::default());
+    let (room, rooms) = latest::channel(None);
+    let programmer = start_programmer(&config, &dataplane, &metrics, Listeners { alarm, health, room }, resync).await?;
     let (messages, queue) = mpsc::channel(QUEUE);
+    collect_on_own_thread(&config, &dataplane, &metrics, messages.clone(), ear);
     let (view, views) = latest::channel(Arc::new(NodesView::default()));
     let (configure, configuration) = latest::channel(None);
     let mut parts = JoinSet::new();
@@ -67,15 +70,19 @@ pub async fn run_with(config: Config, client: Client, dataplane: Arc<dyn Datapla
     let (of_services, of_slices) = (watch::services(client.clone(), messages.clone()), watch::slices(client.clone(), messages.clone()));
     parts.spawn(named("Service watch", of_services));
     parts.spawn(named("EndpointSlice watch", of_slices));
+    parts.spawn(named("reports of full maps", room::report(client.clone(), config.node_name.clone(), rooms)));
     let (own, sender) = (config.node_name.clone(), messages.clone());
     parts.spawn(async move {
         watch::nodes(client, &own, sender, view).await;
         "Node watch"
     });
-    let (overlay, _) = latest::channel(0);
+    let (overlay, overlays) = latest::channel(0);
+    let settings = keep_settings(config.clone(), views.clone(), overlays, messages.clone(), resync);
+    parts.spawn(named("settings keeper", settings));
     let pods = Some(Pods { configure, mtu: config.mtu, overlay });
     let wires = Wires { routing: config.routing, vxlan_port: config.vxlan_port, always: barred(&config.service_cidrs) };
     parts.spawn(named("route keeper", keep_network(router, views, pods, wires, resync)));
+    parts.spawn(named("health checks", health_check::serve(healths)));
     parts.spawn(named("socket server", socket::serve(listener, socket::Server { messages, configuration })));
     if let Some(pages) = pages {
         parts.spawn(named("metrics server", http::serve(pages, metrics, dataplane, shutdown.clone())));
@@ -106,19 +113,20 @@ async fn start_programmer(
     config: &Config,
     dataplane: &Arc<dyn Dataplane>,
     metrics: &Arc<Metrics>,
+    listeners: Listeners,
     resync: Duration,
 ) -> Result<Programmer, Error> {
     let cgroup = match &config.cgroup {
         Some(cgroup) => cgroup.clone(),
         None => cgroup2_mount(Path::new("/proc/self/mounts"))?,
     };
-    let services = Range { kinds: range_kinds::SERVICES, ..Range::default() };
-    let ranges = config.service_cidrs.iter().map(|prefix| (RangeKey::new(prefix.addr(), prefix.prefix_len()), services)).collect();
+    let table_room = config.dataplane.capacities.get(TABLES.name).copied().unwrap_or(TABLES.capacity);
+    let options = Options { loopback_ports: config.node_port_loopback, table_room };
     let (state_dir, dataplane, metrics) = (config.state_dir.clone(), Arc::clone(dataplane), Arc::clone(metrics));
     blocking(move || {
         let records = attachments::restore(&state_dir, attachments::device_index).map_err(Error::Records)?;
         tracing::info!(pods = records.len(), "restored the pods of this node");
-        let programmer = Programmer::new(Arc::clone(&dataplane), metrics, &records, ranges, resync)?;
+        let programmer = Programmer::new(Arc::clone(&dataplane), metrics, &records, options, listeners, resync)?;
         dataplane.attach_cgroup(&cgroup)?;
         tracing::info!(cgroup = %cgroup.display(), "the socket hooks are attached");
         Ok(programmer)
@@ -135,6 +143,19 @@ fn on_own_thread(programmer: Programmer, queue: mpsc::Receiver<Message>, shutdow
         let _ = ended.send(());
     });
     end
+}
+
+/// The collector blocks, too. It ends with the programmer, which rings its alarm; nobody waits for it, since what it does to the maps is
+/// right whoever else is at work on them.
+fn collect_on_own_thread(
+    config: &Config,
+    dataplane: &Arc<dyn Dataplane>,
+    metrics: &Arc<Metrics>,
+    messages: mpsc::Sender<Message>,
+    ear: Ear,
+) {
+    let (dataplane, metrics, state_dir) = (Arc::clone(dataplane), Arc::clone(metrics), config.state_dir.clone());
+    std::thread::spawn(move || Collector { dataplane, metrics, messages, state_dir }.run(&ear));
 }
 
 /// Where cgroup v2 is mounted: the only one on modern hosts, beside the v1 controllers on hybrid ones.

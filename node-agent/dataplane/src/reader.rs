@@ -168,7 +168,7 @@ impl Reader {
             use_of(&tables.tables)?,
             use_of(&tables.sources)?,
             use_of(&tables.ranges)?,
-            use_of(&tables.node)?,
+            MapUse { entries: u32::from(self.node()?.is_some()), ..use_of(&tables.node)? },
             use_of(&tables.flows)?,
             use_of(&tables.fragments)?,
             MapUse { entries: self.connections()?.len() as u32, ..use_of(&tables.connections)? },

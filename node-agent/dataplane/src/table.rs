@@ -6,8 +6,8 @@ use crate::{
     kernel::{MapFile, Plain, Walk, When},
 };
 use orknet_abi::{
-    self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Flow, FlowKey, FragmentKey, FragmentPorts, MapKind, MapSpec, Node, Pod,
-    PodKey, Range, RangeKey, Service, ServiceKey, SocketKey, SocketOrigin, SourceKey, TableChunk, TableKey, TrafficKey,
+    self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Flow, FlowKey, FragmentKey, FragmentPorts, MapKind,
+    MapSpec, Node, Pod, PodKey, Range, RangeKey, Service, ServiceKey, SocketKey, SocketOrigin, SourceKey, TableChunk, TableKey, TrafficKey,
 };
 use std::{io, marker::PhantomData, path::Path};
 

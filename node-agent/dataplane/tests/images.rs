@@ -112,7 +112,8 @@ fn root_another_versions_hooks_work_until_they_are_retired() {
     std::fs::rename(node.pin_dir().join(own), node.pin_dir().join("v0")).unwrap();
 
     let connect = || node.run(|| TcpStream::connect(FRONT));
-    let peers = |streams: &[TcpStream]| node.run(|| streams.iter().map(|stream| stream.peer_addr().unwrap().to_string()).collect::<Vec<_>>());
+    let peers =
+        |streams: &[TcpStream]| node.run(|| streams.iter().map(|stream| stream.peer_addr().unwrap().to_string()).collect::<Vec<_>>());
     let mut streams = vec![connect().unwrap()];
 
     let dataplane = node.dataplane();

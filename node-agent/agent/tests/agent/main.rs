@@ -1,9 +1,13 @@
 //! The agent as a whole, with a fake API and a fake data plane, each test in a network namespace of its own.
 
+mod collector;
 mod harness;
+mod health;
 mod network;
 mod overlay;
 mod pods;
+mod room;
 mod scale;
 mod services;
+mod settings;
 mod whole;

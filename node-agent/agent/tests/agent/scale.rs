@@ -5,10 +5,10 @@ use orknet_abi::{Count, DropReason};
 use orknet_agent::dataplane::{FailedStep, Failure};
 use orknet_agent::{Config, Dataplane, cleanup, run_with};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::MapUse;
+use orknet_dataplane::{AskGone, EndedSockets, MapUse, Pace, Swept};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,18 @@ impl Dataplane for Timed {
 
     fn stale_devices(&self) -> Result<BTreeSet<u32>, Failure> {
         Dataplane::stale_devices(&self.inner)
+    }
+
+    fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> Vec<Failure> {
+        Dataplane::keep_network_devices(&self.inner, wanted)
+    }
+
+    fn end_lost_sockets(&self, ask: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Failure> {
+        Dataplane::end_lost_sockets(&self.inner, ask, namespaces)
+    }
+
+    fn sweep_flows(&self, ask: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Failure> {
+        Dataplane::sweep_flows(&self.inner, ask, pace)
     }
 
     fn retire_other_versions(&self) -> Result<(), Failure> {

@@ -67,6 +67,13 @@ impl State {
         protocol != protocol::UDP && slices.any(|slice| slice.ports.iter().any(is_target) && is_in(slice))
     }
 
+    /// The Service that has a front.
+    pub fn service_of(&self, key: &ServiceKey) -> Option<&ObjectName> {
+        let ground = Ground { node: &self.node, options: &self.options, owner: |claim: &Claim| self.claims.owner(claim) };
+        let (address, port) = (key.address, u16::from_be(key.port_be));
+        self.claims.owner(&Claim::Cluster(address)).or_else(|| ground.owner_of_port(address, port, key.protocol))
+    }
+
     /// The Service that has a front, and the name of its port.
     fn port_behind(&self, address: Address, port: u16, protocol: u8) -> Option<(&Entry, &Arc<str>)> {
         let ground = Ground { node: &self.node, options: &self.options, owner: |claim: &Claim| self.claims.owner(claim) };

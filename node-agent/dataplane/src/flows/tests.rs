@@ -178,7 +178,13 @@ fn root_a_packet_between_judgement_and_removal_saves_the_flow() {
 fn root_a_front_and_backend_of_the_other_family_are_told_as_they_are() {
     let given = Given::new(&[]);
     let address = |text: &str| Address::from(text.parse::<IpAddr>().unwrap());
-    let key = FlowKey { source: address("fd00::1"), destination: address("fd00::2"), destination_port_be: 53_u16.to_be(), protocol: 17, ..FlowKey::default() };
+    let key = FlowKey {
+        source: address("fd00::1"),
+        destination: address("fd00::2"),
+        destination_port_be: 53_u16.to_be(),
+        protocol: 17,
+        ..FlowKey::default()
+    };
     let becomes = FlowKey { destination: address("fd00:1::2"), destination_port_be: 5_353_u16.to_be(), ..key };
     given.put(key, Flow { becomes, state: FORWARD, used_seconds: given.now });
     let mut told = BTreeSet::new();

@@ -65,7 +65,8 @@ fn root_what_version_1_knew_of_sockets_and_clients_is_known_to_ours() {
     let origin = SocketOrigin { address: v4(1), port_be: 53, reserved: 0 };
     given.other("v1", &abi::SOCKETS, 32, 20).put_one(&socket, origin, When::Any).unwrap();
     given.other("v1", &abi::CONNECTIONS, 4, 48).put_one(&connection_slot(9), connection(9), When::Any).unwrap();
-    let key = AffinityKeyV1 { cookie: 0x0102_0304, address: v4(1), port_be: 80, protocol: 6, client_kind: client_kind::NAMESPACE, reserved: 0 };
+    let key =
+        AffinityKeyV1 { cookie: 0x0102_0304, address: v4(1), port_be: 80, protocol: 6, client_kind: client_kind::NAMESPACE, reserved: 0 };
     let choice = AffinityChoice { address: v4(2), port_be: 8_080, reserved: 0, list: 3, slot: 1, used_seconds: 100 };
     given.other("v1", &abi::AFFINITY, 32, 32).put_one(&key, choice, When::Any).unwrap();
     given.carry_over();
@@ -131,5 +132,8 @@ fn root_maps_of_unknown_layouts_give_nothing_and_stop_nothing() {
     given.other("v97", &abi::CONNECTIONS, 4, 48).put_one(&connection_slot(3), connection(3), When::Any).unwrap();
     given.carry_over();
     assert_eq!(given.tables.connections.get_single(&connection_slot(3)).unwrap(), Some(connection(3)));
-    assert_eq!(given.tables.flows.entries().unwrap() + given.tables.affinity.entries().unwrap() + given.tables.sockets.entries().unwrap(), 0);
+    assert_eq!(
+        given.tables.flows.entries().unwrap() + given.tables.affinity.entries().unwrap() + given.tables.sockets.entries().unwrap(),
+        0
+    );
 }

@@ -110,9 +110,11 @@ fn aborted(socket: &UdpSocket) -> ErrorKind {
 
 #[test]
 fn root_connected_datagram_sockets_of_a_gone_backend_are_ended_in_their_namespaces() {
-    for (local, first, second) in
-        [("127.0.0.1:0", "127.0.0.11:5353", "127.0.0.12:5353"), ("[::]:0", "[::1]:5353", "[::1]:5354"), ("[::]:0", "[::ffff:127.0.0.11]:5353", "[::1]:53")]
-    {
+    for (local, first, second) in [
+        ("127.0.0.1:0", "127.0.0.11:5353", "127.0.0.12:5353"),
+        ("[::]:0", "[::1]:5353", "[::1]:5354"),
+        ("[::]:0", "[::ffff:127.0.0.11]:5353", "[::1]:53"),
+    ] {
         let (first, second): (SocketAddr, SocketAddr) = (first.parse().unwrap(), second.parse().unwrap());
         let (pod, other, given) = (Namespace::new(), Namespace::new(), Given::new());
         let client = pod.datagram_client(local, first);

@@ -1,7 +1,8 @@
-//! An API server of plain objects behind kube's client: list, watch, replay from a version, streaming lists if wanted.
+//! An API server of plain objects behind kube's client: list, watch, replay from a version, streaming lists if wanted; conditions of
+//! nodes and events can be written.
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
@@ -33,6 +34,7 @@ struct Inner {
     objects: BTreeMap<(&'static str, String), Value>,
     log: Vec<(u64, &'static str, Bytes)>,
     watches: Vec<(&'static str, UnboundedSender<Bytes>)>,
+    events: Vec<Value>,
 }
 
 impl FakeApi {
@@ -50,8 +52,11 @@ impl FakeApi {
     pub fn client(&self) -> Client {
         let api = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
-            let answer = api.answer(&request);
-            async move { Ok::<_, Infallible>(answer) }
+            let api = api.clone();
+            async move {
+                let answer = if request.method() == Method::GET { api.answer(&request) } else { api.write(request).await };
+                Ok::<_, Infallible>(answer)
+            }
         });
         Client::new(service, "default")
     }
@@ -93,8 +98,54 @@ impl FakeApi {
         }
     }
 
+    /// The events that were created.
+    pub fn events(&self) -> Vec<Value> {
+        self.0.lock().unwrap().events.clone()
+    }
+
+    /// A condition of a node.
+    pub fn condition(&self, node: &str, kind: &str) -> Option<Value> {
+        let inner = self.0.lock().unwrap();
+        let node = inner.node(node)?;
+        node["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind).cloned()
+    }
+
+    /// One condition of a node's status, or an event.
+    async fn write(&self, request: Request<Body>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let object: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
+        let mut inner = self.0.lock().unwrap();
+        if inner.is_down {
+            return full(503, status(503, "ServiceUnavailable"));
+        }
+        let path: Vec<_> = parts.uri.path().split('/').skip(1).collect();
+        match (parts.method.as_str(), path.as_slice()) {
+            ("POST", ["api", "v1", "namespaces", _, "events"]) => {
+                inner.events.push(object.clone());
+                full(201, object)
+            }
+            ("PATCH", ["api", "v1", "nodes", name, "status"]) => {
+                let mut node = inner.node(name).unwrap().clone();
+                let condition = object["status"]["conditions"][0].clone();
+                let mut conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
+                conditions.retain(|known| known["type"] != condition["type"]);
+                conditions.push(condition);
+                node["status"]["conditions"] = conditions.into();
+                let node = inner.publish(NODES, "MODIFIED", node);
+                inner.objects.insert(key_of(&node), node.clone());
+                full(200, node)
+            }
+            other => panic!("the fake API serves no {other:?}"),
+        }
+    }
+
     fn answer(&self, request: &Request<Body>) -> Answer {
         let mut inner = self.0.lock().unwrap();
+        if let Some(name) = request.uri().path().strip_prefix(NODES).and_then(|rest| rest.strip_prefix('/'))
+            && !inner.is_down
+        {
+            return inner.node(name).map_or_else(|| full(404, status(404, "NotFound")), |node| full(200, node.clone()));
+        }
         let path = [SERVICES, SLICES, NODES].into_iter().find(|path| *path == request.uri().path());
         let Some(path) = path else { return full(404, status(404, "NotFound")) };
         if inner.is_down {
@@ -136,6 +187,10 @@ impl Inner {
 
     fn of(&self, path: &'static str) -> impl Iterator<Item = &Value> {
         self.objects.iter().filter(move |((of, _), _)| *of == path).map(|(_, object)| object)
+    }
+
+    fn node(&self, name: &str) -> Option<&Value> {
+        self.of(NODES).find(|node| node["metadata"]["name"] == name)
     }
 
     fn list(&self, path: &'static str) -> Value {

@@ -4,19 +4,33 @@ use orknet_abi::{Count, DropReason};
 use orknet_agent::Dataplane;
 use orknet_agent::dataplane::{FailedStep, Failure};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::MapUse;
-use std::collections::BTreeSet;
+use orknet_dataplane::{AskGone, EndedSockets, MapUse, Pace, Swept, Use};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 #[derive(Default)]
 pub struct FakeDataplane {
     pub maps: Mutex<MapImage>,
     pub steps: Mutex<Vec<Step>>,
     pub devices: Mutex<BTreeSet<u32>>,
+    /// Devices with the programs for the network.
+    pub network: Mutex<BTreeSet<u32>>,
+    /// What flows lead to.
+    pub flows: Mutex<BTreeSet<Use>>,
+    /// Passes over the flows.
+    pub passes: AtomicUsize,
+    /// What sockets lead to.
+    pub sockets: Mutex<BTreeSet<Use>>,
+    /// The pods' namespaces that sockets were last looked for in.
+    pub namespaces: Mutex<Vec<PathBuf>>,
     pub cgroup: Mutex<Option<PathBuf>>,
     /// So many of the next writes fail.
     pub failing: Mutex<usize>,
+    /// What they say about room.
+    pub full: Mutex<Option<(&'static str, u32)>>,
     /// Attaching to a device fails.
     pub refuses_devices: Mutex<bool>,
     /// Reading the maps fails.
@@ -27,9 +41,10 @@ pub struct FakeDataplane {
 }
 
 impl FakeDataplane {
-    /// The maps as text.
+    /// The maps as text, without what every node has: its own entry and the ranges.
     pub fn dump(&self) -> String {
-        self.maps.lock().unwrap().canonical().to_string()
+        let canonical = self.maps.lock().unwrap().canonical();
+        MapImage { node: None, ranges: BTreeMap::new(), ..canonical }.to_string()
     }
 
     /// The steps since the last call.
@@ -57,7 +72,7 @@ impl Dataplane for FakeDataplane {
         for step in &plan.steps {
             if *failing > 0 {
                 *failing -= 1;
-                failures.push(FailedStep { step: step.clone(), why: "the test wants it".into() });
+                failures.push(FailedStep { step: step.clone(), why: "the test wants it".into(), full: *self.full.lock().unwrap() });
                 continue;
             }
             if failures.is_empty() {
@@ -93,6 +108,35 @@ impl Dataplane for FakeDataplane {
 
     fn stale_devices(&self) -> Result<BTreeSet<u32>, Failure> {
         Ok(BTreeSet::new())
+    }
+
+    fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> Vec<Failure> {
+        self.network.lock().unwrap().clone_from(wanted);
+        Vec::new()
+    }
+
+    fn end_lost_sockets(&self, ask: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Failure> {
+        let known = self.sockets.lock().unwrap().clone();
+        let gone = ask(&known);
+        if !gone.is_empty() {
+            *self.namespaces.lock().unwrap() = namespaces();
+        }
+        self.sockets.lock().unwrap().retain(|used| !gone.contains(used));
+        Ok(EndedSockets { udp: gone.len() as u64, tcp: 0 })
+    }
+
+    fn sweep_flows(&self, ask: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Failure> {
+        let known = self.flows.lock().unwrap().clone();
+        let gone = ask(&known);
+        let _ = pace(Duration::from_micros(1));
+        self.passes.fetch_add(1, Ordering::Relaxed);
+        let mut flows = self.flows.lock().unwrap();
+        flows.retain(|used| !gone.contains(used));
+        let by_protocol = flows.iter().fold(BTreeMap::new(), |mut sums: BTreeMap<u8, u64>, used| {
+            *sums.entry(used.protocol).or_default() += 1;
+            sums
+        });
+        Ok(Swept { flows: by_protocol, gone: gone.len() as u64, entries: 2 * known.len() as u32, capacity: 100, ..Swept::default() })
     }
 
     fn retire_other_versions(&self) -> Result<(), Failure> {

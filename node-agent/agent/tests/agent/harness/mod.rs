@@ -127,10 +127,14 @@ impl Agent {
         }
     }
 
-    /// Waits until the socket gives out addresses.
+    /// Waits until the socket gives out addresses and all of the cluster is known.
     pub async fn configured(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
-        while !matches!(self.ask(&Request::Configuration).await, Answer::Configuration(_)) {
+        loop {
+            let (configuration, status) = (self.ask(&Request::Configuration).await, self.ask(&Request::Status).await);
+            if matches!((configuration, status), (Answer::Configuration(_), Answer::Status(status)) if status.synced) {
+                return;
+            }
             assert!(Instant::now() < deadline, "the agent gives out no addresses");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

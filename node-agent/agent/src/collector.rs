@@ -1,0 +1,235 @@
+//! Garbage collection in the kernel, on a thread of its own: flows that are over, and flows and sockets whose backend is gone. What is
+//! over is the data plane's decision, which backends are gone the programmer's; this file says when, and how fast.
+
+use crate::attachments::namespaces;
+use crate::dataplane::Dataplane;
+use crate::metrics::Metrics;
+use crate::pressure::{News, Pressure};
+use crate::programmer::Message;
+use orknet_dataplane::{Swept, Use};
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// Between two passes at most, so that nothing that was missed stays for long.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Between two passes at least, while there is room for flows.
+const USUAL: Duration = Duration::from_secs(30);
+/// Between two passes at least, whatever happens: endpoints that change all the time cost no more.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// Up to this part of the map's capacity there is room, and from this one on there is hardly any.
+const ROOMY: f64 = 0.5;
+const CROWDED: f64 = 0.9;
+/// Pauses that are shorter wait until more work is done.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+
+/// Tells the collector that an endpoint may be gone.
+#[derive(Clone, Debug)]
+pub struct Alarm(SyncSender<()>);
+
+impl Alarm {
+    /// Never blocks. What is told while a pass is running makes another one.
+    pub fn ring(&self) {
+        match self.0.try_send(()) {
+            // One that nobody has heard yet says the same.
+            Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
+        }
+    }
+}
+
+/// A collector's ear. It ends when every alarm is gone.
+#[derive(Debug)]
+pub struct Ear {
+    receiver: Receiver<()>,
+    /// An alarm was heard during a pass: it may be about what the pass has left behind.
+    has_heard: Cell<bool>,
+}
+
+impl Ear {
+    /// Waits for an alarm; whether there was one. `None` when there can be no more.
+    fn listen(&self, time: Duration) -> Option<bool> {
+        if self.has_heard.take() {
+            return Some(true);
+        }
+        match self.receiver.recv_timeout(time) {
+            Ok(()) => Some(true),
+            Err(RecvTimeoutError::Timeout) => Some(false),
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// Whether there can be no more alarms.
+    fn is_over(&self) -> bool {
+        match self.receiver.try_recv() {
+            Ok(()) => self.has_heard.set(true),
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return true,
+        }
+        false
+    }
+}
+
+/// An alarm and the ear that hears it.
+pub fn alarm() -> (Alarm, Ear) {
+    let (sender, receiver) = sync_channel(1);
+    (Alarm(sender), Ear { receiver, has_heard: Cell::new(false) })
+}
+
+/// The thread's work.
+pub struct Collector {
+    pub dataplane: Arc<dyn Dataplane>,
+    pub metrics: Arc<Metrics>,
+    /// Where the programmer answers.
+    pub messages: mpsc::Sender<Message>,
+    /// The CNI plugin's state folder: its records name the pods' namespaces.
+    pub state_dir: PathBuf,
+}
+
+impl Collector {
+    /// Collects until every alarm is gone. Blocks; must be called in the node's network namespace.
+    pub fn run(&self, ear: &Ear) {
+        let (mut pause, mut fill) = (SHORTEST, 0.0);
+        let mut begun = Instant::now();
+        let (mut pressure, mut measured) = (Pressure::default(), None::<Instant>);
+        loop {
+            let Some(is_alarmed) = ear.listen(pause.saturating_sub(begun.elapsed())) else { return };
+            if is_alarmed {
+                // An alarm is heard at once, but not before its time.
+                std::thread::sleep(SHORTEST.saturating_sub(begun.elapsed()));
+            }
+            begun = Instant::now();
+            match self.collect(ear, share(fill, is_alarmed)) {
+                Ok(swept) => {
+                    fill = filled(&swept);
+                    pause = interval(&swept);
+                }
+                Err(failure) => {
+                    tracing::warn!(%failure, "cannot collect flows; trying again");
+                    pause = USUAL;
+                }
+            }
+            if measured.is_none_or(|then| then.elapsed() >= USUAL) {
+                self.measure(&mut pressure);
+                measured = Some(Instant::now());
+            }
+        }
+    }
+
+    /// One pass, which may take this share of a CPU.
+    fn collect(&self, ear: &Ear, share: f64) -> Result<Swept, crate::dataplane::Failure> {
+        let ended = self.dataplane.end_lost_sockets(&mut |uses| self.gone(uses), &|| namespaces(&self.state_dir))?;
+        self.metrics.count_sockets(ended);
+        let mut debt = Duration::ZERO;
+        let swept = self.dataplane.sweep_flows(&mut |uses| self.gone(uses), &mut |spent| {
+            debt += pause_after(spent, share);
+            if debt >= SHORTEST_PAUSE {
+                std::thread::sleep(std::mem::take(&mut debt));
+            }
+            if ear.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        self.metrics.count_flows(&swept);
+        Ok(swept)
+    }
+
+    /// Looks how full the maps are that programs write.
+    fn measure(&self, pressure: &mut Pressure) {
+        let maps = match self.dataplane.maps() {
+            Ok(maps) => maps,
+            Err(failure) => return tracing::warn!(%failure, "cannot read the size of the maps"),
+        };
+        for news in pressure.follow(&maps) {
+            self.metrics.note_pressure(news.map, news.is_pressed);
+            let News { map, entries, capacity, is_pressed, consequence } = news;
+            if is_pressed {
+                tracing::warn!(map, entries, capacity, "a map is nearly full: {consequence}; raise capacities.{map}");
+            } else {
+                tracing::info!(map, entries, capacity, "a map is no longer nearly full");
+            }
+        }
+    }
+
+    /// Asks the programmer. One that does not answer any more knows of nothing that is gone.
+    fn gone(&self, uses: &BTreeSet<Use>) -> BTreeSet<Use> {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.messages.blocking_send(Message::AskGone(uses.clone(), reply));
+        asked.ok().and_then(|()| answer.blocking_recv().ok()).unwrap_or_default()
+    }
+}
+
+/// How much of the map is used, from 0 to 1.
+fn filled(swept: &Swept) -> f64 {
+    f64::from(swept.entries) / f64::from(swept.capacity.max(1))
+}
+
+/// How crowded the map is: 0 while there is room, 1 when there is hardly any.
+fn crowding(fill: f64) -> f64 {
+    ((fill - ROOMY) / (CROWDED - ROOMY)).clamp(0.0, 1.0)
+}
+
+/// Time from the beginning of one pass to that of the next: when the next flow can expire, but soon when the map is crowded.
+fn interval(swept: &Swept) -> Duration {
+    let least = USUAL.mul_f64(1.0 - crowding(filled(swept))).max(SHORTEST);
+    swept.next_expiry.unwrap_or(LONGEST).clamp(least, LONGEST)
+}
+
+/// The share of one CPU that a pass may take: little, more when room is needed or somebody waits for it.
+fn share(fill: f64, is_alarmed: bool) -> f64 {
+    let usual = 0.05 + 0.45 * crowding(fill);
+    if is_alarmed { usual.max(0.25) } else { usual }
+}
+
+/// The pause that keeps work to its share.
+fn pause_after(work: Duration, share: f64) -> Duration {
+    work.mul_f64(1.0 / share - 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn swept(entries: u32, next_expiry: Option<u64>) -> Swept {
+        Swept { entries, capacity: 1_000, next_expiry: next_expiry.map(Duration::from_secs), ..Swept::default() }
+    }
+
+    #[test]
+    fn passes_come_when_something_can_expire_and_oftener_when_room_is_scarce() {
+        let seconds = |entries, expiry| interval(&swept(entries, expiry)).as_secs();
+        assert_eq!(seconds(0, None), 60);
+        assert_eq!(seconds(100, Some(7_000)), 60);
+        assert_eq!(seconds(100, Some(40)), 40);
+        assert_eq!(seconds(100, Some(1)), 30);
+        assert_eq!(seconds(700, Some(1)), 15);
+        assert_eq!(seconds(900, Some(1)), 1);
+        assert_eq!(seconds(1_000, Some(3)), 3, "sooner than anything expires there is nothing to collect");
+        assert_eq!(interval(&Swept::default()), LONGEST, "a map without capacity is no reason to divide by zero");
+    }
+
+    #[test]
+    fn work_keeps_to_its_share_of_a_cpu() {
+        for (fill, alarmed, expected) in [(0.0, false, 0.05), (0.0, true, 0.25), (1.0, false, 0.5), (1.0, true, 0.5)] {
+            let share = share(fill, alarmed);
+            assert!((share - expected).abs() < 1e-9, "{share}");
+            let (work, pause) = (Duration::from_millis(10), pause_after(Duration::from_millis(10), share));
+            assert!((work.as_secs_f64() / (work + pause).as_secs_f64() - share).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn an_alarm_is_never_waited_for_and_many_are_one() {
+        let (alarm, ear) = alarm();
+        (0..100).for_each(|_| alarm.ring());
+        assert!(!ear.is_over());
+        assert_eq!(ear.listen(Duration::ZERO), Some(true), "what was heard meanwhile counts");
+        assert_eq!(ear.listen(Duration::ZERO), Some(false));
+        let other = alarm.clone();
+        drop(alarm);
+        assert_eq!(ear.listen(Duration::ZERO), Some(false));
+        drop(other);
+        assert!(ear.is_over() && ear.listen(Duration::MAX).is_none());
+    }
+}

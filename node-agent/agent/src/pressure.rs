@@ -1,0 +1,81 @@
+//! Maps that programs write: whether they are nearly full, so that somebody can act before anything is forgotten or refused.
+
+use orknet_abi::{AFFINITY, FLOWS, FRAGMENTS, MapSpec, SOCKETS};
+use orknet_dataplane::MapUse;
+use std::collections::BTreeSet;
+
+/// From this percentage of its capacity on a map is nearly full, and below this one no longer.
+const HIGH: u64 = 80;
+const LOW: u64 = 70;
+
+/// The maps, and what happens when they are full.
+const WATCHED: [(&MapSpec, &str); 4] = [
+    (&SOCKETS, "then UDP sockets forget which Service they speak to"),
+    (&AFFINITY, "then clients lose the backends that they keep"),
+    (&FRAGMENTS, "then fragments of datagrams are dropped"),
+    (&FLOWS, "then new flows are dropped"),
+];
+
+/// Which maps were nearly full at the last look.
+#[derive(Debug, Default)]
+pub struct Pressure {
+    pressed: BTreeSet<&'static str>,
+}
+
+/// A map that is nearly full, or is no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct News {
+    pub map: &'static str,
+    pub entries: u32,
+    pub capacity: u32,
+    pub is_pressed: bool,
+    /// What happens when it is full.
+    pub consequence: &'static str,
+}
+
+impl Pressure {
+    /// Takes how full the maps are now; what is new about it.
+    pub fn follow(&mut self, maps: &[MapUse]) -> Vec<News> {
+        let mut news = Vec::new();
+        for (spec, consequence) in WATCHED {
+            let Some(map) = maps.iter().find(|map| map.name == spec.name) else { continue };
+            let was = self.pressed.contains(spec.name);
+            let is_pressed = percent(map) >= if was { LOW } else { HIGH };
+            if is_pressed == was {
+                continue;
+            }
+            if is_pressed {
+                self.pressed.insert(spec.name)
+            } else {
+                self.pressed.remove(spec.name)
+            };
+            news.push(News { map: spec.name, entries: map.entries, capacity: map.capacity, is_pressed, consequence });
+        }
+        news
+    }
+}
+
+fn percent(map: &MapUse) -> u64 {
+    u64::from(map.entries) * 100 / u64::from(map.capacity.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_nearly_full_is_told_once_and_when_it_is_over() {
+        let mut pressure = Pressure::default();
+        let mut follow = |name, entries| {
+            let maps = [MapUse { name, entries, capacity: 1_000, forgets: true }];
+            pressure.follow(&maps).into_iter().map(|news| (news.map, news.is_pressed)).collect::<Vec<_>>()
+        };
+        assert_eq!(follow("SOCKETS", 799), []);
+        assert_eq!(follow("SOCKETS", 800), [("SOCKETS", true)]);
+        assert_eq!(follow("SOCKETS", 1_000), []);
+        assert_eq!(follow("FLOWS", 900), [("FLOWS", true)]);
+        assert_eq!(follow("SOCKETS", 700), []);
+        assert_eq!(follow("SOCKETS", 699), [("SOCKETS", false)]);
+        assert_eq!(follow("CONNECTIONS", 1_000), [], "every slot of it is used sooner or later");
+    }
+}

@@ -1,0 +1,54 @@
+//! Maps that are full: what the node and its events say.
+
+use crate::harness::{Agent, FakeApi, FakeDataplane, eventually, in_namespace, node, service, slice};
+use std::sync::Arc;
+
+#[test]
+fn root_a_full_map_is_told_on_the_node_and_taken_back_when_there_is_room() {
+    in_namespace(|| async {
+        let (api, dataplane) = (FakeApi::new(), Arc::new(FakeDataplane::default()));
+        api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"]));
+        api.put(service("web", "10.96.0.1"));
+        api.put(slice("web", &["10.244.1.2"]));
+        let _agent = Agent::start(&api, &dataplane);
+        let condition = |status: &str| api.condition("here", "NetworkMapsFull").filter(|condition| condition["status"] == status);
+        let first = eventually("there is room", || condition("False")).await;
+        assert_eq!(first["reason"], "RoomForAll");
+        assert_eq!(api.events(), Vec::<serde_json::Value>::new());
+        *dataplane.full.lock().unwrap() = Some(("SERVICES", 2));
+        *dataplane.failing.lock().unwrap() = usize::MAX;
+        api.put(service("more", "10.96.0.2"));
+        let full = eventually("the map is full", || condition("True")).await;
+        assert_eq!(full["reason"], "MapFull");
+        let message = full["message"].as_str().unwrap();
+        assert!(message.contains("SERVICES is full (2 entries)") && message.contains("raise capacities.SERVICES"), "{message}");
+        assert!(message.ends_with("default/more"), "{message}");
+        let events = eventually("both events", || Some(api.events()).filter(|events| events.len() == 2)).await;
+        let about: Vec<_> = events.iter().map(|event| (&event["involvedObject"]["kind"], &event["involvedObject"]["name"])).collect();
+        assert_eq!(about, [(&"Node".into(), &"here".into()), (&"Service".into(), &"more".into())]);
+        *dataplane.failing.lock().unwrap() = 0;
+        eventually("there is room again", || condition("False")).await;
+        assert_eq!(api.events().len(), 2);
+    });
+}
+
+#[test]
+fn root_what_the_server_did_not_take_is_told_again() {
+    in_namespace(|| async {
+        let (api, dataplane) = (FakeApi::new(), Arc::new(FakeDataplane::default()));
+        api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"]));
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        *dataplane.full.lock().unwrap() = Some(("SERVICES", 2));
+        *dataplane.failing.lock().unwrap() = usize::MAX;
+        api.put(service("more", "10.96.0.2"));
+        eventually("the write fails", || (*dataplane.failing.lock().unwrap() < usize::MAX).then_some(())).await;
+        api.set_down(true);
+        *dataplane.full.lock().unwrap() = Some(("SERVICES", 3));
+        let before = *dataplane.failing.lock().unwrap();
+        eventually("another write", || (*dataplane.failing.lock().unwrap() < before).then_some(())).await;
+        api.set_down(false);
+        let told = || api.condition("here", "NetworkMapsFull").filter(|condition| condition["message"].to_string().contains("(3 entries)"));
+        eventually("the new capacity", told).await;
+    });
+}
