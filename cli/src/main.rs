@@ -8,9 +8,10 @@ mod inspect;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cluster::layout::{Cluster, DEFAULT_NAME};
-use cluster::record::StoreKind;
+use cluster::record::{RoutingKind, StoreKind};
 use commands::{agent, credentials, daemon, enter, kubelet, probe, server};
 use inspect::{Inspect, Subject};
+use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +35,12 @@ enum Command {
         /// The engine behind the API server (default embedded).
         #[arg(long, value_enum)]
         store: Option<StoreKind>,
+        /// How pods of different nodes reach each other (default direct).
+        #[arg(long, value_enum)]
+        routing: Option<RoutingKind>,
+        /// Settings of every node's agent, as YAML or JSON; those that the cluster makes itself win over them.
+        #[arg(long)]
+        agent_config: Option<PathBuf>,
         /// Leaves the example out.
         #[arg(long)]
         bare: bool,
@@ -73,8 +80,16 @@ enum Command {
     Services(Inspect),
     /// Shows the lists of backends in a node's maps.
     Backends(Inspect),
+    /// Shows the look-up tables in a node's maps, with the share of each backend.
+    Tables(Inspect),
+    /// Shows from where load-balancer addresses may be used.
+    Sources(Inspect),
+    /// Shows what ranges of addresses are to a node, and what its programs know of itself.
+    Ranges(Inspect),
     /// Shows the pods in a node's maps, with their traffic.
     Endpoints(Inspect),
+    /// Shows the flows that a node translates packets for, both directions of each.
+    Flows(Inspect),
     /// Shows how full a node's maps are, and what was dropped.
     Maps(Inspect),
     /// Answers whether an HTTP server answers.
@@ -102,8 +117,8 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Up { name, nodes, store, bare } => {
-            let wish = cluster::up::Wish { nodes, store, bare };
+        Command::Up { name, nodes, store, routing, agent_config, bare } => {
+            let wish = cluster::up::Wish { nodes, store, agent: agent_settings(agent_config.as_deref(), routing)?, bare };
             let cluster = Cluster::new(&name)?;
             daemon::run_command(cluster::up::up(&cluster, &wish))
         }
@@ -118,10 +133,24 @@ fn run(command: Command) -> Result<()> {
         Command::Credentials(options) => credentials::run(options),
         Command::Services(options) => inspect::run(Subject::Services, &options),
         Command::Backends(options) => inspect::run(Subject::Backends, &options),
+        Command::Tables(options) => inspect::run(Subject::Tables, &options),
+        Command::Sources(options) => inspect::run(Subject::Sources, &options),
+        Command::Ranges(options) => inspect::run(Subject::Ranges, &options),
+        Command::Flows(options) => inspect::run(Subject::Flows, &options),
         Command::Endpoints(options) => inspect::run(Subject::Endpoints, &options),
         Command::Maps(options) => inspect::run(Subject::Maps, &options),
         Command::Probe { address } => probe::run(address),
     }
+}
+
+/// What is said of the agents, if anything is. Nonsense is told before anything is made of it.
+fn agent_settings(file: Option<&Path>, routing: Option<RoutingKind>) -> Result<Option<Map<String, Value>>> {
+    if file.is_none() && routing.is_none() {
+        return Ok(None);
+    }
+    let flags = daemon::flags([("routing", routing.map(|routing| json!(routing)))]);
+    let _: orknet_agent::Config = daemon::config(file, flags.clone())?;
+    daemon::config(file, flags).map(Some)
 }
 
 fn images(directory: &Path) -> Result<()> {

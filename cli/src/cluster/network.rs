@@ -4,7 +4,8 @@ use super::layout::Place;
 use super::namespaces::{in_netns, in_passing_netns, netns_path};
 use anyhow::{Context, Result};
 use futures::TryStreamExt;
-use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth};
+use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan};
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
@@ -55,7 +56,7 @@ pub fn prepare_node(server: &Place, node: &Place) -> Result<()> {
 
 /// Makes one device of each kind that a cluster needs, in a network namespace that is gone afterwards; a line for each that the
 /// kernel does not make. Blocking for moments.
-pub fn try_devices() -> Vec<String> {
+pub fn try_devices(with_overlay: bool) -> Vec<String> {
     let line = |device: &str, option: &str, error: anyhow::Error| {
         format!("the kernel makes no {device} ({}); remedy: a kernel with {option}", error.root_cause())
     };
@@ -63,12 +64,22 @@ pub fn try_devices() -> Vec<String> {
         netlink(async move |handle| {
             let bridge = handle.link().add(LinkBridge::new(BRIDGE).build()).execute().await;
             let veth = handle.link().add(LinkVeth::new("one", "other").build()).execute().await;
-            let failed = [("bridge", "CONFIG_BRIDGE", bridge.err()), ("veth pair", "CONFIG_VETH", veth.err())];
+            let vxlan = if with_overlay { handle.link().add(external_vxlan()).execute().await } else { Ok(()) };
+            let failed = [
+                ("bridge", "CONFIG_BRIDGE", bridge.err()),
+                ("veth pair", "CONFIG_VETH", veth.err()),
+                ("VXLAN device", "CONFIG_VXLAN", vxlan.err()),
+            ];
             Ok(failed.into_iter().filter_map(|(device, option, error)| Some(line(device, option, error?.into()))).collect())
         })
     });
     // Without network namespaces nothing was tried; the data plane's trial needs one too, and says so.
     attempt.unwrap_or_default()
+}
+
+/// Of the kind that the agents' overlay has.
+fn external_vxlan() -> LinkMessage {
+    LinkMessageBuilder::<LinkVxlan>::new("overlay").collect_metadata(true).port(8472).build()
 }
 
 async fn configure(handle: &Handle, name: &str, addresses: &[IpAddr]) -> Result<()> {

@@ -2,10 +2,12 @@
 
 use super::cgroups::Hierarchies;
 use super::layout::{Cluster, Place};
+use super::record::Record;
 use super::{files, process, server};
 use crate::commands::credentials::{Files, issue_node};
+use crate::commands::daemon;
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const AGENT: &str = "agent";
 const KUBELET: &str = "kubelet";
@@ -14,14 +16,14 @@ const KUBELET: &str = "kubelet";
 pub const DAEMONS: [&str; 3] = ["containerd", AGENT, KUBELET];
 
 /// Writes what the node's programs read. Blocking.
-pub fn prepare(cluster: &Cluster, node: &Place) -> Result<()> {
+pub fn prepare(cluster: &Cluster, record: &Record, node: &Place) -> Result<()> {
     let files = credentials(node);
     if !files.kubeconfig.exists() {
         let server = format!("https://{}", server::address(cluster));
         issue_node(&server::prepare(cluster)?, &node.name, &server, &node.addresses(), &files)?;
     }
     install_cni(node)?;
-    write(node, "agent.json", &agent_settings(node)?)?;
+    write(node, "agent.json", &agent_settings(record, node)?)?;
     write(node, "kubelet.json", &kubelet_settings(node, &files))
 }
 
@@ -68,18 +70,21 @@ fn install_cni(node: &Place) -> Result<()> {
     files::write(&conf.join("10-orknet.conflist"), &serde_json::to_vec_pretty(&list)?)
 }
 
-fn agent_settings(node: &Place) -> Result<serde_json::Value> {
-    Ok(json!({
-        "nodeName": node.name,
-        "socket": node.agent_socket(),
-        "cgroup": Hierarchies::find()?.unified(&node.cgroup()),
-        "stateDir": node.state_dir().join("cni/state"),
-        "serviceCidrs": orknet_apiserver::Config::default().service_cidrs,
-        "dataplane": {"pinDir": node.bpf_dir()},
-    }))
+fn agent_settings(record: &Record, node: &Place) -> Result<Value> {
+    let own = daemon::flags([
+        ("nodeName", Some(json!(node.name))),
+        ("socket", Some(json!(node.agent_socket()))),
+        ("cgroup", Some(json!(Hierarchies::find()?.unified(&node.cgroup())))),
+        ("stateDir", Some(json!(node.state_dir().join("cni/state")))),
+        ("serviceCidrs", Some(json!(orknet_apiserver::Config::default().service_cidrs))),
+        ("dataplane", Some(json!({"pinDir": node.bpf_dir()}))),
+    ]);
+    let mut settings = record.agent.clone();
+    daemon::merge(&mut settings, own);
+    Ok(Value::Object(settings))
 }
 
-fn kubelet_settings(node: &Place, files: &Files) -> serde_json::Value {
+fn kubelet_settings(node: &Place, files: &Files) -> Value {
     json!({
         "nodeName": node.name,
         "rootDir": node.state_dir().join("kubelet"),
@@ -90,6 +95,6 @@ fn kubelet_settings(node: &Place, files: &Files) -> serde_json::Value {
     })
 }
 
-fn write(node: &Place, name: &str, settings: &serde_json::Value) -> Result<()> {
+fn write(node: &Place, name: &str, settings: &Value) -> Result<()> {
     files::write(&node.state_dir().join(name), &serde_json::to_vec_pretty(settings)?)
 }

@@ -4,7 +4,7 @@
 use super::cgroups::{self, Hierarchies};
 use super::network;
 use super::process::find_program;
-use super::record::StoreKind;
+use super::record::{Record, StoreKind};
 use anyhow::{Result, bail};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -31,11 +31,11 @@ const FILE_SYSTEMS: [(&str, &str, &str); 2] =
 const CONTROLLERS: [(&str, &str); 3] = [("cpu", "CONFIG_CGROUP_SCHED"), ("memory", "CONFIG_MEMCG"), ("pids", "CONFIG_CGROUP_PIDS")];
 
 /// Fails with every missing thing. Makes nothing that stays. Blocking for tens of milliseconds.
-pub fn preflight(store: StoreKind) -> Result<()> {
+pub fn preflight(record: &Record) -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("a local cluster makes network namespaces and loads BPF programs; remedy: run as root");
     }
-    let missing = Host::look(store).missing();
+    let missing = Host::look(record).missing();
     match missing.as_slice() {
         [] => Ok(()),
         [one] => bail!("{one}"),
@@ -62,8 +62,8 @@ struct Host {
 }
 
 impl Host {
-    fn look(store: StoreKind) -> Self {
-        let programs = PROGRAMS.into_iter().chain((store == StoreKind::Etcd).then_some(ETCD));
+    fn look(record: &Record) -> Self {
+        let programs = PROGRAMS.into_iter().chain((record.store == StoreKind::Etcd).then_some(ETCD));
         load_overlay();
         Self {
             absent: programs.filter(|(program, package)| find_program(program, package).is_err()).collect(),
@@ -71,7 +71,7 @@ impl Host {
             controllers: Hierarchies::find().map(|_| cgroups::controllers()).map_err(|error| error.to_string()),
             ipv6: Path::new("/proc/net/if_inet6").exists(),
             hosts_file: Path::new("/etc/hosts").exists(),
-            devices: network::try_devices(),
+            devices: network::try_devices(record.has_overlay()),
             data_plane: try_host(DeviceAttach::Auto).err().map(|error| error.to_string()),
         }
     }

@@ -4,6 +4,7 @@ use super::files;
 use super::layout::Cluster;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::fs;
 
 /// The cluster as it was asked for.
@@ -13,6 +14,16 @@ pub struct Record {
     pub store: StoreKind,
     /// The API server's port on the host's loopback: kubeconfigs stay valid when the server is started again.
     pub api_port: u16,
+    /// Settings of every node's agent, beside those that the cluster itself makes.
+    #[serde(default)]
+    pub agent: Map<String, Value>,
+}
+
+impl Record {
+    /// Whether pods reach each other through an overlay.
+    pub fn has_overlay(&self) -> bool {
+        self.agent.get("routing").is_some_and(|routing| routing == "vxlan")
+    }
 }
 
 /// The engine behind the API server.
@@ -21,6 +32,14 @@ pub struct Record {
 pub enum StoreKind {
     Embedded,
     Etcd,
+}
+
+/// How pods of different nodes reach each other: the agents' setting `routing`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum RoutingKind {
+    Direct,
+    Vxlan,
 }
 
 /// Reads the record; `None` when the cluster was never brought up.

@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::Api;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use serde_json::{Map, Value};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ const DEADLINE: Duration = Duration::from_secs(90);
 pub struct Wish {
     pub nodes: Option<u8>,
     pub store: Option<StoreKind>,
+    /// Settings of every node's agent.
+    pub agent: Option<Map<String, Value>>,
     /// Leaves the example out.
     pub bare: bool,
 }
@@ -34,7 +37,7 @@ pub struct Wish {
 pub async fn up(cluster: &Cluster, wish: &Wish) -> Result<()> {
     let _lock = Lock::cluster(cluster.name(), Duration::ZERO)?;
     let record = wanted(cluster, wish)?;
-    preflight(record.store)?;
+    preflight(&record)?;
     files::private_directory(&cluster.state_dir())?;
     record::write(cluster, &record)?;
     let mut progress = Progress::new(if wish.bare { 4 } else { 6 });
@@ -56,7 +59,7 @@ pub async fn up(cluster: &Cluster, wish: &Wish) -> Result<()> {
 
     progress.step("images, agents and kubelets of the nodes");
     let started = Timestamp::now();
-    let fresh = start_nodes(cluster, &nodes, &archives)?;
+    let fresh = start_nodes(cluster, &record, &nodes, &archives)?;
 
     progress.step("nodes to be ready");
     for (node, fresh) in nodes.iter().zip(fresh) {
@@ -98,6 +101,11 @@ fn wanted(cluster: &Cluster, wish: &Wish) -> Result<Record> {
     {
         bail!("cluster {:?} has another store; remedy: orknet down --name {} first", cluster.name(), cluster.name());
     }
+    if let (Some(before), Some(agent)) = (&before, &wish.agent)
+        && before.agent != *agent
+    {
+        bail!("cluster {:?} has agents with other settings; remedy: orknet down --name {} first", cluster.name(), cluster.name());
+    }
     let api_port = match &before {
         Some(before) => before.api_port,
         None => free_port()?,
@@ -106,6 +114,7 @@ fn wanted(cluster: &Cluster, wish: &Wish) -> Result<Record> {
         nodes: wish.nodes.or(before.as_ref().map(|before| before.nodes)).unwrap_or(2),
         store: wish.store.or(before.as_ref().map(|before| before.store)).unwrap_or(StoreKind::Embedded),
         api_port,
+        agent: wish.agent.clone().or(before.as_ref().map(|before| before.agent.clone())).unwrap_or_default(),
     };
     if !(1..=MAX_NODES).contains(&record.nodes) {
         bail!("a local cluster has 1 to {MAX_NODES} nodes, not {}", record.nodes);
@@ -176,9 +185,9 @@ fn free_port() -> Result<u16> {
 }
 
 /// Which of the nodes have a kubelet that was started just now.
-fn start_nodes(cluster: &Cluster, nodes: &[Place], archives: &[PathBuf]) -> Result<Vec<bool>> {
+fn start_nodes(cluster: &Cluster, record: &Record, nodes: &[Place], archives: &[PathBuf]) -> Result<Vec<bool>> {
     node::on_each(nodes, |node| {
-        node::prepare(cluster, node)?;
+        node::prepare(cluster, record, node)?;
         containerd::wait_ready(node, DEADLINE)?;
         containerd::import_images(node, archives)?;
         node::start(node)

@@ -22,7 +22,8 @@ pub fn config<T: DeserializeOwned>(file: Option<&Path>, flags: Map<String, Value
     serde_json::from_value(Value::Object(document)).with_context(|| format!("{source}: settings that cannot be used"))
 }
 
-fn merge(document: &mut Map<String, Value>, patch: Map<String, Value>) {
+/// Applies a JSON merge patch.
+pub fn merge(document: &mut Map<String, Value>, patch: Map<String, Value>) {
     for (name, value) in patch {
         match value {
             Value::Null => drop(document.remove(&name)),

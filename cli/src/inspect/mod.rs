@@ -1,17 +1,14 @@
-//! `orknet services | backends | endpoints | maps`: what a node's kernel holds, read from the pinned maps; no agent is asked.
+//! `orknet services | backends | tables | sources | ranges | endpoints | flows | maps`: what a node's kernel holds, read from the
+//! pinned maps; no agent is asked. Here is which maps are meant; [`balancing`] and [`traffic`] hold what they show.
 
+mod balancing;
 mod print;
+mod traffic;
 
 use crate::cluster::layout::{Cluster, DEFAULT_NAME};
 use anyhow::{Context, Result, bail};
-use orknet_abi::{Count, TrafficKey, direction};
 use orknet_dataplane::Reader;
-use print::{
-    Column::{Number, Text},
-    Output, View,
-};
-use serde_json::json;
-use std::collections::BTreeMap;
+use print::Output;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +33,11 @@ pub struct Inspect {
 pub enum Subject {
     Services,
     Backends,
+    Tables,
+    Sources,
+    Ranges,
     Endpoints,
+    Flows,
     Maps,
 }
 
@@ -45,10 +46,14 @@ pub fn run(subject: Subject, options: &Inspect) -> Result<()> {
     let directory = directory(options)?;
     let reader = Reader::open(&directory)?;
     let view = match subject {
-        Subject::Services => services(&reader)?,
-        Subject::Backends => backends(&reader)?,
-        Subject::Endpoints => endpoints(&reader)?,
-        Subject::Maps => maps(&reader)?,
+        Subject::Services => balancing::services(&reader.image()?),
+        Subject::Backends => balancing::backends(&reader.image()?),
+        Subject::Tables => balancing::tables(&reader.image()?),
+        Subject::Sources => balancing::sources(&reader.image()?),
+        Subject::Ranges => balancing::ranges(&reader.image()?),
+        Subject::Endpoints => traffic::endpoints(&reader)?,
+        Subject::Flows => traffic::flows(&reader)?,
+        Subject::Maps => traffic::maps(&reader)?,
     };
     print::print(&view, options.output)
 }
@@ -83,107 +88,6 @@ fn pinned_nodes(directory: &Path) -> Result<Vec<String>> {
     let mut nodes: Vec<String> = directories.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     nodes.sort_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
     Ok(nodes)
-}
-
-fn services(reader: &Reader) -> Result<View> {
-    let image = reader.image()?;
-    let mut view = View::default();
-    view.table([
-        Text("ADDRESS"),
-        Number("PORT"),
-        Text("PROTOCOL"),
-        Text("BACKENDS"),
-        Number("LIST"),
-        Number("AFFINITY (S)"),
-        Text("FLAGS"),
-    ]);
-    let or = |is_shown: bool, text: String, other: &str| if is_shown { text } else { other.to_owned() };
-    for row in image.service_rows() {
-        let is_port = !row.protocol.is_empty();
-        let backends = match row.backends.as_slice() {
-            _ if !is_port => "-".to_owned(),
-            [] => "none".to_owned(),
-            few if few.len() <= 3 => few.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-            [first, rest @ ..] => format!("{first} and {} more", rest.len()),
-        };
-        view.line([
-            row.address.to_string(),
-            or(is_port, row.port.to_string(), "*"),
-            or(is_port, row.protocol.clone(), "*"),
-            backends,
-            or(row.count > 0, row.list.to_string(), "-"),
-            or(row.affinity_seconds > 0, row.affinity_seconds.to_string(), "-"),
-            or(!row.flags.is_empty(), row.flags.join(","), "-"),
-        ]);
-        view.value(json!(row));
-    }
-    Ok(view)
-}
-
-fn backends(reader: &Reader) -> Result<View> {
-    let image = reader.image()?;
-    let mut fronts: BTreeMap<u32, Vec<String>> = BTreeMap::new();
-    for row in image.service_rows().iter().filter(|row| row.count > 0) {
-        fronts.entry(row.list).or_default().push(format!("{}/{}", std::net::SocketAddr::new(row.address, row.port), row.protocol));
-    }
-    let mut view = View::default();
-    view.table([Number("LIST"), Number("SLOT"), Text("BACKEND"), Text("SERVICES")]);
-    for row in image.backend_rows() {
-        let users = fronts.get(&row.list).map(Vec::as_slice).unwrap_or_default();
-        view.line([row.list.to_string(), row.slot.to_string(), row.backend.to_string(), users.join(" ")]);
-        view.value(json!({"list": row.list, "slot": row.slot, "backend": row.backend, "services": users}));
-    }
-    Ok(view)
-}
-
-fn endpoints(reader: &Reader) -> Result<View> {
-    let traffic = reader.traffic()?;
-    let count = |ifindex, direction| traffic.get(&TrafficKey { ifindex, direction }).copied().unwrap_or_default();
-    let mut view = View::default();
-    view.table([
-        Text("ADDRESS"),
-        Number("DEVICE (INDEX)"),
-        Text("POD MAC"),
-        Number("FROM POD (PACKETS)"),
-        Number("(BYTES)"),
-        Number("TO POD (PACKETS)"),
-        Number("(BYTES)"),
-    ]);
-    for row in reader.image()?.pod_rows() {
-        let (from, to) = (count(row.ifindex, direction::EGRESS), count(row.ifindex, direction::INGRESS));
-        let numbers = [from.packets, from.bytes, to.packets, to.bytes].map(|number| number.to_string());
-        let [from_packets, from_bytes, to_packets, to_bytes] = numbers;
-        let cells = [row.address.to_string(), row.ifindex.to_string(), row.pod_mac.clone(), from_packets, from_bytes, to_packets, to_bytes];
-        view.line(cells);
-        view.value(json!({"address": row.address, "ifindex": row.ifindex, "podMac": row.pod_mac, "hostMac": row.host_mac,
-            "fromPod": counted(from), "toPod": counted(to)}));
-    }
-    Ok(view)
-}
-
-fn maps(reader: &Reader) -> Result<View> {
-    let mut view = View::default();
-    view.table([Text("MAP"), Number("ENTRIES"), Number("CAPACITY"), Number("USED (%)"), Text("WHEN FULL")]);
-    for map in reader.maps().context("cannot count the entries")? {
-        let percent = f64::from(map.entries) * 100.0 / f64::from(map.capacity.max(1));
-        let when_full = if map.forgets { "forgets the oldest" } else { "refuses what is new" };
-        let cells = [map.name.to_owned(), map.entries.to_string(), map.capacity.to_string(), format!("{percent:.1}"), when_full.to_owned()];
-        view.line(cells);
-        view.value(json!({"name": map.name, "entries": map.entries, "capacity": map.capacity, "forgets": map.forgets}));
-    }
-    view.table([Text("DROP REASON"), Number("PACKETS AND CALLS"), Number("BYTES"), Text("MEANING")]);
-    for (reason, count) in reader.drops()? {
-        if count.packets > 0 {
-            let cells = [reason.name().to_owned(), count.packets.to_string(), count.bytes.to_string(), reason.explain().trim().to_owned()];
-            view.line(cells);
-        }
-        view.value(json!({"reason": reason.name(), "drops": counted(count)}));
-    }
-    Ok(view)
-}
-
-fn counted(count: Count) -> serde_json::Value {
-    json!({"packets": count.packets, "bytes": count.bytes})
 }
 
 #[cfg(test)]
