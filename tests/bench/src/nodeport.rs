@@ -18,7 +18,9 @@ const PORTS: Ports = Ports { control: 31_865, data: 31_866 };
 /// Pairs of runs.
 const ROUNDS: usize = 12;
 /// Endpoints of each Service but the measured one.
-const ENDPOINTS: u32 = 10;
+const ENDPOINTS: u32 = 1;
+/// Entries that each of them has at least: its cluster address with and without port, its external address so and from outside.
+const FRONTS: u32 = 5;
 const TESTS: [&str; 2] = ["TCP_CRR", "TCP_RR"];
 const IMAGE: &str = "registry.orknet.local/netperf:1";
 /// The load balancer's address that leads to the cluster.
@@ -40,7 +42,7 @@ pub fn measure() -> Result<Section> {
         method: format!(
             "{} {ROUNDS} pairs, from a namespace outside of the cluster: through a cluster's node to a pod on it, and through a namespace on the same bridge that finds a \
              pod behind it by rules of kube-proxy's shape, or only forwards to the pod's own address (no rules). Every Service has a cluster address and an external \
-             address, up to {} of them have a node port; the other Services of the cluster have {ENDPOINTS} endpoints each, those of the rules one.",
+             address, up to {} of them have a node port; every Service has one endpoint.",
             netperf::METHOD,
             proxy_rules::MOST_NODE_PORTS
         ),
@@ -67,7 +69,7 @@ fn rows(sizes: &[u32]) -> Result<Vec<Vec<String>>> {
     for &size in sizes {
         runtime.block_on(services::make(&client, others..size - 1, ENDPOINTS, Fronts::Outer))?;
         others = size - 1;
-        eventually_counted(&cluster, &[NODE], size)?;
+        eventually_counted(&cluster, &[NODE], others * FRONTS)?;
         for (name, rules) in WAYS {
             rival.load(rules, size, [PORTS.control, PORTS.data])?;
             for (front, own, other) in fronts(rules)? {

@@ -71,13 +71,13 @@ fn cluster_ips() -> Result<Vec<Vec<String>>> {
     Ok(rows)
 }
 
-/// Waits until every one of the nodes has all Services in its maps.
-pub fn eventually_counted(cluster: &Cluster, nodes: &[&str], size: u32) -> Result<()> {
+/// Waits until every one of the nodes has so many fronts of Services in its maps.
+pub fn eventually_counted(cluster: &Cluster, nodes: &[&str], fronts: u32) -> Result<()> {
     for node in nodes {
         orknet_tests::eventually("all Services to be in the maps", || {
             let reader = orknet_dataplane::Reader::open(&cluster.run_dir().join("bpf").join(node))?;
             let services = reader.services()?.len();
-            anyhow::ensure!(services >= size as usize, "{services} service ports on {node}");
+            anyhow::ensure!(services >= fronts as usize, "{services} fronts on {node}");
             Ok(())
         })?;
     }
