@@ -193,6 +193,9 @@ fn agent_rules() -> Vec<Value> {
         rule(&[""], &["nodes", "pods", "services", "endpoints", "namespaces"], READ),
         rule(&["discovery.k8s.io"], &["endpointslices"], READ),
         rule(&["networking.k8s.io"], &["networkpolicies", "ingresses"], READ),
+        // Which maps are full: a condition of its node, and events.
+        rule(&[""], &["nodes/status"], &["patch"]),
+        rule(&[""], &["events"], &["create"]),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 use crate::overlay::Routing;
 use ipnet::IpNet;
+use orknet_compiler::maglev::is_table_size;
 use serde::Deserialize;
 use std::fmt;
 use std::net::SocketAddr;
@@ -107,7 +108,7 @@ impl Config {
         if self.resync_seconds == 0 {
             return Err("resyncSeconds must be at least 1");
         }
-        if !TABLE_SIZES.contains(&self.maglev_table_size) || !is_prime(self.maglev_table_size) {
+        if !TABLE_SIZES.contains(&self.maglev_table_size) || !is_table_size(self.maglev_table_size) {
             return Err("maglevTableSize must be a prime number from 251 to 131071");
         }
         Ok(())
@@ -116,11 +117,6 @@ impl Config {
 
 /// Sizes of look-up tables that make sense: fewer positions than backends choose unevenly, more cost memory for nothing.
 const TABLE_SIZES: std::ops::RangeInclusive<u32> = 251..=131_071;
-
-fn is_prime(number: u32) -> bool {
-    let divisors = (2..).take_while(|divisor| divisor * divisor <= number);
-    number > 1 && divisors.into_iter().all(|divisor| number % divisor != 0)
-}
 
 impl Default for Config {
     fn default() -> Self {

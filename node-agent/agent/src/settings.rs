@@ -2,6 +2,7 @@
 
 use crate::config::{Config, PortRange};
 use crate::nodes::Outlook;
+use crate::overlay::Routing;
 use crate::routes::NodeNetwork;
 use ipnet::IpNet;
 use orknet_abi::{Address, Node, Range, RangeKey, node_flags, range_kinds};
@@ -68,7 +69,7 @@ pub fn ranges(nodes: &Outlook, config: &Config) -> BTreeMap<RangeKey, Range> {
     }
     for network in nodes.others.values() {
         for prefix in &network.pod_cidrs {
-            if let Some(place) = reached_at(network, prefix.addr()) {
+            if let Some(place) = reached_at(network, prefix.addr(), config.routing) {
                 note(*prefix, range_kinds::PODS, Some(place));
             }
         }
@@ -79,9 +80,11 @@ pub fn ranges(nodes: &Outlook, config: &Config) -> BTreeMap<RangeKey, Range> {
     whole.collect()
 }
 
-/// Where the pods of another node are reached: at its address of their family, or else at the one it has.
-fn reached_at(network: &NodeNetwork, pods: IpAddr) -> Option<Address> {
-    let same = network.internal.iter().find(|address| address.is_ipv4() == pods.is_ipv4());
+/// Where the pods of another node are reached: at its address of their family, or else at the one it has; through an overlay always at
+/// its first, which is the overlay's end.
+fn reached_at(network: &NodeNetwork, pods: IpAddr, routing: Routing) -> Option<Address> {
+    let is_like_pods = |address: &&IpAddr| address.is_ipv4() == pods.is_ipv4();
+    let same = network.internal.iter().find(is_like_pods).filter(|_| routing == Routing::Direct);
     same.or(network.internal.first()).map(|address| Address::from(*address))
 }
 
@@ -141,8 +144,25 @@ mod tests {
             row("fd00:2::/64", PODS, "192.0.2.2"),
         ];
         let mut found = shown(&ranges(&nodes, &config));
-        (found.sort(), expected.sort());
+        found.sort();
+        expected.sort();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn through_an_overlay_pods_of_both_families_are_at_its_end() {
+        let there = network(&["10.244.2.0/24", "fd00:2::/64"], &["192.0.2.2", "2001:db8::2"]);
+        let nodes = Outlook { own: NodeNetwork::default(), others: BTreeMap::from([("there".to_owned(), there)]) };
+        let place = |routing, prefix: &str| {
+            let prefix: IpNet = prefix.parse().unwrap();
+            let ranges = ranges(&nodes, &Config { routing, ..Config::default() });
+            IpAddr::from(ranges[&RangeKey::new(prefix.addr(), prefix.prefix_len())].node).to_string()
+        };
+        assert_eq!(place(Routing::Vxlan, "fd00:2::/64"), "192.0.2.2");
+        assert_eq!(
+            (place(Routing::Direct, "fd00:2::/64"), place(Routing::Direct, "10.244.2.0/24")),
+            ("2001:db8::2".into(), "192.0.2.2".into())
+        );
     }
 
     #[test]

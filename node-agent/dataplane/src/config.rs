@@ -10,7 +10,7 @@ pub struct Config {
     /// Directory of the pins; made if need be. If it is on no BPF file system, one is mounted there (or at `/sys/fs/bpf`, if it
     /// lies below that).
     pub pin_dir: PathBuf,
-    /// Entries per map, by the map's name, instead of the ABI's defaults. A change of these makes new maps at the next start, and what
+    /// Entries per map, by the map's name, instead of the ABI's defaults; that of FLOWS goes by the host's memory. A change of these makes new maps at the next start, and what
     /// the kernel remembered of sockets, clients and flows is carried over as far as there is room.
     pub capacities: BTreeMap<String, u32>,
     /// How programs get onto pod devices.

@@ -4,7 +4,7 @@ use crate::{
     Applied, Attachment, Config, DeviceAttach, Error, Hook, Reader, apply,
     attach::{self, Programs},
     bpffs::{self, Pins},
-    cleanup, kernel, migrate, object,
+    capacity, cleanup, kernel, migrate, object,
 };
 use orknet_abi::{Count, TrafficKey, direction};
 use orknet_compiler::Plan;
@@ -62,6 +62,7 @@ impl Dataplane {
     pub fn open(config: &Config) -> Result<Self, Error> {
         bpffs::ensure(&config.pin_dir)?;
         let pins = Pins::new(&config.pin_dir);
+        let config = &capacity::scaled(config, &pins);
         if let Some(misfit) = object::misfit(config, &pins)? {
             let aside = pins.set_aside()?;
             tracing::warn!(%misfit, aside = %aside.display(), "making new maps; the old ones work on until these are filled");

@@ -12,6 +12,7 @@
 mod apply;
 mod attach;
 mod bpffs;
+mod capacity;
 mod cleanup;
 mod config;
 mod dataplane;

@@ -3,7 +3,7 @@
 use crate::{
     Error,
     bpffs::Pins,
-    kernel::{MapFile, Plain, Walk, When},
+    kernel::{Entries, MapFile, Plain, Walk, When},
 };
 use orknet_abi::{
     self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Flow, FlowKey, FragmentKey, FragmentPorts, MapKind,
@@ -178,7 +178,7 @@ impl<K: Plain, V: Plain> Table<K, V> {
     }
 
     /// The next entries of a walk; see [`MapFile::next_batch`].
-    pub(crate) fn next_batch<'a>(&self, walk: &'a mut Walk<K, V>) -> Result<Option<(&'a [K], &'a [V])>, Error> {
+    pub(crate) fn next_batch<'a>(&self, walk: &'a mut Walk<K, V>) -> Result<Option<Entries<'a, K, V>>, Error> {
         self.file.next_batch(walk).map_err(Error::map("read", self.name()))
     }
 }

@@ -91,6 +91,9 @@ pub(crate) enum When {
     Present = 2,
 }
 
+/// Keys, and as many values or a multiple of that.
+pub(crate) type Entries<'a, K, V> = (&'a [K], &'a [V]);
+
 /// Where a walk over all entries of a map is, and the entries that it found last.
 #[derive(Debug)]
 pub(crate) struct Walk<K, V> {
@@ -218,7 +221,7 @@ impl MapFile {
 
     /// The next entries of a walk, with one value or one for each CPU for each key; `None` at its end. What is written between two
     /// calls may be missed, what stays as it was is not.
-    pub(crate) fn next_batch<'a, K: Plain, V: Plain>(&self, walk: &'a mut Walk<K, V>) -> io::Result<Option<(&'a [K], &'a [V])>> {
+    pub(crate) fn next_batch<'a, K: Plain, V: Plain>(&self, walk: &'a mut Walk<K, V>) -> io::Result<Option<Entries<'a, K, V>>> {
         self.check::<K, V>(self.per_key);
         loop {
             if walk.has_ended {

@@ -6,5 +6,5 @@ mod run;
 mod syscall;
 
 pub(crate) use link::{Link, LinkTarget};
-pub(crate) use map::{MapFile, Plain, Walk, When};
+pub(crate) use map::{Entries, MapFile, Plain, Walk, When};
 pub(crate) use run::test_run;

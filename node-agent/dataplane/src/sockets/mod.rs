@@ -24,6 +24,9 @@ use std::{
 /// Sockets by number, protocol, and what they are connected to.
 type Lost = HashSet<(u64, u8, Address, u16)>;
 
+/// TCP sockets by number, and where they lead.
+type Streams = Vec<(Use, u64)>;
+
 /// What became of the sockets of backends that are gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EndedSockets {
@@ -70,7 +73,7 @@ impl Maps<'_> {
     }
 
     /// What leads to backends that are gone: UDP sockets, and TCP sockets with where they lead.
-    fn lost(&self, ask_gone: &mut AskGone<'_>) -> Result<(Vec<SocketKey>, Vec<(Use, u64)>), Error> {
+    fn lost(&self, ask_gone: &mut AskGone<'_>) -> Result<(Vec<SocketKey>, Streams), Error> {
         let (mut datagrams, mut streams) = (HashMap::<Use, Vec<SocketKey>>::new(), HashMap::<Use, Vec<u64>>::new());
         self.sockets.read_single(|key, origin| datagrams.entry(of_datagrams(&key, &origin)).or_default().push(key))?;
         self.connections.read_single(|_, connection| {
