@@ -23,7 +23,7 @@ pub fn prepare(cluster: &Cluster, record: &Record, node: &Place) -> Result<()> {
         issue_node(&server::prepare(cluster)?, &node.name, &server, &node.addresses(), &files)?;
     }
     install_cni(node)?;
-    write(node, "agent.json", &agent_settings(record, node)?)?;
+    write(node, "agent.json", &agent_settings(cluster, record, node)?)?;
     write(node, "kubelet.json", &kubelet_settings(node, &files))
 }
 
@@ -70,16 +70,21 @@ fn install_cni(node: &Place) -> Result<()> {
     files::write(&conf.join("10-orknet.conflist"), &serde_json::to_vec_pretty(&list)?)
 }
 
-fn agent_settings(record: &Record, node: &Place) -> Result<Value> {
+fn agent_settings(cluster: &Cluster, record: &Record, node: &Place) -> Result<Value> {
+    // The server speaks to pods and knows them by their own addresses.
+    let server = cluster.server().addresses().map(ipnet::IpNet::from);
+    let mut settings = record.agent.clone();
+    let mut no_masquerade: Vec<Value> = settings.get("noMasqueradeCidrs").and_then(Value::as_array).cloned().unwrap_or_default();
+    no_masquerade.extend(server.map(|prefix| json!(prefix)));
     let own = daemon::flags([
         ("nodeName", Some(json!(node.name))),
         ("socket", Some(json!(node.agent_socket()))),
         ("cgroup", Some(json!(Hierarchies::find()?.unified(&node.cgroup())))),
         ("stateDir", Some(json!(node.state_dir().join("cni/state")))),
         ("serviceCidrs", Some(json!(orknet_apiserver::Config::default().service_cidrs))),
+        ("noMasqueradeCidrs", Some(json!(no_masquerade))),
         ("dataplane", Some(json!({"pinDir": node.bpf_dir()}))),
     ]);
-    let mut settings = record.agent.clone();
     daemon::merge(&mut settings, own);
     Ok(Value::Object(settings))
 }
