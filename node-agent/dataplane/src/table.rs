@@ -58,6 +58,31 @@ impl Tables {
             traffic: Table::open(pins, &abi::TRAFFIC, read_only)?,
         })
     }
+
+    /// Maps that no program uses, of so many entries; arrays are as the ABI has them.
+    #[cfg(test)]
+    pub(crate) fn create(capacity: impl Fn(&MapSpec) -> u32) -> Self {
+        fn table<K: Plain, V: Plain>(spec: &'static MapSpec, capacity: &impl Fn(&MapSpec) -> u32) -> Table<K, V> {
+            let is_array = matches!(spec.kind, MapKind::Array | MapKind::PerCpuArray);
+            Table::create(spec, if is_array { spec.capacity } else { capacity(spec) })
+        }
+        Self {
+            services: table(&abi::SERVICES, &capacity),
+            backends: table(&abi::BACKENDS, &capacity),
+            tables: table(&abi::TABLES, &capacity),
+            sources: table(&abi::SOURCES, &capacity),
+            ranges: table(&abi::RANGES, &capacity),
+            node: table(&abi::NODE, &capacity),
+            flows: table(&abi::FLOWS, &capacity),
+            fragments: table(&abi::FRAGMENTS, &capacity),
+            pods: table(&abi::PODS, &capacity),
+            connections: table(&abi::CONNECTIONS, &capacity),
+            sockets: table(&abi::SOCKETS, &capacity),
+            affinity: table(&abi::AFFINITY, &capacity),
+            drops: table(&abi::DROPS, &capacity),
+            traffic: table(&abi::TRAFFIC, &capacity),
+        }
+    }
 }
 
 /// Opens a pinned map and compares it with the ABI.

@@ -259,10 +259,10 @@ fn root_a_full_map_is_reported_and_never_breaks_a_service() {
     let full = |failure: &&orknet_dataplane::Failure| matches!(failure.cause, FailureCause::Full(4)) && failure.map == "BACKENDS";
     assert_eq!(applied.failures.iter().filter(full).count(), 2, "{causes:?}");
     assert!(
-        causes.contains(&"SERVICES 10.96.0.1 port 80 protocol 6: not switched: its list of backends is incomplete".to_owned()),
+        causes.contains(&"SERVICES 10.96.0.1 port 80 protocol 6 inside: not switched: its backends or sources are incomplete".to_owned()),
         "{causes:?}"
     );
-    assert!(causes.contains(&"BACKENDS list 1 slot 0: not removed: a Service still uses the list".to_owned()), "{causes:?}");
+    assert!(causes.contains(&"BACKENDS list 1 slot 0: not removed: a Service still uses it".to_owned()), "{causes:?}");
     node.run(|| (0..20).for_each(|_| drop(tcp_answer(&mut TcpStream::connect(FRONT).unwrap()))));
 
     // A Service more than fits costs that Service alone.

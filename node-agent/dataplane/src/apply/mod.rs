@@ -1,5 +1,8 @@
 //! Plans onto maps: runs of equal steps become batches; what fails is reported, and what depends on it is left undone.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     kernel::Plain,
     table::{Table, Tables},
@@ -311,31 +314,4 @@ impl Run<'_> {
 /// `E2BIG` is a hash map's word for "no room".
 fn is_full(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_services_that_were_not_switched_use_stays() {
-        let key = |port_be| ServiceKey { port_be, ..ServiceKey::default() };
-        let service = |list, count| Service { list, count, table: list + 1, sources: list + 2, ..Service::default() };
-        let services = [(key(1), service(10, 2)), (key(2), service(20, 2)), (key(3), Service { list: 30, ..Service::default() })];
-        let parts = parts_in_use(&services, &BTreeSet::from([key(2), key(3), key(4)]));
-        assert_eq!((parts.lists, parts.tables, parts.sources), ([20].into(), [21].into(), [22].into()));
-    }
-
-    #[test]
-    fn a_failure_names_map_entry_and_cause() {
-        let step = Step::PutService(
-            ServiceKey { address: IpAddr::from([10, 96, 0, 1]).into(), port_be: 80_u16.to_be(), protocol: 6, scope: 0 },
-            Service::default(),
-        );
-        let failure = Failure { step, map: "SERVICES", cause: FailureCause::Full(16) };
-        assert_eq!(
-            failure.to_string(),
-            "SERVICES 10.96.0.1 port 80 protocol 6 inside: the map is full (16 entries); raise capacities.SERVICES"
-        );
-    }
 }
