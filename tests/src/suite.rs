@@ -61,7 +61,7 @@ pub fn shared(tag: &str, options: &[&str], images: &[Image<'_>], groups: &[&[Tes
     };
     let trials = tests.into_iter().map(|test| {
         let (name, run, cluster) = (test.name, test.run, cluster.clone());
-        let trial = move || twice(name, |attempt| in_namespace(cluster.as_deref(), name, attempt, run));
+        let trial = move || in_namespace(cluster.as_deref(), name, run);
         Trial::test(name, trial)
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
@@ -96,29 +96,18 @@ fn cluster_with(tag: &str, options: &[&str], images: &[Image<'_>]) -> Result<Clu
     Ok(cluster)
 }
 
-/// A second chance for a test beside which many others use the cluster, on a busy machine. One that needs it is not passed over in silence: it is a bug, of the
-/// test or of what it tests, and stands in the output as UNSTEADY with what went wrong.
-fn twice(name: &str, run: impl Fn(u32) -> Result<(), Failed>) -> Result<(), Failed> {
-    let Err(first) = run(1) else { return Ok(()) };
-    let why = first.message().unwrap_or_default().to_owned();
-    run(2).inspect(|()| eprintln!("UNSTEADY {name}: it failed at first and then passed: {why}"))
-}
-
-fn in_namespace(cluster: Option<&Cluster>, name: &str, attempt: u32, run: fn(&Cluster, &Kubectl) -> Result<()>) -> Result<(), Failed> {
+fn in_namespace(cluster: Option<&Cluster>, name: &str, run: fn(&Cluster, &Kubectl) -> Result<()>) -> Result<(), Failed> {
     let cluster = cluster.ok_or("there is no cluster")?;
     let namespace = name.rsplit("::").next().unwrap_or(name).trim_start_matches("e2e_").replace('_', "-");
-    let mut namespace = namespace[..namespace.len().min(50)].trim_end_matches('-').to_owned();
-    if attempt > 1 {
-        namespace.push_str(&format!("-{attempt}"));
-    }
-    let kubectl = cluster.kubectl().in_namespace(&namespace);
+    let namespace = namespace[..namespace.len().min(50)].trim_end_matches('-');
+    let kubectl = cluster.kubectl().in_namespace(namespace);
     let result = make_namespace(cluster, &kubectl).and_then(|()| run(cluster, &kubectl));
     if let Err(error) = result {
         let state = kubectl.run(&["get", "all,endpointslices,events", "-o", "wide"]).unwrap_or_default();
         return Err(format!("{error:#}\n{state}\n{}", cluster.logs()).into());
     }
     // Not waited for: the cluster goes as a whole.
-    let _ = cluster.kubectl().run(&["delete", "namespace", &namespace, "--wait=false"]);
+    let _ = cluster.kubectl().run(&["delete", "namespace", namespace, "--wait=false"]);
     Ok(())
 }
 
