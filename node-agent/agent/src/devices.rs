@@ -1,7 +1,7 @@
 //! Which devices lead to the network: those that carry the node's addresses, unless the configuration names them.
 
 use nix::ifaddrs::getifaddrs;
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -24,6 +24,11 @@ pub fn to_network(configured: &[String], own: &BTreeSet<IpAddr>) -> nix::Result<
         getifaddrs()?.filter_map(|found| Some((found.interface_name, address_of(&found.address?)?))).collect();
     let carriers = carriers(listed.iter().map(|(name, address)| (name.as_str(), *address)), own);
     Ok(carriers.into_iter().filter_map(index).collect())
+}
+
+/// The name of a device in our namespace.
+pub fn name(index: u32) -> Option<String> {
+    if_indextoname(index).ok()?.into_string().ok()
 }
 
 fn address_of(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {

@@ -7,6 +7,7 @@ use crate::nodes::Outlook;
 use crate::overlay::Routing;
 use crate::programmer::Message;
 use crate::settings::{self, DEFAULT_LOCAL_PORTS, free_ports, port_conflict};
+use crate::sysctl;
 use crate::watch::NodesView;
 use orknet_compiler::Change;
 use std::sync::Arc;
@@ -53,6 +54,15 @@ pub async fn keep_settings(
 struct Said {
     port_conflict: Option<String>,
     no_device: bool,
+    closed_device: Option<String>,
+}
+
+/// Logs a trouble once as long as it stays the same.
+fn say(trouble: Option<String>, said: &mut Option<String>) {
+    if let Some(trouble) = trouble.as_ref().filter(|trouble| said.as_ref() != Some(trouble)) {
+        tracing::warn!(trouble, "a device does not forward; what comes in there for a Service is lost");
+    }
+    *said = trouble;
 }
 
 /// Everything there is to tell.
@@ -68,6 +78,8 @@ fn tell(nodes: &Outlook, config: &Config, overlay: u32, said: &mut Said) -> Vec<
                 tracing::warn!("no device has an address of this node; Services are not reached from outside");
             }
             said.no_device = found.is_empty();
+            let failures = found.iter().filter_map(|index| devices::name(*index)).filter_map(|device| sysctl::forward(&device).err());
+            say(failures.map(|error| error.to_string()).next(), &mut said.closed_device);
             messages.push(Message::Network(found));
         }
         Err(error) => tracing::warn!(%error, "cannot read the addresses of the devices"),

@@ -144,6 +144,22 @@ fn root_the_node_forwards_when_the_agent_is_up() {
 }
 
 #[test]
+fn root_a_device_with_the_nodes_address_forwards_whatever_somebody_set() {
+    in_namespace(|| async {
+        uplink();
+        let path = |family: &str| format!("/proc/sys/net/{family}/conf/uplink/forwarding");
+        let (api, dataplane) = (FakeApi::new(), Arc::new(FakeDataplane::default()));
+        api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"]));
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        for family in ["ipv4", "ipv6"] {
+            std::fs::write(path(family), "0").unwrap();
+            eventually("forwarding", || (std::fs::read_to_string(path(family)).unwrap().trim() == "1").then_some(())).await;
+        }
+    });
+}
+
+#[test]
 fn root_metrics_and_health_are_served() {
     in_namespace(|| async {
         let (api, dataplane) = (FakeApi::new(), Arc::new(FakeDataplane::default()));
