@@ -18,13 +18,13 @@ impl Address {
     /// Whether this is an IPv4 address in mapped form.
     #[inline(always)]
     pub const fn is_v4(&self) -> bool {
-        matches!(self.0, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, _, _, _, _])
+        u128::from_be_bytes(self.0) >> 32 == 0xffff
     }
 
     /// Whether this is the unspecified address of IPv6, `::`.
     #[inline(always)]
     pub const fn is_unspecified_v6(&self) -> bool {
-        matches!(self.0, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        u128::from_ne_bytes(self.0) == 0
     }
 
     /// Whether this is an IPv6 link-local unicast address, `fe80::/10` (RFC 4291 section 2.5.6).

@@ -61,4 +61,6 @@ drop_reasons! {
     RewriteFailed = 16, "rewrite-failed";
     /// The packet is larger than the way to the backend lets through; the sender is told ("fragmentation needed").
     TooBig = 17, "too-big";
+    /// The packet's hop limit is used up; the sender is told ("time exceeded").
+    NoHopLeft = 18, "no-hop-left";
 }

@@ -7,6 +7,8 @@
 #![feature(asm_experimental_arch)]
 
 mod family;
+mod frame;
+mod global;
 mod hooks;
 mod maps;
 mod steps;
@@ -67,13 +69,24 @@ fn to_pod(ctx: TcContext) -> i32 {
     hooks::to_pod(&ctx)
 }
 
+#[classifier]
+fn from_network(ctx: TcContext) -> i32 {
+    hooks::from_network(&ctx)
+}
+
+#[classifier]
+fn to_network(ctx: TcContext) -> i32 {
+    hooks::to_network(&ctx)
+}
+
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-// No helper that is used here asks for a GPL-compatible licence; one that does would fail to load.
+// The kernel lets only programs under a licence that is compatible with the GPL ask for its routes (bpf_fib_lookup), so these
+// programs, alone of all crates, are offered under the MIT licence or the GPL, version 2.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
-static LICENSE: [u8; 11] = *b"Apache-2.0\0";
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

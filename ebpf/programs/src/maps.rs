@@ -6,8 +6,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap},
 };
 use orknet_abi::{
-    self as abi, Address, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Pod, PodKey, Service, ServiceKey, SocketKey,
-    SocketOrigin, TrafficKey,
+    self as abi, Address, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Flow, FlowKey, FragmentKey, FragmentPorts,
+    Node, Pod, PodKey, Range, Service, ServiceKey, SocketKey, SocketOrigin, TableChunk, TableKey, TrafficKey,
 };
 
 /// Memory follows the contents, not the capacity.
@@ -21,7 +21,29 @@ pub static BACKENDS: HashMap<BackendKey, Backend> = HashMap::with_max_entries(ab
 
 /// The library's key is the ABI's `RangeKey`: the length of the prefix, then the address.
 #[map]
-pub static RANGES: LpmTrie<Address, u32> = LpmTrie::with_max_entries(abi::RANGES.capacity, GROWING);
+pub static RANGES: LpmTrie<Address, Range> = LpmTrie::with_max_entries(abi::RANGES.capacity, GROWING);
+
+#[map]
+pub static TABLES: HashMap<TableKey, TableChunk> = HashMap::with_max_entries(abi::TABLES.capacity, GROWING);
+
+/// What the ABI's `SourceKey` has after the length of the prefix.
+#[repr(C)]
+pub struct SourcePrefix {
+    pub set: u32,
+    pub address: Address,
+}
+
+#[map]
+pub static SOURCES: LpmTrie<SourcePrefix, u32> = LpmTrie::with_max_entries(abi::SOURCES.capacity, GROWING);
+
+#[map]
+pub static NODE: Array<Node> = Array::with_max_entries(abi::NODE.capacity, 0);
+
+#[map]
+pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(abi::FLOWS.capacity, GROWING);
+
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentPorts> = LruHashMap::with_max_entries(abi::FRAGMENTS.capacity, 0);
 
 #[map]
 pub static CONNECTIONS: Array<Connection> = Array::with_max_entries(abi::CONNECTIONS.capacity, 0);

@@ -1,38 +1,46 @@
 //! What a pod sends, where it enters the node: ingress of the host's side of the pod's veth pair.
 
-use crate::steps::{self, Parsed, packet};
-use aya_ebpf::programs::TcContext;
-use orknet_abi::{
-    DropReason,
-    direction::{EGRESS, INGRESS},
+use crate::{
+    frame::Frame as _,
+    global,
+    steps::{
+        self, entrance,
+        packet::{self, Ip, parsed},
+        source,
+    },
 };
+use aya_ebpf::programs::TcContext;
+use orknet_abi::{DropReason, direction::EGRESS};
 
-/// Lets out only what carries the pod's own address; hands packets for pods of this node straight to them, as a router
-/// would (hop limit, MAC addresses); drops what is for a Service that there is not; leaves the rest to the node's stack.
+/// Lets out only what carries the pod's own address; translates what is for a Service and was not translated at a socket, and answers
+/// of backends; hands packets for pods of this node straight to them, as a router would (hop limit, MAC addresses); drops what is for a
+/// Service that there is not; leaves the rest to the node's stack.
 #[inline(always)]
 pub fn from_pod(ctx: &TcContext) -> i32 {
-    let device = packet::device(ctx);
+    let device = ctx.device();
     steps::count_traffic(device, EGRESS, ctx.len());
 
-    let ip = match packet::parse(ctx) {
-        Parsed::Ip(ip) => ip,
-        Parsed::Other => return packet::NEXT,
-        Parsed::Broken(reason) => return steps::drop_packet(ctx, reason),
-    };
-    match steps::check_source(&ip, device) {
-        steps::Source::OwnPod => {}
-        steps::Source::OwnLink => return packet::NEXT,
-        steps::Source::Foreign(reason) => return steps::drop_packet(ctx, reason),
+    let mut ip = Ip::default();
+    match global::parse(ctx.skb.skb, &mut ip) {
+        parsed::IP => {}
+        parsed::OTHER => return packet::NEXT,
+        broken => return global::drop_packet(ctx.skb.skb, broken.wrapping_sub(parsed::BROKEN)),
     }
-
-    let Some(pod) = steps::find_pod_elsewhere(&ip.destination, device) else {
-        return if steps::is_unallocated(&ip.destination) { steps::drop_packet(ctx, DropReason::NoSuchService) } else { packet::NEXT };
-    };
-    // The stack answers for what must not travel on, and for frames that were not sent to the node.
-    if !packet::is_for_host(ctx) || !packet::take_hop(ctx, &ip) {
+    match global::check_source(&ip, device) {
+        source::OWN_POD => {}
+        source::OWN_LINK => return packet::NEXT,
+        _ => return steps::drop_packet(ctx, DropReason::SourceNotPod),
+    }
+    // The stack answers for frames that were not sent to the node.
+    if !packet::is_for_host(ctx) {
         return packet::NEXT;
     }
-    packet::set_macs(ctx, &pod.pod_mac, &pod.host_mac);
-    steps::count_traffic(pod.ifindex, INGRESS, ctx.len());
-    steps::redirect_into_pod(ctx, &pod)
+    let verdict = global::translate(ctx.skb.skb, &ip, entrance::POD);
+    if verdict != steps::NOT_OURS {
+        return verdict;
+    }
+    if global::is_unallocated(&ip) != 0 {
+        return steps::drop_packet(ctx, DropReason::NoSuchService);
+    }
+    global::hand_over(ctx.skb.skb, &ip, device)
 }

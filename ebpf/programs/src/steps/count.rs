@@ -1,7 +1,11 @@
 //! Counters: drops by reason, traffic by pod device.
 
 use super::packet;
-use crate::maps::{DROPS, TRAFFIC};
+use crate::{
+    frame::Frame as _,
+    global,
+    maps::{DROPS, TRAFFIC},
+};
 use aya_ebpf::programs::TcContext;
 use aya_log_ebpf::debug;
 use core::arch::asm;
@@ -10,7 +14,13 @@ use orknet_abi::{Count, DropReason, TrafficKey};
 /// Counts one dropped packet or refused call.
 #[inline(always)]
 pub fn count_drop(reason: DropReason, bytes: u32) {
-    if let Some(count) = DROPS.get_ptr_mut(reason as u32) {
+    count_number(reason as u32, bytes);
+}
+
+/// The same by the reason's number.
+#[inline(always)]
+pub fn count_number(reason: u32, bytes: u32) {
+    if let Some(count) = DROPS.get_ptr_mut(reason) {
         add(count, bytes);
     }
 }
@@ -18,8 +28,14 @@ pub fn count_drop(reason: DropReason, bytes: u32) {
 /// Counts the packet under its reason and drops it.
 #[inline(always)]
 pub fn drop_packet(ctx: &TcContext, reason: DropReason) -> i32 {
-    count_drop(reason, ctx.len());
-    debug!(ctx, "packet on device {} dropped: reason {}", packet::device(ctx), reason as u32);
+    global::drop_packet(ctx.skb.skb, reason as u32)
+}
+
+/// The same by the reason's number.
+#[inline(always)]
+pub fn drop_number(ctx: &TcContext, reason: u32) -> i32 {
+    count_number(reason, ctx.len());
+    debug!(ctx, "packet on device {} dropped: reason {}", ctx.device(), reason);
     packet::DROP
 }
 

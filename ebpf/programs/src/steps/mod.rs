@@ -1,18 +1,29 @@
 //! The verbs that hooks are made of.
 
+pub mod answer;
+mod choose;
+mod clock;
 mod count;
+pub mod flow;
+pub mod forward;
+mod node;
 mod origin;
 pub mod packet;
 mod pod;
 mod range;
 mod resolve;
+pub mod rewrite;
+mod sctp;
+pub mod segment;
 mod socket;
 mod sticky;
 mod translate;
+pub mod way;
 
-pub use count::{count_traffic, drop_packet};
-pub use packet::Parsed;
-pub use pod::{Source, check_source, find_pod_elsewhere, redirect_into_pod};
+pub use count::{count_traffic, drop_number, drop_packet};
+pub use flow::entrance;
+pub use forward::NOT_OURS;
+pub use pod::{check_source, hand_over, source};
 pub use range::is_unallocated;
 pub use socket::destination;
 pub use sticky::{client_of_connection, client_of_datagram};

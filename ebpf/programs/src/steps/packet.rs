@@ -1,8 +1,6 @@
-//! Frames on pod devices: Ethernet and the IP header, the seam between IPv4 and IPv6 in packets.
-//!
-//! Reads through the kernel's copying helper: bounds are checked there, and frames may be in pieces. Nothing above IP is
-//! looked at, so options, extension headers and fragments need no care.
+//! Frames of devices: Ethernet and the IP header, the seam between IPv4 and IPv6 in packets.
 
+use crate::frame::{Checksum, Frame};
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
     programs::TcContext,
@@ -15,7 +13,10 @@ pub const NEXT: i32 = TC_ACT_UNSPEC;
 /// The packet ends here.
 pub const DROP: i32 = TC_ACT_SHOT as i32;
 
-const ETHERNET_HEADER: usize = 14;
+/// Bytes of the Ethernet header: where the IP header is.
+pub const ETHERNET: u32 = 14;
+/// Where IPv4's checksum is.
+const V4_CHECKSUM: u32 = ETHERNET + core::mem::offset_of!(V4Header, checksum_be) as u32;
 const ETHERTYPE_V4: u16 = 0x0800;
 const ETHERTYPE_V6: u16 = 0x86dd;
 /// `skb->pkt_type`: the frame carries the device's own MAC address.
@@ -24,58 +25,56 @@ const PACKET_HOST: u32 = 0;
 const LONGEST: u32 = 65_535;
 
 /// What the hooks need of an IP header.
+#[repr(C)]
+#[derive(Default)]
 pub struct Ip {
     pub source: Address,
     pub destination: Address,
-    hop_limit: u8,
-    /// The word that holds IPv4's hop limit and protocol; for its checksum.
-    v4_hop_word: Option<u16>,
+    /// Where the next header is.
+    pub next: u32,
+    /// Bytes from the IP header on, without what Ethernet pads.
+    pub length: u32,
+    /// IPv4's identification and fragment words, network order.
+    pub fragment: [u16; 2],
+    /// Which header is next.
+    pub protocol: u8,
+    pub hop_limit: u8,
+    pub is_v4: bool,
 }
 
-/// What a frame is.
-pub enum Parsed {
-    /// IPv4 or IPv6 with a sound header.
+enum Parsed {
     Ip(Ip),
-    /// ARP, or what the stack has no use for either.
     Other,
-    /// Not what its headers say.
     Broken(DropReason),
 }
 
 /// IPv4, RFC 791 section 3.1.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct V4Header {
-    version_and_words: u8,
-    service: u8,
-    total_length_be: u16,
-    identification_be: u16,
-    fragment_be: u16,
-    hop_limit: u8,
-    protocol: u8,
-    checksum_be: u16,
-    source: [u8; 4],
-    destination: [u8; 4],
+pub struct V4Header {
+    pub version_and_words: u8,
+    pub service: u8,
+    pub total_length_be: u16,
+    pub identification_be: u16,
+    pub fragment_be: u16,
+    pub hop_limit: u8,
+    pub protocol: u8,
+    pub checksum_be: u16,
+    pub source: [u8; 4],
+    pub destination: [u8; 4],
 }
 
 /// IPv6, RFC 8200 section 3.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct V6Header {
-    version_and_class: u8,
-    flow: [u8; 3],
-    payload_length_be: u16,
-    next_header: u8,
-    hop_limit: u8,
-    source: Address,
-    destination: Address,
-}
-
-/// Index of the device on which the hook runs.
-#[inline(always)]
-pub fn device(ctx: &TcContext) -> u32 {
-    // SAFETY: the kernel hands a valid context to the program; the word may be read.
-    unsafe { (*ctx.skb.skb).ifindex }
+pub struct V6Header {
+    pub version_and_class: u8,
+    pub flow: [u8; 3],
+    pub payload_length_be: u16,
+    pub next_header: u8,
+    pub hop_limit: u8,
+    pub source: Address,
+    pub destination: Address,
 }
 
 /// Whether the frame was sent to the device's own MAC address.
@@ -85,22 +84,39 @@ pub fn is_for_host(ctx: &TcContext) -> bool {
     unsafe { (*ctx.skb.skb).pkt_type == PACKET_HOST }
 }
 
+/// Outcomes of [`parse`]; from [`parsed::BROKEN`] on, that and the number of a drop reason: the frame is not what its headers say.
+pub mod parsed {
+    /// IPv4 or IPv6 with a sound header.
+    pub const IP: u32 = 0;
+    /// ARP, or what the stack has no use for either.
+    pub const OTHER: u32 = 1;
+    pub const BROKEN: u32 = 256;
+}
+
 /// Reads the headers up to IP's.
 #[inline(always)]
-pub fn parse(ctx: &TcContext) -> Parsed {
-    match u16::from_be(ctx.skb.protocol() as u16) {
-        ETHERTYPE_V4 => parse_v4(ctx),
-        ETHERTYPE_V6 => parse_v6(ctx),
+pub fn parse(frame: &impl Frame, ip: &mut Ip) -> u32 {
+    let outcome = match frame.ethertype() {
+        ETHERTYPE_V4 => parse_v4(frame),
+        ETHERTYPE_V6 => parse_v6(frame),
         _ => Parsed::Other,
+    };
+    match outcome {
+        Parsed::Ip(parsed) => {
+            *ip = parsed;
+            parsed::IP
+        }
+        Parsed::Other => parsed::OTHER,
+        Parsed::Broken(reason) => parsed::BROKEN + reason as u32,
     }
 }
 
 #[inline(always)]
-fn parse_v4(ctx: &TcContext) -> Parsed {
-    let Ok(header) = ctx.load::<V4Header>(ETHERNET_HEADER) else { return Parsed::Broken(DropReason::Truncated) };
+fn parse_v4(frame: &impl Frame) -> Parsed {
+    let Some(header) = frame.read::<V4Header>(ETHERNET) else { return Parsed::Broken(DropReason::Truncated) };
     let header_length = u32::from(header.version_and_words & 0xf) * 4;
     let total_length = u32::from(u16::from_be(header.total_length_be));
-    let present = ctx.len().saturating_sub(ETHERNET_HEADER as u32);
+    let present = frame.length().saturating_sub(ETHERNET);
     if header.version_and_words >> 4 != 4 || header_length < 20 {
         return Parsed::Broken(DropReason::Malformed);
     }
@@ -113,45 +129,78 @@ fn parse_v4(ctx: &TcContext) -> Parsed {
     Parsed::Ip(Ip {
         source: Address::from_v4(header.source),
         destination: Address::from_v4(header.destination),
+        next: ETHERNET + header_length,
+        length: if total_length == 0 { present } else { total_length },
+        fragment: [header.identification_be, header.fragment_be],
+        protocol: header.protocol,
         hop_limit: header.hop_limit,
-        v4_hop_word: Some(u16::from_ne_bytes([header.hop_limit, header.protocol])),
+        is_v4: true,
     })
 }
 
 #[inline(always)]
-fn parse_v6(ctx: &TcContext) -> Parsed {
-    let Ok(header) = ctx.load::<V6Header>(ETHERNET_HEADER) else { return Parsed::Broken(DropReason::Truncated) };
-    let present = ctx.len().saturating_sub((ETHERNET_HEADER + size_of::<V6Header>()) as u32);
+fn parse_v6(frame: &impl Frame) -> Parsed {
+    let Some(header) = frame.read::<V6Header>(ETHERNET) else { return Parsed::Broken(DropReason::Truncated) };
+    let present = frame.length().saturating_sub(ETHERNET + size_of::<V6Header>() as u32);
     // A mapped address is the maps' form of an IPv4 address; nobody may come by it in an IPv6 header (RFC 4942 section 2.2).
     if header.version_and_class >> 4 != 6 || header.source.is_v4() || header.destination.is_v4() {
         return Parsed::Broken(DropReason::Malformed);
     }
-    if u32::from(u16::from_be(header.payload_length_be)) > present {
+    let payload = u32::from(u16::from_be(header.payload_length_be));
+    if payload > present {
         return Parsed::Broken(DropReason::Truncated);
     }
-    Parsed::Ip(Ip { source: header.source, destination: header.destination, hop_limit: header.hop_limit, v4_hop_word: None })
+    Parsed::Ip(Ip {
+        source: header.source,
+        destination: header.destination,
+        next: ETHERNET + size_of::<V6Header>() as u32,
+        // Jumbograms of segmentation offload say 0.
+        length: size_of::<V6Header>() as u32 + if payload == 0 { present } else { payload },
+        fragment: [0; 2],
+        protocol: header.next_header,
+        hop_limit: header.hop_limit,
+        is_v4: false,
+    })
 }
 
-/// Takes one from the hop limit and answers true, or answers false if the packet may not travel on: the stack then sends the
-/// error that the sender needs.
+/// Takes one from the hop limit and answers true, or answers false if the packet may not travel on: its sender needs an error.
 #[inline(always)]
-pub fn take_hop(ctx: &TcContext, ip: &Ip) -> bool {
-    if ip.hop_limit <= 1 {
-        return false;
+pub fn take_hop(frame: &impl Frame, ip: &Ip) -> bool {
+    ip.hop_limit > 1 && set_hop_limit(frame, ip, ip.hop_limit - 1)
+}
+
+/// Replaces the hop limit.
+#[inline(always)]
+pub fn set_hop_limit(frame: &impl Frame, ip: &Ip, hops: u8) -> bool {
+    if !ip.is_v4 {
+        return frame.write(ETHERNET + core::mem::offset_of!(V6Header, hop_limit) as u32, &hops);
     }
-    let left = ip.hop_limit - 1;
-    let Some(before) = ip.v4_hop_word else {
-        return ctx.store(ETHERNET_HEADER + core::mem::offset_of!(V6Header, hop_limit), &left, 0).is_ok();
-    };
-    let [_, protocol] = before.to_ne_bytes();
-    let after = u16::from_ne_bytes([left, protocol]);
-    let checksum = ETHERNET_HEADER + core::mem::offset_of!(V4Header, checksum_be);
-    ctx.l3_csum_replace(checksum, u64::from(before), u64::from(after), 2).is_ok()
-        && ctx.store(ETHERNET_HEADER + core::mem::offset_of!(V4Header, hop_limit), &left, 0).is_ok()
+    let word = |hops: u8| u32::from(u16::from_ne_bytes([hops, 0]));
+    let difference = word(hops) + u32::from(!(word(ip.hop_limit) as u16));
+    frame.mend(V4_CHECKSUM, difference, Checksum::Header, false)
+        && frame.write(ETHERNET + core::mem::offset_of!(V4Header, hop_limit) as u32, &hops)
+}
+
+/// Replaces both addresses; `difference` is the checksum of the new ones minus the old ones.
+#[inline(always)]
+pub fn set_addresses(frame: &impl Frame, is_v4: bool, source: &Address, destination: &Address, difference: u32) -> bool {
+    if !is_v4 {
+        return frame.write(ETHERNET + core::mem::offset_of!(V6Header, source) as u32, &[*source, *destination]);
+    }
+    frame.mend(V4_CHECKSUM, difference, Checksum::Header, false)
+        && frame.write(ETHERNET + core::mem::offset_of!(V4Header, source) as u32, &[source.v4_octets(), destination.v4_octets()])
 }
 
 /// Writes both MAC addresses. A frame that got here is long enough, so the write can't fail.
 #[inline(always)]
-pub fn set_macs(ctx: &TcContext, destination: &[u8; 6], source: &[u8; 6]) {
-    let _ = ctx.store(0, &[*destination, *source], 0);
+pub fn set_macs(frame: &impl Frame, destination: &[u8; 6], source: &[u8; 6]) {
+    let _ = frame.write(0, &[*destination, *source]);
+}
+
+/// Sends the frame back to where it came from.
+#[inline(always)]
+pub fn swap_macs(frame: &impl Frame) {
+    if let Some([destination, source]) = frame.read::<[[u8; 6]; 2]>(0) {
+        set_macs(frame, &source, &destination);
+    }
 }

@@ -1,39 +1,59 @@
 //! Pods of this node: whose address it is, and the way to them.
 
-use super::{count, packet::Ip, read};
+use super::{
+    count,
+    packet::{self, Ip},
+    read, way,
+};
 use crate::maps::PODS;
 use aya_ebpf::{bindings::TC_ACT_REDIRECT, helpers::bpf_redirect_peer, programs::TcContext};
 use orknet_abi::{Address, DropReason, Pod, PodKey};
 
 /// What a packet's source address says about who sent it.
-pub enum Source {
-    /// The pod behind the device.
-    OwnPod,
-    /// An address of the link between pod and node, in use as IPv6 means it.
-    OwnLink,
+pub mod source {
     /// Somebody else's.
-    Foreign(DropReason),
+    pub const FOREIGN: u32 = 0;
+    /// The pod behind the device.
+    pub const OWN_POD: u32 = 1;
+    /// An address of the link between pod and node, in use as IPv6 means it.
+    pub const OWN_LINK: u32 = 2;
 }
 
 /// A pod may speak with the addresses that were given to its device. Beside these, IPv6 needs link-local addresses towards
 /// the link itself (neighbour and router discovery, RFC 4861) and the unspecified one towards groups on it (duplicate
 /// address detection, RFC 4862; multicast listener reports, RFC 3810).
 #[inline(always)]
-pub fn check_source(ip: &Ip, device: u32) -> Source {
+pub fn check_source(ip: &Ip, device: u32) -> u32 {
     if read(PODS.get_ptr(PodKey { address: ip.source })).is_some_and(|pod| pod.ifindex == device) {
-        return Source::OwnPod;
+        return source::OWN_POD;
     }
     let to_group = ip.destination.is_multicast_v6();
     if ip.source.is_link_local_v6() && (to_group || ip.destination.is_link_local_v6()) || ip.source.is_unspecified_v6() && to_group {
-        return Source::OwnLink;
+        return source::OWN_LINK;
     }
-    Source::Foreign(DropReason::SourceNotPod)
+    source::FOREIGN
 }
 
-/// The pod of this node that has the address, unless it is the sender.
+/// The pod of this node that has the address.
+#[inline(always)]
+pub fn find_pod(address: &Address) -> Option<Pod> {
+    read(PODS.get_ptr(PodKey { address: *address }))
+}
+
+/// The same, unless it is the sender.
 #[inline(always)]
 pub fn find_pod_elsewhere(address: &Address, device: u32) -> Option<Pod> {
     read(PODS.get_ptr(PodKey { address: *address })).filter(|pod| pod.ifindex != device)
+}
+
+/// Hands a packet for a pod of this node straight to it, as a router would. Where there is none but the sender at `device`, or the packet
+/// must not travel on, the stack goes on with it.
+#[inline(always)]
+pub fn hand_over(ctx: &TcContext, ip: &Ip, device: u32) -> i32 {
+    match find_pod_elsewhere(&ip.destination, device) {
+        Some(pod) if packet::take_hop(ctx, ip) => way::into_pod(ctx, &pod),
+        _ => packet::NEXT,
+    }
 }
 
 /// Puts the packet into the pod's end of its veth pair, past the node's stack and the queue of this end.

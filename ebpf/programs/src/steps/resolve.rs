@@ -4,9 +4,9 @@ use super::{
     range, read,
     sticky::{self, Client},
 };
-use crate::maps::{BACKENDS, SERVICES};
-use aya_ebpf::helpers::bpf_get_prandom_u32;
-use orknet_abi::{Backend, BackendKey, DropReason, Service, ServiceKey, service_flags};
+use crate::maps::{BACKENDS, SERVICES, SOURCES, SourcePrefix};
+use aya_ebpf::maps::lpm_trie::Key;
+use orknet_abi::{Address, Backend, BackendKey, DropReason, Service, ServiceKey, scope, service_flags};
 
 /// How often a Service is read before its backend counts as gone. After a list was switched, one more time finds the new one;
 /// the others are for a program that is preempted between its reads again and again while endpoints come and go.
@@ -27,9 +27,12 @@ pub enum Resolution {
 /// User space switches a Service to a new list with one write and removes the old list after that. So a backend is sound if
 /// the Service still names the same list once the backend has been read; else everything is read again.
 #[inline(always)]
-pub fn resolve(front: &ServiceKey, client: Client<'_>) -> Resolution {
+pub fn resolve(front: &ServiceKey, client: &impl Client) -> Resolution {
     let Some(mut service) = read(SERVICES.get_ptr(front)) else { return without_port(front) };
     for _ in 0..ATTEMPTS {
+        if service.sources != 0 && client.address().is_some_and(|address| !is_allowed(service.sources, &address)) {
+            return Resolution::Refused(DropReason::SourceNotAllowed);
+        }
         if service.count == 0 {
             return Resolution::Refused(if service.flags & service_flags::LOCAL_ONLY != 0 {
                 DropReason::NoLocalEndpoints
@@ -38,7 +41,7 @@ pub fn resolve(front: &ServiceKey, client: Client<'_>) -> Resolution {
             });
         }
         let mut backend = Backend::default();
-        let found = pick(front, &service, &client, &mut backend);
+        let found = pick(front, &service, client, &mut backend);
         let Some(now) = read(SERVICES.get_ptr(front)) else { return without_port(front) };
         if found && now == service {
             return Resolution::Backend(backend);
@@ -48,32 +51,30 @@ pub fn resolve(front: &ServiceKey, client: Client<'_>) -> Resolution {
     Resolution::Refused(DropReason::BackendGone)
 }
 
-/// The backend that the client keeps, else one at random; false if the place in the list is empty.
+/// Whether the address is in one of the ranges of a set.
+#[inline(always)]
+fn is_allowed(set: u32, address: &Address) -> bool {
+    SOURCES.get(Key::new(32 + 128, SourcePrefix { set, address: *address })).is_some()
+}
+
+/// The backend that the client keeps, else the one that it is given; false if the place in the list is empty.
 ///
 /// Fills in a value that is there already instead of answering an `Option`: registers that hold nothing yet would be moved
 /// about, and the verifier refuses to read them.
 #[inline(always)]
-fn pick(front: &ServiceKey, service: &Service, client: &Client<'_>, backend: &mut Backend) -> bool {
-    let Some(key) = sticky::key(front, service, client) else {
-        return read_backend(service, random_slot(service), backend);
+fn pick(front: &ServiceKey, service: &Service, client: &impl Client, backend: &mut Backend) -> bool {
+    let Some(key) = client.keeps(front, service) else {
+        return read_backend(service, client.slot(front, service), backend);
     };
     if sticky::find_kept(&key, service, backend) {
         return true;
     }
-    let slot = random_slot(service);
+    let slot = client.slot(front, service);
     let found = read_backend(service, slot, backend);
     if found {
         sticky::keep(&key, service, slot, backend);
     }
     found
-}
-
-/// Each slot with the same probability, but for less than count in 2^32.
-#[inline(always)]
-fn random_slot(service: &Service) -> u32 {
-    // SAFETY: the helper takes nothing and touches no memory.
-    let random = unsafe { bpf_get_prandom_u32() };
-    ((u64::from(random) * u64::from(service.count)) >> 32) as u32
 }
 
 #[inline(always)]
@@ -88,12 +89,16 @@ fn read_backend(service: &Service, slot: u32, backend: &mut Backend) -> bool {
 }
 
 /// An undefined port on a live address is refused, as a host without a listener would. An address that no Service has is dropped
-/// if it is from a range of Services; any other is none of our business.
+/// if it is from a range of Services; any other is none of our business. From the network only fronts that are meant for it count.
 #[inline(always)]
 fn without_port(front: &ServiceKey) -> Resolution {
     use orknet_abi::protocol::{SCTP, TCP, UDP};
+    const NOT_OURS: u32 = service_flags::FOREIGN | service_flags::EXTERNAL;
+    if front.scope != scope::INSIDE {
+        return Resolution::NotAService;
+    }
     match read(SERVICES.get_ptr(range::whole(&front.address))) {
-        Some(whole) if whole.flags & service_flags::FOREIGN == 0 && matches!(front.protocol, TCP | UDP | SCTP) => {
+        Some(whole) if whole.flags & NOT_OURS == 0 && matches!(front.protocol, TCP | UDP | SCTP) => {
             Resolution::Refused(DropReason::NoSuchPort)
         }
         None if range::is_in_range(&front.address) => Resolution::Refused(DropReason::NoSuchService),

@@ -7,7 +7,7 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use core::ptr;
-use orknet_abi::{Address, DropReason, ServiceKey};
+use orknet_abi::{Address, DropReason, ServiceKey, scope};
 
 /// The call goes on.
 pub const ALLOW: i32 = 1;
@@ -24,7 +24,7 @@ pub fn destination<F: Family>(ctx: &SockAddrContext) -> ServiceKey {
     // SAFETY: the kernel hands a valid context to the program; both words may be read in every hook of this type.
     let (port, protocol) =
         unsafe { (ptr::read_volatile(&raw const (*ctx.sock_addr).user_port), ptr::read_volatile(&raw const (*ctx.sock_addr).protocol)) };
-    ServiceKey { address: F::address(ctx), port_be: port as u16, protocol: protocol as u8, reserved: 0 }
+    ServiceKey { address: F::address(ctx), port_be: port as u16, protocol: protocol as u8, scope: scope::INSIDE }
 }
 
 /// Replaces address and port in the context.

@@ -1,46 +1,106 @@
 //! Backends that clients keep: `sessionAffinity: ClientIP`, and the datagrams of one unconnected socket.
 //!
-//! A socket hook sees no client address, so affinity goes by the network namespace, which for a pod is the same thing.
+//! A socket hook sees no client address, so affinity goes by the network namespace, which for a pod is the same thing. Packets go by
+//! their source address.
 
-use super::{read, socket};
+use super::{choose, clock::now_seconds, read, socket};
 use crate::maps::{AFFINITY, BACKENDS};
 use aya_ebpf::{
     cty::{c_long, c_void},
-    helpers::{bpf_ktime_get_coarse_ns, bpf_loop},
+    helpers::bpf_loop,
     programs::SockAddrContext,
 };
-use orknet_abi::{AffinityChoice, AffinityKey, Backend, BackendKey, Service, ServiceKey, client_kind, service_flags};
+use core::mem;
+use orknet_abi::{Address, AffinityChoice, AffinityKey, Backend, BackendKey, FlowKey, Service, ServiceKey, client_kind, service_flags};
 
 /// Who asks for a backend.
-pub struct Client<'a> {
+pub trait Client {
+    /// Under what the client's backend is kept; none if the next call may go anywhere.
+    fn keeps(&self, front: &ServiceKey, service: &Service) -> Option<AffinityKey>;
+
+    /// The slot of the backend for a client that has none yet.
+    fn slot(&self, front: &ServiceKey, service: &Service) -> u32;
+
+    /// The address that it asks from, where that is known.
+    fn address(&self) -> Option<Address>;
+}
+
+/// A call at a socket. Nodes need not agree, so any backend is as good as another.
+pub struct SocketClient<'a> {
     ctx: &'a SockAddrContext,
     /// Whether the next call of the same socket must go to the same place.
     asks_again: bool,
 }
 
+/// The first packet of a flow. Any node gives it the same backend.
+pub struct PacketClient<'a> {
+    pub key: &'a FlowKey,
+}
+
 /// A socket about to connect: it asks once, so only session affinity counts.
 #[inline(always)]
-pub fn client_of_connection(ctx: &SockAddrContext) -> Client<'_> {
-    Client { ctx, asks_again: false }
+pub fn client_of_connection(ctx: &SockAddrContext) -> SocketClient<'_> {
+    SocketClient { ctx, asks_again: false }
 }
 
 /// A socket that sends a datagram: without session affinity it still keeps its backend, as a flow through netfilter does.
 #[inline(always)]
-pub fn client_of_datagram(ctx: &SockAddrContext) -> Client<'_> {
-    Client { ctx, asks_again: true }
+pub fn client_of_datagram(ctx: &SockAddrContext) -> SocketClient<'_> {
+    SocketClient { ctx, asks_again: true }
 }
 
-/// Under what a kept backend is found; none if the next call may go anywhere.
+impl Client for SocketClient<'_> {
+    #[inline(always)]
+    fn keeps(&self, front: &ServiceKey, service: &Service) -> Option<AffinityKey> {
+        let (cookie, client_kind) = if service.flags & service_flags::AFFINITY != 0 {
+            (socket::namespace_cookie(self.ctx), client_kind::NAMESPACE)
+        } else if self.asks_again {
+            (socket::cookie(self.ctx), client_kind::SOCKET)
+        } else {
+            return None;
+        };
+        Some(affinity_key(of_cookie(cookie), client_kind, front))
+    }
+
+    #[inline(always)]
+    fn slot(&self, _: &ServiceKey, service: &Service) -> u32 {
+        choose::at_random(service)
+    }
+
+    #[inline(always)]
+    fn address(&self) -> Option<Address> {
+        None
+    }
+}
+
+impl Client for PacketClient<'_> {
+    #[inline(always)]
+    fn keeps(&self, front: &ServiceKey, service: &Service) -> Option<AffinityKey> {
+        let keeps = service.flags & service_flags::AFFINITY != 0;
+        keeps.then(|| affinity_key(self.key.source, client_kind::ADDRESS, front))
+    }
+
+    #[inline(always)]
+    fn slot(&self, front: &ServiceKey, service: &Service) -> u32 {
+        choose::by_hash(front, service, self.key)
+    }
+
+    #[inline(always)]
+    fn address(&self) -> Option<Address> {
+        Some(self.key.source)
+    }
+}
+
 #[inline(always)]
-pub fn key(front: &ServiceKey, service: &Service, client: &Client<'_>) -> Option<AffinityKey> {
-    let (client, client_kind) = if service.flags & service_flags::AFFINITY != 0 {
-        (socket::namespace_cookie(client.ctx), client_kind::NAMESPACE)
-    } else if client.asks_again {
-        (socket::cookie(client.ctx), client_kind::SOCKET)
-    } else {
-        return None;
-    };
-    Some(AffinityKey { client, address: front.address, port_be: front.port_be, protocol: front.protocol, client_kind, reserved: 0 })
+fn affinity_key(client: Address, client_kind: u8, front: &ServiceKey) -> AffinityKey {
+    AffinityKey { client, address: front.address, port_be: front.port_be, protocol: front.protocol, client_kind }
+}
+
+/// A cookie where an address would stand.
+#[inline(always)]
+fn of_cookie(cookie: u64) -> Address {
+    // SAFETY: both are sixteen plain bytes.
+    Address(unsafe { mem::transmute::<[u64; 2], [u8; 16]>([cookie, 0]) })
 }
 
 /// The backend that the client has, if the Service still has it and the time of affinity has not run out.
@@ -48,7 +108,7 @@ pub fn key(front: &ServiceKey, service: &Service, client: &Client<'_>) -> Option
 pub fn find_kept(key: &AffinityKey, service: &Service, backend: &mut Backend) -> bool {
     let Some(choice) = read(AFFINITY.get_ptr(key)) else { return false };
     let idle = now_seconds().wrapping_sub(choice.used_seconds);
-    if key.client_kind == client_kind::NAMESPACE && idle > service.affinity_seconds {
+    if key.client_kind != client_kind::SOCKET && idle > service.affinity_seconds {
         return false;
     }
     *backend = Backend { address: choice.address, port_be: choice.port_be, reserved: 0 };
@@ -118,10 +178,4 @@ pub fn keep(key: &AffinityKey, service: &Service, slot: u32, backend: &Backend) 
         used_seconds: now_seconds(),
     };
     let _ = AFFINITY.insert(key, choice, 0);
-}
-
-#[inline(always)]
-fn now_seconds() -> u32 {
-    // SAFETY: the helper takes nothing and touches no memory.
-    (unsafe { bpf_ktime_get_coarse_ns() } / 1_000_000_000) as u32
 }

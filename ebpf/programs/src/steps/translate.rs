@@ -1,6 +1,6 @@
 //! Translation at sockets: the way out, from a Service to its backend, and the way back.
 
-use super::{Resolution, count, origin, resolve, socket, sticky::Client};
+use super::{Resolution, count, origin, resolve, socket, sticky::SocketClient};
 use crate::family::Family;
 use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::{debug, trace};
@@ -8,8 +8,8 @@ use orknet_abi::ServiceKey;
 
 /// Sends the call to a backend of the Service at `front`, refuses it where there is none, and leaves every other one alone.
 #[inline(always)]
-pub fn send_to_backend<F: Family>(ctx: &SockAddrContext, front: &ServiceKey, client: Client<'_>) -> i32 {
-    match resolve(front, client) {
+pub fn send_to_backend<F: Family>(ctx: &SockAddrContext, front: &ServiceKey, client: SocketClient<'_>) -> i32 {
+    match resolve(front, &client) {
         Resolution::NotAService => socket::ALLOW,
         Resolution::Backend(backend) => {
             origin::remember_origin(ctx, front, &backend);

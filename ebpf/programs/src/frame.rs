@@ -1,0 +1,181 @@
+//! The seam between the hooks of the traffic control layer and of XDP: how bytes of a frame are read and written, and how checksums
+//! follow. Everything else has one form.
+//!
+//! Reads and writes go through the kernel's copying helpers: bounds are checked there, and frames may be in pieces.
+
+use crate::{
+    global,
+    steps::{packet::Ip, segment::Segment},
+};
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
+    programs::{TcContext, XdpContext},
+};
+use core::{mem::MaybeUninit, ptr};
+
+/// Which checksum a difference belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Checksum {
+    /// That of an IPv4 header.
+    Header,
+    /// One that covers the changed bytes themselves.
+    Payload,
+    /// One that covers the changed bytes by its pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1).
+    Pseudo,
+}
+
+/// A frame, from its Ethernet header on.
+pub trait Frame {
+    /// Bytes.
+    fn length(&self) -> u32;
+
+    /// The protocol after the Ethernet header, native order.
+    fn ethertype(&self) -> u16;
+
+    /// Bytes at an offset; none where the frame ends before.
+    fn read<T: Copy>(&self, offset: u32) -> Option<T>;
+
+    /// Replaces bytes at an offset; false where the frame ends before.
+    fn write<T: Copy>(&self, offset: u32, value: &T) -> bool;
+
+    /// Adds the difference that a change made (a checksum of new minus old bytes) to the checksum at the offset. With `may_be_absent`
+    /// a checksum of 0 stands for none and stays (UDP over IPv4, RFC 768).
+    fn mend(&self, offset: u32, difference: u32, kind: Checksum, may_be_absent: bool) -> bool;
+
+    /// Whether the frame is several packets that some device will cut apart.
+    fn is_merged(&self) -> bool;
+
+    /// Index of the device on which the hook runs.
+    fn device(&self) -> u32;
+
+    /// [`segment::read_segment`](crate::steps::segment::read_segment) as a function that is verified once.
+    fn read_segment(&self, ip: &Ip, segment: &mut Segment) -> u32;
+}
+
+/// `BPF_F_PSEUDO_HDR`.
+const PSEUDO_HEADER: u64 = 1 << 4;
+/// `BPF_F_MARK_MANGLED_0`.
+const MANGLED_ZERO: u64 = 1 << 5;
+
+impl Frame for TcContext {
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.len()
+    }
+
+    #[inline(always)]
+    fn ethertype(&self) -> u16 {
+        u16::from_be(self.skb.protocol() as u16)
+    }
+
+    #[inline(always)]
+    fn read<T: Copy>(&self, offset: u32) -> Option<T> {
+        self.load(offset as usize).ok()
+    }
+
+    #[inline(always)]
+    fn write<T: Copy>(&self, offset: u32, value: &T) -> bool {
+        self.store(offset as usize, value, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn mend(&self, offset: u32, difference: u32, kind: Checksum, may_be_absent: bool) -> bool {
+        let (offset, difference) = (offset as usize, u64::from(difference));
+        let absent = if may_be_absent { MANGLED_ZERO } else { 0 };
+        match kind {
+            Checksum::Header => self.l3_csum_replace(offset, 0, difference, 0),
+            Checksum::Payload => self.l4_csum_replace(offset, 0, difference, absent),
+            Checksum::Pseudo => self.l4_csum_replace(offset, 0, difference, absent | PSEUDO_HEADER),
+        }
+        .is_ok()
+    }
+
+    #[inline(always)]
+    fn is_merged(&self) -> bool {
+        // SAFETY: the kernel hands a valid context to the program; the word may be read.
+        unsafe { (*self.skb.skb).gso_segs > 1 }
+    }
+
+    #[inline(always)]
+    fn device(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.skb.skb).ifindex }
+    }
+
+    #[inline(always)]
+    fn read_segment(&self, ip: &Ip, segment: &mut Segment) -> u32 {
+        global::read_segment(self.skb.skb, ip, segment)
+    }
+}
+
+impl Frame for XdpContext {
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        // SAFETY: the helper takes the context of this program type.
+        (unsafe { bpf_xdp_get_buff_len(self.ctx) }) as u32
+    }
+
+    #[inline(always)]
+    fn ethertype(&self) -> u16 {
+        u16::from_be(self.read(12).unwrap_or(0))
+    }
+
+    #[inline(always)]
+    fn read<T: Copy>(&self, offset: u32) -> Option<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the buffer is as long as the helper is told; it fills it or answers an error.
+        let outcome = unsafe { bpf_xdp_load_bytes(self.ctx, offset, value.as_mut_ptr().cast(), size_of::<T>() as u32) };
+        // SAFETY: filled, and every bit pattern is a value of the plain types that callers ask for.
+        (outcome == 0).then(|| unsafe { value.assume_init() })
+    }
+
+    #[inline(always)]
+    fn write<T: Copy>(&self, offset: u32, value: &T) -> bool {
+        // SAFETY: the helper only reads the value, which is as long as it is told.
+        (unsafe { bpf_xdp_store_bytes(self.ctx, offset, ptr::from_ref(value).cast_mut().cast(), size_of::<T>() as u32) }) == 0
+    }
+
+    #[inline(always)]
+    fn mend(&self, offset: u32, difference: u32, _: Checksum, may_be_absent: bool) -> bool {
+        let Some(before) = self.read::<u16>(offset) else { return false };
+        if may_be_absent && before == 0 {
+            return true;
+        }
+        let after = !fold(u64::from(!before) + u64::from(difference));
+        // Of the two forms of zero UDP reads one as "no checksum".
+        self.write(offset, &if may_be_absent && after == 0 { u16::MAX } else { after })
+    }
+
+    #[inline(always)]
+    fn is_merged(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn device(&self) -> u32 {
+        // SAFETY: the kernel hands a valid context to the program; the word may be read.
+        unsafe { (*self.ctx).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn read_segment(&self, ip: &Ip, segment: &mut Segment) -> u32 {
+        global::read_wire_segment(self.ctx, ip, segment)
+    }
+}
+
+/// A sum of 16-bit words in ones' complement (RFC 1071).
+#[inline(always)]
+pub fn fold(sum: u64) -> u16 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    sum as u16
+}
+
+/// The program's own address of the context, for helpers that the library has no method for.
+#[inline(always)]
+pub fn raw(ctx: &TcContext) -> *mut core::ffi::c_void {
+    ctx.as_ptr()
+}

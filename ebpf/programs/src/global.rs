@@ -1,0 +1,235 @@
+//! Functions that the kernel verifies by themselves, once, and not again for every way that leads to them: without these seams the
+//! number of ways through a program is the product of its steps' ways.
+//!
+//! Such a function takes the context, numbers and pointers to values that may be absent, and answers a number
+//! (Documentation/bpf/verifier.rst, btf.rst: functions of global linkage). Each does nothing but call its step.
+
+use crate::steps::{self, packet::Ip, segment::Segment, way::Way};
+use aya_ebpf::{
+    bindings::{__sk_buff, xdp_md},
+    programs::{TcContext, XdpContext},
+};
+use orknet_abi::{FlowKey, ServiceKey};
+
+/// The values behind pointers, or an answer where one is absent, which never happens.
+macro_rules! present {
+    ($answer:expr; $($name:ident: $how:ident),+) => {
+        // SAFETY: the verifier sees to it that a pointer which is not null leads to a whole value that nothing else uses.
+        let ($(Some($name),)+) = (unsafe { ($($name.$how(),)+) }) else { return $answer };
+    };
+}
+
+/// [`steps::packet::parse`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn parse(ctx: *mut __sk_buff, ip: *mut Ip) -> u32 {
+    present!(steps::packet::parsed::OTHER; ip: as_mut);
+    steps::packet::parse(&TcContext::new(ctx), ip)
+}
+
+/// [`steps::check_source`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn check_source(ip: *const Ip, device: u32) -> u32 {
+    present!(0; ip: as_ref);
+    steps::check_source(ip, device)
+}
+
+/// [`steps::forward::is_front`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn is_front(ip: *const Ip) -> u32 {
+    present!(0; ip: as_ref);
+    u32::from(steps::forward::is_front(&ip.destination))
+}
+
+/// [`steps::is_unallocated`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn is_unallocated(ip: *const Ip) -> u32 {
+    present!(0; ip: as_ref);
+    u32::from(steps::is_unallocated(&ip.destination))
+}
+
+/// [`steps::flow::scope_of`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn scope_of(ip: *const Ip) -> u32 {
+    present!(0; ip: as_ref);
+    u32::from(steps::flow::scope_of(&ip.source))
+}
+
+/// [`steps::forward::leaves_cluster`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn leaves_cluster(ip: *const Ip) -> u32 {
+    present!(0; ip: as_ref);
+    u32::from(steps::forward::leaves_cluster(ip))
+}
+
+/// [`steps::hand_over`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn hand_over(ctx: *mut __sk_buff, ip: *const Ip, device: u32) -> i32 {
+    present!(steps::packet::NEXT; ip: as_ref);
+    steps::hand_over(&TcContext::new(ctx), ip, device)
+}
+
+/// [`steps::segment::read_segment`] of a packet.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn read_segment(ctx: *mut __sk_buff, ip: *const Ip, segment: *mut Segment) -> u32 {
+    present!(0; ip: as_ref, segment: as_mut);
+    steps::segment::read_segment(&TcContext::new(ctx), ip, segment)
+}
+
+/// [`steps::segment::read_segment`] of a frame that comes from the wire.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn read_wire_segment(ctx: *mut xdp_md, ip: *const Ip, segment: *mut Segment) -> u32 {
+    present!(0; ip: as_ref, segment: as_mut);
+    steps::segment::read_segment(&XdpContext::new(ctx), ip, segment)
+}
+
+/// [`steps::flow::open_to_service`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn open_to_service(segment: *const Segment, scope: u32, entrance: u32, becomes: *mut FlowKey) -> u32 {
+    present!(0; segment: as_ref, becomes: as_mut);
+    steps::flow::open_to_service(segment, scope as u8, entrance, becomes)
+}
+
+/// [`steps::flow::open_masquerade`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn open_masquerade(segment: *const Segment, becomes: *mut FlowKey) -> u32 {
+    present!(0; segment: as_ref, becomes: as_mut);
+    steps::flow::open_masquerade(segment, becomes)
+}
+
+/// [`steps::flow::insert_pair`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn insert_pair(key: *const FlowKey, becomes: *mut FlowKey, state: u32) -> u32 {
+    present!(0; key: as_ref, becomes: as_mut);
+    steps::flow::insert_pair(key, becomes, state)
+}
+
+/// [`steps::flow::claim_port`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn claim_port(key: *const FlowKey, becomes: *mut FlowKey, state: u32, whose: u32) -> u32 {
+    present!(0; key: as_ref, becomes: as_mut);
+    steps::flow::claim_port(key, becomes, state, whose)
+}
+
+/// [`steps::flow::is_here`] of the destination: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn is_here(becomes: *const FlowKey) -> u32 {
+    present!(0; becomes: as_ref);
+    u32::from(steps::flow::is_here(&becomes.destination))
+}
+
+/// [`steps::flow::resolve_packet`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn resolve_packet(front: *const ServiceKey, key: *const FlowKey, becomes: *mut FlowKey) -> u32 {
+    present!(0; front: as_ref, key: as_ref, becomes: as_mut);
+    steps::flow::resolve_packet(front, key, becomes)
+}
+
+/// [`steps::forward::translate`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn translate(ctx: *mut __sk_buff, ip: *const Ip, from: u32) -> i32 {
+    present!(steps::packet::NEXT; ip: as_ref);
+    steps::forward::translate(&TcContext::new(ctx), ip, from)
+}
+
+/// [`steps::forward::translate_on_leaving`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn translate_on_leaving(ctx: *mut __sk_buff, ip: *const Ip) -> i32 {
+    present!(steps::packet::NEXT; ip: as_ref);
+    steps::forward::translate_on_leaving(&TcContext::new(ctx), ip)
+}
+
+/// [`steps::flow::follow`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn follow(segment: *const Segment, becomes: *mut FlowKey) -> u32 {
+    present!(0; segment: as_ref, becomes: as_mut);
+    steps::flow::follow(segment, becomes)
+}
+
+/// [`steps::way::find_way`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn find_way(ctx: *mut __sk_buff, ip: *const Ip, becomes: *const FlowKey, way: *mut Way) -> u32 {
+    present!(0; ip: as_ref, becomes: as_ref, way: as_mut);
+    steps::way::find_way(&TcContext::new(ctx), ip, becomes, way)
+}
+
+/// [`steps::drop_number`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn drop_packet(ctx: *mut __sk_buff, reason: u32) -> i32 {
+    steps::drop_number(&TcContext::new(ctx), reason)
+}
+
+/// [`steps::forward::send`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn send(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, becomes: *const FlowKey) -> i32 {
+    present!(steps::packet::NEXT; ip: as_ref, segment: as_ref, becomes: as_ref);
+    steps::forward::send(&TcContext::new(ctx), ip, segment, becomes)
+}
+
+/// [`steps::rewrite::rewrite`] of a packet; 1 if it was done.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn rewrite(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, becomes: *const FlowKey) -> u32 {
+    present!(0; ip: as_ref, segment: as_ref, becomes: as_ref);
+    u32::from(steps::rewrite::rewrite(&TcContext::new(ctx), ip, segment, becomes))
+}
+
+/// [`steps::rewrite::rewrite_error`]; 1 if it was done.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn rewrite_error(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, becomes: *const FlowKey) -> u32 {
+    present!(0; ip: as_ref, segment: as_ref, becomes: as_ref);
+    u32::from(steps::rewrite::rewrite_error(&TcContext::new(ctx), ip, segment, becomes))
+}
+
+/// [`steps::forward::refuse`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn refuse(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, reason: u32) -> i32 {
+    present!(steps::packet::DROP; ip: as_ref, segment: as_ref);
+    steps::forward::refuse(&TcContext::new(ctx), ip, segment, reason)
+}
+
+/// [`steps::answer::answer_ping`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn answer_ping(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment) -> i32 {
+    present!(steps::packet::DROP; ip: as_ref, segment: as_ref);
+    steps::answer::answer_ping(&TcContext::new(ctx), ip, segment)
+}
+
+/// [`steps::answer::complain`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn complain(ctx: *mut __sk_buff, ip: *const Ip, complaint: u32, mtu: u32, reason: u32) -> i32 {
+    present!(steps::packet::DROP; ip: as_ref);
+    steps::answer::complain(&TcContext::new(ctx), ip, complaint, mtu as u16, reason)
+}
+
+/// [`steps::answer::reset`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn reset(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, reason: u32) -> i32 {
+    present!(steps::packet::DROP; ip: as_ref, segment: as_ref);
+    steps::answer::reset(&TcContext::new(ctx), ip, segment, reason)
+}

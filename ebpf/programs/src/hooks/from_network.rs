@@ -1,0 +1,26 @@
+//! What comes in on the node's devices, from other nodes and from outside: tc ingress.
+
+use crate::{
+    frame::Frame as _,
+    global,
+    steps::{
+        self, entrance,
+        packet::{self, Ip, parsed},
+    },
+};
+use aya_ebpf::programs::TcContext;
+
+/// Hands packets for pods of this node straight to them, sends those for Services to a backend, translates answers and errors back, and
+/// leaves everything else to the node's stack.
+#[inline(always)]
+pub fn from_network(ctx: &TcContext) -> i32 {
+    // The stack knows what to do with what is broken, or was not sent to this node.
+    let mut ip = Ip::default();
+    if global::parse(ctx.skb.skb, &mut ip) != parsed::IP || !packet::is_for_host(ctx) {
+        return packet::NEXT;
+    }
+    match global::translate(ctx.skb.skb, &ip, entrance::NETWORK) {
+        steps::NOT_OURS => global::hand_over(ctx.skb.skb, &ip, ctx.device()),
+        verdict => verdict,
+    }
+}

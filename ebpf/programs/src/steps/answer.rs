@@ -1,0 +1,252 @@
+//! Answers that the node gives in the place of a Service: to a ping, "unreachable", "too big", a reset.
+//!
+//! A packet whose checksum its sender left to the device (a veth pair's other end) comes back to that sender with the same mark, where
+//! nobody looks at checksums; those that came over a wire carry none, and leave with the ones that are written here.
+
+use super::{
+    packet::{self, ETHERNET, Ip, V4Header, V6Header},
+    segment::{Kind, Segment, icmp, tcp},
+    way,
+};
+use crate::frame::{Checksum, Frame, fold};
+use aya_ebpf::{
+    helpers::{bpf_csum_diff, bpf_skb_change_tail},
+    programs::TcContext,
+};
+use core::ptr;
+use orknet_abi::{Address, DropReason, protocol};
+
+/// Hops that an answer may take.
+const HOPS: u8 = 64;
+
+/// What an ICMP error says.
+pub mod complaint {
+    /// Nobody is at the port.
+    pub const PORT_UNREACHABLE: u32 = 0;
+    /// The packet is larger than what goes its way.
+    pub const TOO_BIG: u32 = 1;
+    /// No hop is left.
+    pub const TIME_EXCEEDED: u32 = 2;
+}
+
+/// Answers an echo request in the place of its destination.
+#[inline(always)]
+pub fn answer_ping(ctx: &TcContext, ip: &Ip, segment: &Segment) -> i32 {
+    let (before, after) = if ip.is_v4 { (icmp::ECHO, icmp::ECHO_REPLY) } else { (icmp::V6_ECHO, icmp::V6_ECHO_REPLY) };
+    let word = |kind: u8| u16::from_ne_bytes([kind, 0]);
+    let difference = u32::from(word(after)) + u32::from(!word(before));
+    // Both addresses stay, so no checksum sees that they change places.
+    let is_written = ctx.mend(segment.offset + 2, difference, Checksum::Payload, false)
+        && ctx.write(segment.offset, &after)
+        && packet::set_addresses(ctx, ip.is_v4, &ip.destination, &ip.source, 0)
+        && packet::set_hop_limit(ctx, ip, HOPS);
+    if is_written { way::back(ctx) } else { super::drop_packet(ctx, DropReason::RewriteFailed) }
+}
+
+/// Whether an error may be sent about the packet: never about errors, fragments after the first, or what went to or came from a
+/// group (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
+#[inline(always)]
+pub fn may_complain(ip: &Ip, segment: &Segment) -> bool {
+    segment.kind == Kind::Flow
+        && !ip.source.is_multicast_v6()
+        && !ip.destination.is_multicast_v6()
+        && !ip.source.is_unspecified_v6()
+        // With options the packet inside would not be what its header says.
+        && (!ip.is_v4 || ip.next == ETHERNET + size_of::<V4Header>() as u32)
+}
+
+/// The packet as ICMPv4 quotes it: header and eight bytes (RFC 792).
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct V4Error {
+    head: [u8; 4],
+    rest: [u8; 4],
+    quote: [u32; 7],
+}
+
+/// The same in ICMPv6 (RFC 4443 section 3).
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct V6Error {
+    head: [u8; 4],
+    rest: [u8; 4],
+    quote: [u32; 12],
+}
+
+/// Turns the packet into an ICMP error about itself, from its destination, and sends it back; counts the packet as dropped. `mtu` is what
+/// goes its way, in bytes from the IP header on, where the packet is too big.
+#[inline(always)]
+pub fn complain(ctx: &TcContext, ip: &Ip, complaint: u32, mtu: u16, reason: u32) -> i32 {
+    super::count::count_number(reason, ctx.len());
+    let is_sent = if ip.is_v4 { complain_v4(ctx, ip, complaint, mtu) } else { complain_v6(ctx, ip, complaint, mtu) };
+    if is_sent { way::back(ctx) } else { packet::DROP }
+}
+
+#[inline(never)]
+fn complain_v4(ctx: &TcContext, ip: &Ip, complaint: u32, mtu: u16) -> bool {
+    const BODY: u32 = size_of::<V4Error>() as u32;
+    let Some(quote) = ctx.read::<[u32; 7]>(ETHERNET) else { return false };
+    let (kind, code) = match complaint {
+        complaint::PORT_UNREACHABLE => (icmp::UNREACHABLE, 3),
+        complaint::TOO_BIG => (icmp::UNREACHABLE, 4),
+        _ => (icmp::TIME_EXCEEDED, 0),
+    };
+    let [high, low] = mtu.to_be_bytes();
+    let mut body = V4Error { head: [kind, code, 0, 0], rest: [0, 0, high, low], quote };
+    let [one, other] = checksum(&raw const body, BODY, 0).to_ne_bytes();
+    body.head = [kind, code, one, other];
+    resize(ctx, ETHERNET + size_of::<V4Header>() as u32 + BODY)
+        && write_v4_header(ctx, ip, protocol::ICMP, BODY)
+        && ctx.write(ETHERNET + size_of::<V4Header>() as u32, &body)
+}
+
+#[inline(never)]
+fn complain_v6(ctx: &TcContext, ip: &Ip, complaint: u32, mtu: u16) -> bool {
+    const BODY: u32 = size_of::<V6Error>() as u32;
+    let Some(quote) = ctx.read::<[u32; 12]>(ETHERNET) else { return false };
+    let (kind, code) = match complaint {
+        complaint::PORT_UNREACHABLE => (icmp::V6_UNREACHABLE, 4),
+        complaint::TOO_BIG => (icmp::V6_TOO_BIG, 0),
+        _ => (icmp::V6_TIME_EXCEEDED, 0),
+    };
+    let [high, low] = mtu.to_be_bytes();
+    let mut body = V6Error { head: [kind, code, 0, 0], rest: [0, 0, high, low], quote };
+    let seed = pseudo_header(&ip.destination, &ip.source, protocol::ICMP6, BODY);
+    let [one, other] = checksum(&raw const body, BODY, seed).to_ne_bytes();
+    body.head = [kind, code, one, other];
+    resize(ctx, ETHERNET + size_of::<V6Header>() as u32 + BODY)
+        && write_v6_header(ctx, ip, protocol::ICMP6, BODY)
+        && ctx.write(ETHERNET + size_of::<V6Header>() as u32, &body)
+}
+
+/// TCP's header, RFC 9293 section 3.1.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct TcpHeader {
+    source_port_be: u16,
+    destination_port_be: u16,
+    sequence_be: u32,
+    acknowledgement_be: u32,
+    words_and_flags: [u8; 2],
+    window_be: u16,
+    checksum_be: u16,
+    urgent_be: u16,
+}
+
+/// Turns a TCP segment into the reset that its destination would answer if it knew no such connection (RFC 9293 section 3.5.2),
+/// and sends it back; counts the segment as dropped.
+#[inline(always)]
+pub fn reset(ctx: &TcContext, ip: &Ip, segment: &Segment, reason: u32) -> i32 {
+    super::count::count_number(reason, ctx.len());
+    if segment.kind == Kind::Flow && segment.flags & tcp::RST == 0 && write_reset(ctx, ip, segment) { way::back(ctx) } else { packet::DROP }
+}
+
+#[inline(always)]
+fn write_reset(ctx: &TcContext, ip: &Ip, segment: &Segment) -> bool {
+    const BODY: u32 = size_of::<TcpHeader>() as u32;
+    let Some(asked) = ctx.read::<TcpHeader>(segment.offset) else { return false };
+    let header = u32::from(asked.words_and_flags[0] >> 4) * 4;
+    let (sequence_be, acknowledgement_be, flags) = if asked.words_and_flags[1] & tcp::ACK != 0 {
+        (asked.acknowledgement_be, 0, tcp::RST)
+    } else {
+        let data = (ip.length + ETHERNET).saturating_sub(segment.offset).saturating_sub(header);
+        let counted = data + u32::from(segment.flags & tcp::SYN != 0) + u32::from(segment.flags & tcp::FIN != 0);
+        (0, u32::from_be(asked.sequence_be).wrapping_add(counted).to_be(), tcp::RST | tcp::ACK)
+    };
+    let mut answer = TcpHeader {
+        source_port_be: asked.destination_port_be,
+        destination_port_be: asked.source_port_be,
+        sequence_be,
+        acknowledgement_be,
+        words_and_flags: [5 << 4, flags],
+        window_be: 0,
+        checksum_be: 0,
+        urgent_be: 0,
+    };
+    let seed = pseudo_header(&ip.destination, &ip.source, protocol::TCP, BODY);
+    answer.checksum_be = checksum(&raw const answer, BODY, seed);
+    if ip.is_v4 {
+        resize(ctx, ETHERNET + size_of::<V4Header>() as u32 + BODY)
+            && write_v4_header(ctx, ip, protocol::TCP, BODY)
+            && ctx.write(ETHERNET + size_of::<V4Header>() as u32, &answer)
+    } else {
+        resize(ctx, ETHERNET + size_of::<V6Header>() as u32 + BODY)
+            && write_v6_header(ctx, ip, protocol::TCP, BODY)
+            && ctx.write(ETHERNET + size_of::<V6Header>() as u32, &answer)
+    }
+}
+
+#[inline(always)]
+fn write_v4_header(ctx: &TcContext, ip: &Ip, protocol: u8, body: u32) -> bool {
+    let mut header = V4Header {
+        version_and_words: 0x45,
+        service: 0,
+        total_length_be: (size_of::<V4Header>() as u16 + body as u16).to_be(),
+        identification_be: 0,
+        fragment_be: 0,
+        hop_limit: HOPS,
+        protocol,
+        checksum_be: 0,
+        source: ip.destination.v4_octets(),
+        destination: ip.source.v4_octets(),
+    };
+    header.checksum_be = checksum(&raw const header, size_of::<V4Header>() as u32, 0);
+    ctx.write(ETHERNET, &header)
+}
+
+#[inline(always)]
+fn write_v6_header(ctx: &TcContext, ip: &Ip, next_header: u8, body: u32) -> bool {
+    let header = V6Header {
+        version_and_class: 0x60,
+        flow: [0; 3],
+        payload_length_be: (body as u16).to_be(),
+        next_header,
+        hop_limit: HOPS,
+        source: ip.destination,
+        destination: ip.source,
+    };
+    ctx.write(ETHERNET, &header)
+}
+
+/// The checksum of the pseudo-header; IPv4's is the same without the bytes that the mapped form adds.
+#[inline(always)]
+fn pseudo_header(source: &Address, destination: &Address, protocol: u8, length: u32) -> u32 {
+    let mut header = PseudoHeader { addresses: [*source, *destination], length_be: length.to_be(), protocol: [0, 0, 0, protocol] };
+    if source.is_v4() {
+        for address in &mut header.addresses {
+            let octets = address.v4_octets();
+            *address = Address::default();
+            let [a, b, c, d] = octets;
+            address.0[12] = a;
+            address.0[13] = b;
+            address.0[14] = c;
+            address.0[15] = d;
+        }
+    }
+    sum(&raw const header, size_of::<PseudoHeader>() as u32, 0)
+}
+
+#[repr(C)]
+struct PseudoHeader {
+    addresses: [Address; 2],
+    length_be: u32,
+    protocol: [u8; 4],
+}
+
+#[inline(always)]
+fn checksum<T>(bytes: *const T, length: u32, seed: u32) -> u16 {
+    !fold(u64::from(sum(bytes, length, seed)))
+}
+
+/// The sum of a value's words, a multiple of four bytes.
+#[inline(always)]
+fn sum<T>(bytes: *const T, length: u32, seed: u32) -> u32 {
+    // SAFETY: callers pass a whole value and its length.
+    unsafe { bpf_csum_diff(ptr::null_mut(), 0, bytes.cast_mut().cast(), length, seed) as u32 }
+}
+
+#[inline(always)]
+fn resize(ctx: &TcContext, length: u32) -> bool {
+    // SAFETY: the helper takes the context of this program type and a number.
+    (unsafe { bpf_skb_change_tail(ctx.skb.skb, length, 0) }) == 0
+}

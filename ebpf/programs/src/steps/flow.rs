@@ -1,0 +1,241 @@
+//! Flows: what packets become, remembered in both directions.
+
+use super::{
+    clock::now_seconds,
+    node, range,
+    resolve::{self, Resolution},
+    segment::Segment,
+    sticky::PacketClient,
+};
+use crate::{
+    global,
+    maps::{FLOWS, PODS},
+};
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_prandom_u32};
+use orknet_abi::{Address, DropReason, Flow, FlowKey, PodKey, ServiceKey, flow_state, range_kinds, scope};
+
+/// How many ports source NAT tries before it gives up: with nine of ten in use, one flow in thirty finds none.
+const PORT_ATTEMPTS: u32 = 32;
+/// Whose address [`claim_port`] makes the source: the one that is there already.
+const GIVEN: u32 = 0;
+/// The node's own.
+const NODES: u32 = 1;
+/// The kernel's answer to an insertion with `BPF_NOEXIST` of what exists.
+const EXISTS: i32 = -17;
+const NO_EXIST: u64 = BPF_NOEXIST as u64;
+
+/// What is known of a packet's flow.
+pub mod known {
+    /// Nothing.
+    pub const NOTHING: u32 = 0;
+    /// What the packet becomes.
+    pub const BECOMES: u32 = 1;
+    /// Its backend is gone.
+    pub const GONE: u32 = 2;
+}
+
+/// What became of the first packet of a flow, as a number; from [`opened::REFUSED`] on, that and the number of a drop reason.
+pub mod opened {
+    /// Not to be translated.
+    pub const NOT: u32 = 0;
+    /// There is a flow now.
+    pub const FLOW: u32 = 1;
+    /// Another flow has the addresses and ports.
+    pub const TAKEN: u32 = 2;
+    /// It leads nowhere.
+    pub const REFUSED: u32 = 256;
+}
+
+/// From where a flow is opened.
+pub mod entrance {
+    /// A packet that came in from the network: an answer from a backend elsewhere must come back through this node.
+    pub const NETWORK: u32 = 0;
+    /// A packet of a pod of this node.
+    pub const POD: u32 = 1;
+}
+
+#[inline(always)]
+const fn refused(reason: DropReason) -> u32 {
+    opened::REFUSED + reason as u32
+}
+
+/// Finds what the packet becomes and takes note of it; see [`known`]. A flow whose backend is gone is forgotten where a new connection begins.
+#[inline(always)]
+pub fn follow(segment: &Segment, becomes: &mut FlowKey) -> u32 {
+    let Some(flow) = FLOWS.get_ptr_mut(&segment.key) else { return known::NOTHING };
+    // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends. Only
+    // `state` and `used_seconds` ever change in place, and both are whole words.
+    let (kept, now) = unsafe { ((&raw const *flow).read(), now_seconds()) };
+    if kept.state & flow_state::GONE != 0 {
+        if !segment.is_opening() {
+            return known::GONE;
+        }
+        let _ = FLOWS.remove(&segment.key);
+        let _ = FLOWS.remove(kept.becomes.reversed());
+        return known::NOTHING;
+    }
+    let state = next_state(kept.state, segment);
+    // Most packets change nothing: a line that is only read stays in every processor's cache.
+    if kept.used_seconds != now {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*flow).used_seconds).write(now) };
+    }
+    if kept.state != state {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*flow).state).write(state) };
+    }
+    *becomes = kept.becomes;
+    known::BECOMES
+}
+
+/// What a packet makes of the state of its direction: a new connection forgets the former one; what comes after a reset revives
+/// the flow, since a reset may be forged (RFC 7857 section 2.2).
+#[inline(always)]
+fn next_state(state: u32, segment: &Segment) -> u32 {
+    const LASTING: u32 = flow_state::FORWARD | flow_state::MASQUERADE;
+    match segment.says() {
+        flow_state::OPENED => state & LASTING | flow_state::OPENED,
+        flow_state::CONFIRMED => state & !flow_state::RESET | flow_state::CONFIRMED,
+        says => state | says,
+    }
+}
+
+/// Opens a flow to a backend of the Service that the packet is for; see [`opened`].
+///
+/// A backend on this node sees the client's address; one elsewhere sees, of what came from the network, an address of this node,
+/// since its answer has to come back through here. A pod that reaches itself sees the Service.
+#[inline(always)]
+pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut FlowKey) -> u32 {
+    if !segment.may_open() {
+        return opened::NOT;
+    }
+    let key = &segment.key;
+    let front = ServiceKey { address: key.destination, port_be: key.destination_port_be, protocol: key.protocol, scope };
+    *becomes = *key;
+    let resolved = global::resolve_packet(&front, key, becomes);
+    if resolved != opened::FLOW {
+        return resolved;
+    }
+    // A flow's first packet does not confirm it.
+    let state = flow_state::FORWARD | segment.says() & !flow_state::CONFIRMED;
+    if from == entrance::NETWORK && global::is_here(becomes) == 0 {
+        return global::claim_port(key, becomes, state, NODES);
+    }
+    if becomes.destination == key.source {
+        becomes.source = key.destination;
+    }
+    // The same client may have the same ports at the same backend through another front: then one of the two must look different.
+    match global::insert_pair(key, becomes, state) {
+        opened::TAKEN => global::claim_port(key, becomes, state, GIVEN),
+        other => other,
+    }
+}
+
+/// Chooses the backend: the new destination.
+#[inline(always)]
+pub fn resolve_packet(front: &ServiceKey, key: &FlowKey, becomes: &mut FlowKey) -> u32 {
+    match resolve::resolve(front, &PacketClient { key }) {
+        Resolution::NotAService => opened::NOT,
+        Resolution::Refused(reason) => refused(reason),
+        Resolution::Backend(backend) => {
+            becomes.destination = backend.address;
+            becomes.destination_port_be = backend.port_be;
+            opened::FLOW
+        }
+    }
+}
+
+/// Opens a flow from a pod out of the cluster: it seems to come from the node. See [`opened`].
+#[inline(always)]
+pub fn open_masquerade(segment: &Segment, becomes: &mut FlowKey) -> u32 {
+    if !segment.may_open() {
+        return opened::NOT;
+    }
+    *becomes = segment.key;
+    let state = flow_state::FORWARD | flow_state::MASQUERADE | segment.says() & !flow_state::CONFIRMED;
+    global::claim_port(&segment.key, becomes, state, NODES)
+}
+
+/// Whether the backend is a pod of this node or the node itself.
+#[inline(always)]
+pub fn is_here(backend: &Address) -> bool {
+    PODS.get_ptr(PodKey { address: *backend }).is_some() || node::is_own(backend)
+}
+
+/// Finds a source port for what the packet becomes: the insertion of the answers' entry under it claims it, so that no two flows to one
+/// destination have the same. The source is what `becomes` says ([`GIVEN`]) or an address of the node ([`NODES`]). See [`opened`].
+#[inline(always)]
+pub fn claim_port(key: &FlowKey, becomes: &mut FlowKey, state: u32, whose: u32) -> u32 {
+    let Some(node) = node::pointer() else { return refused(DropReason::NoNodeAddress) };
+    if whose == NODES {
+        becomes.source = if key.source.is_v4() { node.v4 } else { node.v6 };
+    }
+    if becomes.source.is_unspecified_v6() || node.last_port < node.first_port {
+        return refused(DropReason::NoNodeAddress);
+    }
+    let span = u32::from(node.last_port - node.first_port) + 1;
+    let mut attempts = 0;
+    while attempts < PORT_ATTEMPTS {
+        // SAFETY: the helper takes nothing and touches no memory.
+        let random = unsafe { bpf_get_prandom_u32() };
+        let port = u32::from(node.first_port) + ((u64::from(random) * u64::from(span)) >> 32) as u32;
+        becomes.source_port_be = (port as u16).to_be();
+        let outcome = global::insert_pair(key, becomes, state);
+        if outcome != opened::TAKEN {
+            return outcome;
+        }
+        attempts += 1;
+    }
+    refused(DropReason::NatPortsExhausted)
+}
+
+/// Inserts both directions or none: first the answers', which says whether the addresses and ports are free. See [`opened`].
+#[inline(always)]
+pub fn insert_pair(key: &FlowKey, becomes: &mut FlowKey, state: u32) -> u32 {
+    let answers = becomes.reversed();
+    // One value for both, because the stack is small.
+    let mut flow = Flow { becomes: key.reversed(), state: state & flow_state::MASQUERADE, used_seconds: now_seconds() };
+    match FLOWS.insert(&answers, &flow, NO_EXIST) {
+        Ok(()) => {}
+        // Half of a pair that this flow left behind, or the other half of what another processor is just inserting.
+        Err(EXISTS) if FLOWS.get_ptr(&answers).is_some_and(|there| leads_to(there, &flow.becomes)) => {}
+        Err(EXISTS) => return opened::TAKEN,
+        Err(_) => return refused(DropReason::FlowsFull),
+    }
+    flow.becomes = *becomes;
+    flow.state = state;
+    match FLOWS.insert(key, &flow, NO_EXIST) {
+        Ok(()) => opened::FLOW,
+        Err(EXISTS) => {
+            // Another processor opened the same flow meanwhile: its choice counts.
+            if let Some(theirs) = FLOWS.get_ptr(key)
+                && !leads_to(theirs, becomes)
+            {
+                let _ = FLOWS.remove(&answers);
+                // SAFETY: the pointer comes from a map look-up that succeeded, and this field never changes in place.
+                *becomes = unsafe { (&raw const (*theirs).becomes).read() };
+            }
+            opened::FLOW
+        }
+        Err(_) => {
+            let _ = FLOWS.remove(&answers);
+            refused(DropReason::FlowsFull)
+        }
+    }
+}
+
+/// Whether the packets of a flow become this.
+#[inline(always)]
+fn leads_to(flow: *const Flow, becomes: &FlowKey) -> bool {
+    // SAFETY: the pointer comes from a map look-up that succeeded; the field is ten words that never change in place.
+    let there = unsafe { &*(&raw const (*flow).becomes).cast::<[u32; 10]>() };
+    // SAFETY: the same, of a value of our own.
+    let wanted = unsafe { &*core::ptr::from_ref(becomes).cast::<[u32; 10]>() };
+    (0..10).all(|word| there[word] == wanted[word])
+}
+
+/// In which scope a packet from the network uses Services: those of other nodes' pods count as inside.
+#[inline(always)]
+pub fn scope_of(source: &Address) -> u8 {
+    if range::kinds(source) & range_kinds::PODS != 0 { scope::INSIDE } else { scope::OUTSIDE }
+}

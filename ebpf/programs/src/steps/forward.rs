@@ -1,0 +1,156 @@
+//! Packets for and from Services: found, opened, translated and sent on, or answered.
+
+use super::{
+    answer::{self, complaint},
+    count::drop_packet,
+    flow::{entrance, known, opened},
+    packet::{self, Ip},
+    range, read,
+    segment::{Kind, Segment, segment},
+    way::{self, Way, kind},
+};
+use crate::{global, maps::SERVICES};
+use aya_ebpf::programs::TcContext;
+use orknet_abi::{Address, DropReason, FlowKey, protocol, service_flags};
+
+/// In the place of a verdict: the packet is no Service's business.
+pub const NOT_OURS: i32 = i32::MIN;
+
+/// Translates a packet that came in on a device and sends it on; opens its flow where it is the first. Answers the verdict, or
+/// [`NOT_OURS`].
+#[inline(always)]
+pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
+    let segment = match segment(ctx, ip) {
+        Ok(segment) => segment,
+        Err(DropReason::FragmentUnknown) if global::is_front(ip) != 0 => return drop_packet(ctx, DropReason::FragmentUnknown),
+        Err(_) => return NOT_OURS,
+    };
+    if segment.kind == Kind::Rest {
+        return NOT_OURS;
+    }
+    let mut becomes = FlowKey::default();
+    match global::follow(&segment, &mut becomes) {
+        known::BECOMES => return global::send(ctx.skb.skb, ip, &segment, &becomes),
+        known::GONE => return end(ctx, ip, &segment),
+        _ => {}
+    }
+    if segment.kind == Kind::Error {
+        return NOT_OURS;
+    }
+    if segment.is_ping() {
+        return if global::is_front(ip) != 0 { global::answer_ping(ctx.skb.skb, ip, &segment) } else { NOT_OURS };
+    }
+    let scope = if from == entrance::NETWORK { global::scope_of(ip) } else { u32::from(orknet_abi::scope::INSIDE) };
+    match global::open_to_service(&segment, scope, from, &mut becomes) {
+        opened::NOT => NOT_OURS,
+        opened::FLOW => global::send(ctx.skb.skb, ip, &segment, &becomes),
+        refused => global::refuse(ctx.skb.skb, ip, &segment, refused.wrapping_sub(opened::REFUSED)),
+    }
+}
+
+/// Whether the address is a Service's, and ours.
+#[inline(always)]
+pub fn is_front(address: &Address) -> bool {
+    read(SERVICES.get_ptr(range::whole(address))).is_some_and(|whole| whole.flags & service_flags::FOREIGN == 0)
+}
+
+/// Sends a packet on as what it becomes.
+#[inline(always)]
+pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> i32 {
+    let mut way = Way::default();
+    let kind = global::find_way(ctx.skb.skb, ip, becomes, &mut way);
+    // The node itself is the end of the way, so no hop is taken; anywhere else this node is a router.
+    let is_end = kind == kind::STACK;
+    if kind == kind::NOWHERE {
+        return drop_packet(ctx, DropReason::NoRoute);
+    }
+    if kind == kind::TOO_BIG {
+        return if way::may_be_cut(ip) || !answer::may_complain(ip, segment) {
+            drop_packet(ctx, DropReason::TooBig)
+        } else {
+            global::complain(ctx.skb.skb, ip, complaint::TOO_BIG, way.mtu, DropReason::TooBig as u32)
+        };
+    }
+    if !is_end && ip.hop_limit <= 1 {
+        return if answer::may_complain(ip, segment) {
+            global::complain(ctx.skb.skb, ip, complaint::TIME_EXCEEDED, 0, DropReason::NoHopLeft as u32)
+        } else {
+            drop_packet(ctx, DropReason::NoHopLeft)
+        };
+    }
+    if !rewrite(ctx, ip, segment, becomes) || !is_end && !packet::take_hop(ctx, ip) {
+        return drop_packet(ctx, DropReason::RewriteFailed);
+    }
+    match kind {
+        kind::POD => way::into_pod(ctx, &way.pod),
+        kind::NEIGHBOUR => way::to_neighbour(ctx, &way, true),
+        kind::TUNNEL => way::to_tunnel(ctx, &way, true),
+        _ => packet::NEXT,
+    }
+}
+
+/// Translates the packet, and of an error the packet inside.
+#[inline(always)]
+fn rewrite(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> bool {
+    let outcome = if segment.kind == Kind::Error {
+        global::rewrite_error(ctx.skb.skb, ip, segment, becomes)
+    } else {
+        global::rewrite(ctx.skb.skb, ip, segment, becomes)
+    };
+    outcome != 0
+}
+
+/// Answers a packet that leads nowhere: "port unreachable" where a host without a listener would say so, nothing where Kubernetes asks
+/// for a drop or the node itself lacks something.
+#[inline(always)]
+pub fn refuse(ctx: &TcContext, ip: &Ip, segment: &Segment, reason: u32) -> i32 {
+    const REFUSALS: [u32; 3] = [DropReason::NoEndpoints as u32, DropReason::NoSuchPort as u32, DropReason::BackendGone as u32];
+    if !REFUSALS.contains(&reason) || !answer::may_complain(ip, segment) {
+        return global::drop_packet(ctx.skb.skb, reason);
+    }
+    if segment.key.protocol == protocol::TCP {
+        return global::reset(ctx.skb.skb, ip, segment, reason);
+    }
+    global::complain(ctx.skb.skb, ip, complaint::PORT_UNREACHABLE, 0, reason)
+}
+
+/// Answers a packet of a flow whose backend is gone.
+#[inline(always)]
+fn end(ctx: &TcContext, ip: &Ip, segment: &Segment) -> i32 {
+    if segment.key.protocol == protocol::TCP && segment.kind == Kind::Flow {
+        return global::reset(ctx.skb.skb, ip, segment, DropReason::EndpointGone as u32);
+    }
+    drop_packet(ctx, DropReason::EndpointGone)
+}
+
+/// Translates what leaves the node by its own stack: answers of backends on the node itself, and what pods send out of the cluster.
+#[inline(always)]
+pub fn translate_on_leaving(ctx: &TcContext, ip: &Ip) -> i32 {
+    let Ok(segment) = segment(ctx, ip) else { return packet::NEXT };
+    if segment.kind == Kind::Rest {
+        return packet::NEXT;
+    }
+    let mut becomes = FlowKey::default();
+    if global::follow(&segment, &mut becomes) == known::NOTHING {
+        if segment.kind == Kind::Error || global::leaves_cluster(ip) == 0 {
+            return packet::NEXT;
+        }
+        match global::open_masquerade(&segment, &mut becomes) {
+            opened::NOT => return packet::NEXT,
+            opened::FLOW => {}
+            refused => return global::drop_packet(ctx.skb.skb, refused.wrapping_sub(opened::REFUSED)),
+        }
+    }
+    // The stack has chosen the way already, so only the source may change here.
+    if becomes.destination != segment.key.destination && segment.kind != Kind::Error {
+        return packet::NEXT;
+    }
+    if rewrite(ctx, ip, &segment, &becomes) { packet::NEXT } else { drop_packet(ctx, DropReason::RewriteFailed) }
+}
+
+/// Whether a packet of a pod of this node goes where pods' addresses mean nothing.
+#[inline(always)]
+pub fn leaves_cluster(ip: &Ip) -> bool {
+    let wanted = super::node::pointer().is_some_and(|node| node.flags & orknet_abi::node_flags::MASQUERADE != 0);
+    wanted && super::pod::find_pod(&ip.source).is_some() && range::kinds(&ip.destination) == 0
+}

@@ -1,0 +1,19 @@
+//! What user space says of this node.
+
+use crate::maps::NODE;
+use orknet_abi::{Address, Node};
+
+/// The settings where they lie; all zero before user space has written them.
+#[inline(always)]
+pub fn pointer() -> Option<&'static Node> {
+    // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map. A write of user space may be
+    // seen in part: every field stands for itself.
+    NODE.get_ptr(0).map(|node| unsafe { &*node })
+}
+
+/// Whether the address is one that source NAT uses, that is the node's own.
+#[inline(always)]
+pub fn is_own(address: &Address) -> bool {
+    let Some(node) = pointer() else { return false };
+    *address == node.v4 || *address == node.v6
+}

@@ -1,0 +1,336 @@
+//! What IP carries: ports, identifiers and flags of TCP, UDP, SCTP and ICMP, behind extension headers and in fragments.
+
+use super::{
+    packet::{Ip, V4Header, V6Header},
+    read,
+};
+use crate::{frame::Frame, maps::FRAGMENTS};
+use orknet_abi::{DropReason, FlowKey, FragmentKey, FragmentPorts, flow_state, protocol};
+
+/// A packet as far as translation is concerned.
+#[repr(C)]
+pub struct Segment {
+    /// Its flow; of an error, the flow of the packet that it is about, as that one's answers would have it.
+    pub key: FlowKey,
+    /// Where the header of the protocol is; of an error, where the packet begins that it is about.
+    pub offset: u32,
+    pub kind: Kind,
+    /// TCP's flags, SCTP's first chunk's type, ICMP's type.
+    pub flags: u8,
+}
+
+/// How a packet is to be translated.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Addresses and ports.
+    Flow,
+    /// Only addresses: a fragment after the first.
+    Later,
+    /// An ICMP error: the packet inside as well.
+    Error,
+    /// Not at all: a protocol without ports, other messages of ICMP.
+    Rest,
+}
+
+const MORE_FRAGMENTS: u16 = 0x2000;
+const FRAGMENT_OFFSET: u16 = 0x1fff;
+/// `DF` of IPv4.
+const DONT_FRAGMENT: u16 = 0x4000;
+
+/// Flags of TCP, RFC 9293 section 3.1.
+pub mod tcp {
+    pub const FIN: u8 = 0x01;
+    pub const SYN: u8 = 0x02;
+    pub const RST: u8 = 0x04;
+    pub const ACK: u8 = 0x10;
+}
+
+/// Types of ICMP (RFC 792) and ICMPv6 (RFC 4443).
+pub mod icmp {
+    pub const ECHO_REPLY: u8 = 0;
+    pub const UNREACHABLE: u8 = 3;
+    pub const ECHO: u8 = 8;
+    pub const TIME_EXCEEDED: u8 = 11;
+    pub const PARAMETER_PROBLEM: u8 = 12;
+    pub const V6_UNREACHABLE: u8 = 1;
+    pub const V6_TOO_BIG: u8 = 2;
+    pub const V6_TIME_EXCEEDED: u8 = 3;
+    pub const V6_PARAMETER_PROBLEM: u8 = 4;
+    pub const V6_ECHO: u8 = 128;
+    pub const V6_ECHO_REPLY: u8 = 129;
+}
+
+/// The place of the protocol's header, once extension headers are passed.
+struct Place {
+    offset: u32,
+    protocol: u8,
+    /// Of a fragment: its number, and whether it is the first.
+    identification: u32,
+    is_fragment: bool,
+    is_first: bool,
+}
+
+/// Whether the sender forbids that the packet is cut up.
+#[inline(always)]
+pub fn must_not_be_cut(ip: &Ip) -> bool {
+    !ip.is_v4 || u16::from_be(ip.fragment[1]) & DONT_FRAGMENT != 0
+}
+
+impl Segment {
+    /// Whether this is an ICMP echo request that the hook's owner could answer.
+    #[inline(always)]
+    pub fn is_ping(&self) -> bool {
+        match self.key.protocol {
+            protocol::ICMP => self.kind == Kind::Flow && self.flags == icmp::ECHO,
+            protocol::ICMP6 => self.kind == Kind::Flow && self.flags == icmp::V6_ECHO,
+            _ => false,
+        }
+    }
+
+    /// Whether this may be the first packet of a flow. A reset opens nothing, nor does an answer to a ping.
+    #[inline(always)]
+    pub fn may_open(&self) -> bool {
+        match self.key.protocol {
+            protocol::TCP => self.kind == Kind::Later || self.flags & tcp::RST == 0,
+            protocol::UDP | protocol::SCTP => true,
+            _ => self.is_ping(),
+        }
+    }
+
+    /// Whether a new connection begins here.
+    #[inline(always)]
+    pub fn is_opening(&self) -> bool {
+        self.kind == Kind::Flow
+            && match self.key.protocol {
+                protocol::TCP => self.flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN,
+                protocol::SCTP => self.flags == sctp::INIT,
+                _ => false,
+            }
+    }
+
+    /// What this packet says about the state of its direction; see [`flow_state`].
+    #[inline(always)]
+    pub fn says(&self) -> u32 {
+        if self.kind != Kind::Flow {
+            return flow_state::CONFIRMED;
+        }
+        match self.key.protocol {
+            protocol::TCP if self.flags & tcp::RST != 0 => flow_state::RESET,
+            protocol::TCP if self.flags & tcp::FIN != 0 => flow_state::FINISHED,
+            protocol::TCP if self.flags & tcp::SYN != 0 => flow_state::OPENED,
+            protocol::SCTP => match self.flags {
+                sctp::INIT | sctp::INIT_ACK => flow_state::OPENED,
+                sctp::ABORT => flow_state::RESET,
+                sctp::SHUTDOWN | sctp::SHUTDOWN_ACK | sctp::SHUTDOWN_COMPLETE => flow_state::FINISHED,
+                _ => flow_state::CONFIRMED,
+            },
+            _ => flow_state::CONFIRMED,
+        }
+    }
+}
+
+/// Types of SCTP's chunks, RFC 9260 section 3.2.
+mod sctp {
+    pub const INIT: u8 = 1;
+    pub const INIT_ACK: u8 = 2;
+    pub const ABORT: u8 = 6;
+    pub const SHUTDOWN: u8 = 7;
+    pub const SHUTDOWN_ACK: u8 = 8;
+    pub const SHUTDOWN_COMPLETE: u8 = 14;
+}
+
+/// Reads what is after the IP header.
+///
+/// # Errors
+/// A packet that ends too early, a fragment whose first one was not seen.
+#[inline(always)]
+pub fn segment(frame: &impl Frame, ip: &Ip) -> Result<Segment, DropReason> {
+    let mut segment = Segment { key: FlowKey::default(), offset: 0, kind: Kind::Rest, flags: 0 };
+    match frame.read_segment(ip, &mut segment) {
+        TRUNCATED => Err(DropReason::Truncated),
+        FRAGMENT_UNKNOWN => Err(DropReason::FragmentUnknown),
+        _ => Ok(segment),
+    }
+}
+
+/// Outcomes of [`read_segment`]: the kernel verifies functions with numbers for results by themselves.
+const DONE: u32 = 0;
+const TRUNCATED: u32 = 1;
+const FRAGMENT_UNKNOWN: u32 = 2;
+
+/// Fills in a segment whose fields are 0.
+#[inline(always)]
+pub fn read_segment(frame: &impl Frame, ip: &Ip, segment: &mut Segment) -> u32 {
+    segment.key = FlowKey { source: ip.source, destination: ip.destination, protocol: ip.protocol, ..FlowKey::default() };
+    let place = if ip.is_v4 { Some(place_v4(ip)) } else { place_v6(frame, ip) };
+    let Some(place) = place else { return TRUNCATED };
+    segment.key.protocol = place.protocol;
+    segment.offset = place.offset;
+    if place.is_fragment && !place.is_first {
+        let Some(ports) = read(FRAGMENTS.get_ptr(fragment_key(ip, &place))) else { return FRAGMENT_UNKNOWN };
+        segment.key.source_port_be = ports.source_port_be;
+        segment.key.destination_port_be = ports.destination_port_be;
+        segment.kind = Kind::Later;
+        return DONE;
+    }
+    if !read_header(frame, segment) {
+        return TRUNCATED;
+    }
+    if place.is_fragment && segment.kind == Kind::Flow {
+        let ports = FragmentPorts { source_port_be: segment.key.source_port_be, destination_port_be: segment.key.destination_port_be };
+        let _ = FRAGMENTS.insert(fragment_key(ip, &place), ports, 0);
+    }
+    DONE
+}
+
+#[inline(always)]
+fn fragment_key(ip: &Ip, place: &Place) -> FragmentKey {
+    FragmentKey {
+        source: ip.source,
+        destination: ip.destination,
+        identification_be: place.identification,
+        protocol: place.protocol,
+        reserved: [0; 3],
+    }
+}
+
+#[inline(always)]
+fn place_v4(ip: &Ip) -> Place {
+    let [identification, word] = ip.fragment;
+    let word = u16::from_be(word);
+    Place {
+        offset: ip.next,
+        protocol: ip.protocol,
+        identification: u32::from(identification),
+        is_fragment: word & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0,
+        is_first: word & FRAGMENT_OFFSET == 0,
+    }
+}
+
+/// Extension headers that may stand before a protocol with ports, RFC 8200 section 4; more than four do not occur in good faith, and
+/// then the packet is one without ports.
+#[inline(always)]
+fn place_v6(frame: &impl Frame, ip: &Ip) -> Option<Place> {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    const DESTINATION: u8 = 60;
+    let mut place = Place { offset: ip.next, protocol: ip.protocol, identification: 0, is_fragment: false, is_first: true };
+    for _ in 0..4 {
+        match place.protocol {
+            HOP_BY_HOP | ROUTING | DESTINATION => {
+                let [next, words] = frame.read::<[u8; 2]>(place.offset)?;
+                place.protocol = next;
+                place.offset += (u32::from(words) + 1) * 8;
+            }
+            FRAGMENT => {
+                let [first, identification] = frame.read::<[u32; 2]>(place.offset)?;
+                let [next, _, high, low] = first.to_ne_bytes();
+                let word = u16::from_be_bytes([high, low]);
+                place.protocol = next;
+                place.offset += 8;
+                place.identification = identification;
+                place.is_fragment = word & !0b110 != 0;
+                place.is_first = word >> 3 == 0;
+                if !place.is_first {
+                    break;
+                }
+            }
+            _ => break,
+        }
+    }
+    Some(place)
+}
+
+/// Ports, identifiers and flags from the protocol's own header; false if the frame ends before.
+#[inline(always)]
+fn read_header(frame: &impl Frame, segment: &mut Segment) -> bool {
+    match segment.key.protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => {
+            let Some([source, destination]) = frame.read::<[u16; 2]>(segment.offset) else { return false };
+            segment.key.source_port_be = source;
+            segment.key.destination_port_be = destination;
+            segment.kind = Kind::Flow;
+            if segment.key.protocol != protocol::UDP {
+                // TCP's flags are in byte 13, the type of SCTP's first chunk in byte 12.
+                let at = if segment.key.protocol == protocol::TCP { 13 } else { 12 };
+                let Some(flags) = frame.read::<u8>(segment.offset + at) else { return false };
+                segment.flags = flags;
+            }
+            true
+        }
+        protocol::ICMP | protocol::ICMP6 => read_icmp(frame, segment),
+        _ => true,
+    }
+}
+
+#[inline(always)]
+fn read_icmp(frame: &impl Frame, segment: &mut Segment) -> bool {
+    // Type, code, checksum, identifier.
+    let Some([head, identifier]) = frame.read::<[u16; 4]>(segment.offset).map(|[head, _, identifier, _]| [head, identifier]) else {
+        return false;
+    };
+    let [kind, _] = head.to_ne_bytes();
+    segment.flags = kind;
+    let is_v6 = segment.key.protocol == protocol::ICMP6;
+    let (echo, reply) = if is_v6 { (icmp::V6_ECHO, icmp::V6_ECHO_REPLY) } else { (icmp::ECHO, icmp::ECHO_REPLY) };
+    if kind == echo {
+        segment.key.source_port_be = identifier;
+        segment.kind = Kind::Flow;
+    } else if kind == reply {
+        segment.key.destination_port_be = identifier;
+        segment.kind = Kind::Flow;
+    } else if is_v6 && matches!(kind, icmp::V6_UNREACHABLE..=icmp::V6_PARAMETER_PROBLEM)
+        || !is_v6 && matches!(kind, icmp::UNREACHABLE | icmp::TIME_EXCEEDED | icmp::PARAMETER_PROBLEM)
+    {
+        segment.offset += 8;
+        return read_inner(frame, segment, is_v6);
+    }
+    true
+}
+
+/// The flow of the packet that an error is about, as its answers have it. One that has none is left as it is.
+#[inline(always)]
+fn read_inner(frame: &impl Frame, segment: &mut Segment, is_v6: bool) -> bool {
+    let (source, destination, inner_protocol, next) = if is_v6 {
+        let Some(header) = frame.read::<V6Header>(segment.offset) else { return false };
+        (header.source, header.destination, header.next_header, 40)
+    } else {
+        let Some(header) = frame.read::<V4Header>(segment.offset) else { return false };
+        if u16::from_be(header.fragment_be) & FRAGMENT_OFFSET != 0 {
+            return true;
+        }
+        let length = u32::from(header.version_and_words & 0xf) * 4;
+        (orknet_abi::Address::from_v4(header.source), orknet_abi::Address::from_v4(header.destination), header.protocol, length)
+    };
+    let Some([one, other, third]) = frame.read::<[u16; 4]>(segment.offset + next).map(|[a, b, c, _]| [a, b, c]) else {
+        return false;
+    };
+    let (source_port_be, destination_port_be) = match inner_protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => (one, other),
+        // Of an echo request, which alone gets errors: the identifier.
+        protocol::ICMP | protocol::ICMP6 => (third, 0),
+        _ => return true,
+    };
+    let inner = FlowKey { source, destination, source_port_be, destination_port_be, protocol: inner_protocol, reserved: [0; 3] };
+    segment.key = inner.reversed();
+    segment.kind = Kind::Error;
+    true
+}
+
+/// Where the ports of the packet inside an error are.
+#[inline(always)]
+pub fn inner_ports(frame: &impl Frame, ip: &Ip, segment: &Segment) -> Option<u32> {
+    if !ip.is_v4 {
+        return Some(segment.offset + size_of::<V6Header>() as u32);
+    }
+    let first = frame.read::<u8>(segment.offset)?;
+    Some(segment.offset + u32::from(first & 0xf) * 4)
+}
+
+/// Where the ICMP header of an error is.
+#[inline(always)]
+pub fn error_header(segment: &Segment) -> u32 {
+    segment.offset - 8
+}

@@ -1,0 +1,208 @@
+//! The way of a packet: into a pod of this node, to a neighbour past the node's own stack, through the overlay, or by the stack.
+
+use super::{
+    count, node,
+    packet::{self, Ip},
+    pod, range,
+    segment::must_not_be_cut,
+};
+use crate::frame::{Frame, raw};
+use aya_ebpf::{
+    bindings::{
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
+        BPF_FIB_LKUP_RET_UNSUPP_LWT, TC_ACT_REDIRECT, bpf_fib_lookup as Question, bpf_redir_neigh, bpf_tunnel_key,
+    },
+    helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_skb_set_tunnel_key},
+    programs::TcContext,
+};
+use core::mem::{self, MaybeUninit};
+use orknet_abi::{Address, DropReason, FlowKey, OVERLAY_ID, Pod, direction::INGRESS, overlay_mac, range_kinds};
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+/// `BPF_F_TUNINFO_IPV6`.
+const TUNNEL_V6: u64 = 1;
+/// The mark of packets that the node's devices need not look at once more, as they leave: "orkn" as bytes.
+const DONE: u32 = 0x6e6b_726f;
+
+/// Kinds of ways.
+pub mod kind {
+    /// None.
+    pub const NOWHERE: u32 = 0;
+    /// A pod of this node.
+    pub const POD: u32 = 1;
+    /// Another machine, by the node's routes.
+    pub const NEIGHBOUR: u32 = 2;
+    /// Another node's pod, at that node's address.
+    pub const TUNNEL: u32 = 3;
+    /// What the node's stack makes of it: it is for the node itself, or needs what only the stack does.
+    pub const STACK: u32 = 4;
+    /// The packet is larger than what goes this way.
+    pub const TOO_BIG: u32 = 5;
+}
+
+/// Where a packet goes from here; which fields count, the kind says.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Way {
+    /// The pod.
+    pub pod: Pod,
+    /// The device to the neighbour.
+    ifindex: u32,
+    /// The neighbour's family.
+    family: u32,
+    /// The neighbour, in four words, of which IPv4 uses the first; or the node at the other end of the tunnel.
+    address: [u32; 4],
+    /// The most that goes this way, in bytes from the IP header on.
+    pub mtu: u32,
+}
+
+/// The way of what a packet becomes; answers its kind.
+#[inline(always)]
+pub fn find_way(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut Way) -> u32 {
+    if let Some(pod) = pod::find_pod(&becomes.destination) {
+        way.pod = pod;
+        return kind::POD;
+    }
+    if node::is_own(&becomes.destination) {
+        return kind::STACK;
+    }
+    if node::pointer().is_some_and(|node| node.overlay != 0)
+        && let Some(range) = range::range(&becomes.destination)
+        && range.kinds & range_kinds::PODS != 0
+        && !range.node.is_unspecified_v6()
+    {
+        way.address = to_words(&range.node);
+        return kind::TUNNEL;
+    }
+    route(ctx, ip, becomes, way)
+}
+
+#[inline(always)]
+fn to_words(address: &Address) -> [u32; 4] {
+    // SAFETY: both are sixteen plain bytes.
+    unsafe { mem::transmute::<[u8; 16], [u32; 4]>(address.0) }
+}
+
+/// Asks the node's routes, for a packet of this length that came in where the hook is.
+#[inline(always)]
+fn route(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut Way) -> u32 {
+    // SAFETY: all zero is a value of this structure of numbers.
+    let mut question: Question = unsafe { MaybeUninit::zeroed().assume_init() };
+    question.family = if ip.is_v4 { AF_INET } else { AF_INET6 };
+    question.l4_protocol = ip.protocol;
+    question.ifindex = ctx.device();
+    // Merged packets are cut to the device's measure later.
+    question.__bindgen_anon_1.tot_len = if ctx.is_merged() { 0 } else { ip.length as u16 };
+    let (source, destination) = (to_words(&becomes.source), to_words(&becomes.destination));
+    if ip.is_v4 {
+        question.__bindgen_anon_3.ipv4_src = source[3];
+        question.__bindgen_anon_4.ipv4_dst = destination[3];
+    } else {
+        question.__bindgen_anon_3.ipv6_src = source;
+        question.__bindgen_anon_4.ipv6_dst = destination;
+    }
+    // SAFETY: the structure is as long as the helper is told.
+    let answer = unsafe { bpf_fib_lookup(raw(ctx), &raw mut question, size_of::<Question>() as i32, 0) };
+    match answer as u32 {
+        BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH => {
+            way.ifindex = question.ifindex;
+            // A route of IPv4 may lead over IPv6, and the helper says so.
+            way.family = u32::from(question.family);
+            // SAFETY: the helper has put the next machine's address there.
+            way.address = unsafe { question.__bindgen_anon_4.ipv6_dst };
+            kind::NEIGHBOUR
+        }
+        BPF_FIB_LKUP_RET_FRAG_NEEDED => {
+            // SAFETY: with this answer the helper has put the device's measure there.
+            way.mtu = u32::from(unsafe { question.__bindgen_anon_1.mtu_result });
+            kind::TOO_BIG
+        }
+        // Routes with an encapsulation of their own are the stack's to take.
+        BPF_FIB_LKUP_RET_NOT_FWDED | BPF_FIB_LKUP_RET_UNSUPP_LWT => kind::STACK,
+        _ => kind::NOWHERE,
+    }
+}
+
+/// Whether a packet that is too big for its way may be cut up on it.
+#[inline(always)]
+pub fn may_be_cut(ip: &Ip) -> bool {
+    !must_not_be_cut(ip)
+}
+
+/// Puts the packet into a pod of this node. Its hop has been taken.
+#[inline(always)]
+pub fn into_pod(ctx: &TcContext, pod: &Pod) -> i32 {
+    packet::set_macs(ctx, &pod.pod_mac, &pod.host_mac);
+    count::count_traffic(pod.ifindex, INGRESS, ctx.len());
+    pod::redirect_into_pod(ctx, pod)
+}
+
+/// Hands the packet to the next machine: the kernel finds its MAC address. `is_done` where nothing is left to do as it leaves.
+#[inline(always)]
+pub fn to_neighbour(ctx: &TcContext, way: &Way, is_done: bool) -> i32 {
+    // SAFETY: all zero is a value of this structure of numbers.
+    let mut next: bpf_redir_neigh = unsafe { MaybeUninit::zeroed().assume_init() };
+    next.nh_family = way.family;
+    next.__bindgen_anon_1.ipv6_nh = way.address;
+    if is_done {
+        ctx.set_mark(DONE);
+    }
+    // SAFETY: the structure is as long as the helper is told.
+    let verdict = unsafe { bpf_redirect_neigh(way.ifindex, &raw mut next, size_of::<bpf_redir_neigh>() as i32, 0) } as i32;
+    if verdict == TC_ACT_REDIRECT { verdict } else { count::drop_packet(ctx, DropReason::RedirectFailed) }
+}
+
+/// Sends the packet to another node through the overlay.
+#[inline(always)]
+pub fn to_tunnel(ctx: &TcContext, way: &Way, is_done: bool) -> i32 {
+    // SAFETY: both are sixteen plain bytes.
+    let node_address = Address(unsafe { mem::transmute::<[u32; 4], [u8; 16]>(way.address) });
+    // SAFETY: all zero is a value of this structure of numbers.
+    let mut key: bpf_tunnel_key = unsafe { MaybeUninit::zeroed().assume_init() };
+    key.tunnel_id = OVERLAY_ID;
+    key.tunnel_ttl = 64;
+    let is_v4 = node_address.is_v4();
+    if is_v4 {
+        // The helper wants this one in native order.
+        key.__bindgen_anon_1.remote_ipv4 = u32::from_be_bytes(node_address.v4_octets());
+    } else {
+        key.__bindgen_anon_1.remote_ipv6 = way.address;
+    }
+    if is_done {
+        ctx.set_mark(DONE);
+    }
+    let flags = if is_v4 { 0 } else { TUNNEL_V6 };
+    let own = node::pointer();
+    let device = own.map_or(0, |node| node.overlay);
+    packet::set_macs(ctx, &overlay_mac(&node_address), &overlay_mac(&own.map_or(node_address, |node| node.v4)));
+    // SAFETY: the structure is as long as the helper is told.
+    let verdict = unsafe {
+        match bpf_skb_set_tunnel_key(ctx.skb.skb, &raw mut key, size_of::<bpf_tunnel_key>() as u32, flags) {
+            0 => bpf_redirect(device, 0) as i32,
+            _ => 0,
+        }
+    };
+    if verdict == TC_ACT_REDIRECT { verdict } else { count::drop_packet(ctx, DropReason::RedirectFailed) }
+}
+
+/// Sends the packet back out of the device that it came in on.
+#[inline(always)]
+pub fn back(ctx: &TcContext) -> i32 {
+    packet::swap_macs(ctx);
+    ctx.set_mark(DONE);
+    // SAFETY: the helper takes numbers only.
+    let verdict = unsafe { bpf_redirect(ctx.device(), 0) } as i32;
+    if verdict == TC_ACT_REDIRECT { verdict } else { count::drop_packet(ctx, DropReason::RedirectFailed) }
+}
+
+/// Whether a packet that leaves needs nothing more. Takes the mark off.
+#[inline(always)]
+pub fn is_done(ctx: &TcContext) -> bool {
+    // SAFETY: the kernel hands a valid context to the program; the word may be read.
+    let is_done = unsafe { (*ctx.skb.skb).mark } == DONE;
+    if is_done {
+        ctx.set_mark(0);
+    }
+    is_done
+}
