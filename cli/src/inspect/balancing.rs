@@ -4,8 +4,9 @@ use super::print::{
     Column::{Number, Text},
     View,
 };
+use orknet_abi::scope;
 use orknet_compiler::MapImage;
-use orknet_compiler::rows::ServiceRow;
+use orknet_compiler::rows::{ServiceRow, scope_name};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -149,7 +150,8 @@ pub fn ranges(image: &MapImage) -> View {
 fn fronts_by(image: &MapImage, part: impl Fn(&ServiceRow) -> u32) -> BTreeMap<u32, Vec<String>> {
     let mut fronts: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     for row in image.service_rows().iter().filter(|row| part(row) > 0) {
-        let front = format!("{}/{}/{}", SocketAddr::new(row.address, row.port), row.protocol, row.scope);
+        let outside = if row.scope == scope_name(scope::OUTSIDE) { "/outside" } else { "" };
+        let front = format!("{}/{}{outside}", SocketAddr::new(row.address, row.port), row.protocol);
         fronts.entry(part(row)).or_default().push(front);
     }
     fronts

@@ -75,7 +75,7 @@ use crate::values::*;
 
 maps! {
     /// A Service address and port to the list of its backends. One update of one value switches a Service to a new list.
-    SERVICES: Hash "SERVICES", ServiceKey => Service, 65_536;
+    SERVICES: Hash "SERVICES", ServiceKey => Service, 131_072;
     /// One backend of one list. Lists are immutable: a change makes a new list, switches the Service, removes the old list.
     BACKENDS: Hash "BACKENDS", BackendKey => Backend, 524_288;
     /// Look-up tables (Maglev) over lists of backends. Tables are immutable, as lists are.
@@ -88,6 +88,11 @@ maps! {
     NODE: Array "NODE", u32 => Node, 1;
     /// Flows that packets are translated for: an entry for each direction. It refuses a flow rather than forget half of another.
     FLOWS: Hash "FLOWS", FlowKey => Flow, 262_144;
+    /// At index 0: whether a packet of a pod was ever translated to another pod of this node (1). Until then nobody need look whether what
+    /// pods of this node send each other are answers. Programs set it.
+    TRANSLATED: Array "TRANSLATED", u32 => u32, 1;
+    /// The node's devices on which frames are taken from the wire, by index.
+    DEVICES: Hash "DEVICES", u32 => Device, 256;
     /// The ports of datagrams in fragments.
     FRAGMENTS: LruHash "FRAGMENTS", FragmentKey => FragmentPorts, 8_192;
     /// Which Service a TCP socket connected to, at [`connection_slot`]: the latest of the sockets that share a slot.

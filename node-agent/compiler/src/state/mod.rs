@@ -48,6 +48,7 @@ pub struct State {
     claims: Claims,
     attachments: BTreeMap<Arc<str>, Attachment>,
     ranges: BTreeMap<RangeKey, Range>,
+    ranges_dirty: bool,
     /// Services to look at again.
     dirty: BTreeSet<ObjectName>,
     pods_dirty: bool,
@@ -91,6 +92,7 @@ impl State {
         self.image = image;
         self.sweep = true;
         self.pods_dirty = true;
+        self.ranges_dirty = true;
         self.look_at_all_again();
     }
 
@@ -110,7 +112,10 @@ impl State {
                 self.attachments.insert(name, facts);
             }
             Change::Attachment(name, None) => self.pods_dirty |= self.attachments.remove(&name).is_some(),
-            Change::Ranges(ranges) => self.ranges = ranges,
+            Change::Ranges(ranges) => {
+                self.ranges_dirty |= self.ranges != ranges;
+                self.ranges = ranges;
+            }
             Change::Settings(node) => {
                 let before = self.table_size();
                 self.settings = (node != Node::default()).then_some(node);

@@ -42,7 +42,9 @@ impl State {
         if std::mem::take(&mut self.pods_dirty) {
             self.plan_pods(&mut draft);
         }
-        self.plan_ranges(&mut draft);
+        if std::mem::take(&mut self.ranges_dirty) {
+            self.plan_ranges(&mut draft);
+        }
         draft.into_plan()
     }
 
@@ -289,9 +291,6 @@ impl State {
     }
 
     fn plan_ranges(&mut self, draft: &mut Draft) {
-        if self.image.ranges == self.ranges {
-            return;
-        }
         let changed = self.ranges.iter().filter(|(key, range)| self.image.ranges.get(key) != Some(range));
         draft.put_ranges.extend(changed.map(|(key, range)| Step::PutRange(*key, *range)));
         let gone = self.image.ranges.keys().filter(|key| !self.ranges.contains_key(key));
