@@ -217,6 +217,16 @@ pub struct Node {
     pub overlay: u32,
 }
 
+/// A device of the node.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Device {
+    /// Its MAC address: frames to another one are not for this node.
+    pub mac: [u8; 6],
+    /// 0.
+    pub reserved: [u8; 2],
+}
+
 /// A packet's addresses and ports, before translation. The ports of an ICMP query are its identifier, where the asker's port is, and 0.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -478,6 +488,7 @@ sizes! {
     RangeKey = 20,
     Range = 20,
     Node = 48,
+    Device = 8,
     FlowKey = 40,
     Flow = 48,
     FragmentKey = 40,

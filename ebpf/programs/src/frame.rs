@@ -12,7 +12,7 @@ use aya_ebpf::{
     helpers::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
     programs::{TcContext, XdpContext},
 };
-use core::{mem::MaybeUninit, ptr};
+use core::{ffi::c_void, mem::MaybeUninit, ptr};
 
 /// Which checksum a difference belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub enum Checksum {
 
 /// A frame, from its Ethernet header on.
 pub trait Frame {
+    /// Whether the hook translates ICMP errors, so that the packet inside must be read.
+    const READS_ERRORS: bool;
+
     /// Bytes.
     fn length(&self) -> u32;
 
@@ -49,6 +52,9 @@ pub trait Frame {
     /// Index of the device on which the hook runs.
     fn device(&self) -> u32;
 
+    /// The context, for helpers that take any.
+    fn context(&self) -> *mut c_void;
+
     /// [`segment::read_segment`](crate::steps::segment::read_segment) as a function that is verified once.
     fn read_segment(&self, ip: &Ip, segment: &mut Segment) -> u32;
 }
@@ -59,6 +65,8 @@ const PSEUDO_HEADER: u64 = 1 << 4;
 const MANGLED_ZERO: u64 = 1 << 5;
 
 impl Frame for TcContext {
+    const READS_ERRORS: bool = true;
+
     #[inline(always)]
     fn length(&self) -> u32 {
         self.len()
@@ -104,12 +112,19 @@ impl Frame for TcContext {
     }
 
     #[inline(always)]
+    fn context(&self) -> *mut c_void {
+        self.as_ptr()
+    }
+
+    #[inline(always)]
     fn read_segment(&self, ip: &Ip, segment: &mut Segment) -> u32 {
         global::read_segment(self.skb.skb, ip, segment)
     }
 }
 
 impl Frame for XdpContext {
+    const READS_ERRORS: bool = false;
+
     #[inline(always)]
     fn length(&self) -> u32 {
         // SAFETY: the helper takes the context of this program type.
@@ -159,8 +174,13 @@ impl Frame for XdpContext {
     }
 
     #[inline(always)]
+    fn context(&self) -> *mut c_void {
+        self.as_ptr()
+    }
+
+    #[inline(always)]
     fn read_segment(&self, ip: &Ip, segment: &mut Segment) -> u32 {
-        global::read_wire_segment(self.ctx, ip, segment)
+        global::read_segment_on_wire(self.ctx, ip, segment)
     }
 }
 
@@ -172,10 +192,4 @@ pub fn fold(sum: u64) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
     sum as u16
-}
-
-/// The program's own address of the context, for helpers that the library has no method for.
-#[inline(always)]
-pub fn raw(ctx: &TcContext) -> *mut core::ffi::c_void {
-    ctx.as_ptr()
 }

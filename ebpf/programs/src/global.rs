@@ -75,6 +75,38 @@ pub extern "C" fn hand_over(ctx: *mut __sk_buff, ip: *const Ip, device: u32) -> 
     steps::hand_over(&TcContext::new(ctx), ip, device)
 }
 
+/// [`steps::forward::pass_on`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn pass_on(ctx: *mut __sk_buff, ip: *const Ip) -> i32 {
+    present!(steps::packet::NEXT; ip: as_ref);
+    steps::forward::pass_on(&TcContext::new(ctx), ip)
+}
+
+/// [`steps::packet::parse`] of a frame that comes from the wire.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn parse_on_wire(ctx: *mut xdp_md, ip: *mut Ip) -> u32 {
+    present!(steps::packet::parsed::OTHER; ip: as_mut);
+    steps::packet::parse(&XdpContext::new(ctx), ip)
+}
+
+/// [`steps::way::find_way`] of a frame that comes from the wire.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn find_way_on_wire(ctx: *mut xdp_md, ip: *const Ip, becomes: *const FlowKey, way: *mut Way) -> u32 {
+    present!(0; ip: as_ref, becomes: as_ref, way: as_mut);
+    steps::way::find_way(&XdpContext::new(ctx), ip, becomes, way)
+}
+
+/// [`steps::rewrite::rewrite`] of a frame that comes from the wire; 1 if it was done.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn rewrite_on_wire(ctx: *mut xdp_md, ip: *const Ip, segment: *const Segment, becomes: *const FlowKey) -> u32 {
+    present!(0; ip: as_ref, segment: as_ref, becomes: as_ref);
+    u32::from(steps::rewrite::rewrite(&XdpContext::new(ctx), ip, segment, becomes))
+}
+
 /// [`steps::segment::read_segment`] of a packet.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -83,10 +115,18 @@ pub extern "C" fn read_segment(ctx: *mut __sk_buff, ip: *const Ip, segment: *mut
     steps::segment::read_segment(&TcContext::new(ctx), ip, segment)
 }
 
+/// [`steps::forward::translate_on_wire`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn translate_on_wire(ctx: *mut xdp_md, ip: *const Ip) -> u32 {
+    present!(aya_ebpf::bindings::xdp_action::XDP_PASS; ip: as_ref);
+    steps::forward::translate_on_wire(&XdpContext::new(ctx), ip)
+}
+
 /// [`steps::segment::read_segment`] of a frame that comes from the wire.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn read_wire_segment(ctx: *mut xdp_md, ip: *const Ip, segment: *mut Segment) -> u32 {
+pub extern "C" fn read_segment_on_wire(ctx: *mut xdp_md, ip: *const Ip, segment: *mut Segment) -> u32 {
     present!(0; ip: as_ref, segment: as_mut);
     steps::segment::read_segment(&XdpContext::new(ctx), ip, segment)
 }

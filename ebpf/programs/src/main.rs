@@ -14,8 +14,8 @@ mod maps;
 mod steps;
 
 use aya_ebpf::{
-    macros::{cgroup_sock_addr, classifier},
-    programs::{SockAddrContext, TcContext},
+    macros::{cgroup_sock_addr, classifier, xdp},
+    programs::{SockAddrContext, TcContext, XdpContext},
 };
 use family::{V4, V6};
 
@@ -77,6 +77,11 @@ fn from_network(ctx: TcContext) -> i32 {
 #[classifier]
 fn to_network(ctx: TcContext) -> i32 {
     hooks::to_network(&ctx)
+}
+
+#[xdp(frags)]
+fn from_wire(ctx: XdpContext) -> u32 {
+    hooks::from_wire(&ctx)
 }
 
 #[cfg(not(test))]

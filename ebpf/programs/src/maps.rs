@@ -6,8 +6,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap},
 };
 use orknet_abi::{
-    self as abi, Address, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Flow, FlowKey, FragmentKey, FragmentPorts,
-    Node, Pod, PodKey, Range, Service, ServiceKey, SocketKey, SocketOrigin, TableChunk, TableKey, TrafficKey,
+    self as abi, Address, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Device, Flow, FlowKey, FragmentKey,
+    FragmentPorts, Node, Pod, PodKey, Range, Service, ServiceKey, SocketKey, SocketOrigin, TableChunk, TableKey, TrafficKey,
 };
 
 /// Memory follows the contents, not the capacity.
@@ -41,6 +41,12 @@ pub static NODE: Array<Node> = Array::with_max_entries(abi::NODE.capacity, 0);
 
 #[map]
 pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(abi::FLOWS.capacity, GROWING);
+
+#[map]
+pub static TRANSLATED: Array<u32> = Array::with_max_entries(abi::TRANSLATED.capacity, 0);
+
+#[map]
+pub static DEVICES: HashMap<u32, Device> = HashMap::with_max_entries(abi::DEVICES.capacity, GROWING);
 
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentPorts> = LruHashMap::with_max_entries(abi::FRAGMENTS.capacity, 0);

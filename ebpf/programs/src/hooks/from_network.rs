@@ -19,8 +19,12 @@ pub fn from_network(ctx: &TcContext) -> i32 {
     if global::parse(ctx.skb.skb, &mut ip) != parsed::IP || !packet::is_for_host(ctx) {
         return packet::NEXT;
     }
+    let verdict = global::hand_over(ctx.skb.skb, &ip, ctx.device());
+    if verdict != steps::NOT_OURS {
+        return verdict;
+    }
     match global::translate(ctx.skb.skb, &ip, entrance::NETWORK) {
-        steps::NOT_OURS => global::hand_over(ctx.skb.skb, &ip, ctx.device()),
+        steps::NOT_OURS => packet::NEXT,
         verdict => verdict,
     }
 }

@@ -14,7 +14,7 @@ use orknet_abi::{DropReason, direction::EGRESS};
 
 /// Lets out only what carries the pod's own address; translates what is for a Service and was not translated at a socket, and answers
 /// of backends; hands packets for pods of this node straight to them, as a router would (hop limit, MAC addresses); drops what is for a
-/// Service that there is not; leaves the rest to the node's stack.
+/// Service that there is not; sends those for other nodes' pods on past the stack, and leaves the rest to it.
 #[inline(always)]
 pub fn from_pod(ctx: &TcContext) -> i32 {
     let device = ctx.device();
@@ -35,12 +35,23 @@ pub fn from_pod(ctx: &TcContext) -> i32 {
     if !packet::is_for_host(ctx) {
         return packet::NEXT;
     }
+    // Nearly all that pods of one node send each other is nobody's to translate.
+    if !steps::may_be_answers() {
+        let verdict = global::hand_over(ctx.skb.skb, &ip, device);
+        if verdict != steps::NOT_OURS {
+            return verdict;
+        }
+    }
     let verdict = global::translate(ctx.skb.skb, &ip, entrance::POD);
+    if verdict != steps::NOT_OURS {
+        return verdict;
+    }
+    let verdict = global::hand_over(ctx.skb.skb, &ip, device);
     if verdict != steps::NOT_OURS {
         return verdict;
     }
     if global::is_unallocated(&ip) != 0 {
         return steps::drop_packet(ctx, DropReason::NoSuchService);
     }
-    global::hand_over(ctx.skb.skb, &ip, device)
+    global::pass_on(ctx.skb.skb, &ip)
 }

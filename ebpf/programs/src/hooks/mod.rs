@@ -3,6 +3,7 @@
 mod connect;
 mod from_network;
 mod from_pod;
+mod from_wire;
 mod getpeername;
 mod recvmsg;
 mod sendmsg;
@@ -12,6 +13,7 @@ mod to_pod;
 pub use connect::connect;
 pub use from_network::from_network;
 pub use from_pod::from_pod;
+pub use from_wire::from_wire;
 pub use getpeername::getpeername;
 pub use recvmsg::recvmsg;
 pub use sendmsg::sendmsg;

@@ -118,8 +118,12 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
     }
     // A flow's first packet does not confirm it.
     let state = flow_state::FORWARD | segment.says() & !flow_state::CONFIRMED;
-    if from == entrance::NETWORK && global::is_here(becomes) == 0 {
+    let is_here = global::is_here(becomes) != 0;
+    if from == entrance::NETWORK && !is_here {
         return global::claim_port(key, becomes, state, NODES);
+    }
+    if from == entrance::POD && is_here {
+        super::pod::expect_answers();
     }
     if becomes.destination == key.source {
         becomes.source = key.destination;

@@ -2,16 +2,19 @@
 
 use super::{
     answer::{self, complaint},
-    count::drop_packet,
+    count::{count_drop, drop_packet},
     flow::{entrance, known, opened},
     packet::{self, Ip},
     range, read,
     segment::{Kind, Segment, segment},
     way::{self, Way, kind},
 };
-use crate::{global, maps::SERVICES};
-use aya_ebpf::programs::TcContext;
-use orknet_abi::{Address, DropReason, FlowKey, protocol, service_flags};
+use crate::{frame::Frame as _, global, maps::SERVICES};
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    programs::{TcContext, XdpContext},
+};
+use orknet_abi::{Address, DropReason, FlowKey, protocol, range_kinds, service_flags};
 
 /// In the place of a verdict: the packet is no Service's business.
 pub const NOT_OURS: i32 = i32::MIN;
@@ -87,6 +90,47 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> i
         kind::TUNNEL => way::to_tunnel(ctx, &way, true),
         _ => packet::NEXT,
     }
+}
+
+/// Sends on a packet of a pod that is nobody's to translate: to other nodes' pods past the stack, to anywhere else by it.
+#[inline(always)]
+pub fn pass_on(ctx: &TcContext, ip: &Ip) -> i32 {
+    if range::kinds(&ip.destination) & range_kinds::PODS == 0 {
+        return packet::NEXT;
+    }
+    let key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
+    let mut way = Way::default();
+    let kind = global::find_way(ctx.skb.skb, ip, &key, &mut way);
+    // The stack answers for what has no way, or must not go it.
+    if !matches!(kind, kind::NEIGHBOUR | kind::TUNNEL) || !packet::take_hop(ctx, ip) {
+        return packet::NEXT;
+    }
+    if kind == kind::NEIGHBOUR { way::to_neighbour(ctx, &way, true) } else { way::to_tunnel(ctx, &way, true) }
+}
+
+/// Translates a frame that came from the wire, if its way leads to another machine again; everything else goes on to the node, where
+/// `from_network` finds what was found here.
+#[inline(always)]
+pub fn translate_on_wire(frame: &XdpContext, ip: &Ip) -> u32 {
+    let Ok(segment) = segment(frame, ip) else { return XDP_PASS };
+    if segment.kind != Kind::Flow || segment.is_ping() || ip.hop_limit <= 1 {
+        return XDP_PASS;
+    }
+    let mut becomes = FlowKey::default();
+    match global::follow(&segment, &mut becomes) {
+        known::BECOMES => {}
+        known::NOTHING if global::open_to_service(&segment, global::scope_of(ip), entrance::NETWORK, &mut becomes) == opened::FLOW => {}
+        _ => return XDP_PASS,
+    }
+    let mut way = Way::default();
+    if global::find_way_on_wire(frame.ctx, ip, &becomes, &mut way) != kind::NEIGHBOUR || !way::is_resolved(&way) {
+        return XDP_PASS;
+    }
+    if global::rewrite_on_wire(frame.ctx, ip, &segment, &becomes) == 0 || !packet::take_hop(frame, ip) {
+        count_drop(DropReason::RewriteFailed, frame.length());
+        return XDP_DROP;
+    }
+    way::onto_wire(frame, &way)
 }
 
 /// Translates the packet, and of an error the packet inside.

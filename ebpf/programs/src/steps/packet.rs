@@ -1,6 +1,10 @@
 //! Frames of devices: Ethernet and the IP header, the seam between IPv4 and IPv6 in packets.
 
-use crate::frame::{Checksum, Frame};
+use super::read;
+use crate::{
+    frame::{Checksum, Frame},
+    maps::DEVICES,
+};
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
     programs::TcContext,
@@ -91,6 +95,13 @@ pub mod parsed {
     /// ARP, or what the stack has no use for either.
     pub const OTHER: u32 = 1;
     pub const BROKEN: u32 = 256;
+}
+
+/// The same of a frame that is not the kernel's packet yet: it carries the MAC address of the device, as user space has noted it.
+#[inline(always)]
+pub fn is_for_device(frame: &impl Frame, device: u32) -> bool {
+    let (Some(known), Some(mac)) = (read(DEVICES.get_ptr(device)), frame.read::<[u8; 6]>(0)) else { return false };
+    known.mac == mac
 }
 
 /// Reads the headers up to IP's.

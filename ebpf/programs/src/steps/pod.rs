@@ -2,10 +2,11 @@
 
 use super::{
     count,
+    forward::NOT_OURS,
     packet::{self, Ip},
     read, way,
 };
-use crate::maps::PODS;
+use crate::maps::{PODS, TRANSLATED};
 use aya_ebpf::{bindings::TC_ACT_REDIRECT, helpers::bpf_redirect_peer, programs::TcContext};
 use orknet_abi::{Address, DropReason, Pod, PodKey};
 
@@ -46,13 +47,31 @@ pub fn find_pod_elsewhere(address: &Address, device: u32) -> Option<Pod> {
     read(PODS.get_ptr(PodKey { address: *address })).filter(|pod| pod.ifindex != device)
 }
 
-/// Hands a packet for a pod of this node straight to it, as a router would. Where there is none but the sender at `device`, or the packet
-/// must not travel on, the stack goes on with it.
+/// Hands a packet for a pod of this node straight to it, as a router would; [`NOT_OURS`] where there is none but the sender at `device`.
+/// The stack answers for what must not travel on.
 #[inline(always)]
 pub fn hand_over(ctx: &TcContext, ip: &Ip, device: u32) -> i32 {
     match find_pod_elsewhere(&ip.destination, device) {
         Some(pod) if packet::take_hop(ctx, ip) => way::into_pod(ctx, &pod),
-        _ => packet::NEXT,
+        Some(_) => packet::NEXT,
+        None => NOT_OURS,
+    }
+}
+
+/// Whether what pods of this node send each other may be answers to packets that were translated.
+#[inline(always)]
+pub fn may_be_answers() -> bool {
+    read(TRANSLATED.get_ptr(0)) != Some(0)
+}
+
+/// From now on, that may be.
+#[inline(always)]
+pub fn expect_answers() {
+    if !may_be_answers()
+        && let Some(flag) = TRANSLATED.get_ptr_mut(0)
+    {
+        // SAFETY: the pointer comes from a map look-up that succeeded; nobody writes anything but this.
+        unsafe { flag.write_volatile(1) };
     }
 }
 

@@ -245,7 +245,7 @@ fn place_v6(frame: &impl Frame, ip: &Ip) -> Option<Place> {
 
 /// Ports, identifiers and flags from the protocol's own header; false if the frame ends before.
 #[inline(always)]
-fn read_header(frame: &impl Frame, segment: &mut Segment) -> bool {
+fn read_header<F: Frame>(frame: &F, segment: &mut Segment) -> bool {
     match segment.key.protocol {
         protocol::TCP | protocol::UDP | protocol::SCTP => {
             let Some([source, destination]) = frame.read::<[u16; 2]>(segment.offset) else { return false };
@@ -266,7 +266,7 @@ fn read_header(frame: &impl Frame, segment: &mut Segment) -> bool {
 }
 
 #[inline(always)]
-fn read_icmp(frame: &impl Frame, segment: &mut Segment) -> bool {
+fn read_icmp<F: Frame>(frame: &F, segment: &mut Segment) -> bool {
     // Type, code, checksum, identifier.
     let Some([head, identifier]) = frame.read::<[u16; 4]>(segment.offset).map(|[head, _, identifier, _]| [head, identifier]) else {
         return false;
@@ -281,8 +281,8 @@ fn read_icmp(frame: &impl Frame, segment: &mut Segment) -> bool {
     } else if kind == reply {
         segment.key.destination_port_be = identifier;
         segment.kind = Kind::Flow;
-    } else if is_v6 && matches!(kind, icmp::V6_UNREACHABLE..=icmp::V6_PARAMETER_PROBLEM)
-        || !is_v6 && matches!(kind, icmp::UNREACHABLE | icmp::TIME_EXCEEDED | icmp::PARAMETER_PROBLEM)
+    } else if F::READS_ERRORS && is_v6 && matches!(kind, icmp::V6_UNREACHABLE..=icmp::V6_PARAMETER_PROBLEM)
+        || F::READS_ERRORS && !is_v6 && matches!(kind, icmp::UNREACHABLE | icmp::TIME_EXCEEDED | icmp::PARAMETER_PROBLEM)
     {
         segment.offset += 8;
         return read_inner(frame, segment, is_v6);

@@ -6,14 +6,14 @@ use super::{
     pod, range,
     segment::must_not_be_cut,
 };
-use crate::frame::{Frame, raw};
+use crate::frame::Frame;
 use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
-        BPF_FIB_LKUP_RET_UNSUPP_LWT, TC_ACT_REDIRECT, bpf_fib_lookup as Question, bpf_redir_neigh, bpf_tunnel_key,
+        BPF_FIB_LKUP_RET_UNSUPP_LWT, TC_ACT_REDIRECT, bpf_fib_lookup as Question, bpf_redir_neigh, bpf_tunnel_key, xdp_action::XDP_TX,
     },
     helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_skb_set_tunnel_key},
-    programs::TcContext,
+    programs::{TcContext, XdpContext},
 };
 use core::mem::{self, MaybeUninit};
 use orknet_abi::{Address, DropReason, FlowKey, OVERLAY_ID, Pod, direction::INGRESS, overlay_mac, range_kinds};
@@ -55,11 +55,15 @@ pub struct Way {
     address: [u32; 4],
     /// The most that goes this way, in bytes from the IP header on.
     pub mtu: u32,
+    /// MAC addresses of the neighbour and of the device that leads to it, if `is_resolved`.
+    macs: [[u8; 6]; 2],
+    /// Whether the kernel knew the neighbour's MAC address.
+    is_resolved: u32,
 }
 
 /// The way of what a packet becomes; answers its kind.
 #[inline(always)]
-pub fn find_way(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut Way) -> u32 {
+pub fn find_way(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way) -> u32 {
     if let Some(pod) = pod::find_pod(&becomes.destination) {
         way.pod = pod;
         return kind::POD;
@@ -75,7 +79,7 @@ pub fn find_way(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut Way) -> u
         way.address = to_words(&range.node);
         return kind::TUNNEL;
     }
-    route(ctx, ip, becomes, way)
+    route(frame, ip, becomes, way)
 }
 
 #[inline(always)]
@@ -86,14 +90,14 @@ fn to_words(address: &Address) -> [u32; 4] {
 
 /// Asks the node's routes, for a packet of this length that came in where the hook is.
 #[inline(always)]
-fn route(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut Way) -> u32 {
+fn route(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way) -> u32 {
     // SAFETY: all zero is a value of this structure of numbers.
     let mut question: Question = unsafe { MaybeUninit::zeroed().assume_init() };
     question.family = if ip.is_v4 { AF_INET } else { AF_INET6 };
     question.l4_protocol = ip.protocol;
-    question.ifindex = ctx.device();
+    question.ifindex = frame.device();
     // Merged packets are cut to the device's measure later.
-    question.__bindgen_anon_1.tot_len = if ctx.is_merged() { 0 } else { ip.length as u16 };
+    question.__bindgen_anon_1.tot_len = if frame.is_merged() { 0 } else { ip.length as u16 };
     let (source, destination) = (to_words(&becomes.source), to_words(&becomes.destination));
     if ip.is_v4 {
         question.__bindgen_anon_3.ipv4_src = source[3];
@@ -103,7 +107,7 @@ fn route(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut Way) -> u32 {
         question.__bindgen_anon_4.ipv6_dst = destination;
     }
     // SAFETY: the structure is as long as the helper is told.
-    let answer = unsafe { bpf_fib_lookup(raw(ctx), &raw mut question, size_of::<Question>() as i32, 0) };
+    let answer = unsafe { bpf_fib_lookup(frame.context(), &raw mut question, size_of::<Question>() as i32, 0) };
     match answer as u32 {
         BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH => {
             way.ifindex = question.ifindex;
@@ -111,6 +115,8 @@ fn route(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut Way) -> u32 {
             way.family = u32::from(question.family);
             // SAFETY: the helper has put the next machine's address there.
             way.address = unsafe { question.__bindgen_anon_4.ipv6_dst };
+            way.macs = [question.dmac, question.smac];
+            way.is_resolved = u32::from(answer as u32 == BPF_FIB_LKUP_RET_SUCCESS);
             kind::NEIGHBOUR
         }
         BPF_FIB_LKUP_RET_FRAG_NEEDED => {
@@ -151,6 +157,23 @@ pub fn to_neighbour(ctx: &TcContext, way: &Way, is_done: bool) -> i32 {
     // SAFETY: the structure is as long as the helper is told.
     let verdict = unsafe { bpf_redirect_neigh(way.ifindex, &raw mut next, size_of::<bpf_redir_neigh>() as i32, 0) } as i32;
     if verdict == TC_ACT_REDIRECT { verdict } else { count::drop_packet(ctx, DropReason::RedirectFailed) }
+}
+
+/// Sends a frame that came from the wire to the next machine, where the kernel knows its MAC address; else the stack has to ask for it.
+#[inline(always)]
+pub fn onto_wire(frame: &XdpContext, way: &Way) -> u32 {
+    packet::set_macs(frame, &way.macs[0], &way.macs[1]);
+    if way.ifindex == frame.device() {
+        return XDP_TX;
+    }
+    // SAFETY: the helper takes numbers only.
+    unsafe { bpf_redirect(way.ifindex, 0) as u32 }
+}
+
+/// Whether the neighbour's MAC address is known.
+#[inline(always)]
+pub fn is_resolved(way: &Way) -> bool {
+    way.is_resolved != 0
 }
 
 /// Sends the packet to another node through the overlay.

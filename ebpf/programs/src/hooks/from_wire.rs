@@ -1,0 +1,22 @@
+//! Frames on the node's devices before the stack sees them: XDP.
+
+use crate::{
+    frame::Frame as _,
+    global,
+    steps::{
+        self,
+        packet::{Ip, parsed},
+    },
+};
+use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
+
+/// Sends packets between clients outside and backends on other nodes on their way at once, translated as `from_network` would; leaves
+/// everything else to the node.
+#[inline(always)]
+pub fn from_wire(frame: &XdpContext) -> u32 {
+    let mut ip = Ip::default();
+    if !steps::is_for_device(frame, frame.device()) || global::parse_on_wire(frame.ctx, &mut ip) != parsed::IP {
+        return XDP_PASS;
+    }
+    global::translate_on_wire(frame.ctx, &ip)
+}
