@@ -6,8 +6,9 @@ use crate::{
     kernel::{Entries, MapFile, Plain, Walk, When},
 };
 use orknet_abi::{
-    self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Flow, FlowKey, FragmentKey, FragmentPorts, MapKind,
-    MapSpec, Node, Pod, PodKey, Range, RangeKey, Service, ServiceKey, SocketKey, SocketOrigin, SourceKey, TableChunk, TableKey, TrafficKey,
+    self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Device, Flow, FlowKey, FragmentKey, FragmentPorts,
+    MapKind, MapSpec, Node, Pod, PodKey, Range, RangeKey, Service, ServiceKey, SocketKey, SocketOrigin, SourceKey, TableChunk, TableKey,
+    TrafficKey,
 };
 use std::{io, marker::PhantomData, path::Path};
 
@@ -29,6 +30,8 @@ pub(crate) struct Tables {
     pub(crate) ranges: Table<RangeKey, Range>,
     pub(crate) node: Table<u32, Node>,
     pub(crate) flows: Table<FlowKey, Flow>,
+    pub(crate) translated: Table<u32, u32>,
+    pub(crate) devices: Table<u32, Device>,
     pub(crate) fragments: Table<FragmentKey, FragmentPorts>,
     pub(crate) pods: Table<PodKey, Pod>,
     pub(crate) connections: Table<u32, Connection>,
@@ -49,6 +52,8 @@ impl Tables {
             ranges: Table::open(pins, &abi::RANGES, read_only)?,
             node: Table::open(pins, &abi::NODE, read_only)?,
             flows: Table::open(pins, &abi::FLOWS, read_only)?,
+            translated: Table::open(pins, &abi::TRANSLATED, read_only)?,
+            devices: Table::open(pins, &abi::DEVICES, read_only)?,
             fragments: Table::open(pins, &abi::FRAGMENTS, read_only)?,
             pods: Table::open(pins, &abi::PODS, read_only)?,
             connections: Table::open(pins, &abi::CONNECTIONS, read_only)?,
@@ -74,6 +79,8 @@ impl Tables {
             ranges: table(&abi::RANGES, &capacity),
             node: table(&abi::NODE, &capacity),
             flows: table(&abi::FLOWS, &capacity),
+            translated: table(&abi::TRANSLATED, &capacity),
+            devices: table(&abi::DEVICES, &capacity),
             fragments: table(&abi::FRAGMENTS, &capacity),
             pods: table(&abi::PODS, &capacity),
             connections: table(&abi::CONNECTIONS, &capacity),

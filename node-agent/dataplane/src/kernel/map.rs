@@ -51,6 +51,7 @@ plain!(
     abi::RangeKey,
     abi::Range,
     abi::Node,
+    abi::Device,
     abi::FlowKey,
     abi::Flow,
     abi::FragmentKey,
