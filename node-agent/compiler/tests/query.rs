@@ -1,0 +1,109 @@
+//! What others ask of the state: where flows may go on to, what balancers are told.
+
+use orknet_abi::{Address, Backend, Pod, protocol};
+use orknet_compiler::facts::{Endpoint, ExternalFacts, Readiness, ServicePort, SlicePort};
+use orknet_compiler::{Attachment, Change, HealthCheck, HostPort, NodeFacts, ObjectName, ServiceFacts, SliceFacts, State};
+
+const NODE: Address = Address::from_v4([192, 0, 2, 1]);
+const CLUSTER: Address = Address::from_v4([10, 96, 0, 10]);
+const BALANCER: Address = Address::from_v4([203, 0, 113, 10]);
+const TCP: u8 = protocol::TCP;
+
+fn object(name: &str) -> ObjectName {
+    ObjectName { namespace: "default".into(), name: name.into() }
+}
+
+fn state() -> State {
+    State::new(NodeFacts { name: "here".into(), addresses: Box::new([NODE]), ..NodeFacts::default() })
+}
+
+/// Port 80 with node port 30080, and 443 without.
+fn service() -> ServiceFacts {
+    let port = |name: &str, port, node_port| ServicePort { name: name.into(), protocol: TCP, port, node_port };
+    let external = ExternalFacts { balancer_addresses: Box::new([BALANCER]), local: true, health_port: 32_000, ..ExternalFacts::default() };
+    ServiceFacts {
+        cluster_addresses: Box::new([CLUSTER]),
+        ports: Box::new([port("http", 80, 30_080), port("tls", 443, 0)]),
+        external: Some(Box::new(external)),
+        ..ServiceFacts::default()
+    }
+}
+
+fn slice(endpoints: &[(u8, &str, Readiness)]) -> SliceFacts {
+    let endpoint = |(last, node, readiness): &(u8, &str, Readiness)| Endpoint {
+        address: Address::from_v4([10, 244, 1, *last]),
+        node: Some((*node).into()),
+        readiness: *readiness,
+        hints: None,
+    };
+    SliceFacts {
+        service: "web".into(),
+        ports: Box::new([SlicePort { name: "http".into(), protocol: TCP, port: 8_080 }]),
+        endpoints: endpoints.iter().map(endpoint).collect(),
+    }
+}
+
+fn web(state: &mut State, service: Option<ServiceFacts>, endpoints: &[(u8, &str, Readiness)]) {
+    let slice = (!endpoints.is_empty()).then(|| slice(endpoints));
+    state.apply([Change::Service(object("web"), service), Change::Slice(object("web-a"), slice)]);
+}
+
+fn leads(state: &State, front: Address, port: u16, protocol: u8, last: u8) -> bool {
+    let backend = Backend { address: Address::from_v4([10, 244, 1, last]), port_be: 8_080_u16.to_be(), reserved: 0 };
+    state.leads(front, port.to_be(), protocol, backend)
+}
+
+#[test]
+fn flows_go_on_to_endpoints_in_whatever_state_and_to_nobody_else() {
+    let mut state = state();
+    web(&mut state, Some(service()), &[(2, "here", Readiness::Ready), (3, "there", Readiness::ServingTerminating), (4, "here", Readiness::No)]);
+    for (front, port) in [(CLUSTER, 80), (BALANCER, 80), (NODE, 30_080)] {
+        assert!((2..=4).all(|last| leads(&state, front, port, TCP, last)), "{port}");
+        assert!(!leads(&state, front, port, TCP, 5));
+    }
+    assert!(!leads(&state, CLUSTER, 443, TCP, 2), "that port has no endpoint");
+    web(&mut state, Some(service()), &[(2, "here", Readiness::Ready)]);
+    assert!(leads(&state, NODE, 30_080, TCP, 2) && !leads(&state, NODE, 30_080, TCP, 3));
+}
+
+#[test]
+fn flows_through_a_front_that_is_gone_go_on_over_tcp_while_somebody_has_the_endpoint() {
+    let mut state = state();
+    let inside = ServiceFacts { external: None, ..service() };
+    web(&mut state, Some(inside), &[(2, "here", Readiness::Ready)]);
+    assert!(leads(&state, NODE, 30_080, TCP, 2) && !leads(&state, NODE, 30_080, protocol::UDP, 2));
+    web(&mut state, None, &[(2, "here", Readiness::Ready)]);
+    assert!(leads(&state, CLUSTER, 80, TCP, 2) && !leads(&state, CLUSTER, 80, TCP, 3));
+    web(&mut state, None, &[]);
+    assert!(!leads(&state, CLUSTER, 80, TCP, 2));
+}
+
+#[test]
+fn flows_through_a_host_port_go_on_to_its_pod() {
+    let mut state = state();
+    let pod = |last| Attachment {
+        addresses: vec![Address::from_v4([10, 244, 1, last])],
+        pod: Pod::default(),
+        host_ports: vec![HostPort { address: None, port: 53, protocol: protocol::UDP, container_port: 8_080 }],
+    };
+    state.apply([Change::Attachment("a".into(), Some(pod(2)))]);
+    assert!(leads(&state, NODE, 53, protocol::UDP, 2) && !leads(&state, NODE, 53, protocol::UDP, 3));
+    state.apply([Change::Attachment("a".into(), None), Change::Attachment("b".into(), Some(pod(3)))]);
+    assert!(leads(&state, NODE, 53, protocol::UDP, 3) && !leads(&state, NODE, 53, protocol::UDP, 2));
+}
+
+#[test]
+fn balancers_are_told_of_ready_endpoints_on_this_node_once_for_each_change() {
+    let mut state = state();
+    assert_eq!(state.take_health_checks(), None);
+    let endpoints = [(2, "here", Readiness::Ready), (3, "here", Readiness::ServingTerminating), (4, "there", Readiness::Ready)];
+    web(&mut state, Some(service()), &endpoints);
+    let checks = |port, local_endpoints| Some([(object("web"), HealthCheck { port, local_endpoints })].into());
+    assert_eq!((state.take_health_checks(), state.take_health_checks()), (checks(32_000, 1), None));
+    web(&mut state, Some(service()), &endpoints[1..]);
+    assert_eq!(state.take_health_checks(), checks(32_000, 0));
+    state.apply([Change::Node(NodeFacts { name: "there".into(), ..NodeFacts::default() })]);
+    assert_eq!(state.take_health_checks(), checks(32_000, 1));
+    web(&mut state, None, &[]);
+    assert_eq!(state.take_health_checks(), Some([].into()));
+}
