@@ -144,7 +144,8 @@ pub struct Attachment {
 /// A port of the node that leads to a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostPort {
-    /// `hostIP`; an unspecified one stands for all addresses of the node of its family, `None` for all of both.
+    /// `hostIP`; an unspecified one stands for all addresses of the node of its family, `None` for all of both. A loopback address counts
+    /// with [`Options::loopback_ports`] only.
     pub address: Option<Address>,
     /// `hostPort`, native byte order.
     pub port: u16,

@@ -40,6 +40,7 @@ pub fn host_fronts<'a, F: Fn(&Claim) -> Option<&'a ObjectName>>(
 fn addresses<'a, F: Fn(&Claim) -> Option<&'a ObjectName>>(host_port: &HostPort, is_v4: bool, ground: &Ground<'a, F>) -> Vec<Address> {
     match host_port.address {
         Some(address) if address.is_v4() != is_v4 => Vec::new(),
+        Some(address) if is_loopback(address) && !ground.options.loopback_ports => Vec::new(),
         Some(address) if !IpAddr::from(address).is_unspecified() => vec![address],
         _ => ground.port_addresses(is_v4).collect(),
     }
