@@ -123,6 +123,14 @@ pub extern "C" fn translate_on_wire(ctx: *mut xdp_md, ip: *const Ip) -> u32 {
     steps::forward::translate_on_wire(&XdpContext::new(ctx), ip)
 }
 
+/// [`steps::forward::send_on_wire`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn send_on_wire(ctx: *mut xdp_md, ip: *const Ip, segment: *const Segment, becomes: *const FlowKey) -> u32 {
+    present!(aya_ebpf::bindings::xdp_action::XDP_PASS; ip: as_ref, segment: as_ref, becomes: as_ref);
+    steps::forward::send_on_wire(&XdpContext::new(ctx), ip, segment, becomes)
+}
+
 /// [`steps::segment::read_segment`] of a frame that comes from the wire.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -209,6 +217,14 @@ pub extern "C" fn follow(segment: *const Segment, becomes: *mut FlowKey) -> u32 
 pub extern "C" fn find_way(ctx: *mut __sk_buff, ip: *const Ip, becomes: *const FlowKey, way: *mut Way) -> u32 {
     present!(0; ip: as_ref, becomes: as_ref, way: as_mut);
     steps::way::find_way(&TcContext::new(ctx), ip, becomes, way)
+}
+
+/// [`steps::way::to_tunnel`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn to_tunnel(ctx: *mut __sk_buff, way: *const Way) -> i32 {
+    present!(steps::packet::DROP; way: as_ref);
+    steps::way::to_tunnel(&TcContext::new(ctx), way)
 }
 
 /// [`steps::drop_number`].

@@ -15,6 +15,8 @@ pub struct Config {
     pub capacities: BTreeMap<String, u32>,
     /// How programs get onto pod devices.
     pub device_attach: DeviceAttach,
+    /// Whether Services are also served before the stack sees a frame (XDP), on the devices that lead to the network.
+    pub xdp: Xdp,
     /// What the programs write into the log, a line each: for looking closely, not for every day.
     pub program_log: ProgramLog,
 }
@@ -30,6 +32,24 @@ pub enum ProgramLog {
     Drops,
     /// Translations too.
     All,
+}
+
+/// How the program for frames from the wire gets onto devices.
+///
+/// It wants checksums that are complete, as they are on a wire. Frames of a veth pair whose other end leaves checksums to its device are
+/// no such frames: there it stays off.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Xdp {
+    /// Not at all.
+    #[default]
+    Off,
+    /// In the driver where it can, else in the kernel's generic way.
+    Auto,
+    /// In the driver only.
+    Native,
+    /// In the kernel's generic way only.
+    Generic,
 }
 
 /// How programs get onto pod devices.
@@ -51,6 +71,7 @@ impl Default for Config {
             pin_dir: PathBuf::from("/sys/fs/bpf/orknet"),
             capacities: BTreeMap::new(),
             device_attach: DeviceAttach::default(),
+            xdp: Xdp::default(),
             program_log: ProgramLog::default(),
         }
     }

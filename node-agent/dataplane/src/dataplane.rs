@@ -1,10 +1,12 @@
 //! [`Dataplane`]: the loaded programs of one node and the maps they read.
 
 use crate::{
-    Applied, Attachment, Config, DeviceAttach, Error, Hook, Reader, apply,
+    Applied, Attachment, Config, DeviceAttach, Error, Hook, Reader, Xdp, apply,
     attach::{self, Programs},
     bpffs::{self, Pins},
-    capacity, cleanup, kernel, migrate, object,
+    capacity, cleanup,
+    kernel::{self, Arrival},
+    migrate, object,
 };
 use orknet_abi::{Count, TrafficKey, direction};
 use orknet_compiler::Plan;
@@ -21,6 +23,7 @@ pub struct Dataplane {
     pub(crate) programs: Programs,
     reader: Reader,
     pub(crate) device_attach: DeviceAttach,
+    pub(crate) xdp: Xdp,
     /// The devices that lead to the network, once they have been told.
     pub(crate) known_network_devices: Mutex<Option<BTreeSet<u32>>>,
     adopted: bool,
@@ -46,6 +49,8 @@ pub struct Ran {
     pub verdict: Verdict,
     /// The frame as the program left it.
     pub frame: Vec<u8>,
+    /// The packet's mark after it.
+    pub mark: u32,
     /// Mean duration of one run.
     pub nanoseconds: u32,
 }
@@ -76,6 +81,7 @@ impl Dataplane {
             programs,
             reader: Reader::over(tables),
             device_attach: config.device_attach,
+            xdp: config.xdp,
             known_network_devices: Mutex::new(None),
             adopted,
             _reading: reading,
@@ -151,15 +157,20 @@ impl Dataplane {
     /// Runs the program of a device hook on an Ethernet frame that came in at the loopback device (index 1), on the real maps.
     /// Nothing is sent, but counters count. `repeat` runs are timed; the verdict is the last one's.
     pub fn run(&self, hook: Hook, frame: &[u8], repeat: u32) -> Result<Ran, Error> {
+        self.run_from(hook, &Arrival::default(), frame, repeat)
+    }
+
+    /// The same for a frame that came in elsewhere, or otherwise.
+    pub fn run_from(&self, hook: Hook, arrival: &Arrival, frame: &[u8], repeat: u32) -> Result<Ran, Error> {
         let program = self.programs.get(hook)?;
-        let (verdict, frame, nanoseconds) = kernel::test_run(program, frame, repeat).map_err(|source| Error::Run { hook, source })?;
-        let verdict = match verdict as i32 {
+        let outcome = kernel::test_run(program, frame, arrival, repeat).map_err(|source| Error::Run { hook, source })?;
+        let verdict = match outcome.verdict as i32 {
             -1 => Verdict::Next,
             2 => Verdict::Drop,
             7 => Verdict::Redirect,
             other => Verdict::Other(other),
         };
-        Ok(Ran { verdict, frame, nanoseconds })
+        Ok(Ran { verdict, frame: outcome.frame, mark: outcome.mark, nanoseconds: outcome.nanoseconds })
     }
 
     /// Removes pins of other ABI versions: to be called when the hooks of this one are attached and its maps are filled.

@@ -21,6 +21,8 @@ pub enum Hook {
     FromNetwork,
     /// What the stack sends to the network: egress of the same devices.
     ToNetwork,
+    /// Frames of the same devices before the stack sees them: XDP.
+    FromWire,
 }
 
 impl Hook {
@@ -45,7 +47,7 @@ impl Hook {
 
     /// Every hook.
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::SOCKETS.into_iter().chain(Self::DEVICES).chain(Self::NETWORK)
+        Self::SOCKETS.into_iter().chain(Self::DEVICES).chain(Self::NETWORK).chain([Self::FromWire])
     }
 
     /// The program's name in the object file and in pins.
@@ -63,6 +65,7 @@ impl Hook {
             Self::ToPod => "to_pod",
             Self::FromNetwork => "from_network",
             Self::ToNetwork => "to_network",
+            Self::FromWire => "from_wire",
         }
     }
 
@@ -79,6 +82,7 @@ impl Hook {
             Self::Getpeername6 => 30,
             Self::FromPod | Self::FromNetwork => 46,
             Self::ToPod | Self::ToNetwork => 47,
+            Self::FromWire => 37,
         }
     }
 }

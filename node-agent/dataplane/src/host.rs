@@ -1,6 +1,6 @@
 //! Whether the kernel of this host has what the data plane needs: all of it is done once, where nobody sees it and nothing stays.
 
-use crate::{Config, Dataplane, DeviceAttach, Error, ProgramLog};
+use crate::{Config, Dataplane, DeviceAttach, Error, ProgramLog, Xdp};
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -31,6 +31,7 @@ pub fn try_host(device_attach: DeviceAttach) -> Result<(), Error> {
                 pin_dir: Path::new(COVERED).join("trial"),
                 capacities,
                 device_attach,
+                xdp: Xdp::Off,
                 program_log: ProgramLog::Off,
             })?;
             dataplane.attach_pod(LOOPBACK).map(drop)

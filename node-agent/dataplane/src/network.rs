@@ -1,7 +1,8 @@
 //! The devices that lead to the network: exactly those that are wanted have the programs for it.
 
-use crate::{Dataplane, DeviceAttach, Error, Hook, attach};
+use crate::{Dataplane, DeviceAttach, Error, Hook, Xdp, attach};
 use nix::net::if_::if_nameindex;
+use orknet_abi::Device;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::PoisonError,
@@ -18,14 +19,16 @@ impl Dataplane {
             let attached = attach::attach_device(&self.programs, &self.pins, ifindex, Hook::NETWORK, self.device_attach);
             if let Err(error) = attached {
                 // Answers that nobody translates are worse than no translation.
-                let _ = attach::detach_device(&self.pins, ifindex, Hook::NETWORK);
+                let _ = self.detach_network_device(ifindex);
+                failures.insert(ifindex, error);
+            } else if let Err(error) = self.keep_wire(ifindex) {
                 failures.insert(ifindex, error);
             }
         }
         match self.other_devices(wanted) {
             Ok(others) => {
                 for ifindex in others {
-                    if let Err(error) = attach::detach_device(&self.pins, ifindex, Hook::NETWORK) {
+                    if let Err(error) = self.detach_network_device(ifindex) {
                         failures.insert(ifindex, error);
                     }
                 }
@@ -38,7 +41,29 @@ impl Dataplane {
 
     /// The devices with programs for the network, as far as pins tell: filters on clsact have none.
     pub fn network_devices(&self) -> Result<BTreeSet<u32>, Error> {
-        attach::linked_devices(&self.pins, Hook::NETWORK)
+        attach::linked_devices(&self.pins, &[Hook::FromNetwork, Hook::ToNetwork, Hook::FromWire])
+    }
+
+    /// Sees to it that frames of the device are served before the stack sees them, or are not. Frames to another MAC address than the
+    /// device's are not for this node; a device without one (a tunnel) has no wire.
+    fn keep_wire(&self, ifindex: u32) -> Result<(), Error> {
+        let mac = if self.xdp == Xdp::Off { None } else { mac_address(ifindex) };
+        let Some(mac) = mac else { return self.detach_wire(ifindex) };
+        self.reader().tables().devices.put_one(&ifindex, Device { mac, reserved: [0; 2] })?;
+        attach::attach_wire(&self.programs, &self.pins, ifindex, self.xdp)
+    }
+
+    fn detach_wire(&self, ifindex: u32) -> Result<(), Error> {
+        attach::detach_wire(&self.pins, ifindex)?;
+        let devices = &self.reader().tables().devices;
+        let mut failed = None;
+        devices.delete(&[ifindex], |_, error| failed = Some(error));
+        failed.map_or(Ok(()), |error| Err(Error::map("remove from", devices.name())(error)))
+    }
+
+    fn detach_network_device(&self, ifindex: u32) -> Result<(), Error> {
+        self.detach_wire(ifindex)?;
+        attach::detach_device(&self.pins, ifindex, Hook::NETWORK)
     }
 
     /// Devices that have programs, or may have them, and should not. Filters of an earlier process can be on any device.
@@ -52,6 +77,14 @@ impl Dataplane {
         }
         Ok(others.difference(wanted).copied().collect())
     }
+}
+
+/// The MAC address of a device in the caller's network namespace; none if it has no such thing.
+fn mac_address(ifindex: u32) -> Option<[u8; 6]> {
+    let name = attach::device_name(ifindex).ok()?;
+    let addresses = nix::ifaddrs::getifaddrs().ok()?;
+    let mut links = addresses.filter(|entry| entry.interface_name == name);
+    links.find_map(|entry| entry.address?.as_link_addr()?.addr()).filter(|mac| *mac != [0; 6])
 }
 
 /// Every device that could have filters of an earlier process.

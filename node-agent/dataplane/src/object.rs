@@ -44,8 +44,7 @@ pub(crate) fn load(config: &Config, pins: &Pins) -> Result<Loaded, Error> {
     loader.override_global(aya_log::LEVEL, &level, true);
     let mut object = loader.load(OBJECT).map_err(|error| Error::Load(Box::new(error)))?;
     compare_maps(&object)?;
-    let present: Vec<Hook> = Hook::all().filter(|hook| !Hook::NETWORK.contains(hook) || object.program(hook.name()).is_some()).collect();
-    let files = present.into_iter().map(|hook| Ok((hook, load_program(&mut object, hook)?))).collect::<Result<_, Error>>()?;
+    let files = Hook::all().map(|hook| Ok((hook, load_program(&mut object, hook)?))).collect::<Result<_, Error>>()?;
     let reading = (config.program_log != ProgramLog::Off).then(|| Reading::start(&mut object)).transpose()?;
     Ok(Loaded { reading, programs: Programs { files, object: Mutex::new(object) }, tables: Tables::open(pins, false)? })
 }
@@ -84,6 +83,7 @@ fn load_program(object: &mut Ebpf, hook: Hook) -> Result<OwnedFd, Error> {
     let loaded = match object.program_mut(hook.name()).ok_or_else(absent)? {
         Program::CgroupSockAddr(program) => program.load().and_then(|()| program.fd()),
         Program::SchedClassifier(program) => program.load().and_then(|()| program.fd()),
+        Program::Xdp(program) => program.load().and_then(|()| program.fd()),
         _ => return Err(absent()),
     };
     let fd = loaded.map_err(|error| refused(hook, error))?;

@@ -86,8 +86,8 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> i
     }
     match kind {
         kind::POD => way::into_pod(ctx, &way.pod),
-        kind::NEIGHBOUR => way::to_neighbour(ctx, &way, true),
-        kind::TUNNEL => way::to_tunnel(ctx, &way, true),
+        kind::NEIGHBOUR => way::to_neighbour(ctx, &way),
+        kind::TUNNEL => global::to_tunnel(ctx.skb.skb, &way),
         _ => packet::NEXT,
     }
 }
@@ -105,7 +105,7 @@ pub fn pass_on(ctx: &TcContext, ip: &Ip) -> i32 {
     if !matches!(kind, kind::NEIGHBOUR | kind::TUNNEL) || !packet::take_hop(ctx, ip) {
         return packet::NEXT;
     }
-    if kind == kind::NEIGHBOUR { way::to_neighbour(ctx, &way, true) } else { way::to_tunnel(ctx, &way, true) }
+    if kind == kind::NEIGHBOUR { way::to_neighbour(ctx, &way) } else { global::to_tunnel(ctx.skb.skb, &way) }
 }
 
 /// Translates a frame that came from the wire, if its way leads to another machine again; everything else goes on to the node, where
@@ -122,11 +122,17 @@ pub fn translate_on_wire(frame: &XdpContext, ip: &Ip) -> u32 {
         known::NOTHING if global::open_to_service(&segment, global::scope_of(ip), entrance::NETWORK, &mut becomes) == opened::FLOW => {}
         _ => return XDP_PASS,
     }
+    global::send_on_wire(frame.ctx, ip, &segment, &becomes)
+}
+
+/// Sends a frame on as what it becomes, if its way leads to another machine.
+#[inline(always)]
+pub fn send_on_wire(frame: &XdpContext, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> u32 {
     let mut way = Way::default();
-    if global::find_way_on_wire(frame.ctx, ip, &becomes, &mut way) != kind::NEIGHBOUR || !way::is_resolved(&way) {
+    if global::find_way_on_wire(frame.ctx, ip, becomes, &mut way) != kind::NEIGHBOUR || !way::is_resolved(&way) {
         return XDP_PASS;
     }
-    if global::rewrite_on_wire(frame.ctx, ip, &segment, &becomes) == 0 || !packet::take_hop(frame, ip) {
+    if global::rewrite_on_wire(frame.ctx, ip, segment, becomes) == 0 || !packet::take_hop(frame, ip) {
         count_drop(DropReason::RewriteFailed, frame.length());
         return XDP_DROP;
     }

@@ -10,9 +10,10 @@ use crate::frame::Frame;
 use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
-        BPF_FIB_LKUP_RET_UNSUPP_LWT, TC_ACT_REDIRECT, bpf_fib_lookup as Question, bpf_redir_neigh, bpf_tunnel_key, xdp_action::XDP_TX,
+        BPF_FIB_LKUP_RET_UNSUPP_LWT, TC_ACT_REDIRECT, bpf_check_mtu_ret::BPF_MTU_CHK_RET_FRAG_NEEDED, bpf_fib_lookup as Question,
+        bpf_redir_neigh, bpf_tunnel_key, xdp_action::XDP_TX,
     },
-    helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_skb_set_tunnel_key},
+    helpers::{bpf_check_mtu, bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_skb_set_tunnel_key},
     programs::{TcContext, XdpContext},
 };
 use core::mem::{self, MaybeUninit};
@@ -71,15 +72,27 @@ pub fn find_way(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way) -
     if node::is_own(&becomes.destination) {
         return kind::STACK;
     }
-    if node::pointer().is_some_and(|node| node.overlay != 0)
+    if let Some(node) = node::pointer()
+        && node.overlay != 0
         && let Some(range) = range::range(&becomes.destination)
         && range.kinds & range_kinds::PODS != 0
         && !range.node.is_unspecified_v6()
     {
         way.address = to_words(&range.node);
-        return kind::TUNNEL;
+        // What may be cut is cut outside of the tunnel.
+        return if true { kind::TUNNEL } else { kind::TOO_BIG };
     }
     route(frame, ip, becomes, way)
+}
+
+/// Whether the packet is no larger than what a device lets through, which the way takes note of.
+#[inline(always)]
+fn fits(frame: &impl Frame, device: u32, way: &mut Way) -> bool {
+    // What the helper finds there is the length to look at; 0 is the packet's own.
+    way.mtu = 0;
+    // SAFETY: the context is the program's own, and the helper writes one word.
+    let answer = unsafe { bpf_check_mtu(frame.context(), device, &raw mut way.mtu, 0, 0) };
+    answer != i64::from(BPF_MTU_CHK_RET_FRAG_NEEDED)
 }
 
 #[inline(always)]
@@ -144,16 +157,14 @@ pub fn into_pod(ctx: &TcContext, pod: &Pod) -> i32 {
     pod::redirect_into_pod(ctx, pod)
 }
 
-/// Hands the packet to the next machine: the kernel finds its MAC address. `is_done` where nothing is left to do as it leaves.
+/// Hands the packet to the next machine: the kernel finds its MAC address. Nothing is left to do as it leaves.
 #[inline(always)]
-pub fn to_neighbour(ctx: &TcContext, way: &Way, is_done: bool) -> i32 {
+pub fn to_neighbour(ctx: &TcContext, way: &Way) -> i32 {
     // SAFETY: all zero is a value of this structure of numbers.
     let mut next: bpf_redir_neigh = unsafe { MaybeUninit::zeroed().assume_init() };
     next.nh_family = way.family;
     next.__bindgen_anon_1.ipv6_nh = way.address;
-    if is_done {
-        ctx.set_mark(DONE);
-    }
+    ctx.set_mark(DONE);
     // SAFETY: the structure is as long as the helper is told.
     let verdict = unsafe { bpf_redirect_neigh(way.ifindex, &raw mut next, size_of::<bpf_redir_neigh>() as i32, 0) } as i32;
     if verdict == TC_ACT_REDIRECT { verdict } else { count::drop_packet(ctx, DropReason::RedirectFailed) }
@@ -178,7 +189,7 @@ pub fn is_resolved(way: &Way) -> bool {
 
 /// Sends the packet to another node through the overlay.
 #[inline(always)]
-pub fn to_tunnel(ctx: &TcContext, way: &Way, is_done: bool) -> i32 {
+pub fn to_tunnel(ctx: &TcContext, way: &Way) -> i32 {
     // SAFETY: both are sixteen plain bytes.
     let node_address = Address(unsafe { mem::transmute::<[u32; 4], [u8; 16]>(way.address) });
     // SAFETY: all zero is a value of this structure of numbers.
@@ -192,9 +203,7 @@ pub fn to_tunnel(ctx: &TcContext, way: &Way, is_done: bool) -> i32 {
     } else {
         key.__bindgen_anon_1.remote_ipv6 = way.address;
     }
-    if is_done {
-        ctx.set_mark(DONE);
-    }
+    ctx.set_mark(DONE);
     let flags = if is_v4 { 0 } else { TUNNEL_V6 };
     let own = node::pointer();
     let device = own.map_or(0, |node| node.overlay);

@@ -3,7 +3,7 @@
 mod clsact;
 
 use crate::{
-    DeviceAttach, Error, Hook,
+    DeviceAttach, Error, Hook, Xdp,
     bpffs::{self, Pins},
     kernel::{Link, LinkTarget},
 };
@@ -124,6 +124,31 @@ pub(crate) fn attach_device(
     Ok(Attachment::Tcx)
 }
 
+/// Attaches the program for frames from the wire to a device.
+pub(crate) fn attach_wire(programs: &Programs, pins: &Pins, ifindex: u32, how: Xdp) -> Result<(), Error> {
+    // `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE` in linux/if_link.h.
+    const GENERIC: u32 = 1 << 1;
+    const NATIVE: u32 = 1 << 2;
+    let hook = Hook::FromWire;
+    let program = programs.get(hook)?;
+    let attach = |flags| Link::to_wire(program, ifindex, hook.attach_type(), flags);
+    let pin = pins.link(&device_pin(hook, ifindex));
+    settle(&pin, LinkTarget::Device(ifindex), || match how {
+        Xdp::Native => attach(NATIVE),
+        Xdp::Generic => attach(GENERIC),
+        Xdp::Auto | Xdp::Off => attach(NATIVE).or_else(|error| {
+            tracing::info!(device = ifindex, %error, "the driver takes no XDP program; the kernel's generic way is used");
+            attach(GENERIC)
+        }),
+    })
+    .map_err(|source| Error::Attach { hook, target: format!("device {ifindex}"), source })
+}
+
+/// Takes it away; a device without is fine.
+pub(crate) fn detach_wire(pins: &Pins, ifindex: u32) -> Result<(), Error> {
+    remove_link(&pins.link(&device_pin(Hook::FromWire, ifindex)))
+}
+
 /// Takes the programs of two hooks from a device, however they got there.
 pub(crate) fn detach_device(pins: &Pins, ifindex: u32, hooks: [Hook; 2]) -> Result<(), Error> {
     for hook in hooks {
@@ -133,7 +158,7 @@ pub(crate) fn detach_device(pins: &Pins, ifindex: u32, hooks: [Hook; 2]) -> Resu
 }
 
 /// The devices, there still or gone, for which a link of one of these hooks is pinned.
-pub(crate) fn linked_devices(pins: &Pins, hooks: [Hook; 2]) -> Result<BTreeSet<u32>, Error> {
+pub(crate) fn linked_devices(pins: &Pins, hooks: &[Hook]) -> Result<BTreeSet<u32>, Error> {
     let links = bpffs::entries(&pins.links())?;
     Ok(links.iter().filter(|pin| hook_of(pin).is_some_and(|hook| hooks.contains(&hook))).filter_map(|pin| device_of(pin)).collect())
 }

@@ -12,8 +12,9 @@ use std::{
     path::Path,
 };
 
-/// `BPF_LINK_TYPE_CGROUP` and `BPF_LINK_TYPE_TCX` in linux/bpf.h.
+/// `BPF_LINK_TYPE_CGROUP`, `BPF_LINK_TYPE_XDP` and `BPF_LINK_TYPE_TCX` in linux/bpf.h.
 const CGROUP: u32 = 3;
+const XDP: u32 = 6;
 const TCX: u32 = 11;
 
 /// Where a link sits; what was removed from under a link leaves zero.
@@ -42,8 +43,17 @@ impl Link {
         Self::create(program, ifindex, attach_type)
     }
 
+    /// Attaches a program to the frames that a device takes from its wire; `flags` are those of XDP (`XDP_FLAGS_` in linux/if_link.h).
+    pub(crate) fn to_wire(program: BorrowedFd<'_>, ifindex: u32, attach_type: u32, flags: u32) -> io::Result<Self> {
+        Self::create_with(program, ifindex, attach_type, flags)
+    }
+
     fn create(program: BorrowedFd<'_>, target: u32, attach_type: u32) -> io::Result<Self> {
-        let mut attributes = LinkCreate { program: program.as_raw_fd() as u32, target, attach_type, ..LinkCreate::default() };
+        Self::create_with(program, target, attach_type, 0)
+    }
+
+    fn create_with(program: BorrowedFd<'_>, target: u32, attach_type: u32, flags: u32) -> io::Result<Self> {
+        let mut attributes = LinkCreate { program: program.as_raw_fd() as u32, target, attach_type, flags, ..LinkCreate::default() };
         bpf_fd(&mut attributes).map(Self)
     }
 
@@ -74,7 +84,7 @@ impl Link {
         let info: LinkInfo = info_of(self.0.as_fd())?;
         Ok(match info.kind {
             CGROUP => LinkTarget::Cgroup(info.target),
-            TCX => LinkTarget::Device(info.first_word()),
+            TCX | XDP => LinkTarget::Device(info.first_word()),
             _ => LinkTarget::Other,
         })
     }

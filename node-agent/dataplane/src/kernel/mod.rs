@@ -7,4 +7,5 @@ mod syscall;
 
 pub(crate) use link::{Link, LinkTarget};
 pub(crate) use map::{Entries, MapFile, Plain, Walk, When};
+pub use run::Arrival;
 pub(crate) use run::test_run;

@@ -10,9 +10,44 @@ use std::{
 /// Room for what a program may add to a frame.
 const HEADROOM: usize = 256;
 
-/// Runs a program for devices `repeat` times on a frame; answers its verdict, the frame after it, and nanoseconds per run.
-pub(crate) fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Result<(u32, Vec<u8>, u32)> {
+/// How a frame comes to a program, beside its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// Index of the device in the caller's network namespace; 0 and 1 are the loopback device.
+    pub device: u32,
+    /// The packet's mark.
+    pub mark: u32,
+    /// Into how many packets some device will cut it, and how large; 0 for a packet that is one.
+    pub segments: u32,
+    /// Bytes of payload in each of them.
+    pub segment_size: u32,
+}
+
+/// What a program made of a frame.
+pub(crate) struct Outcome {
+    pub verdict: u32,
+    pub frame: Vec<u8>,
+    pub mark: u32,
+    /// Mean duration of one run.
+    pub nanoseconds: u32,
+}
+
+/// `struct __sk_buff` as words; these are the ones that a test run takes.
+type SkBuff = [u32; 48];
+const MARK: usize = 2;
+const IFINDEX: usize = 10;
+const GSO_SEGS: usize = 41;
+const GSO_SIZE: usize = 44;
+
+/// Runs a program for devices `repeat` times on a frame.
+pub(crate) fn test_run(program: BorrowedFd<'_>, frame: &[u8], arrival: &Arrival, repeat: u32) -> io::Result<Outcome> {
     let mut out = vec![0; frame.len() + HEADROOM];
+    let mut before: SkBuff = [0; 48];
+    before[MARK] = arrival.mark;
+    before[IFINDEX] = arrival.device;
+    before[GSO_SEGS] = arrival.segments;
+    before[GSO_SIZE] = arrival.segment_size;
+    let mut after: SkBuff = [0; 48];
     let mut attributes = TestRun {
         program: program.as_raw_fd() as u32,
         size_in: u32::try_from(frame.len()).map_err(io::Error::other)?,
@@ -20,11 +55,15 @@ pub(crate) fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io
         data_in: frame.as_ptr().expose_provenance() as u64,
         data_out: out.as_mut_ptr().expose_provenance() as u64,
         repeat,
+        context_size_in: size_of::<SkBuff>() as u32,
+        context_size_out: size_of::<SkBuff>() as u32,
+        context_in: before.as_ptr().expose_provenance() as u64,
+        context_out: after.as_mut_ptr().expose_provenance() as u64,
         ..TestRun::default()
     };
     bpf(&mut attributes)?;
     out.truncate(attributes.size_out as usize);
-    Ok((attributes.verdict, out, attributes.duration))
+    Ok(Outcome { verdict: attributes.verdict, frame: out, mark: after[MARK], nanoseconds: attributes.duration })
 }
 
 /// `test` of `union bpf_attr`, without what other kinds of programs need.
@@ -39,10 +78,13 @@ struct TestRun {
     data_out: u64,
     repeat: u32,
     duration: u32,
-    context: [u64; 3],
+    context_size_in: u32,
+    context_size_out: u32,
+    context_in: u64,
+    context_out: u64,
 }
 
-// SAFETY: laid out as `test`; both buffers have the sizes that stand beside them and outlive the call.
+// SAFETY: laid out as `test`; all four buffers have the sizes that stand beside them and outlive the call.
 unsafe impl Attributes for TestRun {
     const COMMAND: Command = Command::ProgTestRun;
 }
