@@ -169,3 +169,54 @@ fn number(number: u32) -> String {
 fn known(address: Option<IpAddr>) -> String {
     address.map_or("-".to_owned(), |address| address.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::print::Output;
+    use super::*;
+    use orknet_abi::{Address, Backend, BackendKey, Node, RangeKey, Service, ServiceKey, SourceKey, TableChunk, TableKey};
+    use std::sync::Arc;
+
+    /// A load-balancer address in both scopes, with two backends, a table of three positions and one source.
+    fn image() -> MapImage {
+        let key = ServiceKey { address: Address::from_v4([203, 0, 113, 10]), port_be: 80_u16.to_be(), protocol: 6, scope: scope::INSIDE };
+        let service = Service { list: 1, count: 2, ..Service::default() };
+        let outside = Service { table: 4, sources: 5, ..service };
+        let backend = |last| Backend { address: Address::from_v4([10, 244, 1, last]), port_be: 8_080_u16.to_be(), reserved: 0 };
+        let mut chunk = TableChunk::default();
+        chunk.slots[1] = 1;
+        MapImage {
+            services: [(key, service), (ServiceKey { scope: scope::OUTSIDE, ..key }, outside)].into(),
+            backends: (0..2).map(|slot| (BackendKey { list: 1, slot }, backend(slot as u8 + 2))).collect(),
+            tables: [(TableKey { table: 4, chunk: 0 }, Arc::new(chunk))].into(),
+            sources: [SourceKey::new(5, &RangeKey::new(IpAddr::from([172, 16, 0, 0]), 12))].into(),
+            node: Some(Node { table_size: 3, ..Node::default() }),
+            ..MapImage::default()
+        }
+    }
+
+    #[test]
+    fn what_is_outside_is_told_from_what_is_inside() {
+        let text = services(&image()).text(Output::Table).unwrap();
+        let line = |scope: &str| text.lines().find(|line| line.contains(scope)).unwrap().split_whitespace().collect::<Vec<_>>();
+        assert_eq!(line("inside"), ["203.0.113.10", "80", "TCP", "inside", "10.244.1.2:8080", "10.244.1.3:8080", "1", "-", "-", "-", "-"]);
+        assert_eq!(line("outside")[6..9], ["1", "4", "5"]);
+    }
+
+    #[test]
+    fn a_table_shows_the_share_of_each_backend() {
+        let value: serde_json::Value = serde_json::from_str(&tables(&image()).text(Output::Json).unwrap()).unwrap();
+        let share = |slot: u32, address: &str, positions: u32| json!({"slot": slot, "address": address, "positions": positions});
+        assert_eq!(value[0]["shares"], json!([share(0, "10.244.1.2", 2), share(1, "10.244.1.3", 1)]));
+        assert_eq!((&value[0]["size"], &value[0]["services"]), (&json!(3), &json!(["203.0.113.10:80/TCP/outside"])));
+    }
+
+    #[test]
+    fn sources_name_the_fronts_that_they_are_for() {
+        let text = sources(&image()).text(Output::Table).unwrap();
+        assert_eq!(
+            text.lines().last().unwrap().split_whitespace().collect::<Vec<_>>(),
+            ["5", "172.16.0.0/12", "203.0.113.10:80/TCP/outside"]
+        );
+    }
+}

@@ -55,7 +55,7 @@ impl View {
     }
 
     /// The text to print; JSON is always an array.
-    fn text(&self, output: Output) -> Result<String> {
+    pub fn text(&self, output: Output) -> Result<String> {
         match output {
             Output::Json => Ok(serde_json::to_string_pretty(&self.values)? + "\n"),
             Output::Table => Ok(self.tables.iter().map(|table| table.trim_fmt() + "\n").collect::<Vec<_>>().join("\n")),
