@@ -211,12 +211,12 @@ pub extern "C" fn follow(segment: *const Segment, becomes: *mut FlowKey) -> u32 
     steps::flow::follow(segment, becomes)
 }
 
-/// [`steps::way::find_way`].
+/// [`steps::way::find_fitting_way`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn find_way(ctx: *mut __sk_buff, ip: *const Ip, becomes: *const FlowKey, way: *mut Way) -> u32 {
     present!(0; ip: as_ref, becomes: as_ref, way: as_mut);
-    steps::way::find_way(&TcContext::new(ctx), ip, becomes, way)
+    steps::way::find_fitting_way(&TcContext::new(ctx), ip, becomes, way)
 }
 
 /// [`steps::way::to_tunnel`].

@@ -79,20 +79,26 @@ pub fn find_way(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way) -
         && !range.node.is_unspecified_v6()
     {
         way.address = to_words(&range.node);
-        // What may be cut is cut outside of the tunnel.
-        return if true { kind::TUNNEL } else { kind::TOO_BIG };
+        way.ifindex = node.overlay;
+        return kind::TUNNEL;
     }
     route(frame, ip, becomes, way)
 }
 
-/// Whether the packet is no larger than what a device lets through, which the way takes note of.
+/// The same where the way may be the overlay: a packet must fit into it, unless it may be cut, which is done outside of the tunnel.
 #[inline(always)]
-fn fits(frame: &impl Frame, device: u32, way: &mut Way) -> bool {
+pub fn find_fitting_way(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut Way) -> u32 {
+    let kind = find_way(ctx, ip, becomes, way);
+    if kind != kind::TUNNEL || may_be_cut(ip) {
+        return kind;
+    }
     // What the helper finds there is the length to look at; 0 is the packet's own.
     way.mtu = 0;
     // SAFETY: the context is the program's own, and the helper writes one word.
-    let answer = unsafe { bpf_check_mtu(frame.context(), device, &raw mut way.mtu, 0, 0) };
-    answer != i64::from(BPF_MTU_CHK_RET_FRAG_NEEDED)
+    match unsafe { bpf_check_mtu(ctx.context(), way.ifindex, &raw mut way.mtu, 0, 0) } as u32 {
+        BPF_MTU_CHK_RET_FRAG_NEEDED => kind::TOO_BIG,
+        _ => kind,
+    }
 }
 
 #[inline(always)]
