@@ -8,10 +8,6 @@ use crate::maps::{BACKENDS, SERVICES, SOURCES, SourcePrefix};
 use aya_ebpf::maps::lpm_trie::Key;
 use orknet_abi::{Address, Backend, BackendKey, DropReason, Service, ServiceKey, scope, service_flags};
 
-/// How often a Service is read before its backend counts as gone. After a list was switched, one more time finds the new one;
-/// the others are for a program that is preempted between its reads again and again while endpoints come and go.
-const ATTEMPTS: u32 = 6;
-
 /// What became of a destination.
 pub enum Resolution {
     /// Not a Service's address: none of our business.
@@ -27,9 +23,9 @@ pub enum Resolution {
 /// User space switches a Service to a new list with one write and removes the old list after that. So a backend is sound if
 /// the Service still names the same list once the backend has been read; else everything is read again.
 #[inline(always)]
-pub fn resolve(front: &ServiceKey, client: &impl Client) -> Resolution {
+pub fn resolve<C: Client>(front: &ServiceKey, client: &C) -> Resolution {
     let Some(mut service) = read(SERVICES.get_ptr(front)) else { return without_port(front) };
-    for _ in 0..ATTEMPTS {
+    for _ in 0..C::ATTEMPTS {
         if service.sources != 0 && client.address().is_some_and(|address| !is_allowed(service.sources, &address)) {
             return Resolution::Refused(DropReason::SourceNotAllowed);
         }

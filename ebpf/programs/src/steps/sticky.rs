@@ -15,6 +15,10 @@ use orknet_abi::{Address, AffinityChoice, AffinityKey, Backend, BackendKey, Flow
 
 /// Who asks for a backend.
 pub trait Client {
+    /// How often a Service is read before its backend counts as gone. After a list was switched, one more time finds the new one; the
+    /// others are for a program that is preempted between its reads again and again while endpoints come and go.
+    const ATTEMPTS: u32;
+
     /// Under what the client's backend is kept; none if the next call may go anywhere.
     fn keeps(&self, front: &ServiceKey, service: &Service) -> Option<AffinityKey>;
 
@@ -50,6 +54,8 @@ pub fn client_of_datagram(ctx: &SockAddrContext) -> SocketClient<'_> {
 }
 
 impl Client for SocketClient<'_> {
+    const ATTEMPTS: u32 = 6;
+
     #[inline(always)]
     fn keeps(&self, front: &ServiceKey, service: &Service) -> Option<AffinityKey> {
         let (cookie, client_kind) = if service.flags & service_flags::AFFINITY != 0 {
@@ -74,6 +80,9 @@ impl Client for SocketClient<'_> {
 }
 
 impl Client for PacketClient<'_> {
+    // Nothing else runs on a processor while it works on a packet.
+    const ATTEMPTS: u32 = 2;
+
     #[inline(always)]
     fn keeps(&self, front: &ServiceKey, service: &Service) -> Option<AffinityKey> {
         let keeps = service.flags & service_flags::AFFINITY != 0;
