@@ -103,7 +103,8 @@ fn next_state(state: u32, segment: &Segment) -> u32 {
 /// Opens a flow to a backend of the Service that the packet is for; see [`opened`].
 ///
 /// A backend on this node sees the client's address; one elsewhere sees, of what came from the network, an address of this node,
-/// since its answer has to come back through here. A pod that reaches itself sees the Service.
+/// since its answer has to come back through here. So does every backend of another node's pod: from the same port that pod may reach
+/// the same backend without this Service, and its answers would be taken for those of the flow. A pod that reaches itself sees the Service.
 #[inline(always)]
 pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut FlowKey) -> u32 {
     if !segment.may_open() {
@@ -119,7 +120,7 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
     // A flow's first packet does not confirm it.
     let state = flow_state::FORWARD | segment.says() & !flow_state::CONFIRMED;
     let is_here = global::is_here(becomes) != 0;
-    if from == entrance::NETWORK && !is_here {
+    if from == entrance::NETWORK && (!is_here || scope == orknet_abi::scope::INSIDE) {
         return global::claim_port(key, becomes, state, NODES);
     }
     if from == entrance::POD && is_here {
