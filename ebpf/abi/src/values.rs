@@ -215,6 +215,8 @@ pub struct Node {
     pub table_size: u32,
     /// Index of the VXLAN device through which other nodes' pods are reached; 0 where routes lead to them.
     pub overlay: u32,
+    /// The kernel's number of the node's network namespace, by which its own processes are told from those of pods; 0 if it is not known.
+    pub namespace_cookie: u64,
 }
 
 /// A device of the node.
@@ -487,7 +489,7 @@ sizes! {
     Backend = 20,
     RangeKey = 20,
     Range = 20,
-    Node = 48,
+    Node = 56,
     Device = 8,
     FlowKey = 40,
     Flow = 48,

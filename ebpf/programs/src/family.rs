@@ -11,6 +11,9 @@ pub trait Family {
 
     /// Replaces the address in the context.
     fn set_address(ctx: &SockAddrContext, address: &Address);
+
+    /// Whether an address of the context is the host's own: `127.0.0.0/8` (RFC 1122 section 3.2.1.3) or `::1` (RFC 4291 section 2.5.3).
+    fn is_loopback(address: &Address) -> bool;
 }
 
 /// Hooks of `AF_INET` calls.
@@ -33,6 +36,12 @@ impl Family for V4 {
         // SAFETY: as above; writes of this word are allowed too.
         unsafe { ptr::write_volatile(&raw mut (*ctx.sock_addr).user_ip4, word) }
     }
+
+    #[inline(always)]
+    fn is_loopback(address: &Address) -> bool {
+        let [_, _, _, word] = to_words(address);
+        u32::from_be(word) >> 24 == 127
+    }
 }
 
 impl Family for V6 {
@@ -52,6 +61,13 @@ impl Family for V6 {
             // SAFETY: as above; writes of these words are allowed too.
             unsafe { ptr::write_volatile(v6_word(ctx, index), word) }
         }
+    }
+
+    #[inline(always)]
+    fn is_loopback(address: &Address) -> bool {
+        let [first, second, third, last] = to_words(address);
+        let is_v4 = first | second == 0 && third == u32::from_be(0xffff);
+        is_v4 && u32::from_be(last) >> 24 == 127 || first | second | third == 0 && last == u32::from_be(1)
     }
 }
 

@@ -14,7 +14,7 @@ const FIRST_PORT: u16 = 1_024;
 /// Where Linux connects from unless told otherwise.
 pub const DEFAULT_LOCAL_PORTS: PortRange = PortRange { first: 32_768, last: 60_999 };
 
-/// The node's own entry. `overlay` is the index of the device to other nodes' pods, 0 without.
+/// The node's own entry, without the number of its network namespace. `overlay` is the index of the device to other nodes' pods, 0 without.
 pub fn node(own: &NodeNetwork, config: &Config, ports: PortRange, overlay: u32) -> Node {
     let address = |is_v4: bool| own.internal.iter().find(|address| address.is_ipv4() == is_v4);
     let stands_for = |is_v4| address(is_v4).map_or(Address::default(), |address| Address::from(*address));
@@ -27,6 +27,7 @@ pub fn node(own: &NodeNetwork, config: &Config, ports: PortRange, overlay: u32) 
         flags: flag(config.masquerade, node_flags::MASQUERADE) | flag(config.direct_return, node_flags::DIRECT_RETURN),
         table_size: config.maglev_table_size,
         overlay,
+        ..Node::default()
     }
 }
 
@@ -196,6 +197,7 @@ mod tests {
             flags: node_flags::DIRECT_RETURN,
             table_size: 16_381,
             overlay: 7,
+            ..Node::default()
         };
         assert_eq!(value, expected);
         let v4_only = node(&network(&[], &["192.0.2.1"]), &Config::default(), range(1_024, 29_999), 0);

@@ -9,6 +9,7 @@ use crate::programmer::Message;
 use crate::settings::{self, DEFAULT_LOCAL_PORTS, free_ports, port_conflict};
 use crate::sysctl;
 use crate::watch::NodesView;
+use orknet_abi::Node;
 use orknet_compiler::Change;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,7 +70,8 @@ fn say(trouble: Option<String>, said: &mut Option<String>) {
 fn tell(nodes: &Outlook, config: &Config, overlay: u32, said: &mut Said) -> Vec<Message> {
     let seen = Instant::now();
     let ports = ports(config, &mut said.port_conflict);
-    let changes = [Change::Ranges(settings::ranges(nodes, config)), Change::Settings(settings::node(&nodes.own, config, ports, overlay))];
+    let node = Node { namespace_cookie: namespace_cookie(), ..settings::node(&nodes.own, config, ports, overlay) };
+    let changes = [Change::Ranges(settings::ranges(nodes, config)), Change::Settings(node)];
     let mut messages: Vec<_> = changes.into_iter().map(|change| Message::Change { change, seen }).collect();
     match devices::to_network(&config.devices, &nodes.own_addresses()) {
         Ok(mut found) => {
@@ -85,6 +87,15 @@ fn tell(nodes: &Outlook, config: &Config, overlay: u32, said: &mut Said) -> Vec<
         Err(error) => tracing::warn!(%error, "cannot read the addresses of the devices"),
     }
     messages
+}
+
+/// By this number programs tell processes of the node from those of pods.
+fn namespace_cookie() -> u64 {
+    orknet_dataplane::namespace_cookie()
+        .inspect_err(
+            |error| tracing::warn!(%error, "node ports are not reached at loopback addresses: the network namespace has no number"),
+        )
+        .unwrap_or(0)
 }
 
 /// The ports of source NAT; says so when they are not as they should be, once.

@@ -117,7 +117,8 @@ pub struct NodeFacts {
 /// What an operator can set about Services on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Node ports and host ports answer on 127.0.0.1 and ::1 too, for processes of the node.
+    /// Node ports and host ports answer on 127.0.0.1 and ::1 too, for processes of the node alone: pods have loopback addresses of their
+    /// own, and programs tell them apart by [`Node::namespace_cookie`](orknet_abi::Node::namespace_cookie).
     pub loopback_ports: bool,
     /// Entries that the map of look-up tables has room for. Services that come when it is full have none.
     pub table_room: u32,

@@ -56,7 +56,11 @@ fn leads(state: &State, front: Address, port: u16, protocol: u8, last: u8) -> bo
 #[test]
 fn flows_go_on_to_endpoints_in_whatever_state_and_to_nobody_else() {
     let mut state = state();
-    web(&mut state, Some(service()), &[(2, "here", Readiness::Ready), (3, "there", Readiness::ServingTerminating), (4, "here", Readiness::No)]);
+    web(
+        &mut state,
+        Some(service()),
+        &[(2, "here", Readiness::Ready), (3, "there", Readiness::ServingTerminating), (4, "here", Readiness::No)],
+    );
     for (front, port) in [(CLUSTER, 80), (BALANCER, 80), (NODE, 30_080)] {
         assert!((2..=4).all(|last| leads(&state, front, port, TCP, last)), "{port}");
         assert!(!leads(&state, front, port, TCP, 5));

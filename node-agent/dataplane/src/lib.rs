@@ -38,6 +38,6 @@ pub use error::Error;
 pub use flows::{AskGone, Pace, Swept, Use};
 pub use hook::Hook;
 pub use host::try_host;
-pub use kernel::Arrival;
+pub use kernel::{Arrival, namespace_cookie};
 pub use reader::{MapUse, Reader};
 pub use sockets::EndedSockets;

@@ -11,6 +11,12 @@ pub fn pointer() -> Option<&'static Node> {
     NODE.get_ptr(0).map(|node| unsafe { &*node })
 }
 
+/// Whether the number is that of the node's own network namespace.
+#[inline(always)]
+pub fn is_own_namespace(cookie: u64) -> bool {
+    pointer().is_some_and(|node| node.namespace_cookie == cookie)
+}
+
 /// Whether the address is one that source NAT uses, that is the node's own.
 #[inline(always)]
 pub fn is_own(address: &Address) -> bool {

@@ -1,6 +1,6 @@
 //! Translation at sockets: the way out, from a Service to its backend, and the way back.
 
-use super::{Resolution, count, origin, resolve, socket, sticky::SocketClient};
+use super::{Resolution, count, node, origin, resolve, socket, sticky::SocketClient};
 use crate::family::Family;
 use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::{debug, trace};
@@ -9,6 +9,10 @@ use orknet_abi::ServiceKey;
 /// Sends the call to a backend of the Service at `front`, refuses it where there is none, and leaves every other one alone.
 #[inline(always)]
 pub fn send_to_backend<F: Family>(ctx: &SockAddrContext, front: &ServiceKey, client: SocketClient<'_>) -> i32 {
+    // Every pod has loopback addresses of its own. Where node ports answer on them, they do for the node's processes.
+    if F::is_loopback(&front.address) && !node::is_own_namespace(socket::namespace_cookie(ctx)) {
+        return socket::ALLOW;
+    }
     match resolve(front, &client) {
         Resolution::NotAService => socket::ALLOW,
         Resolution::Backend(backend) => {

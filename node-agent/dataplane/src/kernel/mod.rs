@@ -2,10 +2,12 @@
 
 mod link;
 mod map;
+mod namespace;
 mod run;
 mod syscall;
 
 pub(crate) use link::{Link, LinkTarget};
 pub(crate) use map::{Entries, MapFile, Plain, Walk, When};
+pub use namespace::namespace_cookie;
 pub use run::Arrival;
 pub(crate) use run::test_run;
