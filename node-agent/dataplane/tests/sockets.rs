@@ -10,17 +10,17 @@ mod servers;
 
 use harness::{Namespace, Node, ServiceSpec, put_range, put_service};
 use orknet_abi::{
-    DropReason, Service, ServiceKey,
+    self as abi, DropReason, Service, ServiceKey,
     protocol::{TCP, UDP},
     service_flags,
 };
 use orknet_compiler::{Plan, Step};
-use orknet_dataplane::{Dataplane, Reader};
+use orknet_dataplane::{Dataplane, Reader, namespace_cookie};
 use servers::{Servers, tcp_answer, udp_answer};
 use std::{
     collections::BTreeMap,
     io::ErrorKind,
-    net::{SocketAddr, TcpStream, UdpSocket},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -129,6 +129,41 @@ fn root_what_leads_nowhere_is_refused_at_once_and_counted() {
     assert_eq!(drops(reader, DropReason::NoEndpoints), 4);
     assert_eq!(drops(reader, DropReason::NoSuchPort), 1);
     assert_eq!(drops(reader, DropReason::NoLocalEndpoints), 1);
+}
+
+/// A front at a loopback address, for processes of the node.
+///
+/// ```text
+/// node's namespace:  client ── connect 127.0.0.1:30080 ──> (hook) ──> a backend
+/// a pod's namespace: client ── connect 127.0.0.1:30080 ──> what listens there itself
+/// ```
+#[test]
+fn root_loopback_addresses_are_the_nodes_in_its_namespace_and_each_pods_own_in_others() {
+    let node = Node::new("loopback");
+    let servers = Servers::start(&node);
+    let dataplane = node.dataplane();
+    let pod = Namespace::new("pod");
+    pod.command("ip", &["link", "set", "lo", "up"]);
+    let fronts: [SocketAddr; 2] = ["127.0.0.1:30080".parse().unwrap(), "[::1]:30080".parse().unwrap()];
+    for (front, list) in fronts.iter().zip(1..) {
+        let mut plan = put_service(&ServiceSpec::new(&front.to_string(), TCP, list, &servers.tcp_v4));
+        // A loopback address as a whole is nobody's.
+        plan.steps.pop();
+        apply(&dataplane, &plan);
+    }
+    let refused = |front: &SocketAddr| TcpStream::connect(front).unwrap_err().kind() == ErrorKind::ConnectionRefused;
+    assert!(node.run(|| fronts.iter().all(refused)), "whose namespace it is has not been told");
+    let namespace_cookie = node.namespace.run(|| namespace_cookie().unwrap());
+    apply(&dataplane, &Plan { steps: vec![Step::PutNode(abi::Node { namespace_cookie, ..abi::Node::default() })] });
+    node.run(|| fronts.iter().for_each(|front| drop(tcp_answer(&mut TcpStream::connect(front).unwrap()))));
+    node.run(|| {
+        pod.enter();
+        for front in fronts {
+            let listener = TcpListener::bind(front).unwrap();
+            let client = TcpStream::connect(front).unwrap();
+            assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap());
+        }
+    });
 }
 
 /// An address that another proxy serves.
