@@ -340,6 +340,8 @@ impl Programmer {
                 tracing::info!(services, steps, failed, "all Services are known; the maps follow them");
                 self.keep_network();
                 self.retire_other_versions();
+                // What a former run left may lead to what is gone since.
+                self.alarm.ring();
             }
             if waiting.is_alarming {
                 self.alarm.ring();

@@ -3,6 +3,7 @@
 mod collector;
 mod harness;
 mod health;
+mod moved;
 mod network;
 mod overlay;
 mod pods;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,13 +24,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// A namespace that lives as long as a parked thread in it.
-struct PodNamespace {
+pub struct PodNamespace {
     path: PathBuf,
     _park: mpsc::Sender<()>,
 }
 
 impl PodNamespace {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (park, parked) = mpsc::channel::<()>();
         let (tell, told) = mpsc::channel();
         std::thread::spawn(move || {
@@ -42,7 +42,7 @@ impl PodNamespace {
         Self { path: format!("/proc/{}/task/{thread}/ns/net", std::process::id()).into(), _park: park }
     }
 
-    fn listen(&self, address: IpAddr) -> TcpListener {
+    pub fn listen(&self, address: IpAddr) -> TcpListener {
         let file = File::open(&self.path).unwrap();
         let inside = move || {
             setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
@@ -50,13 +50,23 @@ impl PodNamespace {
         };
         std::thread::spawn(inside).join().unwrap()
     }
+
+    /// A datagram socket that is bound to port 8080.
+    pub fn bind(&self, address: IpAddr) -> UdpSocket {
+        let file = File::open(&self.path).unwrap();
+        let inside = move || {
+            setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
+            UdpSocket::bind(SocketAddr::new(address, 8080)).unwrap()
+        };
+        std::thread::spawn(inside).join().unwrap()
+    }
 }
 
 /// A cgroup for the node's processes.
-struct Cgroup(PathBuf);
+pub struct Cgroup(PathBuf);
 
 impl Cgroup {
-    fn new() -> Self {
+    pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).unwrap();
@@ -67,7 +77,7 @@ impl Cgroup {
     }
 
     /// A shell script in the cgroup and in a pod's namespace.
-    fn spawn(&self, pod: &PodNamespace, script: &str) -> Child {
+    pub fn spawn(&self, pod: &PodNamespace, script: &str) -> Child {
         let enter = format!("echo $$ > {}/cgroup.procs && exec nsenter --net={} bash -c \"$0\"", self.0.display(), pod.path.display());
         Command::new("bash")
             .args(["-c", &enter, script])
@@ -91,7 +101,7 @@ impl Drop for Cgroup {
 }
 
 /// Programs and pins of a test that failed on its way.
-struct CleanUp(Config);
+pub struct CleanUp(pub Config);
 
 impl Drop for CleanUp {
     fn drop(&mut self) {
@@ -99,27 +109,27 @@ impl Drop for CleanUp {
     }
 }
 
-struct RealAgent {
+pub struct RealAgent {
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), orknet_agent::Error>>,
 }
 
 impl RealAgent {
-    fn start(config: &Config, api: &FakeApi) -> Self {
+    pub fn start(config: &Config, api: &FakeApi) -> Self {
         let dataplane: Arc<dyn Dataplane> = Arc::new(orknet_dataplane::Dataplane::open(&config.dataplane).unwrap());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(run_with(config.clone(), api.client(), dataplane, shutdown.clone()));
         Self { shutdown, task }
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();
     }
 }
 
 /// The plugin, called as containerd would.
-async fn plugin(config: &Config, command: &'static str, container: &'static str, pod: &PodNamespace) -> Result<Value, String> {
+pub async fn plugin(config: &Config, command: &'static str, container: &'static str, pod: &PodNamespace) -> Result<Value, String> {
     let input = json!({
         "cniVersion": "1.0.0", "name": "orknet", "type": "orknet-cni", "agentSocket": config.socket, "stateDir": config.state_dir,
     });
@@ -139,7 +149,7 @@ async fn plugin(config: &Config, command: &'static str, container: &'static str,
 }
 
 /// ADD, tried again as kubelet does.
-async fn add(config: &Config, container: &'static str, pod: &PodNamespace) -> Vec<IpAddr> {
+pub async fn add(config: &Config, container: &'static str, pod: &PodNamespace) -> Vec<IpAddr> {
     let deadline = Instant::now() + Duration::from_secs(30);
     let result = loop {
         match plugin(config, "ADD", container, pod).await {
@@ -152,7 +162,7 @@ async fn add(config: &Config, container: &'static str, pod: &PodNamespace) -> Ve
     ips.iter().map(|ip| ip["address"].as_str().unwrap().split('/').next().unwrap().parse().unwrap()).collect()
 }
 
-fn config(folder: &Path, cgroup: &Cgroup) -> Config {
+pub fn config(folder: &Path, cgroup: &Cgroup) -> Config {
     let mut config = Config {
         node_name: "here".into(),
         cgroup: Some(cgroup.0.clone()),
@@ -273,6 +283,9 @@ fn root_a_full_map_costs_what_does_not_fit_and_a_larger_one_takes_over() {
         };
         let agent = RealAgent::start(&config, &api);
         becomes(&[("10.96.0.1", 1), ("10.96.0.2", 1)]).await;
+        let told = || api.condition("here", "NetworkMapsFull").filter(|condition| condition["status"] == "True");
+        let condition = eventually("the node says so", told).await;
+        assert_eq!(condition["message"].as_str().unwrap().rsplit(' ').next(), Some("default/c"), "{condition}");
         // What is in goes on being followed, and what goes makes room.
         api.put(slice("b", &["10.244.1.8", "10.244.1.9"]));
         becomes(&[("10.96.0.1", 1), ("10.96.0.2", 2)]).await;
@@ -287,6 +300,7 @@ fn root_a_full_map_costs_what_does_not_fit_and_a_larger_one_takes_over() {
         becomes(&[("10.96.0.2", 2), ("10.96.0.3", 1), ("10.96.0.4", 0)]).await;
         let aside = pins.join(format!("v{}-1", orknet_abi::ABI_VERSION));
         eventually("the small maps go", || (!aside.exists()).then_some(())).await;
+        eventually("the node no longer says so", || told().is_none().then_some(())).await;
         agent.stop().await;
         cleanup(&config).await.unwrap();
     });
