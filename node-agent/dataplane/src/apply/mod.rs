@@ -14,6 +14,9 @@ use orknet_compiler::{
 };
 use std::{collections::BTreeSet, fmt, io, net::IpAddr};
 
+/// Chunks of look-up tables that are written at once, a megabyte of them: for the call they lie side by side in memory.
+const TABLE_BATCH: usize = 1_024;
+
 /// What became of a plan.
 #[derive(Debug, Default)]
 pub struct Applied {
@@ -131,10 +134,12 @@ impl Run<'_> {
                 _ => None,
             }),
             Some(Step::PutTable(..)) => {
-                self.put(&tables.tables, steps, |step| match step {
-                    Step::PutTable(key, chunk) => Some((*key, **chunk)),
-                    _ => None,
-                });
+                for part in steps.chunks(TABLE_BATCH) {
+                    self.put(&tables.tables, part, |step| match step {
+                        Step::PutTable(key, chunk) => Some((*key, **chunk)),
+                        _ => None,
+                    });
+                }
                 self.drop_incomplete_tables(steps);
             }
             Some(Step::PutBackend(..)) => self.put(&tables.backends, steps, |step| match *step {
