@@ -1,10 +1,10 @@
 //! The seam between the hooks of the traffic control layer and of XDP: how bytes of a frame are read and written, and how checksums
 //! follow. Everything else has one form.
 //!
-//! Reads and writes go through the kernel's copying helpers: bounds are checked there, and frames may be in pieces.
+//! Headers are read and written directly where they lie in one piece, and through the kernel's copying helpers where they do not.
 
 use crate::{
-    global,
+    direct, global,
     steps::{packet::Ip, segment::Segment},
 };
 use aya_ebpf::{
@@ -79,12 +79,12 @@ impl Frame for TcContext {
 
     #[inline(always)]
     fn read<T: Copy>(&self, offset: u32) -> Option<T> {
-        self.load(offset as usize).ok()
+        direct::read(self.data(), self.data_end(), offset).or_else(|| self.load(offset as usize).ok())
     }
 
     #[inline(always)]
     fn write<T: Copy>(&self, offset: u32, value: &T) -> bool {
-        self.store(offset as usize, value, 0).is_ok()
+        direct::write(self.data(), self.data_end(), offset, value) || self.store(offset as usize, value, 0).is_ok()
     }
 
     #[inline(always)]
@@ -92,7 +92,7 @@ impl Frame for TcContext {
         let (offset, difference) = (offset as usize, u64::from(difference));
         let absent = if may_be_absent { MANGLED_ZERO } else { 0 };
         match kind {
-            Checksum::Header => self.l3_csum_replace(offset, 0, difference, 0),
+            Checksum::Header => return mend_header(self, offset as u32, difference as u32),
             Checksum::Payload => self.l4_csum_replace(offset, 0, difference, absent),
             Checksum::Pseudo => self.l4_csum_replace(offset, 0, difference, absent | PSEUDO_HEADER),
         }
@@ -102,7 +102,7 @@ impl Frame for TcContext {
     #[inline(always)]
     fn is_merged(&self) -> bool {
         // SAFETY: the kernel hands a valid context to the program; the word may be read.
-        unsafe { (*self.skb.skb).gso_segs > 1 }
+        unsafe { (*self.skb.skb).gso_size > 0 }
     }
 
     #[inline(always)]
@@ -138,6 +138,9 @@ impl Frame for XdpContext {
 
     #[inline(always)]
     fn read<T: Copy>(&self, offset: u32) -> Option<T> {
+        if let Some(value) = direct::read(self.data(), self.data_end(), offset) {
+            return Some(value);
+        }
         let mut value = MaybeUninit::<T>::uninit();
         // SAFETY: the buffer is as long as the helper is told; it fills it or answers an error.
         let outcome = unsafe { bpf_xdp_load_bytes(self.ctx, offset, value.as_mut_ptr().cast(), size_of::<T>() as u32) };
@@ -147,6 +150,9 @@ impl Frame for XdpContext {
 
     #[inline(always)]
     fn write<T: Copy>(&self, offset: u32, value: &T) -> bool {
+        if direct::write(self.data(), self.data_end(), offset, value) {
+            return true;
+        }
         // SAFETY: the helper only reads the value, which is as long as it is told.
         (unsafe { bpf_xdp_store_bytes(self.ctx, offset, ptr::from_ref(value).cast_mut().cast(), size_of::<T>() as u32) }) == 0
     }
@@ -182,6 +188,13 @@ impl Frame for XdpContext {
     fn read_segment(&self, ip: &Ip, segment: &mut Segment) -> u32 {
         global::read_segment_on_wire(self.ctx, ip, segment)
     }
+}
+
+/// Mends a checksum that is complete where it stands.
+#[inline(always)]
+fn mend_header(frame: &impl Frame, offset: u32, difference: u32) -> bool {
+    let Some(before) = frame.read::<u16>(offset) else { return false };
+    frame.write(offset, &!fold(u64::from(!before) + u64::from(difference)))
 }
 
 /// A sum of 16-bit words in ones' complement (RFC 1071).

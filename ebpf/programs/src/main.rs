@@ -6,6 +6,7 @@
 // The target has no atomic types in `core`, but it has the instructions.
 #![feature(asm_experimental_arch)]
 
+mod direct;
 mod family;
 mod frame;
 mod global;

@@ -19,11 +19,18 @@ pub fn from_network(ctx: &TcContext) -> i32 {
     if global::parse(ctx.skb.skb, &mut ip) != parsed::IP || !packet::is_for_host(ctx) {
         return packet::NEXT;
     }
-    let verdict = global::hand_over(ctx.skb.skb, &ip, ctx.device());
+    // Nearly all that comes for pods of this node is nobody's to translate.
+    if !steps::may_be_answers() {
+        let verdict = global::hand_over(ctx.skb.skb, &ip, ctx.device());
+        if verdict != steps::NOT_OURS {
+            return verdict;
+        }
+    }
+    let verdict = global::translate(ctx.skb.skb, &ip, entrance::NETWORK);
     if verdict != steps::NOT_OURS {
         return verdict;
     }
-    match global::translate(ctx.skb.skb, &ip, entrance::NETWORK) {
+    match global::hand_over(ctx.skb.skb, &ip, ctx.device()) {
         steps::NOT_OURS => packet::NEXT,
         verdict => verdict,
     }

@@ -43,16 +43,27 @@ pub fn answer_ping(ctx: &TcContext, ip: &Ip, segment: &Segment) -> i32 {
     if is_written { way::back(ctx) } else { super::drop_packet(ctx, DropReason::RewriteFailed) }
 }
 
-/// Whether an error may be sent about the packet: never about errors, fragments after the first, or what went to or came from a
-/// group (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
+/// Whether an error may be sent about the packet: never about errors, fragments after the first, or what went to a group or came from
+/// what is no single host (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
 #[inline(always)]
 pub fn may_complain(ip: &Ip, segment: &Segment) -> bool {
     segment.kind == Kind::Flow
-        && !ip.source.is_multicast_v6()
         && !ip.destination.is_multicast_v6()
-        && !ip.source.is_unspecified_v6()
+        && is_single_host(&ip.source)
         // With options the packet inside would not be what its header says.
         && (!ip.is_v4 || ip.next == ETHERNET + size_of::<V4Header>() as u32)
+}
+
+/// Whether the address can be one host's on a network: no group, nobody, not the own host as it calls itself.
+#[inline(always)]
+fn is_single_host(address: &Address) -> bool {
+    if address.is_v4() {
+        // 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4 and what is reserved after it.
+        let [first, ..] = address.v4_octets();
+        return first != 0 && first != 127 && first < 224;
+    }
+    // `::` and `::1` differ in one bit.
+    !address.is_multicast_v6() && u128::from_be_bytes(address.0) > 1
 }
 
 /// The packet as ICMPv4 quotes it: header and eight bytes (RFC 792).

@@ -59,20 +59,22 @@ const fn refused(reason: DropReason) -> u32 {
     opened::REFUSED + reason as u32
 }
 
-/// Finds what the packet becomes and takes note of it; see [`known`]. A flow whose backend is gone is forgotten where a new connection begins.
+/// Finds what the packet becomes and takes note of it; see [`known`]. A flow that is over, or whose backend is gone, is forgotten where a
+/// new connection begins: that one may go to another backend.
 #[inline(always)]
 pub fn follow(segment: &Segment, becomes: &mut FlowKey) -> u32 {
     let Some(flow) = FLOWS.get_ptr_mut(&segment.key) else { return known::NOTHING };
     // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends. Only
     // `state` and `used_seconds` ever change in place, and both are whole words.
     let (kept, now) = unsafe { ((&raw const *flow).read(), now_seconds()) };
-    if kept.state & flow_state::GONE != 0 {
-        if !segment.is_opening() {
-            return known::GONE;
-        }
+    const OVER: u32 = flow_state::GONE | flow_state::FINISHED | flow_state::RESET;
+    if kept.state & OVER != 0 && segment.is_opening() {
         let _ = FLOWS.remove(&segment.key);
         let _ = FLOWS.remove(kept.becomes.reversed());
         return known::NOTHING;
+    }
+    if kept.state & flow_state::GONE != 0 {
+        return known::GONE;
     }
     let state = next_state(kept.state, segment);
     // Most packets change nothing: a line that is only read stays in every processor's cache.
@@ -123,7 +125,7 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
     if from == entrance::NETWORK && (!is_here || scope == orknet_abi::scope::INSIDE) {
         return global::claim_port(key, becomes, state, NODES);
     }
-    if from == entrance::POD && is_here {
+    if from == entrance::POD {
         super::pod::expect_answers();
     }
     if becomes.destination == key.source {

@@ -176,20 +176,24 @@ fn end(ctx: &TcContext, ip: &Ip, segment: &Segment) -> i32 {
 /// Translates what leaves the node by its own stack: answers of backends on the node itself, and what pods send out of the cluster.
 #[inline(always)]
 pub fn translate_on_leaving(ctx: &TcContext, ip: &Ip) -> i32 {
-    let Ok(segment) = segment(ctx, ip) else { return packet::NEXT };
+    let segment = match segment(ctx, ip) {
+        Ok(segment) => segment,
+        Err(DropReason::FragmentUnknown) if global::leaves_cluster(ip) != 0 => return drop_packet(ctx, DropReason::FragmentUnknown),
+        Err(_) => return packet::NEXT,
+    };
     if segment.kind == Kind::Rest {
         return packet::NEXT;
     }
     let mut becomes = FlowKey::default();
-    if global::follow(&segment, &mut becomes) == known::NOTHING {
-        if segment.kind == Kind::Error || global::leaves_cluster(ip) == 0 {
-            return packet::NEXT;
-        }
-        match global::open_masquerade(&segment, &mut becomes) {
+    match global::follow(&segment, &mut becomes) {
+        known::BECOMES => {}
+        known::GONE => return packet::NEXT,
+        _ if segment.kind == Kind::Error || global::leaves_cluster(ip) == 0 => return packet::NEXT,
+        _ => match global::open_masquerade(&segment, &mut becomes) {
             opened::NOT => return packet::NEXT,
             opened::FLOW => {}
             refused => return global::drop_packet(ctx.skb.skb, refused.wrapping_sub(opened::REFUSED)),
-        }
+        },
     }
     // The stack has chosen the way already, so only the source may change here.
     if becomes.destination != segment.key.destination && segment.kind != Kind::Error {

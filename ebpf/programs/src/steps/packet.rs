@@ -53,7 +53,7 @@ enum Parsed {
 }
 
 /// IPv4, RFC 791 section 3.1.
-#[repr(C)]
+#[repr(C, align(4))]
 #[derive(Clone, Copy)]
 pub struct V4Header {
     pub version_and_words: u8,
@@ -199,19 +199,23 @@ pub fn set_addresses(frame: &impl Frame, is_v4: bool, source: &Address, destinat
         return frame.write(ETHERNET + core::mem::offset_of!(V6Header, source) as u32, &[*source, *destination]);
     }
     frame.mend(V4_CHECKSUM, difference, Checksum::Header, false)
-        && frame.write(ETHERNET + core::mem::offset_of!(V4Header, source) as u32, &[source.v4_octets(), destination.v4_octets()])
+        && frame.write(
+            ETHERNET + core::mem::offset_of!(V4Header, source) as u32,
+            &[source, destination].map(|address| u32::from_ne_bytes(address.v4_octets())),
+        )
 }
 
 /// Writes both MAC addresses. A frame that got here is long enough, so the write can't fail.
 #[inline(always)]
 pub fn set_macs(frame: &impl Frame, destination: &[u8; 6], source: &[u8; 6]) {
-    let _ = frame.write(0, &[*destination, *source]);
+    let halves = |mac: &[u8; 6]| [0, 2, 4].map(|at| u16::from_ne_bytes([mac[at], mac[at + 1]]));
+    let _ = frame.write(0, &[halves(destination), halves(source)]);
 }
 
 /// Sends the frame back to where it came from.
 #[inline(always)]
 pub fn swap_macs(frame: &impl Frame) {
-    if let Some([destination, source]) = frame.read::<[[u8; 6]; 2]>(0) {
-        set_macs(frame, &source, &destination);
+    if let Some([destination, source]) = frame.read::<[[u16; 3]; 2]>(0) {
+        let _ = frame.write(0, &[source, destination]);
     }
 }

@@ -58,7 +58,7 @@ pub fn hand_over(ctx: &TcContext, ip: &Ip, device: u32) -> i32 {
     }
 }
 
-/// Whether what pods of this node send each other may be answers to packets that were translated.
+/// Whether what comes for pods of this node may be answers to packets of theirs that were translated.
 #[inline(always)]
 pub fn may_be_answers() -> bool {
     read(TRANSLATED.get_ptr(0)) != Some(0)

@@ -78,9 +78,9 @@ fn set_identifier(frame: &impl Frame, segment: &Segment, becomes: &FlowKey) -> b
 #[inline(always)]
 pub fn rewrite_error(frame: &impl Frame, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> bool {
     let outside = [if ip.source == segment.key.source { becomes.source } else { ip.source }, becomes.destination];
-    let outer = difference_of(&[ip.source, ip.destination], &outside);
+    let outer = difference_by_call(&ip.source, &outside[0]);
     // What is inside has source and destination the other way round, which no sum sees.
-    let addresses = difference_of_addresses(&segment.key, becomes);
+    let addresses = difference_by_call(&segment.key.source, &becomes.source);
     let Some(at) = inner_ports(frame, ip, segment) else { return false };
     let is_query = matches!(segment.key.protocol, protocol::ICMP | protocol::ICMP6);
     let (before, after) = if is_query {
@@ -101,7 +101,8 @@ pub fn rewrite_error(frame: &impl Frame, ip: &Ip, segment: &Segment, becomes: &F
     if ip.is_v4 {
         // The header inside mends itself by its own checksum, so the error's checksum does not see the new addresses.
         frame.mend(segment.offset + 10, addresses, Checksum::Payload, false)
-            && frame.write(segment.offset + 12, &[becomes.destination.v4_octets(), becomes.source.v4_octets()])
+            && frame
+                .write(segment.offset + 12, &[becomes.destination, becomes.source].map(|address| u32::from_ne_bytes(address.v4_octets())))
     } else {
         frame.mend(checksum, outer, Checksum::Pseudo, false)
             && frame.mend(checksum, addresses, Checksum::Payload, false)
@@ -113,16 +114,31 @@ pub fn rewrite_error(frame: &impl Frame, ip: &Ip, segment: &Segment, becomes: &F
 /// What the change of both addresses does to a checksum. The mapped form of IPv4 adds the same to both sides.
 #[inline(always)]
 pub fn difference_of_addresses(before: &FlowKey, after: &FlowKey) -> u32 {
-    // SAFETY: source and destination lie side by side, 32 bytes of plain values.
-    unsafe {
-        bpf_csum_diff(ptr::from_ref(&before.source).cast_mut().cast(), 32, ptr::from_ref(&after.source).cast_mut().cast(), 32, 0) as u32
-    }
+    difference_of(&[&before.source, &before.destination], &[&after.source, &after.destination])
 }
 
 #[inline(always)]
-fn difference_of(before: &[Address; 2], after: &[Address; 2]) -> u32 {
-    // SAFETY: both are 32 bytes of plain values.
-    unsafe { bpf_csum_diff(before.as_ptr().cast_mut().cast(), 32, after.as_ptr().cast_mut().cast(), 32, 0) as u32 }
+fn difference_of(before: &[&Address; 2], after: &[&Address; 2]) -> u32 {
+    let words = |address: &Address| {
+        // SAFETY: both are sixteen plain bytes, and an address is aligned to words.
+        unsafe { ptr::from_ref(address).cast::<[u32; 4]>().read() }
+    };
+    let mut sum = 0_u64;
+    for side in 0..2 {
+        let (before, after) = (words(before[side]), words(after[side]));
+        for word in 0..4 {
+            sum += u64::from(!before[word]) + u64::from(after[word]);
+        }
+    }
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    ((sum & 0xffff_ffff) + (sum >> 32)) as u32
+}
+
+/// The same of two addresses that lie side by side, where the stack is short of room.
+#[inline(always)]
+fn difference_by_call(before: &Address, after: &Address) -> u32 {
+    // SAFETY: callers pass the first of two addresses that lie side by side, 32 bytes of plain values.
+    unsafe { bpf_csum_diff(ptr::from_ref(before).cast_mut().cast(), 32, ptr::from_ref(after).cast_mut().cast(), 32, 0) as u32 }
 }
 
 /// What the change of one word does to a checksum.

@@ -1,11 +1,11 @@
 //! What IP carries: ports, identifiers and flags of TCP, UDP, SCTP and ICMP, behind extension headers and in fragments.
 
 use super::{
-    packet::{Ip, V4Header, V6Header},
+    packet::{ETHERNET, Ip, V6Header},
     read,
 };
 use crate::{frame::Frame, maps::FRAGMENTS};
-use orknet_abi::{DropReason, FlowKey, FragmentKey, FragmentPorts, flow_state, protocol};
+use orknet_abi::{Address, DropReason, FlowKey, FragmentKey, FragmentPorts, flow_state, protocol};
 
 /// A packet as far as translation is concerned.
 #[repr(C)]
@@ -174,7 +174,8 @@ pub fn read_segment(frame: &impl Frame, ip: &Ip, segment: &mut Segment) -> u32 {
         segment.kind = Kind::Later;
         return DONE;
     }
-    if !read_header(frame, segment) {
+    // What is after the packet's own end is Ethernet's padding.
+    if (ip.length + ETHERNET).saturating_sub(place.offset) < least(place.protocol) || !read_header(frame, segment) {
         return TRUNCATED;
     }
     if place.is_fragment && segment.kind == Kind::Flow {
@@ -182,6 +183,17 @@ pub fn read_segment(frame: &impl Frame, ip: &Ip, segment: &mut Segment) -> u32 {
         let _ = FRAGMENTS.insert(fragment_key(ip, &place), ports, 0);
     }
     DONE
+}
+
+/// Bytes that a packet of the protocol has at least, its first fragment too.
+#[inline(always)]
+const fn least(protocol: u8) -> u32 {
+    match protocol {
+        protocol::TCP => 20,
+        protocol::SCTP => 16,
+        protocol::UDP | protocol::ICMP | protocol::ICMP6 => 8,
+        _ => 0,
+    }
 }
 
 #[inline(always)]
@@ -290,31 +302,44 @@ fn read_icmp<F: Frame>(frame: &F, segment: &mut Segment) -> bool {
     true
 }
 
-/// The flow of the packet that an error is about, as its answers have it. One that has none is left as it is.
+/// The flow of the packet that an error is about, as its answers have it: source and destination the other way round. One that has none
+/// is left as it is. False if the frame ends before.
 #[inline(always)]
 fn read_inner(frame: &impl Frame, segment: &mut Segment, is_v6: bool) -> bool {
-    let (source, destination, inner_protocol, next) = if is_v6 {
-        let Some(header) = frame.read::<V6Header>(segment.offset) else { return false };
-        (header.source, header.destination, header.next_header, 40)
-    } else {
-        let Some(header) = frame.read::<V4Header>(segment.offset) else { return false };
-        if u16::from_be(header.fragment_be) & FRAGMENT_OFFSET != 0 {
+    let offset = segment.offset;
+    let mut next = 40;
+    let mut at = 6;
+    if !is_v6 {
+        let Some(first) = frame.read::<u8>(offset) else { return false };
+        let Some(fragment) = frame.read::<u16>(offset + 6) else { return false };
+        if u16::from_be(fragment) & FRAGMENT_OFFSET != 0 {
             return true;
         }
-        let length = u32::from(header.version_and_words & 0xf) * 4;
-        (orknet_abi::Address::from_v4(header.source), orknet_abi::Address::from_v4(header.destination), header.protocol, length)
-    };
-    let Some([one, other, third]) = frame.read::<[u16; 4]>(segment.offset + next).map(|[a, b, c, _]| [a, b, c]) else {
-        return false;
-    };
+        next = u32::from(first & 0xf) * 4;
+        at = 9;
+    }
+    let Some(inner_protocol) = frame.read::<u8>(offset + at) else { return false };
+    let Some([one, other, third, _]) = frame.read::<[u16; 4]>(offset + next) else { return false };
     let (source_port_be, destination_port_be) = match inner_protocol {
         protocol::TCP | protocol::UDP | protocol::SCTP => (one, other),
         // Of an echo request, which alone gets errors: the identifier.
         protocol::ICMP | protocol::ICMP6 => (third, 0),
         _ => return true,
     };
-    let inner = FlowKey { source, destination, source_port_be, destination_port_be, protocol: inner_protocol, reserved: [0; 3] };
-    segment.key = inner.reversed();
+    if is_v6 {
+        let Some(source) = frame.read(offset + 8) else { return false };
+        let Some(destination) = frame.read(offset + 24) else { return false };
+        segment.key.destination = source;
+        segment.key.source = destination;
+    } else {
+        let Some(source) = frame.read::<u32>(offset + 12) else { return false };
+        let Some(destination) = frame.read::<u32>(offset + 16) else { return false };
+        segment.key.destination = Address::from_v4(source.to_ne_bytes());
+        segment.key.source = Address::from_v4(destination.to_ne_bytes());
+    }
+    segment.key.source_port_be = destination_port_be;
+    segment.key.destination_port_be = source_port_be;
+    segment.key.protocol = inner_protocol;
     segment.kind = Kind::Error;
     true
 }
