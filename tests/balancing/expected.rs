@@ -11,6 +11,9 @@
 //!   than the client's. With `externalTrafficPolicy: Cluster` all backends take part; one on this node sees the client's own address,
 //!   one elsewhere sees this node's, or its answers would miss this node. With `Local` only backends of this node take part, all see the
 //!   client's own address, and where there is none the packet is dropped.
+//! - A pod that uses a node port of another node is told apart from the outside by its address: it has all backends whatever the policy,
+//!   and every one of them sees that node, since the pod could reach it from the same port without the Service. A process of another
+//!   node is told apart by nothing.
 //!
 //! A cluster address is nobody's outside.
 
@@ -90,6 +93,10 @@ pub const BACKENDS: [(&str, &str); 2] = [("near", NEAR), ("middle", MIDDLE)];
 impl Who {
     pub const ALL: [Self; 6] = [Self::Backend, Self::SameNode, Self::OtherNode, Self::Host, Self::OtherHost, Self::Outside];
 
+    fn is_pod(self) -> bool {
+        matches!(self, Self::Backend | Self::SameNode | Self::OtherNode)
+    }
+
     /// The node it is on.
     fn node(self) -> Option<&'static str> {
         match self {
@@ -100,12 +107,13 @@ impl Who {
     }
 }
 
-/// See the module.
+/// What the rules say of these; see the module.
 pub fn expected(front: Front, policy: Policy, who: Who) -> Expected {
     match (front, who.node()) {
         (Front::ClusterIp, None) => Expected::Nobody,
         (Front::ClusterIp, Some(node)) => inside(|of| policy == Policy::Cluster || of == node),
         (Front::NodePort { node }, Some(own)) if own == node => inside(|_| true),
+        (Front::NodePort { node }, Some(_)) if who.is_pod() => through(node),
         (Front::NodePort { node }, _) => outside(node, policy),
         (Front::LoadBalancer { .. } | Front::ExternalIp { .. }, Some(_)) => inside(|_| true),
         (Front::LoadBalancer { via } | Front::ExternalIp { via }, None) => outside(via, policy),
@@ -119,6 +127,10 @@ fn inside(takes_part: impl Fn(&str) -> bool) -> Expected {
 fn outside(node: &'static str, policy: Policy) -> Expected {
     let seen = |of: &str| if of == node { Seen::Client } else { Seen::Node(node) };
     answers(|of| policy == Policy::Cluster || of == node, seen).unwrap_or(Expected::Silence)
+}
+
+fn through(node: &'static str) -> Expected {
+    answers(|_| true, |_| Seen::Node(node)).unwrap_or(Expected::Silence)
 }
 
 /// `None` when no backend takes part.

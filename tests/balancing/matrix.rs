@@ -12,7 +12,7 @@ use std::net::IpAddr;
 tests![e2e_every_client_reaches_the_right_backends_through_every_front_and_is_seen_as_the_rules_say];
 
 /// So many that one of two backends is missed once in 10^15 cells.
-const TRIES: u32 = 50;
+const TRIES: u16 = 50;
 const HOWS: [How; 3] = [How::Tcp, How::Udp, How::UdpConnected];
 const VIAS: [&str; 2] = [NEAR, FAR];
 

@@ -6,12 +6,17 @@ use crate::kubectl::Kubectl;
 use crate::outside::Outside;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 /// The image with `nettool` and a shell; every cluster of [`crate::suite::shared`] that lists it has it.
 pub const TOOLS: &str = "registry.orknet.local/nettool:1";
 
 /// The port of every server, over TCP and UDP, on both families.
 pub const PORT: u16 = 8080;
+
+/// Ports that [`Client::ask_all`] asks from.
+const FIRST_PORT: u16 = 33_000;
+const LAST_PORT: u16 = 60_999;
 
 /// How to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,9 +160,24 @@ spec:
         }
     }
 
-    /// Asks all at the same time, each `tries` times one after the other; one that times out is not asked again.
-    pub fn ask_all(&self, targets: impl IntoIterator<Item = Target>, tries: u32) -> Result<Tally> {
-        parse_tally(&self.run_on(&["nettool", "ask-all", &tries.to_string()], targets)?)
+    /// One ping, answered within two seconds.
+    pub fn ping(&self, address: &str) -> Result<()> {
+        let once = ["ping", "-c", "1", "-W", "2", address];
+        match &self.place {
+            Place::Pod { .. } => self.run(&once),
+            // This host's is the one that the image was made of.
+            Place::Node { .. } | Place::Outside(_) => self.run(&[&["busybox"][..], &once].concat()),
+        }
+        .with_context(|| format!("{address} does not answer a ping"))
+        .map(drop)
+    }
+
+    /// Asks all at the same time, each `tries` times one after the other; one that times out is not asked again. Every question comes from
+    /// another port: what a node remembers of one is not taken for another.
+    pub fn ask_all(&self, targets: impl IntoIterator<Item = Target>, tries: u16) -> Result<Tally> {
+        let targets: Vec<Target> = targets.into_iter().collect();
+        let first_port = ports(u16::try_from(targets.len())?.saturating_mul(tries)).to_string();
+        parse_tally(&self.run_on(&["nettool", "ask-all", &first_port, &tries.to_string()], targets)?)
     }
 
     /// Asks all at the same time, each once.
@@ -232,6 +252,15 @@ impl Attempt {
             Outcome::Error(kind) => bail!("no answer: {kind} after {} ms", self.millis),
         }
     }
+}
+
+/// So many ports, of which none was given for a long time: the first. They are among those that nodes connect from.
+fn ports(count: u16) -> u16 {
+    static NEXT: Mutex<u16> = Mutex::new(FIRST_PORT);
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = if next.saturating_add(count) > LAST_PORT { FIRST_PORT } else { *next };
+    *next = first.saturating_add(count);
+    first
 }
 
 /// The output of `nettool ask-all`: `HOW@ADDRESS NAME PEER COUNT` and `HOW@ADDRESS error KIND COUNT` lines.

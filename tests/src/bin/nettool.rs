@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// For answers of which none may be missing: on a busy host one is late, and not lost.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,7 +30,8 @@ fn main() -> ExitCode {
         ["try-all", targets @ ..] => try_all(targets),
         ["time-connect", address, calls] => time_connect(address, calls),
         ["get", address, path] => get(address, path),
-        ["ask-all", tries, targets @ ..] => ask_all(tries, targets),
+        ["try-from-one-port", addresses @ ..] => try_from_one_port(addresses),
+        ["ask-all", first_port, tries, targets @ ..] => ask_all(first_port, tries, targets),
         ["log-tcp", address, tries, pause_ms] => log_tcp(address, tries, pause_ms),
         ["ask-one-socket", address, count, pause_ms] => ask_one_socket(address, count, pause_ms),
         ["ask-connected-socket", address, count, pause_ms] => ask_connected_socket(address, count, pause_ms),
@@ -35,7 +39,7 @@ fn main() -> ExitCode {
         ["hold-udp", address, count, pause_ms] => hold_udp(address, count, pause_ms),
         _ => Err(io::Error::other(
             "usage: nettool serve|serve-tcp|serve-udp|stay ADDRESS | ask-tcp|ask-udp|ask-udp-connected ADDRESS TRIES | \
-             try-tcp|try-udp|try-udp-connected ADDRESS | try-large ADDRESS BYTES | ask-all TRIES HOW@ADDRESS… | try-all HOW@ADDRESS… | get ADDRESS PATH | time-connect ADDRESS CALLS | \
+             try-tcp|try-udp|try-udp-connected ADDRESS | try-large ADDRESS BYTES | ask-all FIRST_PORT TRIES HOW@ADDRESS… | try-all HOW@ADDRESS… | try-from-one-port ADDRESS… | get ADDRESS PATH | time-connect ADDRESS CALLS | \
              log-tcp|hold-tcp|hold-udp|ask-one-socket|ask-connected-socket ADDRESS COUNT PAUSE_MS",
         )),
     };
@@ -119,13 +123,13 @@ fn ask(address: &str, tries: &str, one: fn(SocketAddr) -> io::Result<String>) ->
 }
 
 /// One thread a target: prints how often each server answered and whom it saw, `HOW@ADDRESS NAME PEER COUNT` lines, errors as
-/// `HOW@ADDRESS error KIND COUNT`. Who does not answer is not waited for again.
-fn ask_all(tries: &str, targets: &[&str]) -> io::Result<()> {
-    let tries: u32 = tries.parse().map_err(io::Error::other)?;
-    each(targets, |one, address| {
+/// `HOW@ADDRESS error KIND COUNT`. Who does not answer is not waited for again. Every question has a port of its own, from the first on.
+fn ask_all(first_port: &str, tries: &str, targets: &[&str]) -> io::Result<()> {
+    let (first_port, tries): (u16, u16) = (first_port.parse().map_err(io::Error::other)?, tries.parse().map_err(io::Error::other)?);
+    each(targets, |index, one, address| {
         let mut outcomes: BTreeMap<String, u32> = BTreeMap::new();
-        for _ in 0..tries {
-            let outcome = said(one(address));
+        for number in 0..tries {
+            let outcome = said(one(address, first_port.saturating_add(index * tries + number)));
             let is_over = outcome == "error TimedOut";
             *outcomes.entry(outcome).or_default() += 1;
             if is_over {
@@ -138,36 +142,52 @@ fn ask_all(tries: &str, targets: &[&str]) -> io::Result<()> {
 
 /// One thread a target: asks once, prints `HOW@ADDRESS NAME PEER MILLISECONDS` or `HOW@ADDRESS error KIND MILLISECONDS`.
 fn try_all(targets: &[&str]) -> io::Result<()> {
-    each(targets, |one, address| {
+    each(targets, |_, one, address| {
         let start = Instant::now();
-        let outcome = said(one(address));
+        let outcome = said(one(address, 0));
         vec![format!("{outcome} {}", start.elapsed().as_millis())]
     })
 }
 
-/// A way to ask once.
-type Asks = fn(SocketAddr) -> io::Result<String>;
+/// A way to ask once from a port, any port if that is taken or 0.
+type Asks = fn(SocketAddr, u16) -> io::Result<String>;
 
 /// Does the work for all targets at the same time, and prints their lines after their names.
-fn each(targets: &[&str], work: impl Fn(Asks, SocketAddr) -> Vec<String> + Sync) -> io::Result<()> {
-    let one_target = |target: &str| -> io::Result<Vec<String>> {
+fn each(targets: &[&str], work: impl Fn(u16, Asks, SocketAddr) -> Vec<String> + Sync) -> io::Result<()> {
+    let one_target = |index: usize, target: &str| -> io::Result<Vec<String>> {
         let (how, address) = target.split_once('@').ok_or_else(|| io::Error::other("a target is HOW@ADDRESS"))?;
         let one: Asks = match how {
-            "tcp" => ask_tcp,
-            "udp" => ask_udp,
-            "udp-connected" => ask_udp_connected,
+            "tcp" => ask_tcp_from,
+            "udp" => ask_udp_from,
+            "udp-connected" => ask_udp_connected_from,
             _ => return Err(io::Error::other(format!("{how} is no way to ask"))),
         };
-        Ok(work(one, address.parse().map_err(io::Error::other)?))
+        Ok(work(u16::try_from(index).map_err(io::Error::other)?, one, address.parse().map_err(io::Error::other)?))
     };
+    let one_target = &one_target;
     std::thread::scope(|scope| {
-        let threads: Vec<_> = targets.iter().map(|target| (target, scope.spawn(|| one_target(target)))).collect();
+        let threads: Vec<_> =
+            targets.iter().enumerate().map(|(index, target)| (target, scope.spawn(move || one_target(index, target)))).collect();
         for (target, thread) in threads {
             let lines = thread.join().map_err(|_| io::Error::other("a thread panicked"))??;
             lines.iter().for_each(|line| println!("{target} {line}"));
         }
         Ok(())
     })
+}
+
+/// Asks all, one after the other, from one unconnected UDP socket: a line each, `NAME PEER MILLISECONDS` or `error KIND MILLISECONDS`.
+fn try_from_one_port(addresses: &[&str]) -> io::Result<()> {
+    let addresses = addresses.iter().map(|address| address.parse().map_err(io::Error::other)).collect::<io::Result<Vec<SocketAddr>>>()?;
+    let is_v4 = addresses.iter().all(SocketAddr::is_ipv4);
+    let socket = UdpSocket::bind(if is_v4 { "0.0.0.0:0" } else { "[::]:0" })?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
+    for address in addresses {
+        let start = Instant::now();
+        let outcome = said(exchange(&socket, address));
+        println!("{outcome} {}", start.elapsed().as_millis());
+    }
+    Ok(())
 }
 
 /// An answer without its end of line, or `error KIND`.
@@ -307,7 +327,11 @@ fn ask_connected_socket(address: &str, count: &str, pause_ms: &str) -> io::Resul
 }
 
 fn ask_tcp(address: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    ask_tcp_from(address, 0)
+}
+
+fn ask_tcp_from(address: SocketAddr, port: u16) -> io::Result<String> {
+    let mut stream = if port == 0 { TcpStream::connect_timeout(&address, TIMEOUT)? } else { connect_from(address, port)? };
     if stream.peer_addr()? != address {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "getpeername shows another address"));
     }
@@ -318,10 +342,59 @@ fn ask_tcp(address: SocketAddr) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
 }
 
-/// A socket that is not connected: the answer must seem to come from where the question went.
-fn ask_udp(address: SocketAddr) -> io::Result<String> {
-    let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+/// A connection from a port of our choice, if it is free.
+fn connect_from(address: SocketAddr, port: u16) -> io::Result<TcpStream> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt};
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // Linux gives up connecting after this time, too.
+    setsockopt(&socket, sockopt::SendTimeout, &nix::sys::time::TimeVal::new(TIMEOUT.as_secs() as i64, 0))?;
+    // Taken by another: the kernel chooses one.
+    let _ = bind(socket.as_raw_fd(), &SockaddrStorage::from(own(address, port)));
+    match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
+        Ok(()) => Ok(TcpStream::from(socket)),
+        Err(nix::errno::Errno::EINPROGRESS) => Err(io::ErrorKind::TimedOut.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The unspecified address of a family, with a port.
+fn own(address: SocketAddr, port: u16) -> SocketAddr {
+    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    SocketAddr::new(any, port)
+}
+
+/// A UDP socket of the address's family at a port, any port if that is taken.
+fn datagrams(address: SocketAddr, port: u16) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(own(address, port)).or_else(|_| UdpSocket::bind(own(address, 0)))?;
     socket.set_read_timeout(Some(TIMEOUT))?;
+    Ok(socket)
+}
+
+/// A socket that is not connected.
+fn ask_udp(address: SocketAddr) -> io::Result<String> {
+    ask_udp_from(address, 0)
+}
+
+fn ask_udp_from(address: SocketAddr, port: u16) -> io::Result<String> {
+    exchange(&datagrams(address, port)?, address)
+}
+
+fn ask_udp_connected(address: SocketAddr) -> io::Result<String> {
+    ask_udp_connected_from(address, 0)
+}
+
+fn ask_udp_connected_from(address: SocketAddr, port: u16) -> io::Result<String> {
+    let socket = datagrams(address, port)?;
+    socket.connect(address)?;
+    socket.send(b"who\n")?;
+    let mut buffer = [0; 256];
+    let count = socket.recv(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
+}
+
+/// A question and its answer, which must seem to come from where the question went.
+fn exchange(socket: &UdpSocket, address: SocketAddr) -> io::Result<String> {
     socket.send_to(b"who\n", address)?;
     let mut buffer = [0; 256];
     let (count, from) = socket.recv_from(&mut buffer)?;
@@ -331,22 +404,12 @@ fn ask_udp(address: SocketAddr) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
 }
 
-fn ask_udp_connected(address: SocketAddr) -> io::Result<String> {
-    let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
-    socket.set_read_timeout(Some(TIMEOUT))?;
-    socket.connect(address)?;
-    socket.send(b"who\n")?;
-    let mut buffer = [0; 256];
-    let count = socket.recv(&mut buffer)?;
-    Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
-}
-
 /// One connection kept open: asks `count` times with a pause between, and fails at the first answer that does not come.
 fn hold_tcp(address: &str, count: &str, pause_ms: &str) -> io::Result<()> {
     let address: SocketAddr = address.parse().map_err(io::Error::other)?;
     let pause = Duration::from_millis(pause_ms.parse().map_err(io::Error::other)?);
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let mut buffer = [0; 256];
     for number in 0..count.parse::<u32>().map_err(io::Error::other)? {
         stream.write_all(b"who\n")?;
@@ -363,8 +426,8 @@ fn hold_tcp(address: &str, count: &str, pause_ms: &str) -> io::Result<()> {
 fn hold_udp(address: &str, count: &str, pause_ms: &str) -> io::Result<()> {
     let address: SocketAddr = address.parse().map_err(io::Error::other)?;
     let pause = Duration::from_millis(pause_ms.parse().map_err(io::Error::other)?);
-    let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
-    socket.set_read_timeout(Some(TIMEOUT))?;
+    let socket = datagrams(address, 0)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
     socket.connect(address)?;
     let mut buffer = [0; 256];
     for number in 0..count.parse::<u32>().map_err(io::Error::other)? {

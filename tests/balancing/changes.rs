@@ -1,0 +1,205 @@
+//! What happens to flows that are there when what they lead to changes?
+
+use crate::expected::{FAR, NEAR};
+use crate::scene::{self, NETTOOL};
+use anyhow::{Context, Result, ensure};
+use orknet_tests::outside::node_addresses;
+use orknet_tests::talk::{self, Client, How, Outcome, Target, at};
+use orknet_tests::{Cluster, Kubectl, Outside, Stream, eventually, tests};
+use serde_json::json;
+
+tests![
+    e2e_datagrams_move_when_their_backend_goes,
+    e2e_connections_to_a_removed_endpoint_are_reset,
+    e2e_a_terminating_endpoint_keeps_its_connections,
+    e2e_ports_that_swap_names_keep_their_backends,
+    e2e_a_type_changes_under_traffic_that_goes_on,
+];
+
+/// The pod is behind no Service any more, and lives on: only the data plane can end what leads to it.
+fn remove(kubectl: &Kubectl, pod: &str) -> Result<()> {
+    kubectl.run(&["label", "pod", pod, "app-"]).map(drop)
+}
+
+fn e2e_datagrams_move_when_their_backend_goes(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    let outside = Outside::attach(cluster, NETTOOL)?;
+    scene::backends(kubectl)?;
+    let client = Client::on_node(kubectl, "client", NEAR)?;
+    let service = scene::service(kubectl, "moved", "type: NodePort")?;
+    scene::endpoints(kubectl, "moved", 2)?;
+    let outer = at(&node_addresses(NEAR)?[0].to_string(), scene::node_port(&service)?);
+    let [inner, _] = scene::cluster_addresses(&service)?;
+    let inner = at(&inner, 80);
+    for (asker, address) in [(&Client::outside(&outside), &outer), (&client, &inner)] {
+        eventually("the Service to answer", || asker.attempt(How::Udp, address)?.answer().map(drop))?;
+    }
+    let streams = [
+        Stream::outside(&outside, "ask-connected-socket", &outer)?,
+        Stream::pod(kubectl, "client", "ask-connected-socket", &inner)?,
+        Stream::pod(kubectl, "client", "ask-one-socket", &inner)?,
+    ];
+    for gone in ["near", "middle"] {
+        for stream in &streams {
+            let first = stream.next()?;
+            for _ in 0..20 {
+                let next = stream.next()?;
+                ensure!(next == first, "{}: {first} was followed by {next} though nothing changed", stream.name());
+            }
+        }
+        let other = if gone == "near" { "middle" } else { "near" };
+        remove(kubectl, gone)?;
+        for stream in &streams {
+            eventually(&format!("{} to move to {other}", stream.name()), || {
+                let said = stream.next()?;
+                ensure!(said == other, "{said}");
+                Ok(())
+            })?;
+        }
+        // Back, so that there is one to move to.
+        kubectl.run(&["label", "pod", gone, "app=all"])?;
+        scene::endpoints(kubectl, "moved", 2)?;
+    }
+    Ok(())
+}
+
+fn e2e_connections_to_a_removed_endpoint_are_reset(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    let outside = Outside::attach(cluster, NETTOOL)?;
+    scene::server(kubectl, "only", NEAR)?;
+    let client = Client::on_node(kubectl, "client", FAR)?;
+    talk::wait_ready(kubectl, "only")?;
+    let service = scene::service(kubectl, "cut", "type: NodePort")?;
+    scene::endpoints(kubectl, "cut", 1)?;
+    let [inner, _] = scene::cluster_addresses(&service)?;
+    let mut fronts: Vec<String> = Vec::new();
+    for node in [NEAR, FAR] {
+        fronts.extend(node_addresses(node)?.map(|address| at(&address.to_string(), scene::node_port(&service).unwrap_or(0))));
+    }
+    let outer = Client::outside(&outside);
+    for front in &fronts {
+        eventually("the node port to answer", || outer.attempt(How::Tcp, front)?.answer().map(drop))?;
+    }
+    eventually("the Service to answer", || client.attempt(How::Tcp, &at(&inner, 80))?.answer().map(drop))?;
+    let mut streams = vec![Stream::pod(kubectl, "client", "hold-tcp", &at(&inner, 80))?];
+    for front in &fronts {
+        streams.push(Stream::outside(&outside, "hold-tcp", front)?);
+    }
+    streams.iter().try_for_each(|stream| stream.flows(1))?;
+    remove(kubectl, "only")?;
+    for stream in &mut streams {
+        let why = stream.fails()?;
+        ensure!(why.contains("reset") || why.contains("abort"), "{}: {why}", stream.name());
+    }
+    Ok(())
+}
+
+fn e2e_a_terminating_endpoint_keeps_its_connections(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    let outside = Outside::attach(cluster, NETTOOL)?;
+    // A shell as the first process does not end when it is told to, and neither does the server.
+    kubectl.apply(&format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: slow, labels: {{app: all}}}}\nspec: {{nodeName: {NEAR}, terminationGracePeriodSeconds: 600, containers: [{{name: server, image: {image}, command: [sh, -c, \"trap '' TERM; nettool serve [::]:{port}; :\"], readinessProbe: {{tcpSocket: {{port: {port}}}, periodSeconds: 1}}}}]}}\n",
+        image = talk::TOOLS,
+        port = talk::PORT,
+    ))?;
+    talk::wait_ready(kubectl, "slow")?;
+    let service = scene::service(kubectl, "ending", "type: NodePort")?;
+    scene::endpoints(kubectl, "ending", 1)?;
+    let front = at(&node_addresses(FAR)?[0].to_string(), scene::node_port(&service)?);
+    let outer = Client::outside(&outside);
+    eventually("the node port to answer", || outer.attempt(How::Tcp, &front)?.answer().map(drop))?;
+    let held = Stream::outside(&outside, "hold-tcp", &front)?;
+    held.flows(1)?;
+    scene::server(kubectl, "next", NEAR)?;
+    talk::wait_ready(kubectl, "next")?;
+    kubectl.run(&["delete", "pod", "slow", "--wait=false"])?;
+    eventually("new connections to go to the next one", || {
+        let servers = outer.ask(How::Tcp, &front, 20)?.servers();
+        ensure!(servers.len() == 1 && servers.contains("next"), "{servers:?}");
+        Ok(())
+    })?;
+    held.flows(50).context("the connection to the ending pod")?;
+    kubectl.run(&["delete", "pod", "slow", "--now", "--wait=false"]).map(drop)
+}
+
+fn e2e_ports_that_swap_names_keep_their_backends(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    let outside = Outside::attach(cluster, NETTOOL)?;
+    for (pod, node, port) in [("one", NEAR, "first"), ("two", FAR, "second")] {
+        kubectl.apply(&format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {pod}, labels: {{app: named}}}}\nspec: {{nodeName: {node}, terminationGracePeriodSeconds: 1, containers: [{{name: server, image: {image}, command: [nettool, serve, \"[::]:{number}\"], ports: [{{name: {port}, containerPort: {number}}}], readinessProbe: {{tcpSocket: {{port: {number}}}, periodSeconds: 1}}}}]}}\n",
+            image = talk::TOOLS,
+            number = talk::PORT,
+        ))?;
+    }
+    ["one", "two"].iter().try_for_each(|pod| talk::wait_ready(kubectl, pod))?;
+    kubectl.apply("apiVersion: v1\nkind: Service\nmetadata: {name: swapped}\nspec: {type: NodePort, selector: {app: named}, ports: [{name: a, port: 81, targetPort: first}, {name: b, port: 82, targetPort: second}]}\n")?;
+    let service = kubectl.json(&["get", "service", "swapped"])?;
+    let address = node_addresses(NEAR)?[0].to_string();
+    let node_ports: Vec<u16> =
+        service["spec"]["ports"].as_array().into_iter().flatten().filter_map(|port| port["nodePort"].as_u64()?.try_into().ok()).collect();
+    let client = Client::outside(&outside);
+    let are_as_before = || {
+        eventually("each port to lead where it led", || {
+            for (port, server) in node_ports.iter().zip(["one", "two"]) {
+                for (outcome, _) in client.ask_all([Target::new(How::Tcp, &address, *port)], 20)?.into_values().flatten() {
+                    ensure!(matches!(&outcome, Outcome::Answer { server: found, .. } if found == server), "{port}: {outcome:?}");
+                }
+            }
+            Ok(())
+        })
+    };
+    are_as_before()?;
+    let swap = json!([{"op": "replace", "path": "/spec/ports/0/name", "value": "b"}, {"op": "replace", "path": "/spec/ports/1/name", "value": "a"}]);
+    kubectl.run(&["patch", "service", "swapped", "--type=json", "-p", &swap.to_string()])?;
+    // Until the slices have followed, the old ones count for the other port.
+    eventually("the slices to follow", || {
+        let slices = kubectl.json(&["get", "endpointslices", "-l", "kubernetes.io/service-name=swapped"])?;
+        for slice in slices["items"].as_array().into_iter().flatten() {
+            let (port, pod) = (&slice["ports"][0]["name"], &slice["endpoints"][0]["targetRef"]["name"]);
+            ensure!(pod.is_null() || (*port == "b") == (*pod == "one"), "{pod} at {port}");
+        }
+        Ok(())
+    })?;
+    are_as_before()
+}
+
+fn e2e_a_type_changes_under_traffic_that_goes_on(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    let outside = Outside::attach(cluster, NETTOOL)?;
+    scene::backends(kubectl)?;
+    let client = Client::on_node(kubectl, "client", FAR)?;
+    let service = scene::service(kubectl, "changing", "type: ClusterIP")?;
+    scene::endpoints(kubectl, "changing", 2)?;
+    let [inner, _] = scene::cluster_addresses(&service)?;
+    let inner = at(&inner, 80);
+    eventually("the Service to answer", || client.attempt(How::Tcp, &inner)?.answer().map(drop))?;
+    let held = Stream::pod(kubectl, "client", "hold-tcp", &inner)?;
+    let asked = Stream::pod(kubectl, "client", "log-tcp", &inner)?;
+    let outer = Client::outside(&outside);
+    let balanced = scene::free_address(0, 95);
+    outside.route(&balanced, FAR)?;
+    let answers = |front: &str, wanted: bool| {
+        eventually(&format!("{front} to answer: {wanted}"), || {
+            let attempt = outer.attempt(How::Tcp, front)?;
+            ensure!(attempt.answer().is_ok() == wanted, "{attempt:?}");
+            Ok(())
+        })
+    };
+    let mut old_front = None;
+    for kind in ["NodePort", "LoadBalancer", "NodePort", "ClusterIP", "LoadBalancer", "ClusterIP"] {
+        kubectl.run(&["patch", "service", "changing", "--type=merge", "-p", &json!({"spec": {"type": kind}}).to_string()])?;
+        if kind == "LoadBalancer" {
+            scene::balance(kubectl, "changing", std::slice::from_ref(&balanced))?;
+        }
+        if kind == "ClusterIP" {
+            let front: String = old_front.take().context("there was a node port")?;
+            answers(&front, false)?;
+        } else {
+            let service = kubectl.json(&["get", "service", "changing"])?;
+            let front = at(&node_addresses(FAR)?[0].to_string(), scene::node_port(&service)?);
+            answers(&front, true)?;
+            old_front = Some(front);
+        }
+        answers(&at(&balanced, 80), kind == "LoadBalancer")?;
+        held.flows(20).with_context(|| format!("the connection that was there before {kind}"))?;
+        asked.flows(20).with_context(|| format!("new connections with {kind}"))?;
+    }
+    Ok(())
+}

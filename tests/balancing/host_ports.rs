@@ -1,0 +1,62 @@
+//! Does a pod's `hostPort` answer at its node, and nowhere else?
+
+use crate::expected::{FAR, NEAR, Who};
+use crate::scene::{Clients, NETTOOL};
+use anyhow::{Context, Result, ensure};
+use orknet_tests::outside::node_addresses;
+use orknet_tests::talk::{self, How, Outcome, Target};
+use orknet_tests::{Cluster, Kubectl, Outside, eventually, tests};
+
+tests![e2e_a_host_port_answers_at_its_node_and_goes_with_its_pod];
+
+/// Outside of the ranges of node ports and of the ports that nodes connect from.
+const HOST_PORT: u16 = 18_080;
+const HOWS: [How; 2] = [How::Tcp, How::UdpConnected];
+
+fn e2e_a_host_port_answers_at_its_node_and_goes_with_its_pod(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    let outside = Outside::attach(cluster, NETTOOL)?;
+    let clients = Clients::start(cluster, kubectl, &outside)?;
+    let ports = ["TCP", "UDP"].map(|protocol| format!("{{containerPort: {}, hostPort: {HOST_PORT}, protocol: {protocol}}}", talk::PORT));
+    kubectl.apply(&format!(
+        r#"
+apiVersion: v1
+kind: Pod
+metadata: {{name: hosted}}
+spec:
+  nodeName: {NEAR}
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {{name: server, image: "{image}", command: [nettool, serve, "[::]:{port}"], ports: [{ports}], readinessProbe: {{tcpSocket: {{port: {port}}}, periodSeconds: 1}}}}
+"#,
+        image = talk::TOOLS,
+        port = talk::PORT,
+        ports = ports.join(", "),
+    ))?;
+    talk::wait_ready(kubectl, "hosted")?;
+    let at_node = |node: &str| -> Result<Vec<Target>> {
+        Ok(node_addresses(node)?.iter().flat_map(|address| HOWS.map(|how| Target::new(how, &address.to_string(), HOST_PORT))).collect())
+    };
+    for who in [Who::SameNode, Who::OtherNode, Who::Host, Who::OtherHost, Who::Outside] {
+        // Another node's pod is seen as the node that it came to, as with node ports.
+        let (client, own) = (clients.get(who), if who == Who::OtherNode { node_addresses(NEAR)? } else { clients.addresses(who)? });
+        eventually(&format!("the host port to answer {who:?}"), || {
+            for (target, attempt) in client.try_all(at_node(NEAR)?)? {
+                let (server, seen_from) = attempt.answer().with_context(|| format!("{target:?}"))?;
+                let own = own[usize::from(target.address.starts_with('['))];
+                ensure!(server == "hosted" && seen_from == own.to_string(), "{target:?}: {attempt:?}, expected {own} to be seen");
+            }
+            Ok(())
+        })?;
+    }
+    let nobody_answers = |node: &str| {
+        eventually(&format!("{node} to refuse"), || {
+            for (target, attempt) in clients.get(Who::Outside).try_all(at_node(node)?)? {
+                ensure!(attempt.outcome == Outcome::Error("ConnectionRefused".into()), "{target:?}: {attempt:?}");
+            }
+            Ok(())
+        })
+    };
+    nobody_answers(FAR)?;
+    kubectl.run(&["delete", "pod", "hosted"])?;
+    nobody_answers(NEAR)
+}
