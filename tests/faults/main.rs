@@ -1,5 +1,6 @@
 //! What faults do to a cluster: parts killed, paused, out of room. Each test has a cluster of its own. One file a question.
 
+mod balancing;
 mod containerd;
 mod cordons;
 mod disk;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         neighbours::TESTS,
         host::TESTS,
         killed::TESTS,
+        balancing::TESTS,
         containerd::TESTS,
         etcd::TESTS,
         writes::TESTS,
