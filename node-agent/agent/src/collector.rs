@@ -25,6 +25,8 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// Up to this part of the map's capacity there is room, and from this one on there is hardly any.
 const ROOMY: f64 = 0.5;
 const CROWDED: f64 = 0.9;
+/// Questions that the programmer is asked at once.
+const QUESTIONS: usize = 512;
 /// Pauses that are shorter wait until more work is done.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
@@ -153,11 +155,16 @@ impl Collector {
         }
     }
 
-    /// Asks the programmer. One that does not answer any more knows of nothing that is gone.
+    /// Asks the programmer, little by little, so that it is never kept from the maps for long. One that does not answer any more knows of
+    /// nothing that is gone.
     fn gone(&self, uses: &BTreeSet<Use>) -> BTreeSet<Use> {
-        let (reply, answer) = oneshot::channel();
-        let asked = self.messages.blocking_send(Message::AskGone(uses.clone(), reply));
-        asked.ok().and_then(|()| answer.blocking_recv().ok()).unwrap_or_default()
+        let uses: Vec<_> = uses.iter().copied().collect();
+        let answers = uses.chunks(QUESTIONS).map(|some| {
+            let (reply, answer) = oneshot::channel();
+            let asked = self.messages.blocking_send(Message::AskGone(some.iter().copied().collect(), reply));
+            asked.ok().and_then(|()| answer.blocking_recv().ok()).unwrap_or_default()
+        });
+        answers.flatten().collect()
     }
 }
 

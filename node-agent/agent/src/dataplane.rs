@@ -16,8 +16,18 @@ pub struct Failure(pub String);
 pub struct FailedStep {
     pub step: Step,
     pub why: String,
-    /// The map that has no room for it, by name, and the entries that it can hold.
-    pub full: Option<(&'static str, u32)>,
+    pub cause: Cause,
+}
+
+/// What kind of failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The map has no room for it: its name, and the entries that it can hold.
+    Full(&'static str, u32),
+    /// It waits for a step that failed.
+    Waits,
+    /// The kernel said no.
+    Refused,
 }
 
 /// The kernel's side of a node. Every call blocks for the duration of its system calls.
@@ -70,7 +80,11 @@ impl Dataplane for orknet_dataplane::Dataplane {
     fn apply(&self, plan: &Plan) -> Vec<FailedStep> {
         let failed = |failure: orknet_dataplane::Failure| FailedStep {
             why: failure.to_string(),
-            full: if let FailureCause::Full(capacity) = failure.cause { Some((failure.map, capacity)) } else { None },
+            cause: match failure.cause {
+                FailureCause::Full(capacity) => Cause::Full(failure.map, capacity),
+                FailureCause::Incomplete | FailureCause::InUse => Cause::Waits,
+                FailureCause::Kernel(_) => Cause::Refused,
+            },
             step: failure.step,
         };
         orknet_dataplane::Dataplane::apply(self, plan).failures.into_iter().map(failed).collect()

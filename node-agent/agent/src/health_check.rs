@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use orknet_compiler::{HealthCheck, ObjectName};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -26,6 +26,8 @@ pub struct Health {
     pub checks: BTreeMap<ObjectName, HealthCheck>,
     /// The maps follow the cluster.
     pub is_healthy: bool,
+    /// Services that the maps have no room for.
+    pub missing: BTreeSet<ObjectName>,
 }
 
 /// Listens on exactly the ports of the Services, on all of the node's addresses, until nobody tells of health any more. A port that
@@ -110,7 +112,8 @@ struct Asked {
 async fn respond(State(asked): State<Asked>) -> Response {
     let (local, is_healthy) = {
         let health = asked.health.borrow();
-        (health.checks.get(&asked.service).map_or(0, |check| check.local_endpoints), health.is_healthy)
+        let local = health.checks.get(&asked.service).map_or(0, |check| check.local_endpoints);
+        (local, health.is_healthy && !health.missing.contains(&asked.service))
     };
     let status = if local > 0 && is_healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({

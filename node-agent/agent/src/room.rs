@@ -1,7 +1,7 @@
 //! Maps that are full: what did not fit, as the programmer finds it, and what the node, its events and its metrics say of it. The rest of
 //! the maps works; a person must raise a capacity.
 
-use crate::dataplane::FailedStep;
+use crate::dataplane::{Cause, FailedStep};
 use k8s_openapi::api::core::v1::{Event, Node};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -43,16 +43,18 @@ pub struct Missing {
 /// What a plan's failures say of full maps. `owner` names the Service of a front.
 pub fn missing(failures: &[FailedStep], owner: impl Fn(&ServiceKey) -> Option<ObjectName>) -> BTreeMap<&'static str, Missing> {
     let mut full: BTreeMap<&'static str, Missing> = BTreeMap::new();
-    for (map, capacity) in failures.iter().filter_map(|failure| failure.full) {
+    for failure in failures {
+        let Cause::Full(map, capacity) = failure.cause else { continue };
         let missing = full.entry(map).or_default();
         (missing.capacity, missing.entries) = (capacity, missing.entries + 1);
     }
     for failure in failures {
         let Step::PutService(key, _) = &failure.step else { continue };
         // A front that waits for its list, table or sources waits for whichever map had no room for them.
-        let hit: Vec<_> = match failure.full {
-            Some((map, _)) => vec![map],
-            None => full.keys().filter(|map| **map != orknet_abi::SERVICES.name).copied().collect(),
+        let hit: Vec<_> = match failure.cause {
+            Cause::Full(map, _) => vec![map],
+            Cause::Waits => full.keys().filter(|map| **map != orknet_abi::SERVICES.name).copied().collect(),
+            Cause::Refused => Vec::new(),
         };
         for map in hit {
             full.entry(map).or_default().services.extend(owner(key));
@@ -186,8 +188,8 @@ mod tests {
     use super::*;
     use orknet_abi::{Backend, BackendKey, Service};
 
-    fn failed(step: Step, full: Option<(&'static str, u32)>) -> FailedStep {
-        FailedStep { step, why: "full".into(), full }
+    fn failed(step: Step, cause: Cause) -> FailedStep {
+        FailedStep { step, why: "full".into(), cause }
     }
 
     fn front(port: u16) -> ServiceKey {
@@ -201,12 +203,12 @@ mod tests {
     #[test]
     fn services_that_wait_for_a_full_map_are_named_with_it() {
         let failures = [
-            failed(Step::PutBackend(BackendKey::default(), Backend::default()), Some(("BACKENDS", 16))),
-            failed(Step::PutBackend(BackendKey { list: 1, slot: 1 }, Backend::default()), Some(("BACKENDS", 16))),
-            failed(Step::PutService(front(1), Service::default()), None),
-            failed(Step::PutService(front(2), Service::default()), Some(("SERVICES", 8))),
+            failed(Step::PutBackend(BackendKey::default(), Backend::default()), Cause::Full("BACKENDS", 16)),
+            failed(Step::PutBackend(BackendKey { list: 1, slot: 1 }, Backend::default()), Cause::Full("BACKENDS", 16)),
+            failed(Step::PutService(front(1), Service::default()), Cause::Waits),
+            failed(Step::PutService(front(2), Service::default()), Cause::Full("SERVICES", 8)),
             // Something else is wrong with it.
-            failed(Step::DeleteService(front(3)), None),
+            failed(Step::PutService(front(3), Service::default()), Cause::Refused),
         ];
         let full = missing(&failures, owner);
         let names = |map: &str| full[map].services.iter().map(|name| name.name.to_string()).collect::<Vec<_>>();
@@ -224,7 +226,7 @@ mod tests {
     #[test]
     fn many_services_are_counted_and_each_is_told_of_once() {
         let failures: Vec<_> =
-            (1..=30).map(|port| failed(Step::PutService(front(port), Service::default()), Some(("SERVICES", 8)))).collect();
+            (1..=30).map(|port| failed(Step::PutService(front(port), Service::default()), Cause::Full("SERVICES", 8))).collect();
         let full = missing(&failures, owner);
         assert!(condition(&full).2.ends_with("default/s010 and 20 more"));
         let first = events("here", &full, &BTreeMap::new());

@@ -73,6 +73,14 @@ fn root_balancers_are_told_of_local_endpoints_for_as_long_as_the_service_asks_fo
         becomes(&v4, Some((503, "2", body(2, false)))).await;
         *dataplane.failing.lock().unwrap() = 0;
         becomes(&v4, Some((200, "2", body(2, true)))).await;
+        // There is no room for another Service, which is no matter of this one.
+        *dataplane.full.lock().unwrap() = Some(("SERVICES", 2));
+        *dataplane.failing.lock().unwrap() = usize::MAX;
+        api.put(balanced("more", "10.96.0.2", PORT + 2));
+        becomes(&v4, Some((200, "2", body(2, true)))).await;
+        let more = eventually("the other's answer", || ask(&format!("127.0.0.1:{}", PORT + 2))).await;
+        assert_eq!((more.0, &more.2["serviceProxyHealthy"]), (503, &json!(false)));
+        *dataplane.failing.lock().unwrap() = 0;
         // Another port, then none.
         api.put(balanced("web", "10.96.0.1", PORT + 1));
         becomes(&v4, None).await;

@@ -19,14 +19,12 @@ fn connect(from: &Namespace, to: &Namespace, address: IpAddr) -> IpAddr {
     let mut client = from.enter(|| TcpStream::connect_timeout(&target, PATIENCE)).unwrap_or_else(|error| panic!("to {target}: {error}"));
     let (mut server, peer) = listener.accept().unwrap();
     let mut buffer = [0; 4];
-    for (a, b) in [(&mut client, &mut server)] {
-        a.write_all(b"ping").unwrap();
-        b.set_read_timeout(Some(PATIENCE)).unwrap();
-        b.read_exact(&mut buffer).unwrap();
-        b.write_all(b"pong").unwrap();
-        a.set_read_timeout(Some(PATIENCE)).unwrap();
-        a.read_exact(&mut buffer).unwrap();
-    }
+    client.write_all(b"ping").unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    server.read_exact(&mut buffer).unwrap();
+    server.write_all(b"pong").unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.read_exact(&mut buffer).unwrap();
     assert_eq!(&buffer, b"pong");
     peer.ip()
 }

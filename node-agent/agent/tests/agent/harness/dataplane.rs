@@ -2,7 +2,7 @@
 
 use orknet_abi::{Count, DropReason};
 use orknet_agent::Dataplane;
-use orknet_agent::dataplane::{FailedStep, Failure};
+use orknet_agent::dataplane::{Cause, FailedStep, Failure};
 use orknet_compiler::{MapImage, Plan, Step};
 use orknet_dataplane::{AskGone, EndedSockets, MapUse, Pace, Swept, Use};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +29,7 @@ pub struct FakeDataplane {
     pub cgroup: Mutex<Option<PathBuf>>,
     /// So many of the next writes fail.
     pub failing: Mutex<usize>,
-    /// What they say about room.
+    /// For want of room in this map, if that is said.
     pub full: Mutex<Option<(&'static str, u32)>>,
     /// Attaching to a device fails.
     pub refuses_devices: Mutex<bool>,
@@ -41,6 +41,10 @@ pub struct FakeDataplane {
 }
 
 impl FakeDataplane {
+    fn cause(&self) -> Cause {
+        self.full.lock().unwrap().map_or(Cause::Refused, |(map, capacity)| Cause::Full(map, capacity))
+    }
+
     /// The maps as text, without what every node has: its own entry and the ranges.
     pub fn dump(&self) -> String {
         let canonical = self.maps.lock().unwrap().canonical();
@@ -72,7 +76,7 @@ impl Dataplane for FakeDataplane {
         for step in &plan.steps {
             if *failing > 0 {
                 *failing -= 1;
-                failures.push(FailedStep { step: step.clone(), why: "the test wants it".into(), full: *self.full.lock().unwrap() });
+                failures.push(FailedStep { step: step.clone(), why: "the test wants it".into(), cause: self.cause() });
                 continue;
             }
             if failures.is_empty() {

@@ -4,20 +4,22 @@
 //! the next changes queue up and become the next plan. Services are written only after the first complete lists, so that a restart
 //! never removes what it has merely not seen yet.
 
-use crate::attachments::{self, Record};
-use crate::collector::Alarm;
-use crate::dataplane::{Dataplane, FailedStep, Failure};
-use crate::health_check::Health;
+mod pods;
+mod tell;
+
+use crate::attachments::Record;
+use crate::dataplane::{Cause, Dataplane, FailedStep, Failure};
 use crate::metrics::Metrics;
-use crate::room::{self, Room};
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
-use orknet_compiler::{Attachment, Change, ObjectName, Options, Plan, State, Step};
+use orknet_compiler::{Change, ObjectName, Options, Plan, State};
 use orknet_dataplane::Use;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+
+pub use tell::Listeners;
 
 /// Most messages that one plan takes.
 const BATCH: usize = 4096;
@@ -59,10 +61,7 @@ pub struct Programmer {
     state: State,
     dataplane: Arc<dyn Dataplane>,
     metrics: Arc<Metrics>,
-    /// Rung when endpoints may be gone.
-    alarm: Alarm,
-    health: watch::Sender<Health>,
-    room: watch::Sender<Room>,
+    listeners: Listeners,
     services_listed: bool,
     slices_listed: bool,
     node_known: bool,
@@ -72,6 +71,8 @@ pub struct Programmer {
     network: Option<BTreeSet<u32>>,
     /// Every plan since the last failure is in the kernel.
     is_applied: bool,
+    /// The kernel refused what it has room for.
+    is_refused: bool,
     /// The state knows what the kernel holds. After a failure it does not, until the maps have been read.
     is_image_known: bool,
     was_synced: bool,
@@ -79,13 +80,6 @@ pub struct Programmer {
     others_retired: bool,
     resync: Duration,
     retry: Duration,
-}
-
-/// Who hears from the programmer without having asked.
-pub struct Listeners {
-    pub alarm: Alarm,
-    pub health: watch::Sender<Health>,
-    pub room: watch::Sender<Room>,
 }
 
 /// Those who wait for the plan in the making.
@@ -117,15 +111,14 @@ impl Programmer {
             state,
             dataplane,
             metrics,
-            alarm: listeners.alarm,
-            health: listeners.health,
-            room: listeners.room,
+            listeners,
             settings_known: false,
             network: None,
             services_listed: false,
             slices_listed: false,
             node_known: false,
             is_applied: true,
+            is_refused: false,
             is_image_known: true,
             was_synced: false,
             others_retired: false,
@@ -213,41 +206,6 @@ impl Programmer {
         waiting
     }
 
-    fn attach(&mut self, record: &protocol::Attachment, reply: Reply, waiting: &mut Waiting) {
-        // Programs first: once the maps lead to the device, packets must already be checked.
-        match self.dataplane.attach_pod(record.host_ifindex) {
-            Ok(()) => {
-                // The plugin gives an address to one pod at a time: who had it before is gone, even if nobody told us.
-                let abandoned = self.note_pod(&record.attachment, Some(attachments::facts(record)));
-                waiting.abandoned.extend(abandoned);
-                waiting.attached.push((record.attachment.clone(), reply));
-            }
-            Err(failure) => answer(reply, Err(refusal(Reason::Failed, failure))),
-        }
-    }
-
-    /// Takes note of a pod; the devices that are no pod's from now on.
-    fn note_pod(&mut self, name: &AttachmentName, facts: Option<Attachment>) -> BTreeSet<u32> {
-        let before = self.devices();
-        self.state.note(Change::Attachment(key(name), facts));
-        before.difference(&self.devices()).copied().collect()
-    }
-
-    fn check(&self, name: &AttachmentName) -> Result<(), Refusal> {
-        let known = self.state.attachment(&key(name)).ok_or_else(|| refusal(Reason::NotFound, "the pod is not attached"))?;
-        let devices = self.dataplane.pod_devices().map_err(|failure| refusal(Reason::Failed, failure))?;
-        if !devices.contains(&known.pod.ifindex) {
-            return Err(refusal(Reason::NotFound, "the pod's device has no programs"));
-        }
-        if self.leads_to(known) { Ok(()) } else { Err(refusal(Reason::NotFound, NO_ENTRIES)) }
-    }
-
-    /// Whether the kernel is known to hold what a pod needs.
-    fn leads_to(&self, pod: &Attachment) -> bool {
-        let pods = &self.state.image().pods;
-        self.is_image_known && !pod.addresses.is_empty() && pod.entries().all(|(key, value)| pods.get(&key) == Some(&value))
-    }
-
     fn status(&self) -> AgentStatus {
         AgentStatus {
             synced: self.is_synced(),
@@ -259,48 +217,6 @@ impl Programmer {
 
     fn is_synced(&self) -> bool {
         self.services_listed && self.slices_listed && self.node_known && self.settings_known
-    }
-
-    /// Which of these lead to backends that are no endpoints of their Service any more. Before all endpoints are known, none.
-    fn gone(&self, uses: BTreeSet<Use>) -> BTreeSet<Use> {
-        if !self.is_synced() {
-            return BTreeSet::new();
-        }
-        uses.into_iter().filter(|used| !self.state.leads(used.front, used.front_port_be, used.protocol, used.backend)).collect()
-    }
-
-    /// Tells which maps are full, once everything that should be in them has been tried.
-    fn tell_room(&self, failures: &[FailedStep]) {
-        if !self.is_synced() {
-            return;
-        }
-        let full = room::missing(failures, |key| self.state.service_of(key).cloned());
-        self.metrics.count_missing(&full);
-        self.room.send_if_modified(|room| {
-            let is_new = room.as_ref() != Some(&full);
-            *room = Some(full);
-            is_new
-        });
-    }
-
-    /// Tells whoever answers health checks what has changed.
-    fn tell_health(&mut self) {
-        let is_healthy = self.is_synced() && self.is_applied;
-        let checks = self.state.take_health_checks();
-        self.health.send_if_modified(|health| {
-            let was = std::mem::replace(&mut health.is_healthy, is_healthy);
-            let is_new = checks.is_some();
-            health.checks = checks.unwrap_or_else(|| std::mem::take(&mut health.checks));
-            is_new || was != is_healthy
-        });
-    }
-
-    /// Packets from the network meet programs only when the maps are complete: then these decide about all of them.
-    fn keep_network(&self) {
-        let Some(devices) = self.network.as_ref().filter(|_| self.was_synced) else { return };
-        for failure in self.dataplane.keep_network_devices(devices) {
-            tracing::warn!(%failure, "the programs for the network are not where they should be; trying again");
-        }
     }
 
     /// Compiles and writes, then answers.
@@ -341,10 +257,10 @@ impl Programmer {
                 self.keep_network();
                 self.retire_other_versions();
                 // What a former run left may lead to what is gone since.
-                self.alarm.ring();
+                self.listeners.alarm.ring();
             }
             if waiting.is_alarming {
-                self.alarm.ring();
+                self.listeners.alarm.ring();
             }
         }
         for (name, reply) in waiting.attached {
@@ -356,18 +272,6 @@ impl Programmer {
         for (devices, reply) in waiting.detached {
             answer(reply, self.release(&devices).map_err(|failure| refusal(Reason::Failed, failure)));
         }
-    }
-
-    /// Takes the programs from devices that are no pod's, once the maps no longer send packets to them.
-    fn release(&self, devices: &BTreeSet<u32>) -> Result<(), Failure> {
-        let is_target = |device: u32| self.state.image().pods.values().any(|pod| pod.ifindex == device);
-        for &device in devices.difference(&self.devices()) {
-            if !self.is_image_known || is_target(device) {
-                return Err(Failure(format!("the maps may still lead to device {device}")));
-            }
-            self.dataplane.detach_pod(device)?;
-        }
-        Ok(())
     }
 
     /// Hooks of another version translate by maps that nobody writes any more.
@@ -385,6 +289,7 @@ impl Programmer {
         for failure in failures.iter().take(LOGGED_FAILURES) {
             tracing::error!(why = failure.why, "a map was not written");
         }
+        self.is_refused = failures.iter().any(|failure| failure.cause == Cause::Refused);
         if failures.is_empty() {
             (self.is_applied, self.retry) = (true, FIRST_RETRY);
             return failures;
@@ -394,18 +299,6 @@ impl Programmer {
         // At once, for those who wait. If it fails, the next plan tries again.
         let _ = self.read_back();
         failures
-    }
-
-    fn outcome_of(&self, name: &AttachmentName, failures: &[FailedStep]) -> Result<(), Refusal> {
-        let known = self.state.attachment(&key(name)).ok_or_else(|| {
-            // A detach of the same pod, or another pod with its address, was in the same batch.
-            refusal(Reason::NotFound, "the pod was detached meanwhile")
-        })?;
-        if self.leads_to(known) {
-            return Ok(());
-        }
-        let own = |failure: &&FailedStep| matches!(failure.step, Step::PutPod(key, _) if known.addresses.contains(&key.address));
-        Err(refusal(Reason::Failed, failures.iter().find(own).map_or(NO_ENTRIES, |failure| &failure.why)))
     }
 
     /// Level-triggered: what the kernel holds is compared with what it should hold, whatever may have happened to it.
@@ -432,50 +325,6 @@ impl Programmer {
         self.metrics.repairs.inc();
         (self.is_applied, self.is_image_known) = (false, false);
         self.program(Waiting::default());
-    }
-
-    /// A pod whose device is gone is gone with it, even if nobody could tell us: its DEL may have come while no agent was there.
-    fn forget_gone_pods(&mut self) {
-        let present = match attachments::device_indices() {
-            Ok(present) => present,
-            Err(error) => return tracing::warn!(%error, "cannot read which devices there are"),
-        };
-        let gone = self.state.attachments().filter(|(_, pod)| !present.contains(&pod.pod.ifindex));
-        let gone: Vec<_> = gone.map(|(name, _)| Arc::clone(name)).collect();
-        if gone.is_empty() {
-            return;
-        }
-        for name in gone {
-            tracing::info!(pod = &*name, "the device of a pod is gone; forgetting the pod");
-            self.state.note(Change::Attachment(name, None));
-        }
-        self.program(Waiting::default());
-    }
-
-    /// Every attachment has its programs, and nothing else has.
-    fn restore_devices(&self) {
-        let wanted = self.devices();
-        for &device in &wanted {
-            if let Err(failure) = self.dataplane.attach_pod(device) {
-                tracing::warn!(device, %failure, "cannot attach the programs of a pod");
-            }
-        }
-        let found = self.dataplane.pod_devices().and_then(|devices| Ok((devices, self.dataplane.stale_devices()?)));
-        let (attached, stale) = match found {
-            Ok(found) => found,
-            Err(failure) => return tracing::warn!(%failure, "cannot read which devices have programs"),
-        };
-        for &device in attached.union(&stale).filter(|device| !wanted.contains(device)) {
-            match self.dataplane.detach_pod(device) {
-                Ok(()) => tracing::info!(device, "detached a device that is no pod's"),
-                Err(failure) => tracing::warn!(device, %failure, "cannot detach a device"),
-            }
-        }
-    }
-
-    /// The pods' devices.
-    fn devices(&self) -> BTreeSet<u32> {
-        self.state.attachments().map(|(_, attachment)| attachment.pod.ifindex).collect()
     }
 }
 

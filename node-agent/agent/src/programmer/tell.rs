@@ -1,0 +1,64 @@
+//! What others are told without having asked, and what the collector asks.
+
+use super::Programmer;
+use crate::collector::Alarm;
+use crate::dataplane::FailedStep;
+use crate::health_check::Health;
+use crate::room::{self, Room};
+use orknet_dataplane::Use;
+use std::collections::BTreeSet;
+use tokio::sync::watch;
+
+/// Who hears from the programmer.
+pub struct Listeners {
+    /// Rung when endpoints may be gone.
+    pub alarm: Alarm,
+    pub health: watch::Sender<Health>,
+    pub room: watch::Sender<Room>,
+}
+
+impl Programmer {
+    /// Which of these lead to backends that are no endpoints of their Service any more. Before all endpoints are known, none.
+    pub(super) fn gone(&self, uses: BTreeSet<Use>) -> BTreeSet<Use> {
+        if !self.is_synced() {
+            return BTreeSet::new();
+        }
+        uses.into_iter().filter(|used| !self.state.leads(used.front, used.front_port_be, used.protocol, used.backend)).collect()
+    }
+
+    /// Packets from the network meet programs only when the maps are complete: then these decide about all of them.
+    pub(super) fn keep_network(&self) {
+        let Some(devices) = self.network.as_ref().filter(|_| self.was_synced) else { return };
+        for failure in self.dataplane.keep_network_devices(devices) {
+            tracing::warn!(%failure, "the programs for the network are not where they should be; trying again");
+        }
+    }
+
+    /// Tells which maps are full, once everything that should be in them has been tried.
+    pub(super) fn tell_room(&self, failures: &[FailedStep]) {
+        if !self.is_synced() {
+            return;
+        }
+        let full = room::missing(failures, |key| self.state.service_of(key).cloned());
+        self.metrics.count_missing(&full);
+        self.listeners.room.send_if_modified(|room| {
+            let is_new = room.as_ref() != Some(&full);
+            *room = Some(full);
+            is_new
+        });
+    }
+
+    /// Tells whoever answers health checks what has changed. A map that is full is the matter of the Services that it has no room for.
+    pub(super) fn tell_health(&mut self) {
+        let is_healthy = self.is_synced() && !self.is_refused;
+        let checks = self.state.take_health_checks();
+        let missing = self.listeners.room.borrow().iter().flatten().flat_map(|(_, missing)| missing.services.clone()).collect();
+        self.listeners.health.send_if_modified(|health| {
+            let checks = checks.unwrap_or_else(|| health.checks.clone());
+            let now = Health { checks, is_healthy, missing };
+            let is_new = *health != now;
+            *health = now;
+            is_new
+        });
+    }
+}
