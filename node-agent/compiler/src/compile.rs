@@ -1,6 +1,7 @@
 //! Everything at once: objects in, image out. The yardstick that the incremental [`crate::State`] is measured against.
 
 use crate::claims::{Claim, claims_of};
+use crate::demand::{self, Rank};
 use crate::facts::{Attachment, NodeFacts, ObjectName, Options, ServiceFacts, SliceFacts};
 use crate::fronts::{Front, Ground, fronts};
 use crate::hosts::host_fronts;
@@ -27,14 +28,18 @@ pub struct Inputs {
 }
 
 /// The image of these inputs. Lists, tables and sets are numbered from 1 in the order of the Services' entries, so equal inputs give
-/// equal images. The room for tables is not counted.
+/// equal images.
 pub fn compile(inputs: &Inputs) -> MapImage {
     let mut image = MapImage { ranges: inputs.ranges.clone(), node: inputs.settings, ..MapImage::default() };
     for attachment in inputs.attachments.values() {
         image.pods.extend(attachment.entries());
     }
-    let mut parts = Parts::default();
-    for (key, front) in all_fronts(inputs) {
+    let fronts = all_fronts(inputs);
+    let size = image.node.map(|node| node.table_size).filter(|size| is_table_size(*size)).unwrap_or(0);
+    let wanted: BTreeMap<Rank, ()> = fronts.values().filter_map(|front| rank(front, size)).map(|rank| (rank, ())).collect();
+    let limit = demand::limit(&wanted, tables::most(inputs.options.table_room, size));
+    let mut parts = Parts { size, limit, ..Parts::default() };
+    for (key, front) in fronts {
         let list = parts.put_list(&front, &mut image);
         let table = parts.put_table(&front, &mut image);
         let sources = front.sources.as_ref().map_or(0, |ranges| parts.put_sources(ranges, &mut image));
@@ -63,12 +68,22 @@ fn all_fronts(inputs: &Inputs) -> BTreeMap<ServiceKey, Front> {
     entries
 }
 
+/// The table that a front wants.
+fn rank(front: &Front, size: u32) -> Option<Rank> {
+    let addresses = front.table(size)?;
+    Some((tables::rank(&addresses), addresses))
+}
+
 /// What has a number already.
 #[derive(Default)]
 struct Parts {
     lists: HashMap<Arc<[Backend]>, u32>,
     tables: HashMap<Addresses, u32>,
     sources: HashMap<Arc<[RangeKey]>, u32>,
+    /// Positions of a table; 0 for no tables.
+    size: u32,
+    /// The first table that has no room.
+    limit: Option<Rank>,
 }
 
 impl Parts {
@@ -82,13 +97,10 @@ impl Parts {
     }
 
     fn put_table(&mut self, front: &Front, image: &mut MapImage) -> u32 {
-        let size = image.node.map_or(0, |node| node.table_size);
-        if !front.has_table || !is_table_size(size) {
-            return 0;
-        }
-        tables::addresses(&front.backends, size).map_or(0, |addresses| {
+        let granted = rank(front, self.size).filter(|rank| self.limit.as_ref().is_none_or(|limit| rank < limit));
+        granted.map_or(0, |(_, addresses)| {
             numbered(&mut self.tables, &addresses, |table| {
-                image.tables.extend((0..).map(|chunk| TableKey { table, chunk }).zip(tables::chunks(&addresses, size)));
+                image.tables.extend((0..).map(|chunk| TableKey { table, chunk }).zip(tables::chunks(&addresses, self.size)));
             })
         })
     }

@@ -120,7 +120,8 @@ pub struct Options {
     /// Node ports and host ports answer on 127.0.0.1 and ::1 too, for processes of the node alone: pods have loopback addresses of their
     /// own, and programs tell them apart by [`Node::namespace_cookie`](orknet_abi::Node::namespace_cookie).
     pub loopback_ports: bool,
-    /// Entries that the map of look-up tables has room for. Services that come when it is full have none.
+    /// Entries that the map of look-up tables has room for. Where not all tables fit, the same ones are there on all nodes with as much
+    /// room, and the other Services do without.
     pub table_room: u32,
 }
 

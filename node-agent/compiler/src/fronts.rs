@@ -7,6 +7,7 @@
 use crate::claims::Claim;
 use crate::facts::{ExternalFacts, NodeFacts, ObjectName, Options, ServiceFacts, ServicePort, SliceFacts};
 use crate::select::{Candidate, Candidates};
+use crate::tables::{self, Addresses};
 use orknet_abi::{Address, Backend, RangeKey, Service, ServiceKey, scope, service_flags};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -31,6 +32,11 @@ impl Front {
     /// The map value, once all parts have numbers.
     pub fn value(&self, list: u32, table: u32, sources: u32) -> Service {
         Service { list, count: self.backends.len() as u32, flags: self.flags, affinity_seconds: self.affinity_seconds, table, sources }
+    }
+
+    /// What its look-up table of `size` positions is made of; `None` without a table, as all are if `size` is 0.
+    pub(crate) fn table(&self, size: u32) -> Option<Addresses> {
+        if self.has_table && size > 0 { tables::addresses(&self.backends, size) } else { None }
     }
 
     /// The entry of an address as a whole.

@@ -14,6 +14,7 @@ pub mod select;
 
 mod compile;
 mod convert;
+mod demand;
 mod hosts;
 mod image;
 mod names;

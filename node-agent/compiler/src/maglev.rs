@@ -104,10 +104,14 @@ fn greatest_common_divisor(one: u32, other: u32) -> u32 {
     if other == 0 { one } else { greatest_common_divisor(other, one % other) }
 }
 
-/// Steele, Lea and Flood's SplitMix64 over the seed and the two halves of the address.
 fn hash(address: &Address, twins: u64, seed: u64) -> u64 {
+    mix_in(seed.wrapping_add(twins), address)
+}
+
+/// Steele, Lea and Flood's SplitMix64 over a number and the two halves of an address.
+pub(crate) fn mix_in(state: u64, address: &Address) -> u64 {
     let bytes = u128::from_be_bytes(address.0);
-    mix(mix(mix(seed.wrapping_add(twins)) ^ (bytes >> 64) as u64) ^ bytes as u64)
+    mix(mix(mix(state) ^ (bytes >> 64) as u64) ^ bytes as u64)
 }
 
 fn mix(state: u64) -> u64 {

@@ -25,6 +25,17 @@ pub(crate) fn chunks(addresses: &[Address], size: u32) -> Vec<Arc<TableChunk>> {
     slots.chunks(TABLE_CHUNK).map(chunk).collect()
 }
 
+/// A number by which tables are ranked when not all have room: equal on all nodes.
+pub(crate) fn rank(addresses: &[Address]) -> u64 {
+    addresses.iter().fold(addresses.len() as u64, |hash, address| maglev::mix_in(hash, address))
+}
+
+/// So many tables of `size` positions fit into a map of `room` chunks. A sixteenth stays free for tables that replace others.
+pub(crate) fn most(room: u32, size: u32) -> usize {
+    let tables = room / chunk_count(size).max(1);
+    (tables - tables / 16) as usize
+}
+
 /// Chunks of a table of `size` positions.
 pub(crate) fn chunk_count(size: u32) -> u32 {
     size.div_ceil(TABLE_CHUNK as u32)

@@ -6,7 +6,7 @@ use orknet_abi::{
 };
 use orknet_compiler::facts::{Endpoint, ExternalFacts, Hints, Readiness, ServicePort, SlicePort};
 use orknet_compiler::{
-    Attachment, Change, HostPort, Inputs, MapImage, NodeFacts, ObjectName, Options, ServiceFacts, SliceFacts, State, compile,
+    Attachment, Change, HostPort, Inputs, MapImage, NodeFacts, ObjectName, Options, ServiceFacts, SliceFacts, State, Step, compile,
 };
 use proptest::collection::vec;
 use proptest::option::{of, weighted};
@@ -132,7 +132,8 @@ fn change() -> impl Strategy<Value = Change> {
         1 => node().prop_map(Change::Node),
         1 => ranges().prop_map(Change::Ranges),
         1 => settings().prop_map(Change::Settings),
-        1 => any::<bool>().prop_map(|loopback_ports| Change::Options(Options { loopback_ports, ..Options::default() })),
+        1 => (any::<bool>(), prop_oneof![0..4u32, Just(u32::MAX)])
+            .prop_map(|(loopback_ports, table_room)| Change::Options(Options { loopback_ports, table_room })),
         2 => (0..4u8, weighted(0.7, attachment())).prop_map(|(n, facts)| Change::Attachment(name("c", n), facts)),
     ]
 }
@@ -168,6 +169,13 @@ fn leftovers() -> impl Strategy<Value = MapImage> {
     )
 }
 
+/// The steps of a plan, after which nothing is left to do.
+fn settle(state: &mut State, changes: Vec<Change>) -> Vec<Step> {
+    let steps = state.apply(changes).steps;
+    assert_eq!(state.plan().steps, []);
+    steps
+}
+
 fn put(inputs: &mut Inputs, change: Change) {
     match change {
         Change::Service(name, Some(facts)) => drop(inputs.services.insert(name, facts)),
@@ -194,7 +202,7 @@ proptest! {
         let (mut inputs, mut state, mut maps) = (Inputs::default(), State::default(), MapImage::default());
         for burst in bursts {
             burst.iter().cloned().for_each(|change| put(&mut inputs, change));
-            for step in state.apply(burst).steps {
+            for step in settle(&mut state, burst) {
                 maps.apply(step);
                 prop_assert_eq!(maps.flaw(), None);
             }
@@ -215,7 +223,7 @@ proptest! {
     fn a_restart_rewrites_nothing_and_goes_on(before in vec(change(), 1..30), after in vec(change(), 1..10)) {
         let (mut inputs, mut first, mut maps) = (Inputs::default(), State::default(), MapImage::default());
         before.iter().cloned().for_each(|change| put(&mut inputs, change));
-        first.apply(before).steps.into_iter().for_each(|step| maps.apply(step));
+        settle(&mut first, before).into_iter().for_each(|step| maps.apply(step));
         let mut second = State::new(inputs.node.clone());
         second.adopt(maps.clone());
         inputs.services.iter().for_each(|(name, facts)| second.note(Change::Service(name.clone(), Some(facts.clone()))));
@@ -226,7 +234,7 @@ proptest! {
         inputs.settings.iter().for_each(|node| second.note(Change::Settings(*node)));
         prop_assert_eq!(second.plan().steps, vec![]);
         after.iter().cloned().for_each(|change| put(&mut inputs, change));
-        second.apply(after).steps.into_iter().for_each(|step| maps.apply(step));
+        settle(&mut second, after).into_iter().for_each(|step| maps.apply(step));
         prop_assert_eq!(maps.canonical(), compile(&inputs));
     }
 
@@ -236,7 +244,7 @@ proptest! {
         changes.iter().cloned().for_each(|change| put(&mut inputs, change));
         changes.into_iter().for_each(|change| state.note(change));
         state.adopt(found);
-        state.plan().steps.into_iter().for_each(|step| maps.apply(step));
+        settle(&mut state, Vec::new()).into_iter().for_each(|step| maps.apply(step));
         prop_assert_eq!(&maps, state.image());
         prop_assert_eq!(maps.flaw(), None);
         prop_assert_eq!(maps.orphans(), vec![]);

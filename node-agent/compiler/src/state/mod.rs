@@ -7,6 +7,7 @@ mod plan;
 mod query;
 
 use crate::claims::{Claim, Claims, claims_of};
+use crate::demand::Demand;
 use crate::facts::{Attachment, NodeFacts, ObjectName, Options, ServiceFacts, SliceFacts};
 use crate::image::MapImage;
 use crate::maglev::is_table_size;
@@ -59,8 +60,9 @@ pub struct State {
     lists: Pool<Arc<[Backend]>>,
     tables: Pool<Addresses>,
     sources: Pool<Arc<[RangeKey]>>,
-    /// Services that found no room for a table.
-    starved: BTreeSet<ObjectName>,
+    demand: Demand,
+    /// Entries that wait for tables to go before theirs has room.
+    waiting: BTreeSet<ServiceKey>,
     health: BTreeMap<ObjectName, HealthCheck>,
     health_changed: bool,
     image: MapImage,

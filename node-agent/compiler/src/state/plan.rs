@@ -4,17 +4,17 @@ use super::State;
 use super::draft::Draft;
 use super::query::health_check;
 use crate::claims::Claim;
-use crate::facts::{Attachment, ObjectName};
+use crate::facts::Attachment;
 use crate::fronts::{Front, Ground, fronts};
 use crate::hosts::host_fronts;
 use crate::image::{Plan, Step};
 use crate::tables::{self, chunk_count};
 use orknet_abi::{BackendKey, Pod, PodKey, RangeKey, Service, ServiceKey, SourceKey, TableKey};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// For every entry that may have changed: who has it and what it should be; `None` for nobody's.
-type Wanted = BTreeMap<ServiceKey, Option<(Option<ObjectName>, Front)>>;
+/// For every entry that may have changed: what it should be; `None` for nobody's.
+type Wanted = BTreeMap<ServiceKey, Option<Front>>;
 
 impl State {
     /// Takes note of changes and plans them.
@@ -31,12 +31,15 @@ impl State {
             self.take_stock();
         }
         self.plan_node(&mut draft);
-        for (key, front) in self.wanted_services() {
+        let wanted = self.wanted_services();
+        let moved = self.settle_demand(&wanted);
+        for (key, front) in wanted {
             match front {
-                Some((name, front)) => self.put_service(key, &front, name, &mut draft),
+                Some(front) => self.put_service(key, &front, &mut draft),
                 None => self.delete_service(key, &mut draft),
             }
         }
+        moved.into_iter().for_each(|key| self.put_table(key, &mut draft));
         self.sweep = false;
         self.retire(&mut draft);
         if std::mem::take(&mut self.pods_dirty) {
@@ -45,7 +48,12 @@ impl State {
         if std::mem::take(&mut self.ranges_dirty) {
             self.plan_ranges(&mut draft);
         }
-        draft.into_plan()
+        let mut plan = draft.into_plan();
+        if !self.waiting.is_empty() && self.has_room_for_a_table() {
+            // Tables that had no room before others went. Each round serves one of them or more.
+            plan.steps.extend(self.plan().steps);
+        }
+        plan
     }
 
     /// The same for the pods alone, for the time before the Services are known. What is not planned now is planned later.
@@ -137,12 +145,11 @@ impl State {
                 None => self.health.remove(&name),
             };
             self.health_changed |= health_before != health;
-            self.starved.remove(&name);
             let keys = new.keys().copied().collect();
             for key in std::mem::replace(&mut entry.keys, keys) {
                 wanted.entry(key).or_insert(None);
             }
-            wanted.extend(new.into_iter().map(|(key, front)| (key, Some((Some(name.clone()), front)))));
+            wanted.extend(new.into_iter().map(|(key, front)| (key, Some(front))));
             if entry.service.is_none() && entry.slices.is_empty() {
                 self.services.remove(&name);
             }
@@ -152,7 +159,7 @@ impl State {
         for key in std::mem::replace(&mut self.host_keys, keys) {
             wanted.entry(key).or_insert(None);
         }
-        wanted.extend(hosts.into_iter().map(|(key, front)| (key, Some((None, front)))));
+        wanted.extend(hosts.into_iter().map(|(key, front)| (key, Some(front))));
         if self.sweep {
             // All Services are in it then, so what is not wanted by now is nobody's.
             for key in self.image.services.keys() {
@@ -162,9 +169,21 @@ impl State {
         wanted
     }
 
-    fn put_service(&mut self, key: ServiceKey, front: &Front, name: Option<ObjectName>, draft: &mut Draft) {
+    /// Which entries get a table. Those that want the same as before, and nevertheless get or lose one, are answered.
+    fn settle_demand(&mut self, wanted: &Wanted) -> BTreeSet<ServiceKey> {
+        let size = self.table_size();
+        for (key, front) in wanted {
+            self.demand.set(*key, front.as_ref().and_then(|front| front.table(size)));
+        }
+        let mut moved = self.demand.settle(tables::most(self.options.table_room, size));
+        moved.append(&mut self.waiting);
+        moved.retain(|key| !wanted.contains_key(key));
+        moved
+    }
+
+    fn put_service(&mut self, key: ServiceKey, front: &Front, draft: &mut Draft) {
         let list = self.list_of(front, draft);
-        let table = self.table_of(front, name, draft);
+        let table = self.table_of(key, draft);
         let sources = self.sources_of(front, draft);
         let new = front.value(list, table, sources);
         let old = self.image.services.insert(key, new);
@@ -173,6 +192,18 @@ impl State {
         }
         self.hold(&new);
         old.iter().for_each(|old| self.release(old));
+    }
+
+    /// Gives an entry the table that it should have, and changes nothing else.
+    fn put_table(&mut self, key: ServiceKey, draft: &mut Draft) {
+        let Some(old) = self.image.services.get(&key).copied() else { return };
+        let new = Service { table: self.table_of(key, draft), ..old };
+        if old != new {
+            self.image.services.insert(key, new);
+            draft.put_services.push(Step::PutService(key, new));
+            self.hold(&new);
+            self.release(&old);
+        }
     }
 
     fn delete_service(&mut self, key: ServiceKey, draft: &mut Draft) {
@@ -197,17 +228,14 @@ impl State {
         })
     }
 
-    fn table_of(&mut self, front: &Front, name: Option<ObjectName>, draft: &mut Draft) -> u32 {
-        let size = self.table_size();
-        if !front.has_table || size == 0 {
-            return 0;
-        }
-        let Some(addresses) = tables::addresses(&front.backends, size) else { return 0 };
+    fn table_of(&mut self, key: ServiceKey, draft: &mut Draft) -> u32 {
+        let Some(addresses) = self.demand.granted(&key).cloned() else { return 0 };
         if let Some(table) = self.tables.number(&addresses) {
             return table;
         }
+        let size = self.table_size();
         if !self.has_room_for_a_table() {
-            self.starved.extend(name);
+            self.waiting.insert(key);
             return 0;
         }
         let table = self.tables.insert(Arc::clone(&addresses));
@@ -232,7 +260,7 @@ impl State {
         })
     }
 
-    /// A table that will be removed at the end of this plan still takes its room.
+    /// A table that will be removed at the end of the plan still takes its room.
     fn has_room_for_a_table(&self) -> bool {
         let chunks = u64::from(chunk_count(self.table_size()));
         (self.tables.len() as u64 + 1) * chunks <= u64::from(self.options.table_room)
@@ -275,10 +303,6 @@ impl State {
                 self.image.sources.remove(&key);
                 draft.delete_sources.push(Step::DeleteSource(key));
             }
-        }
-        if !self.starved.is_empty() && self.has_room_for_a_table() {
-            // For the next plan.
-            self.dirty.append(&mut self.starved);
         }
     }
 

@@ -33,9 +33,9 @@ impl State {
         self.service_count
     }
 
-    /// Number of Services that go without a look-up table because there is no room for another.
+    /// Number of entries that go without a look-up table because there is no room for it.
     pub fn without_table_count(&self) -> usize {
-        self.starved.len()
+        self.demand.refused()
     }
 
     /// The Services with `healthCheckNodePort` as of the last plan, if anything about them has changed since this was last asked.
