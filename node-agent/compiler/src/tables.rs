@@ -27,7 +27,7 @@ pub(crate) fn chunks(addresses: &[Address], size: u32) -> Vec<Arc<TableChunk>> {
 
 /// A number by which tables are ranked when not all have room: equal on all nodes.
 pub(crate) fn rank(addresses: &[Address]) -> u64 {
-    addresses.iter().fold(addresses.len() as u64, |hash, address| maglev::mix_in(hash, address))
+    addresses.iter().fold(addresses.len() as u64, maglev::mix_in)
 }
 
 /// So many tables of `size` positions fit into a map of `room` chunks. A sixteenth stays free for tables that replace others.
