@@ -166,7 +166,7 @@ fn parse_v6(frame: &impl Frame) -> Parsed {
         destination: header.destination,
         next: ETHERNET + size_of::<V6Header>() as u32,
         // Jumbograms of segmentation offload say 0.
-        length: size_of::<V6Header>() as u32 + if payload == 0 { present } else { payload },
+        length: size_of::<V6Header>() as u32 + if payload == 0 && present > LONGEST { present } else { payload },
         fragment: [0; 2],
         protocol: header.next_header,
         hop_limit: header.hop_limit,
