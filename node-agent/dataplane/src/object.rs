@@ -81,13 +81,25 @@ fn check_built(object: &[u8], missing: &'static str) -> Result<(), Error> {
 fn load_program(object: &mut Ebpf, hook: Hook) -> Result<OwnedFd, Error> {
     let absent = || Error::Load(format!("the object file has no program {hook}").into());
     let loaded = match object.program_mut(hook.name()).ok_or_else(absent)? {
-        Program::CgroupSockAddr(program) => program.load().and_then(|()| program.fd()),
-        Program::SchedClassifier(program) => program.load().and_then(|()| program.fd()),
-        Program::Xdp(program) => program.load().and_then(|()| program.fd()),
+        Program::CgroupSockAddr(program) => uninterrupted(|| program.load()).and_then(|()| program.fd()),
+        Program::SchedClassifier(program) => uninterrupted(|| program.load()).and_then(|()| program.fd()),
+        Program::Xdp(program) => uninterrupted(|| program.load()).and_then(|()| program.fd()),
         _ => return Err(absent()),
     };
     let fd = loaded.map_err(|error| refused(hook, error))?;
     fd.as_fd().try_clone_to_owned().map_err(|error| Error::Load(Box::new(error)))
+}
+
+/// The verifier gives up with `EAGAIN` when the thread gets a signal or the kernel wants something of it, and may be asked again.
+fn uninterrupted(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    const ATTEMPTS: u32 = 16;
+    for _ in 1..ATTEMPTS {
+        match load() {
+            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == std::io::ErrorKind::WouldBlock => {}
+            outcome => return outcome,
+        }
+    }
+    load()
 }
 
 fn refused(hook: Hook, error: ProgramError) -> Error {
