@@ -1,6 +1,14 @@
 //! Frames for packet tests, built byte by byte, and an independent reading of them.
 
-#![allow(dead_code, reason = "each test file uses another part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses another part")]
+
+mod reading;
+mod segments;
+mod sums;
+
+pub use reading::{Packet, assert_sound, unsound};
+pub use segments::{chunk, error, flags, fragments_v4, fragments_v6, ping, pong, sctp, tcp, tcp_numbered, udp, udp_without_checksum};
+pub use sums::{crc32c, internet_sum};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -82,7 +90,9 @@ pub fn v4_sum(bytes: &[u8]) -> u16 {
     sum as u16
 }
 
-fn set_v4_checksum(bytes: &mut [u8]) {
+/// Makes the checksum of the IPv4 header right.
+pub fn set_v4_checksum(bytes: &mut [u8]) {
+    bytes[IP + 10..IP + 12].fill(0);
     let checksum = !v4_sum(bytes);
     bytes[IP + 10..IP + 12].copy_from_slice(&checksum.to_be_bytes());
 }

@@ -1,0 +1,158 @@
+//! Frames that are cut, contradict themselves or are huge: each has a verdict that is known, and nothing is left behind.
+
+use crate::bench::{Bench, FAMILIES, Front, V4, V6, at, ip, wired};
+use crate::frames::{Frame, IP, chunk, error, flags, ping, sctp, tcp, udp};
+use orknet_abi::DropReason;
+use orknet_abi::protocol::{SCTP, TCP, UDP};
+use orknet_dataplane::{Arrival, Hook, Verdict};
+use std::net::SocketAddr;
+
+const HOOKS: [Hook; 3] = [Hook::FromNetwork, Hook::FromPod, Hook::ToNetwork];
+
+fn bench(name: &str) -> Bench {
+    let bench = Bench::new(name);
+    for (list, family) in (1..).step_by(6).zip(FAMILIES) {
+        for (number, protocol) in (0..).zip([TCP, UDP, SCTP]) {
+            bench.put(&Front::new(list + number, protocol, at(family.load_balancer, 80), &[at(family.remote_pod, 80)]));
+            bench.put(&Front::new(list + 3 + number, protocol, at(family.cluster, 80), &[at(family.pod_b, 80)]).cluster());
+        }
+    }
+    bench
+}
+
+/// Frames of each protocol from a source to a front, and errors about such.
+fn frames(from: SocketAddr, to: SocketAddr) -> Vec<Frame> {
+    let kind = if from.is_ipv4() { [3, 3] } else { [1, 4] };
+    let about = tcp(to, from, flags::ACK, b"0123456789").bytes();
+    vec![
+        tcp(from, to, flags::SYN, b"payload"),
+        udp(from, to, b"payload"),
+        sctp(from, to, chunk::INIT, &[0; 16]),
+        ping(from.ip(), to.ip(), 9),
+        error(from.ip(), to.ip(), kind, 0, &about[IP..]),
+    ]
+}
+
+/// Everything that may be sent to the three hooks.
+fn samples() -> Vec<(Hook, Frame)> {
+    let outside = FAMILIES.iter().flat_map(|family| frames(at(family.client, 999), at(family.load_balancer, 80)));
+    let pods = FAMILIES.iter().flat_map(|family| frames(at(family.pod_a, 999), at(family.cluster, 80)));
+    let leaving = FAMILIES.iter().flat_map(|family| frames(at(family.pod_a, 999), at(family.client, 80)));
+    let with = |hook| move |frame| (hook, frame);
+    outside.map(wired).map(with(Hook::FromNetwork)).chain(pods.map(with(Hook::FromPod))).chain(leaving.map(with(Hook::ToNetwork))).collect()
+}
+
+fn arrival(bench: &Bench, hook: Hook) -> Arrival {
+    if hook == Hook::FromPod { Arrival::default() } else { bench.arrival() }
+}
+
+/// A verdict that is known, and one drop counted for a frame that ends there.
+#[track_caller]
+fn run(bench: &Bench, hook: Hook, frame: &[u8]) -> (Verdict, Vec<DropReason>) {
+    let arrival = arrival(bench, hook);
+    let (ran, dropped) = bench.dropped_by(|| bench.node.run(|| bench.dataplane.run_from(hook, &arrival, frame, 1)).unwrap());
+    match ran.verdict {
+        Verdict::Drop => assert_eq!(dropped.len(), 1, "{hook:?} {frame:02x?}"),
+        Verdict::Next => assert_eq!((dropped.len(), &ran.frame[..]), (0, frame), "{hook:?}: the stack gets what came"),
+        Verdict::Redirect => {}
+        Verdict::Other(other) => panic!("{hook:?} says {other} to {frame:02x?}"),
+    }
+    (ran.verdict, dropped)
+}
+
+#[test]
+fn root_a_frame_cut_anywhere_opens_no_flow() {
+    let bench = bench("cut");
+    for (hook, frame) in samples() {
+        let whole = frame.bytes();
+        let header = if frame.source.is_ipv4() { 20 } else { 40 };
+        // What is shorter than an IP header the kernel refuses to run.
+        for length in IP + header..whole.len() {
+            let (verdict, dropped) = run(&bench, hook, &whole[..length]);
+            if hook == Hook::FromPod {
+                assert_eq!(dropped, [DropReason::Truncated]);
+            } else {
+                assert_eq!(verdict, Verdict::Next, "{hook:?}: the stack knows what to do with what is broken");
+            }
+        }
+    }
+    assert!(bench.flows().is_empty());
+}
+
+#[test]
+fn root_a_packet_whose_protocol_is_cut_short_opens_no_flow() {
+    let bench = bench("short");
+    for (hook, frame) in samples() {
+        let is_error = matches!(frame.protocol, 1 | 58);
+        let needs = match frame.protocol {
+            TCP => 20,
+            SCTP => 16,
+            _ => 8,
+        };
+        for length in 0..frame.payload.len() {
+            // The IP header says how much there is, and that is true, with and without what Ethernet pads.
+            let short = Frame { payload: frame.payload[..length].to_vec(), ..frame.clone() }.bytes();
+            for padding in [0, 30] {
+                let before = bench.flows().len();
+                let padded = [short.clone(), vec![0xee; padding]].concat();
+                let arrival = arrival(&bench, hook);
+                let run = || bench.node.run(|| bench.dataplane.run_from(hook, &arrival, &padded, 1)).unwrap();
+                let (ran, dropped) = bench.dropped_by(run);
+                assert!(!matches!(ran.verdict, Verdict::Other(_)));
+                assert_eq!(ran.verdict == Verdict::Drop, dropped.len() == 1, "{hook:?} {:?} {dropped:?} {padded:02x?}", ran.verdict);
+                if length < needs && !is_error {
+                    assert_eq!(bench.flows().len(), before, "{hook:?}: {length} bytes of protocol {} and {padding}", frame.protocol);
+                    assert_ne!(ran.verdict, Verdict::Redirect);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn root_headers_that_contradict_themselves_open_no_flow() {
+    let bench = bench("malformed");
+    for (hook, frame) in samples() {
+        let whole = frame.bytes();
+        let with = |at: usize, byte: u8| {
+            let mut frame = whole.clone();
+            frame[at] = byte;
+            frame
+        };
+        let firsts: &[u8] = if frame.source.is_ipv4() { &[0x44, 0x40, 0x65, 0x05, 0xf5, 0x4f] } else { &[0x40, 0x00, 0x70, 0xf0] };
+        for first in firsts {
+            let (verdict, dropped) = run(&bench, hook, &with(IP, *first));
+            match hook {
+                // Sixty bytes of header may well be there, with anything for options.
+                _ if *first == 0x4f => assert_ne!(verdict, Verdict::Redirect),
+                Hook::FromPod => assert_eq!(dropped, [DropReason::Malformed]),
+                _ => assert_eq!(verdict, Verdict::Next),
+            }
+        }
+    }
+    for (family, mapped) in [(V6, "::ffff:198.51.100.9"), (V6, "::ffff:10.244.0.2")] {
+        for hook in HOOKS {
+            let frame = wired(tcp(at(family.pod_a, 9), at(family.load_balancer, 80), flags::SYN, b""));
+            let frame = Frame { source: ip(mapped), ..frame }.bytes();
+            let frame = if hook == Hook::FromPod { [&[0; 6], &frame[6..]].concat() } else { frame };
+            assert_ne!(run(&bench, hook, &frame).0, Verdict::Redirect);
+        }
+    }
+    assert!(bench.flows().is_empty());
+}
+
+#[test]
+fn root_merged_frames_are_translated_as_others_are() {
+    let bench = bench("jumbo");
+    for family in FAMILIES {
+        for length in [1_600, 2_500, 3_300] {
+            let arrival = Arrival { segments: 3, segment_size: 1_400, ..Arrival::default() };
+            let frame = tcp(at(family.pod_a, 999), at(family.cluster, 80), flags::ACK, &vec![1; length]);
+            let ran = bench.node.run(|| bench.dataplane.run_from(Hook::FromPod, &arrival, &frame.bytes(), 1)).unwrap();
+            assert_eq!(ran.verdict, Verdict::Redirect);
+            crate::frames::assert_sound(&ran.frame);
+        }
+    }
+    let ethernet = [&wired(udp(at(V4.client, 1), at(V4.load_balancer, 80), b"")).bytes()[..12], &[0x08, 0x06], &[0; 46]].concat();
+    assert_eq!(run(&bench, Hook::FromNetwork, &ethernet).0, Verdict::Next);
+}

@@ -1,0 +1,326 @@
+//! Random and mutated packets at every program: a verdict that is known, a reason for every drop, checksums that hold as they did before,
+//! and a way back: the mirror of what a packet became becomes the mirror of what it was.
+//!
+//! A slice of fixed packets by default; `ORKNET_FUZZ=1000000` throws so many random ones at each program.
+
+use crate::bench::{A_MACS, B_MACS, Bench, DEVICE_A, DEVICE_B, DONE, FAMILIES, Family, Front, at, ip, settings, wired};
+use crate::frames::{
+    Frame, IP, Packet, error, flags, fragments_v4, fragments_v6, ping, pong, sctp, set_v4_checksum, tcp, udp, udp_without_checksum, unsound,
+};
+use orknet_abi::protocol::{SCTP, TCP, UDP};
+use orknet_dataplane::{Arrival, Hook, Ran, Verdict};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use std::{collections::BTreeMap, net::SocketAddr};
+
+/// Packets at each program in an ordinary run.
+const SLICE: u64 = 60_000;
+/// After so many the drop counters are compared.
+const BLOCK: u64 = 500;
+
+struct Fuzz {
+    bench: Bench,
+    random: StdRng,
+    hook: Hook,
+    /// How often what happened.
+    seen: BTreeMap<&'static str, u64>,
+    /// Drops that verdicts and answers stand for.
+    drops: u64,
+}
+
+#[test]
+fn root_fuzz_from_network() {
+    fuzz(Hook::FromNetwork, &["into a pod", "to a neighbour", "answer", "drop", "untouched", "there and back"]);
+}
+
+#[test]
+fn root_fuzz_from_pod() {
+    fuzz(Hook::FromPod, &["into a pod", "to a neighbour", "answer", "drop", "untouched", "there and back"]);
+}
+
+#[test]
+fn root_fuzz_to_network() {
+    fuzz(Hook::ToNetwork, &["changed", "untouched", "there and back"]);
+}
+
+fn fuzz(hook: Hook, wanted: &[&str]) {
+    let frames = std::env::var("ORKNET_FUZZ").ok().map(|text| text.parse().expect("ORKNET_FUZZ is a number of packets"));
+    let seed = if frames.is_some() { rand::random() } else { 7 };
+    println!("seed {seed}");
+    // Few flows, so that the map is full at times.
+    let bench = Bench::sized("fuzz", &[("FLOWS", 40_000)]);
+    bench.set_node(orknet_abi::Node { first_port: 10_000, last_port: 65_000, ..settings() });
+    let mut list = 0;
+    for family in FAMILIES {
+        for protocol in [TCP, UDP, SCTP] {
+            let mut put = |front: Front| {
+                list += 1;
+                bench.put(&front.with(|service| service.list = list));
+            };
+            let backends = [at(family.pod_b, 8080), at(family.remote_pod, 8080), at(family.pod_a, 8080), at(family.remote_pod_2, 80)];
+            put(Front::new(0, protocol, at(family.load_balancer, 80), &backends));
+            put(Front::new(0, protocol, at(family.load_balancer, 81), &[]));
+            put(Front::new(0, protocol, at(family.node, 30_080), &backends[1..]).node_port());
+            put(Front::new(0, protocol, at(family.cluster, 80), &backends).cluster());
+            put(Front::new(0, protocol, at(family.cluster, 81), &[]).cluster());
+        }
+    }
+    let mut fuzz = Fuzz { bench, random: StdRng::seed_from_u64(seed), hook, seen: BTreeMap::new(), drops: 0 };
+    let node = &fuzz.bench.node.namespace.name.clone();
+    println!("in {node}");
+    let count = frames.unwrap_or(SLICE);
+    std::thread::scope(|scope| {
+        let run = || {
+            fuzz.bench.node.enter();
+            fuzz.all(count);
+        };
+        scope.spawn(run).join()
+    })
+    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    println!("{hook:?}: {:?}, dropped {:?}", fuzz.seen, fuzz.bench.drops());
+    for what in wanted {
+        assert!(fuzz.seen.get(what).copied().unwrap_or(0) > count / 200, "packets reach every verdict: {what}");
+    }
+    fuzz.bench.assert_pairs();
+}
+
+impl Fuzz {
+    fn all(&mut self, count: u64) {
+        for number in 0..count {
+            let mut frame = self.frame();
+            if self.random.random() {
+                self.mutate(&mut frame);
+            }
+            self.one(&frame);
+            if number % BLOCK == 0 {
+                let counted: u64 = self.bench.drops().values().sum();
+                assert_eq!(counted, self.drops, "one drop, one reason");
+            }
+        }
+    }
+
+    fn note(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
+    fn one(&mut self, frame: &[u8]) {
+        // The kernel runs nothing that is shorter than the header of its protocol.
+        let least = if frame[12..14] == [0x86, 0xdd] { 40 } else { 20 };
+        if frame.len() < IP + least {
+            return;
+        }
+        let ran = self.run(self.hook, frame);
+        let was_sound = unsound(frame).is_none();
+        if was_sound && ran.verdict != Verdict::Drop && ran.frame != frame {
+            assert_eq!(unsound(&ran.frame), None, "{:?}\n in {frame:02x?}\nout {:02x?}", self.hook, ran.frame);
+        }
+        match ran.verdict {
+            Verdict::Drop => {
+                self.drops += 1;
+                self.note("drop");
+            }
+            Verdict::Next if ran.frame == frame => self.note("untouched"),
+            Verdict::Next => {
+                assert_eq!(ran.frame.len(), frame.len());
+                self.note("changed");
+                if was_sound {
+                    self.go_back(frame, &ran);
+                }
+            }
+            Verdict::Redirect if is_back(frame, &ran) => {
+                if is_pong(frame, &ran.frame) {
+                    self.note("pong");
+                } else {
+                    self.drops += 1;
+                    self.note("answer");
+                }
+            }
+            Verdict::Redirect => {
+                assert_eq!(ran.frame.len(), frame.len());
+                self.note(if ran.mark == DONE { "to a neighbour" } else { "into a pod" });
+                if was_sound {
+                    self.go_back(frame, &ran);
+                }
+            }
+            Verdict::Other(other) => panic!("{:?} says {other} to {frame:02x?}", self.hook),
+        }
+    }
+
+    fn run(&self, hook: Hook, frame: &[u8]) -> Ran {
+        let device = if hook == Hook::FromPod { DEVICE_A } else { self.bench.eth0 };
+        self.run_at(hook, device, frame)
+    }
+
+    fn run_at(&self, hook: Hook, device: u32, frame: &[u8]) -> Ran {
+        self.bench.dataplane.run_from(hook, &Arrival { device, ..Arrival::default() }, frame, 1).unwrap()
+    }
+
+    /// The answer to a translated packet, as its receiver would send it, arrives as the answer to the packet that was sent.
+    fn go_back(&mut self, sent: &[u8], ran: &Ran) {
+        let (Some(before), Some(after)) = (Packet::read(sent), Packet::read(&ran.frame)) else { return };
+        let has_ports = |packet: &Packet| matches!(packet.protocol, TCP | UDP) && !packet.is_fragment;
+        if !has_ports(&before) || (before.source, before.destination) == (after.source, after.destination) {
+            return;
+        }
+        let mut answer = mirror(&ran.frame, &after);
+        let (hook, device) = if ran.frame[..6] == B_MACS[0] {
+            answer[..6].copy_from_slice(&B_MACS[1]);
+            (Hook::FromPod, DEVICE_B)
+        } else if ran.frame[..6] == A_MACS[0] {
+            // Pod A is behind the loopback device.
+            answer[..6].fill(0);
+            (Hook::FromPod, DEVICE_A)
+        } else if after.destination == ip(FAMILIES[0].node) || after.destination == ip(FAMILIES[1].node) {
+            (Hook::ToNetwork, self.bench.eth0)
+        } else {
+            answer[..6].copy_from_slice(&wired(udp(at("1.1.1.1", 1), at("1.1.1.1", 1), b"")).destination_mac);
+            (Hook::FromNetwork, self.bench.eth0)
+        };
+        let back = self.run_at(hook, device, &answer);
+        assert!(matches!(back.verdict, Verdict::Redirect | Verdict::Next), "{hook:?} {answer:02x?}");
+        let again = Packet::read(&back.frame).unwrap();
+        let arrived = comparable(&mirror(&back.frame, &again), &again);
+        assert_eq!(
+            arrived,
+            comparable(sent, &before),
+            "{:?}\n in {sent:02x?}\nout {:02x?}\nback {:02x?}",
+            self.hook,
+            ran.frame,
+            back.frame
+        );
+        self.note("there and back");
+    }
+
+    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.random.random_range(0..of.len())]
+    }
+
+    /// A packet that could be meant.
+    fn frame(&mut self) -> Vec<u8> {
+        let family = self.pick(&FAMILIES);
+        let (from, to) = self.ends(&family);
+        let mut frame = self.payload(from, to);
+        if self.hook != Hook::FromPod {
+            frame = wired(frame);
+        }
+        frame.hop_limit = self.pick(&[64, 64, 255, 2, 1]);
+        let can_be_cut = frame.payload.len() >= 24 && frame.extra.is_empty();
+        if can_be_cut && self.random.random_ratio(1, 12) {
+            let parts = if from.is_ipv4() { fragments_v4(&frame, 16) } else { fragments_v6(&frame, 16) };
+            return parts[self.random.random_range(0..2)].clone();
+        }
+        if self.random.random_ratio(1, 12) {
+            if from.is_ipv4() {
+                frame.extra = vec![1; 4 * self.random.random_range(1..=10)];
+            } else {
+                frame.extra = [vec![frame.protocol, 0, 1, 4], vec![0; 4]].concat();
+                frame.protocol = self.pick(&[0, 43, 60]);
+            }
+        }
+        frame.bytes()
+    }
+
+    fn ends(&mut self, family: &Family) -> (SocketAddr, SocketAddr) {
+        let port = self.random.random_range(1024..3000);
+        let source = match self.hook {
+            Hook::FromNetwork => self.pick(&[family.client, family.client, family.router, family.remote_pod, family.remote_pod_2]),
+            Hook::FromPod => family.pod_a,
+            _ => self.pick(&[family.pod_a, family.pod_a, family.node, family.remote_pod]),
+        };
+        let destination = match self.hook {
+            Hook::ToNetwork => {
+                self.pick(&[at(family.client, 80), at(family.router, 53), at(family.remote_pod, 8080), at(family.cluster, 80)])
+            }
+            _ => self.pick(&[
+                at(family.load_balancer, 80),
+                at(family.load_balancer, 81),
+                at(family.node, 30_080),
+                at(family.cluster, 80),
+                at(family.cluster, 81),
+                at(family.cluster, 82),
+                at(family.pod_b, 8080),
+                at(family.remote_pod, 8080),
+                at(family.client, 443),
+            ]),
+        };
+        (at(source, port), destination)
+    }
+
+    fn payload(&mut self, from: SocketAddr, to: SocketAddr) -> Frame {
+        let mut data = vec![0; self.random.random_range(0..64)];
+        self.random.fill(&mut data[..]);
+        let flag = self.pick(&[flags::SYN, flags::ACK, flags::SYN_ACK, flags::FIN | flags::ACK, flags::RST, flags::SYN, flags::ACK]);
+        match self.random.random_range(0..12) {
+            0..4 => tcp(from, to, flag, &data),
+            4..6 => udp(from, to, &data),
+            6 if from.is_ipv4() => udp_without_checksum(from, to, &data),
+            6 | 7 => sctp(from, to, self.random.random_range(0..16), &data),
+            8 => ping(from.ip(), to.ip(), from.port()),
+            9 => pong(from.ip(), to.ip(), from.port()),
+            10 => {
+                let kind = if from.is_ipv4() { self.pick(&[[3, 3], [3, 4], [11, 0]]) } else { self.pick(&[[1, 4], [2, 0], [3, 0]]) };
+                // About an answer of whom it is sent to.
+                let about = if self.random.random() { tcp(to, from, flags::ACK, &data) } else { udp(to, from, &data) };
+                error(from.ip(), to.ip(), kind, 1400, &about.bytes()[IP..])
+            }
+            _ => Frame { payload: data, protocol: self.random.random(), ..tcp(from, to, flag, b"") },
+        }
+    }
+
+    /// Changes up to three bytes, perhaps the length.
+    fn mutate(&mut self, frame: &mut Vec<u8>) {
+        for _ in 0..self.random.random_range(0..=3) {
+            let at = self.random.random_range(0..frame.len());
+            frame[at] = if self.random.random() { self.random.random() } else { frame[at] ^ (1 << self.random.random_range(0..8)) };
+        }
+        if self.random.random_ratio(1, 8) {
+            frame.truncate(self.random.random_range(IP + 20..=frame.len()));
+        }
+        if self.random.random_ratio(1, 8) {
+            frame.extend(vec![0xee; self.random.random_range(1..40)]);
+        }
+    }
+}
+
+/// Whether the frame went back to where it came from.
+fn is_back(frame: &[u8], ran: &Ran) -> bool {
+    ran.mark == DONE && ran.frame[..6] == frame[6..12] && ran.frame[6..12] == frame[..6]
+}
+
+/// Whether the answer is the frame itself with another type of ICMP and other hops, both ends having changed places.
+fn is_pong(asked: &[u8], answer: &[u8]) -> bool {
+    let header = if asked[12..14] == [0x86, 0xdd] { 40 } else { 20 };
+    let changed = asked[IP + header..].iter().zip(&answer[IP + header..]).filter(|(before, after)| before != after).count();
+    // The type and two bytes of checksum.
+    asked.len() == answer.len() && changed <= 3
+}
+
+/// The packet with both ends changing places, and hops for a way of its own. No checksum sees the one, and IPv4's is made anew.
+fn mirror(frame: &[u8], packet: &Packet) -> Vec<u8> {
+    let mut mirrored = frame.to_vec();
+    let (at, length, hop_limit) = if packet.source.is_ipv4() { (IP + 12, 4, IP + 8) } else { (IP + 8, 16, IP + 7) };
+    mirrored[at..at + length].copy_from_slice(&frame[at + length..at + 2 * length]);
+    mirrored[at + length..at + 2 * length].copy_from_slice(&frame[at..at + length]);
+    let ports = packet.offset;
+    mirrored[ports..ports + 2].copy_from_slice(&frame[ports + 2..ports + 4]);
+    mirrored[ports + 2..ports + 4].copy_from_slice(&frame[ports..ports + 2]);
+    mirrored[hop_limit] = 64;
+    if packet.source.is_ipv4() {
+        set_v4_checksum(&mut mirrored);
+    }
+    mirrored
+}
+
+/// What must be the same after there and back: all but MAC addresses, hops, and which of its two zeros a checksum is.
+fn comparable(frame: &[u8], packet: &Packet) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame[..12].fill(0);
+    frame[if packet.source.is_ipv4() { IP + 8 } else { IP + 7 }] = 0;
+    if packet.source.is_ipv4() {
+        frame[IP + 10..IP + 12].fill(0);
+    }
+    let checksum = packet.offset + if packet.protocol == TCP { 16 } else { 6 };
+    if packet.protocol == TCP && frame[checksum..checksum + 2] == [0xff, 0xff] {
+        frame[checksum..checksum + 2].fill(0);
+    }
+    frame
+}

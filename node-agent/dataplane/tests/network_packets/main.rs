@@ -1,0 +1,20 @@
+//! Packet tests of Services: the programs of the node's devices and of pods on real maps, over frames that were built here
+//! (`BPF_PROG_TEST_RUN`). The topology is drawn in `bench.rs`.
+
+#[path = "../frames/mod.rs"]
+mod frames;
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod bench;
+mod broken;
+mod errors;
+mod forward;
+mod fragments;
+mod fuzz;
+mod gone;
+mod maglev;
+mod masquerade;
+mod pods;
+mod refusals;
+mod states;

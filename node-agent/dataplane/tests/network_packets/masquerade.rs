@@ -1,0 +1,119 @@
+//! What pods send out of the cluster seems to come from the node, and answers find back.
+
+use crate::bench::{A_MACS, Bench, DONE, FAMILIES, FIRST_PORT, LAST_PORT, at, into_pod, ip, settings, wired};
+use crate::frames::{Frame, Packet, assert_sound, chunk, flags, ping, pong, sctp, tcp, udp, udp_without_checksum};
+use orknet_abi::DropReason;
+use orknet_dataplane::{Arrival, Hook, Verdict};
+use std::net::SocketAddr;
+
+type Make = fn(SocketAddr, SocketAddr) -> Frame;
+
+fn kinds() -> [Make; 4] {
+    [
+        |from, to| tcp(from, to, flags::SYN, b""),
+        |from, to| udp(from, to, b"question"),
+        |from, to| if from.is_ipv4() { udp_without_checksum(from, to, b"odd") } else { udp(from, to, b"odd") },
+        |from, to| sctp(from, to, chunk::INIT, &[9; 32]),
+    ]
+}
+
+#[test]
+fn root_a_pods_packet_leaves_with_the_nodes_address_and_the_answer_finds_the_pod() {
+    let bench = Bench::new("masquerade");
+    for family in FAMILIES {
+        for (number, make) in (0..).zip(kinds()) {
+            let (pod, outside) = (at(family.pod_a, 1000 + number), at(family.client, 443));
+            let left = bench.to_network(&make(pod, outside).bytes());
+            assert_eq!(left.verdict, Verdict::Next);
+            let node = Packet::read(&left.frame).unwrap().ends().0;
+            assert!(node.ip() == ip(family.node) && (FIRST_PORT..=LAST_PORT).contains(&node.port()), "{node}");
+            assert_eq!(left.frame, make(node, outside).bytes(), "the stack has taken the hop");
+            assert_eq!(bench.to_network(&make(pod, outside).bytes()).frame, left.frame);
+            let back = bench.from_network(&wired(make(outside, node)).bytes());
+            assert_eq!(back.verdict, Verdict::Redirect);
+            assert_eq!(back.frame, into_pod(wired(make(outside, pod)), A_MACS).bytes());
+        }
+    }
+    bench.assert_pairs();
+    assert!(bench.drops().is_empty());
+}
+
+#[test]
+fn root_a_ping_leaves_with_an_identifier_of_the_nodes() {
+    let bench = Bench::new("ping");
+    for family in FAMILIES {
+        let (pod, node, outside) = (ip(family.pod_a), ip(family.node), ip(family.client));
+        let left = bench.to_network(&ping(pod, outside, 7).bytes());
+        let identifier = Packet::read(&left.frame).unwrap().identifier();
+        assert!((FIRST_PORT..=LAST_PORT).contains(&identifier), "{identifier}");
+        assert_eq!((left.verdict, left.frame), (Verdict::Next, ping(node, outside, identifier).bytes()));
+        let back = bench.from_network(&wired(pong(outside, node, identifier)).bytes());
+        assert_eq!(back.verdict, Verdict::Redirect);
+        assert_eq!(back.frame, into_pod(wired(pong(outside, pod, 7)), A_MACS).bytes());
+        // Nobody asked with this one.
+        let stray = wired(pong(outside, node, if identifier == FIRST_PORT { LAST_PORT } else { FIRST_PORT })).bytes();
+        let ran = bench.from_network(&stray);
+        assert_eq!((ran.verdict, ran.frame), (Verdict::Next, stray));
+    }
+    bench.assert_pairs();
+}
+
+#[test]
+fn root_what_stays_among_pods_services_and_nodes_keeps_its_source() {
+    let bench = Bench::new("inside");
+    for family in FAMILIES {
+        let node_2 = if family.client.contains(':') { "2001:db8::2" } else { "192.0.2.2" };
+        for destination in [family.remote_pod, family.cluster, node_2] {
+            let frame = tcp(at(family.pod_a, 5), at(destination, 80), flags::SYN, b"").bytes();
+            let ran = bench.to_network(&frame);
+            assert_eq!((ran.verdict, ran.frame), (Verdict::Next, frame));
+        }
+        // Nor are the node's own packets, other nodes' pods' or anybody else's translated.
+        for source in [family.node, family.remote_pod, family.router] {
+            let frame = tcp(at(source, 5), at(family.client, 80), flags::SYN, b"").bytes();
+            let ran = bench.to_network(&frame);
+            assert_eq!((ran.verdict, ran.frame), (Verdict::Next, frame));
+        }
+    }
+    bench.set_node(orknet_abi::Node { flags: 0, ..settings() });
+    for family in FAMILIES {
+        let frame = tcp(at(family.pod_a, 5), at(family.client, 80), flags::SYN, b"").bytes();
+        let ran = bench.to_network(&frame);
+        assert_eq!((ran.verdict, ran.frame), (Verdict::Next, frame));
+    }
+    assert!(bench.flows().is_empty() && bench.drops().is_empty());
+}
+
+#[test]
+fn root_what_was_translated_on_its_way_in_leaves_as_it_is() {
+    let bench = Bench::new("done");
+    let family = FAMILIES[0];
+    let frame = tcp(at(family.pod_a, 5), at(family.client, 80), flags::SYN, b"").bytes();
+    let arrival = Arrival { mark: DONE, ..bench.arrival() };
+    let ran = bench.node.run(|| bench.dataplane.run_from(Hook::ToNetwork, &arrival, &frame, 1)).unwrap();
+    assert_eq!((ran.verdict, ran.frame, ran.mark), (Verdict::Next, frame, 0));
+    assert!(bench.flows().is_empty());
+}
+
+#[test]
+fn root_a_pod_that_finds_no_port_is_dropped_by_name_and_the_others_go_on() {
+    let bench = Bench::new("exhausted");
+    bench.set_node(orknet_abi::Node { first_port: 61_000, last_port: 61_001, ..settings() });
+    for family in FAMILIES {
+        let from = |port| udp(at(family.pod_a, port), at(family.client, 53), b"x").bytes();
+        let mut left = Vec::new();
+        for port in 1..40 {
+            let (ran, dropped) = bench.dropped_by(|| bench.to_network(&from(port)));
+            match ran.verdict {
+                Verdict::Next => left.push((port, ran.frame)),
+                verdict => assert_eq!((verdict, dropped), (Verdict::Drop, vec![DropReason::NatPortsExhausted])),
+            }
+        }
+        assert_eq!(left.len(), 2, "two ports, two flows");
+        for (port, frame) in left {
+            assert_sound(&frame);
+            assert_eq!(bench.to_network(&from(port)).frame, frame);
+        }
+    }
+    bench.assert_pairs();
+}

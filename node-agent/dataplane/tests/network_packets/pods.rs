@@ -1,0 +1,93 @@
+//! Packets of pods for cluster addresses, where no socket hook saw the call, and the answers.
+
+use crate::bench::{A_MACS, B_MACS, Bench, DONE, FAMILIES, Front, assert_sent, at, into_pod, key, one_hop_on, wired};
+use crate::frames::{Frame, flags, tcp};
+use orknet_abi::protocol::TCP;
+use orknet_dataplane::Verdict;
+
+#[test]
+fn root_a_pod_reaches_another_through_a_cluster_address_and_the_answer_comes_from_it() {
+    let bench = Bench::new("here");
+    for (list, family) in (1..).zip(FAMILIES) {
+        let (client, front, backend) = (at(family.pod_a, 999), at(family.cluster, 80), at(family.pod_b, 8080));
+        bench.put(&Front::new(list, TCP, front, &[backend]).cluster());
+        for (there, back) in [(flags::SYN, flags::SYN_ACK), (flags::ACK, flags::ACK)] {
+            let sent = bench.from_pod(&tcp(client, front, there, b"there").bytes());
+            assert_sent(&sent, &into_pod(tcp(client, backend, there, b"there"), B_MACS));
+            let answered = bench.from_pod_b(tcp(backend, client, back, b"back"));
+            assert_sent(&answered, &into_pod(tcp(front, client, back, b"back"), A_MACS));
+        }
+    }
+    bench.assert_pairs();
+    assert!(bench.drops().is_empty());
+}
+
+#[test]
+fn root_a_pod_reaches_a_backend_on_another_node_through_a_cluster_address() {
+    let bench = Bench::new("there");
+    for (list, family) in (1..).zip(FAMILIES) {
+        let (client, front, backend) = (at(family.pod_a, 999), at(family.cluster, 80), at(family.remote_pod, 8080));
+        bench.put(&Front::new(list, TCP, front, &[backend]).cluster());
+        let sent = bench.from_pod(&tcp(client, front, flags::SYN, b"").bytes());
+        assert_sent(&sent, &one_hop_on(tcp(client, backend, flags::SYN, b"")));
+        assert_eq!(sent.mark, DONE);
+        let answered = bench.from_network(&wired(tcp(backend, client, flags::SYN_ACK, b"")).bytes());
+        assert_sent(&answered, &into_pod(wired(tcp(front, client, flags::SYN_ACK, b"")), A_MACS));
+    }
+    bench.assert_pairs();
+}
+
+#[test]
+fn root_a_pod_reaches_itself_through_its_service_and_sees_the_service() {
+    let bench = Bench::new("hairpin");
+    for (list, family) in (1..).zip(FAMILIES) {
+        let (client, front, backend) = (at(family.pod_a, 999), at(family.cluster, 80), at(family.pod_a, 8080));
+        bench.put(&Front::new(list, TCP, front, &[backend]).cluster());
+        let service_as_client = at(family.cluster, 999);
+        let sent = bench.from_pod(&tcp(client, front, flags::SYN, b"").bytes());
+        assert_sent(&sent, &into_pod(tcp(service_as_client, backend, flags::SYN, b""), A_MACS));
+        let answered = bench.from_pod(&tcp(backend, service_as_client, flags::SYN_ACK, b"").bytes());
+        assert_sent(&answered, &into_pod(tcp(front, client, flags::SYN_ACK, b""), A_MACS));
+        assert_eq!(bench.flows()[&key(TCP, client, front)].becomes, key(TCP, service_as_client, backend));
+    }
+    bench.assert_pairs();
+}
+
+#[test]
+fn root_a_pod_reaches_a_backend_on_its_node_by_the_stack() {
+    let bench = Bench::new("stack");
+    for (list, family) in (1..).zip(FAMILIES) {
+        let (client, front, backend) = (at(family.pod_a, 999), at(family.cluster, 443), at(family.node, 6443));
+        bench.put(&Front::new(list, TCP, front, &[backend]).cluster());
+        let sent = bench.from_pod(&tcp(client, front, flags::SYN, b"").bytes());
+        assert_eq!((sent.verdict, sent.frame), (Verdict::Next, tcp(client, backend, flags::SYN, b"").bytes()));
+    }
+}
+
+#[test]
+fn root_a_pod_uses_a_node_port_from_inside() {
+    let bench = Bench::new("node-port");
+    for (list, family) in (1..).zip(FAMILIES) {
+        let (client, front, backend) = (at(family.pod_a, 999), at(family.node, 30_080), at(family.pod_b, 8080));
+        bench.put(&Front::new(list, TCP, front, &[backend]).node_port());
+        let sent = bench.from_pod(&tcp(client, front, flags::SYN, b"").bytes());
+        assert_sent(&sent, &into_pod(tcp(client, backend, flags::SYN, b""), B_MACS));
+        let answered = bench.from_pod_b(tcp(backend, client, flags::SYN_ACK, b""));
+        assert_sent(&answered, &into_pod(tcp(front, client, flags::SYN_ACK, b""), A_MACS));
+    }
+}
+
+#[test]
+fn root_what_a_pod_may_not_send_opens_no_flow() {
+    let bench = Bench::new("spoofed");
+    for (list, family) in (1..).zip(FAMILIES) {
+        let front = at(family.cluster, 80);
+        bench.put(&Front::new(list, TCP, front, &[at(family.pod_b, 8080)]).cluster());
+        let spoofed = tcp(at(family.client, 9), front, flags::SYN, b"");
+        let (ran, dropped) = bench.dropped_by(|| bench.from_pod(&spoofed.bytes()));
+        assert_eq!((ran.verdict, dropped), (Verdict::Drop, vec![orknet_abi::DropReason::SourceNotPod]));
+        let elsewhere = Frame { destination_mac: [2, 0, 0, 0, 0, 0xcc], ..tcp(at(family.pod_a, 9), front, flags::SYN, b"") };
+        assert_eq!(bench.from_pod(&elsewhere.bytes()).verdict, Verdict::Next);
+    }
+    assert!(bench.flows().is_empty());
+}
