@@ -6,6 +6,7 @@ use crate::dataplane::Dataplane;
 use crate::metrics::Metrics;
 use crate::pressure::{News, Pressure};
 use crate::programmer::Message;
+use crate::room::Room;
 use orknet_dataplane::{Swept, Use};
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Between two passes at most, so that nothing that was missed stays for long.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -25,6 +26,8 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// Up to this part of the map's capacity there is room, and from this one on there is hardly any.
 const ROOMY: f64 = 0.5;
 const CROWDED: f64 = 0.9;
+/// From this part on new flows may find none: those of a pass go and come while it lasts.
+const FULL: f64 = 0.98;
 /// Questions that the programmer is asked at once.
 const QUESTIONS: usize = 512;
 /// Pauses that are shorter wait until more work is done.
@@ -90,6 +93,8 @@ pub struct Collector {
     pub messages: mpsc::Sender<Message>,
     /// The CNI plugin's state folder: its records name the pods' namespaces.
     pub state_dir: PathBuf,
+    /// Told when there is no room for flows.
+    pub room: watch::Sender<Room>,
 }
 
 impl Collector {
@@ -135,6 +140,10 @@ impl Collector {
             if ear.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         self.metrics.count_flows(&swept);
+        self.room.send_if_modified(|room| {
+            let flows = full(&swept, room.flows.is_some());
+            std::mem::replace(&mut room.flows, flows) != flows
+        });
         Ok(swept)
     }
 
@@ -171,6 +180,12 @@ impl Collector {
 /// How much of the map is used, from 0 to 1.
 fn filled(swept: &Swept) -> f64 {
     f64::from(swept.entries) / f64::from(swept.capacity.max(1))
+}
+
+/// The map's capacity if there is hardly room for another flow: nearly none is left, or not much has come free since.
+fn full(swept: &Swept, was_full: bool) -> Option<u32> {
+    let limit = if was_full { CROWDED } else { FULL };
+    (filled(swept) >= limit).then_some(swept.capacity)
 }
 
 /// How crowded the map is: 0 while there is room, 1 when there is hardly any.
@@ -214,6 +229,13 @@ mod tests {
         assert_eq!(seconds(900, Some(1)), 1);
         assert_eq!(seconds(1_000, Some(3)), 3, "sooner than anything expires there is nothing to collect");
         assert_eq!(interval(&Swept::default()), LONGEST, "a map without capacity is no reason to divide by zero");
+    }
+
+    #[test]
+    fn a_map_is_full_until_there_is_room_worth_the_name() {
+        let full = |entries, was_full| full(&swept(entries, None), was_full);
+        assert_eq!((full(979, false), full(980, false)), (None, Some(1_000)));
+        assert_eq!((full(900, true), full(899, true)), (Some(1_000), None));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Event, Node};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use orknet_abi::ServiceKey;
+use orknet_abi::{FLOWS, ServiceKey};
 use orknet_compiler::{ObjectName, Step};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,15 +26,30 @@ const COMPONENT: &str = "orknet-agent";
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
-/// What does not fit, by the name of the map; `None` until the maps have been written for the first time.
-pub type Room = Option<BTreeMap<&'static str, Missing>>;
+/// What is known of maps that are full. Those who know tell their part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// What does not fit, by the name of the map: the programmer's part. `None` until the maps have been written for the first time.
+    pub planned: Option<BTreeMap<&'static str, Missing>>,
+    /// The capacity of the map of flows while it is full: the collector's part.
+    pub flows: Option<u32>,
+}
+
+impl Room {
+    /// Everything that is full, once that is known.
+    fn full(&self) -> Option<BTreeMap<&'static str, Missing>> {
+        let mut full = self.planned.clone()?;
+        full.extend(self.flows.map(|capacity| (FLOWS.name, Missing { capacity, ..Missing::default() })));
+        Some(full)
+    }
+}
 
 /// What does not fit into a map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
     /// Entries that the map can hold.
     pub capacity: u32,
-    /// Entries that are not in it.
+    /// Entries that should be in it and are not; none for a map that programs write.
     pub entries: usize,
     /// Services that are not as the cluster wants them because of it.
     pub services: BTreeSet<ObjectName>,
@@ -66,7 +81,8 @@ pub fn missing(failures: &[FailedStep], owner: impl Fn(&ServiceKey) -> Option<Ob
 impl Missing {
     fn message(&self, map: &str) -> String {
         let capacity = self.capacity;
-        let mut text = format!("{map} is full ({capacity} entries): {} do not fit; raise capacities.{map}", self.entries);
+        let lost = if self.entries == 0 { "what is new is dropped".to_owned() } else { format!("{} do not fit", self.entries) };
+        let mut text = format!("{map} is full ({capacity} entries): {lost}; raise capacities.{map}");
         if !self.services.is_empty() {
             let named: Vec<_> = self.services.iter().take(NAMED).map(|name| format!("{}/{}", name.namespace, name.name)).collect();
             let more = self.services.len().saturating_sub(NAMED);
@@ -92,7 +108,7 @@ pub async fn report(client: Client, node: String, mut room: watch::Receiver<Room
     let mut told = BTreeMap::new();
     let mut retry = FIRST_RETRY;
     loop {
-        let current = room.borrow_and_update().clone();
+        let current = room.borrow_and_update().full();
         let outcome = match &current {
             Some(full) => tell(&client, &node, full, &mut told).await,
             None => Ok(()),
@@ -221,6 +237,17 @@ mod tests {
             default/s002";
         assert_eq!(message, expected);
         assert_eq!(condition(&BTreeMap::new()).0, "False");
+    }
+
+    #[test]
+    fn flows_that_find_no_room_are_told_beside_what_was_planned() {
+        let mut room = Room { planned: None, flows: Some(65_536) };
+        assert_eq!(room.full(), None, "not before the maps have been written");
+        room.planned = Some(BTreeMap::new());
+        let (status, _, message) = condition(&room.full().unwrap());
+        assert_eq!((status, message.as_str()), ("True", "FLOWS is full (65536 entries): what is new is dropped; raise capacities.FLOWS"));
+        room.flows = None;
+        assert_eq!(condition(&room.full().unwrap()).0, "False");
     }
 
     #[test]

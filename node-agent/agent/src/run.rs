@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::health_check::Health;
 use crate::metrics::Metrics;
 use crate::programmer::{Listeners, Message, Programmer};
+use crate::room::Room;
 use crate::route_keeper::{Pods, Wires, keep_network};
 use crate::routes::{Router, barred};
 use crate::settings_keeper::keep_settings;
@@ -55,10 +56,10 @@ pub async fn run_with(config: Config, client: Client, dataplane: Arc<dyn Datapla
     let metrics = Arc::new(Metrics::default());
     let (alarm, ear) = collector::alarm();
     let (health, healths) = latest::channel(Health::default());
-    let (room, rooms) = latest::channel(None);
-    let programmer = start_programmer(&config, &dataplane, &metrics, Listeners { alarm, health, room }, resync).await?;
+    let (room, rooms) = latest::channel(Room::default());
+    let programmer = start_programmer(&config, &dataplane, &metrics, Listeners { alarm, health, room: room.clone() }, resync).await?;
     let (messages, queue) = mpsc::channel(QUEUE);
-    collect_on_own_thread(&config, &dataplane, &metrics, messages.clone(), ear);
+    collect_on_own_thread(&config, &dataplane, &metrics, messages.clone(), room, ear);
     let (view, views) = latest::channel(Arc::new(NodesView::default()));
     let (configure, configuration) = latest::channel(None);
     let mut parts = JoinSet::new();
@@ -152,10 +153,11 @@ fn collect_on_own_thread(
     dataplane: &Arc<dyn Dataplane>,
     metrics: &Arc<Metrics>,
     messages: mpsc::Sender<Message>,
+    room: latest::Sender<Room>,
     ear: Ear,
 ) {
     let (dataplane, metrics, state_dir) = (Arc::clone(dataplane), Arc::clone(metrics), config.state_dir.clone());
-    std::thread::spawn(move || Collector { dataplane, metrics, messages, state_dir }.run(&ear));
+    std::thread::spawn(move || Collector { dataplane, metrics, messages, state_dir, room }.run(&ear));
 }
 
 /// Where cgroup v2 is mounted: the only one on modern hosts, beside the v1 controllers on hybrid ones.

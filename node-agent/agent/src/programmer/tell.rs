@@ -42,8 +42,8 @@ impl Programmer {
         let full = room::missing(failures, |key| self.state.service_of(key).cloned());
         self.metrics.count_missing(&full);
         self.listeners.room.send_if_modified(|room| {
-            let is_new = room.as_ref() != Some(&full);
-            *room = Some(full);
+            let is_new = room.planned.as_ref() != Some(&full);
+            room.planned = Some(full);
             is_new
         });
     }
@@ -52,7 +52,7 @@ impl Programmer {
     pub(super) fn tell_health(&mut self) {
         let is_healthy = self.is_synced() && !self.is_refused;
         let checks = self.state.take_health_checks();
-        let missing = self.listeners.room.borrow().iter().flatten().flat_map(|(_, missing)| missing.services.clone()).collect();
+        let missing = self.listeners.room.borrow().planned.iter().flatten().flat_map(|(_, missing)| missing.services.clone()).collect();
         self.listeners.health.send_if_modified(|health| {
             let checks = checks.unwrap_or_else(|| health.checks.clone());
             let now = Health { checks, is_healthy, missing };

@@ -1,6 +1,8 @@
 //! Maps that are full: what the node and its events say.
 
 use crate::harness::{Agent, FakeApi, FakeDataplane, eventually, in_namespace, node, service, slice};
+use orknet_abi::{Address, Backend, protocol::TCP};
+use orknet_dataplane::Use;
 use std::sync::Arc;
 
 #[test]
@@ -29,6 +31,33 @@ fn root_a_full_map_is_told_on_the_node_and_taken_back_when_there_is_room() {
         *dataplane.failing.lock().unwrap() = 0;
         eventually("there is room again", || condition("False")).await;
         assert_eq!(api.events().len(), 2);
+    });
+}
+
+#[test]
+fn root_flows_that_find_no_room_are_told_on_the_node() {
+    in_namespace(|| async {
+        let (api, dataplane) = (FakeApi::new(), Arc::new(FakeDataplane::default()));
+        api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"]));
+        api.put(service("web", "10.96.0.1"));
+        let backend = |last| format!("10.244.1.{last}");
+        let backends: Vec<_> = (1..=50).map(backend).collect();
+        api.put(slice("web", &backends.iter().map(String::as_str).collect::<Vec<_>>()));
+        let flow = |last| Use {
+            front: Address::from_v4([10, 96, 0, 1]),
+            front_port_be: 80_u16.to_be(),
+            protocol: TCP,
+            backend: Backend { address: Address::from_v4([10, 244, 1, last]), port_be: 8_080_u16.to_be(), reserved: 0 },
+        };
+        *dataplane.flows.lock().unwrap() = (1..=50).map(flow).collect();
+        let _agent = Agent::start(&api, &dataplane);
+        let condition = |status: &str| api.condition("here", "NetworkMapsFull").filter(|condition| condition["status"] == status);
+        let full = eventually("the map is full", || condition("True")).await;
+        assert!(full["message"].as_str().unwrap().starts_with("FLOWS is full (100 entries)"), "{full}");
+        dataplane.flows.lock().unwrap().clear();
+        // Endpoints that change make it look again at once.
+        api.put(slice("web", &["10.244.1.1"]));
+        eventually("there is room again", || condition("False")).await;
     });
 }
 
