@@ -18,6 +18,7 @@ use orknet_dataplane::{Config, Dataplane, Hook, Verdict, cleanup};
 use orknet_tests::talk::{self, Client, TOOLS, at};
 use orknet_tests::{Cluster, Outside, eventually};
 use std::net::IpAddr;
+use std::process::Command;
 
 /// Single runs of a program; a run that is repeated by the kernel would find what it has translated itself.
 const RUNS: u16 = 2_000;
@@ -102,12 +103,31 @@ fn connects() -> Result<Vec<Vec<String>>> {
 
 fn packets() -> Result<Vec<Vec<String>>> {
     unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+    make_ways()?;
     let config = Config { pin_dir: format!("/sys/fs/bpf/orknet-bench-{}", std::process::id()).into(), ..Config::default() };
     let measured = Dataplane::open(&config).map_err(Into::into).and_then(|dataplane| on_frames(&dataplane));
     let cleaned = cleanup(&config.pin_dir);
     let rows = measured?;
     cleaned?;
     Ok(rows)
+}
+
+/// Gives the namespace the node's addresses and the ways to the other node's pods.
+fn make_ways() -> Result<()> {
+    let ip = |arguments: &str| orknet_tests::cluster::run(Command::new("ip").args(arguments.split(' '))).map(drop);
+    ip("link set lo up")?;
+    ip("link add wire type veth peer name end")?;
+    ip("link set wire up")?;
+    ip("link set end up")?;
+    let forwarding = ["net.ipv4.conf.all.forwarding=1", "net.ipv6.conf.all.forwarding=1"];
+    orknet_tests::cluster::run(Command::new("sysctl").args(["-q", "-w"]).args(forwarding))?;
+    for family in &FAMILIES {
+        let (bits, more) = if family.node.contains(':') { (64, " nodad") } else { (16, "") };
+        ip(&format!("address add {}/{bits} dev wire{more}", family.node))?;
+        let (network, bits) = family.far_pods;
+        ip(&format!("route add {network}/{bits} via {} dev wire", family.far_node))?;
+    }
+    Ok(())
 }
 
 fn on_frames(dataplane: &Dataplane) -> Result<Vec<Vec<String>>> {

@@ -21,15 +21,15 @@ use std::process::ExitCode;
 /// A benchmark: its name on the command line, and what it does.
 type Benchmark = (&'static str, fn() -> Result<report::Section>);
 
-/// A name may stand for several.
+/// The part of a name before `/` stands for all that begin so.
 const BENCHMARKS: &[Benchmark] = &[
     ("startup", startup::measure),
     ("traffic", traffic::measure),
     ("rules", rules::measure),
     ("programming", programming::measure),
-    ("services", nodeport::measure),
-    ("services", costs::measure),
-    ("services", programming::measure_large),
+    ("services/outside", nodeport::measure),
+    ("services/costs", costs::measure),
+    ("services/scale", programming::measure_large),
 ];
 
 fn main() -> ExitCode {
@@ -44,17 +44,21 @@ fn main() -> ExitCode {
 }
 
 fn run(names: &[String]) -> Result<()> {
-    if let Some(unknown) = names.iter().find(|name| !BENCHMARKS.iter().any(|(known, _)| known == name)) {
+    if let Some(unknown) = names.iter().find(|name| !BENCHMARKS.iter().any(|(known, _)| is_meant(known, name))) {
         let known: Vec<&str> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
         bail!("there is no benchmark {unknown:?}; there are: {}", known.join(", "));
     }
     // The harness's clients and ours use one TLS provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    for (name, measure) in BENCHMARKS.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|wanted| wanted == name)) {
+    for (name, measure) in BENCHMARKS.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|wanted| is_meant(name, wanted))) {
         eprintln!("bench {name}");
         let section = measure().with_context(|| format!("benchmark {name}"))?;
         println!("{}", section.text());
         report::keep(&section)?;
     }
     Ok(())
+}
+
+fn is_meant(name: &str, wanted: &str) -> bool {
+    name.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
