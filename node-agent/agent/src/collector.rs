@@ -4,7 +4,7 @@
 use crate::attachments::namespaces;
 use crate::dataplane::Dataplane;
 use crate::metrics::Metrics;
-use crate::pressure::{News, Pressure};
+use crate::pressure::{self, News, Pressure};
 use crate::programmer::Message;
 use crate::room::Room;
 use orknet_dataplane::{Swept, Use};
@@ -103,6 +103,7 @@ impl Collector {
         let (mut pause, mut fill) = (SHORTEST, 0.0);
         let mut begun = Instant::now();
         let (mut pressure, mut measured) = (Pressure::default(), None::<Instant>);
+        pressure::watched().for_each(|map| self.metrics.note_pressure(map, false));
         loop {
             let Some(is_alarmed) = ear.listen(pause.saturating_sub(begun.elapsed())) else { return };
             if is_alarmed {

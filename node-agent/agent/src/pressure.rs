@@ -33,6 +33,11 @@ pub struct News {
     pub consequence: &'static str,
 }
 
+/// Names of the maps that are looked at.
+pub fn watched() -> impl Iterator<Item = &'static str> {
+    WATCHED.iter().map(|(spec, _)| spec.name)
+}
+
 impl Pressure {
     /// Takes how full the maps are now; what is new about it.
     pub fn follow(&mut self, maps: &[MapUse]) -> Vec<News> {
