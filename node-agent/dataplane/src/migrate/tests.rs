@@ -137,3 +137,55 @@ fn root_maps_of_unknown_layouts_give_nothing_and_stop_nothing() {
         0
     );
 }
+
+#[test]
+fn root_an_upgrade_from_version_1_knows_what_that_knew_and_what_it_learns_until_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = crate::Config { pin_dir: folder.path().join("bpf"), ..crate::Config::default() };
+    bpffs::ensure(&config.pin_dir).unwrap();
+    // As version 1 made them: names, kinds, sizes.
+    let layout = [
+        ("SERVICES", MapKind::Hash, 20, 16),
+        ("BACKENDS", MapKind::Hash, 8, 20),
+        ("RANGES", MapKind::LpmTrie, 20, 4),
+        ("CONNECTIONS", MapKind::Array, 4, 48),
+        ("SOCKETS", MapKind::LruHash, 32, 20),
+        ("AFFINITY", MapKind::LruHash, 32, 32),
+        ("PODS", MapKind::Hash, 16, 16),
+        ("DROPS", MapKind::PerCpuArray, 4, 16),
+        ("TRAFFIC", MapKind::PerCpuHash, 8, 16),
+    ];
+    let maps = config.pin_dir.join("v1/maps");
+    fs::create_dir_all(&maps).unwrap();
+    fs::create_dir_all(config.pin_dir.join("v1/links")).unwrap();
+    let old: std::collections::BTreeMap<_, _> = layout
+        .into_iter()
+        .map(|(name, kind, key, value)| {
+            let capacity = if kind == MapKind::Array { abi::CONNECTIONS.capacity } else { 64 };
+            let map = MapFile::create(kind, key, value, capacity).unwrap();
+            map.pin(&maps.join(name)).unwrap();
+            (name, map)
+        })
+        .collect();
+    let socket = |cookie| SocketKey { cookie, address: v4(2), port_be: 53, reserved: [0; 3] };
+    let origin = SocketOrigin { address: v4(1), port_be: 53, reserved: 0 };
+    let learn = |cookie: u64| {
+        old["SOCKETS"].put_one(&socket(cookie), origin, When::Any).unwrap();
+        old["CONNECTIONS"].put_one(&connection_slot(cookie), connection(cookie), When::Any).unwrap();
+    };
+    learn(1);
+    let dataplane = crate::Dataplane::open(&config).unwrap();
+    let tables = dataplane.reader().tables();
+    let known = |cookie| {
+        let slot = tables.connections.get_single(&connection_slot(cookie)).unwrap().unwrap();
+        (tables.sockets.get_single(&socket(cookie)).unwrap().is_some(), slot.cookie == cookie)
+    };
+    assert_eq!((known(1), known(2)), ((true, true), (false, false)));
+    assert!(!dataplane.adopted(), "what plans write comes from plans");
+    learn(2);
+    dataplane.retire_other_versions().unwrap();
+    assert_eq!((known(1), known(2)), ((true, true), (true, true)));
+    assert!(!config.pin_dir.join("v1").exists());
+    crate::cleanup(&config.pin_dir).unwrap();
+    assert!(!config.pin_dir.exists());
+}
