@@ -14,7 +14,7 @@ use diag::Diagnosis;
 use nix::sched::{CloneFlags, setns};
 use orknet_abi::{Address, Backend, Connection, SocketKey, SocketOrigin, connection_slot, protocol};
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     fs::File,
     io,
     path::PathBuf,
@@ -74,18 +74,21 @@ impl Maps<'_> {
 
     /// What leads to backends that are gone: UDP sockets, and TCP sockets with where they lead.
     fn lost(&self, ask_gone: &mut AskGone<'_>) -> Result<(Vec<SocketKey>, Streams), Error> {
-        let (mut datagrams, mut streams) = (HashMap::<Use, Vec<SocketKey>>::new(), HashMap::<Use, Vec<u64>>::new());
-        self.sockets.read_single(|key, origin| datagrams.entry(of_datagrams(&key, &origin)).or_default().push(key))?;
-        self.connections.read_single(|_, connection| {
-            if connection.cookie != 0 {
-                streams.entry(of_stream(&connection)).or_default().push(connection.cookie);
-            }
-        })?;
-        let uses: BTreeSet<Use> = datagrams.keys().chain(streams.keys()).copied().collect();
+        let mut uses = BTreeSet::new();
+        self.sockets.read_single(|key, origin| _ = uses.insert(of_datagrams(&key, &origin)))?;
+        self.connections.read_single(|_, connection| uses.extend(of_stream(&connection)))?;
         let gone = if uses.is_empty() { uses } else { ask_gone(&uses) };
-        let lost_datagrams = gone.iter().filter_map(|used| datagrams.get(used)).flatten().copied().collect();
-        let lost_streams = gone.iter().filter_map(|used| Some((used, streams.get(used)?)));
-        Ok((lost_datagrams, lost_streams.flat_map(|(used, cookies)| cookies.iter().map(|cookie| (*used, *cookie))).collect()))
+        let (mut datagrams, mut streams) = (Vec::new(), Streams::new());
+        if gone.is_empty() {
+            return Ok((datagrams, streams));
+        }
+        // Read once more, since it is seldom needed: many sockets lead to few backends.
+        self.sockets.read_single(|key, origin| datagrams.extend(gone.contains(&of_datagrams(&key, &origin)).then_some(key)))?;
+        self.connections.read_single(|_, connection| {
+            let lost = of_stream(&connection).filter(|used| gone.contains(used));
+            streams.extend(lost.map(|used| (used, connection.cookie)));
+        })?;
+        Ok((datagrams, streams))
     }
 
     /// Sockets that are ended, or were over already, are not looked for again.
@@ -155,11 +158,12 @@ fn of_datagrams(key: &SocketKey, origin: &SocketOrigin) -> Use {
     }
 }
 
-fn of_stream(connection: &Connection) -> Use {
-    Use {
+/// None for a slot that no socket has.
+fn of_stream(connection: &Connection) -> Option<Use> {
+    (connection.cookie != 0).then_some(Use {
         front: connection.address,
         front_port_be: connection.port_be,
         protocol: protocol::TCP,
         backend: Backend { address: connection.backend, port_be: connection.backend_port_be, reserved: 0 },
-    }
+    })
 }
