@@ -2,7 +2,8 @@
 //! over is the data plane's decision, which backends are gone the programmer's; this file says when, and how fast.
 
 use crate::attachments::namespaces;
-use crate::dataplane::Dataplane;
+use crate::dataplane::{Dataplane, Failure};
+use crate::doubts::Doubts;
 use crate::metrics::Metrics;
 use crate::pressure::{self, News, Pressure};
 use crate::programmer::Message;
@@ -102,6 +103,7 @@ impl Collector {
     pub fn run(&self, ear: &Ear) {
         let (mut pause, mut fill) = (SHORTEST, 0.0);
         let mut begun = Instant::now();
+        let mut doubts = Doubts::default();
         let (mut pressure, mut measured) = (Pressure::default(), None::<Instant>);
         pressure::watched().for_each(|map| self.metrics.note_pressure(map, false));
         loop {
@@ -111,10 +113,10 @@ impl Collector {
                 std::thread::sleep(SHORTEST.saturating_sub(begun.elapsed()));
             }
             begun = Instant::now();
-            match self.collect(ear, share(fill, is_alarmed)) {
+            match self.collect(ear, &mut doubts, |hurry| share(fill, is_alarmed || hurry)) {
                 Ok(swept) => {
                     fill = filled(&swept);
-                    pause = interval(&swept);
+                    pause = if doubts.end_pass() { SHORTEST } else { interval(&swept) };
                 }
                 Err(failure) => {
                     tracing::warn!(%failure, "cannot collect flows; trying again");
@@ -128,13 +130,14 @@ impl Collector {
         }
     }
 
-    /// One pass, which may take this share of a CPU.
-    fn collect(&self, ear: &Ear, share: f64) -> Result<Swept, crate::dataplane::Failure> {
-        let ended = self.dataplane.end_lost_sockets(&mut |uses| self.gone(uses), &|| namespaces(&self.state_dir))?;
+    /// One pass. `share` is the part of a CPU that it may take, more when it should hurry because somebody waits for the next one.
+    fn collect(&self, ear: &Ear, doubts: &mut Doubts, share: impl Fn(bool) -> f64) -> Result<Swept, Failure> {
+        let pods = || namespaces(&self.state_dir);
+        let ended = self.dataplane.end_lost_sockets(&mut |uses| doubts.believed(self.gone(uses)), &pods)?;
         self.metrics.count_sockets(ended);
         let mut debt = Duration::ZERO;
-        let swept = self.dataplane.sweep_flows(&mut |uses| self.gone(uses), &mut |spent| {
-            debt += pause_after(spent, share);
+        let swept = self.dataplane.sweep_flows(&mut |uses| doubts.believed(self.gone(uses)), &mut |spent| {
+            debt += pause_after(spent, share(ear.has_heard.get()));
             if debt >= SHORTEST_PAUSE {
                 std::thread::sleep(std::mem::take(&mut debt));
             }

@@ -23,6 +23,7 @@ mod attachments;
 mod cleanup;
 mod collector;
 mod devices;
+mod doubts;
 mod health_check;
 mod http;
 mod metrics;
