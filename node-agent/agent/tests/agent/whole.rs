@@ -174,7 +174,7 @@ pub fn config(folder: &Path, cgroup: &Cgroup) -> Config {
     config
 }
 
-fn accept(listener: &TcpListener) -> TcpStream {
+pub fn accept(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(false).unwrap();
     listener.accept().unwrap().0
 }
