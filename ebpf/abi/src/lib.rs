@@ -6,6 +6,7 @@
 #![no_std]
 
 mod address;
+pub mod direct;
 mod drop;
 mod maps;
 mod overlay;

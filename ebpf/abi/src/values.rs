@@ -278,6 +278,8 @@ pub mod flow_state {
     pub const CONFIRMED: u32 = 1 << 5;
     /// The flow leads from a pod out of the cluster, not to a Service.
     pub const MASQUERADE: u32 = 1 << 6;
+    /// The backend answers the client directly: this node sees one direction only.
+    pub const DIRECT: u32 = 1 << 7;
 }
 
 /// One direction of a translated flow: what its packets become. Two entries make a flow; the key of each is the other's
@@ -297,10 +299,12 @@ pub struct Flow {
 /// either has (`any`), and that both have (`both`).
 ///
 /// TCP: 2 hours 4 minutes once both ends have spoken, else 4 minutes (RFC 5382 REQ-5), and after a RST too (RFC 7857 section 2.2).
-/// UDP: 5 minutes (RFC 4787 REQ-5), 2 minutes before an answer. ICMP queries: 60 seconds (RFC 5508 REQ-2). SCTP as TCP.
+/// UDP: 5 minutes (RFC 4787 REQ-5), 2 minutes before an answer. ICMP queries: 60 seconds (RFC 5508 REQ-2). SCTP as TCP. Where only one
+/// direction comes by ([`flow_state::DIRECT`]), it speaks for both.
 pub const fn flow_timeout(protocol: u8, any: u32, both: u32) -> u32 {
     const TRANSITORY: u32 = 240;
     const ESTABLISHED: u32 = 7_440;
+    let both = if any & flow_state::DIRECT != 0 { any } else { both };
     match protocol {
         protocol::TCP | protocol::SCTP => {
             let is_over = any & (flow_state::RESET | flow_state::GONE) != 0 || both & flow_state::FINISHED != 0;

@@ -4,7 +4,10 @@
 //! Such a function takes the context, numbers and pointers to values that may be absent, and answers a number
 //! (Documentation/bpf/verifier.rst, btf.rst: functions of global linkage). Each does nothing but call its step.
 
-use crate::steps::{self, packet::Ip, segment::Segment, way::Way};
+use crate::{
+    frame::Frame as _,
+    steps::{self, packet::Ip, segment::Segment, way::Way},
+};
 use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     programs::{TcContext, XdpContext},
@@ -96,7 +99,7 @@ pub extern "C" fn parse_on_wire(ctx: *mut xdp_md, ip: *mut Ip) -> u32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn find_way_on_wire(ctx: *mut xdp_md, ip: *const Ip, becomes: *const FlowKey, way: *mut Way) -> u32 {
     present!(0; ip: as_ref, becomes: as_ref, way: as_mut);
-    steps::way::find_way(&XdpContext::new(ctx), ip, becomes, way)
+    steps::way::find_way(&XdpContext::new(ctx), ip, becomes, way, 0)
 }
 
 /// [`steps::rewrite::rewrite`] of a frame that comes from the wire; 1 if it was done.
@@ -113,6 +116,14 @@ pub extern "C" fn rewrite_on_wire(ctx: *mut xdp_md, ip: *const Ip, segment: *con
 pub extern "C" fn read_segment(ctx: *mut __sk_buff, ip: *const Ip, segment: *mut Segment) -> u32 {
     present!(0; ip: as_ref, segment: as_mut);
     steps::segment::read_segment(&TcContext::new(ctx), ip, segment)
+}
+
+/// [`steps::is_for_device`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn is_for_device(ctx: *mut xdp_md) -> u32 {
+    let frame = XdpContext::new(ctx);
+    u32::from(steps::is_for_device(&frame, frame.device()))
 }
 
 /// [`steps::forward::translate_on_wire`].
@@ -214,9 +225,34 @@ pub extern "C" fn follow(segment: *const Segment, becomes: *mut FlowKey) -> u32 
 /// [`steps::way::find_fitting_way`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn find_way(ctx: *mut __sk_buff, ip: *const Ip, becomes: *const FlowKey, way: *mut Way) -> u32 {
+pub extern "C" fn find_way(ctx: *mut __sk_buff, ip: *const Ip, becomes: *const FlowKey, way: *mut Way, more: u32) -> u32 {
     present!(0; ip: as_ref, becomes: as_ref, way: as_mut);
-    steps::way::find_fitting_way(&TcContext::new(ctx), ip, becomes, way)
+    steps::way::find_fitting_way(&TcContext::new(ctx), ip, becomes, way, more)
+}
+
+/// [`steps::direct_return::tell`]; 1 if it was done.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn tell(ctx: *mut __sk_buff, ip: *const Ip, key: *const FlowKey) -> u32 {
+    present!(0; ip: as_ref, key: as_ref);
+    u32::from(steps::direct_return::tell(&TcContext::new(ctx), ip, key))
+}
+
+/// [`steps::flow::open_direct`]; answers 1.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn open_direct(segment: *const Segment, key: *const FlowKey) -> u32 {
+    present!(0; segment: as_ref, key: as_ref);
+    steps::flow::open_direct(segment, key);
+    1
+}
+
+/// [`steps::direct_return::listen`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn listen(ctx: *mut __sk_buff, ip: *const Ip) -> u32 {
+    present!(0; ip: as_ref);
+    steps::direct_return::listen(&TcContext::new(ctx), ip)
 }
 
 /// [`steps::way::to_tunnel`].
@@ -237,9 +273,9 @@ pub extern "C" fn drop_packet(ctx: *mut __sk_buff, reason: u32) -> i32 {
 /// [`steps::forward::send`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn send(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, becomes: *const FlowKey) -> i32 {
+pub extern "C" fn send(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, becomes: *const FlowKey, tells: u32) -> i32 {
     present!(steps::packet::NEXT; ip: as_ref, segment: as_ref, becomes: as_ref);
-    steps::forward::send(&TcContext::new(ctx), ip, segment, becomes)
+    steps::forward::send(&TcContext::new(ctx), ip, segment, becomes, tells != 0)
 }
 
 /// [`steps::rewrite::rewrite`] of a packet; 1 if it was done.

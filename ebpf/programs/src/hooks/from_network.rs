@@ -19,6 +19,9 @@ pub fn from_network(ctx: &TcContext) -> i32 {
     if global::parse(ctx.skb.skb, &mut ip) != parsed::IP || !packet::is_for_host(ctx) {
         return packet::NEXT;
     }
+    if steps::direct_return::may_tell(&ip) {
+        let _ = global::listen(ctx.skb.skb, &ip);
+    }
     // Nearly all that comes for pods of this node is nobody's to translate.
     if !steps::may_be_answers() {
         let verdict = global::hand_over(ctx.skb.skb, &ip, ctx.device());

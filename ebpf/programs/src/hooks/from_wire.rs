@@ -1,12 +1,8 @@
 //! Frames on the node's devices before the stack sees them: XDP.
 
 use crate::{
-    frame::Frame as _,
     global,
-    steps::{
-        self,
-        packet::{Ip, parsed},
-    },
+    steps::packet::{Ip, parsed},
 };
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 
@@ -15,7 +11,7 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 #[inline(always)]
 pub fn from_wire(frame: &XdpContext) -> u32 {
     let mut ip = Ip::default();
-    if !steps::is_for_device(frame, frame.device()) || global::parse_on_wire(frame.ctx, &mut ip) != parsed::IP {
+    if global::is_for_device(frame.ctx) == 0 || global::parse_on_wire(frame.ctx, &mut ip) != parsed::IP {
         return XDP_PASS;
     }
     global::translate_on_wire(frame.ctx, &ip)

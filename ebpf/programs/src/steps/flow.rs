@@ -12,7 +12,7 @@ use crate::{
     maps::{FLOWS, PODS},
 };
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_prandom_u32};
-use orknet_abi::{Address, DropReason, Flow, FlowKey, PodKey, ServiceKey, flow_state, range_kinds, scope};
+use orknet_abi::{Address, DropReason, Flow, FlowKey, PodKey, ServiceKey, flow_state, node_flags, protocol, range_kinds, scope};
 
 /// How many ports source NAT tries before it gives up: with nine of ten in use, one flow in thirty finds none.
 const PORT_ATTEMPTS: u32 = 32;
@@ -32,6 +32,8 @@ pub mod known {
     pub const BECOMES: u32 = 1;
     /// Its backend is gone.
     pub const GONE: u32 = 2;
+    /// What the packet becomes; its backend must learn which Service the client knows.
+    pub const DIRECT: u32 = 3;
 }
 
 /// What became of the first packet of a flow, as a number; from [`opened::REFUSED`] on, that and the number of a drop reason.
@@ -42,6 +44,8 @@ pub mod opened {
     pub const FLOW: u32 = 1;
     /// Another flow has the addresses and ports.
     pub const TAKEN: u32 = 2;
+    /// There is a flow now, whose backend answers the client directly.
+    pub const DIRECT: u32 = 3;
     /// It leads nowhere.
     pub const REFUSED: u32 = 256;
 }
@@ -59,8 +63,8 @@ const fn refused(reason: DropReason) -> u32 {
     opened::REFUSED + reason as u32
 }
 
-/// Finds what the packet becomes and takes note of it; see [`known`]. A flow that is over, or whose backend is gone, is forgotten where a
-/// new connection begins: that one may go to another backend.
+/// Finds what the packet becomes and takes note of it; see [`known`]. A flow that is over, or whose backend is gone, is forgotten where its
+/// client begins a new connection: that one may go to another backend.
 #[inline(always)]
 pub fn follow(segment: &Segment, becomes: &mut FlowKey) -> u32 {
     let Some(flow) = FLOWS.get_ptr_mut(&segment.key) else { return known::NOTHING };
@@ -68,7 +72,7 @@ pub fn follow(segment: &Segment, becomes: &mut FlowKey) -> u32 {
     // `state` and `used_seconds` ever change in place, and both are whole words.
     let (kept, now) = unsafe { ((&raw const *flow).read(), now_seconds()) };
     const OVER: u32 = flow_state::GONE | flow_state::FINISHED | flow_state::RESET;
-    if kept.state & OVER != 0 && segment.is_opening() {
+    if kept.state & OVER != 0 && kept.state & flow_state::FORWARD != 0 && segment.is_opening() {
         let _ = FLOWS.remove(&segment.key);
         let _ = FLOWS.remove(kept.becomes.reversed());
         return known::NOTHING;
@@ -87,14 +91,16 @@ pub fn follow(segment: &Segment, becomes: &mut FlowKey) -> u32 {
         unsafe { (&raw mut (*flow).state).write(state) };
     }
     *becomes = kept.becomes;
-    known::BECOMES
+    // Of a connection the first segment tells it, of datagrams each one.
+    let tells = kept.state & flow_state::DIRECT != 0 && (segment.key.protocol != protocol::TCP || segment.is_opening());
+    if tells && kept.state & flow_state::FORWARD != 0 { known::DIRECT } else { known::BECOMES }
 }
 
 /// What a packet makes of the state of its direction: a new connection forgets the former one; what comes after a reset revives
 /// the flow, since a reset may be forged (RFC 7857 section 2.2).
 #[inline(always)]
 fn next_state(state: u32, segment: &Segment) -> u32 {
-    const LASTING: u32 = flow_state::FORWARD | flow_state::MASQUERADE;
+    const LASTING: u32 = flow_state::FORWARD | flow_state::MASQUERADE | flow_state::DIRECT;
     match segment.says() {
         flow_state::OPENED => state & LASTING | flow_state::OPENED,
         flow_state::CONFIRMED => state & !flow_state::RESET | flow_state::CONFIRMED,
@@ -122,6 +128,13 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
     // A flow's first packet does not confirm it.
     let state = flow_state::FORWARD | segment.says() & !flow_state::CONFIRMED;
     let is_here = global::is_here(becomes) != 0;
+    if from == entrance::NETWORK && !is_here && answers_directly(key) {
+        return match global::insert_pair(key, becomes, state | flow_state::DIRECT) {
+            opened::FLOW => opened::DIRECT,
+            opened::TAKEN => global::claim_port(key, becomes, state, NODES),
+            other => other,
+        };
+    }
     if from == entrance::NETWORK && (!is_here || scope == orknet_abi::scope::INSIDE) {
         return global::claim_port(key, becomes, state, NODES);
     }
@@ -135,6 +148,37 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
     match global::insert_pair(key, becomes, state) {
         opened::TAKEN => global::claim_port(key, becomes, state, GIVEN),
         other => other,
+    }
+}
+
+/// Whether backends of other nodes answer this client themselves. Pods of other nodes are no clients for that: see
+/// [`open_to_service`]. A connection that did not begin here keeps to the way of its answers.
+#[inline(always)]
+fn answers_directly(key: &FlowKey) -> bool {
+    node::pointer().is_some_and(|node| node.flags & node_flags::DIRECT_RETURN != 0)
+        && range::kinds(&key.source) & range_kinds::PODS == 0
+        && matches!(key.protocol, protocol::TCP | protocol::UDP)
+}
+
+/// Opens a flow that came in at another node: that node has chosen a pod of this one, and tells which Service the client knows. The
+/// answers will go to the client from here. `key` is the packet as the client sent it. A flow of before, to the same backend by another way, is over.
+#[inline(always)]
+pub fn open_direct(segment: &Segment, key: &FlowKey) {
+    if let Some(known) = FLOWS.get_ptr(key)
+        && leads_to(known, &segment.key)
+    {
+        return;
+    }
+    let mut becomes = segment.key;
+    let state = flow_state::FORWARD | flow_state::DIRECT | segment.says();
+    if global::insert_pair(key, &mut becomes, state) == opened::TAKEN {
+        let answers = becomes.reversed();
+        if let Some(former) = FLOWS.get_ptr(&answers) {
+            // SAFETY: the pointer comes from a map look-up that succeeded, and this field never changes in place.
+            let _ = FLOWS.remove(unsafe { (&raw const (*former).becomes).read() }.reversed());
+        }
+        let _ = FLOWS.remove(&answers);
+        let _ = global::insert_pair(key, &mut becomes, state);
     }
 }
 
@@ -201,7 +245,8 @@ pub fn claim_port(key: &FlowKey, becomes: &mut FlowKey, state: u32, whose: u32) 
 pub fn insert_pair(key: &FlowKey, becomes: &mut FlowKey, state: u32) -> u32 {
     let answers = becomes.reversed();
     // One value for both, because the stack is small.
-    let mut flow = Flow { becomes: key.reversed(), state: state & flow_state::MASQUERADE, used_seconds: now_seconds() };
+    let mut flow =
+        Flow { becomes: key.reversed(), state: state & (flow_state::MASQUERADE | flow_state::DIRECT), used_seconds: now_seconds() };
     match FLOWS.insert(&answers, &flow, NO_EXIST) {
         Ok(()) => {}
         // Half of a pair that this flow left behind, or the other half of what another processor is just inserting.

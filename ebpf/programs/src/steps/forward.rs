@@ -3,6 +3,7 @@
 use super::{
     answer::{self, complaint},
     count::{count_drop, drop_packet},
+    direct_return,
     flow::{entrance, known, opened},
     packet::{self, Ip},
     range, read,
@@ -33,7 +34,8 @@ pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
     }
     let mut becomes = FlowKey::default();
     match global::follow(&segment, &mut becomes) {
-        known::BECOMES => return global::send(ctx.skb.skb, ip, &segment, &becomes),
+        known::BECOMES => return global::send(ctx.skb.skb, ip, &segment, &becomes, 0),
+        known::DIRECT => return global::send(ctx.skb.skb, ip, &segment, &becomes, 1),
         known::GONE => return end(ctx, ip, &segment),
         _ => {}
     }
@@ -46,7 +48,8 @@ pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
     let scope = if from == entrance::NETWORK { global::scope_of(ip) } else { u32::from(orknet_abi::scope::INSIDE) };
     match global::open_to_service(&segment, scope, from, &mut becomes) {
         opened::NOT => NOT_OURS,
-        opened::FLOW => global::send(ctx.skb.skb, ip, &segment, &becomes),
+        opened::FLOW => global::send(ctx.skb.skb, ip, &segment, &becomes, 0),
+        opened::DIRECT => global::send(ctx.skb.skb, ip, &segment, &becomes, 1),
         refused => global::refuse(ctx.skb.skb, ip, &segment, refused.wrapping_sub(opened::REFUSED)),
     }
 }
@@ -57,11 +60,12 @@ pub fn is_front(address: &Address) -> bool {
     read(SERVICES.get_ptr(range::whole(address))).is_some_and(|whole| whole.flags & service_flags::FOREIGN == 0)
 }
 
-/// Sends a packet on as what it becomes.
+/// Sends a packet on as what it becomes. With `tells`, the backend learns from it which Service the client knows.
 #[inline(always)]
-pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> i32 {
+pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, tells: bool) -> i32 {
     let mut way = Way::default();
-    let kind = global::find_way(ctx.skb.skb, ip, becomes, &mut way);
+    let more = if tells { direct_return::bytes(ip) } else { 0 };
+    let kind = global::find_way(ctx.skb.skb, ip, becomes, &mut way, more);
     // The node itself is the end of the way, so no hop is taken; anywhere else this node is a router.
     let is_end = kind == kind::STACK;
     if kind == kind::NOWHERE {
@@ -71,7 +75,7 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> i
         return if way::may_be_cut(ip) || !answer::may_complain(ip, segment) {
             drop_packet(ctx, DropReason::TooBig)
         } else {
-            global::complain(ctx.skb.skb, ip, complaint::TOO_BIG, way.mtu, DropReason::TooBig as u32)
+            global::complain(ctx.skb.skb, ip, complaint::TOO_BIG, way.mtu.saturating_sub(more), DropReason::TooBig as u32)
         };
     }
     if !is_end && ip.hop_limit <= 1 {
@@ -82,6 +86,9 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> i
         };
     }
     if !rewrite(ctx, ip, segment, becomes) || !is_end && !packet::take_hop(ctx, ip) {
+        return drop_packet(ctx, DropReason::RewriteFailed);
+    }
+    if tells && global::tell(ctx.skb.skb, ip, &segment.key) == 0 {
         return drop_packet(ctx, DropReason::RewriteFailed);
     }
     match kind {
@@ -100,7 +107,7 @@ pub fn pass_on(ctx: &TcContext, ip: &Ip) -> i32 {
     }
     let key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
     let mut way = Way::default();
-    let kind = global::find_way(ctx.skb.skb, ip, &key, &mut way);
+    let kind = global::find_way(ctx.skb.skb, ip, &key, &mut way, 0);
     // The stack answers for what has no way, or must not go it.
     if !matches!(kind, kind::NEIGHBOUR | kind::TUNNEL) || !packet::take_hop(ctx, ip) {
         return packet::NEXT;

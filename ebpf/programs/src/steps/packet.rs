@@ -100,8 +100,15 @@ pub mod parsed {
 /// The same of a frame that is not the kernel's packet yet: it carries the MAC address of the device, as user space has noted it.
 #[inline(always)]
 pub fn is_for_device(frame: &impl Frame, device: u32) -> bool {
-    let (Some(known), Some(mac)) = (read(DEVICES.get_ptr(device)), frame.read::<[u8; 6]>(0)) else { return false };
-    known.mac == mac
+    let Some(known) = read(DEVICES.get_ptr(device)) else { return false };
+    let Some(mac) = frame.read::<[u16; 3]>(0) else { return false };
+    halves(&known.mac) == mac
+}
+
+/// A MAC address by halves of words, as it can be read and written at once.
+#[inline(always)]
+fn halves(mac: &[u8; 6]) -> [u16; 3] {
+    [0, 2, 4].map(|at| u16::from_ne_bytes([mac[at], mac[at + 1]]))
 }
 
 /// Reads the headers up to IP's.
@@ -208,7 +215,6 @@ pub fn set_addresses(frame: &impl Frame, is_v4: bool, source: &Address, destinat
 /// Writes both MAC addresses. A frame that got here is long enough, so the write can't fail.
 #[inline(always)]
 pub fn set_macs(frame: &impl Frame, destination: &[u8; 6], source: &[u8; 6]) {
-    let halves = |mac: &[u8; 6]| [0, 2, 4].map(|at| u16::from_ne_bytes([mac[at], mac[at + 1]]));
     let _ = frame.write(0, &[halves(destination), halves(source)]);
 }
 

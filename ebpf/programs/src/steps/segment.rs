@@ -103,7 +103,7 @@ impl Segment {
     pub fn is_opening(&self) -> bool {
         self.kind == Kind::Flow
             && match self.key.protocol {
-                protocol::TCP => self.flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN,
+                protocol::TCP => self.flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN,
                 protocol::SCTP => self.flags == sctp::INIT,
                 _ => false,
             }

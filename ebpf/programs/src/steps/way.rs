@@ -21,6 +21,8 @@ use orknet_abi::{Address, DropReason, FlowKey, OVERLAY_ID, Pod, direction::INGRE
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
+/// The fragment header of IPv6 (RFC 8200 section 4.5).
+const FRAGMENT: u8 = 44;
 /// `BPF_F_TUNINFO_IPV6`.
 const TUNNEL_V6: u64 = 1;
 /// The mark of packets that the node's devices need not look at once more, as they leave: "orkn" as bytes.
@@ -62,9 +64,9 @@ pub struct Way {
     is_resolved: u32,
 }
 
-/// The way of what a packet becomes; answers its kind.
+/// The way of what a packet becomes; answers its kind. `more` is how many bytes longer it will be.
 #[inline(always)]
-pub fn find_way(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way) -> u32 {
+pub fn find_way(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u32) -> u32 {
     if let Some(pod) = pod::find_pod(&becomes.destination) {
         way.pod = pod;
         return kind::POD;
@@ -82,20 +84,21 @@ pub fn find_way(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way) -
         way.ifindex = node.overlay;
         return kind::TUNNEL;
     }
-    route(frame, ip, becomes, way)
+    route(frame, ip, becomes, way, more)
 }
 
-/// The same where the way may be the overlay: a packet must fit into it, unless it may be cut, which is done outside of the tunnel.
+/// The same where the way may be the overlay: a packet must fit into it, unless it may be cut, which is done outside of the tunnel. So are
+/// fragments of IPv6: nobody complains of those.
 #[inline(always)]
-pub fn find_fitting_way(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut Way) -> u32 {
-    let kind = find_way(ctx, ip, becomes, way);
-    if kind != kind::TUNNEL || may_be_cut(ip) {
+pub fn find_fitting_way(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u32) -> u32 {
+    let kind = find_way(ctx, ip, becomes, way, more);
+    if kind != kind::TUNNEL || may_be_cut(ip) || ip.protocol == FRAGMENT {
         return kind;
     }
     // What the helper finds there is the length to look at; 0 is the packet's own.
     way.mtu = 0;
     // SAFETY: the context is the program's own, and the helper writes one word.
-    match unsafe { bpf_check_mtu(ctx.context(), way.ifindex, &raw mut way.mtu, 0, 0) } as u32 {
+    match unsafe { bpf_check_mtu(ctx.context(), way.ifindex, &raw mut way.mtu, more as i32, 0) } as u32 {
         BPF_MTU_CHK_RET_FRAG_NEEDED => kind::TOO_BIG,
         _ => kind,
     }
@@ -109,14 +112,14 @@ fn to_words(address: &Address) -> [u32; 4] {
 
 /// Asks the node's routes, for a packet of this length that came in where the hook is.
 #[inline(always)]
-fn route(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way) -> u32 {
+fn route(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u32) -> u32 {
     // SAFETY: all zero is a value of this structure of numbers.
     let mut question: Question = unsafe { MaybeUninit::zeroed().assume_init() };
     question.family = if ip.is_v4 { AF_INET } else { AF_INET6 };
     question.l4_protocol = ip.protocol;
     question.ifindex = frame.device();
     // Merged packets are cut to the device's measure later.
-    question.__bindgen_anon_1.tot_len = if frame.is_merged() { 0 } else { ip.length as u16 };
+    question.__bindgen_anon_1.tot_len = if frame.is_merged() { 0 } else { (ip.length + more) as u16 };
     let (source, destination) = (to_words(&becomes.source), to_words(&becomes.destination));
     if ip.is_v4 {
         question.__bindgen_anon_3.ipv4_src = source[3];

@@ -8,6 +8,7 @@ mod harness;
 
 mod bench;
 mod broken;
+mod direct_return;
 mod errors;
 mod forward;
 mod fragments;
@@ -15,6 +16,8 @@ mod fuzz;
 mod gone;
 mod maglev;
 mod masquerade;
+mod overlay;
 mod pods;
 mod refusals;
 mod states;
+mod wire;

@@ -1,0 +1,111 @@
+//! Direct server return: the packet tells the backend's node which Service the client knows, and the answer goes to the client from there.
+
+use crate::bench::{A_MACS, B_MACS, Bench, FAMILIES, Family, Front, assert_sent, at, into_pod, key, one_hop_on, settings, wired};
+use crate::frames::{Frame, flags, tcp, udp};
+use orknet_abi::{
+    flow_state, flow_timeout, node_flags,
+    protocol::{TCP, UDP},
+};
+use orknet_dataplane::Verdict;
+use std::net::{IpAddr, SocketAddr};
+
+/// The node of the drawing, where answers go to clients directly.
+fn direct(name: &str) -> Bench {
+    let bench = Bench::new(name);
+    let settings = settings();
+    bench.set_node(orknet_abi::Node { flags: settings.flags | node_flags::DIRECT_RETURN, ..settings });
+    bench
+}
+
+/// The frame with the Service at `front` told in it.
+fn telling(frame: Frame, front: SocketAddr) -> Frame {
+    let port = front.port().to_be_bytes();
+    match front.ip() {
+        IpAddr::V4(address) => Frame { extra: [&[0x9a, 8], &port[..], &address.octets()].concat(), ..frame },
+        IpAddr::V6(address) => {
+            let extra = [&[frame.protocol, 2, 0x1e, 20], &port[..], &[0, 0], &address.octets()].concat();
+            Frame { extra, protocol: 60, ..frame }
+        }
+    }
+}
+
+fn ends(family: &Family) -> (SocketAddr, SocketAddr, SocketAddr) {
+    (at(family.client, 40_001), at(family.load_balancer, 80), at(family.remote_pod, 8080))
+}
+
+#[test]
+fn root_the_first_segment_tells_and_the_others_need_not() {
+    let bench = direct("tell");
+    for (list, family) in (1..).zip(&FAMILIES) {
+        let (client, front, backend) = ends(family);
+        bench.put(&Front::new(list, TCP, front, &[backend]));
+        let syn = bench.from_network(&wired(tcp(client, front, flags::SYN, b"")).bytes());
+        assert_sent(&syn, &one_hop_on(wired(telling(tcp(client, backend, flags::SYN, b""), front))));
+        for _ in 0..2 {
+            let data = bench.from_network(&wired(tcp(client, front, flags::ACK, b"a request")).bytes());
+            assert_sent(&data, &one_hop_on(wired(tcp(client, backend, flags::ACK, b"a request"))));
+        }
+        // The first segment may get lost and come again.
+        let again = bench.from_network(&wired(tcp(client, front, flags::SYN, b"")).bytes());
+        assert_sent(&again, &one_hop_on(wired(telling(tcp(client, backend, flags::SYN, b""), front))));
+        bench.assert_pairs();
+        let flows = bench.flows();
+        let (there, back) = (flows[&key(TCP, client, front)], flows[&key(TCP, backend, client)]);
+        assert_eq!(flow_timeout(TCP, there.state | back.state, there.state & back.state), 7_440, "one direction speaks for both");
+    }
+    assert!(bench.drops().is_empty(), "{:?}", bench.drops());
+}
+
+#[test]
+fn root_every_datagram_tells() {
+    let bench = direct("datagram");
+    for (list, family) in (1..).zip(&FAMILIES) {
+        let (client, front, backend) = ends(family);
+        bench.put(&Front::new(list, UDP, front, &[backend]));
+        for _ in 0..3 {
+            let sent = bench.from_network(&wired(udp(client, front, b"odd")).bytes());
+            assert_sent(&sent, &one_hop_on(wired(telling(udp(client, backend, b"odd"), front))));
+        }
+    }
+}
+
+#[test]
+fn root_the_answer_goes_to_the_client_from_the_backends_node() {
+    let bench = direct("listen");
+    for family in &FAMILIES {
+        for (port, protocol) in [(41_000, TCP), (42_000, UDP)] {
+            let make = |from, to, flags| if protocol == TCP { tcp(from, to, flags, b"") } else { udp(from, to, b"what") };
+            let (client, front, backend) = (at(family.client, port), at(family.load_balancer, 80), at(family.pod_a, 8080));
+            let frame = wired(telling(make(client, backend, flags::SYN), front));
+            let there = bench.from_network(&frame.bytes());
+            assert_sent(&there, &into_pod(frame, A_MACS));
+            bench.assert_pairs();
+            let back = bench.from_pod(&make(backend, client, flags::SYN | flags::ACK).bytes());
+            assert_sent(&back, &one_hop_on(make(front, client, flags::SYN | flags::ACK)));
+            // Another Service with the same backend, and the same port of the client again: the last one counts.
+            let other = at(family.load_balancer, 81);
+            let frame = wired(telling(make(client, backend, flags::SYN), other));
+            assert_sent(&bench.from_network(&frame.bytes()), &into_pod(frame, A_MACS));
+            let back = bench.from_pod(&make(backend, client, flags::ACK).bytes());
+            assert_sent(&back, &one_hop_on(make(other, client, flags::ACK)));
+        }
+    }
+    let directs = bench.flows().values().filter(|flow| flow.state & flow_state::DIRECT != 0).count();
+    assert_eq!(directs, bench.flows().len());
+}
+
+#[test]
+fn root_who_does_not_want_it_neither_tells_nor_listens() {
+    let bench = Bench::new("deaf");
+    for (list, family) in (1..).zip(&FAMILIES) {
+        let (client, front, backend) = ends(family);
+        bench.put(&Front::new(list, TCP, front, &[backend]));
+        let syn = bench.from_network(&wired(tcp(client, front, flags::SYN, b"")).bytes());
+        assert_eq!(syn.frame.len(), wired(tcp(client, backend, flags::SYN, b"")).bytes().len());
+        let told = wired(telling(tcp(client, at(family.pod_b, 8080), flags::SYN, b""), front));
+        assert_sent(&bench.from_network(&told.bytes()), &into_pod(told, B_MACS));
+        assert!(!bench.flows().contains_key(&key(TCP, at(family.pod_b, 8080), client)));
+        // A connection to a backend here needs no telling.
+        assert_eq!(syn.verdict, Verdict::Redirect);
+    }
+}
