@@ -2,14 +2,26 @@
 
 use crate::{
     frame::Frame as _,
-    steps::{self, packet},
+    global,
+    steps::{
+        self,
+        packet::{self, Ip, parsed},
+    },
 };
 use aya_ebpf::programs::TcContext;
 use orknet_abi::direction::INGRESS;
 
-/// Counts. Packets that `from_pod` hands over from another pod do not come here and are counted there.
+/// Counts, and translates answers of backends on the node itself. Packets that `from_pod` and `from_network` hand over do not come here
+/// and are counted there.
 #[inline(always)]
 pub fn to_pod(ctx: &TcContext) -> i32 {
     steps::count_traffic(ctx.device(), INGRESS, ctx.len());
-    packet::NEXT
+    if !steps::may_be_answers() {
+        return packet::NEXT;
+    }
+    let mut ip = Ip::default();
+    if global::parse(ctx.skb.skb, &mut ip) != parsed::IP {
+        return packet::NEXT;
+    }
+    global::translate_on_leaving(ctx.skb.skb, &ip)
 }
