@@ -160,15 +160,21 @@ impl Dataplane {
         self.run_from(hook, &Arrival::default(), frame, repeat)
     }
 
-    /// The same for a frame that came in elsewhere, or otherwise.
+    /// The same for a frame that came in elsewhere, or otherwise. Frames from the wire ([`Hook::FromWire`]) always come in at the
+    /// loopback device.
     pub fn run_from(&self, hook: Hook, arrival: &Arrival, frame: &[u8], repeat: u32) -> Result<Ran, Error> {
         let program = self.programs.get(hook)?;
-        let outcome = kernel::test_run(program, frame, arrival, repeat).map_err(|source| Error::Run { hook, source })?;
-        let verdict = match outcome.verdict as i32 {
-            -1 => Verdict::Next,
-            2 => Verdict::Drop,
-            7 => Verdict::Redirect,
-            other => Verdict::Other(other),
+        let told = (hook != Hook::FromWire).then_some(arrival);
+        let outcome = kernel::test_run(program, frame, told, repeat).map_err(|source| Error::Run { hook, source })?;
+        let verdict = match (hook, outcome.verdict as i32) {
+            (Hook::FromWire, 2) => Verdict::Next,
+            (Hook::FromWire, 1) => Verdict::Drop,
+            (Hook::FromWire, 3 | 4) => Verdict::Redirect,
+            (Hook::FromWire, other) => Verdict::Other(other),
+            (_, -1) => Verdict::Next,
+            (_, 2) => Verdict::Drop,
+            (_, 7) => Verdict::Redirect,
+            (_, other) => Verdict::Other(other),
         };
         Ok(Ran { verdict, frame: outcome.frame, mark: outcome.mark, nanoseconds: outcome.nanoseconds })
     }

@@ -39,15 +39,19 @@ const IFINDEX: usize = 10;
 const GSO_SEGS: usize = 41;
 const GSO_SIZE: usize = 44;
 
-/// Runs a program for devices `repeat` times on a frame.
-pub(crate) fn test_run(program: BorrowedFd<'_>, frame: &[u8], arrival: &Arrival, repeat: u32) -> io::Result<Outcome> {
+/// Runs a program for devices `repeat` times on a frame. A program for frames from the wire is told nothing of how one arrives
+/// (`arrival`): for it that is always the loopback device.
+pub(crate) fn test_run(program: BorrowedFd<'_>, frame: &[u8], arrival: Option<&Arrival>, repeat: u32) -> io::Result<Outcome> {
     let mut out = vec![0; frame.len() + HEADROOM];
     let mut before: SkBuff = [0; 48];
-    before[MARK] = arrival.mark;
-    before[IFINDEX] = arrival.device;
-    before[GSO_SEGS] = arrival.segments;
-    before[GSO_SIZE] = arrival.segment_size;
+    if let Some(arrival) = arrival {
+        before[MARK] = arrival.mark;
+        before[IFINDEX] = arrival.device;
+        before[GSO_SEGS] = arrival.segments;
+        before[GSO_SIZE] = arrival.segment_size;
+    }
     let mut after: SkBuff = [0; 48];
+    let size_of_context = if arrival.is_some() { size_of::<SkBuff>() as u32 } else { 0 };
     let mut attributes = TestRun {
         program: program.as_raw_fd() as u32,
         size_in: u32::try_from(frame.len()).map_err(io::Error::other)?,
@@ -55,10 +59,10 @@ pub(crate) fn test_run(program: BorrowedFd<'_>, frame: &[u8], arrival: &Arrival,
         data_in: frame.as_ptr().expose_provenance() as u64,
         data_out: out.as_mut_ptr().expose_provenance() as u64,
         repeat,
-        context_size_in: size_of::<SkBuff>() as u32,
-        context_size_out: size_of::<SkBuff>() as u32,
-        context_in: before.as_ptr().expose_provenance() as u64,
-        context_out: after.as_mut_ptr().expose_provenance() as u64,
+        context_size_in: size_of_context,
+        context_size_out: size_of_context,
+        context_in: arrival.map_or(0, |_| before.as_ptr().expose_provenance() as u64),
+        context_out: arrival.map_or(0, |_| after.as_mut_ptr().expose_provenance() as u64),
         ..TestRun::default()
     };
     bpf(&mut attributes)?;
