@@ -73,7 +73,9 @@ pub const DEVICE_A: u32 = 1;
 pub const DEVICE_B: u32 = 7;
 pub const A_MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 0xa1], [2, 0, 0, 0, 0, 0xa0]];
 pub const B_MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 0xb1], [2, 0, 0, 0, 0, 0xb0]];
-const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xe0];
+pub const NODE_2_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+pub const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
+pub const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xe0];
 /// The mark of packets that were translated on their way in.
 pub const DONE: u32 = 0x6e6b_726f;
 
@@ -198,6 +200,10 @@ impl Bench {
             "-6 route add default via 2001:db8::fe".to_owned(),
             "route add 10.244.1.0/24 via 192.0.2.2".to_owned(),
             "-6 route add fd00:10:244:1::/64 via 2001:db8::2".to_owned(),
+            "neighbour add 192.0.2.2 lladdr 02:00:00:00:00:02 dev eth0".to_owned(),
+            "neighbour add 192.0.2.254 lladdr 02:00:00:00:00:fe dev eth0".to_owned(),
+            "-6 neighbour add 2001:db8::2 lladdr 02:00:00:00:00:02 dev eth0".to_owned(),
+            "-6 neighbour add 2001:db8::fe lladdr 02:00:00:00:00:fe dev eth0".to_owned(),
         ];
         let eth0 = node.namespace.run(|| {
             for line in &batch {
@@ -262,6 +268,12 @@ impl Bench {
         self.node.run(|| self.dataplane.run(Hook::FromPod, frame, 1)).unwrap()
     }
 
+    /// A frame that the stack sends to pod A.
+    #[track_caller]
+    pub fn to_pod(&self, frame: &[u8]) -> Ran {
+        self.node.run(|| self.dataplane.run(Hook::ToPod, frame, 1)).unwrap()
+    }
+
     /// A frame that pod B sends.
     #[track_caller]
     pub fn from_pod_b(&self, frame: Frame) -> Ran {
@@ -299,6 +311,21 @@ impl Bench {
         let answer = act();
         let more = |(reason, count): (DropReason, u64)| vec![reason; (count - before.get(&reason).copied().unwrap_or(0)) as usize];
         (answer, self.drops().into_iter().flat_map(more).collect())
+    }
+
+    /// A frame from the wire, before the stack sees it.
+    #[track_caller]
+    pub fn from_wire(&self, frame: &[u8]) -> Ran {
+        self.node.run(|| self.dataplane.run(Hook::FromWire, frame, 1)).unwrap()
+    }
+
+    /// Makes the loopback device, where test runs of frames from the wire come in, one that frames to the node's MAC address are for.
+    pub fn serve_wire(&self) {
+        let path = self.node.pin_dir().join(format!("v{}/maps/DEVICES", abi::ABI_VERSION));
+        let map = aya::maps::Map::HashMap(aya::maps::MapData::from_pin(path).unwrap());
+        let mut map: aya::maps::HashMap<_, u32, [u8; 8]> = map.try_into().unwrap();
+        let device: Vec<u8> = [&NODE_MAC[..], &[0; 2]].concat();
+        map.insert(1, <[u8; 8]>::try_from(device).unwrap(), 0).unwrap();
     }
 
     /// Changes an entry of the map of flows, as only programs and the collector do: it must be there.

@@ -42,6 +42,11 @@ fn root_fuzz_to_network() {
     fuzz(Hook::ToNetwork, &["changed", "untouched", "there and back"]);
 }
 
+#[test]
+fn root_fuzz_from_wire() {
+    fuzz(Hook::FromWire, &["to a neighbour", "untouched"]);
+}
+
 fn fuzz(hook: Hook, wanted: &[&str]) {
     let frames = std::env::var("ORKNET_FUZZ").ok().map(|text| text.parse().expect("ORKNET_FUZZ is a number of packets"));
     let seed = if frames.is_some() { rand::random() } else { 7 };
@@ -49,6 +54,7 @@ fn fuzz(hook: Hook, wanted: &[&str]) {
     // Few flows, so that the map is full at times.
     let bench = Bench::sized("fuzz", &[("FLOWS", 40_000)]);
     bench.set_node(orknet_abi::Node { first_port: 10_000, last_port: 65_000, ..settings() });
+    bench.serve_wire();
     let mut list = 0;
     for family in FAMILIES {
         for protocol in [TCP, UDP, SCTP] {
@@ -109,6 +115,9 @@ impl Fuzz {
             return;
         }
         let ran = self.run(self.hook, frame);
+        if self.hook == Hook::FromWire {
+            return self.compare_wire(frame, &ran);
+        }
         let was_sound = unsound(frame).is_none();
         if was_sound && ran.verdict != Verdict::Drop && ran.frame != frame {
             assert_eq!(unsound(&ran.frame), None, "{:?}\n in {frame:02x?}\nout {:02x?}", self.hook, ran.frame);
@@ -140,6 +149,27 @@ impl Fuzz {
                 if was_sound {
                     self.go_back(frame, &ran);
                 }
+            }
+            Verdict::Other(other) => panic!("{:?} says {other} to {frame:02x?}", self.hook),
+        }
+    }
+
+    /// What was sent on from the wire `from_network` would have sent on just so.
+    fn compare_wire(&mut self, frame: &[u8], ran: &Ran) {
+        match ran.verdict {
+            Verdict::Next => {
+                assert_eq!(ran.frame, frame);
+                self.note("untouched");
+            }
+            Verdict::Redirect => {
+                let behind = self.run(Hook::FromNetwork, frame);
+                assert_eq!((behind.verdict, behind.mark), (Verdict::Redirect, DONE), "{frame:02x?}");
+                assert_eq!(behind.frame[12..], ran.frame[12..], "{frame:02x?}");
+                self.note("to a neighbour");
+            }
+            Verdict::Drop => {
+                self.drops += 1;
+                self.note("drop");
             }
             Verdict::Other(other) => panic!("{:?} says {other} to {frame:02x?}", self.hook),
         }
@@ -222,7 +252,9 @@ impl Fuzz {
     fn ends(&mut self, family: &Family) -> (SocketAddr, SocketAddr) {
         let port = self.random.random_range(1024..3000);
         let source = match self.hook {
-            Hook::FromNetwork => self.pick(&[family.client, family.client, family.router, family.remote_pod, family.remote_pod_2]),
+            Hook::FromNetwork | Hook::FromWire => {
+                self.pick(&[family.client, family.client, family.router, family.remote_pod, family.remote_pod_2])
+            }
             Hook::FromPod => family.pod_a,
             _ => self.pick(&[family.pod_a, family.pod_a, family.node, family.remote_pod]),
         };

@@ -61,7 +61,33 @@ fn root_a_pod_reaches_a_backend_on_its_node_by_the_stack() {
         bench.put(&Front::new(list, TCP, front, &[backend]).cluster());
         let sent = bench.from_pod(&tcp(client, front, flags::SYN, b"").bytes());
         assert_eq!((sent.verdict, sent.frame), (Verdict::Next, tcp(client, backend, flags::SYN, b"").bytes()));
+        let answered = bench.to_pod(&tcp(backend, client, flags::SYN_ACK, b"").bytes());
+        assert_eq!((answered.verdict, answered.frame), (Verdict::Next, tcp(front, client, flags::SYN_ACK, b"").bytes()));
+        // What else the node sends to the pod is left as it is.
+        let other = tcp(at(family.node, 22), client, flags::SYN, b"").bytes();
+        let ran = bench.to_pod(&other);
+        assert_eq!((ran.verdict, ran.frame), (Verdict::Next, other));
     }
+    bench.assert_pairs();
+}
+
+#[test]
+fn root_a_packet_for_another_nodes_pod_goes_past_the_stack() {
+    let bench = Bench::new("pass-on");
+    for family in FAMILIES {
+        let frame = tcp(at(family.pod_a, 999), at(family.remote_pod, 80), flags::SYN, b"");
+        let ran = bench.from_pod(&frame.bytes());
+        assert_sent(&ran, &one_hop_on(frame.clone()));
+        assert_eq!(ran.mark, DONE);
+        // The stack answers for what may not travel on, and takes what leaves the cluster.
+        let last_hop = Frame { hop_limit: 1, ..frame }.bytes();
+        let ran = bench.from_pod(&last_hop);
+        assert_eq!((ran.verdict, ran.frame), (Verdict::Next, last_hop));
+        let outside = tcp(at(family.pod_a, 999), at(family.client, 80), flags::SYN, b"").bytes();
+        let ran = bench.from_pod(&outside);
+        assert_eq!((ran.verdict, ran.frame), (Verdict::Next, outside));
+    }
+    assert!(bench.flows().is_empty() && bench.drops().is_empty());
 }
 
 #[test]

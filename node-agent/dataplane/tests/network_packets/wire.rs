@@ -1,0 +1,69 @@
+//! Frames from the wire: what goes on to another machine goes at once, as `from_network` would send it; all else is left to that.
+
+use crate::bench::{Bench, FAMILIES, Front, NODE_2_MAC, NODE_MAC, ROUTER_MAC, at, one_hop_on, wired};
+use crate::frames::{Frame, Packet, assert_sound, chunk, flags, ping, sctp, tcp, udp};
+use orknet_abi::protocol::{SCTP, TCP, UDP};
+use orknet_dataplane::Verdict;
+use std::net::SocketAddr;
+
+type Make = fn(SocketAddr, SocketAddr) -> Frame;
+
+fn kinds() -> [(u8, Make); 3] {
+    [
+        (TCP, |from, to| tcp(from, to, flags::ACK, b"a request")),
+        (UDP, |from, to| udp(from, to, b"odd")),
+        (SCTP, |from, to| sctp(from, to, chunk::DATA, b"some data of a chunk")),
+    ]
+}
+
+#[test]
+fn root_packets_between_outside_and_another_node_are_turned_around_on_the_wire() {
+    let bench = Bench::new("wire");
+    bench.serve_wire();
+    for (list, (family, (protocol, make))) in (1..).zip(FAMILIES.iter().flat_map(|family| kinds().map(|kind| (family, kind)))) {
+        let (client, front, backend) = (at(family.client, 999), at(family.load_balancer, 80), at(family.remote_pod, 8080));
+        bench.put(&Front::new(list, protocol, front, &[backend]));
+        let sent = wired(make(client, front)).bytes();
+        let there = bench.from_wire(&sent);
+        assert_sound(&there.frame);
+        let node = Packet::read(&there.frame).unwrap().ends().0;
+        let macs = |destination_mac, frame| Frame { destination_mac, source_mac: NODE_MAC, ..one_hop_on(frame) }.bytes();
+        assert_eq!((there.verdict, there.frame), (Verdict::Redirect, macs(NODE_2_MAC, make(node, backend))));
+        // The program behind it finds the same flow.
+        let behind = bench.from_network(&sent);
+        assert_eq!((behind.verdict, behind.frame), (Verdict::Redirect, one_hop_on(wired(make(node, backend))).bytes()));
+        let back = bench.from_wire(&wired(make(backend, node)).bytes());
+        assert_eq!((back.verdict, back.frame), (Verdict::Redirect, macs(ROUTER_MAC, make(front, client))));
+    }
+    assert_eq!(bench.flows().len(), 12);
+    bench.assert_pairs();
+    assert!(bench.drops().is_empty());
+}
+
+#[test]
+fn root_everything_else_on_the_wire_is_the_nodes() {
+    let bench = Bench::new("wire-rest");
+    bench.serve_wire();
+    for (list, family) in (1..).step_by(3).zip(FAMILIES) {
+        let (client, front) = (at(family.client, 999), at(family.load_balancer, 80));
+        bench.put(&Front::new(list, TCP, front, &[at(family.pod_b, 80)]));
+        bench.put(&Front::new(list + 1, UDP, front, &[]));
+        bench.put(&Front::new(list + 2, TCP, at(family.load_balancer, 81), &[at(family.remote_pod, 80)]));
+        let to_remote = tcp(client, at(family.load_balancer, 81), flags::SYN, b"");
+        let frames = [
+            wired(tcp(client, front, flags::SYN, b"")),
+            wired(udp(client, front, b"nobody is there")),
+            wired(tcp(client, at(family.pod_b, 80), flags::SYN, b"")),
+            wired(tcp(client, at(family.node, 22), flags::SYN, b"")),
+            wired(ping(client.ip(), front.ip(), 7)),
+            wired(Frame { hop_limit: 1, ..to_remote.clone() }),
+            Frame { destination_mac: [2, 0, 0, 0, 0, 0xcc], ..to_remote },
+        ];
+        for frame in frames {
+            let bytes = frame.bytes();
+            let ran = bench.from_wire(&bytes);
+            assert_eq!((ran.verdict, ran.frame), (Verdict::Next, bytes));
+        }
+    }
+    assert!(bench.drops().is_empty());
+}
