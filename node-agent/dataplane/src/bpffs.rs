@@ -81,6 +81,11 @@ pub(crate) fn other_versions(pin_dir: &Path, ours: &Pins) -> Result<Vec<PathBuf>
     Ok(others)
 }
 
+/// The version of a directory of pins, also of one that was set aside.
+pub(crate) fn version_of(path: &Path) -> Option<u64> {
+    path.file_name().and_then(|name| name.to_str()).and_then(age).map(|(version, _)| version)
+}
+
 /// `v` and a number, perhaps a dash and a second one.
 fn is_version(name: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,7 +1,7 @@
 //! Removal of everything that a data plane left in the kernel.
 
 use crate::{
-    Error, attach,
+    Error, Hook, attach,
     bpffs::{self, entries},
 };
 use nix::{
@@ -39,6 +39,14 @@ pub fn cleanup(pin_dir: &Path) -> Result<(), Error> {
 pub(crate) fn remove_version(version: &Path) -> Result<(), Error> {
     remove_links(version)?;
     remove_maps(version)
+}
+
+/// Ends those hooks of one version that write into maps. What the others only look up can be carried over before they end, too.
+pub(crate) fn remove_writing_links(version: &Path) -> Result<(), Error> {
+    const READING: [Hook; 4] = [Hook::Recvmsg4, Hook::Recvmsg6, Hook::Getpeername4, Hook::Getpeername6];
+    let links = entries(&version.join("links"))?;
+    let writing = links.iter().filter(|link| attach::hook_of(link).is_none_or(|hook| !READING.contains(&hook)));
+    writing.into_iter().try_for_each(|link| attach::remove_link(link))
 }
 
 /// Ends the hooks of one version.

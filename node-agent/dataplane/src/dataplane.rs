@@ -73,6 +73,7 @@ impl Dataplane {
             tracing::warn!(%misfit, aside = %aside.display(), "making new maps; the old ones work on until these are filled");
         }
         pins.make()?;
+        migrate::share(&config.pin_dir, &pins, |spec| object::capacity(config, spec))?;
         let adopted = pins.map(orknet_abi::SERVICES.name).exists();
         let object::Loaded { programs, tables, reading } = object::load(config, &pins)?;
         let dataplane = Self {
@@ -185,10 +186,11 @@ impl Dataplane {
         if others.is_empty() {
             return Ok(());
         }
-        // Nearly all while their programs still work, and at last what these wrote meanwhile.
+        // Nearly all while their programs still work, then what these wrote meanwhile, and only then nobody needs their maps any more.
+        self.carry_over()?;
+        others.iter().try_for_each(|version| cleanup::remove_writing_links(version))?;
         self.carry_over()?;
         others.iter().try_for_each(|version| cleanup::remove_links(version))?;
-        self.carry_over()?;
         for version in others {
             tracing::info!(path = %version.display(), "retiring the pins of another version");
             cleanup::remove_maps(&version)?;

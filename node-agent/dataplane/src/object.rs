@@ -69,7 +69,8 @@ pub(crate) fn misfit(config: &Config, pins: &Pins) -> Result<Option<Error>, Erro
     Ok(None)
 }
 
-fn capacity(config: &Config, spec: &MapSpec) -> u32 {
+/// Entries that a map should have room for.
+pub(crate) fn capacity(config: &Config, spec: &MapSpec) -> u32 {
     config.capacities.get(spec.name).copied().unwrap_or(spec.capacity)
 }
 

@@ -131,6 +131,11 @@ impl<K: Plain, V: Plain> Table<K, V> {
         self.file.shape().capacity
     }
 
+    /// The kernel's number of the map.
+    pub(crate) fn id(&self) -> u32 {
+        self.file.shape().id
+    }
+
     /// What it is to the kernel.
     pub(crate) fn kind(&self) -> MapKind {
         self.spec.kind

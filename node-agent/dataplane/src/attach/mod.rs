@@ -70,7 +70,7 @@ pub(crate) fn renew_links(programs: &Programs, pins: &Pins) -> Result<(), Error>
 }
 
 /// The hook that a link's pin is named after.
-fn hook_of(pin: &Path) -> Option<Hook> {
+pub(crate) fn hook_of(pin: &Path) -> Option<Hook> {
     let name = pin.file_name()?.to_str()?;
     let name = name.split_once('-').map_or(name, |(hook, _)| hook);
     Hook::all().find(|hook| hook.name() == name)

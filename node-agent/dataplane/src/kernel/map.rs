@@ -73,7 +73,8 @@ plain!(
 #[repr(C)]
 pub(crate) struct MapShape {
     pub(crate) kind: u32,
-    id: u32,
+    /// The kernel's number of the map.
+    pub(crate) id: u32,
     pub(crate) key_size: u32,
     pub(crate) value_size: u32,
     pub(crate) capacity: u32,
@@ -142,8 +143,7 @@ impl MapFile {
         Ok(Self { fd, shape, per_key })
     }
 
-    /// Pins it.
-    #[cfg(test)]
+    /// Pins it; a map can have several pins.
     pub(crate) fn pin(&self, path: &Path) -> io::Result<()> {
         super::link::pin(self.fd.as_fd(), path)
     }

@@ -1,8 +1,9 @@
-//! What only the kernel knows is carried over from the maps of another version, or of another capacity, into ours: which Service a
-//! socket speaks to, the backends that clients keep, flows. Everything else comes from plans anew.
+//! What only the kernel knows goes over from another version to ours: which Service a socket speaks to, the backends that clients keep,
+//! flows. Everything else comes from plans anew.
 //!
-//! Once when the maps are opened, so that programs that take over find it, and again around the end of the old programs, which write
-//! into their own maps until then. What our maps know better stays.
+//! A map that means the same to both is simply shared: old and new programs see what the other writes. What is of another layout or
+//! capacity is copied, once when the maps are opened, so that programs that take over find it, and again around the end of the old
+//! programs, which write into their own maps until then. What our maps know better stays.
 
 #[cfg(test)]
 mod tests;
@@ -11,9 +12,9 @@ use crate::{
     Error,
     bpffs::{self, Pins},
     kernel::{MapFile, Plain, Walk, When},
-    table::{Table, Tables},
+    table::{Table, Tables, open_checked},
 };
-use orknet_abi::{self as abi, Address, AffinityChoice, AffinityKey, Connection, Flow, MapKind, SocketOrigin};
+use orknet_abi::{self as abi, Address, AffinityChoice, AffinityKey, Connection, Flow, MapKind, MapSpec, SocketOrigin};
 use std::path::Path;
 
 /// Entries that are read at once.
@@ -32,6 +33,28 @@ pub(crate) struct AffinityKeyV1 {
 }
 
 const _: () = assert!(size_of::<AffinityKeyV1>() == 32);
+
+/// Maps that only the kernel fills, and since which version of the ABI they mean what they mean now.
+const KEPT: [(&MapSpec, u64); 4] = [(&abi::SOCKETS, 1), (&abi::CONNECTIONS, 1), (&abi::FLOWS, 2), (&abi::AFFINITY, 2)];
+
+/// Pins maps of the newest other version among ours, if ours are not there yet: those that mean the same, have the same layout and the
+/// capacity that is `wanted`. Must be called before ours are made.
+pub(crate) fn share(pin_dir: &Path, pins: &Pins, wanted: impl Fn(&MapSpec) -> u32) -> Result<(), Error> {
+    for version in bpffs::other_versions(pin_dir, pins)? {
+        for (spec, _) in KEPT.into_iter().filter(|(_, since)| bpffs::version_of(&version) >= Some(*since)) {
+            let (theirs, ours) = (version.join("maps").join(spec.name), pins.map(spec.name));
+            if ours.exists() || !theirs.exists() {
+                continue;
+            }
+            match open_checked(&theirs, spec, false) {
+                Ok(map) if map.shape().capacity == wanted(spec) => map.pin(&ours).map_err(Error::file("pin a shared map at", &ours))?,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "a map of another version is not shared"),
+            }
+        }
+    }
+    Ok(())
+}
 
 /// Carries over from every other directory of pins, the newest first. Repeating it is harmless. What can't be read or written is
 /// logged: it must not keep a node from starting.
@@ -57,7 +80,7 @@ pub(crate) fn carry_over(pin_dir: &Path, pins: &Pins, tables: &Tables) -> Result
 }
 
 /// Carries one map over: `key` makes a key of ours, `merge` says what is to be written for an entry of theirs and one of ours, if
-/// anything. A map that is not there, or whose entries are not these, has nothing to give. How many entries were written.
+/// anything. A map that is not there, that is shared, or whose entries are not these, has nothing to give. How many entries were written.
 fn carry<Old: Plain, K: Plain, V: Plain>(
     pin: &Path,
     ours: &Table<K, V>,
@@ -68,7 +91,7 @@ fn carry<Old: Plain, K: Plain, V: Plain>(
         return Ok(0);
     }
     let theirs = MapFile::open(pin, true).map_err(Error::file("open the pinned map", pin))?;
-    if !holds::<Old, V>(&theirs, ours.kind()) {
+    if theirs.shape().id == ours.id() || !holds::<Old, V>(&theirs, ours.kind()) {
         return Ok(0);
     }
     let mut walk = Walk::<Old, V>::new(BATCH);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::bpffs::is_bpffs;
 use nix::mount::{MntFlags, umount2};
-use orknet_abi::{FlowKey, MAPS, MapSpec, SocketKey, client_kind, connection_slot, flow_state};
+use orknet_abi::{FlowKey, MAPS, SocketKey, client_kind, connection_slot, flow_state};
 use std::fs;
 
 /// A directory for pins with our maps in it, unmounted when dropped.
@@ -136,6 +136,45 @@ fn root_maps_of_unknown_layouts_give_nothing_and_stop_nothing() {
         given.tables.flows.entries().unwrap() + given.tables.affinity.entries().unwrap() + given.tables.sockets.entries().unwrap(),
         0
     );
+}
+
+#[test]
+fn root_maps_that_mean_the_same_are_shared_and_outlive_the_version_that_made_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let given = Unmade { pins: Pins::new(folder.path()), folder };
+    bpffs::ensure(given.folder.path()).unwrap();
+    given.pins.make().unwrap();
+    let made = |version: &str, spec: &MapSpec, capacity: u32| {
+        let maps = given.folder.path().join(version).join("maps");
+        fs::create_dir_all(&maps).unwrap();
+        let map = MapFile::create(spec.kind, spec.key_size, spec.value_size, capacity).unwrap();
+        map.pin(&maps.join(spec.name)).unwrap();
+        map.shape().id
+    };
+    let sockets = made("v1", &abi::SOCKETS, 64);
+    // Another capacity, a version that was older than the map's meaning, and a newer map that goes before.
+    made("v1", &abi::CONNECTIONS, 32);
+    made("v1", &abi::FLOWS, 64);
+    made("v2-1", &abi::AFFINITY, 64);
+    let affinity = made("v2-2", &abi::AFFINITY, 64);
+    share(given.folder.path(), &given.pins, |_| 64).unwrap();
+    let shared = |spec: &MapSpec| MapFile::open(&given.pins.map(spec.name), true).ok().map(|map| map.shape().id);
+    assert_eq!((shared(&abi::SOCKETS), shared(&abi::AFFINITY)), (Some(sockets), Some(affinity)));
+    assert_eq!((shared(&abi::CONNECTIONS), shared(&abi::FLOWS)), (None, None));
+    crate::cleanup::remove_maps(&given.folder.path().join("v1")).unwrap();
+    assert_eq!(shared(&abi::SOCKETS), Some(sockets));
+}
+
+/// A directory on a BPF file system without maps of ours, unmounted when dropped.
+struct Unmade {
+    pins: Pins,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Unmade {
+    fn drop(&mut self) {
+        umount2(self.folder.path(), MntFlags::MNT_DETACH).unwrap();
+    }
 }
 
 #[test]
