@@ -18,12 +18,14 @@ use orknet_dataplane::{Config, Dataplane, Hook, Verdict, cleanup};
 use orknet_tests::talk::{self, Client, TOOLS, at};
 use orknet_tests::{Cluster, Outside, eventually};
 use std::net::IpAddr;
+use std::path::Path;
 use std::process::Command;
 
 /// Single runs of a program; a run that is repeated by the kernel would find what it has translated itself.
 const RUNS: u16 = 2_000;
 const CONNECTS: &str = "50000";
 const NODE_PORT: u16 = 30_080;
+const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xe0];
 
 /// A family's addresses: client, this node, its pod, a pod elsewhere and its node.
 struct Family {
@@ -105,7 +107,7 @@ fn packets() -> Result<Vec<Vec<String>>> {
     unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
     make_ways()?;
     let config = Config { pin_dir: format!("/sys/fs/bpf/orknet-bench-{}", std::process::id()).into(), ..Config::default() };
-    let measured = Dataplane::open(&config).map_err(Into::into).and_then(|dataplane| on_frames(&dataplane));
+    let measured = Dataplane::open(&config).map_err(Into::into).and_then(|dataplane| on_frames(&dataplane, &config.pin_dir));
     let cleaned = cleanup(&config.pin_dir);
     let rows = measured?;
     cleaned?;
@@ -126,31 +128,48 @@ fn make_ways() -> Result<()> {
         ip(&format!("address add {}/{bits} dev wire{more}", family.node))?;
         let (network, bits) = family.far_pods;
         ip(&format!("route add {network}/{bits} via {} dev wire", family.far_node))?;
+        // Before the stack nobody asks for MAC addresses.
+        ip(&format!("neighbour add {} lladdr 02:00:00:00:00:02 dev wire", family.far_node))?;
     }
     Ok(())
 }
 
-fn on_frames(dataplane: &Dataplane) -> Result<Vec<Vec<String>>> {
+fn on_frames(dataplane: &Dataplane, pins: &Path) -> Result<Vec<Vec<String>>> {
     // Nobody's: passed on after the first look.
     let arp = [&[0xff; 6][..], &[2, 0, 0, 0, 0, 1], &[0x08, 0x06], &[0; 28]].concat();
     let baseline = (0..RUNS).map(|_| Ok(dataplane.run(Hook::FromNetwork, &arp, 1)?.nanoseconds)).collect::<Result<Vec<u32>>>()?;
     let mut rows = vec![row("a packet that is passed on at once".to_owned(), &baseline)];
+    serve_wire(pins)?;
     for family in &FAMILIES {
-        for (where_, backend) in [("this node", family.pod), ("another node, with source NAT", family.far_pod)] {
+        // Flows of each have ports of their own.
+        for (from_port, what, hook, backend) in [
+            (10_000, "tc, to a backend on this node", Hook::FromNetwork, family.pod),
+            (20_000, "tc, to one on another node, with source NAT", Hook::FromNetwork, family.far_pod),
+            (30_000, "XDP, to one on another node, with source NAT", Hook::FromWire, family.far_pod),
+        ] {
             let applied = dataplane.apply(&plan(family, backend)?);
             ensure!(applied.failures.is_empty(), "{:?}", applied.failures);
-            for what in ["new flow", "known flow"] {
+            for which in ["new flow", "known flow"] {
                 let run = |number: u16| {
-                    let ran = dataplane.run(Hook::FromNetwork, &frame(family, backend, number), 1)?;
-                    ensure!(ran.verdict == Verdict::Redirect, "{what} to {where_}, {}: {:?}", family.name, ran.verdict);
+                    let ran = dataplane.run(hook, &frame(family, hook, from_port + number), 1)?;
+                    ensure!(ran.verdict == Verdict::Redirect, "{what}, {which}, {}: {:?}", family.name, ran.verdict);
                     Ok(ran.nanoseconds)
                 };
                 let found = (0..RUNS).map(run).collect::<Result<Vec<u32>>>()?;
-                rows.push(row(format!("{}, from outside to a backend on {where_}: {what}", family.name), &found));
+                rows.push(row(format!("{}, from outside by {what}: {which}", family.name), &found));
             }
         }
     }
     Ok(rows)
+}
+
+/// Makes the loopback device, where test runs of frames from the wire come in, one that has the node's MAC address.
+fn serve_wire(pins: &Path) -> Result<()> {
+    let map = pins.join(format!("v{}/maps/{}", orknet_abi::ABI_VERSION, orknet_abi::DEVICES.name));
+    let value = NODE_MAC.iter().chain(&[0; 2]).map(|byte| format!("{byte:02x}"));
+    let mut bpftool = Command::new("bpftool");
+    bpftool.args(["map", "update", "pinned"]).arg(map).args(["key", "hex", "01", "00", "00", "00", "value", "hex"]).args(value);
+    orknet_tests::cluster::run(&mut bpftool).map(drop)
 }
 
 fn row(what: String, nanoseconds: &[u32]) -> Vec<String> {
@@ -158,14 +177,17 @@ fn row(what: String, nanoseconds: &[u32]) -> Vec<String> {
     vec![what, format!("{:.0} ns", percentile(&samples, 50.0)), format!("{:.0} ns", percentile(&samples, 99.0))]
 }
 
-/// The first segment of a connection; the backends' flows do not meet.
-fn frame(family: &Family, backend: &str, number: u16) -> Vec<u8> {
-    let from = if backend == family.pod { 10_000 } else { 20_000 };
+/// The first segment of a connection.
+fn frame(family: &Family, hook: Hook, from_port: u16) -> Vec<u8> {
     let mut segment = vec![0; 20];
-    segment[0..2].copy_from_slice(&(from + number).to_be_bytes());
+    segment[0..2].copy_from_slice(&from_port.to_be_bytes());
     segment[2..4].copy_from_slice(&NODE_PORT.to_be_bytes());
     (segment[12], segment[13]) = (0x50, 0x02);
-    Frame::new(family.client, family.node, protocol::TCP, &segment).bytes()
+    let mut frame = Frame::new(family.client, family.node, protocol::TCP, &segment);
+    if hook == Hook::FromWire {
+        frame.destination_mac = NODE_MAC;
+    }
+    frame.bytes()
 }
 
 /// One Service with a node port and one backend, and all that the programs ask for on the way.
@@ -179,17 +201,14 @@ fn plan(family: &Family, backend: &str) -> Result<Plan> {
     let node = Node {
         v4: address(FAMILIES[0].node)?,
         v6: address(FAMILIES[1].node)?,
-        first_port: 61_000,
-        last_port: 65_535,
+        first_port: 1_024,
+        last_port: 29_999,
         flags: node_flags::MASQUERADE,
         table_size: 16_381,
         ..Node::default()
     };
     let range = |(network, bits): (&str, u8), node: &str| -> Result<Step> {
-        Ok(Step::PutRange(
-            RangeKey::new(network.parse()?, bits),
-            Range { kinds: range_kinds::PODS, node: address(node)?, ..Range::default() },
-        ))
+        Ok(Step::PutRange(RangeKey::new(network.parse()?, bits), Range { kinds: range_kinds::PODS, node: address(node)? }))
     };
     Ok(Plan {
         steps: vec![
