@@ -179,6 +179,7 @@ pub fn settings() -> abi::Node {
     }
 }
 
+#[allow(clippy::wrong_self_convention, reason = "methods are named as the hooks are")]
 impl Bench {
     pub fn new(name: &str) -> Self {
         Self::sized(name, &[])

@@ -171,15 +171,15 @@ fn root_when_ports_run_out_the_next_is_dropped_by_name() {
 
 #[test]
 fn root_without_an_address_of_the_family_source_nat_says_so() {
-    for (family, without) in [
-        (V4, orknet_abi::Node { v4: Address::default(), ..settings() }),
-        (V6, orknet_abi::Node { v6: Address::default(), ..settings() }),
-        (V4, orknet_abi::Node { table_size: TABLE_SIZE, ..orknet_abi::Node::default() }),
+    let bench = Bench::new("addressless");
+    for (list, family, without) in [
+        (1, V4, orknet_abi::Node { v4: Address::default(), ..settings() }),
+        (2, V6, orknet_abi::Node { v6: Address::default(), ..settings() }),
+        (3, V4, orknet_abi::Node { table_size: TABLE_SIZE, ..orknet_abi::Node::default() }),
     ] {
-        let bench = Bench::new("addressless");
         bench.set_node(without);
         let front = at(family.load_balancer, 80);
-        bench.put(&Front::new(1, UDP, front, &[at(family.remote_pod, 53)]));
+        bench.put(&Front::new(list, UDP, front, &[at(family.remote_pod, 53)]));
         assert_dropped(&bench, &wired(udp(at(family.client, 1), front, b"x")), DropReason::NoNodeAddress);
         assert!(bench.flows().is_empty());
     }
