@@ -263,6 +263,13 @@ pub extern "C" fn to_tunnel(ctx: *mut __sk_buff, way: *const Way) -> i32 {
     steps::way::to_tunnel(&TcContext::new(ctx), way)
 }
 
+/// [`steps::way::turn_tunnel`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn turn_tunnel(ctx: *mut __sk_buff) -> u32 {
+    steps::way::turn_tunnel(&TcContext::new(ctx))
+}
+
 /// [`steps::drop_number`].
 #[inline(never)]
 #[unsafe(no_mangle)]

@@ -6,14 +6,14 @@ use super::{
     pod, range,
     segment::must_not_be_cut,
 };
-use crate::frame::Frame;
+use crate::{frame::Frame, global};
 use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
         BPF_FIB_LKUP_RET_UNSUPP_LWT, TC_ACT_REDIRECT, bpf_check_mtu_ret::BPF_MTU_CHK_RET_FRAG_NEEDED, bpf_fib_lookup as Question,
         bpf_redir_neigh, bpf_tunnel_key, xdp_action::XDP_TX,
     },
-    helpers::{bpf_check_mtu, bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_skb_set_tunnel_key},
+    helpers::{bpf_check_mtu, bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key},
     programs::{TcContext, XdpContext},
 };
 use core::mem::{self, MaybeUninit};
@@ -227,11 +227,33 @@ pub fn to_tunnel(ctx: &TcContext, way: &Way) -> i32 {
     if verdict == TC_ACT_REDIRECT { verdict } else { count::drop_packet(ctx, DropReason::RedirectFailed) }
 }
 
+/// Has a packet that came through the overlay go back to the node that sent it; 1 if it is so.
+#[inline(always)]
+pub fn turn_tunnel(ctx: &TcContext) -> u32 {
+    const BYTES: u32 = size_of::<bpf_tunnel_key>() as u32;
+    // SAFETY: all zero is a value of this structure of numbers.
+    let mut key: bpf_tunnel_key = unsafe { MaybeUninit::zeroed().assume_init() };
+    for flags in [0, TUNNEL_V6] {
+        // SAFETY: the structure is as long as the helpers are told. What was its source is its destination then.
+        let is_turned = unsafe {
+            bpf_skb_get_tunnel_key(ctx.skb.skb, &raw mut key, BYTES, flags) == 0
+                && bpf_skb_set_tunnel_key(ctx.skb.skb, &raw mut key, BYTES, flags) == 0
+        };
+        if is_turned {
+            return 1;
+        }
+    }
+    0
+}
+
 /// Sends the packet back out of the device that it came in on.
 #[inline(always)]
 pub fn back(ctx: &TcContext) -> i32 {
     packet::swap_macs(ctx);
     ctx.set_mark(DONE);
+    if node::pointer().is_some_and(|node| node.overlay == ctx.device()) && global::turn_tunnel(ctx.skb.skb) == 0 {
+        return count::drop_packet(ctx, DropReason::RedirectFailed);
+    }
     // SAFETY: the helper takes numbers only.
     let verdict = unsafe { bpf_redirect(ctx.device(), 0) } as i32;
     if verdict == TC_ACT_REDIRECT { verdict } else { count::drop_packet(ctx, DropReason::RedirectFailed) }
