@@ -182,16 +182,18 @@ pub(crate) fn remove_link(pin: &Path) -> Result<(), Error> {
 
 /// Sees to it that a link is pinned and sits where it should: keeps one that does, else attaches anew.
 fn settle(pin: &Path, wanted: LinkTarget, attach: impl FnOnce() -> io::Result<Link>) -> io::Result<()> {
-    match Link::open(pin) {
+    let old = match Link::open(pin) {
         Ok(link) if link.target()? == wanted => return Ok(()),
-        Ok(_) => {}
+        Ok(link) => link,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return attach()?.pin(pin),
         Err(error) => return Err(error),
-    }
-    // First the new place, then the end of the old one.
+    };
+    // First the new place, then the end of the old one: now, not when the kernel has time for it. It may have ended with its device.
     let link = attach()?;
     fs::remove_file(pin)?;
-    link.pin(pin)
+    link.pin(pin)?;
+    let _ = old.detach();
+    Ok(())
 }
 
 /// The name of a device in the caller's network namespace.
