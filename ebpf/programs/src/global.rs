@@ -190,6 +190,14 @@ pub extern "C" fn is_here(becomes: *const FlowKey) -> u32 {
     u32::from(steps::flow::is_here(&becomes.destination))
 }
 
+/// [`steps::flow::may_be_front`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn may_be_front(key: *const FlowKey) -> u32 {
+    present!(0; key: as_ref);
+    u32::from(steps::flow::may_be_front(key))
+}
+
 /// [`steps::flow::resolve_packet`].
 #[inline(never)]
 #[unsafe(no_mangle)]

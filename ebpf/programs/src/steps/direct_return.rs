@@ -108,7 +108,7 @@ fn make_room(ctx: &TcContext, bytes: i32) -> bool {
 }
 
 /// Opens the flow of a packet for a pod of this node that tells which Service its client knows. Hosts ignore the option, so it stays.
-/// Answers 1 if it told.
+/// What anybody could write into a packet counts only if there may be such a Service. Answers 1 if it told.
 #[inline(always)]
 pub fn listen(ctx: &TcContext, ip: &Ip) -> u32 {
     if node::pointer().is_none_or(|node| node.flags & node_flags::DIRECT_RETURN == 0) {
@@ -133,6 +133,9 @@ pub fn listen(ctx: &TcContext, ip: &Ip) -> u32 {
         }
         key.destination = options.address;
         key.destination_port_be = options.port_be;
+    }
+    if global::is_here(&segment.key) == 0 || global::may_be_front(&key) == 0 {
+        return 0;
     }
     global::open_direct(&segment, &key)
 }

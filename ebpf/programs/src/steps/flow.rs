@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     global,
-    maps::{FLOWS, PODS},
+    maps::{FLOWS, PODS, SERVICES},
 };
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_prandom_u32};
 use orknet_abi::{Address, DropReason, Flow, FlowKey, PodKey, ServiceKey, flow_state, node_flags, protocol, range_kinds, scope};
@@ -158,6 +158,13 @@ fn answers_directly(key: &FlowKey) -> bool {
     node::pointer().is_some_and(|node| node.flags & node_flags::DIRECT_RETURN != 0)
         && range::kinds(&key.source) & range_kinds::PODS == 0
         && matches!(key.protocol, protocol::TCP | protocol::UDP)
+}
+
+/// Whether the destination may be what clients outside know a Service by: a front that every node has, or a node port of another node.
+#[inline(always)]
+pub fn may_be_front(key: &FlowKey) -> bool {
+    let front = ServiceKey { address: key.destination, port_be: key.destination_port_be, protocol: key.protocol, scope: scope::OUTSIDE };
+    SERVICES.get_ptr(front).is_some() || range::kinds(&key.destination) & range_kinds::DIRECT != 0
 }
 
 /// Opens a flow that came in at another node: that node has chosen a pod of this one, and tells which Service the client knows. The

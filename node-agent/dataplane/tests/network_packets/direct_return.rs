@@ -72,8 +72,11 @@ fn root_every_datagram_tells() {
 #[test]
 fn root_the_answer_goes_to_the_client_from_the_backends_node() {
     let bench = direct("listen");
-    for family in &FAMILIES {
+    for (list, family) in (1..).step_by(2).zip(&FAMILIES) {
         for (port, protocol) in [(41_000, TCP), (42_000, UDP)] {
+            for (number, front) in [(0, at(family.load_balancer, 80)), (1, at(family.load_balancer, 81))] {
+                bench.put(&Front::new(list + number, protocol, front, &[at(family.pod_a, 8080)]));
+            }
             let make = |from, to, flags| if protocol == TCP { tcp(from, to, flags, b"") } else { udp(from, to, b"what") };
             let (client, front, backend) = (at(family.client, port), at(family.load_balancer, 80), at(family.pod_a, 8080));
             let frame = wired(telling(make(client, backend, flags::SYN), front));
@@ -107,5 +110,30 @@ fn root_who_does_not_want_it_neither_tells_nor_listens() {
         assert!(!bench.flows().contains_key(&key(TCP, at(family.pod_b, 8080), client)));
         // A connection to a backend here needs no telling.
         assert_eq!(syn.verdict, Verdict::Redirect);
+    }
+}
+
+#[test]
+fn root_what_anybody_could_tell_is_not_believed() {
+    let bench = direct("lies");
+    for (list, family) in (1..).zip(&FAMILIES) {
+        let (client, front, elsewhere) = ends(family);
+        let pod = at(family.pod_b, 8080);
+        bench.put(&Front::new(list, TCP, front, &[pod]));
+        // A pod would answer in the name of somebody who is no Service.
+        let told = wired(telling(tcp(client, pod, flags::SYN, b""), at(family.client, 80)));
+        assert_sent(&bench.from_network(&told.bytes()), &into_pod(told, B_MACS));
+        // A client's packets for a Service would go to whom somebody else wants.
+        for stranger in [elsewhere, at(family.router, 8080)] {
+            let told = wired(telling(tcp(client, stranger, flags::SYN, b""), front)).bytes();
+            let ran = bench.from_network(&told);
+            assert_eq!((ran.verdict, ran.frame), (Verdict::Next, told));
+        }
+        assert_eq!(bench.flows().len(), 2 * (list as usize - 1), "of the other family, below");
+        // A node port of another node is known there alone.
+        let node_2 = at(if client.is_ipv4() { "192.0.2.2" } else { "2001:db8::2" }, 30_080);
+        let told = wired(telling(tcp(client, pod, flags::SYN, b""), node_2));
+        assert_sent(&bench.from_network(&told.bytes()), &into_pod(told, B_MACS));
+        assert_eq!(bench.flows()[&key(TCP, pod, client)].becomes, key(TCP, node_2, client));
     }
 }
