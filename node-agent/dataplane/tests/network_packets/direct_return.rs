@@ -18,7 +18,7 @@ fn direct(name: &str) -> Bench {
 }
 
 /// The frame with the Service at `front` told in it.
-fn telling(frame: Frame, front: SocketAddr) -> Frame {
+pub fn telling(frame: Frame, front: SocketAddr) -> Frame {
     let port = front.port().to_be_bytes();
     match front.ip() {
         IpAddr::V4(address) => Frame { extra: [&[0x9a, 8], &port[..], &address.octets()].concat(), ..frame },

@@ -4,9 +4,12 @@
 //! A slice of fixed packets by default; `ORKNET_FUZZ=1000000` throws so many random ones at each program.
 
 use crate::bench::{A_MACS, B_MACS, Bench, DEVICE_A, DEVICE_B, DONE, FAMILIES, Family, Front, at, ip, settings, wired};
+use crate::direct_return::telling;
 use crate::frames::{
     Frame, IP, Packet, error, flags, fragments_v4, fragments_v6, ping, pong, sctp, set_v4_checksum, tcp, udp, udp_without_checksum, unsound,
 };
+use orknet_abi::direct::{V4_BYTES, V6_BYTES};
+use orknet_abi::node_flags;
 use orknet_abi::protocol::{SCTP, TCP, UDP};
 use orknet_dataplane::{Arrival, Hook, Ran, Verdict};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -21,6 +24,8 @@ struct Fuzz {
     bench: Bench,
     random: StdRng,
     hook: Hook,
+    /// Whether packets that go on may grow, and answers go another way.
+    is_direct: bool,
     /// How often what happened.
     seen: BTreeMap<&'static str, u64>,
     /// Drops that verdicts and answers stand for.
@@ -29,31 +34,37 @@ struct Fuzz {
 
 #[test]
 fn root_fuzz_from_network() {
-    fuzz(Hook::FromNetwork, &["into a pod", "to a neighbour", "answer", "drop", "untouched", "there and back"]);
+    fuzz(Hook::FromNetwork, false, &["into a pod", "to a neighbour", "answer", "drop", "untouched", "there and back"]);
 }
 
 #[test]
 fn root_fuzz_from_pod() {
-    fuzz(Hook::FromPod, &["into a pod", "to a neighbour", "answer", "drop", "untouched", "there and back"]);
+    fuzz(Hook::FromPod, false, &["into a pod", "to a neighbour", "answer", "drop", "untouched", "there and back"]);
 }
 
 #[test]
 fn root_fuzz_to_network() {
-    fuzz(Hook::ToNetwork, &["changed", "untouched", "there and back"]);
+    fuzz(Hook::ToNetwork, false, &["changed", "untouched", "there and back"]);
 }
 
 #[test]
 fn root_fuzz_from_wire() {
-    fuzz(Hook::FromWire, &["to a neighbour", "untouched"]);
+    fuzz(Hook::FromWire, false, &["to a neighbour", "untouched"]);
 }
 
-fn fuzz(hook: Hook, wanted: &[&str]) {
+#[test]
+fn root_fuzz_from_network_with_direct_return() {
+    fuzz(Hook::FromNetwork, true, &["into a pod", "to a neighbour", "answer", "drop", "untouched"]);
+}
+
+fn fuzz(hook: Hook, is_direct: bool, wanted: &[&str]) {
     let frames = std::env::var("ORKNET_FUZZ").ok().map(|text| text.parse().expect("ORKNET_FUZZ is a number of packets"));
     let seed = if frames.is_some() { rand::random() } else { 7 };
     println!("seed {seed}");
     // Few flows, so that the map is full at times.
     let bench = Bench::sized("fuzz", &[("FLOWS", 40_000)]);
-    bench.set_node(orknet_abi::Node { first_port: 10_000, last_port: 65_000, ..settings() });
+    let flags = settings().flags | if is_direct { node_flags::DIRECT_RETURN } else { 0 };
+    bench.set_node(orknet_abi::Node { first_port: 10_000, last_port: 65_000, flags, ..settings() });
     bench.serve_wire();
     let mut list = 0;
     for family in FAMILIES {
@@ -70,7 +81,7 @@ fn fuzz(hook: Hook, wanted: &[&str]) {
             put(Front::new(0, protocol, at(family.cluster, 81), &[]).cluster());
         }
     }
-    let mut fuzz = Fuzz { bench, random: StdRng::seed_from_u64(seed), hook, seen: BTreeMap::new(), drops: 0 };
+    let mut fuzz = Fuzz { bench, random: StdRng::seed_from_u64(seed), hook, is_direct, seen: BTreeMap::new(), drops: 0 };
     let node = &fuzz.bench.node.namespace.name.clone();
     println!("in {node}");
     let count = frames.unwrap_or(SLICE);
@@ -129,9 +140,9 @@ impl Fuzz {
             }
             Verdict::Next if ran.frame == frame => self.note("untouched"),
             Verdict::Next => {
-                assert_eq!(ran.frame.len(), frame.len());
+                self.check_length(frame, &ran);
                 self.note("changed");
-                if was_sound {
+                if was_sound && !self.is_direct {
                     self.go_back(frame, &ran);
                 }
             }
@@ -144,14 +155,21 @@ impl Fuzz {
                 }
             }
             Verdict::Redirect => {
-                assert_eq!(ran.frame.len(), frame.len());
+                self.check_length(frame, &ran);
                 self.note(if ran.mark == DONE { "to a neighbour" } else { "into a pod" });
-                if was_sound {
+                if was_sound && !self.is_direct {
                     self.go_back(frame, &ran);
                 }
             }
             Verdict::Other(other) => panic!("{:?} says {other} to {frame:02x?}", self.hook),
         }
+    }
+
+    /// Translation changes no length, unless the packet tells its Service.
+    fn check_length(&self, frame: &[u8], ran: &Ran) {
+        let more = if frame[12..14] == [0x08, 0x00] { V4_BYTES } else { V6_BYTES };
+        let grown = ran.frame.len() - frame.len();
+        assert!(grown == 0 || self.is_direct && grown == usize::from(more), "{grown}: {frame:02x?}");
     }
 
     /// What was sent on from the wire `from_network` would have sent on just so.
@@ -239,7 +257,9 @@ impl Fuzz {
             return parts[self.random.random_range(0..2)].clone();
         }
         if self.random.random_ratio(1, 12) {
-            if from.is_ipv4() {
+            if self.is_direct {
+                frame = telling(frame, to);
+            } else if from.is_ipv4() {
                 frame.extra = vec![1; 4 * self.random.random_range(1..=10)];
             } else {
                 frame.extra = [vec![frame.protocol, 0, 1, 4], vec![0; 4]].concat();
