@@ -323,11 +323,14 @@ fn judge(frame: &[u8]) -> (Verdict, Option<DropReason>) {
         IpAddr::V4(v4) => v4.octets()[..2] == [10, 96],
         IpAddr::V6(v6) => v6.segments()[..7] == [0xfd00, 0x10, 0x96, 0, 0, 0, 0],
     };
+    // The stack answers for what was sent to another MAC address.
+    if frame[..6] != [0; 6] {
+        return (Verdict::Next, None);
+    }
     if in_range && !is(destination, [LIVE4, LIVE6]) {
         return (Verdict::Drop, Some(DropReason::NoSuchService));
     }
-    let for_host = frame[..6] == [0; 6];
-    if is(destination, [B4, B6]) && for_host && hop_limit > 1 { (Verdict::Redirect, None) } else { (Verdict::Next, None) }
+    if is(destination, [B4, B6]) && hop_limit > 1 { (Verdict::Redirect, None) } else { (Verdict::Next, None) }
 }
 
 /// Bytes of the IP header without options and extensions.
