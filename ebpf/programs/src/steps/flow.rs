@@ -203,10 +203,11 @@ pub fn resolve_packet(front: &ServiceKey, key: &FlowKey, becomes: &mut FlowKey) 
     }
 }
 
-/// Opens a flow from a pod out of the cluster: it seems to come from the node. See [`opened`].
+/// Opens a flow from a pod out of the cluster: it seems to come from the node. See [`opened`]. Of a connection only the first segment
+/// does: the others may be answers to a client outside that knows the pod by its own address.
 #[inline(always)]
 pub fn open_masquerade(segment: &Segment, becomes: &mut FlowKey) -> u32 {
-    if !segment.may_open() {
+    if !segment.may_open() || segment.key.protocol == protocol::TCP && !segment.is_opening() {
         return opened::NOT;
     }
     *becomes = segment.key;

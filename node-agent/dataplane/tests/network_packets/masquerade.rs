@@ -117,3 +117,16 @@ fn root_a_pod_that_finds_no_port_is_dropped_by_name_and_the_others_go_on() {
     }
     bench.assert_pairs();
 }
+
+#[test]
+fn root_a_client_outside_that_knows_a_pod_by_its_address_is_answered_from_it() {
+    let bench = Bench::new("known");
+    for family in &FAMILIES {
+        for flags in [flags::SYN | flags::ACK, flags::ACK, flags::ACK | flags::FIN] {
+            let frame = tcp(at(family.pod_a, 8080), at(family.client, 40_000), flags, b"").bytes();
+            let ran = bench.to_network(&frame);
+            assert_eq!((ran.verdict, &ran.frame), (Verdict::Next, &frame));
+        }
+    }
+    assert!(bench.flows().is_empty() && bench.drops().is_empty());
+}
