@@ -49,11 +49,7 @@ fn e2e_datagrams_move_when_their_backend_goes(cluster: &Cluster, kubectl: &Kubec
         let other = if gone == "near" { "middle" } else { "near" };
         remove(kubectl, gone)?;
         for stream in &streams {
-            eventually(&format!("{} to move to {other}", stream.name()), || {
-                let said = stream.next()?;
-                ensure!(said == other, "{said}");
-                Ok(())
-            })?;
+            stream.until(other)?;
         }
         // Back, so that there is one to move to.
         kubectl.run(&["label", "pod", gone, "app=all"])?;

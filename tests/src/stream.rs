@@ -1,8 +1,10 @@
 //! A client that goes on asking beside a test: each of its lines is an answer, or says what went wrong.
 
+use crate::wait::PATIENCE;
 use crate::{Kubectl, Lines, Outside};
 use anyhow::{Context, Result, ensure};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 /// As many questions as no test waits for, and the pause between two in milliseconds.
 const ENDLESS: [&str; 2] = ["100000", "10"];
@@ -56,6 +58,18 @@ impl Stream {
             ensure!(!line.starts_with("error"), "{}: {line}", self.name);
         }
         Ok(())
+    }
+
+    /// Reads on until a line is as wanted; what was said before is passed over.
+    pub fn until(&self, wanted: &str) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let line = self.next()?;
+            if line == wanted {
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "{}: waited {PATIENCE:?} for {wanted}, and {line} came", self.name);
+        }
     }
 
     /// Waits until it has failed; what it complained of.
