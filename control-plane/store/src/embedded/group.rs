@@ -140,7 +140,8 @@ impl<'a> Group<'a> {
         let (key, kind, write) = match op {
             Op::Put { key, value, ttl } => {
                 let create_revision = previous.as_ref().map_or(revision, |entry| entry.create_revision);
-                let deadline = ttl.map_or(0, |ttl| self.now.saturating_add(millis(ttl)));
+                // The clock's milliseconds are cut off, so the one that has begun is not counted.
+                let deadline = ttl.map_or(0, |ttl| self.now.saturating_add(millis(ttl)).saturating_add(1));
                 let offset = self.builder.put(key, value, create_revision, deadline);
                 let entry = Entry { key: key.clone(), value: value.clone(), create_revision, mod_revision: revision };
                 self.known.insert(key.clone(), Some(entry));

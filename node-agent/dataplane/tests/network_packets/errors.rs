@@ -137,6 +137,8 @@ fn root_errors_about_what_a_pod_sent_out_reach_the_pod() {
     let bench = Bench::new("masquerade");
     for family in FAMILIES {
         let (pod, outside) = (at(family.pod_a, 999), at(family.client, 443));
+        // A connection has had its first segment.
+        assert_eq!(bench.to_network(&tcp(pod, outside, flags::SYN, b"").bytes()).verdict, Verdict::Next);
         let frames = kinds().map(|(_, make)| make(pod, outside)).into_iter().chain([ping(pod.ip(), outside.ip(), 999)]);
         for sent in frames.map(|frame| frame.bytes()) {
             let left = bench.to_network(&sent);
