@@ -108,13 +108,6 @@ fn mac(node: IpAddr) -> [u8; 6] {
 mod tests {
     use super::*;
 
-    fn network(cidrs: &[&str], internal: &[&str]) -> NodeNetwork {
-        NodeNetwork {
-            pod_cidrs: cidrs.iter().map(|text| text.parse().unwrap()).collect(),
-            internal: internal.iter().map(|text| text.parse().unwrap()).collect(),
-        }
-    }
-
     fn lines(routes: &Routes) -> Vec<String> {
         let line = |(prefix, target): (&IpNet, &Target)| match target {
             Target::Tunnel(Tunnel { node, own, gateway, source }) => format!("{prefix} {own}>{node} via {gateway} src {source:?}"),
@@ -125,11 +118,11 @@ mod tests {
 
     #[test]
     fn pods_and_nodes_of_both_families_are_reached_by_the_first_address() {
-        let own = network(&["10.244.1.0/24", "fd00:1::/64"], &["192.0.2.1", "2001:db8::1"]);
+        let own = NodeNetwork::of(&["10.244.1.0/24", "fd00:1::/64"], &["192.0.2.1", "2001:db8::1"]);
         let others = BTreeMap::from([
-            ("b".to_owned(), network(&["10.244.2.0/24", "fd00:2::/64"], &["192.0.2.2", "2001:db8::2", "198.51.100.2"])),
-            ("c".to_owned(), network(&["10.244.3.0/24"], &["2001:db8::3", "192.0.2.3"])),
-            ("new".to_owned(), network(&["10.244.4.0/24"], &[])),
+            ("b".to_owned(), NodeNetwork::of(&["10.244.2.0/24", "fd00:2::/64"], &["192.0.2.2", "2001:db8::2", "198.51.100.2"])),
+            ("c".to_owned(), NodeNetwork::of(&["10.244.3.0/24"], &["2001:db8::3", "192.0.2.3"])),
+            ("new".to_owned(), NodeNetwork::of(&["10.244.4.0/24"], &[])),
         ]);
         let overlay = Overlay::of(&own, &others).unwrap();
         let expected = [
@@ -154,8 +147,8 @@ mod tests {
 
     #[test]
     fn the_headers_of_the_underlay_are_taken_off_the_mtu() {
-        let of = |address| Overlay::of(&network(&[], &[address]), &BTreeMap::new()).unwrap().mtu(1500);
+        let of = |address| Overlay::of(&NodeNetwork::of(&[], &[address]), &BTreeMap::new()).unwrap().mtu(1500);
         assert_eq!((of("192.0.2.1"), of("2001:db8::1")), (1450, 1430));
-        assert_eq!(Overlay::of(&network(&["10.244.1.0/24"], &[]), &BTreeMap::new()), None, "not registered");
+        assert_eq!(Overlay::of(&NodeNetwork::of(&["10.244.1.0/24"], &[]), &BTreeMap::new()), None, "not registered");
     }
 }

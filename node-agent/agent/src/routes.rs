@@ -57,6 +57,17 @@ pub struct NodeNetwork {
     pub internal: Vec<IpAddr>,
 }
 
+#[cfg(test)]
+impl NodeNetwork {
+    /// From texts.
+    pub(crate) fn of(cidrs: &[&str], internal: &[&str]) -> Self {
+        Self {
+            pod_cidrs: cidrs.iter().map(|text| text.parse().unwrap()).collect(),
+            internal: internal.iter().map(|text| text.parse().unwrap()).collect(),
+        }
+    }
+}
+
 /// The routes that a node should have to the pods of all nodes without an overlay. A node without an InternalIP of a prefix's family has
 /// no route for it.
 pub fn direct(own: &NodeNetwork, others: &BTreeMap<String, NodeNetwork>) -> Routes {
@@ -168,20 +179,13 @@ pub(crate) fn failed(operation: &str, error: impl ToString) -> Error {
 mod tests {
     use super::*;
 
-    fn node(cidrs: &[&str], internal: &[&str]) -> NodeNetwork {
-        NodeNetwork {
-            pod_cidrs: cidrs.iter().map(|text| text.parse().unwrap()).collect(),
-            internal: internal.iter().map(|text| text.parse().unwrap()).collect(),
-        }
-    }
-
     #[test]
     fn every_other_node_has_a_route_per_family_by_its_own_address() {
-        let own = node(&["10.244.1.0/24", "fd00:1::/64"], &["192.0.2.1", "2001:db8::1"]);
+        let own = NodeNetwork::of(&["10.244.1.0/24", "fd00:1::/64"], &["192.0.2.1", "2001:db8::1"]);
         let others = BTreeMap::from([
-            ("b".to_owned(), node(&["10.244.2.0/24", "fd00:2::/64"], &["2001:db8::2", "192.0.2.2", "192.0.2.3"])),
-            ("c".to_owned(), node(&["10.244.3.0/24", "fd00:3::/64"], &["192.0.2.4"])),
-            ("new".to_owned(), node(&[], &["192.0.2.5"])),
+            ("b".to_owned(), NodeNetwork::of(&["10.244.2.0/24", "fd00:2::/64"], &["2001:db8::2", "192.0.2.2", "192.0.2.3"])),
+            ("c".to_owned(), NodeNetwork::of(&["10.244.3.0/24", "fd00:3::/64"], &["192.0.2.4"])),
+            ("new".to_owned(), NodeNetwork::of(&[], &["192.0.2.5"])),
         ]);
         let routes: Vec<_> = direct(&own, &others).into_iter().map(|(prefix, target)| (prefix.to_string(), target)).collect();
         let via = |text: &str| Target::Via(text.parse().unwrap());

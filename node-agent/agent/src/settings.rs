@@ -108,13 +108,6 @@ mod tests {
     use orknet_compiler::rows::range_text;
     use range_kinds::{DIRECT, PODS, SERVICES};
 
-    fn network(cidrs: &[&str], internal: &[&str]) -> NodeNetwork {
-        NodeNetwork {
-            pod_cidrs: cidrs.iter().map(|text| text.parse().unwrap()).collect(),
-            internal: internal.iter().map(|text| text.parse().unwrap()).collect(),
-        }
-    }
-
     fn range(first: u16, last: u16) -> PortRange {
         PortRange { first, last }
     }
@@ -126,10 +119,10 @@ mod tests {
     #[test]
     fn every_range_is_known_with_the_node_that_has_its_pods() {
         let nodes = Outlook {
-            own: network(&["10.244.1.0/24", "fd00:1::/64"], &["192.0.2.1", "2001:db8::1"]),
+            own: NodeNetwork::of(&["10.244.1.0/24", "fd00:1::/64"], &["192.0.2.1", "2001:db8::1"]),
             others: BTreeMap::from([
-                ("there".to_owned(), network(&["10.244.2.0/24", "fd00:2::/64"], &["192.0.2.2"])),
-                ("new".to_owned(), network(&["10.244.3.0/24"], &[])),
+                ("there".to_owned(), NodeNetwork::of(&["10.244.2.0/24", "fd00:2::/64"], &["192.0.2.2"])),
+                ("new".to_owned(), NodeNetwork::of(&["10.244.3.0/24"], &[])),
             ]),
         };
         let config = Config { service_cidrs: vec!["10.96.0.0/16".parse().unwrap()], ..Config::default() };
@@ -152,7 +145,7 @@ mod tests {
 
     #[test]
     fn through_an_overlay_pods_of_both_families_are_at_its_end() {
-        let there = network(&["10.244.2.0/24", "fd00:2::/64"], &["192.0.2.2", "2001:db8::2"]);
+        let there = NodeNetwork::of(&["10.244.2.0/24", "fd00:2::/64"], &["192.0.2.2", "2001:db8::2"]);
         let nodes = Outlook { own: NodeNetwork::default(), others: BTreeMap::from([("there".to_owned(), there)]) };
         let place = |routing, prefix: &str| {
             let prefix: IpNet = prefix.parse().unwrap();
@@ -168,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_range_inside_of_another_is_what_that_is_too() {
-        let there = network(&["10.244.2.0/24"], &["192.0.2.2", "10.244.2.7"]);
+        let there = NodeNetwork::of(&["10.244.2.0/24"], &["192.0.2.2", "10.244.2.7"]);
         let nodes = Outlook { own: NodeNetwork::default(), others: BTreeMap::from([("there".to_owned(), there)]) };
         let parse = |text: &str| text.parse::<IpNet>().unwrap();
         let config = Config { no_masquerade_cidrs: vec![parse("10.0.0.0/8"), parse("10.244.2.128/25")], ..Config::default() };
@@ -187,7 +180,7 @@ mod tests {
     #[test]
     fn the_node_stands_for_others_with_an_address_of_each_family_that_it_has() {
         let config = Config { direct_return: true, masquerade: false, ..Config::default() };
-        let value = node(&network(&[], &["2001:db8::1", "192.0.2.1", "192.0.2.9"]), &config, range(1_024, 29_999), 7);
+        let value = node(&NodeNetwork::of(&[], &["2001:db8::1", "192.0.2.1", "192.0.2.9"]), &config, range(1_024, 29_999), 7);
         let address = |text: &str| Address::from(text.parse::<IpAddr>().unwrap());
         let expected = Node {
             v4: address("192.0.2.1"),
@@ -200,7 +193,7 @@ mod tests {
             ..Node::default()
         };
         assert_eq!(value, expected);
-        let v4_only = node(&network(&[], &["192.0.2.1"]), &Config::default(), range(1_024, 29_999), 0);
+        let v4_only = node(&NodeNetwork::of(&[], &["192.0.2.1"]), &Config::default(), range(1_024, 29_999), 0);
         assert_eq!((v4_only.v6, v4_only.flags), (Address::default(), node_flags::MASQUERADE));
     }
 

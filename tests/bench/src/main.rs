@@ -8,6 +8,7 @@ mod programming;
 mod proxy_rules;
 mod report;
 mod rival;
+mod roles;
 mod rules;
 mod samples;
 mod services;

@@ -2,11 +2,10 @@
 //! behind it. Clients outside reach its pod over as many hops as they reach a cluster's.
 
 use crate::proxy_rules::{self, Measured};
-use anyhow::{Context, Result, bail};
-use orknet_tests::{Cluster, Outside, cluster};
-use std::io::Write;
+use crate::roles::{Roles, ip};
+use anyhow::Result;
+use orknet_tests::{Cluster, Outside};
 use std::net::Ipv4Addr;
-use std::process::{Child, Command, Stdio};
 
 /// Its address on the bridge.
 pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 224, 201, 1);
@@ -27,19 +26,14 @@ pub enum Rules {
 
 /// Removed when dropped.
 pub struct Rival {
-    prefix: String,
-    server: Option<Child>,
+    roles: Roles,
 }
 
 impl Rival {
     /// Attaches it and starts netserver in its pod. `outside` is told the ways.
     pub fn attach(cluster: &Cluster, outside: &Outside, control_port: u16) -> Result<Self> {
-        let mut rival = Self { prefix: format!("orknet-r{}", std::process::id()), server: None };
-        let (node, pod, server) = (rival.netns("node"), rival.netns("pod"), format!("orknet-{}-server", cluster.name()));
-        for netns in [&node, &pod] {
-            ip(&["netns", "add", netns])?;
-            ip(&["-n", netns, "link", "set", "lo", "up"])?;
-        }
+        let mut roles = Roles::new("r", ["node", "pod"])?;
+        let (node, pod, server) = (roles.netns("node"), roles.netns("pod"), format!("orknet-{}-server", cluster.name()));
         ip(&["-n", &server, "link", "add", "rival", "type", "veth", "peer", "name", "eth0", "netns", &node])?;
         ip(&["-n", &server, "link", "set", "rival", "master", "bridge0", "up"])?;
         ip(&["-n", &node, "link", "add", "pod", "type", "veth", "peer", "name", "eth0", "netns", &pod])?;
@@ -50,13 +44,12 @@ impl Rival {
             ip(&["-n", netns, "link", "set", device, "up"])?;
         }
         ip(&["-n", &pod, "route", "add", "default", "via", GATEWAY])?;
-        cluster::run(&mut rival.command("node", &["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"]))?;
+        roles.run("node", &["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])?;
         for to in [POD, BALANCED] {
             outside.run(&["ip", "route", "replace", &to.to_string(), "via", &NODE.to_string()])?;
         }
-        let mut netserver = rival.command("pod", &["netserver", "-D", "-4", "-p", &control_port.to_string()]);
-        rival.server = Some(netserver.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start netserver")?);
-        Ok(rival)
+        roles.serve("pod", &["-p", &control_port.to_string()])?;
+        Ok(Self { roles })
     }
 
     /// Replaces its rules by those of so many Services.
@@ -72,38 +65,6 @@ impl Rival {
     }
 
     fn feed(&self, command: &[&str], input: &str) -> Result<()> {
-        let mut child = self.command("node", command).stdin(Stdio::piped()).spawn().with_context(|| format!("cannot run {command:?}"))?;
-        child.stdin.take().context("no standard input")?.write_all(input.as_bytes())?;
-        let status = child.wait()?;
-        if !status.success() {
-            bail!("{command:?}: {status}");
-        }
-        Ok(())
+        self.roles.feed("node", command, input)
     }
-
-    fn command(&self, role: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.netns(role)]).args(arguments);
-        command
-    }
-
-    fn netns(&self, role: &str) -> String {
-        format!("{}-{role}", self.prefix)
-    }
-}
-
-impl Drop for Rival {
-    fn drop(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            let _ = server.kill();
-            let _ = server.wait();
-        }
-        for role in ["pod", "node"] {
-            let _ = ip(&["netns", "delete", &self.netns(role)]);
-        }
-    }
-}
-
-fn ip(arguments: &[&str]) -> Result<()> {
-    cluster::run(Command::new("ip").args(arguments)).map(drop)
 }
