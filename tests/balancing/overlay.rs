@@ -11,24 +11,8 @@ mod packets;
 mod refusals;
 mod scene;
 
-use orknet_tests::{suite, talk};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let tools = suite::Image { name: talk::TOOLS, programs: &[scene::NETTOOL] };
-    suite::shared(
-        "o",
-        &["--bare", "--nodes", "3", "--routing", "vxlan"],
-        &[tools],
-        &[
-            outside::TESTS,
-            matrix::TESTS,
-            refusals::TESTS,
-            packets::TESTS,
-            changes::TESTS,
-            health::TESTS,
-            masquerade::TESTS,
-            host_ports::TESTS,
-        ],
-    )
+    scene::play("o", &["--routing", "vxlan"])
 }

@@ -4,15 +4,33 @@ use crate::expected::{BACKENDS, FAR, NEAR, Who};
 use anyhow::{Context, Result, ensure};
 use orknet_tests::outside::node_addresses;
 use orknet_tests::talk::{self, Client};
-use orknet_tests::{Cluster, Kubectl, Outside, eventually};
+use orknet_tests::{Cluster, Kubectl, Outside, eventually, suite};
 use serde_json::{Value, json};
 use std::net::IpAddr;
+use std::process::ExitCode;
 
 /// The tool of clients that are in no pod.
 pub const NETTOOL: &str = env!("CARGO_BIN_EXE_nettool");
 
 /// Both families' positions in all pairs of addresses.
 pub const FAMILIES: [usize; 2] = [0, 1];
+
+/// Every test of this folder on one cluster of three nodes, made with these further options.
+pub fn play(tag: &str, options: &[&str]) -> ExitCode {
+    use crate::{changes, health, host_ports, masquerade, matrix, outside, packets, refusals};
+    let tools = suite::Image { name: talk::TOOLS, programs: &[NETTOOL] };
+    let groups = [
+        outside::TESTS,
+        matrix::TESTS,
+        refusals::TESTS,
+        packets::TESTS,
+        changes::TESTS,
+        health::TESTS,
+        masquerade::TESTS,
+        host_ports::TESTS,
+    ];
+    suite::shared(tag, &[&["--bare", "--nodes", "3"], options].concat(), &[tools], &groups)
+}
 
 /// Ready backends `near` and `middle`, both with the label `app: all`.
 pub fn backends(kubectl: &Kubectl) -> Result<()> {
