@@ -96,6 +96,9 @@ fn kubelet_settings(node: &Place, files: &Files) -> Value {
         "containerdSocket": node.containerd_socket(),
         "cgroupParent": node.cgroup(),
         "addresses": node.addresses(),
+        // The host's disk is its owner's business, and images of a local cluster cannot be pulled again.
+        "evictionHard": {"nodefs.available": "256Mi", "nodefs.inodesFree": "0%"},
+        "imageGcHighPercent": 100,
         "tls": {"certificate": files.serving_certificate, "key": files.serving_key, "clientCa": files.ca, "allowedClients": [orknet_auth::pki::KUBELET_CLIENT]},
     })
 }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use k8s_openapi::api::core::v1::Taint;
 use serde::Deserialize;
 
+use crate::node::pressure::EvictionHard;
+
 /// Everything one kubelet needs to know about its node. All fields have defaults except in practice `node_name` and `addresses`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
@@ -57,6 +59,8 @@ pub struct Config {
     pub image_gc_high_percent: u8,
     /// How full it may be afterwards.
     pub image_gc_low_percent: u8,
+    /// What must be left of memory, disk and process ids; below it the node takes no further pods.
+    pub eviction_hard: EvictionHard,
     /// Seconds until the node counts as lost when its Lease is not renewed. Renewed at a quarter of it.
     pub lease_duration_seconds: u32,
 }
@@ -107,6 +111,7 @@ impl Default for Config {
             log_max_files: 5,
             image_gc_high_percent: 85,
             image_gc_low_percent: 80,
+            eviction_hard: EvictionHard::default(),
             lease_duration_seconds: 40,
         }
     }

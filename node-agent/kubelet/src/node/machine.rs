@@ -75,9 +75,19 @@ pub fn disk(path: &Path) -> Option<Disk> {
     })
 }
 
-/// Memory that can still be taken, in bytes.
-pub fn memory_available() -> Option<i64> {
-    field(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")
+/// Memory that can still be taken, and all memory, in bytes.
+pub fn memory() -> Option<(i64, i64)> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    Some((field(&text, "MemAvailable")?, field(&text, "MemTotal")?))
+}
+
+/// Process ids that can still be taken, and all.
+pub fn process_ids() -> Option<(i64, i64)> {
+    let all: i64 = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()?;
+    // The fourth field is "running/all".
+    let load = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let taken: i64 = load.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()?;
+    Some((all - taken, all))
 }
 
 /// A field of /proc/meminfo, in bytes.

@@ -9,7 +9,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::time::Instant;
 
-use super::machine::{disk, memory_available};
+use super::machine::{disk, memory, process_ids};
 use super::object::{self, Observed};
 use super::outage::Outage;
 use super::{events, register};
@@ -23,8 +23,6 @@ const LOOK: Duration = Duration::from_secs(2);
 const IMAGES: Duration = Duration::from_secs(30);
 /// A status that did not change is written again after this.
 const REFRESH: Duration = Duration::from_secs(300);
-/// Memory below this is pressure, in bytes.
-const MEMORY_FLOOR: i64 = 100 << 20;
 /// Tries per write when others write at the same time.
 const TRIES: u32 = 5;
 
@@ -76,7 +74,7 @@ pub async fn run(client: Client, context: Arc<Context>) {
 
 /// Looks at the runtime and the host.
 async fn observe(context: &Context) -> Observed {
-    let mut observed = Observed { pid_pressure: pid_pressure(), ..Observed::default() };
+    let mut observed = Observed::default();
     match tokio::try_join!(context.cri.version(), context.cri.status()) {
         Ok((version, conditions)) => {
             observed.runtime = Some(format!("{}://{}", version.runtime_name, version.runtime_version.trim_start_matches('v')));
@@ -84,10 +82,11 @@ async fn observe(context: &Context) -> Observed {
         }
         Err(error) => observed.runtime_error = Some(error.to_string()),
     }
-    observed.memory_pressure = memory_available().is_some_and(|bytes| bytes < MEMORY_FLOOR);
-    observed.disk_pressure = disk(&context.config.root_dir).is_some_and(|d| {
-        // A twentieth, of bytes and of inodes.
-        d.available < d.size / 20 || (d.inodes > 0 && d.inodes_free < d.inodes / 20)
+    let floor = &context.config.eviction_hard;
+    observed.memory_pressure = memory().is_some_and(|(left, whole)| floor.memory_available.is_crossed(left, whole));
+    observed.pid_pressure = process_ids().is_some_and(|(left, whole)| floor.pid_available.is_crossed(left, whole));
+    observed.disk_pressure = disk(&context.config.root_dir).is_some_and(|disk| {
+        floor.nodefs_available.is_crossed(disk.available, disk.size) || floor.nodefs_inodes_free.is_crossed(disk.inodes_free, disk.inodes)
     });
     observed
 }
@@ -110,13 +109,4 @@ async fn write(client: &Client, context: &Context, observed: &Observed) -> Resul
             Err(error) => return Err(Error::api(format!("write the status of node {name}"))(error)),
         }
     }
-}
-
-/// True when nine tenths of all process ids are taken.
-fn pid_pressure() -> bool {
-    let read = |path: &str| std::fs::read_to_string(path).ok();
-    let limit = read("/proc/sys/kernel/pid_max").and_then(|t| t.trim().parse::<u64>().ok());
-    // The fourth field is "running/all".
-    let all = read("/proc/loadavg").and_then(|t| t.split_whitespace().nth(3)?.split_once('/')?.1.parse::<u64>().ok());
-    matches!((limit, all), (Some(limit), Some(all)) if all > limit / 10 * 9)
 }
