@@ -43,7 +43,8 @@ drop_reasons! {
     NoSuchPort = 7, "no-such-port";
     /// The address is from a range of Services and no Service has it; the caller gets "operation not permitted", a packet nothing.
     NoSuchService = 8, "no-such-service";
-    /// The load-balancer address may not be used from this source (`loadBalancerSourceRanges`).
+    /// The load-balancer address may not be used from this source (`loadBalancerSourceRanges`); a socket of the node gets "operation not
+    /// permitted".
     SourceNotAllowed = 9, "source-not-allowed";
     /// Source NAT found no free port towards the destination.
     NatPortsExhausted = 10, "nat-ports-exhausted";

@@ -1,6 +1,6 @@
 //! Keys and values of the maps. No padding: sizes are asserted below, so a field more is a compile error until it is counted.
 
-use crate::Address;
+use crate::{Address, Way};
 
 /// IP protocol numbers (IANA): those that Services know, and those that carry their errors.
 pub mod protocol {
@@ -70,7 +70,8 @@ pub struct Service {
     pub affinity_seconds: u32,
     /// The look-up table (Maglev) over the list, in the map of tables; 0 without: then a packet's hash modulo `count` is its slot.
     pub table: u32,
-    /// The set of ranges (`loadBalancerSourceRanges`) from which a packet must come, in the map of sources; 0 for any.
+    /// The set of ranges (`loadBalancerSourceRanges`) from which a packet must come, in the map of sources; 0 for any. Sockets of the node
+    /// count as its address; those of pods are left alone, and their packets are looked at.
     pub sources: u32,
 }
 
@@ -291,8 +292,11 @@ pub struct Flow {
     pub becomes: FlowKey,
     /// See [`flow_state`].
     pub state: u32,
-    /// When a packet went this way last: seconds of the kernel's coarse monotonic clock.
+    /// When a packet went this way last: seconds of the kernel's coarse monotonic clock. Packets that take the way that the flow knows
+    /// leave it alone, so it may be up to two seconds late.
     pub used_seconds: u32,
+    /// Where packets went just now.
+    pub way: Way,
 }
 
 /// Seconds without a packet after which a flow is forgotten, by what is known of both directions: the bits of [`flow_state`] that
@@ -496,7 +500,8 @@ sizes! {
     Node = 56,
     Device = 8,
     FlowKey = 40,
-    Flow = 48,
+    Flow = 96,
+    Way = 48,
     FragmentKey = 40,
     FragmentPorts = 4,
     Connection = 48,

@@ -1,8 +1,8 @@
 //! One Service and its slices to the entries that it has in the maps, without the numbers of lists, tables and sets.
 //!
 //! A cluster address is there inside only. What is meant for the outside (node ports, load-balancer and external addresses) is there
-//! twice: packets that come in from the network follow `externalTrafficPolicy` and `loadBalancerSourceRanges`, and from inside the
-//! same address leads to all endpoints, whatever these say.
+//! twice: packets that come in from the network follow `externalTrafficPolicy`, and from inside the same address leads to all endpoints.
+//! `loadBalancerSourceRanges` hold for both.
 
 use crate::claims::Claim;
 use crate::facts::{ExternalFacts, NodeFacts, ObjectName, Options, ServiceFacts, ServicePort, SliceFacts};
@@ -163,7 +163,7 @@ impl<'a, F: Fn(&Claim) -> Option<&'a ObjectName>> Making<'_, 'a, F> {
         if !is_ours || self.entries.contains_key(&key) {
             return;
         }
-        self.entries.insert(key, front(self.service, false, Arc::clone(&sets.everywhere)));
+        self.entries.insert(key, Front { sources: sources.clone(), ..front(self.service, false, Arc::clone(&sets.everywhere)) });
         if !is_loopback(address) {
             let is_local = self.service.external.as_ref().is_some_and(|external| external.local);
             let front = front(self.service, is_local, Arc::clone(&sets.outside));

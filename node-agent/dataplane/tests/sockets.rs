@@ -166,6 +166,58 @@ fn root_loopback_addresses_are_the_nodes_in_its_namespace_and_each_pods_own_in_o
     });
 }
 
+/// A front with source ranges.
+///
+/// ```text
+/// node's namespace:  client ── connect 203.0.113.1:80 ──> (hook) ──> a backend, if the node's address is in a range
+/// a pod's namespace: client ── connect 203.0.113.1:80 ──> as it is: the pod's packets are looked at
+/// ```
+#[test]
+fn root_source_ranges_hold_for_the_nodes_sockets_and_leave_pods_sockets_to_their_packets() {
+    let node = Node::new("sources");
+    let servers = Servers::start(&node);
+    let dataplane = node.dataplane();
+    let address = |text: &str| text.parse::<std::net::IpAddr>().unwrap();
+    let namespace_cookie = node.namespace.run(|| namespace_cookie().unwrap());
+    let settings = abi::Node { v4: address("192.0.2.1").into(), namespace_cookie, ..abi::Node::default() };
+    apply(&dataplane, &Plan { steps: vec![Step::PutNode(settings)] });
+    let put = |front: &str, list: u32, range: &str, bits: u8, backends: &[SocketAddr]| {
+        let range = abi::RangeKey::new(address(range), bits);
+        apply(&dataplane, &Plan { steps: vec![Step::PutSource(abi::SourceKey::new(list, &range))] });
+        let mut plan = put_service(&ServiceSpec::new(front, TCP, list, backends));
+        plan.steps.iter_mut().for_each(|step| {
+            if let Step::PutService(key, service) = step
+                && key.port_be != 0
+            {
+                service.sources = list;
+            }
+        });
+        apply(&dataplane, &plan);
+    };
+    put("203.0.113.1:80", 1, "192.0.2.0", 24, &servers.tcp_v4);
+    put("203.0.113.2:80", 2, "198.51.100.0", 24, &servers.tcp_v4);
+    // The node has no address of this family: not even the range of nobody lets it in.
+    put("[2001:db8::1]:80", 3, "::", 128, &servers.tcp_v6);
+    let connect = |to: &str| TcpStream::connect(to).map_err(|error| error.kind());
+    node.run(|| {
+        tcp_answer(&mut connect("203.0.113.1:80").unwrap());
+        tcp_answer(&mut connect("[::ffff:203.0.113.1]:80").unwrap());
+        assert_eq!(connect("203.0.113.2:80").unwrap_err(), ErrorKind::PermissionDenied);
+        assert_eq!(connect("[2001:db8::1]:80").unwrap_err(), ErrorKind::PermissionDenied);
+    });
+    assert_eq!(drops(dataplane.reader(), DropReason::SourceNotAllowed), 2);
+    let pod = Namespace::new("pod");
+    pod.command("ip", &["link", "set", "lo", "up"]);
+    pod.command("ip", &["address", "add", "203.0.113.1/32", "dev", "lo"]);
+    node.run(|| {
+        pod.enter();
+        let listener = TcpListener::bind("203.0.113.1:80").unwrap();
+        let client = connect("203.0.113.1:80").unwrap();
+        assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap(), "the call goes where it says");
+    });
+    assert_eq!(drops(dataplane.reader(), DropReason::SourceNotAllowed), 2);
+}
+
 /// An address that another proxy serves.
 fn put_foreign(address: &str) -> Plan {
     let key = ServiceKey { address: address.parse::<std::net::IpAddr>().unwrap().into(), ..ServiceKey::default() };

@@ -1,7 +1,7 @@
 //! From a Service's address to one of its backends.
 
 use super::{
-    range, read,
+    node, range, read,
     sticky::{self, Client},
 };
 use crate::maps::{BACKENDS, SERVICES, SOURCES, SourcePrefix};
@@ -26,8 +26,14 @@ pub enum Resolution {
 pub fn resolve<C: Client>(front: &ServiceKey, client: &C) -> Resolution {
     let Some(mut service) = read(SERVICES.get_ptr(front)) else { return without_port(front) };
     for _ in 0..C::ATTEMPTS {
-        if service.sources != 0 && client.address().is_some_and(|address| !is_allowed(service.sources, &address)) {
-            return Resolution::Refused(DropReason::SourceNotAllowed);
+        if service.sources != 0 {
+            let usage = client.may_use(front, service.sources);
+            if usage == usage::LEFT_TO_PACKETS {
+                return Resolution::NotAService;
+            }
+            if usage != usage::ALLOWED {
+                return Resolution::Refused(DropReason::SourceNotAllowed);
+            }
         }
         if service.count == 0 {
             return Resolution::Refused(if service.flags & service_flags::LOCAL_ONLY != 0 {
@@ -47,10 +53,29 @@ pub fn resolve<C: Client>(front: &ServiceKey, client: &C) -> Resolution {
     Resolution::Refused(DropReason::BackendGone)
 }
 
-/// Whether the address is in one of the ranges of a set.
+/// What a set of ranges says of a client.
+pub mod usage {
+    /// It is in one of them; 0 says that it is in none.
+    pub const ALLOWED: u32 = 1;
+    /// Only the client's packets will tell, so they are translated, and not the call.
+    pub const LEFT_TO_PACKETS: u32 = 2;
+}
+
+/// What a set of ranges says of a socket, which has no address yet: one of the node's own counts as the node's address, as its packets
+/// would. See [`usage`].
 #[inline(always)]
-fn is_allowed(set: u32, address: &Address) -> bool {
-    SOURCES.get(Key::new(32 + 128, SourcePrefix { set, address: *address })).is_some()
+pub fn may_socket_use(front: &ServiceKey, sources: u32, namespace_cookie: u64) -> u32 {
+    let Some(node) = node::pointer() else { return usage::LEFT_TO_PACKETS };
+    if node.namespace_cookie != namespace_cookie {
+        return usage::LEFT_TO_PACKETS;
+    }
+    u32::from(is_allowed(sources, if front.address.is_v4() { &node.v4 } else { &node.v6 }))
+}
+
+/// Whether the address is in one of the ranges of a set. No address is in none.
+#[inline(always)]
+pub fn is_allowed(set: u32, address: &Address) -> bool {
+    !address.is_unspecified_v6() && SOURCES.get(Key::new(32 + 128, SourcePrefix { set, address: *address })).is_some()
 }
 
 /// The backend that the client keeps, else the one that it is given; false if the place in the list is empty.

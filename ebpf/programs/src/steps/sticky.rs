@@ -4,7 +4,10 @@
 //! their source address.
 
 use super::{choose, clock::now_seconds, read, socket};
-use crate::maps::{AFFINITY, BACKENDS};
+use crate::{
+    global,
+    maps::{AFFINITY, BACKENDS},
+};
 use aya_ebpf::{
     cty::{c_long, c_void},
     helpers::bpf_loop,
@@ -25,8 +28,8 @@ pub trait Client {
     /// The slot of the backend for a client that has none yet.
     fn slot(&self, front: &ServiceKey, service: &Service) -> u32;
 
-    /// The address that it asks from, where that is known.
-    fn address(&self) -> Option<Address>;
+    /// Whether it is in a set of ranges; see [`usage`](super::resolve::usage).
+    fn may_use(&self, front: &ServiceKey, sources: u32) -> u32;
 }
 
 /// A call at a socket. Nodes need not agree, so any backend is as good as another.
@@ -74,8 +77,8 @@ impl Client for SocketClient<'_> {
     }
 
     #[inline(always)]
-    fn address(&self) -> Option<Address> {
-        None
+    fn may_use(&self, front: &ServiceKey, sources: u32) -> u32 {
+        global::may_socket_use(front, sources, socket::namespace_cookie(self.ctx))
     }
 }
 
@@ -95,8 +98,8 @@ impl Client for PacketClient<'_> {
     }
 
     #[inline(always)]
-    fn address(&self) -> Option<Address> {
-        Some(self.key.source)
+    fn may_use(&self, _: &ServiceKey, sources: u32) -> u32 {
+        global::is_allowed(sources, &self.key.source)
     }
 }
 

@@ -124,6 +124,25 @@ fn root_only_allowed_sources_come_through() {
 }
 
 #[test]
+fn root_pods_use_a_balanced_address_from_allowed_ranges_only() {
+    let bench = Bench::new("inside");
+    for (list, family) in (1..).step_by(2).zip(FAMILIES) {
+        let front = at(family.load_balancer, 80);
+        // Pod A alone is in the range.
+        let range = RangeKey::new(ip(family.pod_a), if front.is_ipv4() { 32 } else { 128 });
+        bench.apply(&Plan { steps: vec![Step::PutSource(SourceKey::new(list, &range))] });
+        bench.put(&Front::new(list, TCP, front, &[at(family.remote_pod, 80)]).with(|service| service.sources = list));
+        let (ran, dropped) = bench.dropped_by(|| bench.from_pod(&tcp(at(family.pod_a, 9), front, flags::SYN, b"").bytes()));
+        assert_eq!((ran.verdict, dropped), (Verdict::Redirect, vec![]));
+        let (ran, dropped) = bench.dropped_by(|| bench.from_pod_b(tcp(at(family.pod_b, 9), front, flags::SYN, b"")));
+        assert_eq!((ran.verdict, dropped), (Verdict::Drop, vec![DropReason::SourceNotAllowed]));
+        // Another node's pod is as much inside.
+        assert_dropped(&bench, &wired(tcp(at(family.remote_pod_2, 9), front, flags::SYN, b"")), DropReason::SourceNotAllowed);
+    }
+    assert_eq!(bench.flows().len(), 4);
+}
+
+#[test]
 fn root_full_flows_refuse_the_next_and_keep_what_is_there() {
     for capacity in [4, 5] {
         let bench = Bench::sized("full", &[("FLOWS", capacity)]);
