@@ -6,13 +6,13 @@
 
 use crate::{
     frame::Frame as _,
-    steps::{self, packet::Ip, segment::Segment},
+    steps::{self, packet::Ip, segment::Segment, way::Way},
 };
 use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     programs::{TcContext, XdpContext},
 };
-use orknet_abi::{Address, FlowKey, ServiceKey, Way};
+use orknet_abi::{Address, FlowKey, ServiceKey};
 
 /// The values behind pointers, or an answer where one is absent, which never happens.
 macro_rules! present {
@@ -129,9 +129,9 @@ pub extern "C" fn is_for_device(ctx: *mut xdp_md) -> u32 {
 /// [`steps::forward::translate_on_wire`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn translate_on_wire(ctx: *mut xdp_md, ip: *const Ip, quick: i32) -> u32 {
+pub extern "C" fn translate_on_wire(ctx: *mut xdp_md, ip: *const Ip) -> u32 {
     present!(aya_ebpf::bindings::xdp_action::XDP_PASS; ip: as_ref);
-    steps::forward::translate_on_wire(&XdpContext::new(ctx), ip, quick)
+    steps::forward::translate_on_wire(&XdpContext::new(ctx), ip)
 }
 
 /// [`steps::forward::send_on_wire`].
@@ -225,17 +225,17 @@ pub extern "C" fn may_socket_use(front: *const ServiceKey, sources: u32, namespa
 /// [`steps::forward::translate`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn translate(ctx: *mut __sk_buff, ip: *const Ip, from: u32, quick: i32) -> i32 {
+pub extern "C" fn translate(ctx: *mut __sk_buff, ip: *const Ip, from: u32) -> i32 {
     present!(steps::packet::NEXT; ip: as_ref);
-    steps::forward::translate(&TcContext::new(ctx), ip, from, quick)
+    steps::forward::translate(&TcContext::new(ctx), ip, from)
 }
 
 /// [`steps::forward::translate_on_leaving`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn translate_on_leaving(ctx: *mut __sk_buff, ip: *const Ip, quick: i32) -> i32 {
+pub extern "C" fn translate_on_leaving(ctx: *mut __sk_buff, ip: *const Ip) -> i32 {
     present!(steps::packet::NEXT; ip: as_ref);
-    steps::forward::translate_on_leaving(&TcContext::new(ctx), ip, quick)
+    steps::forward::translate_on_leaving(&TcContext::new(ctx), ip)
 }
 
 /// [`steps::flow::follow`].
@@ -304,9 +304,9 @@ pub extern "C" fn drop_packet(ctx: *mut __sk_buff, reason: u32) -> i32 {
 /// [`steps::forward::send`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn send(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, becomes: *const FlowKey, how: u32) -> i32 {
+pub extern "C" fn send(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, becomes: *const FlowKey, tells: u32) -> i32 {
     present!(steps::packet::NEXT; ip: as_ref, segment: as_ref, becomes: as_ref);
-    steps::forward::send(&TcContext::new(ctx), ip, segment, becomes, how)
+    steps::forward::send(&TcContext::new(ctx), ip, segment, becomes, tells != 0)
 }
 
 /// [`steps::rewrite::rewrite`] of a packet; 1 if it was done.

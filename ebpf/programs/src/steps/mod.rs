@@ -11,7 +11,6 @@ mod node;
 mod origin;
 pub mod packet;
 mod pod;
-pub mod quick;
 mod range;
 pub mod resolve;
 pub mod rewrite;

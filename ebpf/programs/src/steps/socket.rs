@@ -50,7 +50,8 @@ pub fn namespace_cookie(ctx: &SockAddrContext) -> u64 {
 }
 
 /// Ends the call: "connection refused" where a host would answer so, "operation not permitted" where Kubernetes asks for a drop (a
-/// local policy without an endpoint on this node, an address that no Service has, a source that may not use it). Nothing is sent, and nobody waits in vain.
+/// local policy without an endpoint on this node, an address that no Service has, a source that may not use it). Nothing is sent, and
+/// nobody waits in vain.
 #[inline(always)]
 pub fn refuse(reason: DropReason) -> i32 {
     if !matches!(reason, DropReason::NoLocalEndpoints | DropReason::NoSuchService | DropReason::SourceNotAllowed) {
