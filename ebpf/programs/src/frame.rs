@@ -9,7 +9,7 @@ use crate::{
 };
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
+    helpers::{bpf_csum_update, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
     programs::{TcContext, XdpContext},
 };
 use core::{ffi::c_void, mem::MaybeUninit, ptr};
@@ -46,6 +46,10 @@ pub trait Frame {
     /// a checksum of 0 stands for none and stays (UDP over IPv4, RFC 768).
     fn mend(&self, offset: u32, difference: u32, kind: Checksum, may_be_absent: bool) -> bool;
 
+    /// Adds the difference that a change made which no checksum of the packet's own makes up for to the sum of the whole packet that a
+    /// device may have made.
+    fn mend_sum(&self, difference: u32);
+
     /// Whether the frame is several packets that some device will cut apart.
     fn is_merged(&self) -> bool;
 
@@ -61,6 +65,10 @@ pub trait Frame {
 
 /// `BPF_F_PSEUDO_HDR`.
 const PSEUDO_HEADER: u64 = 1 << 4;
+/// `BPF_F_IPV6`: no header's checksum makes up for the change of addresses, so the sum of the whole packet that a device may have made
+/// stays as it is. Kernels before 6.16 refuse it and take that sum for one of IPv4; such packets are summed up once more later.
+const IPV6: u64 = 1 << 7;
+const ETHERTYPE_V6: u16 = 0x86dd;
 /// `BPF_F_MARK_MANGLED_0`.
 const MANGLED_ZERO: u64 = 1 << 5;
 
@@ -94,9 +102,19 @@ impl Frame for TcContext {
         match kind {
             Checksum::Header => return mend_header(self, offset as u32, difference as u32),
             Checksum::Payload => self.l4_csum_replace(offset, 0, difference, absent),
+            Checksum::Pseudo if self.ethertype() == ETHERTYPE_V6 => {
+                return self.l4_csum_replace(offset, 0, difference, absent | PSEUDO_HEADER | IPV6).is_ok()
+                    || self.l4_csum_replace(offset, 0, difference, absent | PSEUDO_HEADER).is_ok();
+            }
             Checksum::Pseudo => self.l4_csum_replace(offset, 0, difference, absent | PSEUDO_HEADER),
         }
         .is_ok()
+    }
+
+    #[inline(always)]
+    fn mend_sum(&self, difference: u32) {
+        // SAFETY: the helper takes the context of this program type and a number. It does nothing where there is no such sum.
+        let _ = unsafe { bpf_csum_update(self.skb.skb, difference) };
     }
 
     #[inline(always)]
@@ -167,6 +185,10 @@ impl Frame for XdpContext {
         // Of the two forms of zero UDP reads one as "no checksum".
         self.write(offset, &if may_be_absent && after == 0 { u16::MAX } else { after })
     }
+
+    /// A frame from the wire has none yet.
+    #[inline(always)]
+    fn mend_sum(&self, _: u32) {}
 
     #[inline(always)]
     fn is_merged(&self) -> bool {

@@ -191,6 +191,8 @@ pub fn take_hop(frame: &impl Frame, ip: &Ip) -> bool {
 #[inline(always)]
 pub fn set_hop_limit(frame: &impl Frame, ip: &Ip, hops: u8) -> bool {
     if !ip.is_v4 {
+        let word = |hops: u8| u16::from_ne_bytes([0, hops]);
+        frame.mend_sum(u32::from(word(hops)) + u32::from(!word(ip.hop_limit)));
         return frame.write(ETHERNET + core::mem::offset_of!(V6Header, hop_limit) as u32, &hops);
     }
     let word = |hops: u8| u32::from(u16::from_ne_bytes([hops, 0]));

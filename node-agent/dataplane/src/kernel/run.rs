@@ -21,6 +21,8 @@ pub struct Arrival {
     pub segments: u32,
     /// Bytes of payload in each of them.
     pub segment_size: u32,
+    /// A device has summed it up (`CHECKSUM_COMPLETE`): then the run fails if the packet's sum is wrong afterwards.
+    pub is_summed: bool,
 }
 
 /// What a program made of a frame.
@@ -31,6 +33,9 @@ pub(crate) struct Outcome {
     /// Mean duration of one run.
     pub nanoseconds: u32,
 }
+
+/// `BPF_F_TEST_SKB_CHECKSUM_COMPLETE`.
+const SUMMED: u32 = 1 << 2;
 
 /// `struct __sk_buff` as words; these are the ones that a test run takes.
 type SkBuff = [u32; 48];
@@ -63,6 +68,7 @@ pub(crate) fn test_run(program: BorrowedFd<'_>, frame: &[u8], arrival: Option<&A
         context_size_out: size_of_context,
         context_in: arrival.map_or(0, |_| before.as_ptr().expose_provenance() as u64),
         context_out: arrival.map_or(0, |_| after.as_mut_ptr().expose_provenance() as u64),
+        flags: if arrival.is_some_and(|arrival| arrival.is_summed) { SUMMED } else { 0 },
         ..TestRun::default()
     };
     bpf(&mut attributes)?;
@@ -86,6 +92,8 @@ struct TestRun {
     context_size_out: u32,
     context_in: u64,
     context_out: u64,
+    flags: u32,
+    cpu: u32,
 }
 
 // SAFETY: laid out as `test`; all four buffers have the sizes that stand beside them and outlive the call.

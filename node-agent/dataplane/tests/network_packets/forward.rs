@@ -100,6 +100,30 @@ fn root_a_backend_elsewhere_sees_the_node_and_the_client_sees_the_front() {
 }
 
 #[test]
+fn root_the_sum_that_a_device_made_of_a_packet_stays_right() {
+    let bench = Bench::new("summed");
+    let arrival = orknet_dataplane::Arrival { is_summed: true, ..bench.arrival() };
+    let run = |frame: Frame| {
+        let run = || bench.dataplane.run_from(orknet_dataplane::Hook::FromNetwork, &arrival, &frame.bytes(), 1);
+        bench.node.run(run).unwrap()
+    };
+    // Of SCTP and of UDP without a checksum nobody asks for such a sum.
+    let with_checksum = [kinds()[0], kinds()[1]];
+    for (list, (family, (protocol, make))) in (1..).zip(with_checksum.into_iter().flat_map(|kind| FAMILIES.map(|family| (family, kind)))) {
+        for (number, backend) in (0..).zip([family.pod_b, family.remote_pod]) {
+            let (client, front, backend) =
+                (at(family.client, 45_000 + list as u16), at(family.load_balancer, 80 + number), at(backend, 8080));
+            put(&bench, list * 2 + u32::from(number), protocol, (front, false), backend);
+            let there = run(wired(make(client, front)));
+            assert_eq!(there.verdict, Verdict::Redirect);
+            let seen = Packet::read(&there.frame).unwrap().ends().0;
+            assert_eq!(run(wired(make(backend, seen))).verdict, Verdict::Redirect);
+        }
+        assert_eq!(run(wired(crate::frames::ping(ip(family.client), ip(family.load_balancer), 7))).verdict, Verdict::Redirect);
+    }
+}
+
+#[test]
 fn root_no_two_clients_share_a_port_towards_one_backend() {
     let bench = Bench::new("ports");
     let mut settings = crate::bench::settings();
