@@ -29,15 +29,17 @@ pub mod complaint {
     pub const TIME_EXCEEDED: u32 = 2;
 }
 
-/// Answers an echo request in the place of its destination.
+/// Answers an echo request in the place of its destination: what was asked comes back, fragment by fragment, and is an answer as a whole.
 #[inline(always)]
 pub fn answer_ping(ctx: &TcContext, ip: &Ip, segment: &Segment) -> i32 {
     let (before, after) = if ip.is_v4 { (icmp::ECHO, icmp::ECHO_REPLY) } else { (icmp::V6_ECHO, icmp::V6_ECHO_REPLY) };
     let word = |kind: u8| u16::from_ne_bytes([kind, 0]);
     let difference = u32::from(word(after)) + u32::from(!word(before));
     // Both addresses stay, so no checksum sees that they change places.
-    let is_written = ctx.mend(segment.offset + 2, difference, Checksum::Payload, false)
-        && ctx.write(segment.offset, &after)
+    // The message's own header is in the first fragment.
+    let is_turned = segment.kind == Kind::Later
+        || ctx.mend(segment.offset + 2, difference, Checksum::Payload, false) && ctx.write(segment.offset, &after);
+    let is_written = is_turned
         && packet::set_addresses(ctx, ip.is_v4, &ip.destination, &ip.source, 0)
         && packet::set_hop_limit(ctx, ip, HOPS);
     if is_written { way::back(ctx) } else { super::drop_packet(ctx, DropReason::RewriteFailed) }
@@ -47,11 +49,14 @@ pub fn answer_ping(ctx: &TcContext, ip: &Ip, segment: &Segment) -> i32 {
 /// what is no single host (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
 #[inline(always)]
 pub fn may_complain(ip: &Ip, segment: &Segment) -> bool {
-    segment.kind == Kind::Flow
-        && !ip.destination.is_multicast_v6()
-        && is_single_host(&ip.source)
-        // With options the packet inside would not be what its header says.
-        && (!ip.is_v4 || ip.next == ETHERNET + size_of::<V4Header>() as u32)
+    // With options the packet inside would not be what its header says.
+    may_answer(ip, segment) && (!ip.is_v4 || ip.next == ETHERNET + size_of::<V4Header>() as u32)
+}
+
+/// Whether the sender may be answered at all.
+#[inline(always)]
+pub fn may_answer(ip: &Ip, segment: &Segment) -> bool {
+    segment.kind == Kind::Flow && !ip.destination.is_multicast_v6() && is_single_host(&ip.source)
 }
 
 /// Whether the address can be one host's on a network: no group, nobody, not the own host as it calls itself.

@@ -42,7 +42,7 @@ pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
     if segment.kind == Kind::Error {
         return NOT_OURS;
     }
-    if segment.is_ping() {
+    if segment.is_ping() || segment.is_rest_of_query() {
         return if global::is_front(ip) != 0 { global::answer_ping(ctx.skb.skb, ip, &segment) } else { NOT_OURS };
     }
     let scope = if from == entrance::NETWORK { global::scope_of(ip) } else { u32::from(orknet_abi::scope::INSIDE) };
@@ -162,11 +162,14 @@ fn rewrite(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> bo
 #[inline(always)]
 pub fn refuse(ctx: &TcContext, ip: &Ip, segment: &Segment, reason: u32) -> i32 {
     const REFUSALS: [u32; 3] = [DropReason::NoEndpoints as u32, DropReason::NoSuchPort as u32, DropReason::BackendGone as u32];
-    if !REFUSALS.contains(&reason) || !answer::may_complain(ip, segment) {
+    if !REFUSALS.contains(&reason) || !answer::may_answer(ip, segment) {
         return global::drop_packet(ctx.skb.skb, reason);
     }
     if segment.key.protocol == protocol::TCP {
         return global::reset(ctx.skb.skb, ip, segment, reason);
+    }
+    if !answer::may_complain(ip, segment) {
+        return global::drop_packet(ctx.skb.skb, reason);
     }
     global::complain(ctx.skb.skb, ip, complaint::PORT_UNREACHABLE, 0, reason)
 }

@@ -88,6 +88,12 @@ impl Segment {
         }
     }
 
+    /// Whether this is a later fragment of an ICMP query.
+    #[inline(always)]
+    pub fn is_rest_of_query(&self) -> bool {
+        self.kind == Kind::Later && matches!(self.key.protocol, protocol::ICMP | protocol::ICMP6)
+    }
+
     /// Whether this may be the first packet of a flow. A reset opens nothing, nor does an answer to a ping.
     #[inline(always)]
     pub fn may_open(&self) -> bool {

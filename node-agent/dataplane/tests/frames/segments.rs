@@ -77,19 +77,24 @@ pub fn sctp(from: SocketAddr, to: SocketAddr, chunk: u8, data: &[u8]) -> Frame {
 
 /// An ICMP echo request.
 pub fn ping(from: IpAddr, to: IpAddr, identifier: u16) -> Frame {
-    echo(from, to, identifier, if from.is_ipv4() { 8 } else { 128 })
+    ping_of(from, to, identifier, 16)
+}
+
+/// The same with so many bytes of data.
+pub fn ping_of(from: IpAddr, to: IpAddr, identifier: u16, bytes: usize) -> Frame {
+    echo(from, to, identifier, if from.is_ipv4() { 8 } else { 128 }, bytes)
 }
 
 /// The answer to one.
 pub fn pong(from: IpAddr, to: IpAddr, identifier: u16) -> Frame {
-    echo(from, to, identifier, if from.is_ipv4() { 0 } else { 129 })
+    echo(from, to, identifier, if from.is_ipv4() { 0 } else { 129 }, 16)
 }
 
-fn echo(from: IpAddr, to: IpAddr, identifier: u16, kind: u8) -> Frame {
+fn echo(from: IpAddr, to: IpAddr, identifier: u16, kind: u8, bytes: usize) -> Frame {
     let mut payload = vec![kind, 0, 0, 0];
     payload.extend(identifier.to_be_bytes());
     payload.extend([0, 7]);
-    payload.extend(b"abcdefghijklmnop");
+    payload.extend((b'a'..=b'p').cycle().take(bytes));
     icmp(from, to, payload)
 }
 

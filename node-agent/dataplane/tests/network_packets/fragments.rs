@@ -1,7 +1,7 @@
 //! Datagrams in fragments, and headers between IP and what it carries.
 
 use crate::bench::{A_MACS, B_MACS, Bench, FAMILIES, Family, Front, V4, V6, assert_sent, at, into_pod, ip, wired};
-use crate::frames::{Frame, Packet, assert_sound, flags, fragments_v4, fragments_v6, tcp, udp};
+use crate::frames::{Frame, Packet, assert_sound, flags, fragments_v4, fragments_v6, ping_of, tcp, udp};
 use orknet_abi::DropReason;
 use orknet_abi::protocol::{TCP, UDP};
 use orknet_dataplane::Verdict;
@@ -88,6 +88,38 @@ fn root_a_pods_fragments_leave_with_one_source_or_not_at_all() {
         assert_eq!((&first.frame[..6], &later.frame[..6]), (&A_MACS[0][..], &A_MACS[0][..]));
         assert_eq!(assert_together(&first.frame, &later.frame, &answer).ends().1, at(family.pod_a, 999));
     }
+}
+
+#[test]
+fn root_a_ping_in_fragments_is_answered_as_a_whole() {
+    let bench = Bench::new("ping");
+    for (list, family) in (1..).step_by(2).zip(FAMILIES) {
+        bench.put(&Front::new(list, TCP, at(family.load_balancer, 80), &[]));
+        bench.put(&Front::new(list + 1, TCP, at(family.cluster, 80), &[]).cluster());
+        for identifier in [0, 77] {
+            let from_network = ping_of(ip(family.client), ip(family.load_balancer), identifier, 1200);
+            let from_pod = ping_of(ip(family.pod_a), ip(family.cluster), identifier, 1200);
+            for (asked, is_pods) in [(wired(from_network), false), (from_pod, true)] {
+                let [first, later] = fragments(&asked).map(|frame| {
+                    let ran = if is_pods { bench.from_pod(&frame) } else { bench.from_network(&frame) };
+                    assert_eq!((ran.verdict, ran.mark), (Verdict::Redirect, crate::bench::DONE));
+                    ran.frame
+                });
+                let answer = Frame { source: asked.destination, destination: asked.source, ..asked.clone() };
+                let packet = assert_together(&first, &later, &answer);
+                assert_eq!((packet.source, packet.destination), (asked.destination, asked.source));
+                assert_eq!(packet.payload[0], if asked.source.is_ipv4() { 0 } else { 129 });
+                assert_eq!(packet.payload[4..], asked.payload[4..]);
+            }
+        }
+        // Nobody's is left alone, whole or in pieces.
+        let nobody = if family.client.contains(':') { "2001:db8:113::99" } else { "203.0.113.99" };
+        for frame in fragments(&wired(ping_of(ip(family.client), ip(nobody), 7, 1200))) {
+            let ran = bench.from_network(&frame);
+            assert_eq!((ran.verdict, ran.frame), (Verdict::Next, frame));
+        }
+    }
+    assert!(bench.flows().is_empty() && bench.drops().is_empty());
 }
 
 #[test]
