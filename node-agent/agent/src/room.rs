@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::{Event, Node};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use orknet_abi::{FLOWS, ServiceKey};
-use orknet_compiler::{ObjectName, Step};
+use orknet_abi::{FLOWS, ServiceKey, TABLES};
+use orknet_compiler::{ObjectName, Step, WithoutTable};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,14 +31,19 @@ const LAST_RETRY: Duration = Duration::from_secs(60);
 pub struct Room {
     /// What does not fit, by the name of the map: the programmer's part. `None` until the maps have been written for the first time.
     pub planned: Option<BTreeMap<&'static str, Missing>>,
+    /// Look-up tables that were not planned for want of room: the programmer's part, too. Their Services work on without.
+    pub tables: Option<Missing>,
     /// The capacity of the map of flows while it is full: the collector's part.
     pub flows: Option<u32>,
 }
 
 impl Room {
     /// Everything that is full, once that is known.
-    fn full(&self) -> Option<BTreeMap<&'static str, Missing>> {
+    pub(crate) fn full(&self) -> Option<BTreeMap<&'static str, Missing>> {
         let mut full = self.planned.clone()?;
+        if let Some(tables) = &self.tables {
+            full.entry(TABLES.name).or_insert_with(|| tables.clone());
+        }
         full.extend(self.flows.map(|capacity| (FLOWS.name, Missing { capacity, ..Missing::default() })));
         Some(full)
     }
@@ -76,6 +81,11 @@ pub fn missing(failures: &[FailedStep], owner: impl Fn(&ServiceKey) -> Option<Ob
         }
     }
     full
+}
+
+/// The same of look-up tables that go by room alone; `None` if there is room for all.
+pub fn missing_tables(without: WithoutTable) -> Option<Missing> {
+    (without.entries > 0).then_some(Missing { capacity: without.room, entries: without.entries, services: without.services })
 }
 
 impl Missing {
@@ -241,12 +251,25 @@ mod tests {
 
     #[test]
     fn flows_that_find_no_room_are_told_beside_what_was_planned() {
-        let mut room = Room { planned: None, flows: Some(65_536) };
+        let mut room = Room { planned: None, tables: None, flows: Some(65_536) };
         assert_eq!(room.full(), None, "not before the maps have been written");
         room.planned = Some(BTreeMap::new());
         let (status, _, message) = condition(&room.full().unwrap());
         assert_eq!((status, message.as_str()), ("True", "FLOWS is full (65536 entries): what is new is dropped; raise capacities.FLOWS"));
         room.flows = None;
+        assert_eq!(condition(&room.full().unwrap()).0, "False");
+    }
+
+    #[test]
+    fn tables_without_room_are_told_as_what_does_not_fit() {
+        let services: BTreeSet<_> = owner(&front(1)).into_iter().collect();
+        let tables = missing_tables(WithoutTable { room: 70, entries: 35, services });
+        let mut room = Room { planned: Some(BTreeMap::new()), tables, flows: None };
+        let (status, _, message) = condition(&room.full().unwrap());
+        let expected =
+            "TABLES is full (70 entries): 35 do not fit; raise capacities.TABLES. Services that are not as they should be: default/s001";
+        assert_eq!((status, message.as_str()), ("True", expected));
+        room.tables = missing_tables(WithoutTable { room: 70, ..WithoutTable::default() });
         assert_eq!(condition(&room.full().unwrap()).0, "False");
     }
 

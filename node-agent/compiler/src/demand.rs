@@ -62,9 +62,9 @@ impl Demand {
         self.limit.as_ref().is_none_or(|limit| rank < limit).then_some(&rank.1)
     }
 
-    /// Entries that want a table and get none.
-    pub fn refused(&self) -> usize {
-        self.limit.as_ref().map_or(0, |limit| self.wanted.range(limit..).map(|(_, keys)| keys.len()).sum())
+    /// For each table that there is no room for, the entries that want it.
+    pub fn refused(&self) -> impl Iterator<Item = &BTreeSet<ServiceKey>> {
+        self.limit.iter().flat_map(|limit| self.wanted.range(limit..).map(|(_, keys)| keys))
     }
 }
 
@@ -112,7 +112,7 @@ mod tests {
         assert!(demand.settle(10).is_empty(), "equal contents share a table");
         let lost = demand.settle(4);
         assert!((0..11).all(|number| lost.contains(&key(number)) == demand.granted(&key(number)).is_none()));
-        assert_eq!(demand.refused(), lost.len());
+        assert_eq!(demand.refused().map(BTreeSet::len).sum::<usize>(), lost.len());
         // One goes: one that had none takes its room.
         let gone = (0..11).map(key).find(|key| demand.granted(key).is_some() && key.port_be != 3 && key.port_be != 10).unwrap();
         demand.set(gone, None);

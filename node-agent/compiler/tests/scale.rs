@@ -75,7 +75,7 @@ fn one_endpoint_among_three_hundred_thousand_touches_one_service() {
     assert_eq!(count(&plan.steps, |step| matches!(step, Step::PutBackend(..))), SERVICES * ENDPOINTS, "equal lists are there once");
     assert_eq!(count(&plan.steps, |step| matches!(step, Step::PutService(..))), SERVICES * 2 + with_node_port * 2);
     assert_eq!(count(&plan.steps, |step| matches!(step, Step::PutTable(..))), with_node_port * 35);
-    assert_eq!(state.without_table_count(), 0);
+    assert_eq!(state.without_table().entries, 0);
     drop(plan);
     let each = (resident() - before) / SERVICES as usize;
     let began = Instant::now();
@@ -116,7 +116,9 @@ fn services_beyond_the_room_for_tables_do_without_and_get_theirs_when_there_is_r
     }
     assert_eq!(state.image().tables.len(), 2);
     let with_table = |state: &State| state.image().services.values().filter(|service| service.table > 0).count();
-    assert_eq!((with_table(&state), state.without_table_count()), (2, 1));
+    let without = state.without_table();
+    assert_eq!((with_table(&state), without.room, without.entries, without.services.len()), (2, 2, 1, 1));
     state.apply([Change::Service(object(0), None)]);
-    assert_eq!((with_table(&state), state.without_table_count()), (2, 0));
+    let without = state.without_table();
+    assert_eq!((with_table(&state), without.entries, without.services.len()), (2, 0, 0));
 }

@@ -39,11 +39,13 @@ impl Programmer {
         if !self.is_synced() {
             return;
         }
-        let full = room::missing(failures, |key| self.state.service_of(key).cloned());
-        self.metrics.count_missing(&full);
+        let planned = Some(room::missing(failures, |key| self.state.service_of(key).cloned()));
+        let tables = room::missing_tables(self.state.without_table());
         self.listeners.room.send_if_modified(|room| {
-            let is_new = room.planned.as_ref() != Some(&full);
-            room.planned = Some(full);
+            let now = Room { planned, tables, flows: room.flows };
+            self.metrics.count_missing(&now.full().unwrap_or_default());
+            let is_new = *room != now;
+            *room = now;
             is_new
         });
     }

@@ -17,7 +17,7 @@ use orknet_abi::{Backend, Node, Range, RangeKey, ServiceKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-pub use query::HealthCheck;
+pub use query::{HealthCheck, WithoutTable};
 
 /// One fact that changed. A change is the whole new value, never a difference; `None` means that the object is gone.
 #[derive(Clone, Debug)]

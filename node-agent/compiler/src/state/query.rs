@@ -4,6 +4,7 @@ use super::{Entry, State};
 use crate::claims::Claim;
 use crate::facts::{Attachment, NodeFacts, ObjectName, Readiness, ServiceFacts, SliceFacts, SlicePort};
 use crate::fronts::{Ground, inside};
+use crate::tables;
 use orknet_abi::{Address, Backend, ServiceKey, protocol};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,6 +16,17 @@ pub struct HealthCheck {
     pub port: u16,
     /// Ready endpoints on this node.
     pub local_endpoints: usize,
+}
+
+/// Look-up tables that there is no room for. Packets for these Services find a backend without, and nodes may differ in which.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WithoutTable {
+    /// See [`Options::table_room`](crate::Options::table_room).
+    pub room: u32,
+    /// Entries that should be in the map of tables.
+    pub entries: usize,
+    /// The Services, in part or as a whole.
+    pub services: BTreeSet<ObjectName>,
 }
 
 impl State {
@@ -33,9 +45,14 @@ impl State {
         self.service_count
     }
 
-    /// Number of entries that go without a look-up table because there is no room for it.
-    pub fn without_table_count(&self) -> usize {
-        self.demand.refused()
+    /// What goes without a look-up table because there is no room for it. Takes as long as there are such.
+    pub fn without_table(&self) -> WithoutTable {
+        let owners = self.demand.refused().flatten().filter_map(|key| self.service_of(key));
+        WithoutTable {
+            room: self.options.table_room,
+            entries: self.demand.refused().count() * tables::chunk_count(self.table_size()) as usize,
+            services: owners.cloned().collect(),
+        }
     }
 
     /// The Services with `healthCheckNodePort` as of the last plan, if anything about them has changed since this was last asked.
