@@ -1,6 +1,10 @@
 //! Builds ebpf/programs into `OUT_DIR/programs.o`, or leaves that file empty where no BPF toolchain is found: the crate then
 //! compiles all the same, and loading answers an error that says what is missing.
 
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -111,7 +115,25 @@ fn build(mut toolchain: Toolchain, programs: &Path, target_dir: &Path, object: &
         .expect("the toolchain was just asked and answered");
     assert!(built.status.success(), "building the BPF programs failed:\n{}", String::from_utf8_lossy(&built.stderr));
     let artifact = target_dir.join(TARGET).join("release/orknet-programs");
-    fs::copy(&artifact, object).unwrap_or_else(|error| panic!("can't copy {}: {error}", artifact.display()));
+    let linked = fs::read(&artifact).unwrap_or_else(|error| panic!("can't read {}: {error}", artifact.display()));
+    let stripped = strip(&linked).unwrap_or_else(|error| panic!("can't strip {}: {error}", artifact.display()));
+    fs::write(object, stripped).expect("OUT_DIR is writable");
+}
+
+/// Takes out what only debuggers read: five sixths of the file, which every agent would carry and the loader go through. What the
+/// kernel reads (`.BTF`, `.BTF.ext`) is made of it by the linker, so it can't be left out before.
+fn strip(object: &[u8]) -> Result<Vec<u8>, object::build::Error> {
+    let mut builder = Builder::read(object)?;
+    for section in builder.sections.iter_mut() {
+        section.delete = [".debug_", ".rel.debug_"].into_iter().any(|kind| section.name.starts_with(kind.as_bytes()));
+    }
+    // The linker keeps the names of sections among those of symbols; the builder writes two tables.
+    let names = builder.sections.add();
+    (names.name, names.sh_type, names.data) = (b".shstrtab".as_slice().into(), SHT_STRTAB, SectionData::SectionString);
+    builder.delete_orphans();
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
 }
 
 /// A folder beside the other build results, shared by all profiles: the folder above `OUT_DIR` that cargo marks as a cache.

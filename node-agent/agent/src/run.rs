@@ -11,6 +11,7 @@ use crate::room::Room;
 use crate::route_keeper::{Pods, Wires, keep_network};
 use crate::routes::{Router, barred};
 use crate::settings_keeper::keep_settings;
+use crate::socket::{PATIENCE, Server};
 use crate::watch::NodesView;
 use crate::{attachments, health_check, http, room, socket, sysctl, watch};
 use kube::Client;
@@ -35,56 +36,73 @@ const PROGRAMMER: &str = "programmer";
 /// What keeps the agent from starting. Once started, it logs and retries.
 pub async fn run(config: Config, client: Client, shutdown: CancellationToken) -> Result<(), Error> {
     let settings = config.dataplane.clone();
-    let opened = blocking(move || orknet_dataplane::Dataplane::open(&settings)).await?;
-    run_with(config, client, Arc::new(opened.map_err(Failure::from)?), shutdown).await
+    let open = async move {
+        let opened = blocking(move || orknet_dataplane::Dataplane::open(&settings)).await?;
+        Ok(Arc::new(opened.map_err(Failure::from)?) as Arc<dyn Dataplane>)
+    };
+    run_once_open(config, client, open, shutdown).await
 }
 
 /// The same over any data plane.
 pub async fn run_with(config: Config, client: Client, dataplane: Arc<dyn Dataplane>, shutdown: CancellationToken) -> Result<(), Error> {
+    run_once_open(config, client, async { Ok(dataplane) }, shutdown).await
+}
+
+async fn run_once_open(
+    config: Config,
+    client: Client,
+    open: impl Future<Output = Result<Arc<dyn Dataplane>, Error>>,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     config.check().map_err(Error::Config)?;
     let resync = Duration::from_secs(config.resync_seconds);
     // A stop of any part stops the others.
     let shutdown = shutdown.child_token();
     let _stop_all = shutdown.clone().drop_guard();
-    sysctl::apply()?;
-    let router = Router::connect()?;
+    // The socket is also what keeps two agents from working on the same maps.
     let listener = socket::bind(&config.socket)?;
     let pages = match config.http_address {
         Some(address) => Some(http::listen(address).await?),
         None => None,
     };
+    // The programs take the kernel a while. Meanwhile the API is read and the CNI plugin comes in; both wait in the queue.
+    let (messages, queue) = mpsc::channel(QUEUE);
+    let (view, views) = latest::channel(Arc::new(NodesView::default()));
+    let (configure, configuration) = latest::channel(None);
+    let (synced, is_synced) = latest::channel(false);
+    let mut parts = JoinSet::new();
+    parts.spawn(named("Service watch", watch::services(client.clone(), messages.clone())));
+    parts.spawn(named("EndpointSlice watch", watch::slices(client.clone(), messages.clone())));
+    let (of_nodes, own, sender) = (client.clone(), config.node_name.clone(), messages.clone());
+    parts.spawn(async move {
+        watch::nodes(of_nodes, &own, sender, view).await;
+        "Node watch"
+    });
+    let server = Server { messages: messages.clone(), configuration, is_synced, patience: PATIENCE };
+    parts.spawn(named("socket server", socket::serve(listener, server)));
+    let dataplane = open.await?;
+    sysctl::apply()?;
+    let router = Router::connect()?;
     let metrics = Arc::new(Metrics::default());
     let (alarm, ear) = collector::alarm();
     let (health, healths) = latest::channel(Health::default());
     let (room, rooms) = latest::channel(Room::default());
-    let programmer = start_programmer(&config, &dataplane, &metrics, Listeners { alarm, health, room: room.clone() }, resync).await?;
-    let (messages, queue) = mpsc::channel(QUEUE);
+    let listeners = Listeners { alarm, health, room: room.clone(), synced };
+    let programmer = start_programmer(&config, &dataplane, &metrics, listeners, resync).await?;
     collect_on_own_thread(&config, &dataplane, &metrics, messages.clone(), room, ear);
-    let (view, views) = latest::channel(Arc::new(NodesView::default()));
-    let (configure, configuration) = latest::channel(None);
-    let mut parts = JoinSet::new();
     let programmed = on_own_thread(programmer, queue, shutdown.clone());
     parts.spawn(async move {
         let _ = programmed.await;
         PROGRAMMER
     });
-    let (of_services, of_slices) = (watch::services(client.clone(), messages.clone()), watch::slices(client.clone(), messages.clone()));
-    parts.spawn(named("Service watch", of_services));
-    parts.spawn(named("EndpointSlice watch", of_slices));
     parts.spawn(named("reports of full maps", room::report(client.clone(), config.node_name.clone(), rooms)));
-    let (own, sender) = (config.node_name.clone(), messages.clone());
-    parts.spawn(async move {
-        watch::nodes(client, &own, sender, view).await;
-        "Node watch"
-    });
     let (overlay, overlays) = latest::channel(0);
-    let settings = keep_settings(config.clone(), views.clone(), overlays, messages.clone(), resync);
+    let settings = keep_settings(config.clone(), views.clone(), overlays, messages, resync);
     parts.spawn(named("settings keeper", settings));
     let pods = Some(Pods { configure, mtu: config.mtu, overlay });
     let wires = Wires { routing: config.routing, vxlan_port: config.vxlan_port, always: barred(&config.service_cidrs) };
     parts.spawn(named("route keeper", keep_network(router, views, pods, wires, resync)));
     parts.spawn(named("health checks", health_check::serve(healths)));
-    parts.spawn(named("socket server", socket::serve(listener, socket::Server { messages, configuration })));
     if let Some(pages) = pages {
         parts.spawn(named("metrics server", http::serve(pages, metrics, dataplane, shutdown.clone())));
     }

@@ -18,6 +18,9 @@ use tokio::task::JoinSet;
 /// How long a client may take to send its request or to read the answer.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long a request for addresses should wait for an agent that is just starting: longer than a start takes, and shorter than the plugin
+/// and its runtime have patience. A pod that is refused is tried again by its kubelet, but only after seconds.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long another agent is waited for that may be there.
 const PROBE_DEADLINE: Duration = Duration::from_secs(1);
 /// Pause after a connection that could not be accepted.
@@ -28,6 +31,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Server {
     pub messages: mpsc::Sender<Message>,
     pub configuration: watch::Receiver<Option<NodeConfiguration>>,
+    /// All of the cluster has been in the maps.
+    pub is_synced: watch::Receiver<bool>,
+    /// How long a request for addresses waits for the two.
+    pub patience: Duration,
 }
 
 /// Opens the socket so that only root can reach it, at any moment. One that a former agent left is replaced; one that answers is not.
@@ -117,14 +124,18 @@ impl Server {
 
     /// Pods start when the node has addresses for them and its maps know the Services.
     async fn configuration(&self) -> Answer {
-        let configuration = self.configuration.borrow().clone();
-        let Some(configuration) = configuration else {
-            return refuse(Reason::NotReady, "the node has no pod addresses yet (spec.podCIDRs of its Node is empty)".into());
+        let (mut configuration, mut is_synced) = (self.configuration.clone(), self.is_synced.clone());
+        let known = async {
+            is_synced.wait_for(|synced| *synced).await.ok()?;
+            configuration.wait_for(Option::is_some).await.ok()?.clone()
         };
-        match self.ask(Message::Status).await {
-            Some(status) if status.synced => Answer::Configuration(configuration),
-            Some(_) => refuse(Reason::NotReady, "the agent has not yet seen all Services of the cluster".into()),
-            None => stopping(),
+        match tokio::time::timeout(self.patience, known).await {
+            Ok(Some(configuration)) => Answer::Configuration(configuration),
+            Ok(None) => stopping(),
+            Err(_) if *self.is_synced.borrow() => {
+                refuse(Reason::NotReady, "the node has no pod addresses yet (spec.podCIDRs of its Node is empty)".into())
+            }
+            Err(_) => refuse(Reason::NotReady, "the agent has not yet seen all Services and Nodes of the cluster".into()),
         }
     }
 
@@ -162,4 +173,26 @@ fn refuse(reason: Reason, message: String) -> Answer {
 
 fn stopping() -> Answer {
     refuse(Reason::NotReady, "the agent is stopping".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a request for addresses is refused with.
+    async fn refusal(is_synced: bool) -> String {
+        let (messages, _queue) = mpsc::channel(1);
+        let (_configure, configuration) = watch::channel(None);
+        let (_synced, is_synced) = watch::channel(is_synced);
+        match (Server { messages, configuration, is_synced, patience: Duration::ZERO }).answer(Request::Configuration).await {
+            Answer::Error(Refusal { reason: Reason::NotReady, message }) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_waited_long_enough_for_addresses_learns_what_is_missing() {
+        assert!(refusal(false).await.contains("has not yet seen all Services"));
+        assert!(refusal(true).await.contains("no pod addresses yet"));
+    }
 }

@@ -1,12 +1,12 @@
 //! [`Dataplane`]: the loaded programs of one node and the maps they read.
 
 use crate::{
-    Applied, Attachment, Config, DeviceAttach, Error, Hook, Reader, Xdp, apply,
-    attach::{self, Programs},
+    Applied, Attachment, Config, DeviceAttach, Error, Hook, Reader, Xdp, apply, attach,
     bpffs::{self, Pins},
     capacity, cleanup,
     kernel::{self, Arrival},
     migrate, object,
+    programs::Programs,
 };
 use orknet_abi::{Count, TrafficKey, direction};
 use orknet_compiler::Plan;
@@ -57,7 +57,7 @@ pub struct Ran {
 
 impl Dataplane {
     /// Loads the programs; adopts the maps that are pinned below the pin directory, makes the others; puts the new programs into
-    /// the links that are pinned. Sockets and packets see no gap. Takes some tens of milliseconds.
+    /// the links that are pinned. Sockets and packets see no gap. Takes some hundreds of milliseconds of CPU time, on all CPUs.
     ///
     /// Pinned maps of another layout or capacity are set aside with their hooks, which go on working, and new maps are made: as with
     /// another version, [`Self::retire_other_versions`] ends it. What only the kernel knows is carried over.

@@ -50,6 +50,11 @@ impl Hook {
         Self::SOCKETS.into_iter().chain(Self::DEVICES).chain(Self::NETWORK).chain([Self::FromWire])
     }
 
+    /// The hook whose program has this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::all().find(|hook| hook.name() == name)
+    }
+
     /// The program's name in the object file and in pins.
     pub const fn name(self) -> &'static str {
         match self {

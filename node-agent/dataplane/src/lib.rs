@@ -25,6 +25,7 @@ mod migrate;
 mod network;
 mod object;
 mod program_log;
+mod programs;
 mod reader;
 mod sockets;
 mod table;

@@ -1,22 +1,19 @@
 //! The object file with the programs: compared with the ABI, then loaded, with its maps created or adopted from their pins.
 
 use crate::{
-    Config, Error, Hook, ProgramLog,
-    attach::Programs,
+    Config, Error, Hook, ProgramLog, Xdp,
     bpffs::Pins,
+    kernel,
     program_log::{self, Reading},
+    programs::Programs,
     table::{Tables, open_checked},
 };
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{Program, ProgramError, ProgramType},
+    programs::{ProgramError, ProgramType},
 };
 use orknet_abi::{MAPS, MapSpec};
-use std::{
-    collections::BTreeMap,
-    os::fd::{AsFd as _, OwnedFd},
-    sync::Mutex,
-};
+use std::collections::BTreeMap;
 
 /// The object file, aligned as the loader wants it; empty if the build found no BPF toolchain.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"));
@@ -29,7 +26,7 @@ pub(crate) struct Loaded {
     pub(crate) reading: Option<Reading>,
 }
 
-/// Loads every program. Maps that are pinned are used as they are; the others are made and pinned.
+/// Loads the programs that this configuration needs. Maps that are pinned are used as they are; the others are made and pinned.
 pub(crate) fn load(config: &Config, pins: &Pins) -> Result<Loaded, Error> {
     check_built(OBJECT, env!("ORKNET_BPF_MISSING"))?;
     check_features()?;
@@ -44,9 +41,11 @@ pub(crate) fn load(config: &Config, pins: &Pins) -> Result<Loaded, Error> {
     loader.override_global(aya_log::LEVEL, &level, true);
     let mut object = loader.load(OBJECT).map_err(|error| Error::Load(Box::new(error)))?;
     compare_maps(&object)?;
-    let files = Hook::all().map(|hook| Ok((hook, load_program(&mut object, hook)?))).collect::<Result<_, Error>>()?;
     let reading = (config.program_log != ProgramLog::Off).then(|| Reading::start(&mut object)).transpose()?;
-    Ok(Loaded { reading, programs: Programs { files, object: Mutex::new(object) }, tables: Tables::open(pins, false)? })
+    // Where frames are left to the stack, the program for frames from the wire would be verified for nobody.
+    let programs = Programs::load(object, |hook| hook != Hook::FromWire || config.xdp != Xdp::Off)?;
+    kernel::give_back();
+    Ok(Loaded { reading, programs, tables: Tables::open(pins, false)? })
 }
 
 /// In what a pinned map differs from the one that would be made now: kind, layout or capacity. `None` if nothing does.
@@ -77,64 +76,6 @@ pub(crate) fn capacity(config: &Config, spec: &MapSpec) -> u32 {
 /// An empty object file stands for a build without a BPF toolchain.
 fn check_built(object: &[u8], missing: &'static str) -> Result<(), Error> {
     if object.is_empty() { Err(Error::NoPrograms { missing }) } else { Ok(()) }
-}
-
-fn load_program(object: &mut Ebpf, hook: Hook) -> Result<OwnedFd, Error> {
-    let absent = || Error::Load(format!("the object file has no program {hook}").into());
-    let loaded = match object.program_mut(hook.name()).ok_or_else(absent)? {
-        Program::CgroupSockAddr(program) => uninterrupted(|| program.load()).and_then(|()| program.fd()),
-        Program::SchedClassifier(program) => uninterrupted(|| program.load()).and_then(|()| program.fd()),
-        Program::Xdp(program) => uninterrupted(|| program.load()).and_then(|()| program.fd()),
-        _ => return Err(absent()),
-    };
-    let fd = loaded.map_err(|error| refused(hook, error))?;
-    fd.as_fd().try_clone_to_owned().map_err(|error| Error::Load(Box::new(error)))
-}
-
-/// The verifier gives up with `EAGAIN` when the thread gets a signal or the kernel wants something of it, and may be asked again.
-fn uninterrupted(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
-    const ATTEMPTS: u32 = 16;
-    for _ in 1..ATTEMPTS {
-        match load() {
-            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == std::io::ErrorKind::WouldBlock => {}
-            outcome => return outcome,
-        }
-    }
-    load()
-}
-
-fn refused(hook: Hook, error: ProgramError) -> Error {
-    let reason = match &error {
-        ProgramError::LoadError { io_error, verifier_log } => {
-            let log = verifier_log.to_string();
-            if let Some(missing) = missing_helper(&log) {
-                return missing;
-            }
-            format!("{io_error}: {}", last_words(&log).unwrap_or("no reason given"))
-        }
-        other => other.to_string(),
-    };
-    Error::ProgramRefused { hook, reason, source: Box::new(error) }
-}
-
-/// The feature that the verifier misses, if it says that it does not know a helper.
-fn missing_helper(log: &str) -> Option<Error> {
-    const HELPERS: [(&str, &str, &str); 4] = [
-        ("bpf_set_retval", "bpf_set_retval for socket hooks", "run Linux 5.18 or newer"),
-        ("bpf_loop", "bpf_loop", "run Linux 5.17 or newer"),
-        ("bpf_redirect_peer", "bpf_redirect_peer", "run Linux 5.10 or newer"),
-        ("bpf_get_netns_cookie", "bpf_get_netns_cookie for socket hooks", "run Linux 5.7 or newer"),
-    ];
-    let unknown = log.lines().find(|line| line.contains("unknown func") || line.contains("invalid func"))?;
-    let (_, feature, remedy) = HELPERS.into_iter().find(|(name, ..)| unknown.contains(name))?;
-    Some(Error::MissingFeature { feature, remedy })
-}
-
-/// What the verifier said last before its statistics: why it refused.
-fn last_words(log: &str) -> Option<&str> {
-    const STATISTICS: [&str; 3] = ["processed ", "verification time ", "stack depth "];
-    let said = |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|words| line.starts_with(words));
-    log.lines().map(str::trim).rev().find(said)
 }
 
 /// What nothing replaces, asked for one by one, so that the answer names it.
@@ -259,21 +200,6 @@ mod tests {
         let error = check_built(&[], "bpf-linker").unwrap_err().to_string();
         assert!(error.contains("bpf-linker") && error.contains("cargo xtask setup"), "{error}");
         assert!(check_built(&[0x7f], "").is_ok());
-    }
-
-    #[test]
-    fn a_helper_that_the_kernel_does_not_know_is_named_with_the_remedy() {
-        let log = "0: R1=ctx() R10=fp0\n12: (85) call unknown#187\nunknown func bpf_set_retval#187\nprocessed 13 insns (limit 1000000)\n";
-        let error = missing_helper(log).unwrap().to_string();
-        assert_eq!(error, "the kernel lacks bpf_set_retval for socket hooks; run Linux 5.18 or newer");
-        assert!(missing_helper("R4 !read_ok").is_none());
-    }
-
-    #[test]
-    fn a_refusal_gives_the_verifiers_last_words() {
-        let log = "46: (7b) *(u64 *)(r10 -184) = r4\nR4 !read_ok\nverification time 666 usec\nstack depth 280+0\nprocessed 99 insns\n";
-        assert_eq!(last_words(log), Some("R4 !read_ok"));
-        assert_eq!(last_words("processed 0 insns\n"), None);
     }
 
     #[test]

@@ -258,6 +258,7 @@ impl Programmer {
                 self.retire_other_versions();
                 // What a former run left may lead to what is gone since.
                 self.listeners.alarm.ring();
+                self.listeners.synced.send_replace(true);
             }
             if waiting.is_alarming {
                 self.listeners.alarm.ring();

@@ -15,6 +15,8 @@ pub struct Listeners {
     pub alarm: Alarm,
     pub health: watch::Sender<Health>,
     pub room: watch::Sender<Room>,
+    /// Told when all of the cluster is in the maps for the first time.
+    pub synced: watch::Sender<bool>,
 }
 
 impl Programmer {

@@ -79,16 +79,16 @@ fn root_a_pod_is_programmed_when_attach_is_answered_and_gone_when_detach_is() {
 }
 
 #[test]
-fn root_without_pod_addresses_the_node_takes_no_pods() {
+fn root_who_asks_before_the_node_has_pod_addresses_is_answered_when_it_has() {
     in_namespace(|| async {
         let (api, dataplane) = (FakeApi::new(), Arc::new(FakeDataplane::default()));
         api.put(node("here", &[], &["192.0.2.1"]));
         let agent = Agent::start(&api, &dataplane);
-        let answer = agent.ask(&Request::Configuration).await;
-        assert_eq!(reason(&answer), Some(Reason::NotReady), "{answer:?}");
-        api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"]));
-        agent.configured().await;
-        let Answer::Configuration(configuration) = agent.ask(&Request::Configuration).await else { panic!() };
+        let Answer::Status(status) = agent.ask(&Request::Status).await else { panic!() };
+        assert_eq!(status.attachments, 0);
+        let asks = agent.ask(&Request::Configuration);
+        let gives = async { api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"])) };
+        let (Answer::Configuration(configuration), _) = tokio::join!(asks, gives) else { panic!() };
         assert_eq!(configuration.pod_cidrs, ["10.244.1.0/24".parse().unwrap()]);
         assert_eq!(configuration.gateways, ["169.254.1.1".parse::<std::net::IpAddr>().unwrap()]);
     });

@@ -6,9 +6,10 @@
 //!            connect 10.96.0.1:80 → translated by the socket hook
 //! ```
 
-use crate::harness::{FakeApi, eventually, in_namespace, ip, node, service, slice};
+use crate::harness::{Agent, FakeApi, eventually, in_namespace, ip, node, service, slice};
 use nix::sched::{CloneFlags, setns, unshare};
 use orknet_agent::{Config, Dataplane, cleanup, run_with};
+use orknet_cni::protocol::{Answer, Request};
 use orknet_dataplane::Reader;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -303,5 +304,22 @@ fn root_a_full_map_costs_what_does_not_fit_and_a_larger_one_takes_over() {
         eventually("the node no longer says so", || told().is_none().then_some(())).await;
         agent.stop().await;
         cleanup(&config).await.unwrap();
+    });
+}
+
+#[test]
+fn root_an_agent_loads_nothing_while_another_one_serves() {
+    in_namespace(|| async {
+        let (folder, cgroup) = (tempfile::tempdir().unwrap(), Cgroup::new());
+        let config = config(folder.path(), &cgroup);
+        let _clean = CleanUp(config.clone());
+        let api = FakeApi::new();
+        let first = Agent::start_with(Arc::new(tempfile::tempdir().unwrap()), &api, &Arc::default(), |first| {
+            first.socket.clone_from(&config.socket);
+        });
+        assert!(matches!(first.ask(&Request::Status).await, Answer::Status(_)));
+        let second = orknet_agent::run(config.clone(), api.client(), CancellationToken::new()).await;
+        assert!(matches!(second, Err(orknet_agent::Error::Socket { .. })), "{second:?}");
+        assert!(!config.dataplane.pin_dir.exists());
     });
 }

@@ -134,6 +134,7 @@ fn root_a_service_is_not_switched_to_sources_that_are_incomplete() {
         told,
         [
             "SOURCES set 2 range 172.16.2.0/24: the map is full (1 entries); raise capacities.SOURCES",
+            "SERVICES 203.0.113.2 port 80 protocol 6 inside: not switched: its backends or sources are incomplete",
             "SERVICES 203.0.113.2 port 80 protocol 6 outside: not switched: its backends or sources are incomplete",
         ]
     );

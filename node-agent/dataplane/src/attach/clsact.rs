@@ -1,8 +1,8 @@
 //! Devices without tcx (Linux before 6.6): filters on the clsact queueing discipline, at a fixed place, so that a restart
 //! replaces them.
 
-use super::{Programs, device_name};
-use crate::{Error, Hook};
+use super::device_name;
+use crate::{Error, Hook, programs::Programs};
 use aya::programs::{
     Link as _, ProgramError, SchedClassifier, TcAttachType,
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},

@@ -6,21 +6,15 @@ use crate::{
     DeviceAttach, Error, Hook, Xdp,
     bpffs::{self, Pins},
     kernel::{Link, LinkTarget},
-};
-use aya::{
-    Ebpf,
-    programs::{Program, SchedClassifier},
+    programs::Programs,
 };
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs, io,
-    os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::fs::MetadataExt as _,
-    },
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     path::Path,
-    sync::{Mutex, Once, PoisonError},
+    sync::Once,
 };
 
 /// How the programs got onto a device.
@@ -30,29 +24,6 @@ pub enum Attachment {
     Tcx,
     /// Filters on the clsact queueing discipline.
     Clsact,
-}
-
-/// The loaded programs.
-pub(crate) struct Programs {
-    /// The programs by hook.
-    pub(crate) files: BTreeMap<Hook, OwnedFd>,
-    /// The same programs as the library holds them; filters need it.
-    pub(crate) object: Mutex<Ebpf>,
-}
-
-impl Programs {
-    /// The program of a hook.
-    pub(crate) fn get(&self, hook: Hook) -> Result<BorrowedFd<'_>, Error> {
-        self.files.get(&hook).map(|fd| fd.as_fd()).ok_or_else(|| Error::Load(format!("no program {hook}").into()))
-    }
-
-    fn with_classifier<T>(&self, hook: Hook, act: impl FnOnce(&mut SchedClassifier) -> Result<T, Error>) -> Result<T, Error> {
-        let mut object = self.object.lock().unwrap_or_else(PoisonError::into_inner);
-        match object.program_mut(hook.name()) {
-            Some(Program::SchedClassifier(program)) => act(program),
-            _ => Err(Error::Load(format!("no program {hook} for devices").into())),
-        }
-    }
 }
 
 /// Puts the programs into every link that is pinned. A link whose cgroup or device is gone loses its pin.
@@ -73,7 +44,7 @@ pub(crate) fn renew_links(programs: &Programs, pins: &Pins) -> Result<(), Error>
 pub(crate) fn hook_of(pin: &Path) -> Option<Hook> {
     let name = pin.file_name()?.to_str()?;
     let name = name.split_once('-').map_or(name, |(hook, _)| hook);
-    Hook::all().find(|hook| hook.name() == name)
+    Hook::named(name)
 }
 
 /// The device that a link's pin is named after.

@@ -15,8 +15,8 @@ use std::{
 /// `BPF_F_RDONLY`: the descriptor can't change the map.
 const READ_ONLY: u32 = 1 << 3;
 
-/// Values that one call reads at most, and the fewest entries.
-const CHUNK: usize = 8_192;
+/// Bytes that one call reads, about, and the fewest entries.
+const CHUNK: usize = 256 << 10;
 const SMALLEST_CHUNK: usize = 64;
 
 /// Kinds whose entries have a value for each possible CPU.
@@ -211,7 +211,7 @@ impl MapFile {
 
     /// Reads all entries; each key comes with one value, or with one for each CPU. What is written meanwhile may be missed.
     pub(crate) fn read_all<K: Plain, V: Plain>(&self, mut entry: impl FnMut(K, &[V])) -> io::Result<()> {
-        let mut walk = Walk::new((CHUNK / self.per_key).max(SMALLEST_CHUNK));
+        let mut walk = Walk::new((CHUNK / (size_of::<K>() + self.per_key * size_of::<V>())).max(SMALLEST_CHUNK));
         while let Some((keys, values)) = self.next_batch(&mut walk)? {
             for (key, values) in keys.iter().zip(values.chunks_exact(self.per_key)) {
                 entry(*key, values);
