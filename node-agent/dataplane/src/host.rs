@@ -16,7 +16,7 @@ const LOOPBACK: u32 = 1;
 const CAPACITY: u32 = 1_024;
 
 /// Loads the programs, pins them, and attaches those for devices, in a network and a mount namespace that end with the call. Needs
-/// root; takes some tens of milliseconds.
+/// root; takes as long as loading does.
 ///
 /// # Errors
 /// What an agent on this host would fail of.
