@@ -9,7 +9,7 @@
 //!   nothing is left is refused at once.
 //! - Outside, at the node that a packet comes to from the network: for whoever is not in the cluster, and for node ports of another node
 //!   than the client's. With `externalTrafficPolicy: Cluster` all backends take part; one on this node sees the client's own address,
-//!   one elsewhere sees this node's, or its answers would miss this node. With `Local` only backends of this node take part, all see the
+//!   one elsewhere sees this node's, or its answers would miss this node, unless they may: with direct return all see the client. With `Local` only backends of this node take part, all see the
 //!   client's own address, and where there is none the packet is dropped.
 //! - A pod that uses a node port of another node is told apart from the outside by its address: it has all backends whatever the policy,
 //!   and every one of them sees that node, since the pod could reach it from the same port without the Service. A process of another
@@ -69,6 +69,15 @@ pub enum Seen {
     Node(&'static str),
 }
 
+/// Which way answers go from a backend of another node than the one that was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Return {
+    /// Back through that node.
+    ThroughFront,
+    /// To the client at once.
+    Direct,
+}
+
 /// What must come of asking often enough.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
@@ -108,15 +117,15 @@ impl Who {
 }
 
 /// What the rules say of these; see the module.
-pub fn expected(front: Front, policy: Policy, who: Who) -> Expected {
+pub fn expected(front: Front, policy: Policy, who: Who, returns: Return) -> Expected {
     match (front, who.node()) {
         (Front::ClusterIp, None) => Expected::Nobody,
         (Front::ClusterIp, Some(node)) => inside(|of| policy == Policy::Cluster || of == node),
         (Front::NodePort { node }, Some(own)) if own == node => inside(|_| true),
         (Front::NodePort { node }, Some(_)) if who.is_pod() => through(node),
-        (Front::NodePort { node }, _) => outside(node, policy),
+        (Front::NodePort { node }, _) => outside(node, policy, returns),
         (Front::LoadBalancer { .. } | Front::ExternalIp { .. }, Some(_)) => inside(|_| true),
-        (Front::LoadBalancer { via } | Front::ExternalIp { via }, None) => outside(via, policy),
+        (Front::LoadBalancer { via } | Front::ExternalIp { via }, None) => outside(via, policy, returns),
     }
 }
 
@@ -124,8 +133,8 @@ fn inside(takes_part: impl Fn(&str) -> bool) -> Expected {
     answers(takes_part, |_| Seen::Client).unwrap_or(Expected::Denied)
 }
 
-fn outside(node: &'static str, policy: Policy) -> Expected {
-    let seen = |of: &str| if of == node { Seen::Client } else { Seen::Node(node) };
+fn outside(node: &'static str, policy: Policy, returns: Return) -> Expected {
+    let seen = |of: &str| if of == node || returns == Return::Direct { Seen::Client } else { Seen::Node(node) };
     answers(|of| policy == Policy::Cluster || of == node, seen).unwrap_or(Expected::Silence)
 }
 

@@ -1,6 +1,7 @@
 //! Services of every type on three nodes, from every side: pods, nodes, and a client outside of the cluster. One file a question.
 
 mod changes;
+mod everything;
 mod expected;
 mod health;
 mod host_ports;
@@ -11,8 +12,9 @@ mod packets;
 mod refusals;
 mod scene;
 
+use scene::Scene;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    scene::play("b", &[])
+    scene::play(&Scene::PLAIN, everything::GROUPS)
 }

@@ -1,6 +1,7 @@
 //! The same questions where pods of different nodes reach each other through the overlay only.
 
 mod changes;
+mod everything;
 mod expected;
 mod health;
 mod host_ports;
@@ -11,8 +12,9 @@ mod packets;
 mod refusals;
 mod scene;
 
+use scene::Scene;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    scene::play("o", &["--routing", "vxlan"])
+    scene::play(&Scene { tag: "o", options: &["--routing", "vxlan"], ..Scene::PLAIN }, everything::GROUPS)
 }

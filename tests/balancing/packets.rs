@@ -25,7 +25,9 @@ fn e2e_a_datagram_in_fragments_reaches_one_backend_whole_and_so_does_its_answer(
     scene::endpoints(kubectl, "large", BACKENDS.len())?;
     let client = Client::outside(&outside);
     for node in [NEAR, FAR] {
-        let Expected::Answers(backends) = expected(Front::NodePort { node }, Policy::Cluster, Who::Outside) else { bail!("no answers") };
+        let Expected::Answers(backends) = expected(Front::NodePort { node }, Policy::Cluster, Who::Outside, scene::returns()) else {
+            bail!("no answers")
+        };
         for family in FAMILIES {
             let address = at(&node_addresses(node)?[family].to_string(), scene::node_port(&service)?);
             eventually("the node port to answer", || client.attempt(How::Udp, &address)?.answer().map(drop))?;

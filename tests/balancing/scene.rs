@@ -1,13 +1,15 @@
 //! What the tests of this folder ask with and what they ask: backends on two of three nodes, clients everywhere, Services.
 
-use crate::expected::{BACKENDS, FAR, NEAR, Who};
+use crate::expected::{BACKENDS, FAR, NEAR, Return, Who};
 use anyhow::{Context, Result, ensure};
 use orknet_tests::outside::node_addresses;
 use orknet_tests::talk::{self, Client};
 use orknet_tests::{Cluster, Kubectl, Outside, eventually, suite};
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// The tool of clients that are in no pod.
 pub const NETTOOL: &str = env!("CARGO_BIN_EXE_nettool");
@@ -15,21 +17,54 @@ pub const NETTOOL: &str = env!("CARGO_BIN_EXE_nettool");
 /// Both families' positions in all pairs of addresses.
 pub const FAMILIES: [usize; 2] = [0, 1];
 
-/// Every test of this folder on one cluster of three nodes, made with these further options.
-pub fn play(tag: &str, options: &[&str]) -> ExitCode {
-    use crate::{changes, health, host_ports, masquerade, matrix, outside, packets, refusals};
+/// What a cluster of three nodes is like.
+pub struct Scene {
+    /// Part of its name: at most four letters.
+    pub tag: &'static str,
+    /// Further options of `orknet up`.
+    pub options: &'static [&'static str],
+    /// The agents' settings, YAML.
+    pub agent: &'static str,
+    /// What is done to the cluster before the first test.
+    pub prepare: fn(&Cluster) -> Result<()>,
+    pub returns: Return,
+}
+
+impl Scene {
+    /// One as `orknet up` makes it.
+    pub const PLAIN: Self = Self { tag: "b", options: &[], agent: "", prepare: |_| Ok(()), returns: Return::ThroughFront };
+}
+
+/// That of this program.
+static RETURNS: OnceLock<Return> = OnceLock::new();
+
+/// Tests on one cluster.
+pub fn play(scene: &Scene, groups: &[&[suite::Test]]) -> ExitCode {
     let tools = suite::Image { name: talk::TOOLS, programs: &[NETTOOL] };
-    let groups = [
-        outside::TESTS,
-        matrix::TESTS,
-        refusals::TESTS,
-        packets::TESTS,
-        changes::TESTS,
-        health::TESTS,
-        masquerade::TESTS,
-        host_ports::TESTS,
-    ];
-    suite::shared(tag, &[&["--bare", "--nodes", "3"], options].concat(), &[tools], &groups)
+    let _ = RETURNS.set(scene.returns);
+    let settings = match settings(scene.agent) {
+        Ok(file) => file,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let path = settings.path().to_string_lossy();
+    let options = [&["--bare", "--nodes", "3", "--agent-config", &path], scene.options].concat();
+    // They wait for pods most of the time.
+    let setting = suite::Setting { tag: scene.tag, options: &options, images: &[tools], prepare: scene.prepare, threads: Some(4) };
+    suite::shared(&setting, groups)
+}
+
+fn settings(agent: &str) -> Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().context("cannot make a file for the agents' settings")?;
+    file.write_all(agent.as_bytes()).context("cannot write the agents' settings")?;
+    Ok(file)
+}
+
+/// Which way answers go in this cluster.
+pub fn returns() -> Return {
+    RETURNS.get().copied().unwrap_or(Return::ThroughFront)
 }
 
 /// Ready backends `near` and `middle`, both with the label `app: all`.

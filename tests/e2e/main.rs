@@ -34,10 +34,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let tools = suite::Image { name: talk::TOOLS, programs: &[env!("CARGO_BIN_EXE_nettool"), env!("CARGO_BIN_EXE_healthd")] };
+    let setting = suite::Setting { tag: "e", options: &["--bare"], images: &[tools], prepare: |_| Ok(()), threads: None };
     suite::shared(
-        "e",
-        &["--bare"],
-        &[tools],
+        &setting,
         &[
             bad_input::TESTS,
             discovery::TESTS,

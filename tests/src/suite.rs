@@ -1,7 +1,7 @@
 //! Running tests against a cluster that they share, each in a Kubernetes namespace of its own.
 
 use crate::kubectl::Kubectl;
-use crate::{Cluster, eventually, panics};
+use crate::{Cluster, eventually, nodes, panics};
 use anyhow::{Context, Result};
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 use std::process::ExitCode;
@@ -25,6 +25,19 @@ pub struct Image<'a> {
     pub programs: &'a [&'a str],
 }
 
+/// What the cluster of a suite is like.
+pub struct Setting<'a> {
+    /// See [`Cluster::up`].
+    pub tag: &'a str,
+    /// Of `orknet up`.
+    pub options: &'a [&'a str],
+    pub images: &'a [Image<'a>],
+    /// What is done to the cluster before the first test.
+    pub prepare: fn(&Cluster) -> Result<()>,
+    /// How many tests run at the same time, unless the command line says so; as many as there are processors if it is `None`.
+    pub threads: Option<usize>,
+}
+
 /// Makes a list of tests from functions; their paths are the tests' names.
 #[macro_export]
 macro_rules! tests {
@@ -41,10 +54,10 @@ macro_rules! faults {
     };
 }
 
-/// Runs all tests of the groups that the command line selects, on one cluster that has the images; brings none up when none
-/// is selected.
-pub fn shared(tag: &str, options: &[&str], images: &[Image<'_>], groups: &[&[Test]]) -> ExitCode {
-    let arguments = Arguments::from_args();
+/// Runs all tests of the groups that the command line selects, on one cluster; brings none up when none is selected.
+pub fn shared(setting: &Setting<'_>, groups: &[&[Test]]) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(setting.threads);
     let tests: Vec<&Test> = groups.iter().flat_map(|group| group.iter()).collect();
     let chosen = |test: &&&Test| match &arguments.filter {
         Some(filter) if arguments.exact => test.name == filter,
@@ -52,7 +65,7 @@ pub fn shared(tag: &str, options: &[&str], images: &[Image<'_>], groups: &[&[Tes
         None => true,
     };
     let wanted = tests.iter().filter(chosen).count() > 0 && !arguments.list;
-    let cluster = match wanted.then(|| cluster_with(tag, options, images)).transpose() {
+    let cluster = match wanted.then(|| cluster_of(setting)).transpose() {
         Ok(cluster) => cluster.map(Arc::new),
         Err(error) => {
             eprintln!("cannot bring the cluster up: {error:#}");
@@ -88,11 +101,12 @@ fn outcome(conclusion: &Conclusion) -> ExitCode {
     if conclusion.has_failed() || !panics.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn cluster_with(tag: &str, options: &[&str], images: &[Image<'_>]) -> Result<Cluster> {
-    let cluster = Cluster::up(tag, options)?;
-    for image in images {
+fn cluster_of(setting: &Setting<'_>) -> Result<Cluster> {
+    let cluster = Cluster::up(setting.tag, setting.options)?;
+    for image in setting.images {
         cluster.orknet(&[&["add-image", image.name], image.programs].concat()).with_context(|| format!("cannot add {}", image.name))?;
     }
+    (setting.prepare)(&cluster)?;
     Ok(cluster)
 }
 
@@ -104,7 +118,7 @@ fn in_namespace(cluster: Option<&Cluster>, name: &str, run: fn(&Cluster, &Kubect
     let result = make_namespace(cluster, &kubectl).and_then(|()| run(cluster, &kubectl));
     if let Err(error) = result {
         let state = kubectl.run(&["get", "all,endpointslices,events", "-o", "wide"]).unwrap_or_default();
-        return Err(format!("{error:#}\n{state}\n{}", cluster.logs()).into());
+        return Err(format!("{error:#}\n{state}\n{}\n{}", nodes::state(&cluster.kubectl()), cluster.logs()).into());
     }
     // Not waited for: the cluster goes as a whole.
     let _ = cluster.kubectl().run(&["delete", "namespace", namespace, "--wait=false"]);

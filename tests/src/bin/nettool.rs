@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         ["try-udp-connected", address] => attempt(address, ask_udp_connected),
         ["try-large", address, bytes] => try_large(address, bytes),
         ["try-all", targets @ ..] => try_all(targets),
+        ["try-stream", address, bytes] => try_stream(address, bytes),
+        ["watch", ports @ ..] => watch(ports),
         ["time-connect", address, calls] => time_connect(address, calls),
         ["get", address, path] => get(address, path),
         ["try-from-one-port", addresses @ ..] => try_from_one_port(addresses),
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
         ["hold-udp", address, count, pause_ms] => hold_udp(address, count, pause_ms),
         _ => Err(io::Error::other(
             "usage: nettool serve|serve-tcp|serve-udp|stay ADDRESS | ask-tcp|ask-udp|ask-udp-connected ADDRESS TRIES | \
-             try-tcp|try-udp|try-udp-connected ADDRESS | try-large ADDRESS BYTES | ask-all FIRST_PORT TRIES HOW@ADDRESS… | try-all HOW@ADDRESS… | try-from-one-port ADDRESS… | get ADDRESS PATH | time-connect ADDRESS CALLS | \
+             try-tcp|try-udp|try-udp-connected ADDRESS | try-large|try-stream ADDRESS BYTES | watch PORT… | ask-all FIRST_PORT TRIES HOW@ADDRESS… | try-all HOW@ADDRESS… | try-from-one-port ADDRESS… | get ADDRESS PATH | time-connect ADDRESS CALLS | \
              log-tcp|hold-tcp|hold-udp|ask-one-socket|ask-connected-socket ADDRESS COUNT PAUSE_MS",
         )),
     };
@@ -251,6 +253,39 @@ fn try_large(address: &str, bytes: &str) -> io::Result<()> {
     let outcome = said(ask());
     println!("{outcome} {}", start.elapsed().as_millis());
     Ok(())
+}
+
+/// One connection that carries so many bytes, of which the server answers each 64 or fewer with a line: prints as the others do.
+fn try_stream(address: &str, bytes: &str) -> io::Result<()> {
+    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+    let bytes: usize = bytes.parse().map_err(io::Error::other)?;
+    let start = Instant::now();
+    let ask = || -> io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut writer = stream.try_clone()?;
+        let writing = std::thread::spawn(move || {
+            writer.write_all(&vec![b'x'; bytes])?;
+            writer.shutdown(std::net::Shutdown::Write)
+        });
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        writing.join().map_err(|_| io::Error::other("a thread panicked"))??;
+        let lines: BTreeMap<&str, ()> = answer.lines().map(|line| (line, ())).collect();
+        match lines.keys().collect::<Vec<_>>().as_slice() {
+            [line] if answer.lines().count() >= bytes.div_ceil(64) => Ok((**line).to_owned()),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} lines of {} kinds", answer.lines().count(), lines.len()))),
+        }
+    };
+    let outcome = said(ask());
+    println!("{outcome} {}", start.elapsed().as_millis());
+    Ok(())
+}
+
+/// See [`orknet_tests::watch`].
+fn watch(ports: &[&str]) -> io::Result<()> {
+    let ports = ports.iter().map(|port| port.parse().map_err(io::Error::other)).collect::<io::Result<Vec<u16>>>()?;
+    orknet_tests::watch::watch(&ports)
 }
 
 /// Prints `NAME PEER MILLISECONDS` or `error KIND MILLISECONDS`.
