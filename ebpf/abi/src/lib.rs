@@ -11,9 +11,11 @@ mod drop;
 mod maps;
 mod overlay;
 mod values;
+mod way;
 
 pub use address::Address;
 pub use drop::DropReason;
 pub use maps::*;
 pub use overlay::{OVERLAY_ID, overlay_mac};
 pub use values::*;
+pub use way::{Way, way_kind};

@@ -91,6 +91,9 @@ maps! {
     /// At index 0: whether a packet of a pod was ever translated to another pod of this node (1). Until then nobody need look whether what
     /// pods of this node send each other are answers. Programs set it.
     TRANSLATED: Array "TRANSLATED", u32 => u32, 1;
+    /// At index 0: counts up whenever user space changes what ways depend on: pods, devices, ranges, the node. What flows know of their
+    /// ways counts only in the generation in which it was asked.
+    GENERATION: Array "GENERATION", u32 => u32, 1;
     /// The node's devices on which frames are taken from the wire, by index.
     DEVICES: Hash "DEVICES", u32 => Device, 256;
     /// The ports of datagrams in fragments.

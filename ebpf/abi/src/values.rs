@@ -1,6 +1,6 @@
 //! Keys and values of the maps. No padding: sizes are asserted below, so a field more is a compile error until it is counted.
 
-use crate::Address;
+use crate::{Address, Way};
 
 /// IP protocol numbers (IANA): those that Services know, and those that carry their errors.
 pub mod protocol {
@@ -292,8 +292,11 @@ pub struct Flow {
     pub becomes: FlowKey,
     /// See [`flow_state`].
     pub state: u32,
-    /// When a packet went this way last: seconds of the kernel's coarse monotonic clock.
+    /// When a packet went this way last: seconds of the kernel's coarse monotonic clock. Packets that take the way that the flow knows
+    /// leave it alone, so it may be up to two seconds late.
     pub used_seconds: u32,
+    /// Where packets went just now.
+    pub way: Way,
 }
 
 /// Seconds without a packet after which a flow is forgotten, by what is known of both directions: the bits of [`flow_state`] that
@@ -497,7 +500,8 @@ sizes! {
     Node = 56,
     Device = 8,
     FlowKey = 40,
-    Flow = 48,
+    Flow = 96,
+    Way = 48,
     FragmentKey = 40,
     FragmentPorts = 4,
     Connection = 48,

@@ -3,17 +3,43 @@
 //! Loads and stores are instructions of our own, because words of a frame stand at any address: the compiler, which does not know that
 //! the kernel allows that in frames (and only there), would take them apart into bytes.
 
-use core::{arch::asm, mem::MaybeUninit};
+use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 
 /// How far into a frame headers are looked for directly; beyond, the kernel's helpers do it.
 const NEAR: u32 = 256;
 
-/// The bytes at `offset` of a frame that lies from `data` to `end`; none if they are not all there.
+/// Where the first piece of a frame begins and ends.
+#[derive(Clone, Copy)]
+pub struct Bounds {
+    data: usize,
+    end: usize,
+}
+
+/// The bounds from a context that has them at these offsets. The context's words are halves of pointers, and the kernel makes pointers of
+/// them as they are loaded; the compiler, which does not know that, might widen them to registers only later.
 #[inline(always)]
-pub fn read<T: Copy>(data: usize, end: usize, offset: u32) -> Option<T> {
-    let at = place::<T>(data, end, offset)?;
+pub fn bounds<const DATA: usize, const END: usize>(context: *mut c_void) -> Bounds {
+    let (data, end): (u64, u64);
+    // SAFETY: callers name two words of their context.
+    unsafe {
+        asm!("{word} = *(u32 *)({context} + {at})", word = out(reg) data, context = in(reg) context, at = const DATA, options(pure, readonly, nostack));
+        asm!("{word} = *(u32 *)({context} + {at})", word = out(reg) end, context = in(reg) context, at = const END, options(pure, readonly, nostack));
+    }
+    Bounds { data: data as usize, end: end as usize }
+}
+
+/// The bytes at `offset` of a frame; none if they are not all there.
+#[inline(always)]
+pub fn read<T: Copy>(bounds: Bounds, offset: u32) -> Option<T> {
     let mut value = MaybeUninit::<T>::uninit();
-    let to = value.as_mut_ptr();
+    // SAFETY: every byte is written where the answer is true.
+    read_into(bounds, offset, value.as_mut_ptr()).then(|| unsafe { value.assume_init() })
+}
+
+/// The same into a place that the caller has: a large value is not moved about. False, and nothing is done, if they are not all there.
+#[inline(always)]
+pub fn read_into<T: Copy>(bounds: Bounds, offset: u32, to: *mut T) -> bool {
+    let Some(at) = place::<T>(bounds, offset) else { return false };
     // SAFETY: `at` to `at` + the size lies inside of the frame, and the value is as large; pieces are no larger than its alignment.
     unsafe {
         if align_of::<T>() >= 4 {
@@ -35,14 +61,14 @@ pub fn read<T: Copy>(data: usize, end: usize, offset: u32) -> Option<T> {
                 to.cast::<u8>().add(index).write(byte as u8);
             }
         }
-        Some(value.assume_init())
     }
+    true
 }
 
 /// Replaces the bytes at `offset`; false if they are not all there.
 #[inline(always)]
-pub fn write<T: Copy>(data: usize, end: usize, offset: u32, value: &T) -> bool {
-    let Some(at) = place::<T>(data, end, offset) else { return false };
+pub fn write<T: Copy>(bounds: Bounds, offset: u32, value: &T) -> bool {
+    let Some(at) = place::<T>(bounds, offset) else { return false };
     let from = core::ptr::from_ref(value);
     // SAFETY: as in `read`.
     unsafe {
@@ -69,12 +95,12 @@ pub fn write<T: Copy>(data: usize, end: usize, offset: u32, value: &T) -> bool {
 /// Where the bytes are. The sum passes through a register that the compiler knows nothing of, so that the comparison with the end stays
 /// one of the same pointer that is used: the verifier learns the bounds from it.
 #[inline(always)]
-fn place<T>(data: usize, end: usize, offset: u32) -> Option<usize> {
+fn place<T>(bounds: Bounds, offset: u32) -> Option<usize> {
     if offset > NEAR {
         return None;
     }
-    let mut at = data + offset as usize;
+    let mut at = bounds.data + offset as usize;
     // SAFETY: a register is copied to itself.
     unsafe { asm!("{at} = {at}", at = inout(reg) at, options(nomem, nostack, preserves_flags)) };
-    (at + size_of::<T>() <= end).then_some(at)
+    (at + size_of::<T>() <= bounds.end).then_some(at)
 }

@@ -4,15 +4,21 @@
 //! Headers are read and written directly where they lie in one piece, and through the kernel's copying helpers where they do not.
 
 use crate::{
-    direct, global,
+    direct::{self, Bounds},
+    global,
     steps::{packet::Ip, segment::Segment},
 };
 use aya_ebpf::{
     EbpfContext as _,
+    bindings::{__sk_buff, xdp_md},
     helpers::{bpf_csum_update, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
     programs::{TcContext, XdpContext},
 };
-use core::{ffi::c_void, mem::MaybeUninit, ptr};
+use core::{
+    ffi::c_void,
+    mem::{MaybeUninit, offset_of},
+    ptr,
+};
 
 /// Which checksum a difference belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,14 +36,26 @@ pub trait Frame {
     /// Whether the hook translates ICMP errors, so that the packet inside must be read.
     const READS_ERRORS: bool;
 
+    /// Where the first piece of the frame lies.
+    fn bounds(&self) -> Bounds;
+
     /// Bytes.
     fn length(&self) -> u32;
 
     /// The protocol after the Ethernet header, native order.
     fn ethertype(&self) -> u16;
 
+    /// The protocol after the Ethernet header, native order; anything where the frame ends before.
+    fn near_ethertype(&self) -> u16;
+
     /// Bytes at an offset; none where the frame ends before.
     fn read<T: Copy>(&self, offset: u32) -> Option<T>;
+
+    /// The same of what lies in the first piece of the frame, into `to`; false, and nothing is done, where they lie elsewhere.
+    fn near<T: Copy>(&self, offset: u32, to: &mut T) -> bool;
+
+    /// Replaces bytes in the first piece of the frame; false, and nothing is done, where they lie elsewhere.
+    fn put_near<T: Copy>(&self, offset: u32, value: &T) -> bool;
 
     /// Replaces bytes at an offset; false where the frame ends before.
     fn write<T: Copy>(&self, offset: u32, value: &T) -> bool;
@@ -76,6 +94,11 @@ impl Frame for TcContext {
     const READS_ERRORS: bool = true;
 
     #[inline(always)]
+    fn bounds(&self) -> Bounds {
+        direct::bounds::<{ offset_of!(__sk_buff, data) }, { offset_of!(__sk_buff, data_end) }>(self.as_ptr())
+    }
+
+    #[inline(always)]
     fn length(&self) -> u32 {
         self.len()
     }
@@ -86,13 +109,28 @@ impl Frame for TcContext {
     }
 
     #[inline(always)]
+    fn near_ethertype(&self) -> u16 {
+        self.ethertype()
+    }
+
+    #[inline(always)]
     fn read<T: Copy>(&self, offset: u32) -> Option<T> {
-        direct::read(self.data(), self.data_end(), offset).or_else(|| self.load(offset as usize).ok())
+        direct::read(self.bounds(), offset).or_else(|| self.load(offset as usize).ok())
+    }
+
+    #[inline(always)]
+    fn near<T: Copy>(&self, offset: u32, to: &mut T) -> bool {
+        direct::read_into(self.bounds(), offset, to)
+    }
+
+    #[inline(always)]
+    fn put_near<T: Copy>(&self, offset: u32, value: &T) -> bool {
+        direct::write(self.bounds(), offset, value)
     }
 
     #[inline(always)]
     fn write<T: Copy>(&self, offset: u32, value: &T) -> bool {
-        direct::write(self.data(), self.data_end(), offset, value) || self.store(offset as usize, value, 0).is_ok()
+        self.put_near(offset, value) || self.store(offset as usize, value, 0).is_ok()
     }
 
     #[inline(always)]
@@ -144,6 +182,11 @@ impl Frame for XdpContext {
     const READS_ERRORS: bool = false;
 
     #[inline(always)]
+    fn bounds(&self) -> Bounds {
+        direct::bounds::<{ offset_of!(xdp_md, data) }, { offset_of!(xdp_md, data_end) }>(self.as_ptr())
+    }
+
+    #[inline(always)]
     fn length(&self) -> u32 {
         // SAFETY: the helper takes the context of this program type.
         (unsafe { bpf_xdp_get_buff_len(self.ctx) }) as u32
@@ -155,8 +198,13 @@ impl Frame for XdpContext {
     }
 
     #[inline(always)]
+    fn near_ethertype(&self) -> u16 {
+        u16::from_be(direct::read(self.bounds(), 12).unwrap_or(0))
+    }
+
+    #[inline(always)]
     fn read<T: Copy>(&self, offset: u32) -> Option<T> {
-        if let Some(value) = direct::read(self.data(), self.data_end(), offset) {
+        if let Some(value) = direct::read(self.bounds(), offset) {
             return Some(value);
         }
         let mut value = MaybeUninit::<T>::uninit();
@@ -167,8 +215,18 @@ impl Frame for XdpContext {
     }
 
     #[inline(always)]
+    fn near<T: Copy>(&self, offset: u32, to: &mut T) -> bool {
+        direct::read_into(self.bounds(), offset, to)
+    }
+
+    #[inline(always)]
+    fn put_near<T: Copy>(&self, offset: u32, value: &T) -> bool {
+        direct::write(self.bounds(), offset, value)
+    }
+
+    #[inline(always)]
     fn write<T: Copy>(&self, offset: u32, value: &T) -> bool {
-        if direct::write(self.data(), self.data_end(), offset, value) {
+        if self.put_near(offset, value) {
             return true;
         }
         // SAFETY: the helper only reads the value, which is as long as it is told.

@@ -6,13 +6,13 @@
 
 use crate::{
     frame::Frame as _,
-    steps::{self, packet::Ip, segment::Segment, way::Way},
+    steps::{self, packet::Ip, segment::Segment},
 };
 use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     programs::{TcContext, XdpContext},
 };
-use orknet_abi::{Address, FlowKey, ServiceKey};
+use orknet_abi::{Address, FlowKey, ServiceKey, Way};
 
 /// The values behind pointers, or an answer where one is absent, which never happens.
 macro_rules! present {
@@ -110,6 +110,29 @@ pub extern "C" fn rewrite_on_wire(ctx: *mut xdp_md, ip: *const Ip, segment: *con
     u32::from(steps::rewrite::rewrite(&XdpContext::new(ctx), ip, segment, becomes))
 }
 
+/// [`steps::quick::send`]; `is_leaving` is 0 or 1.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn quick(ctx: *mut __sk_buff, is_leaving: u32) -> i32 {
+    steps::quick::send(&TcContext::new(ctx), is_leaving != 0)
+}
+
+/// [`steps::quick::send_on_wire`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn quick_on_wire(ctx: *mut xdp_md) -> i32 {
+    steps::quick::send_on_wire(&XdpContext::new(ctx))
+}
+
+/// [`steps::quick::note`]; answers 1.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn note(key: *const FlowKey, becomes: *const FlowKey, way: *const Way, kind: u32, device: u32) -> u32 {
+    present!(0; key: as_ref, becomes: as_ref, way: as_ref);
+    steps::quick::note(key, becomes, way, kind, device);
+    1
+}
+
 /// [`steps::segment::read_segment`] of a packet.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -129,17 +152,17 @@ pub extern "C" fn is_for_device(ctx: *mut xdp_md) -> u32 {
 /// [`steps::forward::translate_on_wire`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn translate_on_wire(ctx: *mut xdp_md, ip: *const Ip) -> u32 {
+pub extern "C" fn translate_on_wire(ctx: *mut xdp_md, ip: *const Ip, quick: i32) -> u32 {
     present!(aya_ebpf::bindings::xdp_action::XDP_PASS; ip: as_ref);
-    steps::forward::translate_on_wire(&XdpContext::new(ctx), ip)
+    steps::forward::translate_on_wire(&XdpContext::new(ctx), ip, quick)
 }
 
 /// [`steps::forward::send_on_wire`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn send_on_wire(ctx: *mut xdp_md, ip: *const Ip, segment: *const Segment, becomes: *const FlowKey) -> u32 {
+pub extern "C" fn send_on_wire(ctx: *mut xdp_md, ip: *const Ip, segment: *const Segment, becomes: *const FlowKey, how: u32) -> u32 {
     present!(aya_ebpf::bindings::xdp_action::XDP_PASS; ip: as_ref, segment: as_ref, becomes: as_ref);
-    steps::forward::send_on_wire(&XdpContext::new(ctx), ip, segment, becomes)
+    steps::forward::send_on_wire(&XdpContext::new(ctx), ip, segment, becomes, how)
 }
 
 /// [`steps::segment::read_segment`] of a frame that comes from the wire.
@@ -233,9 +256,9 @@ pub extern "C" fn translate(ctx: *mut __sk_buff, ip: *const Ip, from: u32) -> i3
 /// [`steps::forward::translate_on_leaving`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn translate_on_leaving(ctx: *mut __sk_buff, ip: *const Ip) -> i32 {
+pub extern "C" fn translate_on_leaving(ctx: *mut __sk_buff, ip: *const Ip, quick: i32) -> i32 {
     present!(steps::packet::NEXT; ip: as_ref);
-    steps::forward::translate_on_leaving(&TcContext::new(ctx), ip)
+    steps::forward::translate_on_leaving(&TcContext::new(ctx), ip, quick)
 }
 
 /// [`steps::flow::follow`].
@@ -304,9 +327,9 @@ pub extern "C" fn drop_packet(ctx: *mut __sk_buff, reason: u32) -> i32 {
 /// [`steps::forward::send`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn send(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, becomes: *const FlowKey, tells: u32) -> i32 {
+pub extern "C" fn send(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, becomes: *const FlowKey, how: u32) -> i32 {
     present!(steps::packet::NEXT; ip: as_ref, segment: as_ref, becomes: as_ref);
-    steps::forward::send(&TcContext::new(ctx), ip, segment, becomes, tells != 0)
+    steps::forward::send(&TcContext::new(ctx), ip, segment, becomes, how)
 }
 
 /// [`steps::rewrite::rewrite`] of a packet; 1 if it was done.
@@ -355,4 +378,18 @@ pub extern "C" fn complain(ctx: *mut __sk_buff, ip: *const Ip, complaint: u32, m
 pub extern "C" fn reset(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, reason: u32) -> i32 {
     present!(steps::packet::DROP; ip: as_ref, segment: as_ref);
     steps::answer::reset(&TcContext::new(ctx), ip, segment, reason)
+}
+
+/// [`steps::sctp::advance`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn advance(difference: u32, length: u32) -> u32 {
+    steps::sctp::advance(difference, length)
+}
+
+/// [`steps::sctp::multiply`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn multiply(one: u32, other: u32) -> u32 {
+    steps::sctp::multiply(one, other)
 }

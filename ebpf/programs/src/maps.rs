@@ -46,6 +46,9 @@ pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(abi::FLOWS.
 pub static TRANSLATED: Array<u32> = Array::with_max_entries(abi::TRANSLATED.capacity, 0);
 
 #[map]
+pub static GENERATION: Array<u32> = Array::with_max_entries(abi::GENERATION.capacity, 0);
+
+#[map]
 pub static DEVICES: HashMap<u32, Device> = HashMap::with_max_entries(abi::DEVICES.capacity, GROWING);
 
 #[map]

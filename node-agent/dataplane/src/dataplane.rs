@@ -9,11 +9,11 @@ use crate::{
     programs::Programs,
 };
 use orknet_abi::{Count, TrafficKey, direction};
-use orknet_compiler::Plan;
+use orknet_compiler::{Plan, Step};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
 };
 
 /// A node's data plane. Dropping it detaches nothing: pins hold maps and links until [`cleanup`](crate::cleanup()).
@@ -26,6 +26,8 @@ pub struct Dataplane {
     pub(crate) xdp: Xdp,
     /// The devices that lead to the network, once they have been told.
     pub(crate) known_network_devices: Mutex<Option<BTreeSet<u32>>>,
+    /// Held while the generation of ways is counted up.
+    counting_ways: Mutex<()>,
     adopted: bool,
     _reading: Option<crate::program_log::Reading>,
 }
@@ -84,10 +86,12 @@ impl Dataplane {
             device_attach: config.device_attach,
             xdp: config.xdp,
             known_network_devices: Mutex::new(None),
+            counting_ways: Mutex::new(()),
             adopted,
             _reading: reading,
         };
         dataplane.carry_over()?;
+        dataplane.forget_ways();
         attach::renew_links(&dataplane.programs, &dataplane.pins)?;
         Ok(dataplane)
     }
@@ -152,7 +156,21 @@ impl Dataplane {
     /// Writes a plan to the maps, in its order. Blocks for about a microsecond per step; what fails is reported, the rest is
     /// done, and nothing that is in use is taken away because of it.
     pub fn apply(&self, plan: &Plan) -> Applied {
-        apply::apply(self.reader.tables(), plan)
+        let applied = apply::apply(self.reader.tables(), plan);
+        if plan.steps.iter().any(changes_ways) {
+            self.forget_ways();
+        }
+        applied
+    }
+
+    /// Has programs ask for the ways of all flows anew. After about a second they would do so anyhow, so a failure is only logged.
+    pub(crate) fn forget_ways(&self) {
+        let generation = &self.reader.tables().generation;
+        let _guard = self.counting_ways.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = generation.get_single(&0).and_then(|now| generation.put_one(&0, now.unwrap_or(0).wrapping_add(1)));
+        if let Err(error) = counted {
+            tracing::warn!(%error, "ways that have changed are taken for a second more");
+        }
     }
 
     /// Runs the program of a device hook on an Ethernet frame that came in at the loopback device (index 1), on the real maps.
@@ -205,4 +223,9 @@ impl Dataplane {
     fn counted_devices(&self) -> Result<BTreeSet<u32>, Error> {
         Ok(self.reader.traffic()?.into_keys().map(|key| key.ifindex).collect())
     }
+}
+
+/// Whether packets of flows that are known may go another way after it.
+fn changes_ways(step: &Step) -> bool {
+    matches!(step, Step::PutPod(..) | Step::DeletePod(..) | Step::PutRange(..) | Step::DeleteRange(..) | Step::PutNode(..))
 }

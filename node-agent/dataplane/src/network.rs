@@ -35,7 +35,10 @@ impl Dataplane {
             }
             Err(error) => tracing::warn!(%error, "can't tell which devices have programs for the network"),
         }
-        self.known_network_devices.lock().unwrap_or_else(PoisonError::into_inner).replace(wanted.clone());
+        let before = self.known_network_devices.lock().unwrap_or_else(PoisonError::into_inner).replace(wanted.clone());
+        if before.as_ref() != Some(wanted) {
+            self.forget_ways();
+        }
         failures
     }
 

@@ -6,6 +6,7 @@ use crate::{
     steps::{
         self, entrance,
         packet::{self, Ip, parsed},
+        quick,
     },
 };
 use aya_ebpf::programs::TcContext;
@@ -14,6 +15,10 @@ use aya_ebpf::programs::TcContext;
 /// leaves everything else to the node's stack.
 #[inline(always)]
 pub fn from_network(ctx: &TcContext) -> i32 {
+    let quick = global::quick(ctx.skb.skb, 0);
+    if quick > quick::NO_FLOW {
+        return quick;
+    }
     // The stack knows what to do with what is broken, or was not sent to this node.
     let mut ip = Ip::default();
     if global::parse(ctx.skb.skb, &mut ip) != parsed::IP || !packet::is_for_host(ctx) {
@@ -29,7 +34,7 @@ pub fn from_network(ctx: &TcContext) -> i32 {
             return verdict;
         }
     }
-    let verdict = global::translate(ctx.skb.skb, &ip, entrance::NETWORK);
+    let verdict = global::translate(ctx.skb.skb, &ip, entrance::NETWORK | quick::knowledge(quick));
     if verdict != steps::NOT_OURS {
         return verdict;
     }

@@ -6,7 +6,7 @@ use crate::{
     steps::{
         self, entrance,
         packet::{self, Ip, parsed},
-        source,
+        quick, source,
     },
 };
 use aya_ebpf::programs::TcContext;
@@ -20,6 +20,10 @@ pub fn from_pod(ctx: &TcContext) -> i32 {
     let device = ctx.device();
     steps::count_traffic(device, EGRESS, ctx.len());
 
+    let quick = global::quick(ctx.skb.skb, 0);
+    if quick > quick::NO_FLOW {
+        return quick;
+    }
     let mut ip = Ip::default();
     match global::parse(ctx.skb.skb, &mut ip) {
         parsed::IP => {}
@@ -42,7 +46,7 @@ pub fn from_pod(ctx: &TcContext) -> i32 {
             return verdict;
         }
     }
-    let verdict = global::translate(ctx.skb.skb, &ip, entrance::POD);
+    let verdict = global::translate(ctx.skb.skb, &ip, entrance::POD | quick::knowledge(quick));
     if verdict != steps::NOT_OURS {
         return verdict;
     }

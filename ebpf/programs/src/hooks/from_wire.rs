@@ -2,7 +2,10 @@
 
 use crate::{
     global,
-    steps::packet::{Ip, parsed},
+    steps::{
+        packet::{Ip, parsed},
+        quick,
+    },
 };
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 
@@ -10,9 +13,13 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 /// everything else to the node.
 #[inline(always)]
 pub fn from_wire(frame: &XdpContext) -> u32 {
+    let quick = global::quick_on_wire(frame.ctx);
+    if quick > quick::NO_FLOW {
+        return quick as u32;
+    }
     let mut ip = Ip::default();
     if global::is_for_device(frame.ctx) == 0 || global::parse_on_wire(frame.ctx, &mut ip) != parsed::IP {
         return XDP_PASS;
     }
-    global::translate_on_wire(frame.ctx, &ip)
+    global::translate_on_wire(frame.ctx, &ip, quick)
 }

@@ -4,7 +4,7 @@ use crate::{
     global,
     steps::{
         packet::{self, Ip, parsed},
-        way,
+        quick, way,
     },
 };
 use aya_ebpf::programs::TcContext;
@@ -16,9 +16,13 @@ pub fn to_network(ctx: &TcContext) -> i32 {
     if way::is_done(ctx) {
         return packet::NEXT;
     }
+    let quick = global::quick(ctx.skb.skb, 1);
+    if quick > quick::NO_FLOW {
+        return quick;
+    }
     let mut ip = Ip::default();
     if global::parse(ctx.skb.skb, &mut ip) != parsed::IP {
         return packet::NEXT;
     }
-    global::translate_on_leaving(ctx.skb.skb, &ip)
+    global::translate_on_leaving(ctx.skb.skb, &ip, quick)
 }

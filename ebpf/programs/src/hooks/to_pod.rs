@@ -6,6 +6,7 @@ use crate::{
     steps::{
         self,
         packet::{self, Ip, parsed},
+        quick,
     },
 };
 use aya_ebpf::programs::TcContext;
@@ -19,9 +20,13 @@ pub fn to_pod(ctx: &TcContext) -> i32 {
     if !steps::may_be_answers() {
         return packet::NEXT;
     }
+    let quick = global::quick(ctx.skb.skb, 1);
+    if quick > quick::NO_FLOW {
+        return quick;
+    }
     let mut ip = Ip::default();
     if global::parse(ctx.skb.skb, &mut ip) != parsed::IP {
         return packet::NEXT;
     }
-    global::translate_on_leaving(ctx.skb.skb, &ip)
+    global::translate_on_leaving(ctx.skb.skb, &ip, quick)
 }

@@ -39,9 +39,8 @@ pub fn answer_ping(ctx: &TcContext, ip: &Ip, segment: &Segment) -> i32 {
     // The message's own header is in the first fragment.
     let is_turned = segment.kind == Kind::Later
         || ctx.mend(segment.offset + 2, difference, Checksum::Payload, false) && ctx.write(segment.offset, &after);
-    let is_written = is_turned
-        && packet::set_addresses(ctx, ip.is_v4, &ip.destination, &ip.source, 0)
-        && packet::set_hop_limit(ctx, ip, HOPS);
+    let is_written =
+        is_turned && packet::set_addresses(ctx, ip.is_v4, &ip.destination, &ip.source, 0) && packet::set_hop_limit(ctx, ip, HOPS);
     if is_written { way::back(ctx) } else { super::drop_packet(ctx, DropReason::RewriteFailed) }
 }
 

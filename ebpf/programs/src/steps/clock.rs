@@ -1,4 +1,4 @@
-//! The kernel's coarse monotonic clock: seconds, a few nanoseconds a look.
+//! The kernel's coarse monotonic clock, a few nanoseconds a look.
 
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 
@@ -6,4 +6,11 @@ use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 pub fn now_seconds() -> u32 {
     // SAFETY: the helper takes nothing and touches no memory.
     (unsafe { bpf_ktime_get_coarse_ns() } / 1_000_000_000) as u32
+}
+
+/// The same in units of 2^30 ns, 1.07 s: no division.
+#[inline(always)]
+pub fn now_ticks() -> u32 {
+    // SAFETY: as above.
+    (unsafe { bpf_ktime_get_coarse_ns() } >> 30) as u32
 }

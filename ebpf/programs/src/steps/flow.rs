@@ -6,12 +6,14 @@ use super::{
     resolve::{self, Resolution},
     segment::Segment,
     sticky::PacketClient,
+    words::{Words, clear},
 };
 use crate::{
     global,
     maps::{FLOWS, PODS, SERVICES},
 };
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_prandom_u32};
+use core::{mem::MaybeUninit, ptr};
 use orknet_abi::{Address, DropReason, Flow, FlowKey, PodKey, ServiceKey, flow_state, node_flags, protocol, range_kinds, scope};
 
 /// How many ports source NAT tries before it gives up: with nine of ten in use, one flow in thirty finds none.
@@ -56,6 +58,8 @@ pub mod entrance {
     pub const NETWORK: u32 = 0;
     /// A packet of a pod of this node.
     pub const POD: u32 = 1;
+    /// Beside one of these: the packet is known to have no flow.
+    pub const NO_FLOW: u32 = 2;
 }
 
 #[inline(always)]
@@ -63,14 +67,23 @@ const fn refused(reason: DropReason) -> u32 {
     opened::REFUSED + reason as u32
 }
 
+/// A flow without its way.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Kept {
+    becomes: FlowKey,
+    state: u32,
+    used_seconds: u32,
+}
+
 /// Finds what the packet becomes and takes note of it; see [`known`]. A flow that is over, or whose backend is gone, is forgotten where its
 /// client begins a new connection: that one may go to another backend.
 #[inline(always)]
 pub fn follow(segment: &Segment, becomes: &mut FlowKey) -> u32 {
     let Some(flow) = FLOWS.get_ptr_mut(&segment.key) else { return known::NOTHING };
-    // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends. Only
-    // `state` and `used_seconds` ever change in place, and both are whole words.
-    let (kept, now) = unsafe { ((&raw const *flow).read(), now_seconds()) };
+    // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends. What is
+    // read never changes in place but for `state` and `used_seconds`, and both are whole words.
+    let (kept, now) = unsafe { ((&raw const *flow).cast::<Kept>().read(), now_seconds()) };
     const OVER: u32 = flow_state::GONE | flow_state::FINISHED | flow_state::RESET;
     if kept.state & OVER != 0 && kept.state & flow_state::FORWARD != 0 && segment.is_opening() {
         let _ = FLOWS.remove(&segment.key);
@@ -248,37 +261,57 @@ pub fn claim_port(key: &FlowKey, becomes: &mut FlowKey, state: u32, whose: u32) 
     refused(DropReason::NatPortsExhausted)
 }
 
+/// A flow by words.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Entry {
+    becomes: Words,
+    state: u32,
+    used_seconds: u32,
+    way: [u64; 6],
+}
+
+const _: () = assert!(size_of::<Entry>() == size_of::<Flow>());
+
 /// Inserts both directions or none: first the answers', which says whether the addresses and ports are free. See [`opened`].
 #[inline(always)]
 pub fn insert_pair(key: &FlowKey, becomes: &mut FlowKey, state: u32) -> u32 {
-    let answers = becomes.reversed();
+    let now = now_seconds();
+    let mut entry = MaybeUninit::uninit();
     // One value for both, because the stack is small.
-    let mut flow =
-        Flow { becomes: key.reversed(), state: state & (flow_state::MASQUERADE | flow_state::DIRECT), used_seconds: now_seconds() };
-    match FLOWS.insert(&answers, &flow, NO_EXIST) {
+    let entry: &mut Entry = clear(&mut entry);
+    let answers = Words::of(becomes).reversed();
+    entry.becomes = Words::of(key).reversed();
+    entry.state = state & (flow_state::MASQUERADE | flow_state::DIRECT);
+    entry.used_seconds = now;
+    // SAFETY: both are the same words; the alignment is that of the larger ones.
+    let flow = unsafe { &*ptr::from_ref(entry).cast::<Flow>() };
+    match FLOWS.insert(answers.key(), flow, NO_EXIST) {
         Ok(()) => {}
         // Half of a pair that this flow left behind, or the other half of what another processor is just inserting.
-        Err(EXISTS) if FLOWS.get_ptr(&answers).is_some_and(|there| leads_to(there, &flow.becomes)) => {}
+        Err(EXISTS) if FLOWS.get_ptr(answers.key()).is_some_and(|there| leads_to(there, &flow.becomes)) => {}
         Err(EXISTS) => return opened::TAKEN,
         Err(_) => return refused(DropReason::FlowsFull),
     }
-    flow.becomes = *becomes;
-    flow.state = state;
-    match FLOWS.insert(key, &flow, NO_EXIST) {
+    entry.becomes = *Words::of(becomes);
+    entry.state = state;
+    // SAFETY: as above.
+    let flow = unsafe { &*ptr::from_ref(entry).cast::<Flow>() };
+    match FLOWS.insert(key, flow, NO_EXIST) {
         Ok(()) => opened::FLOW,
         Err(EXISTS) => {
             // Another processor opened the same flow meanwhile: its choice counts.
             if let Some(theirs) = FLOWS.get_ptr(key)
                 && !leads_to(theirs, becomes)
             {
-                let _ = FLOWS.remove(&answers);
+                let _ = FLOWS.remove(answers.key());
                 // SAFETY: the pointer comes from a map look-up that succeeded, and this field never changes in place.
                 *becomes = unsafe { (&raw const (*theirs).becomes).read() };
             }
             opened::FLOW
         }
         Err(_) => {
-            let _ = FLOWS.remove(&answers);
+            let _ = FLOWS.remove(answers.key());
             refused(DropReason::FlowsFull)
         }
     }
@@ -290,7 +323,7 @@ fn leads_to(flow: *const Flow, becomes: &FlowKey) -> bool {
     // SAFETY: the pointer comes from a map look-up that succeeded; the field is ten words that never change in place.
     let there = unsafe { &*(&raw const (*flow).becomes).cast::<[u32; 10]>() };
     // SAFETY: the same, of a value of our own.
-    let wanted = unsafe { &*core::ptr::from_ref(becomes).cast::<[u32; 10]>() };
+    let wanted = unsafe { &*ptr::from_ref(becomes).cast::<[u32; 10]>() };
     (0..10).all(|word| there[word] == wanted[word])
 }
 

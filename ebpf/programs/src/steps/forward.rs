@@ -6,22 +6,22 @@ use super::{
     direct_return,
     flow::{entrance, known, opened},
     packet::{self, Ip},
-    range, read,
+    quick, range, read,
     segment::{Kind, Segment, segment},
-    way::{self, Way, kind},
+    way::{self, kind},
 };
 use crate::{frame::Frame as _, global, maps::SERVICES};
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
     programs::{TcContext, XdpContext},
 };
-use orknet_abi::{Address, DropReason, FlowKey, protocol, range_kinds, service_flags};
+use orknet_abi::{Address, DropReason, FlowKey, Way, protocol, range_kinds, service_flags};
 
 /// In the place of a verdict: the packet is no Service's business.
 pub const NOT_OURS: i32 = i32::MIN;
 
-/// Translates a packet that came in on a device and sends it on; opens its flow where it is the first. Answers the verdict, or
-/// [`NOT_OURS`].
+/// Translates a packet that came in on a device and sends it on; opens its flow where it is the first. `from` is made of [`entrance`].
+/// Answers the verdict, or [`NOT_OURS`].
 #[inline(always)]
 pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
     let segment = match segment(ctx, ip) {
@@ -33,11 +33,13 @@ pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
         return NOT_OURS;
     }
     let mut becomes = FlowKey::default();
-    match global::follow(&segment, &mut becomes) {
-        known::BECOMES => return global::send(ctx.skb.skb, ip, &segment, &becomes, 0),
-        known::DIRECT => return global::send(ctx.skb.skb, ip, &segment, &becomes, 1),
-        known::GONE => return end(ctx, ip, &segment),
-        _ => {}
+    if from & entrance::NO_FLOW == 0 {
+        match global::follow(&segment, &mut becomes) {
+            known::BECOMES => return global::send(ctx.skb.skb, ip, &segment, &becomes, sending::NOTES),
+            known::DIRECT => return global::send(ctx.skb.skb, ip, &segment, &becomes, sending::TELLS),
+            known::GONE => return end(ctx, ip, &segment),
+            _ => {}
+        }
     }
     if segment.kind == Kind::Error {
         return NOT_OURS;
@@ -45,11 +47,12 @@ pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
     if segment.is_ping() || segment.is_rest_of_query() {
         return if global::is_front(ip) != 0 { global::answer_ping(ctx.skb.skb, ip, &segment) } else { NOT_OURS };
     }
+    let from = from & !entrance::NO_FLOW;
     let scope = if from == entrance::NETWORK { global::scope_of(ip) } else { u32::from(orknet_abi::scope::INSIDE) };
     match global::open_to_service(&segment, scope, from, &mut becomes) {
         opened::NOT => NOT_OURS,
         opened::FLOW => global::send(ctx.skb.skb, ip, &segment, &becomes, 0),
-        opened::DIRECT => global::send(ctx.skb.skb, ip, &segment, &becomes, 1),
+        opened::DIRECT => global::send(ctx.skb.skb, ip, &segment, &becomes, sending::TELLS),
         refused => global::refuse(ctx.skb.skb, ip, &segment, refused.wrapping_sub(opened::REFUSED)),
     }
 }
@@ -60,9 +63,18 @@ pub fn is_front(address: &Address) -> bool {
     read(SERVICES.get_ptr(range::whole(address))).is_some_and(|whole| whole.flags & service_flags::FOREIGN == 0)
 }
 
-/// Sends a packet on as what it becomes. With `tells`, the backend learns from it which Service the client knows.
+/// What else is done as a packet is sent on.
+pub mod sending {
+    /// The backend learns from it which Service the client knows.
+    pub const TELLS: u32 = 1;
+    /// Its flow learns its way. Of a flow that nothing comes after the first packet of, nobody would ask.
+    pub const NOTES: u32 = 2;
+}
+
+/// Sends a packet on as what it becomes. `how` is made of [`sending`].
 #[inline(always)]
-pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, tells: bool) -> i32 {
+pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how: u32) -> i32 {
+    let tells = how & sending::TELLS != 0;
     let mut way = Way::default();
     let more = if tells { direct_return::bytes(ip) } else { 0 };
     let kind = global::find_way(ctx.skb.skb, ip, becomes, &mut way, more);
@@ -75,7 +87,7 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, tell
         return if way::may_be_cut(ip) || !answer::may_complain(ip, segment) {
             drop_packet(ctx, DropReason::TooBig)
         } else {
-            global::complain(ctx.skb.skb, ip, complaint::TOO_BIG, way.mtu.saturating_sub(more), DropReason::TooBig as u32)
+            global::complain(ctx.skb.skb, ip, complaint::TOO_BIG, u32::from(way.mtu).saturating_sub(more), DropReason::TooBig as u32)
         };
     }
     if !is_end && ip.hop_limit <= 1 {
@@ -91,9 +103,12 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, tell
     if tells && global::tell(ctx.skb.skb, ip, &segment.key) == 0 {
         return drop_packet(ctx, DropReason::RewriteFailed);
     }
+    if how & sending::NOTES != 0 && quick::may_know(segment, kind) {
+        global::note(&segment.key, becomes, &way, kind, ctx.device());
+    }
     match kind {
-        kind::POD => way::into_pod(ctx, &way.pod),
-        kind::NEIGHBOUR => way::to_neighbour(ctx, &way),
+        kind::POD => way::into_pod(ctx, way.ifindex, &way.macs),
+        kind::NEIGHBOUR | kind::STRANGER => way::to_neighbour(ctx, &way),
         kind::TUNNEL => global::to_tunnel(ctx.skb.skb, &way),
         _ => packet::NEXT,
     }
@@ -109,35 +124,39 @@ pub fn pass_on(ctx: &TcContext, ip: &Ip) -> i32 {
     let mut way = Way::default();
     let kind = global::find_way(ctx.skb.skb, ip, &key, &mut way, 0);
     // The stack answers for what has no way, or must not go it.
-    if !matches!(kind, kind::NEIGHBOUR | kind::TUNNEL) || !packet::take_hop(ctx, ip) {
+    if !matches!(kind, kind::NEIGHBOUR | kind::STRANGER | kind::TUNNEL) || !packet::take_hop(ctx, ip) {
         return packet::NEXT;
     }
-    if kind == kind::NEIGHBOUR { way::to_neighbour(ctx, &way) } else { global::to_tunnel(ctx.skb.skb, &way) }
+    if kind == kind::TUNNEL { global::to_tunnel(ctx.skb.skb, &way) } else { way::to_neighbour(ctx, &way) }
 }
 
 /// Translates a frame that came from the wire, if its way leads to another machine again; everything else goes on to the node, where
-/// `from_network` finds what was found here.
+/// `from_network` finds what was found here. `quick` is what the quick way made of it.
 #[inline(always)]
-pub fn translate_on_wire(frame: &XdpContext, ip: &Ip) -> u32 {
+pub fn translate_on_wire(frame: &XdpContext, ip: &Ip, quick: i32) -> u32 {
     let Ok(segment) = segment(frame, ip) else { return XDP_PASS };
     if segment.kind != Kind::Flow || segment.is_ping() || ip.hop_limit <= 1 {
         return XDP_PASS;
     }
     let mut becomes = FlowKey::default();
-    match global::follow(&segment, &mut becomes) {
+    let known = if quick == quick::NO_FLOW { known::NOTHING } else { global::follow(&segment, &mut becomes) };
+    match known {
         known::BECOMES => {}
         known::NOTHING if global::open_to_service(&segment, global::scope_of(ip), entrance::NETWORK, &mut becomes) == opened::FLOW => {}
         _ => return XDP_PASS,
     }
-    global::send_on_wire(frame.ctx, ip, &segment, &becomes)
+    global::send_on_wire(frame.ctx, ip, &segment, &becomes, if known == known::BECOMES { sending::NOTES } else { 0 })
 }
 
 /// Sends a frame on as what it becomes, if its way leads to another machine.
 #[inline(always)]
-pub fn send_on_wire(frame: &XdpContext, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> u32 {
+pub fn send_on_wire(frame: &XdpContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how: u32) -> u32 {
     let mut way = Way::default();
-    if global::find_way_on_wire(frame.ctx, ip, becomes, &mut way) != kind::NEIGHBOUR || !way::is_resolved(&way) {
+    if global::find_way_on_wire(frame.ctx, ip, becomes, &mut way) != kind::NEIGHBOUR {
         return XDP_PASS;
+    }
+    if how & sending::NOTES != 0 && quick::may_know(segment, kind::NEIGHBOUR) {
+        global::note(&segment.key, becomes, &way, kind::NEIGHBOUR, frame.device());
     }
     if global::rewrite_on_wire(frame.ctx, ip, segment, becomes) == 0 || !packet::take_hop(frame, ip) {
         count_drop(DropReason::RewriteFailed, frame.length());
@@ -184,8 +203,9 @@ fn end(ctx: &TcContext, ip: &Ip, segment: &Segment) -> i32 {
 }
 
 /// Translates what leaves the node by its own stack: answers of backends on the node itself, and what pods send out of the cluster.
+/// `quick` is what the quick way made of it.
 #[inline(always)]
-pub fn translate_on_leaving(ctx: &TcContext, ip: &Ip) -> i32 {
+pub fn translate_on_leaving(ctx: &TcContext, ip: &Ip, quick: i32) -> i32 {
     let segment = match segment(ctx, ip) {
         Ok(segment) => segment,
         Err(DropReason::FragmentUnknown) if global::leaves_cluster(ip) != 0 => return drop_packet(ctx, DropReason::FragmentUnknown),
@@ -195,7 +215,8 @@ pub fn translate_on_leaving(ctx: &TcContext, ip: &Ip) -> i32 {
         return packet::NEXT;
     }
     let mut becomes = FlowKey::default();
-    match global::follow(&segment, &mut becomes) {
+    let known = if quick == quick::NO_FLOW { known::NOTHING } else { global::follow(&segment, &mut becomes) };
+    match known {
         known::BECOMES => {}
         known::GONE => return packet::NEXT,
         _ if segment.kind == Kind::Error || global::leaves_cluster(ip) == 0 => return packet::NEXT,
@@ -208,6 +229,10 @@ pub fn translate_on_leaving(ctx: &TcContext, ip: &Ip) -> i32 {
     // The stack has chosen the way already, so only the source may change here.
     if becomes.destination != segment.key.destination && segment.kind != Kind::Error {
         return packet::NEXT;
+    }
+    if known == known::BECOMES && quick::may_know(&segment, kind::LEAVING) {
+        let way = Way { stamp: quick::generation(), mtu: u16::MAX, ..Way::default() };
+        global::note(&segment.key, &becomes, &way, kind::LEAVING, ctx.device());
     }
     if rewrite(ctx, ip, &segment, &becomes) { packet::NEXT } else { drop_packet(ctx, DropReason::RewriteFailed) }
 }

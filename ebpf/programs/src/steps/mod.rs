@@ -11,15 +11,17 @@ mod node;
 mod origin;
 pub mod packet;
 mod pod;
+pub mod quick;
 mod range;
 pub mod resolve;
 pub mod rewrite;
-mod sctp;
+pub mod sctp;
 pub mod segment;
 mod socket;
 mod sticky;
 mod translate;
 pub mod way;
+mod words;
 
 pub use count::{count_traffic, drop_number, drop_packet};
 pub use flow::entrance;

@@ -214,10 +214,12 @@ pub fn set_addresses(frame: &impl Frame, is_v4: bool, source: &Address, destinat
         )
 }
 
-/// Writes both MAC addresses. A frame that got here is long enough, so the write can't fail.
+/// Writes both MAC addresses, first that of the destination. A frame that got here is long enough, so the write can't fail.
 #[inline(always)]
-pub fn set_macs(frame: &impl Frame, destination: &[u8; 6], source: &[u8; 6]) {
-    let _ = frame.write(0, &[halves(destination), halves(source)]);
+pub fn set_macs(frame: &impl Frame, macs: &[[u8; 6]; 2]) {
+    // SAFETY: both are twelve plain bytes; read as if they stood anywhere.
+    let words = unsafe { core::ptr::from_ref(macs).cast::<[u32; 3]>().read_unaligned() };
+    let _ = frame.write(0, &words);
 }
 
 /// Sends the frame back to where it came from.

@@ -1,14 +1,13 @@
 //! Pods of this node: whose address it is, and the way to them.
 
 use super::{
-    count,
     forward::NOT_OURS,
     packet::{self, Ip},
     read, way,
 };
 use crate::maps::{PODS, TRANSLATED};
-use aya_ebpf::{bindings::TC_ACT_REDIRECT, helpers::bpf_redirect_peer, programs::TcContext};
-use orknet_abi::{Address, DropReason, Pod, PodKey};
+use aya_ebpf::programs::TcContext;
+use orknet_abi::{Address, Pod, PodKey};
 
 /// What a packet's source address says about who sent it.
 pub mod source {
@@ -52,7 +51,7 @@ pub fn find_pod_elsewhere(address: &Address, device: u32) -> Option<Pod> {
 #[inline(always)]
 pub fn hand_over(ctx: &TcContext, ip: &Ip, device: u32) -> i32 {
     match find_pod_elsewhere(&ip.destination, device) {
-        Some(pod) if packet::take_hop(ctx, ip) => way::into_pod(ctx, &pod),
+        Some(pod) if packet::take_hop(ctx, ip) => way::into_pod(ctx, pod.ifindex, &[pod.pod_mac, pod.host_mac]),
         Some(_) => packet::NEXT,
         None => NOT_OURS,
     }
@@ -73,15 +72,4 @@ pub fn expect_answers() {
         // SAFETY: the pointer comes from a map look-up that succeeded; nobody writes anything but this.
         unsafe { flag.write_volatile(1) };
     }
-}
-
-/// Puts the packet into the pod's end of its veth pair, past the node's stack and the queue of this end.
-#[inline(always)]
-pub fn redirect_into_pod(ctx: &TcContext, pod: &Pod) -> i32 {
-    // SAFETY: the helper takes numbers only.
-    let verdict = unsafe { bpf_redirect_peer(pod.ifindex, 0) } as i32;
-    if verdict != TC_ACT_REDIRECT {
-        return count::drop_packet(ctx, DropReason::RedirectFailed);
-    }
-    verdict
 }

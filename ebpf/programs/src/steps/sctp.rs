@@ -8,7 +8,7 @@ use super::{
     rewrite::ports,
     segment::Segment,
 };
-use crate::frame::Frame;
+use crate::{frame::Frame, global};
 use orknet_abi::FlowKey;
 
 /// x^8, x^16, x^32 … x^(8·2^15) modulo the polynomial, bits reflected as the CRC's register has them.
@@ -26,19 +26,19 @@ pub fn set_ports(frame: &impl Frame, ip: &Ip, segment: &Segment, becomes: &FlowK
     let Some(checksum) = frame.read::<u32>(segment.offset + 8) else { return false };
     let Some(length) = (ip.length + ETHERNET).checked_sub(segment.offset) else { return false };
     // The checksum stands in the packet with its least significant byte first.
-    let mended = u32::from_le(checksum) ^ advance(before ^ after, length);
+    let mended = u32::from_le(checksum) ^ global::advance(before ^ after, length);
     frame.write(segment.offset + 8, &mended.to_le()) && frame.write(segment.offset, &after)
 }
 
 /// What a difference in the first four of `length` bytes does to their CRC.
-#[inline(never)]
-fn advance(difference: u32, length: u32) -> u32 {
+#[inline(always)]
+pub fn advance(difference: u32, length: u32) -> u32 {
     // After the word itself, `length` - 4 bytes follow; taking the word in is worth its own four.
     let mut value = difference;
     let mut bit = 0;
     while bit < 16 {
         if length >> bit & 1 != 0 {
-            value = multiply(value, POWERS[bit as usize & 15]);
+            value = global::multiply(value, POWERS[bit as usize & 15]);
         }
         bit += 1;
     }
@@ -47,7 +47,7 @@ fn advance(difference: u32, length: u32) -> u32 {
 
 /// The product of two polynomials modulo the CRC's, bits reflected: the highest bit stands for 1.
 #[inline(always)]
-const fn multiply(one: u32, other: u32) -> u32 {
+pub const fn multiply(one: u32, other: u32) -> u32 {
     let (mut product, mut shifted, mut bit) = (0, other, 0);
     while bit < 32 {
         // All ones where the bit is set: without branches the verifier follows one path.

@@ -3,7 +3,7 @@
 use super::{
     count, node,
     packet::{self, Ip},
-    pod, range,
+    pod, quick, range,
     segment::must_not_be_cut,
 };
 use crate::{frame::Frame, global};
@@ -13,11 +13,13 @@ use aya_ebpf::{
         BPF_FIB_LKUP_RET_UNSUPP_LWT, TC_ACT_REDIRECT, bpf_check_mtu_ret::BPF_MTU_CHK_RET_FRAG_NEEDED, bpf_fib_lookup as Question,
         bpf_redir_neigh, bpf_tunnel_key, xdp_action::XDP_TX,
     },
-    helpers::{bpf_check_mtu, bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key},
+    helpers::{
+        bpf_check_mtu, bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key,
+    },
     programs::{TcContext, XdpContext},
 };
 use core::mem::{self, MaybeUninit};
-use orknet_abi::{Address, DropReason, FlowKey, OVERLAY_ID, Pod, direction::INGRESS, overlay_mac, range_kinds};
+use orknet_abi::{Address, DropReason, FlowKey, OVERLAY_ID, Way, direction::INGRESS, overlay_mac, range_kinds};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -28,47 +30,36 @@ const TUNNEL_V6: u64 = 1;
 /// The mark of packets that the node's devices need not look at once more, as they leave: "orkn" as bytes.
 const DONE: u32 = 0x6e6b_726f;
 
-/// Kinds of ways.
+/// Kinds of ways: those that a flow may know, and those that it may not.
 pub mod kind {
-    /// None.
-    pub const NOWHERE: u32 = 0;
-    /// A pod of this node.
-    pub const POD: u32 = 1;
-    /// Another machine, by the node's routes.
-    pub const NEIGHBOUR: u32 = 2;
-    /// Another node's pod, at that node's address.
-    pub const TUNNEL: u32 = 3;
-    /// What the node's stack makes of it: it is for the node itself, or needs what only the stack does.
-    pub const STACK: u32 = 4;
-    /// The packet is larger than what goes this way.
-    pub const TOO_BIG: u32 = 5;
-}
+    use orknet_abi::way_kind;
 
-/// Where a packet goes from here; which fields count, the kind says.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct Way {
-    /// The pod.
-    pub pod: Pod,
-    /// The device to the neighbour.
-    ifindex: u32,
-    /// The neighbour's family.
-    family: u32,
-    /// The neighbour, in four words, of which IPv4 uses the first; or the node at the other end of the tunnel.
-    address: [u32; 4],
-    /// The most that goes this way, in bytes from the IP header on.
-    pub mtu: u32,
-    /// MAC addresses of the neighbour and of the device that leads to it, if `is_resolved`.
-    macs: [[u8; 6]; 2],
-    /// Whether the kernel knew the neighbour's MAC address.
-    is_resolved: u32,
+    /// None.
+    pub const NOWHERE: u32 = way_kind::NONE as u32;
+    /// A pod of this node.
+    pub const POD: u32 = way_kind::POD as u32;
+    /// Another machine, by the node's routes.
+    pub const NEIGHBOUR: u32 = way_kind::NEIGHBOUR as u32;
+    /// What the node's stack makes of it: it is for the node itself, or needs what only the stack does.
+    pub const STACK: u32 = way_kind::STACK as u32;
+    /// What the node's stack has decided on already.
+    pub const LEAVING: u32 = way_kind::LEAVING as u32;
+    /// Another machine whose MAC address the kernel has to ask for.
+    pub const STRANGER: u32 = 16;
+    /// Another node's pod, at that node's address.
+    pub const TUNNEL: u32 = 17;
+    /// The packet is larger than what goes this way.
+    pub const TOO_BIG: u32 = 18;
 }
 
 /// The way of what a packet becomes; answers its kind. `more` is how many bytes longer it will be.
 #[inline(always)]
 pub fn find_way(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u32) -> u32 {
+    way.stamp = quick::generation();
+    way.mtu = u16::MAX;
     if let Some(pod) = pod::find_pod(&becomes.destination) {
-        way.pod = pod;
+        way.ifindex = pod.ifindex;
+        way.macs = [pod.pod_mac, pod.host_mac];
         return kind::POD;
     }
     if node::is_own(&becomes.destination) {
@@ -80,7 +71,7 @@ pub fn find_way(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, m
         && range.kinds & range_kinds::PODS != 0
         && !range.node.is_unspecified_v6()
     {
-        way.address = to_words(&range.node);
+        way.address = range.node;
         way.ifindex = node.overlay;
         return kind::TUNNEL;
     }
@@ -96,10 +87,13 @@ pub fn find_fitting_way(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut W
         return kind;
     }
     // What the helper finds there is the length to look at; 0 is the packet's own.
-    way.mtu = 0;
+    let mut mtu = 0;
     // SAFETY: the context is the program's own, and the helper writes one word.
-    match unsafe { bpf_check_mtu(ctx.context(), way.ifindex, &raw mut way.mtu, more as i32, 0) } as u32 {
-        BPF_MTU_CHK_RET_FRAG_NEEDED => kind::TOO_BIG,
+    match unsafe { bpf_check_mtu(ctx.context(), way.ifindex, &raw mut mtu, more as i32, 0) } as u32 {
+        BPF_MTU_CHK_RET_FRAG_NEEDED => {
+            way.mtu = mtu as u16;
+            kind::TOO_BIG
+        }
         _ => kind,
     }
 }
@@ -118,8 +112,8 @@ fn route(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u3
     question.family = if ip.is_v4 { AF_INET } else { AF_INET6 };
     question.l4_protocol = ip.protocol;
     question.ifindex = frame.device();
-    // Merged packets are cut to the device's measure later.
-    question.__bindgen_anon_1.tot_len = if frame.is_merged() { 0 } else { (ip.length + more) as u16 };
+    // Merged packets are cut to the way's measure later. With a length the answer tells that measure.
+    question.__bindgen_anon_1.tot_len = if frame.is_merged() { 1 } else { (ip.length + more) as u16 };
     let (source, destination) = (to_words(&becomes.source), to_words(&becomes.destination));
     if ip.is_v4 {
         question.__bindgen_anon_3.ipv4_src = source[3];
@@ -134,16 +128,20 @@ fn route(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u3
         BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH => {
             way.ifindex = question.ifindex;
             // A route of IPv4 may lead over IPv6, and the helper says so.
-            way.family = u32::from(question.family);
-            // SAFETY: the helper has put the next machine's address there.
-            way.address = unsafe { question.__bindgen_anon_4.ipv6_dst };
+            way.family = question.family;
+            // SAFETY: the helper has put the next machine's address there; both are sixteen plain bytes.
+            way.address = Address(unsafe { mem::transmute::<[u32; 4], [u8; 16]>(question.__bindgen_anon_4.ipv6_dst) });
+            if answer as u32 == BPF_FIB_LKUP_RET_NO_NEIGH {
+                return kind::STRANGER;
+            }
             way.macs = [question.dmac, question.smac];
-            way.is_resolved = u32::from(answer as u32 == BPF_FIB_LKUP_RET_SUCCESS);
+            // SAFETY: with this answer the helper has put the way's measure there.
+            way.mtu = unsafe { question.__bindgen_anon_1.mtu_result };
             kind::NEIGHBOUR
         }
         BPF_FIB_LKUP_RET_FRAG_NEEDED => {
-            // SAFETY: with this answer the helper has put the device's measure there.
-            way.mtu = u32::from(unsafe { question.__bindgen_anon_1.mtu_result });
+            // SAFETY: as above.
+            way.mtu = unsafe { question.__bindgen_anon_1.mtu_result };
             kind::TOO_BIG
         }
         // Routes with an encapsulation of their own are the stack's to take.
@@ -160,10 +158,11 @@ pub fn may_be_cut(ip: &Ip) -> bool {
 
 /// Puts the packet into a pod of this node. Its hop has been taken.
 #[inline(always)]
-pub fn into_pod(ctx: &TcContext, pod: &Pod) -> i32 {
-    packet::set_macs(ctx, &pod.pod_mac, &pod.host_mac);
-    count::count_traffic(pod.ifindex, INGRESS, ctx.len());
-    pod::redirect_into_pod(ctx, pod)
+pub fn into_pod(ctx: &TcContext, ifindex: u32, macs: &[[u8; 6]; 2]) -> i32 {
+    packet::set_macs(ctx, macs);
+    count::count_traffic(ifindex, INGRESS, ctx.len());
+    // SAFETY: the helper takes numbers only.
+    redirected(ctx, unsafe { bpf_redirect_peer(ifindex, 0) } as i32)
 }
 
 /// Hands the packet to the next machine: the kernel finds its MAC address. Nothing is left to do as it leaves.
@@ -171,18 +170,23 @@ pub fn into_pod(ctx: &TcContext, pod: &Pod) -> i32 {
 pub fn to_neighbour(ctx: &TcContext, way: &Way) -> i32 {
     // SAFETY: all zero is a value of this structure of numbers.
     let mut next: bpf_redir_neigh = unsafe { MaybeUninit::zeroed().assume_init() };
-    next.nh_family = way.family;
-    next.__bindgen_anon_1.ipv6_nh = way.address;
+    next.nh_family = u32::from(way.family);
+    next.__bindgen_anon_1.ipv6_nh = to_words(&way.address);
     ctx.set_mark(DONE);
     // SAFETY: the structure is as long as the helper is told.
-    let verdict = unsafe { bpf_redirect_neigh(way.ifindex, &raw mut next, size_of::<bpf_redir_neigh>() as i32, 0) } as i32;
+    redirected(ctx, unsafe { bpf_redirect_neigh(way.ifindex, &raw mut next, size_of::<bpf_redir_neigh>() as i32, 0) } as i32)
+}
+
+/// The verdict on a packet for which the kernel was asked to redirect it.
+#[inline(always)]
+fn redirected(ctx: &TcContext, verdict: i32) -> i32 {
     if verdict == TC_ACT_REDIRECT { verdict } else { count::drop_packet(ctx, DropReason::RedirectFailed) }
 }
 
-/// Sends a frame that came from the wire to the next machine, where the kernel knows its MAC address; else the stack has to ask for it.
+/// Sends a frame that came from the wire to the next machine, whose MAC address is known.
 #[inline(always)]
 pub fn onto_wire(frame: &XdpContext, way: &Way) -> u32 {
-    packet::set_macs(frame, &way.macs[0], &way.macs[1]);
+    packet::set_macs(frame, &way.macs);
     if way.ifindex == frame.device() {
         return XDP_TX;
     }
@@ -190,17 +194,10 @@ pub fn onto_wire(frame: &XdpContext, way: &Way) -> u32 {
     unsafe { bpf_redirect(way.ifindex, 0) as u32 }
 }
 
-/// Whether the neighbour's MAC address is known.
-#[inline(always)]
-pub fn is_resolved(way: &Way) -> bool {
-    way.is_resolved != 0
-}
-
 /// Sends the packet to another node through the overlay.
 #[inline(always)]
 pub fn to_tunnel(ctx: &TcContext, way: &Way) -> i32 {
-    // SAFETY: both are sixteen plain bytes.
-    let node_address = Address(unsafe { mem::transmute::<[u32; 4], [u8; 16]>(way.address) });
+    let node_address = way.address;
     // SAFETY: all zero is a value of this structure of numbers.
     let mut key: bpf_tunnel_key = unsafe { MaybeUninit::zeroed().assume_init() };
     key.tunnel_id = OVERLAY_ID;
@@ -210,13 +207,13 @@ pub fn to_tunnel(ctx: &TcContext, way: &Way) -> i32 {
         // The helper wants this one in native order.
         key.__bindgen_anon_1.remote_ipv4 = u32::from_be_bytes(node_address.v4_octets());
     } else {
-        key.__bindgen_anon_1.remote_ipv6 = way.address;
+        key.__bindgen_anon_1.remote_ipv6 = to_words(&node_address);
     }
     ctx.set_mark(DONE);
     let flags = if is_v4 { 0 } else { TUNNEL_V6 };
     let own = node::pointer();
     let device = own.map_or(0, |node| node.overlay);
-    packet::set_macs(ctx, &overlay_mac(&node_address), &overlay_mac(&own.map_or(node_address, |node| node.v4)));
+    packet::set_macs(ctx, &[overlay_mac(&node_address), overlay_mac(&own.map_or(node_address, |node| node.v4))]);
     // SAFETY: the structure is as long as the helper is told.
     let verdict = unsafe {
         match bpf_skb_set_tunnel_key(ctx.skb.skb, &raw mut key, size_of::<bpf_tunnel_key>() as u32, flags) {
@@ -224,7 +221,7 @@ pub fn to_tunnel(ctx: &TcContext, way: &Way) -> i32 {
             _ => 0,
         }
     };
-    if verdict == TC_ACT_REDIRECT { verdict } else { count::drop_packet(ctx, DropReason::RedirectFailed) }
+    redirected(ctx, verdict)
 }
 
 /// Has a packet that came through the overlay go back to the node that sent it; 1 if it is so.
@@ -255,8 +252,7 @@ pub fn back(ctx: &TcContext) -> i32 {
         return count::drop_packet(ctx, DropReason::RedirectFailed);
     }
     // SAFETY: the helper takes numbers only.
-    let verdict = unsafe { bpf_redirect(ctx.device(), 0) } as i32;
-    if verdict == TC_ACT_REDIRECT { verdict } else { count::drop_packet(ctx, DropReason::RedirectFailed) }
+    redirected(ctx, unsafe { bpf_redirect(ctx.device(), 0) } as i32)
 }
 
 /// Whether a packet that leaves needs nothing more. Takes the mark off.

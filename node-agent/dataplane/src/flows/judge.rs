@@ -63,8 +63,8 @@ mod tests {
             reserved: [0; 3],
         };
         let (came, left) = (key([10, 0, 0, 1], 4_000, [192, 0, 2, 1], 30_080), key([192, 0, 2, 1], 1_024, [10, 244, 2, 2], 80));
-        let forward = Flow { becomes: left, state: flow_state::FORWARD, used_seconds: NOW };
-        let reply = Flow { becomes: came.reversed(), state: 0, used_seconds: NOW };
+        let forward = Flow { becomes: left, state: flow_state::FORWARD, used_seconds: NOW, ..Flow::default() };
+        let reply = Flow { becomes: came.reversed(), state: 0, used_seconds: NOW, ..Flow::default() };
         (came, forward, left.reversed(), reply)
     }
 

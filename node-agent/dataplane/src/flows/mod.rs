@@ -11,7 +11,7 @@ use crate::{
     table::Table,
 };
 use judge::{Verdict, is_reset_when_gone, judge, stays_alone};
-use orknet_abi::{Address, Backend, Flow, FlowKey, flow_state};
+use orknet_abi::{Address, Backend, Flow, FlowKey, Way, flow_state};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::ControlFlow,
@@ -171,7 +171,7 @@ impl Pass<'_, '_> {
         }
         for key in [*key, pair_key] {
             if let Some(flow) = self.table.get_single(&key)? {
-                self.table.put_when(&key, Flow { state: flow.state | flow_state::GONE, ..flow }, When::Present)?;
+                self.table.put_when(&key, Flow { state: flow.state | flow_state::GONE, way: Way::default(), ..flow }, When::Present)?;
             }
         }
         self.keep(key, flow, 1);
@@ -192,7 +192,7 @@ impl Pass<'_, '_> {
             taken.push((key, found));
             if found != *judged {
                 for (key, flow) in taken {
-                    self.table.put_when(key, flow, When::Absent)?;
+                    self.table.put_when(key, Flow { way: Way::default(), ..flow }, When::Absent)?;
                 }
                 return Ok(false);
             }

@@ -30,8 +30,8 @@ impl Spec {
         };
         let came = key([10, 0, 0, 1], self.number, [192, 0, 2, 1], 30_080);
         let left = key([192, 0, 2, 1], self.number, self.backend, 80);
-        let forward = Flow { becomes: left, state: FORWARD | self.states.0, used_seconds: now - self.silent.0 };
-        let reply = Flow { becomes: came.reversed(), state: self.states.1, used_seconds: now - self.silent.1 };
+        let forward = Flow { becomes: left, state: FORWARD | self.states.0, used_seconds: now - self.silent.0, ..Flow::default() };
+        let reply = Flow { becomes: came.reversed(), state: self.states.1, used_seconds: now - self.silent.1, ..Flow::default() };
         [(came, forward), (left.reversed(), reply)]
     }
 }
@@ -186,7 +186,7 @@ fn root_a_front_and_backend_of_the_other_family_are_told_as_they_are() {
         ..FlowKey::default()
     };
     let becomes = FlowKey { destination: address("fd00:1::2"), destination_port_be: 5_353_u16.to_be(), ..key };
-    given.put(key, Flow { becomes, state: FORWARD, used_seconds: given.now });
+    given.put(key, Flow { becomes, state: FORWARD, used_seconds: given.now, ..Flow::default() });
     let mut told = BTreeSet::new();
     let mut ask = |uses: &BTreeSet<Use>| {
         told.clone_from(uses);

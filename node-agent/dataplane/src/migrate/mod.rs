@@ -14,7 +14,7 @@ use crate::{
     kernel::{MapFile, Plain, Walk, When},
     table::{Table, Tables, open_checked},
 };
-use orknet_abi::{self as abi, Address, AffinityChoice, AffinityKey, Connection, Flow, MapKind, MapSpec, SocketOrigin};
+use orknet_abi::{self as abi, Address, AffinityChoice, AffinityKey, Connection, Flow, MapKind, MapSpec, SocketOrigin, Way};
 use std::path::Path;
 
 /// Entries that are read at once.
@@ -145,7 +145,7 @@ fn younger_socket(theirs: Connection, ours: Option<Connection>) -> Option<Connec
 }
 
 fn flow_used_later(theirs: Flow, ours: Option<Flow>) -> Option<Flow> {
-    ours.is_none_or(|flow| theirs.used_seconds > flow.used_seconds).then_some(theirs)
+    ours.is_none_or(|flow| theirs.used_seconds > flow.used_seconds).then_some(Flow { way: Way::default(), ..theirs })
 }
 
 /// Lists have other numbers in other maps: the programs look for the place of a backend whose list is no list.

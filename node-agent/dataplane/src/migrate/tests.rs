@@ -83,7 +83,7 @@ fn root_what_version_1_knew_of_sockets_and_clients_is_known_to_ours() {
 #[test]
 fn root_what_was_set_aside_for_its_capacity_gives_its_flows_and_repeating_that_loses_nothing() {
     let given = Pinned::new();
-    let aside = given.other("v2-1", &abi::FLOWS, 40, 48);
+    let aside = given.other("v2-1", &abi::FLOWS, 40, 96);
     let flow = |used_seconds| Flow { state: flow_state::FORWARD, used_seconds, ..Flow::default() };
     let key = |port| FlowKey { source_port_be: port, ..FlowKey::default() };
     for (port, used) in [(1, 10), (2, 10), (3, 10)] {

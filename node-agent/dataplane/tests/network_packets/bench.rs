@@ -333,12 +333,14 @@ impl Bench {
     pub fn change_flow(&self, key: &FlowKey, state: impl FnOnce(u32) -> u32, used_seconds: u32) {
         let path = self.node.pin_dir().join(format!("v{}/maps/FLOWS", abi::ABI_VERSION));
         let map = aya::maps::Map::HashMap(aya::maps::MapData::from_pin(path).unwrap());
-        let mut map: aya::maps::HashMap<_, [u8; 40], [u8; 48]> = map.try_into().unwrap();
+        let mut map: aya::maps::HashMap<_, [u8; 40], [u8; 96]> = map.try_into().unwrap();
         let raw_key = raw(key);
         let mut value = map.get(&raw_key, 0).unwrap();
         let kept = u32::from_ne_bytes(value[40..44].try_into().unwrap());
         value[40..44].copy_from_slice(&state(kept).to_ne_bytes());
-        value[44..].copy_from_slice(&used_seconds.to_ne_bytes());
+        value[44..48].copy_from_slice(&used_seconds.to_ne_bytes());
+        // Its way.
+        value[48..].fill(0);
         map.insert(raw_key, value, 0).unwrap();
     }
 

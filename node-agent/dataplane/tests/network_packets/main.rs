@@ -8,6 +8,7 @@ mod harness;
 
 mod bench;
 mod broken;
+mod costs;
 mod direct_return;
 mod errors;
 mod forward;

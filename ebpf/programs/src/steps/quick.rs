@@ -1,0 +1,340 @@
+//! The quick way: a packet of a flow that knows its way is translated and sent on in one straight line, with one look-up. Whatever is not
+//! plain leaves the line, untouched, for the steps that know everything; these note the way for the next packet.
+//!
+//! What is noted is believed for about a second (routes, neighbours), in the generation in which it was asked (what user space knows),
+//! on the device where it was asked (whose packets may have that source). So nothing of that is asked again.
+
+use super::{
+    clock::now_ticks,
+    count::count_drop,
+    flow::entrance,
+    packet::{self, ETHERNET},
+    read,
+    segment::{Kind, Segment, tcp},
+    way::{self, kind},
+    words::{Words, clear},
+};
+use crate::{
+    frame::{Checksum, Frame, fold},
+    maps::{FLOWS, GENERATION},
+};
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    programs::{TcContext, XdpContext},
+};
+use core::{arch::asm, mem::MaybeUninit, ptr};
+use orknet_abi::{DropReason, Flow, FlowKey, Way, flow_state, protocol};
+
+/// In the place of a verdict: the packet has left the line.
+pub const NOT_QUICK: i32 = i32::MIN;
+/// The same, and there is no flow of the packet's addresses and ports.
+pub const NO_FLOW: i32 = i32::MIN + 1;
+
+const ETHERTYPE_V4: u16 = 0x0800;
+const ETHERTYPE_V6: u16 = 0x86dd;
+const V4_HEADER: u32 = 20;
+const V6_HEADER: u32 = 40;
+/// The third word of an IPv4 address in mapped form.
+const MAPPED: u32 = u32::from_be(0xffff);
+
+/// A plain packet.
+struct Plain {
+    key: Words,
+    /// Bytes from the IP header on.
+    length: u32,
+    hops: u32,
+    /// 1 if so.
+    is_v4: u32,
+    /// The third word of an IPv4 header: hop limit, protocol, checksum; the second one of IPv6: length, next header, hop limit.
+    word: u32,
+}
+
+impl Plain {
+    /// Where the protocol's header is.
+    #[inline(always)]
+    fn offset(&self) -> u32 {
+        ETHERNET + if self.is_v4 != 0 { V4_HEADER } else { V6_HEADER }
+    }
+
+    #[inline(always)]
+    fn protocol(&self) -> u8 {
+        self.key.protocol.to_ne_bytes()[0]
+    }
+}
+
+/// What the line's answer says of a packet that has left it; see [`entrance`].
+#[inline(always)]
+pub fn knowledge(quick: i32) -> u32 {
+    if quick == NO_FLOW { entrance::NO_FLOW } else { 0 }
+}
+
+/// Whether a packet's flow may learn the way of such a kind from it.
+#[inline(always)]
+pub fn may_know(segment: &Segment, kind: u32) -> bool {
+    segment.kind == Kind::Flow
+        && matches!(segment.key.protocol, protocol::TCP | protocol::UDP)
+        && segment.says() == flow_state::CONFIRMED
+        && matches!(kind, kind::POD | kind::NEIGHBOUR | kind::STACK | kind::LEAVING)
+}
+
+/// In which generation ways are asked now; must be read before anything is asked.
+#[inline(always)]
+pub fn generation() -> u64 {
+    u64::from(read(GENERATION.get_ptr(0)).unwrap_or(0))
+}
+
+#[inline(always)]
+fn stamp(generation: u64, becomes: &Words) -> u64 {
+    Way::stamp(generation as u32, now_ticks(), [becomes.source[3], becomes.destination[3], becomes.ports])
+}
+
+/// Notes a way in its flow. `way.stamp` is the generation in which it was asked.
+///
+/// One processor writes at a time: who exchanges another stamp for [`Way::WRITING`] owns the way until it gives the new stamp; who finds
+/// that somebody is writing leaves it to them. Readers look at the stamp before and after.
+#[inline(always)]
+pub fn note(key: &FlowKey, becomes: &FlowKey, way: &Way, kind: u32, device: u32) {
+    let Some(flow) = FLOWS.get_ptr_mut(key) else { return };
+    // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends, with the
+    // way at eight bytes' alignment. Should the entry be used for another flow meanwhile, that one does not believe the stamp.
+    unsafe {
+        let there = &raw mut (*flow).way;
+        let mut before = Way::WRITING;
+        asm!("{before} = xchg_64({at} + 0, {before})", before = inout(reg) before, at = in(reg) &raw mut (*there).stamp);
+        if before == Way::WRITING {
+            return;
+        }
+        (&raw mut (*there).device).write_volatile(device);
+        (&raw mut (*there).ifindex).write_volatile(way.ifindex);
+        (&raw mut (*there).address).write_volatile(way.address);
+        (&raw mut (*there).macs).write_volatile(way.macs);
+        (&raw mut (*there).mtu).write_volatile(way.mtu);
+        (&raw mut (*there).kind).write_volatile(kind as u8);
+        (&raw mut (*there).family).write_volatile(way.family);
+        (&raw mut (*there).stamp).write_volatile(stamp(way.stamp, Words::of(becomes)));
+    }
+}
+
+/// Reads a plain packet, whole and not in fragments, without options or extension headers, of an ordinary TCP segment or UDP; false for
+/// any other.
+#[inline(always)]
+fn read_plain(frame: &impl Frame, plain: &mut Plain) -> bool {
+    let mut first = 0_u32;
+    if !frame.near(ETHERNET, &mut first) {
+        return false;
+    }
+    let [version_and_words, _, high, low] = first.to_ne_bytes();
+    let next;
+    match frame.near_ethertype() {
+        ETHERTYPE_V4 => {
+            let mut fragment = 0_u32;
+            let is_read = frame.near(ETHERNET + 4, &mut fragment)
+                && frame.near(ETHERNET + 8, &mut plain.word)
+                && frame.near(ETHERNET + 12, &mut plain.key.source[3])
+                && frame.near(ETHERNET + 16, &mut plain.key.destination[3]);
+            // More fragments, or an offset.
+            if !is_read || version_and_words != 0x45 || fragment & u32::from_be(0x3fff) != 0 {
+                return false;
+            }
+            plain.is_v4 = 1;
+            let [hops, protocol, _, _] = plain.word.to_ne_bytes();
+            (next, plain.hops) = (protocol, u32::from(hops));
+            plain.length = u32::from(u16::from_be_bytes([high, low]));
+            (plain.key.source[0], plain.key.source[1], plain.key.source[2]) = (0, 0, MAPPED);
+            (plain.key.destination[0], plain.key.destination[1], plain.key.destination[2]) = (0, 0, MAPPED);
+        }
+        ETHERTYPE_V6 => {
+            let is_read = frame.near(ETHERNET + 4, &mut plain.word)
+                && frame.near(ETHERNET + 8, &mut plain.key.source)
+                && frame.near(ETHERNET + 24, &mut plain.key.destination);
+            // Of a flow both addresses are mapped ones, or none is.
+            let [s0, s1, s2, _] = plain.key.source;
+            if !is_read || version_and_words >> 4 != 6 || s0 | s1 == 0 && s2 == MAPPED {
+                return false;
+            }
+            plain.is_v4 = 0;
+            let [high, low, protocol, hops] = plain.word.to_ne_bytes();
+            (next, plain.hops) = (protocol, u32::from(hops));
+            plain.length = V6_HEADER + u32::from(u16::from_be_bytes([high, low]));
+        }
+        _ => return false,
+    }
+    plain.key.protocol = u32::from_ne_bytes([next, 0, 0, 0]);
+    let offset = plain.offset();
+    if !frame.near(offset, &mut plain.key.ports) {
+        return false;
+    }
+    let payload = (plain.length + ETHERNET).saturating_sub(offset);
+    if next == protocol::TCP {
+        let mut flags = 0_u8;
+        if payload < 20 || !frame.near(offset + 13, &mut flags) || flags & (tcp::SYN | tcp::FIN | tcp::RST) != 0 {
+            return false;
+        }
+    } else if next != protocol::UDP || payload < 8 {
+        return false;
+    }
+    frame.length() >= ETHERNET + plain.length
+}
+
+/// A way that a packet may take as it is.
+struct Found {
+    flow: *const Flow,
+    stamp: u64,
+}
+
+/// Finds the packet's flow and its way. Answers the kind of way, [`NOT_QUICK`] or [`NO_FLOW`].
+#[inline(always)]
+fn find(plain: &Plain, device: u32, is_leaving: bool, is_merged: bool, found: &mut Found) -> i32 {
+    let Some(flow) = FLOWS.get_ptr(plain.key.key()) else { return NO_FLOW };
+    // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends.
+    let (state, way) = unsafe { ((&raw const (*flow).state).read(), &(*flow).way) };
+    // What would change the state, or be answered, or tell the backend something.
+    const ORDINARY: u32 = flow_state::CONFIRMED | flow_state::RESET | flow_state::GONE;
+    const TELLS: u32 = flow_state::DIRECT | flow_state::FORWARD;
+    if state & ORDINARY != flow_state::CONFIRMED || plain.protocol() == protocol::UDP && state & TELLS == TELLS {
+        return NOT_QUICK;
+    }
+    *found = Found { flow, stamp: stamp(generation(), becomes(flow)) };
+    let kind = u32::from(way.kind);
+    let is_it = is_still(found)
+        && way.device == device
+        && (kind == kind::LEAVING) == is_leaving
+        && (plain.length <= u32::from(way.mtu) || is_merged)
+        && (plain.hops > 1 || !travels(kind));
+    if is_it { kind as i32 } else { NOT_QUICK }
+}
+
+/// Whether packets that go such a way lose a hop.
+#[inline(always)]
+fn travels(kind: u32) -> bool {
+    matches!(kind, kind::POD | kind::NEIGHBOUR)
+}
+
+/// Whether the way is still the one that was found.
+#[inline(always)]
+fn is_still(found: &Found) -> bool {
+    // SAFETY: a value of the map, as `find` found it.
+    unsafe { (&raw const (*found.flow).way.stamp).read_volatile() == found.stamp }
+}
+
+/// A copy of the way; false if somebody wrote it meanwhile.
+#[inline(always)]
+fn copy_way(found: &Found, way: &mut MaybeUninit<Way>) -> bool {
+    // SAFETY: a value of the map. The empty instruction keeps the compiler from moving reads behind the second look at the stamp.
+    unsafe {
+        let (from, to) = ((&raw const (*found.flow).way).cast::<u64>(), way.as_mut_ptr().cast::<u64>());
+        for word in 0..size_of::<Way>() / 8 {
+            to.add(word).write_volatile(from.add(word).read());
+        }
+        asm!("", options(nostack));
+    }
+    is_still(found)
+}
+
+#[inline(always)]
+fn becomes<'a>(flow: *const Flow) -> &'a Words {
+    // SAFETY: callers pass a value of the map, which begins with these words; they never change in place.
+    unsafe { &*flow.cast::<Words>() }
+}
+
+/// Makes the packet what its flow says.
+#[inline(always)]
+fn rewrite(frame: &impl Frame, plain: &Plain, becomes: &Words, takes_hop: bool) -> bool {
+    let mut addresses = 0_u64;
+    let hop = u8::from(takes_hop);
+    let (before, [source, destination]) = (&plain.key, [&becomes.source, &becomes.destination]);
+    let is_written = if plain.is_v4 != 0 {
+        addresses += change(before.source[3], source[3]) + change(before.destination[3], destination[3]);
+        let [hops, next, one, other] = plain.word.to_ne_bytes();
+        let word = |hops: u8| u16::from_ne_bytes([hops, 0]);
+        let hops_by = if takes_hop { u64::from(!word(hops)) + u64::from(word(hops - hop)) } else { 0 };
+        let [one, other] = (!fold(u64::from(!u16::from_ne_bytes([one, other])) + addresses + hops_by)).to_ne_bytes();
+        frame.put_near(ETHERNET + 8, &[u32::from_ne_bytes([hops - hop, next, one, other]), source[3], destination[3]])
+    } else {
+        for word in 0..4 {
+            addresses += change(before.source[word], source[word]) + change(before.destination[word], destination[word]);
+        }
+        frame.put_near(ETHERNET + 7, &(plain.hops as u8 - hop))
+            && frame.put_near(ETHERNET + 8, source)
+            && frame.put_near(ETHERNET + 24, destination)
+    };
+    let is_udp = plain.protocol() == protocol::UDP;
+    let checksum = plain.offset() + if is_udp { 6 } else { 16 };
+    let ports_differ = before.ports != becomes.ports;
+    if !is_written || ports_differ && !frame.put_near(plain.offset(), &becomes.ports) {
+        return false;
+    }
+    // The kernel's helpers know of checksums that the sender has left to the device.
+    frame.mend(checksum, whole(addresses), Checksum::Pseudo, is_udp)
+        && (!ports_differ || frame.mend(checksum, whole(change(before.ports, becomes.ports)), Checksum::Payload, is_udp))
+}
+
+/// What the change of one word does to a checksum.
+#[inline(always)]
+fn change(before: u32, after: u32) -> u64 {
+    u64::from(!before) + u64::from(after)
+}
+
+/// The sum in one word.
+#[inline(always)]
+fn whole(sum: u64) -> u32 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    ((sum & 0xffff_ffff) + (sum >> 32)) as u32
+}
+
+/// Sends on a packet that came in, or that leaves. Answers the verdict, [`NOT_QUICK`] or [`NO_FLOW`].
+#[inline(always)]
+pub fn send(ctx: &TcContext, is_leaving: bool) -> i32 {
+    let mut plain = MaybeUninit::uninit();
+    let plain: &mut Plain = clear(&mut plain);
+    if !is_leaving && !packet::is_for_host(ctx) || !read_plain(ctx, plain) {
+        return NOT_QUICK;
+    }
+    let mut found = Found { flow: ptr::null(), stamp: 0 };
+    let kind = find(plain, ctx.device(), is_leaving, ctx.is_merged(), &mut found);
+    if kind <= NO_FLOW {
+        return kind;
+    }
+    let kind = kind as u32;
+    let mut way = MaybeUninit::uninit();
+    if !copy_way(&found, &mut way) {
+        return NOT_QUICK;
+    }
+    // SAFETY: copied.
+    let way = unsafe { way.assume_init_ref() };
+    if !rewrite(ctx, plain, becomes(found.flow), travels(kind)) {
+        return super::drop_packet(ctx, DropReason::RewriteFailed);
+    }
+    match kind {
+        kind::POD => way::into_pod(ctx, way.ifindex, &way.macs),
+        kind::NEIGHBOUR => way::to_neighbour(ctx, way),
+        _ => packet::NEXT,
+    }
+}
+
+/// The same of a frame from the wire: one that does not go on to another machine passes at once, for [`send`] to find.
+#[inline(always)]
+pub fn send_on_wire(frame: &XdpContext) -> i32 {
+    let mut plain = MaybeUninit::uninit();
+    let plain: &mut Plain = clear(&mut plain);
+    if !read_plain(frame, plain) {
+        return NOT_QUICK;
+    }
+    let mut found = Found { flow: ptr::null(), stamp: 0 };
+    let device = frame.device();
+    let kind = find(plain, device, false, false, &mut found);
+    if kind <= NO_FLOW {
+        return kind;
+    }
+    let mut way = MaybeUninit::uninit();
+    if kind as u32 != kind::NEIGHBOUR || !copy_way(&found, &mut way) || !packet::is_for_device(frame, device) {
+        return XDP_PASS as i32;
+    }
+    // SAFETY: copied.
+    let way = unsafe { way.assume_init_ref() };
+    if !rewrite(frame, plain, becomes(found.flow), true) {
+        count_drop(DropReason::RewriteFailed, frame.length());
+        return XDP_DROP as i32;
+    }
+    way::onto_wire(frame, way) as i32
+}
