@@ -167,7 +167,13 @@ async fn tell(
     for (namespace, event) in events(name, full, told) {
         let events: Api<Event> = Api::namespaced(client.clone(), &namespace);
         let event = serde_json::from_value(event).map_err(kube::Error::SerdeError)?;
-        events.create(&PostParams::default(), &event).await?;
+        match events.create(&PostParams::default(), &event).await {
+            // Its namespace goes, or is full: nobody is helped by the others' being told again.
+            Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
+                tracing::info!(namespace, error = %status, "an event about a full map was refused");
+            }
+            created => drop(created?),
+        }
     }
     told.clone_from(full);
     Ok(())
