@@ -4,7 +4,7 @@
 #[path = "../../../node-agent/dataplane/tests/frames/mod.rs"]
 mod frames;
 
-use crate::nodeport::nettool;
+use crate::arena::nettool;
 use crate::report::Section;
 use crate::samples::percentile;
 use anyhow::{Context, Result, ensure};

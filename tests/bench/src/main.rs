@@ -1,9 +1,12 @@
 //! Measures, and writes what it measured into docs/benchmarks.md. Always interleaved (A B A B …): hosts are noisy; medians and ratios
 //! are what counts. `cargo xtask bench [NAME …]` builds what it needs and runs it.
 
+mod arena;
+mod contest;
 mod costs;
 mod netperf;
 mod nodeport;
+mod places;
 mod programming;
 mod proxy_rules;
 mod report;
@@ -12,6 +15,8 @@ mod roles;
 mod rules;
 mod samples;
 mod services;
+mod setup;
+mod stack;
 mod startup;
 mod topology;
 mod traffic;
@@ -29,6 +34,8 @@ const BENCHMARKS: &[Benchmark] = &[
     ("rules", rules::measure),
     ("programming", programming::measure),
     ("services/outside", nodeport::measure),
+    ("services/set-up", setup::measure),
+    ("services/fast-path", stack::measure),
     ("services/costs", costs::measure),
     ("services/scale", programming::measure_large),
 ];

@@ -80,6 +80,6 @@ impl Comparison {
 }
 
 /// A figure with its unit.
-fn show(test: &str, figure: f64) -> String {
+pub fn show(test: &str, figure: f64) -> String {
     if test == "TCP_STREAM" { format!("{:.2} Gbit/s", figure / 1000.0) } else { format!("{figure:.0} /s") }
 }

@@ -1,32 +1,25 @@
-//! netperf from outside of the cluster: through a node port and a load balancer's address, against a node that does the same by
-//! kube-proxy's rules, and against one that only forwards; with few Services and with many.
+//! netperf from outside of the cluster: through a node port and a load balancer's address, beside nodes that do the same by kube-proxy's
+//! rules, and one that only forwards; with few Services and with many.
 
-use crate::netperf::{self, Comparison, Ports, compare};
+use crate::arena::{self, Arena};
+use crate::contest::METHOD;
 use crate::proxy_rules;
 use crate::report::Section;
-use crate::rival::{self, Rival, Rules};
-use crate::samples::median;
+use crate::rival::Endpoint;
 use crate::services::{self, Fronts};
-use crate::traffic::{SIZES, eventually_counted, find};
+use crate::traffic::{SIZES, eventually_counted};
 use anyhow::{Context, Result};
 use orknet_tests::outside::node_addresses;
-use orknet_tests::{Cluster, Kubectl, Outside, eventually};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
-/// netperf's connections: inside the range of node ports, above those of the other Services.
-const PORTS: Ports = Ports { control: 31_865, data: 31_866 };
-/// Pairs of runs.
-const ROUNDS: usize = 12;
 /// Endpoints of each Service but the measured one.
 const ENDPOINTS: u32 = 1;
 /// Entries that each of them has at least: its cluster address with and without port, its external address so and from outside.
 const FRONTS: u32 = 5;
 const TESTS: [&str; 2] = ["TCP_CRR", "TCP_RR"];
-const IMAGE: &str = "registry.orknet.local/netperf:1";
 /// The load balancer's address that leads to the cluster.
 const BALANCED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 const NODE: &str = "node1";
-const WAYS: [(&str, Rules); 3] = [("no rules", Rules::None), ("nftables", Rules::Nftables), ("iptables", Rules::Iptables)];
 
 /// Measures every size, one after the other; inside a size all ways take turns.
 pub fn measure() -> Result<Section> {
@@ -40,10 +33,12 @@ pub fn measure() -> Result<Section> {
         title: "Node ports and load-balancer addresses from outside",
         command: "cargo xtask bench services",
         method: format!(
-            "{} {ROUNDS} pairs, from a namespace outside of the cluster: through a cluster's node to a pod on it, and through a namespace on the same bridge that finds a \
-             pod behind it by rules of kube-proxy's shape, or only forwards to the pod's own address (no rules). Every Service has a cluster address and an external \
-             address, up to {} of them have a node port; every Service has one endpoint.",
-            netperf::METHOD,
+            "{METHOD} From a namespace outside of the cluster: through a cluster's node to a pod on it, and through nodes of another make on the same bridge (namespaces \
+             with the same devices), which find a pod behind them by the rules that kube-proxy 1.33 writes ({}), or only forward to the pod's own address (no rules). These \
+             are made anew for every cell, with empty connection tracking. Every Service has a cluster address and an external address, up to {} of them have a node port; \
+             every Service has one endpoint. A way's figure at the largest size against that at the smallest is told by its ratios to the way without rules, measured beside \
+             it.",
+            proxy_rules::LEFT_OUT,
             proxy_rules::MOST_NODE_PORTS
         ),
         table: rows(&sizes)?,
@@ -51,104 +46,72 @@ pub fn measure() -> Result<Section> {
 }
 
 fn rows(sizes: &[u32]) -> Result<Vec<Vec<String>>> {
-    let cluster = Cluster::up("bn", &["--bare", "--nodes", "1"])?;
-    cluster.orknet(&["add-image", IMAGE, &find("netperf")?, &find("netserver")?])?;
-    let kubectl = cluster.kubectl();
+    let mut arena = Arena::new("bn", 1)?;
+    let kubectl = arena.kubectl();
     kubectl.run(&["create", "namespace", services::NAMESPACE])?;
-    let outside = Outside::attach(&cluster, &nettool()?)?;
-    outside.route(&BALANCED.to_string(), NODE)?;
-    make_service(&kubectl)?;
-    let rival = Rival::attach(&cluster, &outside, PORTS.control)?;
+    arena.serve("server", NODE, "type: LoadBalancer, ")?;
+    let ingress = serde_json::json!({"status": {"loadBalancer": {"ingress": [{"ip": BALANCED}]}}}).to_string();
+    kubectl.run(&["patch", "service", "server", "--subresource=status", "--type=merge", "-p", &ingress])?;
+    arena.outside.route(&BALANCED.to_string(), NODE)?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let client = runtime.block_on(services::client(&cluster))?;
+    let client = runtime.block_on(services::client(&arena.cluster))?;
 
-    let header = ["the other", "Services", "through", "test", "the other", "Orknet", "Orknet ÷ the other"];
-    let mut rows = vec![header.map(str::to_owned).to_vec()];
-    let mut flat: Vec<(&str, &str, u32, f64)> = Vec::new();
+    let [node, _] = node_addresses(NODE)?;
+    let mut rows = vec![arena::header(&["Services", "through", "test"])];
+    // By front and test: every way's ratio to the one without rules, at the sizes.
+    let mut flat: Vec<(String, Vec<[f64; 3]>)> = Vec::new();
     let mut others = 0;
     for &size in sizes {
-        runtime.block_on(services::make(&client, others..size - 1, ENDPOINTS, Fronts::Outer))?;
-        others = size - 1;
-        eventually_counted(&cluster, &[NODE], others * FRONTS)?;
-        for (name, rules) in WAYS {
-            rival.load(rules, size, [PORTS.control, PORTS.data])?;
-            for (front, own, other) in fronts(rules)? {
-                eventually("both ways to answer", || {
-                    [own, other].iter().try_for_each(|address| {
-                        outside.run(&netperf::probe(PORTS, *address).iter().map(String::as_str).collect::<Vec<_>>()).map(drop)
-                    })
-                })?;
-                for test in TESTS {
-                    let run = |command: &[&str]| outside.run(command);
-                    let found =
-                        compare(PORTS, ROUNDS, test, other, own, &run).with_context(|| format!("{name}, {size} Services, {front}"))?;
-                    rows.push(row(name, size, front, test, &found));
-                    if rules == Rules::None {
-                        flat.push((front, test, size, found.ratio));
-                    }
+        if size - 1 > others {
+            runtime.block_on(services::make(&client, others..size - 1, ENDPOINTS, Fronts::Outer))?;
+            others = size - 1;
+            eventually_counted(&arena.cluster, &[NODE], others * FRONTS)?;
+        }
+        for front in ["node port", "load balancer"] {
+            let rivals = arena.rivals(size, Endpoint::Near).with_context(|| format!("rivals of {size} Services"))?;
+            let [plain, nftables, iptables] = &rivals;
+            let targets = match front {
+                "node port" => [plain.pod().into(), nftables.node().into(), iptables.node().into(), node],
+                _ => [plain.pod().into(), nftables.balanced().into(), iptables.balanced().into(), BALANCED.into()],
+            };
+            for test in TESTS {
+                let outcome = arena::contest(test, &targets.map(|address| arena.outside_to(address)))
+                    .with_context(|| format!("{size} Services, {front}"))?;
+                rows.push(arena::row(&[&size.to_string(), front, test], test, &outcome));
+                let about = format!("{front}, {test}");
+                let ratios = [1, 2, 3].map(|way| outcome.ratio(way, 0).median);
+                match flat.iter_mut().find(|(known, _)| *known == about) {
+                    Some((_, known)) => known.push(ratios),
+                    None => flat.push((about, vec![ratios])),
                 }
             }
         }
     }
-    rows.extend(flatness(&flat, sizes));
+    rows.extend(flat.iter().filter_map(|(about, ratios)| flatness(about, sizes, ratios)));
     Ok(rows)
 }
 
-/// The fronts that are compared: name, the cluster's address, the other's.
-fn fronts(rules: Rules) -> Result<[(&'static str, IpAddr, IpAddr); 2]> {
-    let [node, _] = node_addresses(NODE)?;
-    Ok(match rules {
-        Rules::None => [("node port", node, rival::POD.into()), ("load balancer", BALANCED.into(), rival::POD.into())],
-        _ => [("node port", node, rival::NODE.into()), ("load balancer", BALANCED.into(), rival::BALANCED.into())],
-    })
-}
-
-fn row(name: &str, size: u32, front: &str, test: &str, found: &Comparison) -> Vec<String> {
-    let mut row = vec![name.to_owned(), size.to_string(), front.to_owned(), test.to_owned()];
-    row.extend(found.cells(test));
+/// What is left at the largest size of each way's figure at the smallest.
+fn flatness(about: &str, sizes: &[u32], ratios: &[[f64; 3]]) -> Option<Vec<String>> {
+    let ([first, .., last], [at_first, .., at_last]) = (sizes, ratios) else { return None };
+    let (front, test) = about.split_once(", ")?;
+    let kept = at_last.iter().zip(at_first).map(|(last, first)| format!("× {:.3}", last / first));
+    let mut row = vec![format!("{last} ÷ {first}"), front.to_owned(), test.to_owned(), "× 1".to_owned()];
+    row.extend(kept);
+    row.extend([(); 3].map(|()| String::new()));
     eprintln!("{}", row.join(", "));
-    row
+    Some(row)
 }
 
-/// What is left at the largest size of the figure at the smallest: both against the way without rules, measured beside them.
-fn flatness(found: &[(&str, &str, u32, f64)], sizes: &[u32]) -> Vec<Vec<String>> {
-    let (Some(first), Some(last)) = (sizes.first(), sizes.last()) else { return Vec::new() };
-    let at = |front: &str, test: &str, size: u32| {
-        let ratios: Vec<f64> = found.iter().filter(|one| (one.0, one.1, one.2) == (front, test, size)).map(|one| one.3).collect();
-        median(&ratios)
-    };
-    let of = |front: &str, test: &str| {
-        let ratio = at(front, test, *last) / at(front, test, *first);
-        vec![
-            format!("Orknet itself, {last} ÷ {first}"),
-            String::new(),
-            front.to_owned(),
-            test.to_owned(),
-            String::new(),
-            String::new(),
-            format!("{ratio:.3}"),
-        ]
-    };
-    ["node port", "load balancer"].into_iter().flat_map(|front| TESTS.map(|test| of(front, test))).collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The measured Service and its pod.
-fn make_service(kubectl: &Kubectl) -> Result<()> {
-    let Ports { control, data } = PORTS;
-    let port = |name: &str, number: u16| format!("{{name: {name}, port: {number}, nodePort: {number}}}");
-    kubectl.apply(&format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: server, labels: {{app: server}}}}\nspec:\n  nodeName: {NODE}\n  terminationGracePeriodSeconds: 0\n  containers:\n  - name: c\n    image: {IMAGE}\n    command: [netserver, '-D', '-4', '-p', '{control}']\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: server}}\nspec: {{type: LoadBalancer, selector: {{app: server}}, ports: [{}, {}]}}\n",
-        port("control", control),
-        port("data", data),
-    ))?;
-    let ingress = serde_json::json!({"status": {"loadBalancer": {"ingress": [{"ip": BALANCED}]}}}).to_string();
-    kubectl.run(&["patch", "service", "server", "--subresource=status", "--type=merge", "-p", &ingress])?;
-    kubectl.run(&["wait", "pod/server", "--for=condition=Ready", "--timeout=60s"]).map(drop)
-}
-
-/// The tests' own tool, which cargo builds beside this program.
-pub fn nettool() -> Result<String> {
-    let path = std::env::current_exe()?.with_file_name("nettool");
-    anyhow::ensure!(path.is_file(), "{} is not there; remedy: cargo xtask bench (it builds it)", path.display());
-    Ok(path.display().to_string())
+    #[test]
+    fn flatness_is_told_of_the_first_and_the_last_size() {
+        let row = flatness("node port, TCP_RR", &[1, 10, 100], &[[0.5, 0.8, 1.0], [9.0; 3], [0.5, 0.4, 1.1]]).unwrap();
+        assert_eq!(row[..7], ["100 ÷ 1", "node port", "TCP_RR", "× 1", "× 1.000", "× 0.500", "× 1.100"]);
+        assert_eq!(row.len(), arena::header(&["Services", "through", "test"]).len());
+        assert_eq!(flatness("node port, TCP_RR", &[1], &[[0.5; 3]]), None);
+    }
 }

@@ -1,5 +1,6 @@
-//! Rule sets as kube-proxy writes them for Services with node ports and external addresses: the chains and maps of its nftables and of its
-//! iptables mode, for policy `Cluster`. Every Service has one endpoint; the measured one stands in the middle of the others.
+//! Rule sets as kube-proxy 1.33 writes them for Services with node ports and external addresses: the chains and maps of its nftables and
+//! of its iptables mode, for policy `Cluster` (pkg/proxy/nftables and pkg/proxy/iptables say which). Every Service has one endpoint; the
+//! measured one stands in the middle of the others.
 //!
 //! Others have a cluster address and an external address each; as many as the default range of node ports has room for have one, too.
 
@@ -11,14 +12,21 @@ use std::net::Ipv4Addr;
 pub const MOST_NODE_PORTS: u32 = 2_500;
 /// First of the others' node ports.
 pub const FIRST_NODE_PORT: u16 = 30_000;
+/// What the rules lack of the real ones, which therefore are never faster, for the report.
+pub const LEFT_OUT: &str = "but for nfacct counters, which this kernel need not have";
 const MARK: &str = "0x4000";
 /// Whose packets to cluster addresses are not masqueraded.
-const PODS: &str = "10.250.0.0/16";
+const PODS: &str = "10.250.0.0/15";
+/// Where Services have their cluster addresses.
+const SERVICE_CIDR: &str = "10.96.0.0/12";
+/// From so many endpoints on, iptables rules of endpoints have no comments.
+const LARGE: u32 = 1_000;
 
 /// The Service that traffic goes through.
 pub struct Measured {
     /// Its ports, all of TCP: front, node port and endpoint have the same numbers.
     pub ports: [u16; 2],
+    pub cluster: Ipv4Addr,
     pub external: Ipv4Addr,
     pub endpoint: Ipv4Addr,
     /// The node's address.
@@ -52,11 +60,10 @@ pub fn node_port(number: u32) -> Option<u16> {
 fn ports(size: u32, measured: &Measured) -> Vec<Port> {
     let mut all = Vec::new();
     for number in 0..size {
-        let cluster = Ipv4Addr::from(0x0a60_0000 + 256 + number);
         if number == size / 2 {
             all.extend(measured.ports.iter().map(|port| Port {
                 name: format!("measured-{port}"),
-                cluster,
+                cluster: measured.cluster,
                 external: measured.external,
                 port: *port,
                 node_port: Some(*port),
@@ -64,6 +71,7 @@ fn ports(size: u32, measured: &Measured) -> Vec<Port> {
                 target: *port,
             }));
         } else {
+            let cluster = Ipv4Addr::from(0x0a60_0000 + 256 + number);
             let (name, endpoint) = (format!("s{number}"), Ipv4Addr::from(0x0a80_0000 + number));
             all.push(Port { name, cluster, external: external(number), port: 80, node_port: node_port(number), endpoint, target: 8080 });
         }
@@ -112,10 +120,13 @@ chain services {{
 chain firewall-check {{ ip daddr . meta l4proto . th dport vmap @firewall-ips; }}
 chain service-endpoints-check {{ ip daddr . meta l4proto . th dport vmap @no-endpoint-services; }}
 chain nodeport-endpoints-check {{ ip daddr @nodeport-ips meta l4proto . th dport vmap @no-endpoint-nodeports; }}
-chain cluster-ips-check {{ ip daddr @cluster-ips reject; }}
-chain filter-prerouting {{ type filter hook prerouting priority dstnat - 10; ct state new jump firewall-check; }}
-chain filter-input {{ type filter hook input priority -110; ct state new jump nodeport-endpoints-check; ct state new jump service-endpoints-check; }}
-chain filter-forward {{ type filter hook forward priority -110; ct state new jump service-endpoints-check; ct state new jump cluster-ips-check; }}
+chain cluster-ips-check {{ ip daddr @cluster-ips reject; ip daddr {{ {SERVICE_CIDR} }} drop; }}
+chain reject-chain {{ reject; }}
+chain filter-prerouting-pre-dnat {{ type filter hook prerouting priority -110; ct state new jump firewall-check; }}
+chain filter-output-pre-dnat {{ type filter hook output priority -110; ct state new jump firewall-check; }}
+chain filter-input {{ type filter hook input priority 0; ct state new jump nodeport-endpoints-check; ct state new jump service-endpoints-check; }}
+chain filter-forward {{ type filter hook forward priority 0; ct state new jump service-endpoints-check; ct state new jump cluster-ips-check; }}
+chain filter-output {{ type filter hook output priority 0; ct state new jump service-endpoints-check; ct state new jump cluster-ips-check; }}
 chain nat-prerouting {{ type nat hook prerouting priority dstnat; jump services; }}
 chain nat-output {{ type nat hook output priority -100; jump services; }}
 chain nat-postrouting {{ type nat hook postrouting priority srcnat; jump masquerading; }}
@@ -137,48 +148,53 @@ pub fn iptables(size: u32, measured: &Measured) -> Result<String> {
 :KUBE-NODEPORTS - [0:0]
 :KUBE-SERVICES - [0:0]
 :KUBE-PROXY-FIREWALL - [0:0]
--A INPUT -m conntrack --ctstate NEW -j KUBE-PROXY-FIREWALL
--A INPUT -j KUBE-NODEPORTS
--A INPUT -m conntrack --ctstate NEW -j KUBE-EXTERNAL-SERVICES
--A FORWARD -m conntrack --ctstate NEW -j KUBE-PROXY-FIREWALL
--A FORWARD -j KUBE-FORWARD
--A FORWARD -m conntrack --ctstate NEW -j KUBE-SERVICES
--A FORWARD -m conntrack --ctstate NEW -j KUBE-EXTERNAL-SERVICES
+-A INPUT -m conntrack --ctstate NEW -m comment --comment \"firewall\" -j KUBE-PROXY-FIREWALL
+-A INPUT -m comment --comment \"health checks\" -j KUBE-NODEPORTS
+-A INPUT -m conntrack --ctstate NEW -m comment --comment \"external\" -j KUBE-EXTERNAL-SERVICES
+-A FORWARD -m conntrack --ctstate NEW -m comment --comment \"firewall\" -j KUBE-PROXY-FIREWALL
+-A FORWARD -m comment --comment \"forwarding\" -j KUBE-FORWARD
+-A FORWARD -m conntrack --ctstate NEW -m comment --comment \"portals\" -j KUBE-SERVICES
+-A FORWARD -m conntrack --ctstate NEW -m comment --comment \"external\" -j KUBE-EXTERNAL-SERVICES
+-A OUTPUT -m conntrack --ctstate NEW -m comment --comment \"firewall\" -j KUBE-PROXY-FIREWALL
+-A OUTPUT -m conntrack --ctstate NEW -m comment --comment \"portals\" -j KUBE-SERVICES
 -A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
--A KUBE-FORWARD -m mark --mark 0x4000/0x4000 -j ACCEPT
--A KUBE-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A KUBE-FORWARD -m comment --comment \"marked\" -m mark --mark 0x4000/0x4000 -j ACCEPT
+-A KUBE-FORWARD -m comment --comment \"answers\" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 COMMIT
 ";
     let mut chains =
         String::from("*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-NODEPORTS - [0:0]\n:KUBE-POSTROUTING - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n");
     let mut rules = format!(
-        "-A PREROUTING -j KUBE-SERVICES
--A OUTPUT -j KUBE-SERVICES
--A POSTROUTING -j KUBE-POSTROUTING
+        "-A PREROUTING -m comment --comment \"portals\" -j KUBE-SERVICES
+-A OUTPUT -m comment --comment \"portals\" -j KUBE-SERVICES
+-A POSTROUTING -m comment --comment \"postrouting\" -j KUBE-POSTROUTING
 -A KUBE-POSTROUTING -m mark ! --mark {MARK}/{MARK} -j RETURN
 -A KUBE-POSTROUTING -j MARK --xor-mark {MARK}
--A KUBE-POSTROUTING -j MASQUERADE --random-fully
+-A KUBE-POSTROUTING -m comment --comment \"needs NAT\" -j MASQUERADE --random-fully
 -A KUBE-MARK-MASQ -j MARK --or-mark {MARK}
 "
     );
     for port in ports(size, measured) {
         let Port { name, target, endpoint, .. } = &port;
+        let comment = |what: &str| format!("-m comment --comment \"many/{name}{what}\"");
+        let of_endpoint = if size < LARGE { comment("") } else { String::new() };
         writeln!(chains, ":KUBE-SVC-{name} - [0:0]\n:KUBE-EXT-{name} - [0:0]\n:KUBE-SEP-{name} - [0:0]")?;
-        for (address, chain) in [(port.cluster, "SVC"), (port.external, "EXT")] {
-            writeln!(rules, "-A KUBE-SERVICES -d {address}/32 -p tcp -m tcp --dport {} -j KUBE-{chain}-{name}", port.port)?;
+        for (address, chain, what) in [(port.cluster, "SVC", " cluster IP"), (port.external, "EXT", " external IP")] {
+            let (comment, number) = (comment(what), port.port);
+            writeln!(rules, "-A KUBE-SERVICES {comment} -m tcp -p tcp -d {address}/32 --dport {number} -j KUBE-{chain}-{name}")?;
         }
         if let Some(number) = port.node_port {
-            writeln!(rules, "-A KUBE-NODEPORTS -p tcp -m tcp --dport {number} -j KUBE-EXT-{name}")?;
+            writeln!(rules, "-A KUBE-NODEPORTS {} -m tcp -p tcp --dport {number} -j KUBE-EXT-{name}", comment(""))?;
         }
-        writeln!(rules, "-A KUBE-EXT-{name} -j KUBE-MARK-MASQ\n-A KUBE-EXT-{name} -j KUBE-SVC-{name}")?;
-        let (cluster, number) = (port.cluster, port.port);
-        writeln!(rules, "-A KUBE-SVC-{name} ! -s {PODS} -d {cluster}/32 -p tcp -m tcp --dport {number} -j KUBE-MARK-MASQ")?;
-        writeln!(rules, "-A KUBE-SVC-{name} -j KUBE-SEP-{name}")?;
-        writeln!(rules, "-A KUBE-SEP-{name} -s {endpoint}/32 -j KUBE-MARK-MASQ")?;
-        writeln!(rules, "-A KUBE-SEP-{name} -p tcp -m tcp -j DNAT --to-destination {endpoint}:{target}")?;
+        writeln!(rules, "-A KUBE-EXT-{name} {} -j KUBE-MARK-MASQ\n-A KUBE-EXT-{name} -j KUBE-SVC-{name}", comment(" from outside"))?;
+        let (cluster, number, of_cluster) = (port.cluster, port.port, comment(" cluster IP"));
+        writeln!(rules, "-A KUBE-SVC-{name} {of_cluster} -m tcp -p tcp -d {cluster}/32 --dport {number} ! -s {PODS} -j KUBE-MARK-MASQ")?;
+        writeln!(rules, "-A KUBE-SVC-{name} {of_endpoint} -j KUBE-SEP-{name}")?;
+        writeln!(rules, "-A KUBE-SEP-{name} {of_endpoint} -s {endpoint}/32 -j KUBE-MARK-MASQ")?;
+        writeln!(rules, "-A KUBE-SEP-{name} {of_endpoint} -m tcp -p tcp -j DNAT --to-destination {endpoint}:{target}")?;
     }
     // The last rule of its chain, as kube-proxy has it.
-    rules.push_str("-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS\n");
+    rules.push_str("-A KUBE-SERVICES -m comment --comment \"node ports\" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS\n");
     Ok(format!("{filter}{chains}{rules}COMMIT\n"))
 }
 
@@ -188,6 +204,7 @@ mod tests {
 
     const MEASURED: Measured = Measured {
         ports: [31_865, 31_866],
+        cluster: Ipv4Addr::new(10, 96, 0, 200),
         external: Ipv4Addr::new(198, 51, 100, 10),
         endpoint: Ipv4Addr::new(10, 250, 1, 2),
         node: Ipv4Addr::new(10, 224, 201, 1),
@@ -219,9 +236,10 @@ mod tests {
         }
         let text = iptables(1, &MEASURED).unwrap();
         for part in [
-            "-A KUBE-NODEPORTS -p tcp -m tcp --dport 31865 -j KUBE-EXT-measured-31865",
-            "-A KUBE-SERVICES -d 198.51.100.10/32 -p tcp -m tcp --dport 31866 -j KUBE-EXT-measured-31866",
-            "-A KUBE-SEP-measured-31865 -p tcp -m tcp -j DNAT --to-destination 10.250.1.2:31865",
+            "-p tcp --dport 31865 -j KUBE-EXT-measured-31865",
+            "-p tcp -d 198.51.100.10/32 --dport 31866 -j KUBE-EXT-measured-31866",
+            "-p tcp -d 10.96.0.200/32 --dport 31866 -j KUBE-SVC-measured-31866",
+            "-p tcp -j DNAT --to-destination 10.250.1.2:31865",
         ] {
             assert!(text.contains(part), "{part} is not in {text}");
         }
