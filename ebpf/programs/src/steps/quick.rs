@@ -254,7 +254,12 @@ fn rewrite(frame: &impl Frame, plain: &Plain, becomes: &Words, takes_hop: bool) 
         for word in 0..4 {
             addresses += change(before.source[word], source[word]) + change(before.destination[word], destination[word]);
         }
-        frame.put_near(ETHERNET + 7, &(plain.hops as u8 - hop))
+        let hops = plain.hops as u8;
+        let word = |hops: u8| u16::from_ne_bytes([0, hops]);
+        if takes_hop {
+            frame.mend_sum(u32::from(word(hops - hop)) + u32::from(!word(hops)));
+        }
+        frame.put_near(ETHERNET + 7, &(hops - hop))
             && frame.put_near(ETHERNET + 8, source)
             && frame.put_near(ETHERNET + 24, destination)
     };

@@ -329,18 +329,28 @@ impl Bench {
         map.insert(1, <[u8; 8]>::try_from(device).unwrap(), 0).unwrap();
     }
 
-    /// Changes an entry of the map of flows, as only programs and the collector do: it must be there.
+    /// Changes an entry of the map of flows, as only programs and the collector do: it must be there. It loses its way.
     pub fn change_flow(&self, key: &FlowKey, state: impl FnOnce(u32) -> u32, used_seconds: u32) {
+        self.edit_flow(key, |value| {
+            let kept = u32::from_ne_bytes(value[40..44].try_into().unwrap());
+            value[40..44].copy_from_slice(&state(kept).to_ne_bytes());
+            value[44..48].copy_from_slice(&used_seconds.to_ne_bytes());
+            value[48..].fill(0);
+        });
+    }
+
+    /// Says that a flow was used last when the clock began. Packets that take the way that it knows leave that alone.
+    pub fn make_old(&self, key: &FlowKey) {
+        self.edit_flow(key, |value| value[44..48].fill(0));
+    }
+
+    fn edit_flow(&self, key: &FlowKey, edit: impl FnOnce(&mut [u8; 96])) {
         let path = self.node.pin_dir().join(format!("v{}/maps/FLOWS", abi::ABI_VERSION));
         let map = aya::maps::Map::HashMap(aya::maps::MapData::from_pin(path).unwrap());
         let mut map: aya::maps::HashMap<_, [u8; 40], [u8; 96]> = map.try_into().unwrap();
         let raw_key = raw(key);
         let mut value = map.get(&raw_key, 0).unwrap();
-        let kept = u32::from_ne_bytes(value[40..44].try_into().unwrap());
-        value[40..44].copy_from_slice(&state(kept).to_ne_bytes());
-        value[44..48].copy_from_slice(&used_seconds.to_ne_bytes());
-        // Its way.
-        value[48..].fill(0);
+        edit(&mut value);
         map.insert(raw_key, value, 0).unwrap();
     }
 

@@ -21,4 +21,5 @@ mod overlay;
 mod pods;
 mod refusals;
 mod states;
+mod ways;
 mod wire;
