@@ -12,8 +12,8 @@
 //!   one elsewhere sees this node's, or its answers would miss this node, unless they may: with direct return all see the client. With `Local` only backends of this node take part, all see the
 //!   client's own address, and where there is none the packet is dropped.
 //! - A pod that uses a node port of another node is told apart from the outside by its address: it has all backends whatever the policy,
-//!   and every one of them sees that node, since the pod could reach it from the same port without the Service. A process of another
-//!   node is told apart by nothing.
+//!   and every one of them sees that node, since the pod could reach it from the same port without the Service. So could a process of
+//!   another node, which is seen as that node, too, unless `Local` promises its own address.
 //!
 //! A cluster address is nobody's outside.
 
@@ -122,7 +122,7 @@ pub fn expected(front: Front, policy: Policy, who: Who, returns: Return) -> Expe
         (Front::ClusterIp, None) => Expected::Nobody,
         (Front::ClusterIp, Some(node)) => inside(|of| policy == Policy::Cluster || of == node),
         (Front::NodePort { node }, Some(own)) if own == node => inside(|_| true),
-        (Front::NodePort { node }, Some(_)) if who.is_pod() => through(node),
+        (Front::NodePort { node }, Some(_)) if who.is_pod() || policy == Policy::Cluster => through(node),
         (Front::NodePort { node }, _) => outside(node, policy, returns),
         (Front::LoadBalancer { .. } | Front::ExternalIp { .. }, Some(_)) => inside(|_| true),
         (Front::LoadBalancer { via } | Front::ExternalIp { via }, None) => outside(via, policy, returns),

@@ -46,7 +46,7 @@ drop_reasons! {
     /// The load-balancer address may not be used from this source (`loadBalancerSourceRanges`); a socket of the node gets "operation not
     /// permitted".
     SourceNotAllowed = 9, "source-not-allowed";
-    /// Source NAT found no free port towards the destination.
+    /// Source NAT found no free port towards the destination; of a protocol without ports, another flow has the two addresses.
     NatPortsExhausted = 10, "nat-ports-exhausted";
     /// There is no room for another flow in the map of flows.
     FlowsFull = 11, "flows-full";

@@ -303,8 +303,8 @@ pub struct Flow {
 /// either has (`any`), and that both have (`both`).
 ///
 /// TCP: 2 hours 4 minutes once both ends have spoken, else 4 minutes (RFC 5382 REQ-5), and after a RST too (RFC 7857 section 2.2).
-/// UDP: 5 minutes (RFC 4787 REQ-5), 2 minutes before an answer. ICMP queries: 60 seconds (RFC 5508 REQ-2). SCTP as TCP. Where only one
-/// direction comes by ([`flow_state::DIRECT`]), it speaks for both.
+/// UDP: 5 minutes (RFC 4787 REQ-5), 2 minutes before an answer. ICMP queries: 60 seconds (RFC 5508 REQ-2). SCTP as TCP. Protocols without
+/// ports: 10 minutes (`nf_conntrack_generic_timeout`). Where only one direction comes by ([`flow_state::DIRECT`]), it speaks for both.
 pub const fn flow_timeout(protocol: u8, any: u32, both: u32) -> u32 {
     const TRANSITORY: u32 = 240;
     const ESTABLISHED: u32 = 7_440;
@@ -315,8 +315,9 @@ pub const fn flow_timeout(protocol: u8, any: u32, both: u32) -> u32 {
             if !is_over && both & flow_state::OPENED != 0 { ESTABLISHED } else { TRANSITORY }
         }
         protocol::ICMP | protocol::ICMP6 => 60,
-        _ if both & flow_state::CONFIRMED != 0 => 300,
-        _ => 120,
+        protocol::UDP if both & flow_state::CONFIRMED != 0 => 300,
+        protocol::UDP => 120,
+        _ => 600,
     }
 }
 

@@ -67,7 +67,23 @@ pub extern "C" fn scope_of(ip: *const Ip) -> u32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn leaves_cluster(ip: *const Ip) -> u32 {
     present!(0; ip: as_ref);
-    u32::from(steps::forward::leaves_cluster(ip))
+    u32::from(steps::forward::leaves_cluster(&ip.source, &ip.destination))
+}
+
+/// [`steps::forward::leaves_cluster`] of what a packet becomes: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn leaves_cluster_as(becomes: *const FlowKey) -> u32 {
+    present!(0; becomes: as_ref);
+    u32::from(steps::forward::leaves_cluster(&becomes.source, &becomes.destination))
+}
+
+/// [`steps::flow::may_go_around`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn may_go_around(front: *const ServiceKey, key: *const FlowKey) -> u32 {
+    present!(0; front: as_ref, key: as_ref);
+    u32::from(steps::flow::may_go_around(front, key))
 }
 
 /// [`steps::hand_over`].

@@ -3,7 +3,7 @@
 use crate::claims::Claim;
 use crate::facts::{Attachment, HostPort, ObjectName};
 use crate::fronts::{Front, Ground, inside, is_loopback};
-use orknet_abi::{Address, Backend, ServiceKey, scope};
+use orknet_abi::{Address, Backend, ServiceKey, scope, service_flags};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,7 +27,9 @@ pub fn host_fronts<'a, F: Fn(&Claim) -> Option<&'a ObjectName>>(
                     let backend = Backend { address: pod, port_be: host_port.container_port.to_be(), reserved: 0 };
                     let front = Front { backends: Arc::new([backend]), ..Front::default() };
                     if !is_loopback(address) {
-                        entries.entry(ServiceKey { scope: scope::OUTSIDE, ..key }).or_insert_with(|| front.clone());
+                        // The pod is here, and sees who asks.
+                        let outside = Front { flags: service_flags::LOCAL_ONLY, ..front.clone() };
+                        entries.entry(ServiceKey { scope: scope::OUTSIDE, ..key }).or_insert(outside);
                     }
                     entries.entry(key).or_insert(front);
                 }

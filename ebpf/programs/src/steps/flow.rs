@@ -2,9 +2,9 @@
 
 use super::{
     clock::now_seconds,
-    node, range,
+    node, range, read,
     resolve::{self, Resolution},
-    segment::Segment,
+    segment::{Segment, is_portless},
     sticky::PacketClient,
     words::{Words, clear},
 };
@@ -14,7 +14,9 @@ use crate::{
 };
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_prandom_u32};
 use core::{mem::MaybeUninit, ptr};
-use orknet_abi::{Address, DropReason, Flow, FlowKey, PodKey, ServiceKey, flow_state, node_flags, protocol, range_kinds, scope};
+use orknet_abi::{
+    Address, DropReason, Flow, FlowKey, PodKey, ServiceKey, flow_state, node_flags, protocol, range_kinds, scope, service_flags,
+};
 
 /// How many ports source NAT tries before it gives up: with nine of ten in use, one flow in thirty finds none.
 const PORT_ATTEMPTS: u32 = 32;
@@ -124,11 +126,14 @@ fn next_state(state: u32, segment: &Segment) -> u32 {
 /// Opens a flow to a backend of the Service that the packet is for; see [`opened`].
 ///
 /// A backend on this node sees the client's address; one elsewhere sees, of what came from the network, an address of this node,
-/// since its answer has to come back through here. So does every backend of another node's pod: from the same port that pod may reach
-/// the same backend without this Service, and its answers would be taken for those of the flow. A pod that reaches itself sees the Service.
+/// since its answer has to come back through here. So does every backend of a client that reaches pods as they are (another node's pod,
+/// another node, a network without masquerade), unless the Service promises it the client's address: from the same port that client may
+/// reach the same backend without this Service, and its answers would be taken for those of the flow. Nobody sees who does that, so
+/// ports alone would not tell the two apart; nobody but this node has its address and ports. A backend outside of the cluster sees the
+/// node of a pod. A pod that reaches itself sees the Service.
 #[inline(always)]
 pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut FlowKey) -> u32 {
-    if !segment.may_open() {
+    if !segment.may_open() || segment.is_portless() {
         return opened::NOT;
     }
     let key = &segment.key;
@@ -148,11 +153,14 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
             other => other,
         };
     }
-    if from == entrance::NETWORK && (!is_here || scope == orknet_abi::scope::INSIDE) {
+    if from == entrance::NETWORK && (!is_here || scope == orknet_abi::scope::INSIDE || global::may_go_around(&front, key) != 0) {
         return global::claim_port(key, becomes, state, NODES);
     }
     if from == entrance::POD {
         super::pod::expect_answers();
+        if !is_here && global::leaves_cluster_as(becomes) != 0 {
+            return global::claim_port(key, becomes, state, NODES);
+        }
     }
     if becomes.destination == key.source {
         becomes.source = key.destination;
@@ -164,12 +172,20 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
     }
 }
 
-/// Whether backends of other nodes answer this client themselves. Pods of other nodes are no clients for that: see
+/// Whether the client may reach the backend without the front, from the same port, and the front does not promise its address to the
+/// backend (`externalTrafficPolicy: Local`, host ports).
+#[inline(always)]
+pub fn may_go_around(front: &ServiceKey, key: &FlowKey) -> bool {
+    range::kinds(&key.source) & range_kinds::DIRECT != 0
+        && read(SERVICES.get_ptr(front)).is_some_and(|service| service.flags & service_flags::LOCAL_ONLY == 0)
+}
+
+/// Whether backends of other nodes answer this client themselves. Those who reach pods as they are, are no clients for that: see
 /// [`open_to_service`]. A connection that did not begin here keeps to the way of its answers.
 #[inline(always)]
 fn answers_directly(key: &FlowKey) -> bool {
     node::pointer().is_some_and(|node| node.flags & node_flags::DIRECT_RETURN != 0)
-        && range::kinds(&key.source) & range_kinds::PODS == 0
+        && range::kinds(&key.source) & (range_kinds::PODS | range_kinds::DIRECT) == 0
         && matches!(key.protocol, protocol::TCP | protocol::UDP)
 }
 
@@ -247,11 +263,13 @@ pub fn claim_port(key: &FlowKey, becomes: &mut FlowKey, state: u32, whose: u32) 
     }
     let span = u32::from(node.last_port - node.first_port) + 1;
     let mut attempts = 0;
-    while attempts < PORT_ATTEMPTS {
+    // Without ports, the first flow of a protocol between two addresses has them.
+    let has_ports = !is_portless(key.protocol);
+    while attempts < PORT_ATTEMPTS && (has_ports || attempts == 0) {
         // SAFETY: the helper takes nothing and touches no memory.
         let random = unsafe { bpf_get_prandom_u32() };
         let port = u32::from(node.first_port) + ((u64::from(random) * u64::from(span)) >> 32) as u32;
-        becomes.source_port_be = (port as u16).to_be();
+        becomes.source_port_be = if has_ports { (port as u16).to_be() } else { 0 };
         let outcome = global::insert_pair(key, becomes, state);
         if outcome != opened::TAKEN {
             return outcome;

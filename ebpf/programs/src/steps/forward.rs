@@ -239,7 +239,7 @@ pub fn translate_on_leaving(ctx: &TcContext, ip: &Ip, quick: i32) -> i32 {
 
 /// Whether a packet of a pod of this node goes where pods' addresses mean nothing.
 #[inline(always)]
-pub fn leaves_cluster(ip: &Ip) -> bool {
+pub fn leaves_cluster(source: &Address, destination: &Address) -> bool {
     let wanted = super::node::pointer().is_some_and(|node| node.flags & orknet_abi::node_flags::MASQUERADE != 0);
-    wanted && super::pod::find_pod(&ip.source).is_some() && range::kinds(&ip.destination) == 0
+    wanted && super::pod::find_pod(source).is_some() && range::kinds(destination) == 0
 }

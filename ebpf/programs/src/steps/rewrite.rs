@@ -13,6 +13,10 @@ use orknet_abi::{Address, FlowKey, protocol};
 const IDENTIFIER: u32 = 4;
 /// Offset of the checksum in ICMP.
 const ICMP_CHECKSUM: u32 = 2;
+/// RFC 3828.
+const UDP_LITE: u8 = 136;
+/// Datagram Congestion Control Protocol, RFC 4340.
+const DCCP: u8 = 33;
 
 /// Translates the packet; false if the frame did not hold what its headers promised.
 #[inline(always)]
@@ -37,6 +41,8 @@ pub fn rewrite(frame: &impl Frame, ip: &Ip, segment: &Segment, becomes: &FlowKey
         protocol::ICMP6 => {
             frame.mend(segment.offset + ICMP_CHECKSUM, addresses, Checksum::Pseudo, false) && set_identifier(frame, segment, becomes)
         }
+        // Both have a checksum that covers the addresses, at the same place.
+        UDP_LITE | DCCP => frame.mend(segment.offset + 6, addresses, Checksum::Pseudo, false),
         _ => true,
     }
 }
@@ -94,7 +100,11 @@ pub fn rewrite_error(frame: &impl Frame, ip: &Ip, segment: &Segment, becomes: &F
     {
         return false;
     }
-    let is_set = if is_query { frame.write(at + IDENTIFIER, &becomes.destination_port_be) } else { frame.write(at, &after) };
+    let is_set = if is_query {
+        frame.write(at + IDENTIFIER, &becomes.destination_port_be)
+    } else {
+        segment.is_portless() || frame.write(at, &after)
+    };
     if !is_set {
         return false;
     }

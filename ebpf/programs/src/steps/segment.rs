@@ -23,13 +23,13 @@ pub struct Segment {
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Addresses and ports.
+    /// Addresses and ports, if the protocol has any.
     Flow,
     /// Only addresses: a fragment after the first.
     Later,
     /// An ICMP error: the packet inside as well.
     Error,
-    /// Not at all: a protocol without ports, other messages of ICMP.
+    /// Not at all: other messages of ICMP, headers that are no protocol's.
     Rest,
 }
 
@@ -71,6 +71,13 @@ struct Place {
     is_first: bool,
 }
 
+/// Whether a protocol's packets are told apart by their addresses alone: tunnels, IPsec and all that are not known here. Headers that are
+/// no protocol's (extensions of IPv6, "nothing follows") are none.
+#[inline(always)]
+pub const fn is_portless(number: u8) -> bool {
+    !matches!(number, protocol::TCP | protocol::UDP | protocol::SCTP | protocol::ICMP | protocol::ICMP6 | 0 | 43 | 44 | 59 | 60)
+}
+
 /// Whether the sender forbids that the packet is cut up.
 #[inline(always)]
 pub fn must_not_be_cut(ip: &Ip) -> bool {
@@ -99,9 +106,15 @@ impl Segment {
     pub fn may_open(&self) -> bool {
         match self.key.protocol {
             protocol::TCP => self.kind == Kind::Later || self.flags & tcp::RST == 0,
-            protocol::UDP | protocol::SCTP => true,
-            _ => self.is_ping(),
+            protocol::ICMP | protocol::ICMP6 => self.is_ping(),
+            _ => true,
         }
+    }
+
+    /// Whether only its addresses tell its flow.
+    #[inline(always)]
+    pub fn is_portless(&self) -> bool {
+        is_portless(self.key.protocol)
     }
 
     /// Whether a new connection begins here.
@@ -173,6 +186,10 @@ pub fn read_segment(frame: &impl Frame, ip: &Ip, segment: &mut Segment) -> u32 {
     let Some(place) = place else { return TRUNCATED };
     segment.key.protocol = place.protocol;
     segment.offset = place.offset;
+    if is_portless(place.protocol) {
+        segment.kind = if place.is_first { Kind::Flow } else { Kind::Later };
+        return DONE;
+    }
     if place.is_fragment && !place.is_first {
         let Some(ports) = read(FRAGMENTS.get_ptr(fragment_key(ip, &place))) else { return FRAGMENT_UNKNOWN };
         segment.key.source_port_be = ports.source_port_be;
@@ -330,6 +347,7 @@ fn read_inner(frame: &impl Frame, segment: &mut Segment, is_v6: bool) -> bool {
         protocol::TCP | protocol::UDP | protocol::SCTP => (one, other),
         // Of an echo request, which alone gets errors: the identifier.
         protocol::ICMP | protocol::ICMP6 => (third, 0),
+        other if is_portless(other) => (0, 0),
         _ => return true,
     };
     if is_v6 {

@@ -10,7 +10,7 @@ pub use reading::{Packet, assert_sound, unsound};
 pub use segments::{
     chunk, error, flags, fragments_v4, fragments_v6, ping, ping_of, pong, sctp, tcp, tcp_numbered, udp, udp_without_checksum,
 };
-pub use sums::{crc32c, internet_sum};
+pub use sums::{crc32c, internet_sum, pseudo_header};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -4,7 +4,10 @@ use crate::bench::{
     B_MACS, Bench, DONE, FAMILIES, FIRST_PORT, Family, Front, LAST_PORT, V4, assert_sent, at, into_pod, ip, key, one_hop_on, wired,
 };
 use crate::frames::{Frame, Packet, assert_sound, chunk, flags, sctp, tcp, udp, udp_without_checksum};
-use orknet_abi::protocol::{SCTP, TCP, UDP};
+use orknet_abi::{
+    protocol::{SCTP, TCP, UDP},
+    service_flags,
+};
 use orknet_dataplane::{Ran, Verdict};
 use std::net::SocketAddr;
 
@@ -99,6 +102,39 @@ fn root_a_backend_elsewhere_sees_the_node_and_the_client_sees_the_front() {
     assert!(bench.drops().is_empty(), "{:?}", bench.drops());
 }
 
+/// ```text
+/// node 2 ─┬─ node port of node 1 ─> pod B     from one port of node 2, at one port of pod B
+///         └─ pod B
+/// ```
+#[test]
+fn root_a_client_that_reaches_pods_as_they_are_may_use_one_port_through_a_front_and_past_it() {
+    let bench = Bench::new("around");
+    for (list, (family, (protocol, make))) in (1..).zip(FAMILIES.iter().flat_map(|family| kinds().map(|kind| (family, kind)))) {
+        let node_2 = if family.client.contains(':') { "2001:db8::2" } else { "192.0.2.2" };
+        let (client, backend) = (at(node_2, 40_000 + list as u16), at(family.pod_b, 8080));
+        for (number, front) in (0..).zip(fronts(family)) {
+            put(&bench, list * 2 + number, protocol, front, backend);
+            let there = bench.from_network(&wired(make(client, front.0)).bytes());
+            let node = at(family.node, port_given(&there));
+            assert_sent(&there, &into_pod(wired(make(node, backend)), B_MACS));
+            let answer = Frame { destination_mac: B_MACS[1], ..make(front.0, client) };
+            assert_sent(&bench.from_pod_b(make(backend, node)), &one_hop_on(answer));
+        }
+        assert_sent(&bench.from_network(&wired(make(client, backend)).bytes()), &into_pod(wired(make(client, backend)), B_MACS));
+        let answered = bench.from_pod_b(make(backend, client));
+        let frame = Frame { destination_mac: B_MACS[1], ..make(backend, client) };
+        assert_eq!((answered.verdict, answered.frame), (Verdict::Next, frame.bytes()), "what it asked past the front");
+        // Where the Service promises the client's address, the backend sees it.
+        let front = at(family.node, PORT + 1 + list as u16);
+        bench.put(
+            &Front::new(1_000 + list, protocol, front, &[backend]).with(|service| service.flags = service_flags::LOCAL_ONLY).node_port(),
+        );
+        assert_sent(&bench.from_network(&wired(make(client, front)).bytes()), &into_pod(wired(make(client, backend)), B_MACS));
+    }
+    bench.assert_pairs();
+    assert!(bench.drops().is_empty());
+}
+
 #[test]
 fn root_the_sum_that_a_device_made_of_a_packet_stays_right() {
     let bench = Bench::new("summed");
@@ -118,6 +154,10 @@ fn root_the_sum_that_a_device_made_of_a_packet_stays_right() {
             assert_eq!(there.verdict, Verdict::Redirect);
             let seen = Packet::read(&there.frame).unwrap().ends().0;
             assert_eq!(run(wired(make(backend, seen))).verdict, Verdict::Redirect);
+            // The third packet and those after it take the quick way.
+            for _ in 0..3 {
+                assert_eq!(run(wired(make(client, front))).frame, there.frame);
+            }
         }
         assert_eq!(run(wired(crate::frames::ping(ip(family.client), ip(family.load_balancer), 7))).verdict, Verdict::Redirect);
     }

@@ -1,7 +1,10 @@
 //! What pods send out of the cluster seems to come from the node, and answers find back.
 
 use crate::bench::{A_MACS, Bench, DONE, FAMILIES, FIRST_PORT, LAST_PORT, at, into_pod, ip, settings, wired};
-use crate::frames::{Frame, Packet, assert_sound, chunk, flags, ping, pong, sctp, tcp, udp, udp_without_checksum};
+use crate::frames::{
+    Frame, Packet, assert_sound, chunk, error, flags, fragments_v4, fragments_v6, internet_sum, ping, pong, pseudo_header, sctp, tcp, udp,
+    udp_without_checksum,
+};
 use orknet_abi::DropReason;
 use orknet_dataplane::{Arrival, Hook, Verdict};
 use std::net::SocketAddr;
@@ -56,6 +59,66 @@ fn root_a_ping_leaves_with_an_identifier_of_the_nodes() {
         assert_eq!((ran.verdict, ran.frame), (Verdict::Next, stray));
     }
     bench.assert_pairs();
+}
+
+/// Tunnels, IPsec, and protocols whose checksum covers the addresses (DCCP, UDP-Lite).
+const PORTLESS: [u8; 6] = [4, 41, 47, 50, 33, 136];
+
+#[test]
+fn root_protocols_without_ports_leave_as_the_nodes_and_answers_find_the_pod() {
+    let bench = Bench::new("portless");
+    for family in FAMILIES {
+        for protocol in PORTLESS {
+            let frame = |from, to| Frame::new(from, to, protocol, &[1, 2, 3, 4, 0, 0, 0xab, 0xcd, 9, 10, 11, 12]);
+            let sent = frame(family.pod_a, family.client);
+            let left = bench.to_network(&sent.bytes());
+            let packet = Packet::read(&left.frame).unwrap();
+            assert_eq!((left.verdict, packet.source, packet.destination), (Verdict::Next, ip(family.node), ip(family.client)));
+            let has_checksum = matches!(protocol, 33 | 136);
+            let sum = |source, payload: &[u8]| internet_sum(&[&pseudo_header(source, ip(family.client), protocol, payload.len()), payload]);
+            if has_checksum {
+                assert_eq!(sum(packet.source, &packet.payload), sum(sent.source, &sent.payload), "the sum over everything stays");
+            } else {
+                assert_eq!(packet.payload, sent.payload);
+            }
+            let back = bench.from_network(&wired(frame(family.client, family.node)).bytes());
+            assert_eq!((back.verdict, &back.frame[..6]), (Verdict::Redirect, &A_MACS[0][..]));
+            assert_eq!(Packet::read(&back.frame).unwrap().destination, ip(family.pod_a));
+            // An error about it reaches the pod, about what the pod sent.
+            let kind = if packet.source.is_ipv4() { [3, 4] } else { [2, 0] };
+            let told = error(ip(family.router), ip(family.node), kind, 1400, &left.frame[14..]);
+            let told = bench.from_network(&wired(told).bytes());
+            assert_sound(&told.frame);
+            let told = Packet::read(&told.frame).unwrap();
+            assert_eq!(told.destination, ip(family.pod_a));
+            let quoted = Packet::read_ip(told.quoted()).unwrap();
+            assert_eq!((quoted.source, quoted.destination, &quoted.payload[..6]), (sent.source, sent.destination, &sent.payload[..6]));
+            // The addresses are this pod's: another one would get its answers.
+            let (ran, dropped) = bench.dropped_by(|| bench.to_network(&frame(family.pod_b, family.client).bytes()));
+            assert_eq!((ran.verdict, dropped), (Verdict::Drop, vec![DropReason::NatPortsExhausted]));
+            // What nobody asked for is the node's own.
+            let stray = wired(frame(family.router, family.node)).bytes();
+            let ran = bench.from_network(&stray);
+            assert_eq!((ran.verdict, ran.frame), (Verdict::Next, stray));
+        }
+    }
+    bench.assert_pairs();
+    assert_eq!(bench.flows().len(), FAMILIES.len() * PORTLESS.len() * 2);
+}
+
+#[test]
+fn root_fragments_of_a_protocol_without_ports_need_not_know_each_other() {
+    let bench = Bench::new("pieces");
+    for family in FAMILIES {
+        let whole = Frame::new(family.pod_a, family.client, 47, &[7; 1200]);
+        let [first, later] = if whole.source.is_ipv4() { fragments_v4(&whole, 512) } else { fragments_v6(&whole, 512) };
+        for frame in [later, first] {
+            let left = bench.to_network(&frame);
+            assert_eq!((left.verdict, Packet::read(&left.frame).unwrap().source), (Verdict::Next, ip(family.node)));
+            assert_sound(&left.frame);
+        }
+    }
+    assert!(bench.drops().is_empty());
 }
 
 #[test]

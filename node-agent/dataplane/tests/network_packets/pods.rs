@@ -1,8 +1,10 @@
 //! Packets of pods for cluster addresses, where no socket hook saw the call, and the answers.
 
-use crate::bench::{A_MACS, B_MACS, Bench, DONE, FAMILIES, Front, assert_sent, at, into_pod, key, one_hop_on, wired};
-use crate::frames::{Frame, flags, tcp};
-use orknet_abi::protocol::TCP;
+use crate::bench::{
+    A_MACS, B_MACS, Bench, DONE, FAMILIES, FIRST_PORT, Front, LAST_PORT, assert_sent, at, into_pod, ip, key, one_hop_on, settings, wired,
+};
+use crate::frames::{Frame, Packet, flags, tcp};
+use orknet_abi::{flow_state, protocol::TCP};
 use orknet_dataplane::Verdict;
 
 #[test]
@@ -35,6 +37,30 @@ fn root_a_pod_reaches_a_backend_on_another_node_through_a_cluster_address() {
         assert_sent(&answered, &into_pod(wired(tcp(front, client, flags::SYN_ACK, b"")), A_MACS));
     }
     bench.assert_pairs();
+}
+
+#[test]
+fn root_a_pod_reaches_a_backend_outside_of_the_cluster_as_its_node() {
+    let bench = Bench::new("outside");
+    for (list, family) in (1..).zip(FAMILIES) {
+        let (client, front, backend) = (at(family.pod_a, 999), at(family.cluster, 80), at(family.client, 8080));
+        bench.put(&Front::new(list, TCP, front, &[backend]).cluster());
+        let sent = bench.from_pod(&tcp(client, front, flags::SYN, b"").bytes());
+        let node = Packet::read(&sent.frame).unwrap().ends().0;
+        assert!(node.ip() == ip(family.node) && (FIRST_PORT..=LAST_PORT).contains(&node.port()), "{node}");
+        assert_sent(&sent, &one_hop_on(tcp(node, backend, flags::SYN, b"")));
+        assert_eq!(bench.from_pod(&tcp(client, front, flags::SYN, b"").bytes()).frame, sent.frame);
+        let answered = bench.from_network(&wired(tcp(backend, node, flags::SYN_ACK, b"")).bytes());
+        assert_sent(&answered, &into_pod(wired(tcp(front, client, flags::SYN_ACK, b"")), A_MACS));
+    }
+    bench.assert_pairs();
+    assert!(bench.flows().values().all(|flow| flow.state & flow_state::MASQUERADE == 0), "they are a Service's");
+    // Where pods leave with their own addresses, so they do here.
+    bench.set_node(orknet_abi::Node { flags: 0, ..settings() });
+    for family in FAMILIES {
+        let sent = bench.from_pod(&tcp(at(family.pod_a, 998), at(family.cluster, 80), flags::SYN, b"").bytes());
+        assert_sent(&sent, &one_hop_on(tcp(at(family.pod_a, 998), at(family.client, 8080), flags::SYN, b"")));
+    }
 }
 
 #[test]
