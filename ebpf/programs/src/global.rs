@@ -348,6 +348,21 @@ pub extern "C" fn send(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segme
     steps::forward::send(&TcContext::new(ctx), ip, segment, becomes, how)
 }
 
+/// [`steps::cut::leave_to_stack`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn leave_to_stack(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, becomes: *const FlowKey) -> i32 {
+    present!(steps::packet::NEXT; ip: as_ref, segment: as_ref, becomes: as_ref);
+    steps::cut::leave_to_stack(&TcContext::new(ctx), ip, segment, becomes)
+}
+
+/// [`steps::cut::finish`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn finish_cut(ctx: *mut __sk_buff, mark: u32) -> i32 {
+    steps::cut::finish(&TcContext::new(ctx), mark)
+}
+
 /// [`steps::rewrite::rewrite`] of a packet; 1 if it was done.
 #[inline(never)]
 #[unsafe(no_mangle)]

@@ -3,6 +3,7 @@
 use crate::{
     global,
     steps::{
+        cut,
         packet::{self, Ip, parsed},
         quick, way,
     },
@@ -10,11 +11,15 @@ use crate::{
 use aya_ebpf::programs::TcContext;
 
 /// Translates answers of backends on the node itself, and gives what pods send out of the cluster an address of the node. Packets that
-/// were translated where they came in pass.
+/// were translated where they came in pass; of those that the stack had to cut up, the pieces get what is left to do.
 #[inline(always)]
 pub fn to_network(ctx: &TcContext) -> i32 {
     if way::is_done(ctx) {
         return packet::NEXT;
+    }
+    let mark = cut::take_mark(ctx);
+    if mark != 0 {
+        return global::finish_cut(ctx.skb.skb, mark);
     }
     let quick = global::quick(ctx.skb.skb, 1);
     if quick > quick::NO_FLOW {

@@ -83,6 +83,9 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how:
     if kind == kind::NOWHERE {
         return drop_packet(ctx, DropReason::NoRoute);
     }
+    if kind == kind::TOO_BIG && way::may_be_cut(ip) && !tells && segment.kind != Kind::Error {
+        return global::leave_to_stack(ctx.skb.skb, ip, segment, becomes);
+    }
     if kind == kind::TOO_BIG {
         return if way::may_be_cut(ip) || !answer::may_complain(ip, segment) {
             drop_packet(ctx, DropReason::TooBig)

@@ -4,6 +4,7 @@ pub mod answer;
 mod choose;
 mod clock;
 mod count;
+pub mod cut;
 pub mod direct_return;
 pub mod flow;
 pub mod forward;

@@ -208,6 +208,17 @@ pub fn read_segment(frame: &impl Frame, ip: &Ip, segment: &mut Segment) -> u32 {
     DONE
 }
 
+/// Takes note of the ports of a packet of IPv4 that is a fragment, under the addresses that it is to have.
+#[inline(always)]
+pub fn remember_ports(ip: &Ip, key: &FlowKey) {
+    let place = Place { protocol: key.protocol, ..place_v4(ip) };
+    if place.is_fragment {
+        let renamed = FragmentKey { source: key.source, destination: key.destination, ..fragment_key(ip, &place) };
+        let ports = FragmentPorts { source_port_be: key.source_port_be, destination_port_be: key.destination_port_be };
+        let _ = FRAGMENTS.insert(renamed, ports, 0);
+    }
+}
+
 /// Bytes that a packet of the protocol has at least, its first fragment too.
 #[inline(always)]
 const fn least(protocol: u8) -> u32 {

@@ -9,6 +9,7 @@ mod harness;
 mod bench;
 mod broken;
 mod costs;
+mod cut;
 mod direct_return;
 mod errors;
 mod forward;
