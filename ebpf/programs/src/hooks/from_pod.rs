@@ -10,6 +10,7 @@ use crate::{
     },
 };
 use aya_ebpf::programs::TcContext;
+use core::mem::MaybeUninit;
 use orknet_abi::{DropReason, direction::EGRESS};
 
 /// Lets out only what carries the pod's own address; translates what is for a Service and was not translated at a socket, and answers
@@ -24,13 +25,14 @@ pub fn from_pod(ctx: &TcContext) -> i32 {
     if quick > quick::NO_FLOW {
         return quick;
     }
-    let mut ip = Ip::default();
-    match global::parse(ctx.skb.skb, &mut ip) {
+    let mut place = MaybeUninit::uninit();
+    let ip: &mut Ip = steps::clear(&mut place);
+    match global::parse(ctx.skb.skb, ip) {
         parsed::IP => {}
         parsed::OTHER => return packet::NEXT,
         broken => return global::drop_packet(ctx.skb.skb, broken.wrapping_sub(parsed::BROKEN)),
     }
-    match global::check_source(&ip, device) {
+    match global::check_source(ip, device) {
         source::OWN_POD => {}
         source::OWN_LINK => return packet::NEXT,
         _ => return steps::drop_packet(ctx, DropReason::SourceNotPod),
@@ -41,21 +43,21 @@ pub fn from_pod(ctx: &TcContext) -> i32 {
     }
     // Nearly all that pods of one node send each other is nobody's to translate.
     if !steps::may_be_answers() {
-        let verdict = global::hand_over(ctx.skb.skb, &ip, device);
+        let verdict = global::hand_over(ctx.skb.skb, ip, device);
         if verdict != steps::NOT_OURS {
             return verdict;
         }
     }
-    let verdict = global::translate(ctx.skb.skb, &ip, entrance::POD | quick::knowledge(quick));
+    let verdict = global::translate(ctx.skb.skb, ip, entrance::POD | quick::knowledge(quick));
     if verdict != steps::NOT_OURS {
         return verdict;
     }
-    let verdict = global::hand_over(ctx.skb.skb, &ip, device);
+    let verdict = global::hand_over(ctx.skb.skb, ip, device);
     if verdict != steps::NOT_OURS {
         return verdict;
     }
-    if global::is_unallocated(&ip) != 0 {
+    if global::is_unallocated(ip) != 0 {
         return steps::drop_packet(ctx, DropReason::NoSuchService);
     }
-    global::pass_on(ctx.skb.skb, &ip)
+    global::pass_on(ctx.skb.skb, ip)
 }

@@ -3,11 +3,13 @@
 use crate::{
     global,
     steps::{
+        self,
         packet::{Ip, parsed},
         quick,
     },
 };
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
+use core::mem::MaybeUninit;
 
 /// Sends packets between clients outside and backends on other nodes on their way at once, translated as `from_network` would; leaves
 /// everything else to the node.
@@ -17,9 +19,10 @@ pub fn from_wire(frame: &XdpContext) -> u32 {
     if quick > quick::NO_FLOW {
         return quick as u32;
     }
-    let mut ip = Ip::default();
-    if global::is_for_device(frame.ctx) == 0 || global::parse_on_wire(frame.ctx, &mut ip) != parsed::IP {
+    let mut place = MaybeUninit::uninit();
+    let ip: &mut Ip = steps::clear(&mut place);
+    if global::is_for_device(frame.ctx) == 0 || global::parse_on_wire(frame.ctx, ip) != parsed::IP {
         return XDP_PASS;
     }
-    global::translate_on_wire(frame.ctx, &ip, quick)
+    global::translate_on_wire(frame.ctx, ip, quick)
 }

@@ -3,12 +3,13 @@
 use crate::{
     global,
     steps::{
-        cut,
+        self, cut,
         packet::{self, Ip, parsed},
         quick, way,
     },
 };
 use aya_ebpf::programs::TcContext;
+use core::mem::MaybeUninit;
 
 /// Translates answers of backends on the node itself, and gives what pods send out of the cluster an address of the node. Packets that
 /// were translated where they came in pass; of those that the stack had to cut up, the pieces get what is left to do.
@@ -25,9 +26,10 @@ pub fn to_network(ctx: &TcContext) -> i32 {
     if quick > quick::NO_FLOW {
         return quick;
     }
-    let mut ip = Ip::default();
-    if global::parse(ctx.skb.skb, &mut ip) != parsed::IP {
+    let mut place = MaybeUninit::uninit();
+    let ip: &mut Ip = steps::clear(&mut place);
+    if global::parse(ctx.skb.skb, ip) != parsed::IP {
         return packet::NEXT;
     }
-    global::translate_on_leaving(ctx.skb.skb, &ip, quick)
+    global::translate_on_leaving(ctx.skb.skb, ip, quick)
 }

@@ -10,6 +10,7 @@ use crate::{
     },
 };
 use aya_ebpf::programs::TcContext;
+use core::mem::MaybeUninit;
 use orknet_abi::direction::INGRESS;
 
 /// Counts, and translates answers of backends on the node itself. Packets that `from_pod` and `from_network` hand over do not come here
@@ -24,9 +25,10 @@ pub fn to_pod(ctx: &TcContext) -> i32 {
     if quick > quick::NO_FLOW {
         return quick;
     }
-    let mut ip = Ip::default();
-    if global::parse(ctx.skb.skb, &mut ip) != parsed::IP {
+    let mut place = MaybeUninit::uninit();
+    let ip: &mut Ip = steps::clear(&mut place);
+    if global::parse(ctx.skb.skb, ip) != parsed::IP {
         return packet::NEXT;
     }
-    global::translate_on_leaving(ctx.skb.skb, &ip, quick)
+    global::translate_on_leaving(ctx.skb.skb, ip, quick)
 }

@@ -33,6 +33,7 @@ pub use range::is_unallocated;
 pub use socket::destination;
 pub use sticky::{client_of_connection, client_of_datagram};
 pub use translate::{send_to_backend, show_service};
+pub use words::clear;
 
 use resolve::{Resolution, resolve};
 

@@ -259,9 +259,7 @@ fn rewrite(frame: &impl Frame, plain: &Plain, becomes: &Words, takes_hop: bool) 
         if takes_hop {
             frame.mend_sum(u32::from(word(hops - hop)) + u32::from(!word(hops)));
         }
-        frame.put_near(ETHERNET + 7, &(hops - hop))
-            && frame.put_near(ETHERNET + 8, source)
-            && frame.put_near(ETHERNET + 24, destination)
+        frame.put_near(ETHERNET + 7, &(hops - hop)) && frame.put_near(ETHERNET + 8, source) && frame.put_near(ETHERNET + 24, destination)
     };
     let is_udp = plain.protocol() == protocol::UDP;
     let checksum = plain.offset() + if is_udp { 6 } else { 16 };

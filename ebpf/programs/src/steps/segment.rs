@@ -3,12 +3,15 @@
 use super::{
     packet::{ETHERNET, Ip, V6Header},
     read,
+    words::clear,
 };
 use crate::{frame::Frame, maps::FRAGMENTS};
+use core::mem::MaybeUninit;
 use orknet_abi::{Address, DropReason, FlowKey, FragmentKey, FragmentPorts, flow_state, protocol};
 
 /// A packet as far as translation is concerned.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct Segment {
     /// Its flow; of an error, the flow of the packet that it is about, as that one's answers would have it.
     pub key: FlowKey,
@@ -165,11 +168,13 @@ mod sctp {
 /// A packet that ends too early, a fragment whose first one was not seen.
 #[inline(always)]
 pub fn segment(frame: &impl Frame, ip: &Ip) -> Result<Segment, DropReason> {
-    let mut segment = Segment { key: FlowKey::default(), offset: 0, kind: Kind::Rest, flags: 0 };
-    match frame.read_segment(ip, &mut segment) {
+    let mut place = MaybeUninit::uninit();
+    let segment: &mut Segment = clear(&mut place);
+    segment.kind = Kind::Rest;
+    match frame.read_segment(ip, segment) {
         TRUNCATED => Err(DropReason::Truncated),
         FRAGMENT_UNKNOWN => Err(DropReason::FragmentUnknown),
-        _ => Ok(segment),
+        _ => Ok(*segment),
     }
 }
 

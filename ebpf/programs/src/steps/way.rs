@@ -5,6 +5,7 @@ use super::{
     packet::{self, Ip},
     pod, quick, range,
     segment::must_not_be_cut,
+    words::clear,
 };
 use crate::{frame::Frame, global};
 use aya_ebpf::{
@@ -24,7 +25,7 @@ use orknet_abi::{Address, DropReason, FlowKey, OVERLAY_ID, Way, direction::INGRE
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 /// The fragment header of IPv6 (RFC 8200 section 4.5).
-const FRAGMENT: u8 = 44;
+pub const FRAGMENT: u8 = 44;
 /// `BPF_F_TUNINFO_IPV6`.
 const TUNNEL_V6: u64 = 1;
 /// The mark of packets that the node's devices need not look at once more, as they leave: "orkn" as bytes.
@@ -107,8 +108,8 @@ fn to_words(address: &Address) -> [u32; 4] {
 /// Asks the node's routes, for a packet of this length that came in where the hook is.
 #[inline(always)]
 fn route(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u32) -> u32 {
-    // SAFETY: all zero is a value of this structure of numbers.
-    let mut question: Question = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut place = MaybeUninit::uninit();
+    let question: &mut Question = clear(&mut place);
     question.family = if ip.is_v4 { AF_INET } else { AF_INET6 };
     question.l4_protocol = ip.protocol;
     question.ifindex = frame.device();
@@ -123,7 +124,7 @@ fn route(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u3
         question.__bindgen_anon_4.ipv6_dst = destination;
     }
     // SAFETY: the structure is as long as the helper is told.
-    let answer = unsafe { bpf_fib_lookup(frame.context(), &raw mut question, size_of::<Question>() as i32, 0) };
+    let answer = unsafe { bpf_fib_lookup(frame.context(), question, size_of::<Question>() as i32, 0) };
     match answer as u32 {
         BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH => {
             way.ifindex = question.ifindex;
@@ -168,13 +169,13 @@ pub fn into_pod(ctx: &TcContext, ifindex: u32, macs: &[[u8; 6]; 2]) -> i32 {
 /// Hands the packet to the next machine: the kernel finds its MAC address. Nothing is left to do as it leaves.
 #[inline(always)]
 pub fn to_neighbour(ctx: &TcContext, way: &Way) -> i32 {
-    // SAFETY: all zero is a value of this structure of numbers.
-    let mut next: bpf_redir_neigh = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut place = MaybeUninit::uninit();
+    let next: &mut bpf_redir_neigh = clear(&mut place);
     next.nh_family = u32::from(way.family);
     next.__bindgen_anon_1.ipv6_nh = to_words(&way.address);
     ctx.set_mark(DONE);
     // SAFETY: the structure is as long as the helper is told.
-    redirected(ctx, unsafe { bpf_redirect_neigh(way.ifindex, &raw mut next, size_of::<bpf_redir_neigh>() as i32, 0) } as i32)
+    redirected(ctx, unsafe { bpf_redirect_neigh(way.ifindex, next, size_of::<bpf_redir_neigh>() as i32, 0) } as i32)
 }
 
 /// The verdict on a packet for which the kernel was asked to redirect it.

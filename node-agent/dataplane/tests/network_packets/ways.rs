@@ -23,6 +23,14 @@ fn kinds() -> [(u8, Make); 3] {
     ]
 }
 
+/// For how long a way is known at most, in nanoseconds of the kernel's coarse monotonic clock.
+const TICK: i64 = 1 << 30;
+
+fn nanoseconds() -> i64 {
+    let now = nix::time::ClockId::CLOCK_MONOTONIC_COARSE.now().unwrap();
+    now.tv_sec() * 1_000_000_000 + now.tv_nsec()
+}
+
 /// Packets of one direction of a flow, at one program.
 struct Stream<'a> {
     bench: &'a Bench,
@@ -62,23 +70,25 @@ impl Stream<'_> {
         self.bench.flows()[&self.key()].used_seconds == 0
     }
 
-    /// Runs a frame while the flow knows its way, and whether the frame took it. A way is known for a second, so it is noted just before.
+    /// Runs a frame while the flow knows its way, and whether the frame took it. A way is known until the clock's tick ends, so it is
+    /// noted just before, in a tick that has some time left.
     #[track_caller]
     fn run_knowing(&self, arrival: &Arrival, frame: &[u8]) -> (Ran, bool) {
         let note = self.frame(b"finds the way").bytes();
         for _ in 0..20 {
+            while nanoseconds() % TICK > TICK * 9 / 10 {
+                std::thread::yield_now();
+            }
+            let tick = nanoseconds() / TICK;
             (0..2).for_each(|_| drop(self.run(&note)));
             self.bench.make_old(&self.key());
-            self.run(&note);
-            if !self.is_old() {
-                // The second was over.
-                continue;
-            }
             let ran = self.run_as(arrival, frame);
             let is_old = self.bench.flows().get(&self.key()).is_some_and(|flow| flow.used_seconds == 0);
-            return (ran, is_old);
+            if nanoseconds() / TICK == tick {
+                return (ran, is_old);
+            }
         }
-        panic!("the flow of {:?} never knows its way", self.key());
+        panic!("no tick is long enough for the flow of {:?}", self.key());
     }
 
     /// Runs a frame after the flow has forgotten its way.
