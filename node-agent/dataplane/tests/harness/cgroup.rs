@@ -48,9 +48,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir(&self.path) {
-            eprintln!("removing {}: {error}", self.path.display());
-        }
+        remove(&self.path);
         let mut home = HOME.lock().unwrap_or_else(|error| error.into_inner());
         if let Some(inner) = home.as_mut() {
             inner.users -= 1;
@@ -75,9 +73,7 @@ impl Home {
 
     fn leave(&self) {
         move_in(&self.before);
-        if let Err(error) = fs::remove_dir(&self.path) {
-            eprintln!("removing {}: {error}", self.path.display());
-        }
+        remove(&self.path);
     }
 }
 
@@ -86,6 +82,17 @@ fn move_in(group: &Path) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
     while let Err(error) = fs::write(group.join("cgroup.procs"), "0") {
         assert!(std::time::Instant::now() < end, "moving into {}: {error}", group.display());
+        std::thread::yield_now();
+    }
+}
+
+/// Removes a group. A thread that is just ending may hold that back, too.
+fn remove(group: &Path) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while let Err(error) = fs::remove_dir(group) {
+        if std::time::Instant::now() > end {
+            return eprintln!("removing {}: {error}", group.display());
+        }
         std::thread::yield_now();
     }
 }
