@@ -290,8 +290,8 @@ fn policies(spec: &ServiceSpec, kind: &str, at: &Path<'_>, errors: &mut Errors) 
             errors.forbidden(&at.field("loadBalancerClass"), "may only be used when `type` is 'LoadBalancer'");
         }
     }
-    // PreferSameZone and PreferSameNode are behind PreferSameTrafficDistribution, which is alpha and off in 1.33 (KEP-3015).
-    errors.one_of_if_set(&at.field("trafficDistribution"), spec.traffic_distribution.as_deref(), &["PreferClose"]);
+    let distributions = &["PreferClose", "PreferSameNode", "PreferSameZone"];
+    errors.one_of_if_set(&at.field("trafficDistribution"), spec.traffic_distribution.as_deref(), distributions);
 }
 
 fn has_some(list: Option<&Vec<String>>) -> bool {
@@ -405,13 +405,10 @@ mod tests {
             ),
             (
                 json!({"ports": ports, "trafficDistribution": "Near"}),
-                Some("spec.trafficDistribution: Unsupported value: \"Near\": supported values: \"PreferClose\""),
+                Some(
+                    "spec.trafficDistribution: Unsupported value: \"Near\": supported values: \"PreferClose\", \"PreferSameNode\", \"PreferSameZone\"",
+                ),
             ),
-            (
-                json!({"ports": ports, "trafficDistribution": "PreferSameNode"}),
-                Some("spec.trafficDistribution: Unsupported value: \"PreferSameNode\": supported values: \"PreferClose\""),
-            ),
-            (json!({"ports": ports, "trafficDistribution": "PreferClose"}), None),
             (
                 json!({"type": "NodePort", "ports": [{"name": "a", "port": 80, "nodePort": 30000}, {"name": "b", "port": 81, "nodePort": 30000}]}),
                 Some("spec.ports[1].nodePort: Duplicate value: 30000"),
