@@ -30,6 +30,13 @@ pub extern "C" fn parse(ctx: *mut __sk_buff, ip: *mut Ip) -> u32 {
     steps::packet::parse(&TcContext::new(ctx), ip)
 }
 
+/// [`steps::packet::straighten`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn straighten(ctx: *mut __sk_buff) -> u32 {
+    u32::from(steps::packet::straighten(&TcContext::new(ctx)))
+}
+
 /// [`steps::check_source`].
 #[inline(never)]
 #[unsafe(no_mangle)]

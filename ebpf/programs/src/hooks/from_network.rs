@@ -10,6 +10,7 @@ use crate::{
     },
 };
 use aya_ebpf::programs::TcContext;
+use core::mem::MaybeUninit;
 
 /// Hands packets for pods of this node straight to them, sends those for Services to a backend, translates answers and errors back, and
 /// leaves everything else to the node's stack.
@@ -20,25 +21,29 @@ pub fn from_network(ctx: &TcContext) -> i32 {
         return quick;
     }
     // The stack knows what to do with what is broken, or was not sent to this node.
-    let mut ip = Ip::default();
-    if global::parse(ctx.skb.skb, &mut ip) != parsed::IP || !packet::is_for_host(ctx) {
+    let mut place = MaybeUninit::uninit();
+    let ip: &mut Ip = steps::clear(&mut place);
+    if global::parse(ctx.skb.skb, ip) != parsed::IP
+        && (global::straighten(ctx.skb.skb) == 0 || global::parse(ctx.skb.skb, ip) != parsed::IP)
+        || !packet::is_for_host(ctx)
+    {
         return packet::NEXT;
     }
-    if steps::direct_return::may_tell(&ip) {
-        let _ = global::listen(ctx.skb.skb, &ip);
+    if steps::direct_return::may_tell(ip) {
+        let _ = global::listen(ctx.skb.skb, ip);
     }
     // Nearly all that comes for pods of this node is nobody's to translate.
     if !steps::may_be_answers() {
-        let verdict = global::hand_over(ctx.skb.skb, &ip, ctx.device());
+        let verdict = global::hand_over(ctx.skb.skb, ip, ctx.device());
         if verdict != steps::NOT_OURS {
             return verdict;
         }
     }
-    let verdict = global::translate(ctx.skb.skb, &ip, entrance::NETWORK | quick::knowledge(quick));
+    let verdict = global::translate(ctx.skb.skb, ip, entrance::NETWORK | quick::knowledge(quick));
     if verdict != steps::NOT_OURS {
         return verdict;
     }
-    match global::hand_over(ctx.skb.skb, &ip, ctx.device()) {
+    match global::hand_over(ctx.skb.skb, ip, ctx.device()) {
         steps::NOT_OURS => packet::NEXT,
         verdict => verdict,
     }

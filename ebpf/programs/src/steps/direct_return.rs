@@ -5,6 +5,7 @@ use super::{
     node,
     packet::{ETHERNET, Ip},
     segment::{Kind, segment},
+    way,
 };
 use crate::{
     frame::{Checksum, Frame},
@@ -48,6 +49,21 @@ struct V6Options {
     port_be: u16,
     padding: u16,
     address: Address,
+}
+
+/// Bytes that every link carries (RFC 8200 section 5).
+const LEAST_MTU: u32 = 1280;
+
+/// Whether the first packet of a flow can tell: there is room on its way, or else its sender learns what there is.
+#[inline(always)]
+pub fn has_room(ip: &Ip) -> bool {
+    !may_be_in_pieces(ip) || ip.length + bytes(ip) <= LEAST_MTU
+}
+
+/// Whether a packet is, or may become, a part of a greater one: its sender cuts it by what it knows of the way, and would lose the whole.
+#[inline(always)]
+pub fn may_be_in_pieces(ip: &Ip) -> bool {
+    way::may_be_cut(ip) || ip.protocol == way::FRAGMENT
 }
 
 /// Bytes by which a packet that tells grows.

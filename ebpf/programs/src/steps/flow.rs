@@ -4,7 +4,7 @@ use super::{
     clock::now_seconds,
     node, range, read,
     resolve::{self, Resolution},
-    segment::{Segment, is_portless},
+    segment::{Kind, Segment, is_portless},
     sticky::PacketClient,
     words::{Words, clear},
 };
@@ -62,6 +62,8 @@ pub mod entrance {
     pub const POD: u32 = 1;
     /// Beside one of these: the packet is known to have no flow.
     pub const NO_FLOW: u32 = 2;
+    /// Beside one of these: the packet has no room to tell its backend anything.
+    pub const NO_ROOM: u32 = 4;
 }
 
 #[inline(always)]
@@ -106,8 +108,10 @@ pub fn follow(segment: &Segment, becomes: &mut FlowKey) -> u32 {
         unsafe { (&raw mut (*flow).state).write(state) };
     }
     *becomes = kept.becomes;
-    // Of a connection the first segment tells it, of datagrams each one.
-    let tells = kept.state & flow_state::DIRECT != 0 && (segment.key.protocol != protocol::TCP || segment.is_opening());
+    // Of a connection the first segment tells it, of datagrams each one, in its first fragment.
+    let tells = kept.state & flow_state::DIRECT != 0
+        && segment.kind == Kind::Flow
+        && (segment.key.protocol != protocol::TCP || segment.is_opening());
     if tells && kept.state & flow_state::FORWARD != 0 { known::DIRECT } else { known::BECOMES }
 }
 
@@ -146,13 +150,14 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
     // A flow's first packet does not confirm it.
     let state = flow_state::FORWARD | segment.says() & !flow_state::CONFIRMED;
     let is_here = global::is_here(becomes) != 0;
-    if from == entrance::NETWORK && !is_here && answers_directly(key) {
+    if from == entrance::NETWORK && !is_here && answers_directly(key, becomes) {
         return match global::insert_pair(key, becomes, state | flow_state::DIRECT) {
             opened::FLOW => opened::DIRECT,
             opened::TAKEN => global::claim_port(key, becomes, state, NODES),
             other => other,
         };
     }
+    let from = from & !entrance::NO_ROOM;
     if from == entrance::NETWORK && (!is_here || scope == orknet_abi::scope::INSIDE || global::may_go_around(&front, key) != 0) {
         return global::claim_port(key, becomes, state, NODES);
     }
@@ -181,11 +186,13 @@ pub fn may_go_around(front: &ServiceKey, key: &FlowKey) -> bool {
 }
 
 /// Whether backends of other nodes answer this client themselves. Those who reach pods as they are, are no clients for that: see
-/// [`open_to_service`]. A connection that did not begin here keeps to the way of its answers.
+/// [`open_to_service`]. A connection that did not begin here keeps to the way of its answers. Neither is the backend's own node a client:
+/// its stack takes no address of another node from a pod (rp_filter).
 #[inline(always)]
-fn answers_directly(key: &FlowKey) -> bool {
+fn answers_directly(key: &FlowKey, becomes: &FlowKey) -> bool {
     node::pointer().is_some_and(|node| node.flags & node_flags::DIRECT_RETURN != 0)
         && range::kinds(&key.source) & (range_kinds::PODS | range_kinds::DIRECT) == 0
+        && range::range(&becomes.destination).is_none_or(|range| range.node != key.source)
         && matches!(key.protocol, protocol::TCP | protocol::UDP)
 }
 

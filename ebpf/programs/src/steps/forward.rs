@@ -49,7 +49,8 @@ pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
     }
     let from = from & !entrance::NO_FLOW;
     let scope = if from == entrance::NETWORK { global::scope_of(ip) } else { u32::from(orknet_abi::scope::INSIDE) };
-    match global::open_to_service(&segment, scope, from, &mut becomes) {
+    let room = if direct_return::has_room(ip) { 0 } else { entrance::NO_ROOM };
+    match global::open_to_service(&segment, scope, from | room, &mut becomes) {
         opened::NOT => NOT_OURS,
         opened::FLOW => global::send(ctx.skb.skb, ip, &segment, &becomes, 0),
         opened::DIRECT => global::send(ctx.skb.skb, ip, &segment, &becomes, sending::TELLS),
@@ -74,10 +75,15 @@ pub mod sending {
 /// Sends a packet on as what it becomes. `how` is made of [`sending`].
 #[inline(always)]
 pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how: u32) -> i32 {
-    let tells = how & sending::TELLS != 0;
     let mut way = Way::default();
-    let more = if tells { direct_return::bytes(ip) } else { 0 };
-    let kind = global::find_way(ctx.skb.skb, ip, becomes, &mut way, more);
+    let mut tells = how & sending::TELLS != 0;
+    let mut more = if tells { direct_return::bytes(ip) } else { 0 };
+    let mut kind = global::find_way(ctx.skb.skb, ip, becomes, &mut way, more);
+    if kind == kind::TOO_BIG && tells && direct_return::may_be_in_pieces(ip) {
+        // Earlier packets of the flow have told it: this one's could not have opened it so.
+        (tells, more) = (false, 0);
+        kind = global::find_way(ctx.skb.skb, ip, becomes, &mut way, more);
+    }
     // The node itself is the end of the way, so no hop is taken; anywhere else this node is a router.
     let is_end = kind == kind::STACK;
     if kind == kind::NOWHERE {
@@ -143,9 +149,10 @@ pub fn translate_on_wire(frame: &XdpContext, ip: &Ip, quick: i32) -> u32 {
     }
     let mut becomes = FlowKey::default();
     let known = if quick == quick::NO_FLOW { known::NOTHING } else { global::follow(&segment, &mut becomes) };
+    let from = entrance::NETWORK | if direct_return::has_room(ip) { 0 } else { entrance::NO_ROOM };
     match known {
         known::BECOMES => {}
-        known::NOTHING if global::open_to_service(&segment, global::scope_of(ip), entrance::NETWORK, &mut becomes) == opened::FLOW => {}
+        known::NOTHING if global::open_to_service(&segment, global::scope_of(ip), from, &mut becomes) == opened::FLOW => {}
         _ => return XDP_PASS,
     }
     global::send_on_wire(frame.ctx, ip, &segment, &becomes, if known == known::BECOMES { sending::NOTES } else { 0 })

@@ -6,7 +6,8 @@ use crate::{
     maps::DEVICES,
 };
 use aya_ebpf::{
-    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_hdr_start_off::BPF_HDR_START_MAC},
+    helpers::{bpf_skb_change_head, bpf_skb_load_bytes_relative},
     programs::TcContext,
 };
 use orknet_abi::{Address, DropReason};
@@ -86,6 +87,23 @@ pub struct V6Header {
 pub fn is_for_host(ctx: &TcContext) -> bool {
     // SAFETY: the kernel hands a valid context to the program; the word may be read.
     unsafe { (*ctx.skb.skb).pkt_type == PACKET_HOST }
+}
+
+/// Puts a packet's Ethernet header back under the hook's eyes; true if it was not. Linux forgets its length (`skb->mac_len`) where its
+/// generic form of XDP copies a packet to make room in front of it (since 6.9, where `skb_cow_data_for_xdp` makes a new one): the hook would
+/// see the packet begin with IP's header.
+#[inline(always)]
+pub fn straighten(ctx: &TcContext) -> bool {
+    type Header = [u16; ETHERNET as usize / 2];
+    let mut header: Header = [0; ETHERNET as usize / 2];
+    // SAFETY: the buffer is as long as the helper is told.
+    let outcome = unsafe { bpf_skb_load_bytes_relative(ctx.skb.skb.cast(), 0, header.as_mut_ptr().cast(), ETHERNET, BPF_HDR_START_MAC) };
+    let Some(seen) = ctx.read::<Header>(0) else { return false };
+    if outcome != 0 || header == seen || u32::from(header[6]) != ctx.skb.protocol() {
+        return false;
+    }
+    // SAFETY: the helper takes numbers. It makes room in front of IP's header, where this one still is, and notes its length.
+    (unsafe { bpf_skb_change_head(ctx.skb.skb, ETHERNET, 0) }) == 0 && ctx.write(0, &header)
 }
 
 /// Outcomes of [`parse`]; from [`parsed::BROKEN`] on, that and the number of a drop reason: the frame is not what its headers say.
