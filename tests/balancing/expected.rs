@@ -9,7 +9,7 @@
 //!   nothing is left is refused at once.
 //! - Outside, at the node that a packet comes to from the network: for whoever is not in the cluster, and for node ports of another node
 //!   than the client's. With `externalTrafficPolicy: Cluster` all backends take part; one on this node sees the client's own address,
-//!   one elsewhere sees this node's, or its answers would miss this node, unless they may: with direct return all see the client. With `Local` only backends of this node take part, all see the
+//!   one elsewhere sees this node's, or its answers would miss this node, unless they may: with direct return they see the client, but for a process of their own node. With `Local` only backends of this node take part, all see the
 //!   client's own address, and where there is none the packet is dropped.
 //! - A pod that uses a node port of another node is told apart from the outside by its address: it has all backends whatever the policy,
 //!   and every one of them sees that node, since the pod could reach it from the same port without the Service. So could a process of
@@ -123,9 +123,9 @@ pub fn expected(front: Front, policy: Policy, who: Who, returns: Return) -> Expe
         (Front::ClusterIp, Some(node)) => inside(|of| policy == Policy::Cluster || of == node),
         (Front::NodePort { node }, Some(own)) if own == node => inside(|_| true),
         (Front::NodePort { node }, Some(_)) if who.is_pod() || policy == Policy::Cluster => through(node),
-        (Front::NodePort { node }, _) => outside(node, policy, returns),
+        (Front::NodePort { node }, _) => outside(node, policy, who, returns),
         (Front::LoadBalancer { .. } | Front::ExternalIp { .. }, Some(_)) => inside(|_| true),
-        (Front::LoadBalancer { via } | Front::ExternalIp { via }, None) => outside(via, policy, returns),
+        (Front::LoadBalancer { via } | Front::ExternalIp { via }, None) => outside(via, policy, who, returns),
     }
 }
 
@@ -133,8 +133,9 @@ fn inside(takes_part: impl Fn(&str) -> bool) -> Expected {
     answers(takes_part, |_| Seen::Client).unwrap_or(Expected::Denied)
 }
 
-fn outside(node: &'static str, policy: Policy, returns: Return) -> Expected {
-    let seen = |of: &str| if of == node || returns == Return::Direct { Seen::Client } else { Seen::Node(node) };
+fn outside(node: &'static str, policy: Policy, who: Who, returns: Return) -> Expected {
+    let is_direct = |of: &str| returns == Return::Direct && who.node() != Some(of);
+    let seen = |of: &str| if of == node || is_direct(of) { Seen::Client } else { Seen::Node(node) };
     answers(|of| policy == Policy::Cluster || of == node, seen).unwrap_or(Expected::Silence)
 }
 
