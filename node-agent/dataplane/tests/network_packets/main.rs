@@ -8,7 +8,6 @@ mod harness;
 
 mod bench;
 mod broken;
-mod costs;
 mod cut;
 mod direct_return;
 mod errors;
