@@ -52,10 +52,16 @@ pub trait Frame {
     fn read<T: Copy>(&self, offset: u32) -> Option<T>;
 
     /// The same of what lies in the first piece of the frame, into `to`; false, and nothing is done, where they lie elsewhere.
-    fn near<T: Copy>(&self, offset: u32, to: &mut T) -> bool;
+    #[inline(always)]
+    fn near<T: Copy>(&self, offset: u32, to: &mut T) -> bool {
+        direct::read_into(self.bounds(), offset, to)
+    }
 
     /// Replaces bytes in the first piece of the frame; false, and nothing is done, where they lie elsewhere.
-    fn put_near<T: Copy>(&self, offset: u32, value: &T) -> bool;
+    #[inline(always)]
+    fn put_near<T: Copy>(&self, offset: u32, value: &T) -> bool {
+        direct::write(self.bounds(), offset, value)
+    }
 
     /// Replaces bytes at an offset; false where the frame ends before.
     fn write<T: Copy>(&self, offset: u32, value: &T) -> bool;
@@ -116,16 +122,6 @@ impl Frame for TcContext {
     #[inline(always)]
     fn read<T: Copy>(&self, offset: u32) -> Option<T> {
         direct::read(self.bounds(), offset).or_else(|| self.load(offset as usize).ok())
-    }
-
-    #[inline(always)]
-    fn near<T: Copy>(&self, offset: u32, to: &mut T) -> bool {
-        direct::read_into(self.bounds(), offset, to)
-    }
-
-    #[inline(always)]
-    fn put_near<T: Copy>(&self, offset: u32, value: &T) -> bool {
-        direct::write(self.bounds(), offset, value)
     }
 
     #[inline(always)]
@@ -212,16 +208,6 @@ impl Frame for XdpContext {
         let outcome = unsafe { bpf_xdp_load_bytes(self.ctx, offset, value.as_mut_ptr().cast(), size_of::<T>() as u32) };
         // SAFETY: filled, and every bit pattern is a value of the plain types that callers ask for.
         (outcome == 0).then(|| unsafe { value.assume_init() })
-    }
-
-    #[inline(always)]
-    fn near<T: Copy>(&self, offset: u32, to: &mut T) -> bool {
-        direct::read_into(self.bounds(), offset, to)
-    }
-
-    #[inline(always)]
-    fn put_near<T: Copy>(&self, offset: u32, value: &T) -> bool {
-        direct::write(self.bounds(), offset, value)
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@ mod from_network;
 mod from_pod;
 mod from_wire;
 mod getpeername;
+mod leaving;
 mod recvmsg;
 mod sendmsg;
 mod to_network;
