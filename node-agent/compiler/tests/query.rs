@@ -1,6 +1,6 @@
 //! What others ask of the state: where flows may go on to, what balancers are told.
 
-use orknet_abi::{Address, Backend, Pod, protocol};
+use orknet_abi::{Address, Backend, Pod, Range, RangeKey, protocol, range_kinds};
 use orknet_compiler::facts::{Endpoint, ExternalFacts, Readiness, ServicePort, SlicePort};
 use orknet_compiler::{Attachment, Change, HealthCheck, HostPort, NodeFacts, ObjectName, ServiceFacts, SliceFacts, State};
 
@@ -80,6 +80,26 @@ fn flows_through_a_front_that_is_gone_go_on_over_tcp_while_somebody_has_the_endp
     assert!(leads(&state, CLUSTER, 80, TCP, 2) && !leads(&state, CLUSTER, 80, TCP, 3));
     web(&mut state, None, &[]);
     assert!(!leads(&state, CLUSTER, 80, TCP, 2));
+}
+
+/// By direct return, a backend's node has flows to node ports of nodes that clients asked.
+#[test]
+fn datagrams_through_another_nodes_node_port_go_on_to_endpoints() {
+    let mut state = state();
+    let service = service();
+    let ports = service.ports.iter().map(|port| ServicePort { protocol: protocol::UDP, ..port.clone() }).collect();
+    web(&mut state, Some(ServiceFacts { ports, ..service }), &[]);
+    let udp = SlicePort { name: "http".into(), protocol: protocol::UDP, port: 8_080 };
+    state.apply([Change::Slice(object("web-a"), Some(SliceFacts { ports: Box::new([udp]), ..slice(&[(2, "here", Readiness::Ready)]) }))]);
+    let other = Address::from_v4([192, 0, 2, 2]);
+    let known = |state: &State, port, last| leads(state, other, port, protocol::UDP, last);
+    assert!(!known(&state, 30_080, 2), "nobody has said that there is such a node");
+    let range = |kinds| Range { kinds, ..Range::default() };
+    let ranges =
+        [(RangeKey::new([192, 0, 2, 0].into(), 24), range(0)), (RangeKey::new([192, 0, 2, 2].into(), 32), range(range_kinds::DIRECT))];
+    state.apply([Change::Ranges(ranges.into())]);
+    assert!(known(&state, 30_080, 2) && !known(&state, 30_080, 3) && !known(&state, 30_081, 2) && !known(&state, 80, 2));
+    assert!(!leads(&state, Address::from_v4([192, 0, 2, 3]), 30_080, protocol::UDP, 2), "the wider range is no node");
 }
 
 #[test]

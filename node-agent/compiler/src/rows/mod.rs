@@ -221,7 +221,8 @@ const SERVICE_FLAGS: [(u32, &str); 5] = [
 
 const RANGE_KINDS: [(u32, &str); 3] = [(range_kinds::SERVICES, "services"), (range_kinds::PODS, "pods"), (range_kinds::DIRECT, "direct")];
 
-const NODE_FLAGS: [(u32, &str); 2] = [(node_flags::MASQUERADE, "masquerade"), (node_flags::DIRECT_RETURN, "direct-return")];
+const NODE_FLAGS: [(u32, &str); 3] =
+    [(node_flags::MASQUERADE, "masquerade"), (node_flags::DIRECT_RETURN, "direct-return"), (node_flags::NO_REDIRECT, "no-redirect")];
 
 fn names(bits: u32, all: &[(u32, &'static str)]) -> Vec<&'static str> {
     all.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect()

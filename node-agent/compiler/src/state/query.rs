@@ -5,7 +5,7 @@ use crate::claims::Claim;
 use crate::facts::{Attachment, NodeFacts, ObjectName, Readiness, ServiceFacts, SliceFacts, SlicePort};
 use crate::fronts::{Ground, inside};
 use crate::tables;
-use orknet_abi::{Address, Backend, ServiceKey, protocol};
+use orknet_abi::{Address, Backend, RangeKey, ServiceKey, protocol, range_kinds};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -95,7 +95,10 @@ impl State {
     fn port_behind(&self, address: Address, port: u16, protocol: u8) -> Option<(&Entry, &Arc<str>)> {
         let ground = Ground { node: &self.node, options: &self.options, owner: |claim: &Claim| self.claims.owner(claim) };
         let cluster_owner = self.claims.owner(&Claim::Cluster(address));
-        let entry = self.services.get(cluster_owner.or_else(|| ground.owner_of_port(address, port, protocol))?)?;
+        // Of a node port of another node this one hears by direct return.
+        let elsewhere = || self.claims.owner(&Claim::NodePort(port, protocol)).filter(|_| self.kinds(address) & range_kinds::DIRECT != 0);
+        let owner = cluster_owner.or_else(|| ground.owner_of_port(address, port, protocol)).or_else(elsewhere)?;
+        let entry = self.services.get(owner)?;
         let service = entry.service.as_ref()?;
         let external = service.external.as_ref().filter(|_| cluster_owner.is_none());
         let mut listed = external.iter().flat_map(|external| external.balancer_addresses.iter().chain(&external.addresses));
@@ -104,6 +107,13 @@ impl State {
         let by_port = ports.clone().find(|candidate| is_listed && candidate.port == port);
         let found = by_port.or_else(|| ports.find(|candidate| cluster_owner.is_none() && candidate.node_port == port))?;
         Some((entry, &found.name))
+    }
+
+    /// What is known of an address, as programs look it up: see [`range_kinds`].
+    fn kinds(&self, address: Address) -> u32 {
+        let bits = if address.is_v4() { 32 } else { 128 };
+        let mut longest_first = (0..=bits).rev().map(|bits| RangeKey::new(address.into(), bits));
+        longest_first.find_map(|key| self.ranges.get(&key)).map_or(0, |range| range.kinds)
     }
 }
 
