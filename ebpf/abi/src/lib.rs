@@ -8,6 +8,7 @@
 mod address;
 pub mod direct;
 mod drop;
+mod left;
 mod maps;
 mod overlay;
 mod values;
@@ -15,6 +16,7 @@ mod way;
 
 pub use address::Address;
 pub use drop::DropReason;
+pub use left::LeftReason;
 pub use maps::*;
 pub use overlay::{OVERLAY_ID, overlay_mac};
 pub use values::*;

@@ -108,6 +108,8 @@ maps! {
     PODS: Hash "PODS", PodKey => Pod, 4_096;
     /// Packets and bytes by drop reason.
     DROPS: PerCpuArray "DROPS", u32 => Count, 64;
+    /// Frames and bytes that were left to the stack, by reason.
+    LEFT: PerCpuArray "LEFT", u32 => Count, 8;
     /// Packets and bytes by pod device and direction.
     TRAFFIC: PerCpuHash "TRAFFIC", TrafficKey => Count, 8_192;
 }

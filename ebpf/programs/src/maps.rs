@@ -70,4 +70,7 @@ pub static PODS: HashMap<PodKey, Pod> = HashMap::with_max_entries(abi::PODS.capa
 pub static DROPS: PerCpuArray<Count> = PerCpuArray::with_max_entries(abi::DROPS.capacity, 0);
 
 #[map]
+pub static LEFT: PerCpuArray<Count> = PerCpuArray::with_max_entries(abi::LEFT.capacity, 0);
+
+#[map]
 pub static TRAFFIC: PerCpuHashMap<TrafficKey, Count> = PerCpuHashMap::with_max_entries(abi::TRAFFIC.capacity, GROWING);

@@ -7,8 +7,8 @@ use crate::{
     table::{Table, Tables},
 };
 use orknet_abi::{
-    Backend, BackendKey, Connection, Count, DropReason, Flow, FlowKey, Node, Pod, PodKey, Range, RangeKey, Service, ServiceKey, SourceKey,
-    TableChunk, TableKey, TrafficKey,
+    Backend, BackendKey, Connection, Count, DropReason, Flow, FlowKey, LeftReason, Node, Pod, PodKey, Range, RangeKey, Service, ServiceKey,
+    SourceKey, TableChunk, TableKey, TrafficKey,
 };
 use orknet_compiler::MapImage;
 use std::{
@@ -147,9 +147,14 @@ impl Reader {
 
     /// Packets and bytes by drop reason since the maps were made; refused calls have no bytes. Every reason is there.
     pub fn drops(&self) -> Result<Vec<(DropReason, Count)>, Error> {
-        let mut by_number = BTreeMap::new();
-        self.tables.drops.read(|number, counts| _ = by_number.insert(number, sum(counts)))?;
+        let by_number = numbered(&self.tables.drops)?;
         Ok(DropReason::ALL.iter().map(|reason| (*reason, by_number.get(&(*reason as u32)).copied().unwrap_or_default())).collect())
+    }
+
+    /// The same of frames from the wire that were left to the stack although they could have gone on at once.
+    pub fn left(&self) -> Result<Vec<(LeftReason, Count)>, Error> {
+        let by_number = numbered(&self.tables.left)?;
+        Ok(LeftReason::ALL.iter().map(|reason| (*reason, by_number.get(&(*reason as u32)).copied().unwrap_or_default())).collect())
     }
 
     /// Packets and bytes by pod device and direction since the device was attached.
@@ -180,9 +185,17 @@ impl Reader {
             use_of(&tables.pods)?,
             // Every index of an array is there; what counts is how many reasons there are.
             MapUse { entries: DropReason::ALL.len() as u32, ..use_of(&tables.drops)? },
+            MapUse { entries: LeftReason::ALL.len() as u32, ..use_of(&tables.left)? },
             use_of(&tables.traffic)?,
         ])
     }
+}
+
+/// Counts by their numbers.
+fn numbered(table: &Table<u32, Count>) -> Result<BTreeMap<u32, Count>, Error> {
+    let mut by_number = BTreeMap::new();
+    table.read(|number, counts| _ = by_number.insert(number, sum(counts)))?;
+    Ok(by_number)
 }
 
 fn use_of<K: Plain, V: Plain>(table: &Table<K, V>) -> Result<MapUse, Error> {

@@ -39,6 +39,7 @@ pub(crate) struct Tables {
     pub(crate) sockets: Table<SocketKey, SocketOrigin>,
     pub(crate) affinity: Table<AffinityKey, AffinityChoice>,
     pub(crate) drops: Table<u32, Count>,
+    pub(crate) left: Table<u32, Count>,
     pub(crate) traffic: Table<TrafficKey, Count>,
 }
 
@@ -62,6 +63,7 @@ impl Tables {
             sockets: Table::open(pins, &abi::SOCKETS, read_only)?,
             affinity: Table::open(pins, &abi::AFFINITY, read_only)?,
             drops: Table::open(pins, &abi::DROPS, read_only)?,
+            left: Table::open(pins, &abi::LEFT, read_only)?,
             traffic: Table::open(pins, &abi::TRAFFIC, read_only)?,
         })
     }
@@ -90,6 +92,7 @@ impl Tables {
             sockets: table(&abi::SOCKETS, &capacity),
             affinity: table(&abi::AFFINITY, &capacity),
             drops: table(&abi::DROPS, &capacity),
+            left: table(&abi::LEFT, &capacity),
             traffic: table(&abi::TRAFFIC, &capacity),
         }
     }

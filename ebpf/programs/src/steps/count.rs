@@ -1,15 +1,15 @@
-//! Counters: drops by reason, traffic by pod device.
+//! Counters: drops by reason, frames left to the stack by reason, traffic by pod device.
 
 use super::packet;
 use crate::{
     frame::Frame as _,
     global,
-    maps::{DROPS, TRAFFIC},
+    maps::{DROPS, LEFT, TRAFFIC},
 };
 use aya_ebpf::programs::TcContext;
 use aya_log_ebpf::debug;
 use core::arch::asm;
-use orknet_abi::{Count, DropReason, TrafficKey};
+use orknet_abi::{Count, DropReason, LeftReason, TrafficKey};
 
 /// Counts one dropped packet or refused call.
 #[inline(always)]
@@ -21,6 +21,14 @@ pub fn count_drop(reason: DropReason, bytes: u32) {
 #[inline(always)]
 pub fn count_number(reason: u32, bytes: u32) {
     if let Some(count) = DROPS.get_ptr_mut(reason) {
+        add(count, bytes);
+    }
+}
+
+/// Counts one frame that is left to the stack although it could go on at once.
+#[inline(always)]
+pub fn count_left(reason: LeftReason, bytes: u32) {
+    if let Some(count) = LEFT.get_ptr_mut(reason as u32) {
         add(count, bytes);
     }
 }

@@ -2,20 +2,22 @@
 
 use super::{
     answer::{self, complaint},
-    count::{count_drop, drop_packet},
+    count::{count_drop, count_left, drop_packet},
     direct_return,
     flow::{entrance, known, opened},
-    packet::{self, Ip},
+    open,
+    packet::{self, ETHERNET, Ip},
     quick, range, read,
     segment::{Kind, Segment, segment},
     way::{self, kind},
+    words::Words,
 };
 use crate::{frame::Frame as _, global, maps::SERVICES};
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
     programs::{TcContext, XdpContext},
 };
-use orknet_abi::{Address, DropReason, FlowKey, Way, protocol, range_kinds, service_flags};
+use orknet_abi::{Address, DropReason, FlowKey, LeftReason, Way, protocol, range_kinds, service_flags};
 
 /// In the place of a verdict: the packet is no Service's business.
 pub const NOT_OURS: i32 = i32::MIN;
@@ -158,11 +160,16 @@ pub fn translate_on_wire(frame: &XdpContext, ip: &Ip, quick: i32) -> u32 {
     global::send_on_wire(frame.ctx, ip, &segment, &becomes, if known == known::BECOMES { sending::NOTES } else { 0 })
 }
 
-/// Sends a frame on as what it becomes, if its way leads to another machine.
+/// Sends a frame on as what it becomes, if its way leads to another machine and its checksum is complete.
 #[inline(always)]
 pub fn send_on_wire(frame: &XdpContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how: u32) -> u32 {
     let mut way = Way::default();
     if global::find_way_on_wire(frame.ctx, ip, becomes, &mut way) != kind::NEIGHBOUR {
+        return XDP_PASS;
+    }
+    let length = (ip.length + ETHERNET).saturating_sub(segment.offset);
+    if segment.kind == Kind::Flow && open::is_open(frame, Words::of(&segment.key), segment.offset, length) {
+        count_left(LeftReason::OpenChecksum, frame.length());
         return XDP_PASS;
     }
     if how & sending::NOTES != 0 && quick::may_know(segment, kind::NEIGHBOUR) {

@@ -9,6 +9,7 @@ pub mod direct_return;
 pub mod flow;
 pub mod forward;
 mod node;
+mod open;
 mod origin;
 pub mod packet;
 mod pod;

@@ -6,8 +6,9 @@
 
 use super::{
     clock::now_ticks,
-    count::count_drop,
+    count::{count_drop, count_left},
     flow::entrance,
+    open,
     packet::{self, ETHERNET},
     read,
     segment::{Kind, Segment, tcp},
@@ -23,7 +24,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use core::{arch::asm, mem::MaybeUninit, ptr};
-use orknet_abi::{DropReason, Flow, FlowKey, Way, flow_state, protocol};
+use orknet_abi::{DropReason, Flow, FlowKey, LeftReason, Way, flow_state, protocol};
 
 /// In the place of a verdict: the packet has left the line.
 pub const NOT_QUICK: i32 = i32::MIN;
@@ -54,6 +55,12 @@ impl Plain {
     #[inline(always)]
     fn offset(&self) -> u32 {
         ETHERNET + if self.is_v4 != 0 { V4_HEADER } else { V6_HEADER }
+    }
+
+    /// Bytes from there on.
+    #[inline(always)]
+    fn payload(&self) -> u32 {
+        (self.length + ETHERNET).saturating_sub(self.offset())
     }
 
     #[inline(always)]
@@ -164,7 +171,7 @@ fn read_plain(frame: &impl Frame, plain: &mut Plain) -> bool {
     if !frame.near(offset, &mut plain.key.ports) {
         return false;
     }
-    let payload = (plain.length + ETHERNET).saturating_sub(offset);
+    let payload = plain.payload();
     if next == protocol::TCP {
         let mut flags = 0_u8;
         if payload < 20 || !frame.near(offset + 13, &mut flags) || flags & (tcp::SYN | tcp::FIN | tcp::RST) != 0 {
@@ -331,6 +338,10 @@ pub fn send_on_wire(frame: &XdpContext) -> i32 {
     }
     let mut way = MaybeUninit::uninit();
     if kind as u32 != kind::NEIGHBOUR || !copy_way(&found, &mut way) || !packet::is_for_device(frame, device) {
+        return XDP_PASS as i32;
+    }
+    if open::is_open(frame, &plain.key, plain.offset(), plain.payload()) {
+        count_left(LeftReason::OpenChecksum, frame.length());
         return XDP_PASS as i32;
     }
     // SAFETY: copied.

@@ -16,7 +16,7 @@ const POWERS: [u32; 16] = powers();
 /// Castagnoli's polynomial, reflected.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
-/// Replaces the ports and mends the checksum.
+/// Replaces the ports and mends the checksum. One of 0 is none (RFC 9653), or is left to a device, and stays.
 #[inline(always)]
 pub fn set_ports(frame: &impl Frame, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> bool {
     let (before, after) = (ports(&segment.key), ports(becomes));
@@ -24,6 +24,9 @@ pub fn set_ports(frame: &impl Frame, ip: &Ip, segment: &Segment, becomes: &FlowK
         return true;
     }
     let Some(checksum) = frame.read::<u32>(segment.offset + 8) else { return false };
+    if checksum == 0 {
+        return frame.write(segment.offset, &after);
+    }
     let Some(length) = (ip.length + ETHERNET).checked_sub(segment.offset) else { return false };
     // The checksum stands in the packet with its least significant byte first.
     let mended = u32::from_le(checksum) ^ global::advance(before ^ after, length);

@@ -1,8 +1,9 @@
 //! Frames from the wire: what goes on to another machine goes at once, as `from_network` would send it; all else is left to that.
 
 use crate::bench::{Bench, FAMILIES, Front, NODE_2_MAC, NODE_MAC, ROUTER_MAC, at, one_hop_on, wired};
-use crate::frames::{Frame, Packet, assert_sound, chunk, flags, ping, sctp, tcp, udp};
+use crate::frames::{Frame, Packet, assert_sound, chunk, flags, internet_sum, ping, pseudo_header, sctp, tcp, udp, udp_without_checksum};
 use orknet_abi::protocol::{SCTP, TCP, UDP};
+use orknet_abi::{Count, LeftReason};
 use orknet_dataplane::Verdict;
 use std::net::SocketAddr;
 
@@ -66,4 +67,72 @@ fn root_everything_else_on_the_wire_is_the_nodes() {
         }
     }
     assert!(bench.drops().is_empty());
+}
+
+/// The frame as its sender leaves it where a device is to sum it up.
+fn open(frame: Frame) -> Frame {
+    let pseudo = pseudo_header(frame.source, frame.destination, frame.protocol, frame.payload.len());
+    let (at, begun) = match frame.protocol {
+        SCTP => (8, vec![0; 4]),
+        protocol => (if protocol == TCP { 16 } else { 6 }, internet_sum(&[&pseudo]).to_be_bytes().to_vec()),
+    };
+    let mut payload = frame.payload;
+    payload[at..at + begun.len()].copy_from_slice(&begun);
+    Frame { payload, ..frame }
+}
+
+fn left(bench: &Bench) -> u64 {
+    let left: Vec<(LeftReason, Count)> = bench.dataplane.reader().left().unwrap();
+    left.into_iter().find(|(reason, _)| *reason == LeftReason::OpenChecksum).unwrap().1.packets
+}
+
+#[test]
+fn root_what_nobody_has_summed_up_yet_is_left_to_the_stack() {
+    let bench = Bench::new("wire-open");
+    bench.serve_wire();
+    let mut expected = 0;
+    for (list, (family, (protocol, make))) in (1..).zip(FAMILIES.iter().flat_map(|family| kinds().map(|kind| (family, kind)))) {
+        let (client, front, backend) = (at(family.client, 999), at(family.load_balancer, 80), at(family.remote_pod, 8080));
+        bench.put(&Front::new(list, protocol, front, &[backend]));
+        let whole = wired(make(client, front));
+        // The first of a flow, one whose flow is known, one whose way is known.
+        for turn in 0..3 {
+            let sent = open(whole.clone()).bytes();
+            let ran = bench.from_wire(&sent);
+            assert_eq!((ran.verdict, &ran.frame), (Verdict::Next, &sent), "{protocol}, turn {turn}");
+            expected += 1;
+            assert_eq!(left(&bench), expected);
+            assert_eq!(bench.from_wire(&whole.bytes()).verdict, Verdict::Redirect, "{protocol}, turn {turn}");
+        }
+        let behind = Packet::read(&bench.from_network(&open(whole).bytes()).frame).unwrap();
+        assert_eq!(behind.ends().1, backend);
+        // And so it is on the way back.
+        let sent = open(wired(make(backend, behind.ends().0))).bytes();
+        let ran = bench.from_wire(&sent);
+        assert_eq!((ran.verdict, &ran.frame), (Verdict::Next, &sent));
+        expected += 1;
+    }
+    assert_eq!(left(&bench), expected);
+    // What goes to the node's own pods is the stack's anyway, and nobody counts it.
+    let family = FAMILIES[0];
+    let local = open(wired(tcp(at(family.client, 7), at(family.pod_b, 80), flags::SYN, b""))).bytes();
+    assert_eq!(bench.from_wire(&local).verdict, Verdict::Next);
+    assert_eq!(left(&bench), expected);
+    bench.assert_pairs();
+    assert!(bench.drops().is_empty());
+}
+
+#[test]
+fn root_datagrams_without_a_checksum_need_none_on_the_wire() {
+    let bench = Bench::new("wire-none");
+    bench.serve_wire();
+    let family = FAMILIES[0];
+    let (client, front, backend) = (at(family.client, 999), at(family.load_balancer, 80), at(family.remote_pod, 8080));
+    bench.put(&Front::new(1, UDP, front, &[backend]));
+    for _ in 0..3 {
+        let ran = bench.from_wire(&wired(udp_without_checksum(client, front, b"odd")).bytes());
+        let packet = Packet::read(&ran.frame).unwrap();
+        assert_eq!((ran.verdict, packet.ends().1, &packet.payload[6..8]), (Verdict::Redirect, backend, &[0, 0][..]));
+    }
+    assert_eq!(left(&bench), 0);
 }
