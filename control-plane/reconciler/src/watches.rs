@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, join_all};
 use tokio_util::sync::CancellationToken;
 
 use crate::pod_state::controller_of;
-use crate::{Cached, Change, Informer, ObjectKey, Reconciler, Selecting, SharedInformers, WorkQueue, run_workers};
+use crate::{Cached, Change, Index, Informer, ObjectKey, Reconciler, Selecting, SharedInformers, WorkQueue, run_workers};
 
 /// What one reconciler watches, with the queue that the watches fill. `T` names one unit of its work.
 pub struct Watches<T> {
@@ -46,6 +46,14 @@ impl<T: Clone + Eq + Hash + Send + Sync + 'static> Watches<T> {
     /// A kind of which each object, as it was and as it is, wakes at most one key.
     pub fn keyed<K: Cached>(&mut self, key: impl Fn(&K) -> Option<T> + Send + Sync + 'static) -> Arc<Informer<K>> {
         self.on_change(move |change, queue| change.versions().filter_map(|object| key(object)).for_each(|key| queue.add(key)))
+    }
+
+    /// As [`Watches::keyed`], with the objects to be found by their key.
+    pub fn indexed<K: Cached>(&mut self, key: impl Fn(&K) -> Option<T> + Clone + Send + Sync + 'static) -> Index<T, K> {
+        // Before the queue hears of a change: who is woken by it finds it in the index.
+        let index = Index::new(&self.read(), key.clone());
+        self.keyed(key);
+        index
     }
 
     /// Waits until the first list of every watched kind is complete, then works the queue until `shutdown`, at most `workers` keys at a time.

@@ -21,6 +21,6 @@ pub(crate) fn start(context: &Context) {
     let mut watches = context.watches();
     let endpoints = watches.own::<Endpoints>();
     let services = watches.own::<Service>();
-    let slices = watches.keyed(|slice: &EndpointSlice| service_of(slice, MANAGER));
+    let slices = watches.indexed(|slice: &EndpointSlice| service_of(slice, MANAGER));
     context.start(watches, MirrorController { client: context.client.clone(), endpoints, services, slices }, 4);
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Client;
-use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler};
+use orknet_reconciler::{Error, Index, Informer, Next, ObjectKey, Reconciler};
 
-use super::{MANAGER, plan};
-use crate::endpoint_slice::service_of;
+use super::plan;
 
 pub(super) struct MirrorController {
     pub client: Client,
     pub endpoints: Arc<Informer<Endpoints>>,
     pub services: Arc<Informer<Service>>,
-    pub slices: Arc<Informer<EndpointSlice>>,
+    /// By the Service that they mirror for.
+    pub slices: Index<ObjectKey, EndpointSlice>,
 }
 
 impl Reconciler for MirrorController {
@@ -24,10 +24,8 @@ impl Reconciler for MirrorController {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let endpoints = self.endpoints.get(key);
         let service = self.services.get(key);
-        let mut slices = self.slices.in_namespace(&key.namespace);
-        slices.retain(|slice| service_of(slice, MANAGER).as_ref() == Some(key));
-        let plan = plan::plan(endpoints.as_deref(), service.as_deref(), slices);
-        plan.write(&self.client, key, &self.slices).await?;
+        let plan = plan::plan(endpoints.as_deref(), service.as_deref(), self.slices.of(key));
+        plan.write(&self.client, key, self.slices.objects()).await?;
         Ok(Next::Change)
     }
 }

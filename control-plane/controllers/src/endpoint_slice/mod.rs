@@ -33,7 +33,7 @@ pub(crate) fn start(context: &Context) {
     let mut watches = context.watches();
     let services = watches.own::<Service>();
     let pods = watches.selected(&services);
-    let slices = watches.keyed(|slice: &EndpointSlice| service_of(slice, MANAGER));
+    let slices = watches.indexed(|slice: &EndpointSlice| service_of(slice, MANAGER));
     let all = services.clone();
     let nodes = watches.on_change(move |change, queue| {
         let zone = |node: Option<&Node>| node.and_then(|node| node.metadata.labels.as_ref()?.get(ZONE).cloned());

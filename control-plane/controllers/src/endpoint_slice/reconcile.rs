@@ -7,17 +7,18 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Client;
-use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler, Selecting, pod_state};
+use orknet_reconciler::{Error, Index, Informer, Next, ObjectKey, Reconciler, Selecting, pod_state};
 
 use super::plan::{self, Observed};
-use super::{MANAGER, TriggerTimes, ZONE, service_of};
+use super::{TriggerTimes, ZONE};
 
 pub(super) struct EndpointSliceController {
     pub client: Client,
     pub services: Arc<Informer<Service>>,
     pub pods: Arc<Informer<Pod>>,
     pub nodes: Arc<Informer<Node>>,
-    pub slices: Arc<Informer<EndpointSlice>>,
+    /// By the Service that they are of.
+    pub slices: Index<ObjectKey, EndpointSlice>,
     pub trigger_times: TriggerTimes,
 }
 
@@ -43,13 +44,13 @@ impl Reconciler for EndpointSliceController {
         }
         let mut pods = self.pods.in_namespace(&key.namespace);
         pods.retain(|pod| service.selects(pod.metadata.labels.as_ref()));
-        let mut slices = self.slices.in_namespace(&key.namespace);
-        slices.retain(|slice| slice.metadata.deletion_timestamp.is_none() && service_of(slice, MANAGER).as_ref() == Some(key));
+        let mut slices = self.slices.of(key);
+        slices.retain(|slice| slice.metadata.deletion_timestamp.is_none());
         let zones = self.zones(&pods);
         let unknown_node = pods.iter().filter_map(|pod| pod_state::node_of(pod)).any(|node| !zones.contains_key(node));
         let trigger = self.trigger_times.of(key, &service, &pods);
         let plan = plan::plan(&Observed { service: &service, pods, slices, zones, trigger });
-        plan.write(&self.client, key, &self.slices).await?;
+        plan.write(&self.client, key, self.slices.objects()).await?;
         // Pods may be seen before their new node is.
         Ok(if unknown_node { Next::After(NODE_WAIT) } else { Next::Change })
     }
