@@ -30,6 +30,7 @@ mod selector;
 mod server;
 mod storage;
 mod subresource;
+mod turns;
 mod verbs;
 
 pub use config::{Config, Listener};

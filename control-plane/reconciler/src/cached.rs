@@ -45,7 +45,6 @@ cached!(
     ReplicationController,
     Service,
     ServiceAccount,
-    EndpointSlice,
     PriorityClass,
 );
 
@@ -58,6 +57,15 @@ impl Cached for ConfigMap {
         if let Some(data) = &mut self.data {
             data.retain(|name, _| name == "ca.crt");
         }
+    }
+}
+
+impl Cached for EndpointSlice {
+    /// Room that decoding left over goes too: lists of endpoints and addresses grow by doubling, and there may be hundreds of thousands.
+    fn prune(&mut self) {
+        self.metadata.managed_fields = None;
+        self.endpoints.iter_mut().for_each(|endpoint| endpoint.addresses.shrink_to_fit());
+        self.endpoints.shrink_to_fit();
     }
 }
 
@@ -101,4 +109,21 @@ fn prune_container(container: &mut Container) {
         restart_policy: container.restart_policy.take(),
         ..Container::default()
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_slice_takes_no_more_room_than_its_endpoints() {
+        let endpoints = vec![json!({"addresses": ["10.0.0.1"]}); 9];
+        let slice = json!({"addressType": "IPv4", "endpoints": endpoints, "metadata": {"managedFields": [{"manager": "m"}]}});
+        let mut slice: EndpointSlice = serde_json::from_value(json!(slice)).unwrap();
+        slice.prune();
+        assert_eq!((slice.endpoints.capacity(), slice.endpoints[8].addresses.capacity()), (9, 1));
+        assert_eq!(slice.metadata.managed_fields, None);
+    }
 }

@@ -38,7 +38,8 @@ impl CachedObject {
         Self {
             tail: crate::storage::keys::tail(object::namespace(&value), object::name(&value)).into(),
             // A value made of JSON always serialises.
-            json: serde_json::to_vec(&value).unwrap_or_default().into(),
+            // In as many bytes as it has: a vector that grew keeps up to as many again.
+            json: serde_json::to_vec(&value).unwrap_or_default().into_boxed_slice().into(),
             labels,
             fields: fields.into(),
         }
@@ -91,5 +92,19 @@ impl CachedObject {
     /// Bytes that it takes, about.
     pub fn size(&self) -> usize {
         self.json.len() + 128
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_object_takes_no_more_bytes_than_its_json_has() {
+        let value = json!({ "metadata": { "name": "a", "annotations": { "long": "x".repeat(1025) } } });
+        let object = CachedObject::new(&[], value, 7);
+        let length = object.json.len();
+        assert_eq!(object.json.try_into_mut().expect("nobody else's").capacity(), length);
     }
 }

@@ -29,5 +29,5 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         }
     };
     stream::iter(objects.iter().cloned()).map(each).buffer_unordered(WORKERS).try_collect::<Vec<()>>().await?;
-    Ok(present::list(call, &objects, &meta))
+    Ok(present::list(call, &objects, &meta).await)
 }

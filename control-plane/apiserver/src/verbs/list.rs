@@ -7,6 +7,7 @@ use crate::error::ApiError;
 use crate::http::options::VersionMatch;
 use crate::present::{self, ListMeta};
 use crate::storage::{keys, parse};
+use crate::turns::Turns;
 use axum::body::Body;
 use http::Response;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ const PAGE: usize = 500;
 /// The answer to a list call.
 pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let (objects, meta) = collect(call).await?;
-    Ok(present::list(call, &objects, &meta))
+    Ok(present::list(call, &objects, &meta).await)
 }
 
 /// The objects that a list call selects.
@@ -109,13 +110,14 @@ async fn past(call: &Call, revision: u64, after: Option<&str>) -> Result<(Vec<Ar
     let limit = call.options.limit;
     let unselected = call.options.label_selector.is_empty() && call.options.field_selector.is_empty();
     let mut meta = ListMeta { revision, ..ListMeta::default() };
-    let mut selected = Vec::new();
+    let (mut selected, mut turns) = (Vec::new(), Turns::default());
     loop {
         let want = to_read(limit, selected.len(), unselected);
         let found = call.server.storage.range(range.clone(), Some(revision), want).await?;
         let count = found.count;
         let read = found.entries.len();
         for (index, entry) in found.entries.into_iter().enumerate() {
+            turns.take().await;
             let object = Arc::new(CachedObject::new(&[call.kind], parse(&entry.value, entry.mod_revision)?.object, entry.mod_revision));
             if selects(call, &object) {
                 selected.push(object);

@@ -1,8 +1,11 @@
 //! Addresses and node ports: given once, kept, and given back.
 
 use crate::harness::TestServer;
+use bytes::Bytes;
+use orknet_store::{Commit, KeyRange, Op};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
 
@@ -65,6 +68,34 @@ async fn what_was_given_is_kept_across_a_restart() {
     taken["spec"]["ports"][0]["nodePort"] = created["spec"]["ports"][0]["nodePort"].clone();
     let message = server.admin.post(SERVICES, taken).await.refused(422, "Invalid");
     assert!(message.contains("spec.ports[0].nodePort") && message.contains("provided port is already allocated"), "{message}");
+}
+
+#[tokio::test]
+async fn claims_that_do_not_match_the_services_are_put_right_at_a_start() {
+    let server = TestServer::start().await;
+    let created = server.admin.post(SERVICES, service("a", json!({ "type": "NodePort" }))).await.expect(201);
+    let directory = server.stop().await;
+    let store = crate::harness::open(directory.path()).await;
+    let address = created["spec"]["clusterIP"].as_str().expect("an address");
+    let claim = |address: &str| Bytes::from(format!("/registry/claims/clusterips/{address}"));
+    let stray: Bytes = serde_json::to_vec(&json!({ "namespace": "default", "name": "a" })).expect("JSON").into();
+    let ops = vec![Op::Delete { key: claim(address) }, Op::Put { key: claim("10.96.200.200"), value: stray.clone(), ttl: None }];
+    assert!(matches!(store.commit(Vec::new(), ops).await.expect("commits"), Commit::Done(_)));
+    let server = TestServer::start_on(directory, store.clone(), |_| {}).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let value = async |address: &str| {
+            let found = store.range(KeyRange::single(claim(address)), None, 1).await.expect("reads");
+            found.entries.into_iter().next().map(|entry| entry.value)
+        };
+        let now = (value(address).await, value("10.96.200.200").await);
+        if now == (Some(stray.clone()), None) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{now:?}");
+        tokio::task::yield_now().await;
+    }
+    server.admin.post(SERVICES, service("b", json!({ "clusterIP": address }))).await.refused(422, "Invalid");
 }
 
 #[tokio::test]
