@@ -195,6 +195,8 @@ pub mod node_flags {
     pub const MASQUERADE: u32 = 1 << 0;
     /// Backends of other nodes answer the client directly (direct server return).
     pub const DIRECT_RETURN: u32 = 1 << 1;
+    /// Packets that the stack would send the same way are left to it, and not redirected past it.
+    pub const NO_REDIRECT: u32 = 1 << 2;
 }
 
 /// What programs must know of this node.

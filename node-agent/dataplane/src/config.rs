@@ -17,6 +17,9 @@ pub struct Config {
     pub device_attach: DeviceAttach,
     /// Whether Services are also served before the stack sees a frame (XDP), on the devices that lead to the network.
     pub xdp: Xdp,
+    /// Whether packets go into pods and to neighbours past the stack, where it would send them the same way. Without, the stack sees them
+    /// (its filters, its tools), and they cost more. The agent tells the programs with the node's settings.
+    pub redirect: bool,
     /// What the programs write into the log, a line each: for looking closely, not for every day.
     pub program_log: ProgramLog,
 }
@@ -72,6 +75,7 @@ impl Default for Config {
             capacities: BTreeMap::new(),
             device_attach: DeviceAttach::default(),
             xdp: Xdp::default(),
+            redirect: true,
             program_log: ProgramLog::default(),
         }
     }

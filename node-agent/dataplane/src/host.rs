@@ -32,6 +32,7 @@ pub fn try_host(device_attach: DeviceAttach) -> Result<(), Error> {
                 capacities,
                 device_attach,
                 xdp: Xdp::Off,
+                redirect: true,
                 program_log: ProgramLog::Off,
             })?;
             dataplane.attach_pod(LOOPBACK).map(drop)

@@ -26,7 +26,13 @@ pub struct Arena {
 impl Arena {
     /// Brings the cluster up; every node knows the way to clients' fresh addresses.
     pub fn new(tag: &str, nodes: u8) -> Result<Self> {
-        let cluster = Cluster::up(tag, &["--bare", "--nodes", &nodes.to_string()])?;
+        Self::with(tag, nodes, &[])
+    }
+
+    /// The same with more arguments for `orknet up`.
+    pub fn with(tag: &str, nodes: u8, more: &[&str]) -> Result<Self> {
+        let nodes_text = nodes.to_string();
+        let cluster = Cluster::up(tag, &[&["--bare", "--nodes", &nodes_text], more].concat())?;
         let outside = Outside::attach(&cluster, &nettool()?)?;
         outside.run(&["ip", "route", "add", "local", FRESH, "dev", "lo"])?;
         let [client, _] = outside.addresses();

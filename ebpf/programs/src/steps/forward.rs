@@ -5,7 +5,7 @@ use super::{
     count::{count_drop, count_left, drop_packet},
     direct_return,
     flow::{entrance, known, opened},
-    open,
+    node, open,
     packet::{self, ETHERNET, Ip},
     quick, range, read,
     segment::{Kind, Segment, segment},
@@ -88,6 +88,11 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how:
     }
     // The node itself is the end of the way, so no hop is taken; anywhere else this node is a router.
     let is_end = kind == kind::STACK;
+    // The stack knows the same way, but takes no packets with an address of its own, or a Service's, for a source.
+    let is_left = matches!(kind, kind::POD | kind::NEIGHBOUR | kind::STRANGER)
+        && !tells
+        && becomes.source == segment.key.source
+        && !node::redirects();
     if kind == kind::NOWHERE {
         return drop_packet(ctx, DropReason::NoRoute);
     }
@@ -108,8 +113,11 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how:
             drop_packet(ctx, DropReason::NoHopLeft)
         };
     }
-    if !rewrite(ctx, ip, segment, becomes) || !is_end && !packet::take_hop(ctx, ip) {
+    if !rewrite(ctx, ip, segment, becomes) || !is_end && !is_left && !packet::take_hop(ctx, ip) {
         return drop_packet(ctx, DropReason::RewriteFailed);
+    }
+    if is_left {
+        kind = kind::STACK;
     }
     if tells && global::tell(ctx.skb.skb, ip, &segment.key) == 0 {
         return drop_packet(ctx, DropReason::RewriteFailed);
@@ -128,7 +136,7 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how:
 /// Sends on a packet of a pod that is nobody's to translate: to other nodes' pods past the stack, to anywhere else by it.
 #[inline(always)]
 pub fn pass_on(ctx: &TcContext, ip: &Ip) -> i32 {
-    if range::kinds(&ip.destination) & range_kinds::PODS == 0 {
+    if range::kinds(&ip.destination) & range_kinds::PODS == 0 || !node::redirects() && !node::has_overlay() {
         return packet::NEXT;
     }
     let key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
@@ -257,6 +265,6 @@ pub fn translate_on_leaving(ctx: &TcContext, ip: &Ip, quick: i32) -> i32 {
 /// Whether a packet of a pod of this node goes where pods' addresses mean nothing.
 #[inline(always)]
 pub fn leaves_cluster(source: &Address, destination: &Address) -> bool {
-    let wanted = super::node::pointer().is_some_and(|node| node.flags & orknet_abi::node_flags::MASQUERADE != 0);
+    let wanted = node::pointer().is_some_and(|node| node.flags & orknet_abi::node_flags::MASQUERADE != 0);
     wanted && super::pod::find_pod(source).is_some() && range::kinds(destination) == 0
 }

@@ -1,7 +1,7 @@
 //! What user space says of this node.
 
 use crate::maps::NODE;
-use orknet_abi::{Address, Node};
+use orknet_abi::{Address, Node, node_flags};
 
 /// The settings where they lie; all zero before user space has written them.
 #[inline(always)]
@@ -15,6 +15,18 @@ pub fn pointer() -> Option<&'static Node> {
 #[inline(always)]
 pub fn is_own_namespace(cookie: u64) -> bool {
     pointer().is_some_and(|node| node.namespace_cookie == cookie)
+}
+
+/// Whether packets are redirected past the stack where it would send them the same way.
+#[inline(always)]
+pub fn redirects() -> bool {
+    pointer().is_none_or(|node| node.flags & node_flags::NO_REDIRECT == 0)
+}
+
+/// Whether other nodes' pods are behind the overlay, of which the stack knows nothing.
+#[inline(always)]
+pub fn has_overlay() -> bool {
+    pointer().is_some_and(|node| node.overlay != 0)
 }
 
 /// Whether the address is one that source NAT uses, that is the node's own.

@@ -2,6 +2,7 @@
 
 use super::{
     forward::NOT_OURS,
+    node,
     packet::{self, Ip},
     read, way,
 };
@@ -47,11 +48,11 @@ pub fn find_pod_elsewhere(address: &Address, device: u32) -> Option<Pod> {
 }
 
 /// Hands a packet for a pod of this node straight to it, as a router would; [`NOT_OURS`] where there is none but the sender at `device`.
-/// The stack answers for what must not travel on.
+/// The stack answers for what must not travel on, and takes the packet where nothing is redirected past it.
 #[inline(always)]
 pub fn hand_over(ctx: &TcContext, ip: &Ip, device: u32) -> i32 {
     match find_pod_elsewhere(&ip.destination, device) {
-        Some(pod) if packet::take_hop(ctx, ip) => way::into_pod(ctx, pod.ifindex, &[pod.pod_mac, pod.host_mac]),
+        Some(pod) if node::redirects() && packet::take_hop(ctx, ip) => way::into_pod(ctx, pod.ifindex, &[pod.pod_mac, pod.host_mac]),
         Some(_) => packet::NEXT,
         None => NOT_OURS,
     }

@@ -19,6 +19,7 @@ mod maglev;
 mod masquerade;
 mod overlay;
 mod pods;
+mod redirects;
 mod refusals;
 mod states;
 mod ways;
