@@ -75,9 +75,13 @@ fn e2e_connections_to_a_removed_endpoint_are_reset(cluster: &Cluster, kubectl: &
         eventually("the node port to answer", || outer.attempt(How::Tcp, front)?.answer().map(drop))?;
     }
     eventually("the Service to answer", || client.attempt(How::Tcp, &at(&inner, 80))?.answer().map(drop))?;
-    let mut streams = vec![Stream::pod(kubectl, "client", "hold-tcp", &at(&inner, 80))?];
-    for front in &fronts {
-        streams.push(Stream::outside(&outside, "hold-tcp", front)?);
+    // Some speak all the time. Others wait for something to be said, with nothing of theirs on its way.
+    let mut streams = Vec::new();
+    for mode in ["hold-tcp", "await-tcp"] {
+        streams.push(Stream::pod(kubectl, "client", mode, &at(&inner, 80))?);
+        for front in &fronts {
+            streams.push(Stream::outside(&outside, mode, front)?);
+        }
     }
     streams.iter().try_for_each(|stream| stream.flows(1))?;
     remove(kubectl, "only")?;
@@ -85,7 +89,13 @@ fn e2e_connections_to_a_removed_endpoint_are_reset(cluster: &Cluster, kubectl: &
         let why = stream.fails()?;
         ensure!(why.contains("reset") || why.contains("abort"), "{}: {why}", stream.name());
     }
-    Ok(())
+    // The server was waiting, too.
+    let server = Client::of(kubectl, "only");
+    eventually("the server to be rid of its connections", || {
+        let connections = server.run(&["netstat", "-tn"])?;
+        ensure!(!connections.contains("ESTABLISHED"), "{connections}");
+        Ok(())
+    })
 }
 
 fn e2e_a_terminating_endpoint_keeps_its_connections(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {

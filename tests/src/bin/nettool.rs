@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// For answers of which none may be missing: on a busy host one is late, and not lost.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Answers that [`rush`] prints one line for.
+const RUSH: u32 = 100;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -39,10 +41,13 @@ fn main() -> ExitCode {
         ["ask-connected-socket", address, count, pause_ms] => ask_connected_socket(address, count, pause_ms),
         ["hold-tcp", address, count, pause_ms] => hold_tcp(address, count, pause_ms),
         ["hold-udp", address, count, pause_ms] => hold_udp(address, count, pause_ms),
+        ["await-tcp", address, ..] => await_tcp(address),
+        ["rush-tcp", address, count, _] => rush(address, count, connected_stream),
+        ["rush-udp", address, count, _] => rush(address, count, connected_datagrams),
         _ => Err(io::Error::other(
             "usage: nettool serve|serve-tcp|serve-udp|stay ADDRESS | ask-tcp|ask-udp|ask-udp-connected ADDRESS TRIES | \
              try-tcp|try-udp|try-udp-connected ADDRESS | try-large|try-stream ADDRESS BYTES | watch PORT… | ask-all FIRST_PORT TRIES HOW@ADDRESS… | try-all HOW@ADDRESS… | try-from-one-port ADDRESS… | get ADDRESS PATH | time-connect ADDRESS CALLS | \
-             log-tcp|hold-tcp|hold-udp|ask-one-socket|ask-connected-socket ADDRESS COUNT PAUSE_MS",
+             log-tcp|hold-tcp|hold-udp|await-tcp|rush-tcp|rush-udp|ask-one-socket|ask-connected-socket ADDRESS COUNT PAUSE_MS",
         )),
     };
     match result {
@@ -472,4 +477,68 @@ fn hold_udp(address: &str, count: &str, pause_ms: &str) -> io::Result<()> {
         std::thread::sleep(pause);
     }
     Ok(())
+}
+
+/// One question, and then nothing is said any more: fails when the connection does, or when nobody has told so for long.
+fn await_tcp(address: &str) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&address.parse().map_err(io::Error::other)?, TIMEOUT)?;
+    stream.set_read_timeout(Some(PATIENCE * 6))?;
+    stream.write_all(b"who\n")?;
+    let mut buffer = [0; 256];
+    let mut number = 0;
+    while stream.read(&mut buffer)? > 0 {
+        println!("{number}");
+        number += 1;
+    }
+    Err(io::Error::other("closed"))
+}
+
+/// Questions of which one is on its way at any time, as netperf's TCP_RR and UDP_RR ask: prints a number after every [`RUSH`] of them, and fails
+/// at the first answer that does not come.
+fn rush<T: Read + Write>(address: &str, count: &str, connect: fn(SocketAddr) -> io::Result<T>) -> io::Result<()> {
+    let mut talk = connect(address.parse().map_err(io::Error::other)?)?;
+    let mut buffer = [0; 256];
+    for number in 0..count.parse::<u32>().map_err(io::Error::other)? {
+        for _ in 0..RUSH {
+            talk.write_all(b"who\n")?;
+            if talk.read(&mut buffer)? == 0 {
+                return Err(io::Error::other(format!("closed after {number} times {RUSH} answers")));
+            }
+        }
+        println!("{number}");
+    }
+    Ok(())
+}
+
+fn connected_stream(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// A connected UDP socket as something to read and write: a datagram a call.
+struct Datagrams(UdpSocket);
+
+impl Read for Datagrams {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.recv(buffer)
+    }
+}
+
+impl Write for Datagrams {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.send(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn connected_datagrams(address: SocketAddr) -> io::Result<Datagrams> {
+    let socket = datagrams(address, 0)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.connect(address)?;
+    Ok(Datagrams(socket))
 }

@@ -2,6 +2,7 @@
 //! backends that are gone. Live flows are never touched: the map refuses new flows when it is full, it does not forget old ones.
 
 mod judge;
+mod probe;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use crate::{
 };
 use judge::{Verdict, is_reset_when_gone, judge, stays_alone};
 use orknet_abi::{Address, Backend, Flow, FlowKey, Way, flow_state};
+use probe::Prober;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::ControlFlow,
@@ -66,16 +68,21 @@ pub struct Swept {
 impl Dataplane {
     /// One pass over the flows. `ask_gone` is asked once per pass for each use; `pace` after each batch of about a thousand entries.
     /// Blocks for about 0.3 µs per entry that stays and a few µs per flow that goes, and for as long as the two closures do.
+    /// Sends packets from the calling thread's network namespace, which is the node's: to both ends of connections whose backend is gone.
     ///
     /// # Errors
     /// A map that can't be read or written. What was done until then is done.
     pub fn sweep_flows(&self, ask_gone: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Error> {
-        sweep(&self.reader().tables().flows, ask_gone, pace)
+        let mut prober = Prober::default();
+        sweep(&self.reader().tables().flows, ask_gone, pace, &mut |key| prober.probe(key))
     }
 }
 
-fn sweep(table: &Table<FlowKey, Flow>, ask_gone: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Error> {
-    let mut pass = Pass { table, ask_gone, answers: HashMap::new(), now: 0, swept: Swept::default() };
+/// Makes the sender of an entry's packets speak.
+type Probe<'a> = dyn FnMut(&FlowKey) + 'a;
+
+fn sweep(table: &Table<FlowKey, Flow>, ask_gone: &mut AskGone<'_>, pace: &mut Pace<'_>, probe: &mut Probe<'_>) -> Result<Swept, Error> {
+    let mut pass = Pass { table, ask_gone, probe, answers: HashMap::new(), now: 0, swept: Swept::default() };
     pass.swept.capacity = table.capacity();
     let mut walk = Walk::new(BATCH);
     loop {
@@ -97,6 +104,7 @@ fn sweep(table: &Table<FlowKey, Flow>, ask_gone: &mut AskGone<'_>, pace: &mut Pa
 struct Pass<'a, 'b> {
     table: &'a Table<FlowKey, Flow>,
     ask_gone: &'a mut AskGone<'b>,
+    probe: &'a mut Probe<'b>,
     /// Whether a use's backend is gone.
     answers: HashMap<Use, bool>,
     now: u32,
@@ -111,7 +119,13 @@ impl Pass<'_, '_> {
             let is_gone = use_of(key, flow).is_some_and(|used| self.answers.get(&used) == Some(&true));
             if is_gone {
                 self.end_gone(key, flow)?;
-            } else if let Some(left) = stays_alone(key, flow, self.now) {
+                continue;
+            }
+            if flow.state & flow_state::GONE != 0 {
+                // Perhaps it was not heard: who has been reset only says so again.
+                (self.probe)(key);
+            }
+            if let Some(left) = stays_alone(key, flow, self.now) {
                 self.keep(key, flow, left);
             } else {
                 self.settle(key)?;
@@ -160,7 +174,8 @@ impl Pass<'_, '_> {
         Ok(())
     }
 
-    /// Ends a flow whose backend is gone. `flow` is the direction to the backend.
+    /// Ends a flow whose backend is gone. `flow` is the direction to the backend. Both ends of a connection learn of it, whoever of them
+    /// would have spoken next.
     fn end_gone(&mut self, key: &FlowKey, flow: &Flow) -> Result<(), Error> {
         self.swept.gone += 1;
         let pair_key = flow.becomes.reversed();
@@ -174,6 +189,8 @@ impl Pass<'_, '_> {
                 self.table.put_when(&key, Flow { state: flow.state | flow_state::GONE, way: Way::default(), ..flow }, When::Present)?;
             }
         }
+        (self.probe)(key);
+        (self.probe)(&pair_key);
         self.keep(key, flow, 1);
         Ok(())
     }

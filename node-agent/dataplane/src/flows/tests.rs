@@ -2,7 +2,7 @@
 
 use super::*;
 use orknet_abi::{FLOWS, flow_state::*, protocol};
-use std::net::IpAddr;
+use std::{cell::RefCell, net::IpAddr};
 
 /// A flow of client `number` through the front 192.0.2.1:30080 to a backend, last used so many seconds ago.
 struct Spec {
@@ -40,13 +40,15 @@ impl Spec {
 struct Given {
     table: Table<FlowKey, Flow>,
     now: u32,
+    /// Whose senders were made to speak.
+    probed: RefCell<Vec<FlowKey>>,
 }
 
 impl Given {
     fn new(specs: &[Spec]) -> Self {
         let now = monotonic_seconds();
         assert!(now > 1_000, "the host is up long enough for flows to be old");
-        let given = Self { table: Table::create(&FLOWS, 4_096), now };
+        let given = Self { table: Table::create(&FLOWS, 4_096), now, probed: RefCell::default() };
         specs.iter().flat_map(|spec| spec.entries(now)).for_each(|(key, flow)| given.put(key, flow));
         given
     }
@@ -58,7 +60,7 @@ impl Given {
     fn sweep(&self, gone: &[[u8; 4]]) -> Swept {
         let gone: Vec<Address> = gone.iter().map(|address| Address::from_v4(*address)).collect();
         let mut ask = |uses: &BTreeSet<Use>| uses.iter().filter(|used| gone.contains(&used.backend.address)).copied().collect();
-        sweep(&self.table, &mut ask, &mut |_| ControlFlow::Continue(())).unwrap()
+        sweep(&self.table, &mut ask, &mut |_| ControlFlow::Continue(()), &mut |key| self.probed.borrow_mut().push(*key)).unwrap()
     }
 
     /// The ports of clients whose flows have entries, with the number of these.
@@ -128,7 +130,18 @@ fn root_flows_of_backends_that_are_gone_end_by_protocol() {
         entries.map(|(key, _)| given.table.get_single(&key).unwrap().unwrap().state & GONE != 0)
     };
     assert_eq!((marked(3), marked(4)), ([false; 2], [true; 2]));
+    // Both ends are made to speak, so that they meet the mark; and once more in every pass, if that was lost.
+    let mut both = to(4, protocol::TCP, 3).entries(given.now).map(|(key, _)| key);
+    let probed = || {
+        let mut probed = given.probed.take();
+        probed.sort();
+        probed.dedup();
+        probed
+    };
+    both.sort();
+    assert_eq!(probed(), both);
     assert_eq!(given.sweep(&[[10, 244, 2, 3]]).gone, 0, "nobody is asked about what is marked");
+    assert_eq!(probed(), both);
 }
 
 #[test]
@@ -140,18 +153,28 @@ fn root_each_backend_is_asked_about_once_in_a_pass_of_many_batches() {
         asked += uses.len();
         BTreeSet::new()
     };
-    let swept = sweep(&given.table, &mut ask, &mut |_| {
-        batches += 1;
-        ControlFlow::Continue(())
-    })
+    let swept = sweep(
+        &given.table,
+        &mut ask,
+        &mut |_| {
+            batches += 1;
+            ControlFlow::Continue(())
+        },
+        &mut |_| (),
+    )
     .unwrap();
     assert_eq!((swept.flows[&protocol::TCP], swept.entries, asked), (1_500, 3_000, 1));
     assert!(batches >= 3, "{batches} batches");
     let mut some = 0;
-    let stopped = sweep(&given.table, &mut |_| BTreeSet::new(), &mut |_| {
-        some += 1;
-        ControlFlow::Break(())
-    })
+    let stopped = sweep(
+        &given.table,
+        &mut |_| BTreeSet::new(),
+        &mut |_| {
+            some += 1;
+            ControlFlow::Break(())
+        },
+        &mut |_| (),
+    )
     .unwrap();
     assert!(stopped.entries < 3_000 && some == 1);
 }
@@ -164,7 +187,14 @@ fn root_a_packet_between_judgement_and_removal_saves_the_flow() {
         let now = Flow { used_seconds: given.now, ..used.1 };
         given.put(used.0, now);
         let mut never = |_: &BTreeSet<Use>| BTreeSet::new();
-        let pass = Pass { table: &given.table, ask_gone: &mut never, answers: HashMap::new(), now: given.now, swept: Swept::default() };
+        let pass = Pass {
+            table: &given.table,
+            ask_gone: &mut never,
+            probe: &mut |_| (),
+            answers: HashMap::new(),
+            now: given.now,
+            swept: Swept::default(),
+        };
         assert!(!pass.remove(&forward.0, &forward.1, Some((&reply.0, &reply.1))).unwrap());
         assert_eq!(given.left(), BTreeMap::from([(1, 2)]), "both halves are back");
         assert_eq!(given.table.get_single(&used.0).unwrap(), Some(now), "with what the packet wrote");
@@ -192,7 +222,7 @@ fn root_a_front_and_backend_of_the_other_family_are_told_as_they_are() {
         told.clone_from(uses);
         BTreeSet::new()
     };
-    sweep(&given.table, &mut ask, &mut |_| ControlFlow::Continue(())).unwrap();
+    sweep(&given.table, &mut ask, &mut |_| ControlFlow::Continue(()), &mut |_| ()).unwrap();
     let backend = Backend { address: address("fd00:1::2"), port_be: 5_353_u16.to_be(), reserved: 0 };
     assert_eq!(told, BTreeSet::from([Use { front: address("fd00::2"), front_port_be: 53_u16.to_be(), protocol: 17, backend }]));
 }
