@@ -344,14 +344,26 @@ impl Bench {
         self.edit_flow(key, |value| value[44..48].fill(0));
     }
 
+    /// Removes a flow, both directions, if it is there.
+    pub fn forget_flow(&self, key: &FlowKey) {
+        let Some(flow) = self.flows().get(key).copied() else { return };
+        let mut map = self.flows_by_bytes();
+        for key in [*key, flow.becomes.reversed()] {
+            map.remove(&raw(&key)).unwrap();
+        }
+    }
+
     fn edit_flow(&self, key: &FlowKey, edit: impl FnOnce(&mut [u8; 96])) {
-        let path = self.node.pin_dir().join(format!("v{}/maps/FLOWS", abi::ABI_VERSION));
-        let map = aya::maps::Map::HashMap(aya::maps::MapData::from_pin(path).unwrap());
-        let mut map: aya::maps::HashMap<_, [u8; 40], [u8; 96]> = map.try_into().unwrap();
+        let mut map = self.flows_by_bytes();
         let raw_key = raw(key);
         let mut value = map.get(&raw_key, 0).unwrap();
         edit(&mut value);
         map.insert(raw_key, value, 0).unwrap();
+    }
+
+    fn flows_by_bytes(&self) -> aya::maps::HashMap<aya::maps::MapData, [u8; 40], [u8; 96]> {
+        let path = self.node.pin_dir().join(format!("v{}/maps/FLOWS", abi::ABI_VERSION));
+        aya::maps::Map::HashMap(aya::maps::MapData::from_pin(path).unwrap()).try_into().unwrap()
     }
 
     /// Every flow is half of a pair.

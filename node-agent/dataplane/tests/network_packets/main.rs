@@ -17,6 +17,7 @@ mod fuzz;
 mod gone;
 mod maglev;
 mod masquerade;
+mod nat_ports;
 mod overlay;
 mod pods;
 mod redirects;
