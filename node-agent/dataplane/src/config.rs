@@ -39,15 +39,15 @@ pub enum ProgramLog {
 
 /// How the program for frames from the wire gets onto devices.
 ///
-/// It wants checksums that are complete, as they are on a wire. Frames of a veth pair whose other end leaves checksums to its device are
-/// no such frames: there it stays off.
+/// It sends on frames whose checksums are complete, as they are on a wire. Those of a veth pair whose other end leaves checksums to its
+/// device go to the stack, as they do without it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Xdp {
     /// Not at all.
     #[default]
     Off,
-    /// In the driver where it can, else in the kernel's generic way.
+    /// In the driver where it can, else in the kernel's generic way; so on veth devices, whose other end would have to be made ready.
     Auto,
     /// In the driver only.
     Native,

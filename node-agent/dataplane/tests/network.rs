@@ -4,7 +4,7 @@ mod harness;
 
 use aya::programs::{SchedClassifier, TcAttachType};
 use harness::{Namespace, Node};
-use orknet_dataplane::{Dataplane, DeviceAttach};
+use orknet_dataplane::{Dataplane, DeviceAttach, Xdp};
 use std::collections::BTreeSet;
 
 /// A device without addresses; its index.
@@ -73,4 +73,17 @@ fn root_a_device_that_goes_leaves_nothing_and_one_that_is_not_there_costs_only_i
     assert_eq!(dataplane.network_devices().unwrap(), BTreeSet::from([stays]));
     assert_eq!(keep(&node, &dataplane, &[]), NONE);
     assert!(dataplane.network_devices().unwrap().is_empty() && programs(&node.namespace, "stays").is_empty());
+}
+
+#[test]
+fn root_on_a_veth_device_frames_from_the_wire_take_the_generic_way_unless_the_driver_is_asked_for() {
+    for (how, form) in [(Xdp::Auto, "xdpgeneric"), (Xdp::Generic, "xdpgeneric"), (Xdp::Native, "xdp")] {
+        let mut node = Node::new("wire");
+        node.config.xdp = how;
+        let cable = device(&node.namespace, "cable");
+        let dataplane = Dataplane::open(&node.config).unwrap();
+        assert_eq!(keep(&node, &dataplane, &[cable]), NONE, "{how:?}");
+        let shown = node.namespace.command("ip", &["link", "show", "cable"]);
+        assert!(shown.split_whitespace().any(|word| word == form), "{how:?}: {shown}");
+    }
 }

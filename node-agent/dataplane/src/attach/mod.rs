@@ -1,6 +1,7 @@
 //! Programs at their places: links on cgroups and devices, their pins, and filters where tcx is missing.
 
 mod clsact;
+mod veth;
 
 use crate::{
     DeviceAttach, Error, Hook, Xdp,
@@ -104,9 +105,24 @@ pub(crate) fn attach_wire(programs: &Programs, pins: &Pins, ifindex: u32, how: X
     let program = programs.get(hook)?;
     let attach = |flags| Link::to_wire(program, ifindex, hook.attach_type(), flags);
     let pin = pins.link(&device_pin(hook, ifindex));
+    // What the program sends back out of a veth device is lost unless the other end takes it, which cannot be seen from here.
+    let is_veth = || veth::is_veth(ifindex).unwrap_or(false);
     settle(&pin, LinkTarget::Device(ifindex), || match how {
-        Xdp::Native => attach(NATIVE),
+        Xdp::Native => {
+            if is_veth() {
+                tracing::warn!(
+                    device = ifindex,
+                    "a veth device takes XDP in its driver only where the other end has GRO on (ethtool -K OTHER_END gro on); without it, \
+                     Services lose packets here: use generic"
+                );
+            }
+            attach(NATIVE)
+        }
         Xdp::Generic => attach(GENERIC),
+        Xdp::Auto | Xdp::Off if is_veth() => {
+            tracing::info!(device = ifindex, "XDP takes the kernel's generic way on a veth device");
+            attach(GENERIC)
+        }
         Xdp::Auto | Xdp::Off => attach(NATIVE).or_else(|error| {
             tracing::info!(device = ifindex, %error, "the driver takes no XDP program; the kernel's generic way is used");
             attach(GENERIC)

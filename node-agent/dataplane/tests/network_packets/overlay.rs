@@ -1,10 +1,11 @@
 //! Other nodes' pods behind a VXLAN overlay: packets for them go into the tunnel to their node.
 
-use crate::bench::{B_MACS, Bench, DONE, FAMILIES, FIRST_PORT, Front, LAST_PORT, V4, at, into_pod, ip, one_hop_on, settings, wired};
+use crate::bench::{A_MACS, B_MACS, Bench, DONE, FAMILIES, FIRST_PORT, Front, LAST_PORT, V4, at, into_pod, ip, one_hop_on, settings, wired};
+use crate::direct_return::telling;
 use crate::frames::{Frame, Packet, assert_sound, flags, tcp, udp};
 use orknet_abi::protocol::{TCP, UDP};
-use orknet_abi::{DropReason, overlay_mac};
-use orknet_dataplane::Verdict;
+use orknet_abi::{DropReason, node_flags, overlay_mac};
+use orknet_dataplane::{Arrival, Hook, Verdict};
 
 /// The node with an overlay whose tunnel takes 1450 bytes.
 fn bench(name: &str) -> Bench {
@@ -80,4 +81,52 @@ fn root_what_does_not_fit_into_the_tunnel_and_must_not_be_cut_is_told() {
         assert_eq!((answer.source, answer.destination), (front.ip(), client.ip()));
         assert_eq!(answer.payload[6..8], 1450_u16.to_be_bytes());
     }
+}
+
+/// The same node, where answers go to clients directly; and the overlay's device.
+fn direct(name: &str) -> (Bench, u32) {
+    let bench = bench(name);
+    let known = bench.dataplane.reader().node().unwrap().unwrap();
+    bench.set_node(orknet_abi::Node { flags: known.flags | node_flags::DIRECT_RETURN, ..known });
+    (bench, known.overlay)
+}
+
+#[test]
+fn root_with_direct_return_what_is_told_goes_through_the_tunnel_if_there_is_room_in_it() {
+    let (bench, _) = direct("tunnel-tells");
+    for (list, family) in (1..).zip(FAMILIES) {
+        let (client, front, backend) = (at(family.client, 999), at(family.load_balancer, 80), at(family.remote_pod, 8080));
+        bench.put(&Front::new(list, TCP, front, &[backend]));
+        let (headers, more) = if client.is_ipv4() { (40, 8) } else { (60, 24) };
+        let syn = |length: usize, to| wired(tcp(client, to, flags::SYN, &vec![1; length - headers]));
+        let largest = 1450 - more;
+        let ran = bench.from_network(&syn(largest, front).bytes());
+        let sent = syn(largest, backend);
+        let wanted = tunnelled(telling(sent.clone(), front), node_2(&sent));
+        assert_eq!((ran.verdict, ran.mark, ran.frame), (Verdict::Redirect, DONE, wanted.bytes()));
+        let (ran, dropped) = bench.dropped_by(|| bench.from_network(&syn(largest + 1, front).bytes()));
+        assert_eq!((ran.verdict, dropped), (Verdict::Redirect, vec![DropReason::TooBig]));
+        assert_eq!(Packet::read(&ran.frame).unwrap().payload[6..8], (largest as u16).to_be_bytes());
+    }
+    bench.assert_pairs();
+}
+
+#[test]
+fn root_with_direct_return_what_was_told_in_the_tunnel_is_answered_past_it() {
+    let (bench, overlay) = direct("tunnel-listens");
+    for (list, family) in (1..).zip(FAMILIES) {
+        let (client, front, backend) = (at(family.client, 999), at(family.load_balancer, 53), at(family.pod_a, 53));
+        bench.put(&Front::new(list, UDP, front, &[backend]));
+        let frame = wired(telling(udp(client, backend, b"question"), front));
+        let arrival = Arrival { device: overlay, ..Arrival::default() };
+        let mac = bench.node.namespace.command("ip", &["-oneline", "link", "show", "vx0"]);
+        let mac = mac.split("link/ether ").nth(1).unwrap().split(' ').next().unwrap();
+        let mac: Vec<u8> = mac.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+        let bytes = [&mac[..], &frame.bytes()[6..]].concat();
+        let ran = bench.node.run(|| bench.dataplane.run_from(Hook::FromNetwork, &arrival, &bytes, 1)).unwrap();
+        assert_eq!((ran.verdict, ran.frame), (Verdict::Redirect, into_pod(frame, A_MACS).bytes()));
+        let back = bench.from_pod(&udp(backend, client, b"answer").bytes());
+        assert_eq!((back.verdict, back.frame), (Verdict::Redirect, one_hop_on(udp(front, client, b"answer")).bytes()));
+    }
+    bench.assert_pairs();
 }

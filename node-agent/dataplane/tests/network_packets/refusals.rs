@@ -183,6 +183,35 @@ fn root_full_flows_refuse_the_next_and_keep_what_is_there() {
 }
 
 #[test]
+fn root_full_flows_refuse_what_pods_send_and_leave_frames_of_the_wire_to_the_stack() {
+    for capacity in [2, 3] {
+        let bench = Bench::sized("full-rest", &[("FLOWS", capacity)]);
+        bench.serve_wire();
+        let (front, inside) = (at(V4.load_balancer, 80), at(V4.cluster, 80));
+        bench.put(&Front::new(1, UDP, front, &[at(V4.remote_pod, 53)]));
+        bench.put(&Front::new(2, UDP, inside, &[at(V4.remote_pod, 53)]).cluster());
+        let from = |port| wired(udp(at(V4.client, port), front, b"x")).bytes();
+        assert_eq!(bench.from_wire(&from(1)).verdict, Verdict::Redirect);
+        let kept: Vec<_> = bench.flows().into_keys().collect();
+        assert_eq!(kept.len(), 2);
+        let frame = from(2);
+        let (ran, dropped) = bench.dropped_by(|| bench.from_wire(&frame));
+        assert_eq!((ran.verdict, ran.frame, dropped), (Verdict::Next, frame, vec![]), "who drops it counts it");
+        type Run<'a> = Box<dyn Fn() -> Ran + 'a>;
+        let runs: [Run<'_>; 3] = [
+            Box::new(|| bench.from_network(&from(2))),
+            Box::new(|| bench.from_pod(&udp(at(V4.pod_a, 9), inside, b"x").bytes())),
+            Box::new(|| bench.to_network(&udp(at(V4.pod_a, 9), at(V4.client, 53), b"x").bytes())),
+        ];
+        for run in &runs {
+            let (ran, dropped) = bench.dropped_by(run);
+            assert_eq!((ran.verdict, dropped), (Verdict::Drop, vec![DropReason::FlowsFull]));
+            assert_eq!(bench.flows().into_keys().collect::<Vec<_>>(), kept, "no half of a pair");
+        }
+    }
+}
+
+#[test]
 fn root_when_ports_run_out_the_next_is_dropped_by_name() {
     let bench = Bench::new("exhausted");
     for (list, family) in (1..).zip(FAMILIES) {
