@@ -56,6 +56,11 @@ pub fn maps(reader: &Reader) -> Result<View> {
         }
         view.value(json!({"reason": reason.name(), "drops": counted(count)}));
     }
+    view.table([Text("LEFT TO THE STACK"), Number("FRAMES"), Number("BYTES")]);
+    for (reason, count) in reader.left()?.into_iter().filter(|(_, count)| count.packets > 0) {
+        view.line([reason.name().to_owned(), count.packets.to_string(), count.bytes.to_string()]);
+        view.value(json!({"leftToStack": reason.name(), "frames": counted(count)}));
+    }
     Ok(view)
 }
 

@@ -104,7 +104,7 @@ impl Collector {
         let (mut pause, mut fill) = (SHORTEST, 0.0);
         let mut begun = Instant::now();
         let mut doubts = Doubts::default();
-        let (mut pressure, mut measured) = (Pressure::default(), None::<Instant>);
+        let (mut pressure, mut measured, mut says_of_wire) = (Pressure::default(), None::<Instant>, false);
         pressure::watched().for_each(|map| self.metrics.note_pressure(map, false));
         loop {
             let Some(is_alarmed) = ear.listen(pause.saturating_sub(begun.elapsed())) else { return };
@@ -124,7 +124,7 @@ impl Collector {
                 }
             }
             if measured.is_none_or(|then| then.elapsed() >= USUAL) {
-                self.measure(&mut pressure);
+                self.measure(&mut pressure, &mut says_of_wire);
                 measured = Some(Instant::now());
             }
         }
@@ -151,12 +151,29 @@ impl Collector {
         Ok(swept)
     }
 
+    /// Says once if frames come in that XDP leaves to the stack: somebody hoped for more of it.
+    fn look_at_wire(&self, has_said: &mut bool) {
+        let Ok(left) = self.dataplane.left() else { return };
+        for (reason, count) in left.into_iter().filter(|(_, count)| count.packets > 0) {
+            if !std::mem::replace(has_said, true) {
+                let (reason, frames) = (reason.name(), count.packets);
+                tracing::warn!(
+                    reason,
+                    frames,
+                    "frames come in without checksums, from a veth device's other end; XDP leaves them to the stack, as if it were off \
+                     (ethtool -K OTHER_END tx off)"
+                );
+            }
+        }
+    }
+
     /// Looks how full the maps are that programs write.
-    fn measure(&self, pressure: &mut Pressure) {
+    fn measure(&self, pressure: &mut Pressure, says_of_wire: &mut bool) {
         let maps = match self.dataplane.maps() {
             Ok(maps) => maps,
             Err(failure) => return tracing::warn!(%failure, "cannot read the size of the maps"),
         };
+        self.look_at_wire(says_of_wire);
         for news in pressure.follow(&maps) {
             self.metrics.note_pressure(news.map, news.is_pressed);
             let News { map, entries, capacity, is_pressed, consequence } = news;

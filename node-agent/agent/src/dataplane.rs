@@ -1,6 +1,6 @@
 //! The seam to the kernel: what the agent needs of a data plane, so that it can be tested with one that is not there.
 
-use orknet_abi::{Count, DropReason};
+use orknet_abi::{Count, DropReason, LeftReason};
 use orknet_compiler::{MapImage, Plan, Step};
 use orknet_dataplane::{AskGone, EndedSockets, FailureCause, MapUse, Pace, Swept};
 use std::collections::BTreeSet;
@@ -58,6 +58,10 @@ pub trait Dataplane: Send + Sync + 'static {
     fn retire_other_versions(&self) -> Result<(), Failure>;
     /// Counters by drop reason.
     fn drops(&self) -> Result<Vec<(DropReason, Count)>, Failure>;
+    /// Counters of frames that were left to the stack, by reason.
+    fn left(&self) -> Result<Vec<(LeftReason, Count)>, Failure> {
+        Ok(Vec::new())
+    }
     /// How full the maps are.
     fn maps(&self) -> Result<Vec<MapUse>, Failure>;
 }
@@ -131,6 +135,10 @@ impl Dataplane for orknet_dataplane::Dataplane {
 
     fn drops(&self) -> Result<Vec<(DropReason, Count)>, Failure> {
         Ok(self.reader().drops()?)
+    }
+
+    fn left(&self) -> Result<Vec<(LeftReason, Count)>, Failure> {
+        Ok(self.reader().left()?)
     }
 
     fn maps(&self) -> Result<Vec<MapUse>, Failure> {

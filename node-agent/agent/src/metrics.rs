@@ -149,6 +149,14 @@ impl Collector for Kernel {
             }
             Err(failure) => tracing::warn!(%failure, "cannot read the drop counters"),
         }
+        match self.0.left() {
+            Ok(left) => {
+                let frames = left.iter().map(|(reason, count)| (reason.name(), ConstCounter::new(count.packets)));
+                let help = "Frames from the wire that could have gone on at once but were left to the stack";
+                family(&mut encoder, "wire_left", help, "reason", frames)?;
+            }
+            Err(failure) => tracing::warn!(%failure, "cannot read the counters of frames that were left to the stack"),
+        }
         match self.0.maps() {
             Ok(maps) => {
                 let entries = maps.iter().map(|map| (map.name, ConstGauge::new(i64::from(map.entries))));
