@@ -73,14 +73,21 @@ fn segment(key: &FlowKey, sequence: u32) -> Vec<u8> {
 /// The Internet checksum's sum of whole words (RFC 1071).
 fn sum(bytes: &[u8]) -> u16 {
     let sum: u32 = bytes.chunks(2).map(|word| u32::from(word[0]) << 8 | word.get(1).map_or(0, |byte| u32::from(*byte))).sum();
-    // 60 bytes at most: one carry is all.
-    (sum & 0xffff) as u16 + (sum >> 16) as u16
+    // 60 bytes at most: what is carried is little, and may carry once more.
+    let carried = (sum & 0xffff) + (sum >> 16);
+    ((carried & 0xffff) + (carried >> 16)) as u16
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use orknet_abi::Address;
+
+    #[test]
+    fn a_sum_that_carries_twice_is_folded_twice() {
+        assert_eq!(sum(&[0xff, 0xff, 0xff, 0xff, 0, 1]), 1);
+        assert_eq!(sum(&[0xff; 60]), 0xffff);
+    }
 
     #[test]
     fn a_segment_seems_to_come_from_the_flows_destination_and_its_checksum_is_right() {
