@@ -1,6 +1,7 @@
 //! Services of every type on three nodes, from every side: pods, nodes, and a client outside of the cluster. One file a question.
 
 mod changes;
+mod cut;
 mod everything;
 mod expected;
 mod health;
@@ -16,5 +17,5 @@ use scene::Scene;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    scene::play(&Scene::PLAIN, everything::GROUPS)
+    scene::play(&Scene::PLAIN, &[everything::GROUPS, &[cut::TESTS]].concat())
 }
