@@ -34,8 +34,10 @@ pub(crate) struct AffinityKeyV1 {
 
 const _: () = assert!(size_of::<AffinityKeyV1>() == 32);
 
-/// Maps that only the kernel fills, and since which version of the ABI they mean what they mean now.
-const KEPT: [(&MapSpec, u64); 4] = [(&abi::SOCKETS, 1), (&abi::CONNECTIONS, 1), (&abi::FLOWS, 2), (&abi::AFFINITY, 2)];
+/// Maps that only the kernel fills, and since which version of the ABI they mean what they mean now. TRANSLATED speaks of FLOWS: without
+/// it, programs would take answers for what nobody need look at.
+const KEPT: [(&MapSpec, u64); 5] =
+    [(&abi::SOCKETS, 1), (&abi::CONNECTIONS, 1), (&abi::FLOWS, 2), (&abi::TRANSLATED, 2), (&abi::AFFINITY, 2)];
 
 /// Pins maps of the newest other version among ours, if ours are not there yet: those that mean the same, have the same layout and the
 /// capacity that is `wanted`. Must be called before ours are made.
@@ -64,6 +66,8 @@ pub(crate) fn carry_over(pin_dir: &Path, pins: &Pins, tables: &Tables) -> Result
         let outcomes = [
             (abi::SOCKETS.name, carry(&pin(&abi::SOCKETS), &tables.sockets, as_it_is, new_socket)),
             (abi::CONNECTIONS.name, carry(&pin(&abi::CONNECTIONS), &tables.connections, as_it_is, younger_socket)),
+            // Before the flows that it speaks of.
+            (abi::TRANSLATED.name, carry(&pin(&abi::TRANSLATED), &tables.translated, as_it_is, if_either)),
             (abi::FLOWS.name, carry(&pin(&abi::FLOWS), &tables.flows, as_it_is, flow_used_later)),
             (abi::AFFINITY.name, carry(&pin(&abi::AFFINITY), &tables.affinity, as_it_is, choice_used_later)),
             (abi::AFFINITY.name, carry(&pin(&abi::AFFINITY), &tables.affinity, widened, choice_used_later)),
@@ -142,6 +146,11 @@ fn new_socket(theirs: SocketOrigin, ours: Option<SocketOrigin>) -> Option<Socket
 /// Sockets share slots; the kernel counts cookies up. Every slot of ours is there, empty ones with cookie 0.
 fn younger_socket(theirs: Connection, ours: Option<Connection>) -> Option<Connection> {
     (theirs.cookie > ours.map_or(0, |connection| connection.cookie)).then_some(theirs)
+}
+
+/// A flag that is set for good.
+fn if_either(theirs: u32, ours: Option<u32>) -> Option<u32> {
+    (theirs > ours.unwrap_or(0)).then_some(theirs)
 }
 
 fn flow_used_later(theirs: Flow, ours: Option<Flow>) -> Option<Flow> {

@@ -86,6 +86,7 @@ fn root_what_was_set_aside_for_its_capacity_gives_its_flows_and_repeating_that_l
     let aside = given.other("v2-1", &abi::FLOWS, 40, 96);
     let flow = |used_seconds| Flow { state: flow_state::FORWARD, used_seconds, ..Flow::default() };
     let key = |port| FlowKey { source_port_be: port, ..FlowKey::default() };
+    given.other("v2-1", &abi::TRANSLATED, 4, 4).put_one(&0_u32, 1_u32, When::Any).unwrap();
     for (port, used) in [(1, 10), (2, 10), (3, 10)] {
         aside.put_one(&key(port), flow(used), When::Any).unwrap();
     }
@@ -99,6 +100,7 @@ fn root_what_was_set_aside_for_its_capacity_gives_its_flows_and_repeating_that_l
     let used = |port| given.tables.flows.get_single(&key(port)).unwrap().unwrap().used_seconds;
     assert_eq!([1, 2, 3, 4].map(used), [30, 20, 10, 30]);
     assert_eq!(given.tables.flows.entries().unwrap(), 4);
+    assert_eq!(given.tables.translated.get_single(&0).unwrap(), Some(1), "packets of pods are looked at, for the flows' sake");
 }
 
 #[test]
@@ -157,9 +159,11 @@ fn root_maps_that_mean_the_same_are_shared_and_outlive_the_version_that_made_the
     made("v1", &abi::FLOWS, 64);
     made("v2-1", &abi::AFFINITY, 64);
     let affinity = made("v2-2", &abi::AFFINITY, 64);
-    share(given.folder.path(), &given.pins, |_| 64).unwrap();
+    let translated = made("v2-2", &abi::TRANSLATED, 1);
+    share(given.folder.path(), &given.pins, |spec| spec.capacity.min(64)).unwrap();
     let shared = |spec: &MapSpec| MapFile::open(&given.pins.map(spec.name), true).ok().map(|map| map.shape().id);
     assert_eq!((shared(&abi::SOCKETS), shared(&abi::AFFINITY)), (Some(sockets), Some(affinity)));
+    assert_eq!(shared(&abi::TRANSLATED), Some(translated));
     assert_eq!((shared(&abi::CONNECTIONS), shared(&abi::FLOWS)), (None, None));
     crate::cleanup::remove_maps(&given.folder.path().join("v1")).unwrap();
     assert_eq!(shared(&abi::SOCKETS), Some(sockets));
