@@ -74,8 +74,8 @@ pub trait Frame {
     /// device may have made.
     fn mend_sum(&self, difference: u32);
 
-    /// Whether the frame is several packets that some device will cut apart.
-    fn is_merged(&self) -> bool;
+    /// Bytes of payload in each of the packets that some device will cut the frame into; 0 for a frame that is one.
+    fn segment_size(&self) -> u32;
 
     /// Index of the device on which the hook runs.
     fn device(&self) -> u32;
@@ -152,9 +152,9 @@ impl Frame for TcContext {
     }
 
     #[inline(always)]
-    fn is_merged(&self) -> bool {
+    fn segment_size(&self) -> u32 {
         // SAFETY: the kernel hands a valid context to the program; the word may be read.
-        unsafe { (*self.skb.skb).gso_size > 0 }
+        unsafe { (*self.skb.skb).gso_size }
     }
 
     #[inline(always)]
@@ -235,8 +235,8 @@ impl Frame for XdpContext {
     fn mend_sum(&self, _: u32) {}
 
     #[inline(always)]
-    fn is_merged(&self) -> bool {
-        false
+    fn segment_size(&self) -> u32 {
+        0
     }
 
     #[inline(always)]

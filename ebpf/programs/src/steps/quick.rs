@@ -67,6 +67,15 @@ impl Plain {
     fn protocol(&self) -> u8 {
         self.key.protocol.to_ne_bytes()[0]
     }
+
+    /// Bytes from the IP header on that must fit into a way: of merged packets, of each that they are cut into.
+    #[inline(always)]
+    fn travelling_length(&self, frame: &impl Frame) -> u32 {
+        match frame.segment_size() {
+            0 => self.length,
+            size => way::segment_length(frame, self.offset(), self.protocol(), size).unwrap_or(self.length),
+        }
+    }
 }
 
 /// What the line's answer says of a packet that has left it; see [`entrance`].
@@ -189,9 +198,9 @@ struct Found {
     stamp: u64,
 }
 
-/// Finds the packet's flow and its way. Answers the kind of way, [`NOT_QUICK`] or [`NO_FLOW`].
+/// Finds the packet's flow and its way, into which `length` must fit. Answers the kind of way, [`NOT_QUICK`] or [`NO_FLOW`].
 #[inline(always)]
-fn find(plain: &Plain, device: u32, is_leaving: bool, is_merged: bool, found: &mut Found) -> i32 {
+fn find(plain: &Plain, device: u32, is_leaving: bool, length: u32, found: &mut Found) -> i32 {
     let Some(flow) = FLOWS.get_ptr(plain.key.key()) else { return NO_FLOW };
     // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends.
     let (state, way) = unsafe { ((&raw const (*flow).state).read(), &(*flow).way) };
@@ -206,7 +215,7 @@ fn find(plain: &Plain, device: u32, is_leaving: bool, is_merged: bool, found: &m
     let is_it = is_still(found)
         && way.device == device
         && (kind == kind::LEAVING) == is_leaving
-        && (plain.length <= u32::from(way.mtu) || is_merged)
+        && length <= u32::from(way.mtu)
         && (plain.hops > 1 || !travels(kind));
     if is_it { kind as i32 } else { NOT_QUICK }
 }
@@ -301,7 +310,7 @@ pub fn send(ctx: &TcContext, is_leaving: bool) -> i32 {
         return NOT_QUICK;
     }
     let mut found = Found { flow: ptr::null(), stamp: 0 };
-    let kind = find(plain, ctx.device(), is_leaving, ctx.is_merged(), &mut found);
+    let kind = find(plain, ctx.device(), is_leaving, plain.travelling_length(ctx), &mut found);
     if kind <= NO_FLOW {
         return kind;
     }
@@ -332,7 +341,7 @@ pub fn send_on_wire(frame: &XdpContext) -> i32 {
     }
     let mut found = Found { flow: ptr::null(), stamp: 0 };
     let device = frame.device();
-    let kind = find(plain, device, false, false, &mut found);
+    let kind = find(plain, device, false, plain.length, &mut found);
     if kind <= NO_FLOW {
         return kind;
     }

@@ -2,7 +2,7 @@
 
 use super::{
     count, node,
-    packet::{self, Ip},
+    packet::{self, ETHERNET, Ip},
     pod, quick, range,
     segment::must_not_be_cut,
     words::clear,
@@ -11,8 +11,7 @@ use crate::{frame::Frame, global};
 use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
-        BPF_FIB_LKUP_RET_UNSUPP_LWT, TC_ACT_REDIRECT, bpf_check_mtu_ret::BPF_MTU_CHK_RET_FRAG_NEEDED, bpf_fib_lookup as Question,
-        bpf_redir_neigh, bpf_tunnel_key, xdp_action::XDP_TX,
+        BPF_FIB_LKUP_RET_UNSUPP_LWT, TC_ACT_REDIRECT, bpf_fib_lookup as Question, bpf_redir_neigh, bpf_tunnel_key, xdp_action::XDP_TX,
     },
     helpers::{
         bpf_check_mtu, bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key,
@@ -20,7 +19,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use core::mem::{self, MaybeUninit};
-use orknet_abi::{Address, DropReason, FlowKey, OVERLAY_ID, Way, direction::INGRESS, overlay_mac, range_kinds};
+use orknet_abi::{Address, DropReason, FlowKey, OVERLAY_ID, Way, direction::INGRESS, overlay_mac, protocol, range_kinds};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -90,14 +89,34 @@ pub fn find_fitting_way(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut W
     // What the helper finds there is the length to look at; 0 is the packet's own.
     let mut mtu = 0;
     // SAFETY: the context is the program's own, and the helper writes one word.
-    match unsafe { bpf_check_mtu(ctx.context(), way.ifindex, &raw mut mtu, more as i32, 0) } as u32 {
-        BPF_MTU_CHK_RET_FRAG_NEEDED => {
-            way.mtu = mtu as u16;
-            kind::TOO_BIG
-        }
-        _ => kind,
+    let outcome = unsafe { bpf_check_mtu(ctx.context(), way.ifindex, &raw mut mtu, 0, 0) };
+    if outcome >= 0 && travelling_length(ctx, ip) + more > mtu {
+        way.mtu = mtu as u16;
+        return kind::TOO_BIG;
     }
 }
+    kind
+}
+
+/// How many bytes the packet has on its way, from the IP header on: what merged packets are cut into has the headers of the whole and one
+/// segment's payload. 1 where nobody can say (segments of SCTP, each of which has its own size).
+#[inline(always)]
+fn travelling_length(frame: &impl Frame, ip: &Ip) -> u32 {
+    match frame.segment_size() {
+        0 => ip.length,
+        size => segment_length(frame, ip.next, ip.protocol, size).unwrap_or(1),
+    }
+}
+
+/// The same of one segment of a merged packet; `offset` is where the header of the protocol is.
+#[inline(always)]
+pub fn segment_length(frame: &impl Frame, offset: u32, number: u8, size: u32) -> Option<u32> {
+    let header = match number {
+        protocol::TCP => u32::from(frame.read::<u8>(offset + 12)? >> 4) * 4,
+        protocol::UDP => 8,
+        _ => return None,
+    };
+    Some(offset - ETHERNET + header + size)
 
 #[inline(always)]
 fn to_words(address: &Address) -> [u32; 4] {
@@ -113,8 +132,8 @@ fn route(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u3
     question.family = if ip.is_v4 { AF_INET } else { AF_INET6 };
     question.l4_protocol = ip.protocol;
     question.ifindex = frame.device();
-    // Merged packets are cut to the way's measure later. With a length the answer tells that measure.
-    question.__bindgen_anon_1.tot_len = if frame.is_merged() { 1 } else { (ip.length + more) as u16 };
+    // With a length the answer tells the way's measure.
+    question.__bindgen_anon_1.tot_len = (travelling_length(frame, ip) + more).min(u32::from(u16::MAX)) as u16;
     let (source, destination) = (to_words(&becomes.source), to_words(&becomes.destination));
     if ip.is_v4 {
         question.__bindgen_anon_3.ipv4_src = source[3];

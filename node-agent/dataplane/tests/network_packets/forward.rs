@@ -289,7 +289,7 @@ fn root_what_another_device_will_cut_up_goes_on_and_what_is_too_big_is_told() {
         bench.put(&Front::new(list, TCP, front, &[at(family.remote_pod, 8080)]));
         let frame = wired(tcp(at(family.client, 7), front, flags::ACK, &vec![7; 3_000])).bytes();
         for segments in [3, 0] {
-            let arrival = orknet_dataplane::Arrival { segments, segment_size: 1448, ..bench.arrival() };
+            let arrival = orknet_dataplane::Arrival { segments, segment_size: 1440, ..bench.arrival() };
             let run = || bench.dataplane.run_from(orknet_dataplane::Hook::FromNetwork, &arrival, &frame, 1).unwrap();
             let ran = bench.node.run(run);
             assert_eq!(ran.verdict, Verdict::Redirect, "in {segments} segments");

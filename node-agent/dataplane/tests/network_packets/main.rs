@@ -17,6 +17,7 @@ mod fuzz;
 mod gone;
 mod maglev;
 mod masquerade;
+mod merged;
 mod nat_ports;
 mod overlay;
 mod pods;
