@@ -66,7 +66,7 @@ fn set_ports(frame: &impl Frame, offset: u32, checksum: u32, key: &FlowKey, beco
 /// The identifier of a query stands where its asker's port would.
 #[inline(always)]
 fn set_identifier(frame: &impl Frame, segment: &Segment, becomes: &FlowKey) -> bool {
-    let (before, after) = if segment.is_ping() {
+    let (before, after) = if segment.is_query() {
         (segment.key.source_port_be, becomes.source_port_be)
     } else {
         (segment.key.destination_port_be, becomes.destination_port_be)

@@ -7,6 +7,7 @@ use super::{
     packet::{ETHERNET, Ip},
     rewrite::ports,
     segment::Segment,
+    way::FRAGMENT,
 };
 use crate::{frame::Frame, global};
 use orknet_abi::FlowKey;
@@ -16,7 +17,8 @@ const POWERS: [u32; 16] = powers();
 /// Castagnoli's polynomial, reflected.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
-/// Replaces the ports and mends the checksum. One of 0 is none (RFC 9653), or is left to a device, and stays.
+/// Replaces the ports and mends the checksum. One of 0 is none (RFC 9653), or is left to a device, and stays. False of a first fragment:
+/// how many bytes follow in the others is not known yet.
 #[inline(always)]
 pub fn set_ports(frame: &impl Frame, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> bool {
     let (before, after) = (ports(&segment.key), ports(becomes));
@@ -27,10 +29,22 @@ pub fn set_ports(frame: &impl Frame, ip: &Ip, segment: &Segment, becomes: &FlowK
     if checksum == 0 {
         return frame.write(segment.offset, &after);
     }
+    if is_in_pieces(frame, ip) {
+        return false;
+    }
     let Some(length) = (ip.length + ETHERNET).checked_sub(segment.offset) else { return false };
     // The checksum stands in the packet with its least significant byte first.
     let mended = u32::from_le(checksum) ^ global::advance(before ^ after, length);
     frame.write(segment.offset + 8, &mended.to_le()) && frame.write(segment.offset, &after)
+}
+
+/// Whether the packet is a fragment.
+#[inline(always)]
+fn is_in_pieces(frame: &impl Frame, ip: &Ip) -> bool {
+    if ip.is_v4 {
+        return u16::from_be(ip.fragment[1]) & 0x3fff != 0;
+    }
+    ip.protocol == FRAGMENT && frame.read::<u16>(ip.next + 2).is_none_or(|word| u16::from_be(word) & !0b110 != 0)
 }
 
 /// What a difference in the first four of `length` bytes does to their CRC.

@@ -56,6 +56,8 @@ pub mod icmp {
     pub const ECHO: u8 = 8;
     pub const TIME_EXCEEDED: u8 = 11;
     pub const PARAMETER_PROBLEM: u8 = 12;
+    pub const TIMESTAMP: u8 = 13;
+    pub const TIMESTAMP_REPLY: u8 = 14;
     pub const V6_UNREACHABLE: u8 = 1;
     pub const V6_TOO_BIG: u8 = 2;
     pub const V6_TIME_EXCEEDED: u8 = 3;
@@ -98,18 +100,24 @@ impl Segment {
         }
     }
 
+    /// Whether this is an ICMP query, whose answer has the same identifier: an echo request, or IPv4's for a timestamp (RFC 5508 section 3).
+    #[inline(always)]
+    pub fn is_query(&self) -> bool {
+        self.is_ping() || self.key.protocol == protocol::ICMP && self.kind == Kind::Flow && self.flags == icmp::TIMESTAMP
+    }
+
     /// Whether this is a later fragment of an ICMP query.
     #[inline(always)]
     pub fn is_rest_of_query(&self) -> bool {
         self.kind == Kind::Later && matches!(self.key.protocol, protocol::ICMP | protocol::ICMP6)
     }
 
-    /// Whether this may be the first packet of a flow. A reset opens nothing, nor does an answer to a ping.
+    /// Whether this may be the first packet of a flow. A reset opens nothing, nor does an answer to a query.
     #[inline(always)]
     pub fn may_open(&self) -> bool {
         match self.key.protocol {
             protocol::TCP => self.kind == Kind::Later || self.flags & tcp::RST == 0,
-            protocol::ICMP | protocol::ICMP6 => self.is_ping(),
+            protocol::ICMP | protocol::ICMP6 => self.is_query(),
             _ => true,
         }
     }
@@ -326,10 +334,10 @@ fn read_icmp<F: Frame>(frame: &F, segment: &mut Segment) -> bool {
     segment.flags = kind;
     let is_v6 = segment.key.protocol == protocol::ICMP6;
     let (echo, reply) = if is_v6 { (icmp::V6_ECHO, icmp::V6_ECHO_REPLY) } else { (icmp::ECHO, icmp::ECHO_REPLY) };
-    if kind == echo {
+    if kind == echo || !is_v6 && kind == icmp::TIMESTAMP {
         segment.key.source_port_be = identifier;
         segment.kind = Kind::Flow;
-    } else if kind == reply {
+    } else if kind == reply || !is_v6 && kind == icmp::TIMESTAMP_REPLY {
         segment.key.destination_port_be = identifier;
         segment.kind = Kind::Flow;
     } else if F::READS_ERRORS && is_v6 && matches!(kind, icmp::V6_UNREACHABLE..=icmp::V6_PARAMETER_PROBLEM)

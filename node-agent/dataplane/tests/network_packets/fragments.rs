@@ -1,9 +1,9 @@
 //! Datagrams in fragments, and headers between IP and what it carries.
 
 use crate::bench::{A_MACS, B_MACS, Bench, FAMILIES, Family, Front, V4, V6, assert_sent, at, into_pod, ip, wired};
-use crate::frames::{Frame, Packet, assert_sound, flags, fragments_v4, fragments_v6, ping_of, tcp, udp};
+use crate::frames::{Frame, Packet, assert_sound, chunk, flags, fragments_v4, fragments_v6, ping_of, sctp, tcp, udp};
 use orknet_abi::DropReason;
-use orknet_abi::protocol::{TCP, UDP};
+use orknet_abi::protocol::{SCTP, TCP, UDP};
 use orknet_dataplane::Verdict;
 
 fn fragments(frame: &Frame) -> [Vec<u8>; 2] {
@@ -178,4 +178,22 @@ fn extension(header: u8, next: u8, words: u8) -> Vec<u8> {
     let mut bytes = head.to_vec();
     bytes.resize(8 + 8 * usize::from(words), 0);
     bytes
+}
+
+/// SCTP's checksum is one over all fragments: with another port it would be wrong, and the receiver would say nothing.
+#[test]
+fn root_fragments_of_sctp_whose_ports_would_change_are_dropped_by_name() {
+    let bench = Bench::new("sctp-pieces");
+    for (list, family) in (1..).step_by(2).zip(FAMILIES) {
+        let (client, same, other) = (at(family.client, 999), at(family.load_balancer, 80), at(family.load_balancer, 81));
+        bench.put(&Front::new(list, SCTP, same, &[at(family.pod_b, 80)]));
+        bench.put(&Front::new(list + 1, SCTP, other, &[at(family.pod_b, 8080)]));
+        let whole = |front| wired(sctp(client, front, chunk::DATA, &[7; 1200]));
+        let [first, later] = fragments(&whole(same)).map(|frame| bench.from_network(&frame).frame);
+        assert_eq!(assert_together(&first, &later, &whole(same)).ends().1, at(family.pod_b, 80));
+        let [first, _] = fragments(&whole(other));
+        let (ran, dropped) = bench.dropped_by(|| bench.from_network(&first));
+        assert_eq!((ran.verdict, dropped), (Verdict::Drop, vec![DropReason::RewriteFailed]));
+        assert_eq!(bench.from_network(&whole(other).bytes()).verdict, Verdict::Redirect, "as a whole it may pass");
+    }
 }

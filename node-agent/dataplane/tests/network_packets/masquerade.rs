@@ -1,11 +1,12 @@
 //! What pods send out of the cluster seems to come from the node, and answers find back.
 
-use crate::bench::{A_MACS, Bench, DONE, FAMILIES, FIRST_PORT, LAST_PORT, at, into_pod, ip, settings, wired};
+use crate::bench::{A_MACS, Bench, DONE, FAMILIES, FIRST_PORT, Front, LAST_PORT, at, into_pod, ip, settings, wired};
 use crate::frames::{
     Frame, Packet, assert_sound, chunk, error, flags, fragments_v4, fragments_v6, internet_sum, ping, pong, pseudo_header, sctp, tcp, udp,
     udp_without_checksum,
 };
 use orknet_abi::DropReason;
+use orknet_abi::protocol::UDP;
 use orknet_dataplane::{Arrival, Hook, Verdict};
 use std::net::SocketAddr;
 
@@ -37,6 +38,36 @@ fn root_a_pods_packet_leaves_with_the_nodes_address_and_the_answer_finds_the_pod
             assert_eq!(back.frame, into_pod(wired(make(outside, pod)), A_MACS).bytes());
         }
     }
+    bench.assert_pairs();
+    assert!(bench.drops().is_empty());
+}
+
+/// The ping's frame with another type: a query for a timestamp, or its answer. Three words follow the identifier.
+fn timestamp(echo: Frame, kind: u8) -> Frame {
+    let mut payload = echo.payload;
+    (payload[0], payload[2], payload[3]) = (kind, 0, 0);
+    payload.truncate(20);
+    let checksum = !internet_sum(&[&payload]);
+    payload[2..4].copy_from_slice(&checksum.to_be_bytes());
+    Frame { payload, ..echo }
+}
+
+#[test]
+fn root_a_query_for_a_timestamp_leaves_as_a_ping_does() {
+    let bench = Bench::new("timestamp");
+    let family = FAMILIES[0];
+    let (pod, node, outside) = (ip(family.pod_a), ip(family.node), ip(family.client));
+    let left = bench.to_network(&timestamp(ping(pod, outside, 7), 13).bytes());
+    let identifier = Packet::read(&left.frame).unwrap().identifier();
+    assert!((FIRST_PORT..=LAST_PORT).contains(&identifier), "{identifier}");
+    assert_eq!((left.verdict, left.frame), (Verdict::Next, timestamp(ping(node, outside, identifier), 13).bytes()));
+    let back = bench.from_network(&wired(timestamp(pong(outside, node, identifier), 14)).bytes());
+    assert_eq!((back.verdict, back.frame), (Verdict::Redirect, into_pod(wired(timestamp(pong(outside, pod, 7), 14)), A_MACS).bytes()));
+    // Nobody answers it in the place of a Service.
+    bench.put(&Front::new(1, UDP, at(family.load_balancer, 80), &[at(family.pod_b, 53)]));
+    let asked = wired(timestamp(ping(outside, ip(family.load_balancer), 9), 13)).bytes();
+    let ran = bench.from_network(&asked);
+    assert_eq!((ran.verdict, ran.frame), (Verdict::Next, asked));
     bench.assert_pairs();
     assert!(bench.drops().is_empty());
 }
