@@ -1,44 +1,54 @@
 //! Wires that carry frames as a real one does. A veth pair passes on packets whose checksums nobody has computed, and packets that are
 //! several in one: what it is told to offload never happens. XDP programs are made for frames that are whole.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, run};
+use crate::eventually;
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, connect, recv, send, socket};
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::Command;
 
 /// From now on what comes in at the nodes' devices has complete checksums and is cut into packets.
 ///
 /// Said to the bridge's ends of the nodes' wires, by `ETHTOOL_MSG_FEATURES_SET` (Documentation/networking/ethtool-netlink.rst), as
 /// `ethtool -K DEVICE tx off` does.
 pub fn make_real(cluster: &Cluster) -> Result<()> {
-    set(cluster, ports(cluster)?, &[COMPLETE])
+    complete(cluster, ports(cluster)?)
 }
 
 /// The same of one node's wire.
 pub fn make_real_of(cluster: &Cluster, node: &str) -> Result<()> {
-    set(cluster, vec![node.replace("node", "port")], &[COMPLETE])
+    complete(cluster, vec![node.replace("node", "port")])
 }
 
 /// [`make_real`] for nodes whose devices run XDP programs in their driver: veth's takes what the program sends back only where the other
-/// end polls for packets, as it does to merge them.
+/// end runs one, too. The node's own does nothing there, since it is on no device that its agent knows.
 pub fn make_real_for_drivers(cluster: &Cluster) -> Result<()> {
-    set(cluster, ports(cluster)?, &[COMPLETE, ("rx-gro", true)])
+    make_real(cluster)?;
+    for port in ports(cluster)? {
+        let node = port.replace("port", "node");
+        let program = eventually("the node's device to have its program", || {
+            let shown = cluster.inside(&node, &["ip", "-d", "link", "show", "eth0"])?;
+            let mut words = shown.split_whitespace().skip_while(|word| *word != "prog/xdp");
+            Ok(words.nth(2).with_context(|| format!("no program: {shown}"))?.to_owned())
+        })?;
+        let attach = ["netns", "exec", &server(cluster), "bpftool", "net", "attach", "xdpdrv", "id", &program, "dev", &port];
+        run(Command::new("ip").args(attach))?;
+    }
+    Ok(())
 }
 
-/// Checksums are computed before a device.
-const COMPLETE: (&str, bool) = ("tx-checksum-ip-generic", false);
-
-/// Sets features of ends of wires at the bridge.
-fn set(cluster: &Cluster, ports: Vec<String>, features: &'static [(&'static str, bool)]) -> Result<()> {
+/// Has checksums computed before frames come to these ends of wires at the bridge.
+fn complete(cluster: &Cluster, ports: Vec<String>) -> Result<()> {
     let path = format!("/run/netns/{}", server(cluster));
     let namespace = File::open(&path).with_context(|| format!("cannot open {path}"))?;
     // A thread of its own, which ends in that namespace.
     let thread = std::thread::spawn(move || {
         setns(&namespace, CloneFlags::CLONE_NEWNET).context("cannot enter the server's network namespace")?;
         let ethtool = Ethtool::open()?;
-        ports.iter().try_for_each(|port| ethtool.set(port, features))
+        ports.iter().try_for_each(|port| ethtool.set(port, &[("tx-checksum-ip-generic", false)]))
     });
     thread.join().ok().context("the thread panicked")?
 }

@@ -112,8 +112,8 @@ pub(crate) fn attach_wire(programs: &Programs, pins: &Pins, ifindex: u32, how: X
             if is_veth() {
                 tracing::warn!(
                     device = ifindex,
-                    "a veth device takes XDP in its driver only where the other end has GRO on (ethtool -K OTHER_END gro on); without it, \
-                     Services lose packets here: use generic"
+                    "a veth device's driver sends back what an XDP program returns only to an end that runs one, too; else Services lose \
+                     packets here: use generic"
                 );
             }
             attach(NATIVE)
