@@ -1,15 +1,20 @@
-//! Do flows from outside and inside notice that the agents of their nodes end, are away, and come back?
+//! Do flows from outside and inside notice that the agents of their nodes end, are away, and come back, or that other programs with other
+//! maps take over?
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
+use orknet_tests::cluster::run;
 use orknet_tests::outside::node_addresses;
 use orknet_tests::talk::{self, Client, How, TOOLS, at};
 use orknet_tests::{Cluster, Outside, Stream, eventually, faults};
+use serde_json::json;
+use std::process::Command;
 
 faults![
     root_agents_killed_under_flows_from_everywhere_are_not_noticed,
     root_agents_stopped_and_started_under_flows_from_everywhere_are_not_noticed,
     root_agents_killed_again_and_again_are_not_noticed,
+    root_programs_with_other_maps_take_over_under_load_and_nothing_is_lost,
 ];
 
 /// Answers to wait for: more than half a second's.
@@ -17,6 +22,8 @@ const SOME: usize = 60;
 const NODES: [&str; 2] = ["node1", "node2"];
 /// A connection that is held, datagrams of one socket, and new connections: each fails at the first answer that does not come.
 const MODES: [&str; 3] = ["hold-tcp", "hold-udp", "log-tcp"];
+/// As many questions as there is time for, beside those: through the first front of each family, and from the pod.
+const LOAD: [&str; 2] = ["rush-tcp", "rush-udp"];
 const NETTOOL: &str = env!("CARGO_BIN_EXE_nettool");
 
 fn root_agents_killed_under_flows_from_everywhere_are_not_noticed() -> Result<()> {
@@ -46,6 +53,32 @@ fn root_agents_killed_again_and_again_are_not_noticed() -> Result<()> {
             flow(1)?;
         }
         flow(SOME)
+    })
+}
+
+/// What an upgrade to another version does, too: programs and maps are made beside the ones at work, learn what these know of flows and
+/// clients, and take the hooks over. And back again.
+fn root_programs_with_other_maps_take_over_under_load_and_nothing_is_lost() -> Result<()> {
+    under_flows("fu", |cluster, flow| {
+        for flows in [70_000, 90_000] {
+            end_agents(cluster, Signal::SIGTERM)?;
+            let capacities = json!({"FLOWS": flows, "SOCKETS": flows, "AFFINITY": flows, "SERVICES": flows});
+            cluster.set_agents(json!({"dataplane": {"capacities": capacities}}))?;
+            cluster.up_again(&["--bare"])?;
+            flow(SOME)?;
+            eventually("the new maps to be the only ones", || {
+                let pins = run(Command::new("find").arg(cluster.run_dir()).args(["-name", "v*-*"]))?;
+                ensure!(pins.is_empty(), "{pins}");
+                Ok(())
+            })?;
+            for node in NODES {
+                let maps = cluster.orknet(&["maps", "--node", node])?;
+                let has_room = |line: &str| matches!(line.split_whitespace().collect::<Vec<_>>()[..], ["FLOWS", _, room, ..] if room == flows.to_string());
+                ensure!(maps.lines().any(has_room), "{maps}");
+            }
+            flow(SOME)?;
+        }
+        Ok(())
     })
 }
 
@@ -89,6 +122,12 @@ fn under_flows_of(cluster: &Cluster, fault: impl Fn(&Cluster, Flow<'_>) -> Resul
     for mode in MODES {
         streams.push(Stream::pod(&kubectl, "client", mode, &inner)?);
         for front in &fronts {
+            streams.push(Stream::outside(&outside, mode, front)?);
+        }
+    }
+    for mode in LOAD {
+        streams.push(Stream::pod(&kubectl, "client", mode, &inner)?);
+        for front in &fronts[..2] {
             streams.push(Stream::outside(&outside, mode, front)?);
         }
     }

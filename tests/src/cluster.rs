@@ -63,6 +63,16 @@ impl Cluster {
         downed
     }
 
+    /// Gives agents other settings from their next start by `up` on, as an administrator would who edits their files: `up` itself leaves those of
+    /// a cluster that is there as they are.
+    pub fn set_agents(&self, settings: serde_json::Value) -> Result<()> {
+        let path = self.state_dir().join("cluster.json");
+        let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut record: serde_json::Value = serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
+        record["agent"] = settings;
+        std::fs::write(&path, record.to_string()).with_context(|| format!("cannot write {}", path.display()))
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -191,6 +191,7 @@ impl Programmer {
                     self.network = Some(devices);
                     if is_new {
                         self.keep_network();
+                        self.retire_other_versions();
                     }
                 }
                 Message::AskGone(uses, reply) => drop(reply.send(self.gone(uses))),
@@ -254,7 +255,6 @@ impl Programmer {
             if !std::mem::replace(&mut self.was_synced, true) {
                 let (services, steps, failed) = (self.state.service_count(), plan.steps.len(), failures.len());
                 tracing::info!(services, steps, failed, "all Services are known; the maps follow them");
-                self.keep_network();
                 self.retire_other_versions();
                 // What a former run left may lead to what is gone since.
                 self.listeners.alarm.ring();
@@ -275,8 +275,12 @@ impl Programmer {
         }
     }
 
-    /// Hooks of another version translate by maps that nobody writes any more.
+    /// Hooks of another version translate by maps that nobody writes any more. They go once ours are in all their places: those on the
+    /// devices to the network come last, and until then the others must serve what comes in there.
     fn retire_other_versions(&mut self) {
+        if self.others_retired || !self.keep_network() {
+            return;
+        }
         match self.dataplane.retire_other_versions() {
             Ok(()) => self.others_retired = true,
             Err(failure) => tracing::warn!(%failure, "cannot remove the pins of another version; trying again"),
@@ -304,12 +308,10 @@ impl Programmer {
 
     /// Level-triggered: what the kernel holds is compared with what it should hold, whatever may have happened to it.
     fn compare(&mut self) {
-        if self.was_synced && !self.others_retired {
-            self.retire_other_versions();
-        }
         self.forget_gone_pods();
         self.restore_devices();
         self.keep_network();
+        self.retire_other_versions();
         if !self.is_applied {
             // They are being written anyway.
             return;

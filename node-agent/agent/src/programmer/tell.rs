@@ -28,12 +28,15 @@ impl Programmer {
         uses.into_iter().filter(|used| !self.state.leads(used.front, used.front_port_be, used.protocol, used.backend)).collect()
     }
 
-    /// Packets from the network meet programs only when the maps are complete: then these decide about all of them.
-    pub(super) fn keep_network(&self) {
-        let Some(devices) = self.network.as_ref().filter(|_| self.was_synced) else { return };
-        for failure in self.dataplane.keep_network_devices(devices) {
+    /// Packets from the network meet programs only when the maps are complete: then these decide about all of them. Whether the programs are
+    /// where they should be.
+    pub(super) fn keep_network(&self) -> bool {
+        let Some(devices) = self.network.as_ref().filter(|_| self.was_synced) else { return false };
+        let failures = self.dataplane.keep_network_devices(devices);
+        for failure in &failures {
             tracing::warn!(%failure, "the programs for the network are not where they should be; trying again");
         }
+        failures.is_empty()
     }
 
     /// Tells which maps are full, once everything that should be in them has been tried.
