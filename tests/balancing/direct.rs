@@ -1,5 +1,6 @@
 //! The same questions where backends answer clients directly, and what is special about that.
 
+mod bound;
 mod changes;
 mod direct_return;
 mod everything;

@@ -1,5 +1,6 @@
 //! Services of every type on three nodes, from every side: pods, nodes, and a client outside of the cluster. One file a question.
 
+mod bound;
 mod changes;
 mod cut;
 mod everything;

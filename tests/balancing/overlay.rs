@@ -1,5 +1,6 @@
 //! The same questions where pods of different nodes reach each other through the overlay only.
 
+mod bound;
 mod changes;
 mod everything;
 mod expected;
