@@ -99,15 +99,19 @@ impl NodeFacts {
     /// The node that we are on.
     pub fn of(node: &Node, names: &mut Names) -> Self {
         let zone = node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE)).filter(|zone| !zone.is_empty());
-        let listed = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
-        let mut addresses: Vec<_> =
-            listed.filter(|listed| listed.type_ == "InternalIP").filter_map(|listed| address(&listed.address)).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
+        let listed = || node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+        let of = |is_internal: bool| {
+            let of_type = listed().filter(|listed| (listed.type_ == "InternalIP") == is_internal);
+            let mut addresses: Vec<_> = of_type.filter_map(|listed| address(&listed.address)).collect();
+            addresses.sort_unstable();
+            addresses.dedup();
+            addresses.into()
+        };
         Self {
             name: names.intern(node.metadata.name.as_deref().unwrap_or_default()),
             zone: zone.map(|zone| names.intern(zone)),
-            addresses: addresses.into(),
+            addresses: of(true),
+            other_addresses: of(false),
         }
     }
 }

@@ -112,6 +112,15 @@ pub struct NodeFacts {
     pub zone: Option<Arc<str>>,
     /// Its InternalIPs, where node ports and host ports answer.
     pub addresses: Box<[Address]>,
+    /// The others of `status.addresses`: a host port may name one.
+    pub other_addresses: Box<[Address]>,
+}
+
+impl NodeFacts {
+    /// Whether the Node lists the address as its own.
+    pub(crate) fn has(&self, address: Address) -> bool {
+        self.addresses.contains(&address) || self.other_addresses.contains(&address)
+    }
 }
 
 /// What an operator can set about Services on this node.
@@ -146,8 +155,8 @@ pub struct Attachment {
 /// A port of the node that leads to a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostPort {
-    /// `hostIP`; an unspecified one stands for all addresses of the node of its family, `None` for all of both. A loopback address counts
-    /// with [`Options::loopback_ports`] only.
+    /// `hostIP`; an unspecified one stands for all InternalIPs of the node of its family, `None` for all of both. A loopback address
+    /// counts with [`Options::loopback_ports`] only, any other only if the Node lists it.
     pub address: Option<Address>,
     /// `hostPort`, native byte order.
     pub port: u16,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The entries of the pods' host ports, but those that a Service has: its node port wins. Of two pods with the same port the first has
+/// The entries of the pods' host ports, at addresses of the node alone, but those that a Service has: its node port wins. Of two pods with the same port the first has
 /// it; the scheduler puts no two on a node, so one of them is about to go.
 pub fn host_fronts<'a, F: Fn(&Claim) -> Option<&'a ObjectName>>(
     attachments: impl Iterator<Item = &'a Attachment>,
@@ -43,7 +43,14 @@ fn addresses<'a, F: Fn(&Claim) -> Option<&'a ObjectName>>(host_port: &HostPort, 
     match host_port.address {
         Some(address) if address.is_v4() != is_v4 => Vec::new(),
         Some(address) if is_loopback(address) && !ground.options.loopback_ports => Vec::new(),
-        Some(address) if !IpAddr::from(address).is_unspecified() => vec![address],
+        // Elsewhere in the network an address is not a pod's to take.
+        Some(address) if !IpAddr::from(address).is_unspecified() => {
+            if is_loopback(address) || ground.node.has(address) {
+                vec![address]
+            } else {
+                Vec::new()
+            }
+        }
         _ => ground.port_addresses(is_v4).collect(),
     }
 }

@@ -89,11 +89,12 @@ fn slice() -> impl Strategy<Value = SliceFacts> {
 }
 
 fn node() -> impl Strategy<Value = NodeFacts> {
-    let addresses = vec((any::<bool>(), 5..8u8), 0..3).prop_map(|all| all.into_iter().map(|(v6, last)| address(v6, last)).collect());
-    (0..2u8, of(0..2u8), addresses).prop_map(|(n, zone, addresses)| NodeFacts {
+    let addresses = || vec((any::<bool>(), 5..8u8), 0..3).prop_map(|all| all.into_iter().map(|(v6, last)| address(v6, last)).collect());
+    (0..2u8, of(0..2u8), addresses(), addresses()).prop_map(|(n, zone, addresses, other_addresses)| NodeFacts {
         name: name("node", n),
         zone: zone.map(|n| name("zone", n)),
         addresses,
+        other_addresses,
     })
 }
 
