@@ -43,11 +43,16 @@ fn e2e_fronts_without_endpoints_refuse_every_client_at_once(cluster: &Cluster, k
     let outer = || balanced.iter().chain(&external).map(|address| (address.clone(), 80));
     let nodes = [NEAR, FAR].map(node_addresses).into_iter().collect::<Result<Vec<_>>>()?;
     let outer: Vec<(String, u16)> = outer().chain(nodes.concat().into_iter().map(|address| (address.to_string(), node_port))).collect();
-    let inner = scene::cluster_addresses(&service)?.map(|address| (address, 80));
+    // A Local policy is no reason to drop while there is no endpoint anywhere.
+    let local = scene::service(kubectl, "empty-local", "type: NodePort, externalTrafficPolicy: Local, internalTrafficPolicy: Local")?;
+    let local_port = scene::node_port(&local)?;
+    let refused: Vec<_> = outer.iter().cloned().chain(nodes.concat().iter().map(|address| (address.to_string(), local_port))).collect();
+    let inner = [&service, &local].into_iter().map(scene::cluster_addresses).collect::<Result<Vec<_>>>()?.concat();
+    let inner: Vec<_> = inner.into_iter().map(|address| (address, 80)).collect();
     for who in ASKERS {
         let inner = inner.iter().filter(|_| who != Who::Outside);
         let targets: Vec<Target> =
-            outer.iter().chain(inner).flat_map(|(address, port)| TOLD.map(|how| Target::new(how, address, *port))).collect();
+            refused.iter().chain(inner).flat_map(|(address, port)| TOLD.map(|how| Target::new(how, address, *port))).collect();
         are_refused(&clients.get(who), who, &targets)?;
     }
     // The first endpoint serves them all.

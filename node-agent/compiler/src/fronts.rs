@@ -91,12 +91,11 @@ pub fn fronts<'a, 's, F: Fn(&Claim) -> Option<&'a ObjectName>>(
             let candidates = Candidates::new(candidates(port, is_v4, slices.clone()), ground.node);
             let everywhere = candidates.cluster_wide();
             if is_ours {
-                let backends = if service.internal_local { candidates.local() } else { Arc::clone(&everywhere) };
-                let front = front(service, service.internal_local, backends);
+                let front = front_by_policy(service, service.internal_local, &candidates, &everywhere);
                 making.entries.insert(inside(address, port.port, port.protocol), front);
             }
             if let Some(external) = &service.external {
-                let outside = if external.local { candidates.local() } else { Arc::clone(&everywhere) };
+                let outside = front_by_policy(service, external.local, &candidates, &everywhere);
                 making.add_external(external, port, is_v4, &Sets { everywhere, outside });
             }
         }
@@ -104,11 +103,11 @@ pub fn fronts<'a, 's, F: Fn(&Claim) -> Option<&'a ObjectName>>(
     making.entries
 }
 
-/// The backends of a port of one family.
+/// Where a port of one family leads from inside, and from outside.
 struct Sets {
     everywhere: Arc<[Backend]>,
-    /// For packets that come in from the network.
-    outside: Arc<[Backend]>,
+    /// For packets that come in from the network; sources are still to be set.
+    outside: Front,
 }
 
 struct Making<'m, 'a, F> {
@@ -165,12 +164,17 @@ impl<'a, F: Fn(&Claim) -> Option<&'a ObjectName>> Making<'_, 'a, F> {
         }
         self.entries.insert(key, Front { sources: sources.clone(), ..front(self.service, false, Arc::clone(&sets.everywhere)) });
         if !is_loopback(address) {
-            let is_local = self.service.external.as_ref().is_some_and(|external| external.local);
-            let front = front(self.service, is_local, Arc::clone(&sets.outside));
-            let has_table = front.backends.len() > 1;
-            self.entries.insert(ServiceKey { scope: scope::OUTSIDE, ..key }, Front { has_table, sources, ..front });
+            let has_table = sets.outside.backends.len() > 1;
+            self.entries.insert(ServiceKey { scope: scope::OUTSIDE, ..key }, Front { has_table, sources, ..sets.outside.clone() });
         }
     }
+}
+
+/// A front under a traffic policy. What has endpoints on other nodes alone is dropped here, so that nobody takes the Service for dead; what
+/// has none at all is refused whatever the policy, as kube-proxy does.
+fn front_by_policy(service: &ServiceFacts, is_local: bool, candidates: &Candidates<'_>, everywhere: &Arc<[Backend]>) -> Front {
+    let is_local = is_local && !everywhere.is_empty();
+    front(service, is_local, if is_local { candidates.local() } else { Arc::clone(everywhere) })
 }
 
 fn front(service: &ServiceFacts, is_local: bool, backends: Arc<[Backend]>) -> Front {
