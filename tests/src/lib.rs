@@ -9,6 +9,8 @@ pub mod nodes;
 pub mod outside;
 pub mod panics;
 pub mod pods;
+#[cfg(test)]
+mod promises;
 pub mod server;
 pub mod stream;
 pub mod suite;
