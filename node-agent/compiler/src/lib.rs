@@ -26,4 +26,4 @@ pub use compile::{Inputs, compile};
 pub use facts::{Attachment, HostPort, NodeFacts, ObjectName, Options, ServiceFacts, SliceFacts};
 pub use image::{Flaw, MapImage, Plan, Step};
 pub use names::Names;
-pub use state::{Change, HealthCheck, State, WithoutTable};
+pub use state::{Change, HealthCheck, Lead, State, WithoutTable};

@@ -12,6 +12,8 @@ pub(crate) struct Pool<C> {
     numbers: HashMap<u32, Number<C>>,
     /// Numbers that lost their last user in the plan that is being made.
     idle: BTreeSet<u32>,
+    /// What was forgotten in that plan: its removal may fail.
+    retired: HashMap<u32, Option<C>>,
     last: u32,
 }
 
@@ -24,7 +26,7 @@ struct Number<C> {
 
 impl<C> Default for Pool<C> {
     fn default() -> Self {
-        Self { by_content: HashMap::new(), numbers: HashMap::new(), idle: BTreeSet::new(), last: 0 }
+        Self { by_content: HashMap::new(), numbers: HashMap::new(), idle: BTreeSet::new(), retired: HashMap::new(), last: 0 }
     }
 }
 
@@ -111,11 +113,43 @@ impl<C: Clone + Eq + Hash> Pool<C> {
     /// The numbers that nobody uses; they are forgotten, and what the map holds under them is to be removed.
     pub fn retire(&mut self) -> BTreeSet<u32> {
         let idle = std::mem::take(&mut self.idle);
-        for &number in &idle {
+        self.forget(&idle);
+        idle
+    }
+
+    /// The same of those alone whose content nobody can use.
+    pub fn retire_spoiled(&mut self) -> BTreeSet<u32> {
+        let is_spoiled = |number: &u32| self.content(*number).is_none();
+        let spoiled: BTreeSet<u32> = self.idle.iter().copied().filter(is_spoiled).collect();
+        self.idle.retain(|number| !spoiled.contains(number));
+        self.forget(&spoiled);
+        spoiled
+    }
+
+    fn forget(&mut self, numbers: &BTreeSet<u32>) {
+        for &number in numbers {
+            let content = self.content(number).cloned();
             self.spoil(number);
             self.numbers.remove(&number);
+            self.retired.insert(number, content);
         }
-        idle
+    }
+
+    /// What was retired is gone from the map.
+    pub fn forget_retired(&mut self) {
+        self.retired.clear();
+    }
+
+    /// What was retired is still in the map, with its content. It has no user. Whether the number is known by now.
+    pub fn take_back(&mut self, number: u32) -> bool {
+        if let Some(content) = self.retired.remove(&number) {
+            if let Some(content) = &content {
+                self.by_content.entry(content.clone()).or_insert(number);
+            }
+            self.numbers.insert(number, Number { content, users: 0 });
+            self.idle.insert(number);
+        }
+        self.numbers.contains_key(&number)
     }
 }
 
@@ -143,6 +177,19 @@ mod tests {
         assert_eq!((pool.insert("c"), pool.insert("d")), (3, 4));
         assert_eq!((pool.number("b"), pool.number("z")), (Some(u32::MAX), None));
         assert_eq!(pool.retire(), [0, 1, 2, 3, 4, u32::MAX].into());
+    }
+
+    #[test]
+    fn what_could_not_be_removed_is_there_again_with_its_content() {
+        let mut pool = Pool::<&str>::default();
+        let (number, broken) = (pool.insert("a"), pool.insert("b"));
+        pool.spoil(broken);
+        assert_eq!((pool.retire_spoiled(), pool.retire()), ([broken].into(), [number].into()));
+        assert!(pool.take_back(number) && pool.take_back(broken) && !pool.take_back(9));
+        assert_eq!((pool.number("a"), pool.number("b")), (Some(number), None));
+        assert_eq!(pool.retire(), [number, broken].into());
+        pool.forget_retired();
+        assert!(!pool.take_back(number));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use orknet_abi::{Address, Backend, Pod, Range, RangeKey, protocol, range_kinds};
 use orknet_compiler::facts::{Endpoint, ExternalFacts, Readiness, ServicePort, SlicePort};
-use orknet_compiler::{Attachment, Change, HealthCheck, HostPort, NodeFacts, ObjectName, ServiceFacts, SliceFacts, State};
+use orknet_compiler::{Attachment, Change, HealthCheck, HostPort, Lead, NodeFacts, ObjectName, ServiceFacts, SliceFacts, State};
+use std::time::Instant;
 
 const NODE: Address = Address::from_v4([192, 0, 2, 1]);
 const CLUSTER: Address = Address::from_v4([10, 96, 0, 10]);
@@ -80,6 +81,38 @@ fn flows_through_a_front_that_is_gone_go_on_over_tcp_while_somebody_has_the_endp
     assert!(leads(&state, CLUSTER, 80, TCP, 2) && !leads(&state, CLUSTER, 80, TCP, 3));
     web(&mut state, None, &[]);
     assert!(!leads(&state, CLUSTER, 80, TCP, 2));
+}
+
+/// What a Service that is deleted leaves behind is asked about at once, flow by flow.
+#[test]
+fn many_questions_about_nobodys_fronts_take_one_look_at_the_endpoints() {
+    let mut state = state();
+    let endpoint = |number: u32| Endpoint {
+        address: Address::from_v4((0x0af4_0000 + number).to_be_bytes()),
+        node: None,
+        readiness: Readiness::Ready,
+        hints: None,
+    };
+    for number in 0..200 {
+        let endpoints = (0..100).map(|last| endpoint(number * 100 + last)).collect();
+        state.note(Change::Slice(object(&format!("web-{number}")), Some(SliceFacts { endpoints, ..slice(&[]) })));
+    }
+    let question = |number: u32| Lead {
+        front: CLUSTER,
+        front_port_be: 80_u16.to_be(),
+        protocol: TCP,
+        backend: Backend { address: endpoint(number).address, port_be: 8_080_u16.to_be(), reserved: 0 },
+    };
+    // The last ones are nobody's.
+    let questions: Vec<_> = (0..512).map(|number| question(number * 50)).collect();
+    let time = |questions: &[Lead]| {
+        let began = Instant::now();
+        (state.lead(questions), began.elapsed())
+    };
+    let (answers, all) = time(&questions);
+    assert_eq!(answers, (0..512).map(|number| number < 400).collect::<Vec<_>>());
+    let one = (0..5).map(|_| time(&questions[511..]).1).min().unwrap();
+    assert!(all < 100 * one, "{} questions took {all:?}, one takes {one:?}", questions.len());
 }
 
 /// By direct return, a backend's node has flows to node ports of nodes that clients asked.

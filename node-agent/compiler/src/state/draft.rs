@@ -5,6 +5,8 @@ use crate::image::{Plan, Step};
 /// A plan in the making.
 #[derive(Default)]
 pub(super) struct Draft {
+    /// What nobody uses and nobody can use.
+    pub delete_leftovers: Vec<Step>,
     /// Services that leave their tables before the tables change their size.
     pub leave_tables: Vec<Step>,
     pub put_node: Vec<Step>,
@@ -28,6 +30,7 @@ impl Draft {
         // A front that is outside is never seen without the one that is inside.
         self.delete_services.reverse();
         let kinds = [
+            self.delete_leftovers,
             self.leave_tables,
             self.put_node,
             self.put_tables,

@@ -1,10 +1,12 @@
 //! The compiler kept up to date: changes in, plans out, touching only what a change touches.
 //!
-//! Here is what is known of the objects; [`plan`] holds how it becomes writes, [`query`] what others ask about it.
+//! Here is what is known of the objects; [`plan`] holds how it becomes writes, [`take_back`] what becomes of writes that fail, [`query`]
+//! what others ask about it.
 
 mod draft;
 mod plan;
 mod query;
+mod take_back;
 
 use crate::claims::{Claim, Claims, claims_of};
 use crate::demand::Demand;
@@ -17,7 +19,9 @@ use orknet_abi::{Backend, Node, Range, RangeKey, ServiceKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-pub use query::{HealthCheck, WithoutTable};
+use take_back::Before;
+
+pub use query::{HealthCheck, Lead, WithoutTable};
 
 /// One fact that changed. A change is the whole new value, never a difference; `None` means that the object is gone.
 #[derive(Clone, Debug)]
@@ -66,6 +70,8 @@ pub struct State {
     health: BTreeMap<ObjectName, HealthCheck>,
     health_changed: bool,
     image: MapImage,
+    /// What the last plan replaced and removed.
+    before: Before,
 }
 
 /// A Service as far as it is known: slices may come before it and outlive it.

@@ -23,13 +23,20 @@ impl State {
         self.plan()
     }
 
-    /// The writes that lead from what the kernel holds to what is wanted; [`Self::image`] is then what it will hold. If a write fails,
-    /// read the maps back and [`Self::adopt`] them.
+    /// The writes that lead from what the kernel holds to what is wanted; [`Self::image`] is then what it will hold. If writes fail,
+    /// [`Self::take_back`] says whether that is still known; else read the maps back and [`Self::adopt`] them.
     pub fn plan(&mut self) -> Plan {
+        self.forget_before();
+        self.plan_round()
+    }
+
+    fn plan_round(&mut self) -> Plan {
         let mut draft = Draft::default();
         if self.sweep {
             self.take_stock();
         }
+        // What is left of a list that found no room must not be in the way of the next attempt.
+        draft.delete_leftovers = self.retire_leftovers();
         self.plan_node(&mut draft);
         let wanted = self.wanted_services();
         let moved = self.settle_demand(&wanted);
@@ -51,13 +58,14 @@ impl State {
         let mut plan = draft.into_plan();
         if !self.waiting.is_empty() && self.has_room_for_a_table() {
             // Tables that had no room before others went. Each round serves one of them or more.
-            plan.steps.extend(self.plan().steps);
+            plan.steps.extend(self.plan_round().steps);
         }
         plan
     }
 
     /// The same for the pods alone, for the time before the Services are known. What is not planned now is planned later.
     pub fn plan_attachments(&mut self) -> Plan {
+        self.forget_before();
         let mut draft = Draft::default();
         if std::mem::take(&mut self.pods_dirty) {
             self.plan_pods(&mut draft);
@@ -188,6 +196,7 @@ impl State {
         let new = front.value(list, table, sources);
         let old = self.image.services.insert(key, new);
         if old != Some(new) {
+            self.before.note(key, old);
             draft.put_services.push(Step::PutService(key, new));
         }
         self.hold(&new);
@@ -199,6 +208,7 @@ impl State {
         let Some(old) = self.image.services.get(&key).copied() else { return };
         let new = Service { table: self.table_of(key, draft), ..old };
         if old != new {
+            self.before.note(key, Some(old));
             self.image.services.insert(key, new);
             draft.put_services.push(Step::PutService(key, new));
             self.hold(&new);
@@ -266,14 +276,14 @@ impl State {
         (self.tables.len() as u64 + 1) * chunks <= u64::from(self.options.table_room)
     }
 
-    fn hold(&mut self, service: &Service) {
+    pub(super) fn hold(&mut self, service: &Service) {
         let parts = PartsOf::of(service);
         parts.list.into_iter().for_each(|list| self.lists.hold(list));
         parts.table.into_iter().for_each(|table| self.tables.hold(table));
         parts.sources.into_iter().for_each(|set| self.sources.hold(set));
     }
 
-    fn release(&mut self, service: &Service) {
+    pub(super) fn release(&mut self, service: &Service) {
         let parts = PartsOf::of(service);
         parts.list.into_iter().for_each(|list| self.lists.release(list));
         parts.table.into_iter().for_each(|table| self.tables.release(table));
@@ -282,28 +292,48 @@ impl State {
 
     /// What nobody uses any more goes.
     fn retire(&mut self, draft: &mut Draft) {
-        for list in self.lists.retire() {
-            let keys: Vec<_> = self.image.list(list).map(|(key, _)| key).collect();
-            for key in keys {
-                self.image.backends.remove(&key);
-                draft.delete_backends.push(Step::DeleteBackend(key));
-            }
-        }
+        let lists = self.lists.retire();
+        draft.delete_backends.extend(self.remove_backends(&lists));
         for table in self.tables.retire() {
             let keys: Vec<_> = self.image.table(table).map(|(key, _)| key).collect();
             for key in keys {
-                self.image.tables.remove(&key);
+                let chunk = self.image.tables.remove(&key);
+                self.before.tables.extend(chunk.map(|chunk| (key, chunk)));
                 draft.delete_tables.push(Step::DeleteTable(key));
             }
         }
         let sets = self.sources.retire();
-        if !sets.is_empty() {
-            let keys: Vec<_> = self.image.sources.iter().filter(|key| sets.contains(&key.set)).copied().collect();
-            for key in keys {
-                self.image.sources.remove(&key);
-                draft.delete_sources.push(Step::DeleteSource(key));
+        draft.delete_sources.extend(self.remove_sources(&sets));
+    }
+
+    /// Parts that nobody uses and nobody can use.
+    fn retire_leftovers(&mut self) -> Vec<Step> {
+        let (lists, sets) = (self.lists.retire_spoiled(), self.sources.retire_spoiled());
+        let mut steps = self.remove_sources(&sets);
+        steps.extend(self.remove_backends(&lists));
+        steps
+    }
+
+    fn remove_backends(&mut self, lists: &BTreeSet<u32>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for list in lists {
+            let found: Vec<_> = self.image.list(*list).collect();
+            for (key, backend) in found {
+                self.image.backends.remove(&key);
+                self.before.backends.insert(key, backend);
+                steps.push(Step::DeleteBackend(key));
             }
         }
+        steps
+    }
+
+    fn remove_sources(&mut self, sets: &BTreeSet<u32>) -> Vec<Step> {
+        if sets.is_empty() {
+            return Vec::new();
+        }
+        let keys: Vec<_> = self.image.sources.iter().filter(|key| sets.contains(&key.set)).copied().collect();
+        keys.iter().for_each(|key| _ = self.image.sources.remove(key));
+        keys.into_iter().map(Step::DeleteSource).collect()
     }
 
     fn plan_pods(&mut self, draft: &mut Draft) {

@@ -2,11 +2,11 @@
 
 use super::{Entry, State};
 use crate::claims::Claim;
-use crate::facts::{Attachment, NodeFacts, ObjectName, Readiness, ServiceFacts, SliceFacts, SlicePort};
+use crate::facts::{Attachment, Endpoint, NodeFacts, ObjectName, Readiness, ServiceFacts, SliceFacts, SlicePort};
 use crate::fronts::{Ground, inside};
 use crate::tables;
-use orknet_abi::{Address, Backend, RangeKey, ServiceKey, protocol, range_kinds};
-use std::collections::{BTreeMap, BTreeSet};
+use orknet_abi::{Address, Backend, RangeKey, Service, ServiceKey, protocol, range_kinds};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// What a balancer outside of the cluster is told of a Service with `healthCheckNodePort`.
@@ -16,6 +16,15 @@ pub struct HealthCheck {
     pub port: u16,
     /// Ready endpoints on this node.
     pub local_endpoints: usize,
+}
+
+/// Something that was opened to a front and leads to a backend. Ports in network order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lead {
+    pub front: Address,
+    pub front_port_be: u16,
+    pub protocol: u8,
+    pub backend: Backend,
 }
 
 /// Look-up tables that there is no room for. Packets for these Services find a backend without, and nodes may differ in which.
@@ -60,35 +69,63 @@ impl State {
         std::mem::take(&mut self.health_changed).then(|| self.health.clone())
     }
 
-    /// Whether a flow that was opened to a front may go on to a backend: it is an endpoint of the front's Service, in whatever state, or
-    /// a pod's host port. Ports in network order.
+    /// One question of [`Self::lead`].
+    pub fn leads(&self, front: Address, front_port_be: u16, protocol: u8, backend: Backend) -> bool {
+        self.lead(&[Lead { front, front_port_be, protocol, backend }]).contains(&true)
+    }
+
+    /// Whether flows may go on, in the order of the questions: the backend is an endpoint of the front's Service, in whatever state, or a
+    /// pod's host port.
     ///
     /// A front that is nobody's any more opens no flows. Those that it opened go on as long as somebody has the endpoint; over UDP
     /// there is nothing to go on with.
     ///
-    /// Takes as long as the Service has endpoints, for nobody's fronts as long as there are endpoints at all: ask once for each front and
-    /// backend, not once for each flow.
-    pub fn leads(&self, front: Address, front_port_be: u16, protocol: u8, backend: Backend) -> bool {
-        let is_target = |port: &SlicePort| port.protocol == protocol && port.port.to_be() == backend.port_be;
-        let is_in = |slice: &SliceFacts| slice.endpoints.iter().any(|endpoint| endpoint.address == backend.address);
+    /// Each takes as long as its Service has endpoints; all about nobody's fronts together take one look at all endpoints. So ask many
+    /// at once, each once.
+    pub fn lead(&self, questions: &[Lead]) -> Vec<bool> {
+        let known: Vec<Option<bool>> = questions.iter().map(|question| self.leads_by_front(question)).collect();
+        let unknown = questions.iter().zip(&known).filter(|(question, known)| known.is_none() && question.protocol != protocol::UDP);
+        let somebodys = self.endpoints_among(unknown.map(|(question, _)| (question.protocol, question.backend)).collect());
+        let is_somebodys = |question: &Lead| somebodys.contains(&(question.protocol, question.backend));
+        questions.iter().zip(known).map(|(question, known)| known.unwrap_or_else(|| is_somebodys(question))).collect()
+    }
+
+    /// `None` for nobody's front.
+    fn leads_by_front(&self, question: &Lead) -> Option<bool> {
+        let &Lead { front, front_port_be, protocol, backend } = question;
         if let Some((entry, name)) = self.port_behind(front, u16::from_be(front_port_be), protocol) {
-            let slices = entry.slices.iter().map(|(_, slice)| slice);
-            let mut with_port = slices.filter(|slice| slice.ports.iter().any(|port| port.name == *name && is_target(port)));
-            return with_port.any(is_in);
+            let is_target = |port: &SlicePort| port.name == *name && port.protocol == protocol && port.port.to_be() == backend.port_be;
+            let mut with_port = entry.slices.iter().map(|(_, slice)| slice).filter(|slice| slice.ports.iter().any(is_target));
+            return Some(with_port.any(|slice| slice.endpoints.iter().any(|endpoint| endpoint.address == backend.address)));
         }
         let key = ServiceKey { port_be: front_port_be, ..inside(front, 0, protocol) };
-        if self.host_keys.contains(&key) {
-            return self.image.services.get(&key).is_some_and(|service| self.image.list(service.list).any(|(_, found)| found == backend));
+        let is_target = |service: &Service| self.image.list(service.list).any(|(_, found)| found == backend);
+        self.host_keys.contains(&key).then(|| self.image.services.get(&key).is_some_and(is_target))
+    }
+
+    /// Which of these somebody has for an endpoint.
+    fn endpoints_among(&self, wanted: HashSet<(u8, Backend)>) -> HashSet<(u8, Backend)> {
+        let mut found = HashSet::new();
+        if wanted.is_empty() {
+            return found;
         }
-        let mut slices = self.services.values().flat_map(|entry| &entry.slices).map(|(_, slice)| slice);
-        protocol != protocol::UDP && slices.any(|slice| slice.ports.iter().any(is_target) && is_in(slice))
+        for (_, slice) in self.services.values().flat_map(|entry| &entry.slices) {
+            for port in &slice.ports {
+                let backend = |endpoint: &Endpoint| Backend { address: endpoint.address, port_be: port.port.to_be(), reserved: 0 };
+                let all = slice.endpoints.iter().map(|endpoint| (port.protocol, backend(endpoint)));
+                found.extend(all.filter(|target| wanted.contains(target)));
+            }
+        }
+        found
     }
 
     /// The Service that has a front.
     pub fn service_of(&self, key: &ServiceKey) -> Option<&ObjectName> {
         let ground = Ground { node: &self.node, options: &self.options, owner: |claim: &Claim| self.claims.owner(claim) };
         let (address, port) = (key.address, u16::from_be(key.port_be));
-        self.claims.owner(&Claim::Cluster(address)).or_else(|| ground.owner_of_port(address, port, key.protocol))
+        // The entry of an address as a whole.
+        let external = || self.claims.owner(&Claim::External(address)).filter(|_| port == 0);
+        self.claims.owner(&Claim::Cluster(address)).or_else(external).or_else(|| ground.owner_of_port(address, port, key.protocol))
     }
 
     /// The Service that has a front, and the name of its port.
