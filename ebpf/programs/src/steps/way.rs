@@ -94,7 +94,6 @@ pub fn find_fitting_way(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut W
         way.mtu = mtu as u16;
         return kind::TOO_BIG;
     }
-}
     kind
 }
 
@@ -117,6 +116,7 @@ pub fn segment_length(frame: &impl Frame, offset: u32, number: u8, size: u32) ->
         _ => return None,
     };
     Some(offset - ETHERNET + header + size)
+}
 
 #[inline(always)]
 fn to_words(address: &Address) -> [u32; 4] {
