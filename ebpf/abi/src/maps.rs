@@ -71,7 +71,15 @@ pub const fn connection_slot(cookie: u64) -> u32 {
     cookie as u32 % CONNECTIONS.capacity
 }
 
-use crate::values::*;
+/// Where in [`PAIRS`] a pair of addresses may be, each by its words. Pairs that share a place are searched ways for, but for one of them.
+#[inline(always)]
+pub const fn pair_slot(source: &[u32; 4], destination: &[u32; 4]) -> u32 {
+    let mixed = (source[1] ^ source[3]).wrapping_mul(0x9e37_79b1) ^ (destination[1] ^ destination[3]).wrapping_mul(0x85eb_ca77);
+    // The highest bits depend on all others.
+    (mixed >> 16) % PAIRS.capacity
+}
+
+use crate::{Pair, values::*};
 
 maps! {
     /// A Service address and port to the list of its backends. One update of one value switches a Service to a new list.
@@ -94,6 +102,8 @@ maps! {
     /// At index 0: counts up whenever user space changes what ways depend on: pods, devices, ranges, the node. What flows know of their
     /// ways counts only in the generation in which it was asked.
     GENERATION: Array "GENERATION", u32 => u32, 1;
+    /// Ways between pairs of addresses whose packets nobody translates, at [`pair_slot`]. Programs write it, for themselves alone.
+    PAIRS: PerCpuArray "PAIRS", u32 => Pair, 2_048;
     /// The node's devices on which frames are taken from the wire, by index.
     DEVICES: Hash "DEVICES", u32 => Device, 256;
     /// The ports of datagrams in fragments.

@@ -1,6 +1,6 @@
 //! Keys and values of the maps. No padding: sizes are asserted below, so a field more is a compile error until it is counted.
 
-use crate::{Address, Way};
+use crate::{Address, Pair, Way};
 
 /// IP protocol numbers (IANA): those that Services know, and those that carry their errors.
 pub mod protocol {
@@ -505,6 +505,7 @@ sizes! {
     FlowKey = 40,
     Flow = 96,
     Way = 48,
+    Pair = 80,
     FragmentKey = 40,
     FragmentPorts = 4,
     Connection = 48,

@@ -41,6 +41,18 @@ pub struct Way {
     pub family: u8,
 }
 
+/// The way between two addresses for packets of theirs that nobody translates, of whatever ports: neither is a Service's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pair {
+    /// Who sends.
+    pub source: Address,
+    /// To whom.
+    pub destination: Address,
+    /// Its stamp is that of a packet with these addresses and, in the place of ports, the device's index.
+    pub way: Way,
+}
+
 impl Way {
     /// No stamp, as 0 is none either: somebody writes the way.
     pub const WRITING: u64 = 2;

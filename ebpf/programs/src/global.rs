@@ -93,20 +93,29 @@ pub extern "C" fn may_go_around(front: *const ServiceKey, key: *const FlowKey) -
     u32::from(steps::flow::may_go_around(front, key))
 }
 
-/// [`steps::hand_over`].
+/// [`steps::hand_over`]; `is_plain` is 0 if not.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn hand_over(ctx: *mut __sk_buff, ip: *const Ip, device: u32) -> i32 {
+pub extern "C" fn hand_over(ctx: *mut __sk_buff, ip: *const Ip, device: u32, is_plain: u32) -> i32 {
     present!(steps::packet::NEXT; ip: as_ref);
-    steps::hand_over(&TcContext::new(ctx), ip, device)
+    steps::hand_over(&TcContext::new(ctx), ip, device, is_plain != 0)
 }
 
-/// [`steps::forward::pass_on`].
+/// [`steps::pair::note`]; answers 1.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn pass_on(ctx: *mut __sk_buff, ip: *const Ip) -> i32 {
+pub extern "C" fn note_pair(ip: *const Ip, way: *const Way, kind: u32, device: u32) -> u32 {
+    present!(0; ip: as_ref, way: as_ref);
+    steps::pair::note(ip, way, kind, device);
+    1
+}
+
+/// [`steps::forward::pass_on`]; `is_plain` is 0 if not.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn pass_on(ctx: *mut __sk_buff, ip: *const Ip, is_plain: u32) -> i32 {
     present!(steps::packet::NEXT; ip: as_ref);
-    steps::forward::pass_on(&TcContext::new(ctx), ip)
+    steps::forward::pass_on(&TcContext::new(ctx), ip, is_plain != 0)
 }
 
 /// [`steps::packet::parse`] of a frame that comes from the wire.

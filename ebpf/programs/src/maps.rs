@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use orknet_abi::{
     self as abi, Address, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Device, Flow, FlowKey, FragmentKey,
-    FragmentPorts, Node, Pod, PodKey, Range, Service, ServiceKey, SocketKey, SocketOrigin, TableChunk, TableKey, TrafficKey,
+    FragmentPorts, Node, Pair, Pod, PodKey, Range, Service, ServiceKey, SocketKey, SocketOrigin, TableChunk, TableKey, TrafficKey,
 };
 
 /// Memory follows the contents, not the capacity.
@@ -47,6 +47,9 @@ pub static TRANSLATED: Array<u32> = Array::with_max_entries(abi::TRANSLATED.capa
 
 #[map]
 pub static GENERATION: Array<u32> = Array::with_max_entries(abi::GENERATION.capacity, 0);
+
+#[map]
+pub static PAIRS: PerCpuArray<Pair> = PerCpuArray::with_max_entries(abi::PAIRS.capacity, 0);
 
 #[map]
 pub static DEVICES: HashMap<u32, Device> = HashMap::with_max_entries(abi::DEVICES.capacity, GROWING);

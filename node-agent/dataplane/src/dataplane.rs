@@ -225,7 +225,11 @@ impl Dataplane {
     }
 }
 
-/// Whether packets of flows that are known may go another way after it.
+/// Whether packets whose way is known may go another way after it. Those of pairs of addresses do where an address becomes a Service's.
 fn changes_ways(step: &Step) -> bool {
-    matches!(step, Step::PutPod(..) | Step::DeletePod(..) | Step::PutRange(..) | Step::DeleteRange(..) | Step::PutNode(..))
+    match step {
+        Step::PutPod(..) | Step::DeletePod(..) | Step::PutRange(..) | Step::DeleteRange(..) | Step::PutNode(..) => true,
+        Step::PutService(key, _) => key.port_be == 0 && key.protocol == 0,
+        _ => false,
+    }
 }

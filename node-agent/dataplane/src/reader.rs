@@ -177,6 +177,7 @@ impl Reader {
             use_of(&tables.flows)?,
             MapUse { entries: tables.translated.get(&0)?.map_or(0, |values| values.iter().sum()), ..use_of(&tables.translated)? },
             use_of(&tables.generation)?,
+            use_of(&tables.pairs)?,
             use_of(&tables.devices)?,
             use_of(&tables.fragments)?,
             MapUse { entries: self.connections()?.len() as u32, ..use_of(&tables.connections)? },

@@ -7,8 +7,8 @@ use crate::{
 };
 use orknet_abi::{
     self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Device, Flow, FlowKey, FragmentKey, FragmentPorts,
-    MapKind, MapSpec, Node, Pod, PodKey, Range, RangeKey, Service, ServiceKey, SocketKey, SocketOrigin, SourceKey, TableChunk, TableKey,
-    TrafficKey,
+    MapKind, MapSpec, Node, Pair, Pod, PodKey, Range, RangeKey, Service, ServiceKey, SocketKey, SocketOrigin, SourceKey, TableChunk,
+    TableKey, TrafficKey,
 };
 use std::{io, marker::PhantomData, path::Path};
 
@@ -32,6 +32,7 @@ pub(crate) struct Tables {
     pub(crate) flows: Table<FlowKey, Flow>,
     pub(crate) translated: Table<u32, u32>,
     pub(crate) generation: Table<u32, u32>,
+    pub(crate) pairs: Table<u32, Pair>,
     pub(crate) devices: Table<u32, Device>,
     pub(crate) fragments: Table<FragmentKey, FragmentPorts>,
     pub(crate) pods: Table<PodKey, Pod>,
@@ -56,6 +57,7 @@ impl Tables {
             flows: Table::open(pins, &abi::FLOWS, read_only)?,
             translated: Table::open(pins, &abi::TRANSLATED, read_only)?,
             generation: Table::open(pins, &abi::GENERATION, read_only)?,
+            pairs: Table::open(pins, &abi::PAIRS, read_only)?,
             devices: Table::open(pins, &abi::DEVICES, read_only)?,
             fragments: Table::open(pins, &abi::FRAGMENTS, read_only)?,
             pods: Table::open(pins, &abi::PODS, read_only)?,
@@ -85,6 +87,7 @@ impl Tables {
             flows: table(&abi::FLOWS, &capacity),
             translated: table(&abi::TRANSLATED, &capacity),
             generation: table(&abi::GENERATION, &capacity),
+            pairs: table(&abi::PAIRS, &capacity),
             devices: table(&abi::DEVICES, &capacity),
             fragments: table(&abi::FRAGMENTS, &capacity),
             pods: table(&abi::PODS, &capacity),

@@ -34,7 +34,7 @@ pub fn from_network(ctx: &TcContext) -> i32 {
     }
     // Nearly all that comes for pods of this node is nobody's to translate.
     if !steps::may_be_answers() {
-        let verdict = global::hand_over(ctx.skb.skb, ip, ctx.device());
+        let verdict = global::hand_over(ctx.skb.skb, ip, ctx.device(), quick::knowledge(quick));
         if verdict != steps::NOT_OURS {
             return verdict;
         }
@@ -43,7 +43,7 @@ pub fn from_network(ctx: &TcContext) -> i32 {
     if verdict != steps::NOT_OURS {
         return verdict;
     }
-    match global::hand_over(ctx.skb.skb, ip, ctx.device()) {
+    match global::hand_over(ctx.skb.skb, ip, ctx.device(), quick::knowledge(quick)) {
         steps::NOT_OURS => packet::NEXT,
         verdict => verdict,
     }

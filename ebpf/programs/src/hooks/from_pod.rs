@@ -43,7 +43,7 @@ pub fn from_pod(ctx: &TcContext) -> i32 {
     }
     // Nearly all that pods of one node send each other is nobody's to translate.
     if !steps::may_be_answers() {
-        let verdict = global::hand_over(ctx.skb.skb, ip, device);
+        let verdict = global::hand_over(ctx.skb.skb, ip, device, quick::knowledge(quick));
         if verdict != steps::NOT_OURS {
             return verdict;
         }
@@ -52,12 +52,12 @@ pub fn from_pod(ctx: &TcContext) -> i32 {
     if verdict != steps::NOT_OURS {
         return verdict;
     }
-    let verdict = global::hand_over(ctx.skb.skb, ip, device);
+    let verdict = global::hand_over(ctx.skb.skb, ip, device, quick::knowledge(quick));
     if verdict != steps::NOT_OURS {
         return verdict;
     }
     if global::is_unallocated(ip) != 0 {
         return steps::drop_packet(ctx, DropReason::NoSuchService);
     }
-    global::pass_on(ctx.skb.skb, ip)
+    global::pass_on(ctx.skb.skb, ip, quick::knowledge(quick))
 }

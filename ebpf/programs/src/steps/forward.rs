@@ -7,7 +7,7 @@ use super::{
     flow::{entrance, known, opened},
     node, open,
     packet::{self, ETHERNET, Ip},
-    quick, range, read,
+    pair, quick, range, read,
     segment::{Kind, Segment, segment},
     way::{self, kind},
     words::Words,
@@ -133,15 +133,25 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how:
     }
 }
 
-/// Sends on a packet of a pod that is nobody's to translate: to other nodes' pods past the stack, to anywhere else by it.
+/// Sends on a packet of a pod that is nobody's to translate: to other nodes' pods past the stack, to anywhere else by it. The way of a
+/// plain packet without a flow is noted for its pair of addresses.
 #[inline(always)]
-pub fn pass_on(ctx: &TcContext, ip: &Ip) -> i32 {
-    if range::kinds(&ip.destination) & range_kinds::PODS == 0 || !node::redirects() && !node::has_overlay() {
+pub fn pass_on(ctx: &TcContext, ip: &Ip, is_plain: bool) -> i32 {
+    let is_left = range::kinds(&ip.destination) & range_kinds::PODS == 0 || !node::redirects() && !node::has_overlay();
+    let is_noted = is_plain && pair::has_place(ip);
+    if is_left && !is_noted {
         return packet::NEXT;
     }
     let key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
     let mut way = Way::default();
     let kind = global::find_way(ctx.skb.skb, ip, &key, &mut way, 0);
+    // What another machine is the next to get is for none of this node's addresses.
+    if is_noted && matches!(kind, kind::NEIGHBOUR) {
+        let _ = global::note_pair(ip, &way, if is_left { kind::STACK } else { kind::NEIGHBOUR }, ctx.device());
+    }
+    if is_left {
+        return packet::NEXT;
+    }
     // The stack answers for what has no way, or must not go it.
     if !matches!(kind, kind::NEIGHBOUR | kind::STRANGER | kind::TUNNEL) || !packet::take_hop(ctx, ip) {
         return packet::NEXT;

@@ -12,6 +12,7 @@ mod node;
 mod open;
 mod origin;
 pub mod packet;
+pub mod pair;
 mod pod;
 pub mod quick;
 mod range;

@@ -4,11 +4,15 @@ use super::{
     forward::NOT_OURS,
     node,
     packet::{self, Ip},
-    read, way,
+    quick, read,
+    way::{self, kind},
 };
-use crate::maps::{PODS, TRANSLATED};
+use crate::{
+    global,
+    maps::{PODS, TRANSLATED},
+};
 use aya_ebpf::programs::TcContext;
-use orknet_abi::{Address, Pod, PodKey};
+use orknet_abi::{Address, Pod, PodKey, Way};
 
 /// What a packet's source address says about who sent it.
 pub mod source {
@@ -48,14 +52,20 @@ pub fn find_pod_elsewhere(address: &Address, device: u32) -> Option<Pod> {
 }
 
 /// Hands a packet for a pod of this node straight to it, as a router would; [`NOT_OURS`] where there is none but the sender at `device`.
-/// The stack answers for what must not travel on, and takes the packet where nothing is redirected past it.
+/// The stack answers for what must not travel on, and takes the packet where nothing is redirected past it. The way of a
+/// plain packet without a flow is noted for its pair of addresses.
 #[inline(always)]
-pub fn hand_over(ctx: &TcContext, ip: &Ip, device: u32) -> i32 {
-    match find_pod_elsewhere(&ip.destination, device) {
-        Some(pod) if node::redirects() && packet::take_hop(ctx, ip) => way::into_pod(ctx, pod.ifindex, &[pod.pod_mac, pod.host_mac]),
-        Some(_) => packet::NEXT,
-        None => NOT_OURS,
+pub fn hand_over(ctx: &TcContext, ip: &Ip, device: u32, is_plain: bool) -> i32 {
+    let generation = quick::generation();
+    let Some(pod) = find_pod_elsewhere(&ip.destination, device) else { return NOT_OURS };
+    let redirects = node::redirects();
+    let macs = [pod.pod_mac, pod.host_mac];
+    if is_plain {
+        let way = Way { stamp: generation, ifindex: pod.ifindex, macs, mtu: u16::MAX, ..Way::default() };
+        let kind = if redirects { kind::POD } else { kind::STACK };
+        let _ = global::note_pair(ip, &way, kind, device);
     }
+    if redirects && packet::take_hop(ctx, ip) { way::into_pod(ctx, pod.ifindex, &macs) } else { packet::NEXT }
 }
 
 /// Whether what comes for pods of this node may be answers to packets of theirs that were translated.

@@ -10,7 +10,7 @@ use super::{
     flow::entrance,
     open,
     packet::{self, ETHERNET},
-    read,
+    pair, read,
     segment::{Kind, Segment, tcp},
     way::{self, kind},
     words::{Words, clear},
@@ -44,6 +44,8 @@ struct Plain {
     /// Bytes from the IP header on.
     length: u32,
     hops: u32,
+    /// Flags of TCP that open or end a connection.
+    turns: u32,
     /// 1 if so.
     is_v4: u32,
     /// The third word of an IPv4 header: hop limit, protocol, checksum; the second one of IPv6: length, next header, hop limit.
@@ -131,8 +133,7 @@ pub fn note(key: &FlowKey, becomes: &FlowKey, way: &Way, kind: u32, device: u32)
     }
 }
 
-/// Reads a plain packet, whole and not in fragments, without options or extension headers, of an ordinary TCP segment or UDP; false for
-/// any other.
+/// Reads a plain packet, whole and not in fragments, without options or extension headers, of TCP or UDP; false for any other.
 #[inline(always)]
 fn read_plain(frame: &impl Frame, plain: &mut Plain) -> bool {
     let mut first = 0_u32;
@@ -183,9 +184,10 @@ fn read_plain(frame: &impl Frame, plain: &mut Plain) -> bool {
     let payload = plain.payload();
     if next == protocol::TCP {
         let mut flags = 0_u8;
-        if payload < 20 || !frame.near(offset + 13, &mut flags) || flags & (tcp::SYN | tcp::FIN | tcp::RST) != 0 {
+        if payload < 20 || !frame.near(offset + 13, &mut flags) {
             return false;
         }
+        plain.turns = u32::from(flags & (tcp::SYN | tcp::FIN | tcp::RST));
     } else if next != protocol::UDP || payload < 8 {
         return false;
     }
@@ -207,7 +209,7 @@ fn find(plain: &Plain, device: u32, is_leaving: bool, length: u32, found: &mut F
     // What would change the state, or be answered, or tell the backend something.
     const ORDINARY: u32 = flow_state::CONFIRMED | flow_state::RESET | flow_state::GONE;
     const TELLS: u32 = flow_state::DIRECT | flow_state::FORWARD;
-    if state & ORDINARY != flow_state::CONFIRMED || plain.protocol() == protocol::UDP && state & TELLS == TELLS {
+    if plain.turns != 0 || state & ORDINARY != flow_state::CONFIRMED || plain.protocol() == protocol::UDP && state & TELLS == TELLS {
         return NOT_QUICK;
     }
     *found = Found { flow, stamp: stamp(generation(), becomes(flow)) };
@@ -310,7 +312,11 @@ pub fn send(ctx: &TcContext, is_leaving: bool) -> i32 {
         return NOT_QUICK;
     }
     let mut found = Found { flow: ptr::null(), stamp: 0 };
-    let kind = find(plain, ctx.device(), is_leaving, plain.travelling_length(ctx), &mut found);
+    let length = plain.travelling_length(ctx);
+    let kind = find(plain, ctx.device(), is_leaving, length, &mut found);
+    if kind == NO_FLOW && !is_leaving {
+        return pass(ctx, plain, length);
+    }
     if kind <= NO_FLOW {
         return kind;
     }
@@ -331,7 +337,41 @@ pub fn send(ctx: &TcContext, is_leaving: bool) -> i32 {
     }
 }
 
-/// The same of a frame from the wire: one that does not go on to another machine passes at once, for [`send`] to find.
+/// Sends on a packet without a flow whose pair of addresses knows its way. Answers the verdict or [`NO_FLOW`].
+#[inline(always)]
+fn pass(ctx: &TcContext, plain: &Plain, length: u32) -> i32 {
+    let Some(way) = pair::find_way(&plain.key.source, &plain.key.destination, ctx.device()) else { return NO_FLOW };
+    let kind = u32::from(way.kind);
+    if length > u32::from(way.mtu) || travels(kind) && plain.hops <= 1 {
+        return NO_FLOW;
+    }
+    if travels(kind) && !take_hop(ctx, plain) {
+        return super::drop_packet(ctx, DropReason::RewriteFailed);
+    }
+    match kind {
+        kind::POD => way::into_pod(ctx, way.ifindex, &way.macs),
+        kind::NEIGHBOUR => way::to_neighbour(ctx, way),
+        _ => packet::NEXT,
+    }
+}
+
+/// Takes a hop from a packet that has one.
+#[inline(always)]
+fn take_hop(frame: &impl Frame, plain: &Plain) -> bool {
+    let (before, after) = (plain.hops as u8, plain.hops as u8 - 1);
+    if plain.is_v4 == 0 {
+        let word = |hops: u8| u16::from_ne_bytes([0, hops]);
+        frame.mend_sum(u32::from(word(after)) + u32::from(!word(before)));
+        return frame.put_near(ETHERNET + 7, &after);
+    }
+    let [_, next, one, other] = plain.word.to_ne_bytes();
+    let word = |hops: u8| u16::from_ne_bytes([hops, 0]);
+    let difference = u64::from(word(after)) + u64::from(!word(before));
+    let [one, other] = (!fold(u64::from(!u16::from_ne_bytes([one, other])) + difference)).to_ne_bytes();
+    frame.put_near(ETHERNET + 8, &u32::from_ne_bytes([after, next, one, other]))
+}
+
+/// [`send`] of a frame from the wire: one that does not go on to another machine passes at once, for [`send`] to find.
 #[inline(always)]
 pub fn send_on_wire(frame: &XdpContext) -> i32 {
     let mut plain = MaybeUninit::uninit();

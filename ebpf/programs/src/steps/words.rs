@@ -1,7 +1,7 @@
 //! Values by words, as they lie in memory, a flow's key above all: the target moves bytes one by one, and what the ABI has in bytes at that.
 
 use core::mem::MaybeUninit;
-use orknet_abi::FlowKey;
+use orknet_abi::{Address, FlowKey};
 
 /// The same as [`FlowKey`].
 #[repr(C)]
@@ -35,6 +35,13 @@ impl Words {
     pub fn reversed(&self) -> Self {
         Self { source: self.destination, destination: self.source, ports: self.ports.rotate_left(16), protocol: self.protocol }
     }
+}
+
+/// An address by words.
+#[inline(always)]
+pub fn to_words(address: &Address) -> &[u32; 4] {
+    // SAFETY: both are sixteen plain bytes, and an address is aligned to words.
+    unsafe { &*core::ptr::from_ref(address).cast() }
 }
 
 /// A value of plain numbers that are all zero, word by word: the library's way is byte by byte.

@@ -59,6 +59,7 @@ plain!(
     abi::PodKey,
     abi::Pod,
     abi::Connection,
+    abi::Pair,
     abi::SocketKey,
     abi::SocketOrigin,
     abi::AffinityKey,
