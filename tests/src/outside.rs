@@ -4,8 +4,8 @@
 //! Nobody pins the namespace: a process inside holds it, and ends when its standard input does. Whatever way the test's process ends,
 //! the kernel then takes the namespace with its devices away.
 
-use crate::Lines;
 use crate::cluster::{Cluster, run};
+use crate::{Lines, eventually};
 use anyhow::{Context, Result};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Child, Command, Stdio};
@@ -47,6 +47,10 @@ impl Outside {
             // At once: nobody else is on this wire.
             let more: &[&str] = if address.is_ipv6() { &["nodad"] } else { &[] };
             outside.run(&[&["ip", "address", "add", &format!("{address}/{prefix}"), "dev", "eth0"], more].concat())?;
+        }
+        // Linux takes up to a second to tell the bridge that the wire is up, and loses what is sent before.
+        for node in node_addresses("node1")? {
+            eventually("the wire to carry packets", || outside.run(&["busybox", "ping", "-c", "1", "-W", "1", &node.to_string()]))?;
         }
         Ok(outside)
     }
