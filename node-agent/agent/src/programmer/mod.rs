@@ -73,7 +73,7 @@ pub struct Programmer {
     is_applied: bool,
     /// The kernel refused what it has room for.
     is_refused: bool,
-    /// The state knows what the kernel holds. After a failure it does not, until the maps have been read.
+    /// The state knows what the kernel holds. After a failure for anything but want of room it does not, until the maps have been read.
     is_image_known: bool,
     was_synced: bool,
     /// No hooks of another version are left.
@@ -237,7 +237,7 @@ impl Programmer {
         self.tell_health();
     }
 
-    /// After a failure only the kernel knows what it holds, and nothing is planned before it has said so.
+    /// Where only the kernel knows what it holds, nothing is planned before it has said so.
     fn read_back(&mut self) -> Result<(), Failure> {
         if !self.is_image_known {
             let image = self.dataplane.image().inspect_err(|failure| tracing::error!(%failure, "cannot read the maps; trying again"))?;
@@ -300,7 +300,9 @@ impl Programmer {
             return failures;
         }
         tracing::error!(failed = failures.len(), steps = plan.steps.len(), "the maps are not complete; trying again");
-        (self.is_applied, self.is_image_known) = (false, false);
+        self.is_applied = false;
+        // What finds no room finds none for long. Meanwhile changes must not cost a look at all of the maps.
+        self.is_image_known = !self.is_refused && self.state.take_back(failures.iter().map(|failure| &failure.step));
         // At once, for those who wait. If it fails, the next plan tries again.
         let _ = self.read_back();
         failures
@@ -312,8 +314,8 @@ impl Programmer {
         self.restore_devices();
         self.keep_network();
         self.retire_other_versions();
-        if !self.is_applied {
-            // They are being written anyway.
+        if !self.is_image_known {
+            // They are being read anyway.
             return;
         }
         match self.dataplane.holds(self.state.image()) {

@@ -5,6 +5,7 @@ use crate::collector::Alarm;
 use crate::dataplane::FailedStep;
 use crate::health_check::Health;
 use crate::room::{self, Room};
+use orknet_compiler::Lead;
 use orknet_dataplane::Use;
 use std::collections::BTreeSet;
 use tokio::sync::watch;
@@ -25,7 +26,10 @@ impl Programmer {
         if !self.is_synced() {
             return BTreeSet::new();
         }
-        uses.into_iter().filter(|used| !self.state.leads(used.front, used.front_port_be, used.protocol, used.backend)).collect()
+        let lead =
+            |used: &Use| Lead { front: used.front, front_port_be: used.front_port_be, protocol: used.protocol, backend: used.backend };
+        let answers = self.state.lead(&uses.iter().map(lead).collect::<Vec<_>>());
+        uses.into_iter().zip(answers).filter(|(_, leads)| !leads).map(|(used, _)| used).collect()
     }
 
     /// Packets from the network meet programs only when the maps are complete: then these decide about all of them. Whether the programs are

@@ -34,6 +34,29 @@ fn root_a_full_map_is_told_on_the_node_and_taken_back_when_there_is_room() {
     });
 }
 
+/// With a full map, too, a change costs what it changes.
+#[test]
+fn root_while_a_map_is_full_the_maps_are_not_read_again() {
+    in_namespace(|| async {
+        let (api, dataplane) = (FakeApi::new(), Arc::new(FakeDataplane::default()));
+        api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"]));
+        let _agent = Agent::start(&api, &dataplane);
+        let condition = |status: &str| api.condition("here", "NetworkMapsFull").filter(|condition| condition["status"] == status);
+        eventually("there is room", || condition("False")).await;
+        *dataplane.full.lock().unwrap() = Some(("BACKENDS", 2));
+        *dataplane.failing.lock().unwrap() = usize::MAX;
+        *dataplane.unreadable.lock().unwrap() = true;
+        api.put(service("web", "10.96.0.1"));
+        api.put(slice("web", &["10.244.1.2"]));
+        eventually("the map is full", || condition("True")).await;
+        let before = *dataplane.failing.lock().unwrap();
+        eventually("another attempt", || (*dataplane.failing.lock().unwrap() < before).then_some(())).await;
+        *dataplane.failing.lock().unwrap() = 0;
+        eventually("there is room again", || condition("False")).await;
+        assert!(dataplane.dump().contains("backend 1/0 10.244.1.2:8080"), "{}", dataplane.dump());
+    });
+}
+
 #[test]
 fn root_flows_that_find_no_room_are_told_on_the_node() {
     in_namespace(|| async {
