@@ -66,7 +66,7 @@ fn e2e_pings_of_service_addresses_are_answered(cluster: &Cluster, kubectl: &Kube
         is_answered(Who::Outside, address)?;
     }
     for address in scene::cluster_addresses(&service)?.iter().chain(&balanced) {
-        for who in [Who::Backend, Who::SameNode, Who::OtherNode] {
+        for who in [Who::Backend, Who::SameNode, Who::OtherNode, Who::Host, Who::OtherHost] {
             is_answered(who, address)?;
         }
     }

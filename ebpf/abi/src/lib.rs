@@ -20,4 +20,4 @@ pub use left::LeftReason;
 pub use maps::*;
 pub use overlay::{OVERLAY_ID, overlay_mac};
 pub use values::*;
-pub use way::{Pair, Way, way_kind};
+pub use way::{DONE_MARK, Pair, Way, way_kind};

@@ -2,6 +2,10 @@
 
 use crate::Address;
 
+/// The mark of packets that programs send on or back: "orkn" as bytes. The node's devices let those that leave pass; answers to the node
+/// itself come in with it.
+pub const DONE_MARK: u32 = 0x6e6b_726f;
+
 /// Kinds of ways that a flow may know; see [`Way::kind`].
 pub mod way_kind {
     /// None is known.

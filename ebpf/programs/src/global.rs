@@ -118,6 +118,14 @@ pub extern "C" fn pass_on(ctx: *mut __sk_buff, ip: *const Ip, is_plain: u32) -> 
     steps::forward::pass_on(&TcContext::new(ctx), ip, is_plain != 0)
 }
 
+/// [`steps::forward::answer_node`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn answer_node(ctx: *mut __sk_buff, ip: *const Ip) -> i32 {
+    present!(steps::packet::DROP; ip: as_ref);
+    steps::forward::answer_node(&TcContext::new(ctx), ip)
+}
+
 /// [`steps::packet::parse`] of a frame that comes from the wire.
 #[inline(never)]
 #[unsafe(no_mangle)]

@@ -80,6 +80,11 @@ fn to_network(ctx: TcContext) -> i32 {
     hooks::to_network(&ctx)
 }
 
+#[classifier]
+fn from_node(ctx: TcContext) -> i32 {
+    hooks::from_node(&ctx)
+}
+
 #[xdp(frags)]
 fn from_wire(ctx: XdpContext) -> u32 {
     hooks::from_wire(&ctx)

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::routes::{Router, Routes};
 use std::io::ErrorKind;
 
-/// Programs, maps, pins, routes, the overlay, socket. Must run in the node's network namespace with the agent stopped. What is not
+/// Programs, maps, pins, routes, the overlay, the way of the node's own packets to Services, socket. Must run in the node's network namespace with the agent stopped. What is not
 /// there is fine; can be repeated. Reports the first failure after having tried everything.
 pub async fn cleanup(config: &Config) -> Result<(), Error> {
     let pin_dir = config.dataplane.pin_dir.clone();
@@ -16,6 +16,7 @@ pub async fn cleanup(config: &Config) -> Result<(), Error> {
         let router = Router::connect()?;
         let mut failures = router.reconcile(&Routes::new()).await?;
         failures.extend(router.remove_overlay().await?);
+        failures.extend(router.remove_own_way().await?);
         Ok(failures)
     }
     .await;

@@ -50,6 +50,8 @@ pub trait Dataplane: Send + Sync + 'static {
     fn stale_devices(&self) -> Result<BTreeSet<u32>, Failure>;
     /// Sees to it that the programs for the network are on these devices and on no others. Does what can be done; what could not be.
     fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> Vec<Failure>;
+    /// Sees to it that the program for the node's own packets to Services is on this device and on no other.
+    fn keep_node_device(&self, wanted: Option<u32>) -> Result<(), Failure>;
     /// Ends sockets whose backend is gone; see [`orknet_dataplane::Dataplane::end_lost_sockets`].
     fn end_lost_sockets(&self, ask: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Failure>;
     /// Removes flows that are over; see [`orknet_dataplane::Dataplane::sweep_flows`].
@@ -119,6 +121,10 @@ impl Dataplane for orknet_dataplane::Dataplane {
     fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> Vec<Failure> {
         let failures = orknet_dataplane::Dataplane::keep_network_devices(self, wanted);
         failures.into_values().map(Failure::from).collect()
+    }
+
+    fn keep_node_device(&self, wanted: Option<u32>) -> Result<(), Failure> {
+        Ok(orknet_dataplane::Dataplane::keep_node_device(self, wanted)?)
     }
 
     fn end_lost_sockets(&self, ask: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Failure> {

@@ -150,7 +150,7 @@ async fn reconcile(router: &Router, plan: &Plan, port: u16, mtu: u32) -> (Option
 }
 
 /// Logs what is new about what is not as it should be. When to look again.
-fn report(troubles: &mut Troubles, failures: &[Error]) -> Duration {
+pub(crate) fn report(troubles: &mut Troubles, failures: &[Error]) -> Duration {
     let report = troubles.follow(failures.iter().map(Error::to_string).collect());
     for error in &report.new {
         tracing::warn!(error, "a route is not as it should be; trying again");
@@ -163,7 +163,7 @@ fn report(troubles: &mut Troubles, failures: &[Error]) -> Duration {
 
 /// What goes wrong at the moment, and how long it has gone wrong in the same way.
 #[derive(Debug)]
-struct Troubles {
+pub(crate) struct Troubles {
     current: BTreeSet<String>,
     /// Before the next try.
     retry: Duration,
@@ -179,7 +179,7 @@ struct Report {
 }
 
 impl Troubles {
-    fn new(resync: Duration) -> Self {
+    pub(crate) fn new(resync: Duration) -> Self {
         Self { current: BTreeSet::new(), retry: FIRST_RETRY, resync }
     }
 

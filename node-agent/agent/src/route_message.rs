@@ -7,14 +7,14 @@ use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteIp6Tunnel, RouteIp6TunnelFlags, RouteIpTunnel, RouteLwEnCapType, RouteLwTunnelEncap,
-    RouteMessage, RouteProtocol, RouteType,
+    RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use std::net::IpAddr;
 
 /// Marks our routes (`ip route show proto 79`). Not assigned in linux/rtnetlink.h.
 pub const PROTOCOL: u8 = 79;
 
-/// The message that adds a route to a table; `device` is the overlay's, for routes through it.
+/// The message that adds a route to a table; `device` is the one for routes to Services and through the overlay.
 pub(crate) fn message(table: u32, prefix: IpNet, target: Target, device: u32) -> RouteMessage {
     let mut message = removal(table, prefix, target);
     if let Target::Tunnel(tunnel) = target {
@@ -23,6 +23,10 @@ pub(crate) fn message(table: u32, prefix: IpNet, target: Target, device: u32) ->
         message.attributes.push(RouteAttribute::Gateway(tunnel.gateway.into()));
         message.attributes.extend(tunnel.source.map(|source| RouteAttribute::PrefSource(source.into())));
         message.attributes.extend(encapsulation(&tunnel));
+    }
+    if let Target::Services(source) = target {
+        message.attributes.push(RouteAttribute::Oif(device));
+        message.attributes.push(RouteAttribute::PrefSource(source.into()));
     }
     message
 }
@@ -36,8 +40,11 @@ pub(crate) fn removal(table: u32, prefix: IpNet, target: Target) -> RouteMessage
     match target {
         Target::Via(gateway) => message.attributes.push(RouteAttribute::Gateway(gateway.into())),
         Target::Unreachable => message.header.kind = RouteType::Unreachable,
+        Target::Throw => message.header.kind = RouteType::Throw,
+        // Of IPv6 there are no scopes.
+        Target::Services(_) if prefix.addr().is_ipv4() => message.header.scope = RouteScope::Link,
         // There is one to a prefix in a table.
-        Target::Tunnel(_) => {}
+        Target::Tunnel(_) | Target::Services(_) => {}
     }
     message
 }
@@ -95,7 +102,11 @@ fn read_one(message: &RouteMessage, table: u32) -> Option<(IpNet, Target)> {
     let target = match (gateway, ends) {
         (Some(gateway), Some((node, own))) => Target::Tunnel(Tunnel { node: node?, own: own?, gateway, source }),
         (Some(gateway), None) => Target::Via(gateway),
-        (None, _) => Target::Unreachable,
+        (None, _) => match (message.header.kind, source) {
+            (RouteType::Throw, _) => Target::Throw,
+            (RouteType::Unicast, Some(source)) => Target::Services(source),
+            _ => Target::Unreachable,
+        },
     };
     Some((IpNet::new(destination?, message.header.destination_prefix_length).ok()?, target))
 }
@@ -135,6 +146,8 @@ mod tests {
         };
         let targets = [
             ("10.244.1.0/24", Target::Unreachable),
+            ("10.96.0.0/16", Target::Services("192.0.2.1".parse().unwrap())),
+            ("fd00:10:96::7/128", Target::Throw),
             ("10.244.2.0/24", Target::Via("192.0.2.2".parse().unwrap())),
             ("10.244.3.0/24", tunnel("192.0.2.3", "192.0.2.1", "10.244.3.0", Some("192.0.2.1"))),
             ("fd00:3::/64", tunnel("2001:db8::3", "2001:db8::1", "fd00:3::", None)),

@@ -30,6 +30,10 @@ pub enum Target {
     Tunnel(Tunnel),
     /// Nowhere: our own pods have routes of their own, and an address without one has no pod; nor is an address of a Service a place.
     Unreachable,
+    /// To Services, by the device that is there for the node's own packets; from this address.
+    Services(IpAddr),
+    /// Where other tables say.
+    Throw,
 }
 
 /// A way through the overlay.
@@ -110,7 +114,7 @@ impl Router {
         self.reconcile_in(MAIN_TABLE, wanted, 0).await
     }
 
-    /// The same in any table; `device` is the overlay's index, for routes through it.
+    /// The same in any table; `device` is the index of the device that tunnels, or routes to Services, lead through.
     pub async fn reconcile_in(&self, table: u32, wanted: &Routes, device: u32) -> Result<Vec<Error>, Error> {
         let present = self.routes_in(table).await?;
         let mut failures = Vec::new();

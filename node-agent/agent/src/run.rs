@@ -6,6 +6,7 @@ use crate::dataplane::{Dataplane, Failure};
 use crate::error::Error;
 use crate::health_check::Health;
 use crate::metrics::Metrics;
+use crate::own_keeper::keep_own_way;
 use crate::programmer::{Listeners, Message, Programmer};
 use crate::room::Room;
 use crate::route_keeper::{Pods, Wires, keep_network};
@@ -87,7 +88,8 @@ async fn run_once_open(
     let (alarm, ear) = collector::alarm();
     let (health, healths) = latest::channel(Health::default());
     let (room, rooms) = latest::channel(Room::default());
-    let listeners = Listeners { alarm, health, room: room.clone(), synced };
+    let (fronts, known_fronts) = latest::channel(None);
+    let listeners = Listeners { alarm, health, room: room.clone(), fronts, synced };
     let programmer = start_programmer(&config, &dataplane, &metrics, listeners, resync).await?;
     collect_on_own_thread(&config, &dataplane, &metrics, messages.clone(), room, ear);
     let programmed = on_own_thread(programmer, queue, shutdown.clone());
@@ -99,6 +101,8 @@ async fn run_once_open(
     let (overlay, overlays) = latest::channel(0);
     let settings = keep_settings(config.clone(), views.clone(), overlays, messages, resync);
     parts.spawn(named("settings keeper", settings));
+    let own_way = keep_own_way(router.clone(), Arc::clone(&dataplane), config.service_cidrs.clone(), views.clone(), known_fronts, resync);
+    parts.spawn(named("keeper of the node's own way", own_way));
     let pods = Some(Pods { configure, mtu: config.mtu, overlay });
     let wires = Wires { routing: config.routing, vxlan_port: config.vxlan_port, always: barred(&config.service_cidrs) };
     parts.spawn(named("route keeper", keep_network(router, views, pods, wires, resync)));

@@ -31,6 +31,11 @@ pub fn forward(device: &str) -> Result<(), Error> {
     set(&format!("ipv6/conf/{device}/forwarding"), "1")
 }
 
+/// Has the check of sources go by the marks of packets that come in on a device, too.
+pub fn check_marks(device: &str) -> Result<(), Error> {
+    set(&format!("ipv4/conf/{device}/src_valid_mark"), "1")
+}
+
 fn set(name: &str, value: &'static str) -> Result<(), Error> {
     let path = format!("{CONF}/{name}");
     match std::fs::read_to_string(&path) {

@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use crate::overlay::{DEVICE, Overlay};
+use crate::own_way;
 use crate::routes::{PODS_TABLE, PROTOCOL, Router, Routes, failed};
 use futures::TryStreamExt;
 use ipnet::IpNet;
@@ -196,7 +197,7 @@ fn rule(pods: IpNet) -> RuleMessage {
 }
 
 fn is_ours(rule: &RuleMessage) -> bool {
-    rule.attributes.contains(&RuleAttribute::Protocol(RouteProtocol::Other(PROTOCOL)))
+    rule.attributes.contains(&RuleAttribute::Protocol(RouteProtocol::Other(PROTOCOL))) && !own_way::is_own(rule)
 }
 
 /// The pods whose packets the rule is for; `None` if it is not as [`rule`] makes it.

@@ -122,7 +122,7 @@ impl Dataplane {
                 traffic.put_one(&key, Count::default())?;
             }
         }
-        let attached = attach::attach_device(&self.programs, &self.pins, ifindex, Hook::DEVICES, self.device_attach);
+        let attached = attach::attach_device(&self.programs, &self.pins, ifindex, &Hook::DEVICES, self.device_attach);
         if attached.is_err() {
             // Neither half a pair of programs nor counters that stand for a device.
             let _ = self.detach_pod(ifindex);
@@ -132,7 +132,7 @@ impl Dataplane {
 
     /// Takes the programs from a device and forgets its counters. A device that is gone, or was never attached, is fine.
     pub fn detach_pod(&self, ifindex: u32) -> Result<(), Error> {
-        attach::detach_device(&self.pins, ifindex, Hook::DEVICES)?;
+        attach::detach_device(&self.pins, ifindex, &Hook::DEVICES)?;
         let keys = [direction::EGRESS, direction::INGRESS].map(|direction| TrafficKey { ifindex, direction });
         let mut failure = None;
         let traffic = &self.reader.tables().traffic;

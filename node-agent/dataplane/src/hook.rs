@@ -21,7 +21,9 @@ pub enum Hook {
     FromNetwork,
     /// What the stack sends to the network: egress of the same devices.
     ToNetwork,
-    /// Frames of the same devices before the stack sees them: XDP.
+    /// What the node itself sends to Services past its sockets: ingress of the far end of the veth pair that is there for it.
+    FromNode,
+    /// Frames of the devices that lead to the network before the stack sees them: XDP.
     FromWire,
 }
 
@@ -45,9 +47,12 @@ impl Hook {
     /// answers are.
     pub const NETWORK: [Self; 2] = [Self::ToNetwork, Self::FromNetwork];
 
+    /// The hook of the device for the node's own packets.
+    pub const NODE: [Self; 1] = [Self::FromNode];
+
     /// Every hook.
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::SOCKETS.into_iter().chain(Self::DEVICES).chain(Self::NETWORK).chain([Self::FromWire])
+        Self::SOCKETS.into_iter().chain(Self::DEVICES).chain(Self::NETWORK).chain(Self::NODE).chain([Self::FromWire])
     }
 
     /// The hook whose program has this name.
@@ -70,6 +75,7 @@ impl Hook {
             Self::ToPod => "to_pod",
             Self::FromNetwork => "from_network",
             Self::ToNetwork => "to_network",
+            Self::FromNode => "from_node",
             Self::FromWire => "from_wire",
         }
     }
@@ -85,7 +91,7 @@ impl Hook {
             Self::Recvmsg6 => 20,
             Self::Getpeername4 => 29,
             Self::Getpeername6 => 30,
-            Self::FromPod | Self::FromNetwork => 46,
+            Self::FromPod | Self::FromNetwork | Self::FromNode => 46,
             Self::ToPod | Self::ToNetwork => 47,
             Self::FromWire => 37,
         }

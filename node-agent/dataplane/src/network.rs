@@ -16,7 +16,7 @@ impl Dataplane {
     pub fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> BTreeMap<u32, Error> {
         let mut failures = BTreeMap::new();
         for &ifindex in wanted {
-            let attached = attach::attach_device(&self.programs, &self.pins, ifindex, Hook::NETWORK, self.device_attach);
+            let attached = attach::attach_device(&self.programs, &self.pins, ifindex, &Hook::NETWORK, self.device_attach);
             if let Err(error) = attached {
                 // Answers that nobody translates are worse than no translation.
                 let _ = self.detach_network_device(ifindex);
@@ -47,6 +47,17 @@ impl Dataplane {
         attach::linked_devices(&self.pins, &[Hook::FromNetwork, Hook::ToNetwork, Hook::FromWire])
     }
 
+    /// Sees to it that the program for what the node itself sends to Services is on this device, by index in the caller's network namespace,
+    /// and on no other; on none without one. Calling it again is harmless.
+    pub fn keep_node_device(&self, wanted: Option<u32>) -> Result<(), Error> {
+        for other in attach::linked_devices(&self.pins, &Hook::NODE)?.into_iter().filter(|other| Some(*other) != wanted) {
+            attach::detach_device(&self.pins, other, &Hook::NODE)?;
+        }
+        wanted.map_or(Ok(()), |ifindex| {
+            attach::attach_device(&self.programs, &self.pins, ifindex, &Hook::NODE, self.device_attach).map(drop)
+        })
+    }
+
     /// Sees to it that frames of the device are served before the stack sees them, or are not. Frames to another MAC address than the
     /// device's are not for this node; a device without one (a tunnel) has no wire.
     fn keep_wire(&self, ifindex: u32) -> Result<(), Error> {
@@ -66,7 +77,7 @@ impl Dataplane {
 
     fn detach_network_device(&self, ifindex: u32) -> Result<(), Error> {
         self.detach_wire(ifindex)?;
-        attach::detach_device(&self.pins, ifindex, Hook::NETWORK)
+        attach::detach_device(&self.pins, ifindex, &Hook::NETWORK)
     }
 
     /// Devices that have programs, or may have them, and should not. Filters of an earlier process can be on any device.

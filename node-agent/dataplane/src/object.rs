@@ -42,8 +42,10 @@ pub(crate) fn load(config: &Config, pins: &Pins) -> Result<Loaded, Error> {
     let mut object = loader.load(OBJECT).map_err(|error| Error::Load(Box::new(error)))?;
     compare_maps(&object)?;
     let reading = (config.program_log != ProgramLog::Off).then(|| Reading::start(&mut object)).transpose()?;
-    // Where frames are left to the stack, the program for frames from the wire would be verified for nobody.
-    let programs = Programs::load(object, |hook| hook != Hook::FromWire || config.xdp != Xdp::Off)?;
+    // Where frames are left to the stack, the program for frames from the wire would be verified for nobody. That for the node's own
+    // packets comes when there are Services.
+    let is_wanted = |hook| hook != Hook::FromNode && (hook != Hook::FromWire || config.xdp != Xdp::Off);
+    let programs = Programs::load(object, is_wanted)?;
     kernel::give_back();
     Ok(Loaded { reading, programs, tables: Tables::open(pins, false)? })
 }

@@ -2,6 +2,7 @@
 
 mod connect;
 mod from_network;
+mod from_node;
 mod from_pod;
 mod from_wire;
 mod getpeername;
@@ -13,6 +14,7 @@ mod to_pod;
 
 pub use connect::connect;
 pub use from_network::from_network;
+pub use from_node::from_node;
 pub use from_pod::from_pod;
 pub use from_wire::from_wire;
 pub use getpeername::getpeername;

@@ -159,6 +159,35 @@ pub fn pass_on(ctx: &TcContext, ip: &Ip, is_plain: bool) -> i32 {
     if kind == kind::TUNNEL { global::to_tunnel(ctx.skb.skb, &way) } else { way::to_neighbour(ctx, &way) }
 }
 
+/// Answers a packet of the node's own to a Service's address: a ping in the Service's place, anything else with "unreachable". What came
+/// here for a load-balancer or external address goes on where the node's other routes lead, if they do: it may be a host's, too.
+#[inline(always)]
+pub fn answer_node(ctx: &TcContext, ip: &Ip) -> i32 {
+    if global::is_unallocated(ip) != 0 {
+        return drop_packet(ctx, DropReason::NoSuchService);
+    }
+    let segment = match segment(ctx, ip) {
+        Ok(segment) => segment,
+        Err(reason) => return drop_packet(ctx, reason),
+    };
+    if (segment.is_ping() || segment.is_rest_of_query()) && global::is_front(ip) != 0 {
+        return global::answer_ping(ctx.skb.skb, ip, &segment);
+    }
+    let is_external = read(SERVICES.get_ptr(range::whole(&ip.destination))).is_some_and(|whole| whole.flags & service_flags::EXTERNAL != 0);
+    if is_external {
+        let key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
+        let mut way = Way::default();
+        let kind = global::find_way(ctx.skb.skb, ip, &key, &mut way, 0);
+        if matches!(kind, kind::NEIGHBOUR | kind::STRANGER) {
+            return way::to_neighbour(ctx, &way);
+        }
+    }
+    if !answer::may_complain(ip, &segment) {
+        return drop_packet(ctx, DropReason::NotForService);
+    }
+    global::complain(ctx.skb.skb, ip, complaint::PORT_UNREACHABLE, 0, DropReason::NotForService as u32)
+}
+
 /// Translates a frame that came from the wire, if its way leads to another machine again; everything else goes on to the node, where
 /// `from_network` finds what was found here. `quick` is what the quick way made of it.
 #[inline(always)]

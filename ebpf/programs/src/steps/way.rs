@@ -27,8 +27,8 @@ const AF_INET6: u8 = 10;
 pub const FRAGMENT: u8 = 44;
 /// `BPF_F_TUNINFO_IPV6`.
 const TUNNEL_V6: u64 = 1;
-/// The mark of packets that the node's devices need not look at once more, as they leave: "orkn" as bytes.
-const DONE: u32 = 0x6e6b_726f;
+/// The mark of packets that the node's devices need not look at once more, as they leave.
+const DONE: u32 = orknet_abi::DONE_MARK;
 
 /// Kinds of ways: those that a flow may know, and those that it may not.
 pub mod kind {

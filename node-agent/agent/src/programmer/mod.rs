@@ -227,6 +227,7 @@ impl Programmer {
                 let plan = if self.is_synced() { self.state.plan() } else { self.state.plan_attachments() };
                 let failures = self.write(&plan);
                 self.tell_room(&failures);
+                self.tell_fronts(&plan);
                 self.settle(waiting, &plan, &failures);
             }
             Err(failure) => waiting.refuse(&failure),

@@ -4,10 +4,12 @@ use super::Programmer;
 use crate::collector::Alarm;
 use crate::dataplane::FailedStep;
 use crate::health_check::Health;
+use crate::own_routes::{Fronts, is_whole};
 use crate::room::{self, Room};
-use orknet_compiler::Lead;
+use orknet_compiler::{Lead, Plan, Step};
 use orknet_dataplane::Use;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Who hears from the programmer.
@@ -16,6 +18,8 @@ pub struct Listeners {
     pub alarm: Alarm,
     pub health: watch::Sender<Health>,
     pub room: watch::Sender<Room>,
+    /// The addresses of Services, once all are in the maps.
+    pub fronts: watch::Sender<Option<Arc<Fronts>>>,
     /// Told when all of the cluster is in the maps for the first time.
     pub synced: watch::Sender<bool>,
 }
@@ -57,6 +61,16 @@ impl Programmer {
             *room = now;
             is_new
         });
+    }
+
+    /// Tells which addresses Services have, where a plan changes that.
+    pub(super) fn tell_fronts(&self, plan: &Plan) {
+        let is_told = self.listeners.fronts.borrow().is_some();
+        let changes = |step: &Step| matches!(step, Step::PutService(key, _) | Step::DeleteService(key) if is_whole(key));
+        if self.is_synced() && (!is_told || plan.steps.iter().any(changes)) {
+            let now = Some(Arc::new(Fronts::of(&self.state.image().services)));
+            self.listeners.fronts.send_if_modified(|fronts| std::mem::replace(fronts, now.clone()) != now);
+        }
     }
 
     /// Tells whoever answers health checks what has changed. A map that is full is the matter of the Services that it has no room for.

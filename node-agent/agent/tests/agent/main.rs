@@ -6,6 +6,7 @@ mod health;
 mod moved;
 mod network;
 mod overlay;
+mod own;
 mod pods;
 mod room;
 mod scale;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-fn uplink() {
+pub fn uplink() {
     ip("link add uplink type veth peer name other");
     ip("address add 192.0.2.1/24 dev uplink");
     ip("address add 2001:db8::1/64 dev uplink nodad");

@@ -63,6 +63,10 @@ impl Dataplane for Timed {
         Dataplane::keep_network_devices(&self.inner, wanted)
     }
 
+    fn keep_node_device(&self, wanted: Option<u32>) -> Result<(), Failure> {
+        Dataplane::keep_node_device(&self.inner, wanted)
+    }
+
     fn end_lost_sockets(&self, ask: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Failure> {
         Dataplane::end_lost_sockets(&self.inner, ask, namespaces)
     }

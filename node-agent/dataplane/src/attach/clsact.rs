@@ -13,11 +13,12 @@ use std::{error::Error as StdError, io};
 /// for the network can be removed from any device without harm to a pod's.
 const POD_PRIORITY: u16 = 20_250;
 const NETWORK_PRIORITY: u16 = 20_251;
+const NODE_PRIORITY: u16 = 20_252;
 const HANDLE: TcHandle = TcHandle::new(0, 0x0b1);
 
 /// Attaches programs to a device, or replaces those of an earlier process.
-pub(super) fn attach(programs: &Programs, ifindex: u32, hooks: [Hook; 2]) -> Result<(), Error> {
-    for hook in hooks {
+pub(super) fn attach(programs: &Programs, ifindex: u32, hooks: &[Hook]) -> Result<(), Error> {
+    for &hook in hooks {
         let wrap = |source: Box<dyn StdError + Send + Sync>| Error::Clsact { hook, target: format!("device {ifindex}"), source };
         let name = device_name(ifindex).map_err(|error| wrap(error.into()))?;
         match tc::qdisc_add_clsact(&name) {
@@ -30,9 +31,9 @@ pub(super) fn attach(programs: &Programs, ifindex: u32, hooks: [Hook; 2]) -> Res
 }
 
 /// Removes our filters from a device; none, or no device, is fine.
-pub(super) fn detach(ifindex: u32, hooks: [Hook; 2]) -> Result<(), Error> {
+pub(super) fn detach(ifindex: u32, hooks: &[Hook]) -> Result<(), Error> {
     let Ok(name) = device_name(ifindex) else { return Ok(()) };
-    for hook in hooks {
+    for &hook in hooks {
         let removed = existing(&name, hook).map_err(ProgramError::IOError).and_then(|link| link.detach());
         match removed {
             // No discipline, no filter, no device any more.
@@ -68,7 +69,11 @@ fn direction(hook: Hook) -> TcAttachType {
 }
 
 fn priority(hook: Hook) -> u16 {
-    if Hook::NETWORK.contains(&hook) { NETWORK_PRIORITY } else { POD_PRIORITY }
+    match hook {
+        Hook::FromNetwork | Hook::ToNetwork => NETWORK_PRIORITY,
+        Hook::FromNode => NODE_PRIORITY,
+        _ => POD_PRIORITY,
+    }
 }
 
 /// The kernel's error number, wherever in the chain it stands.

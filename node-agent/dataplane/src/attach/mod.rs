@@ -68,18 +68,18 @@ pub(crate) fn attach_cgroup(programs: &Programs, pins: &Pins, cgroup: &Path) -> 
     Ok(())
 }
 
-/// Attaches the programs of two hooks to a device.
+/// Attaches the programs of some hooks to a device.
 pub(crate) fn attach_device(
     programs: &Programs,
     pins: &Pins,
     ifindex: u32,
-    hooks: [Hook; 2],
+    hooks: &[Hook],
     how: DeviceAttach,
 ) -> Result<Attachment, Error> {
     if how == DeviceAttach::Clsact {
         return clsact::attach(programs, ifindex, hooks).map(|()| Attachment::Clsact);
     }
-    for hook in hooks {
+    for &hook in hooks {
         let program = programs.get(hook)?;
         let pin = pins.link(&device_pin(hook, ifindex));
         match settle(&pin, LinkTarget::Device(ifindex), || Link::to_device(program, ifindex, hook.attach_type())) {
@@ -136,9 +136,9 @@ pub(crate) fn detach_wire(pins: &Pins, ifindex: u32) -> Result<(), Error> {
     remove_link(&pins.link(&device_pin(Hook::FromWire, ifindex)))
 }
 
-/// Takes the programs of two hooks from a device, however they got there.
-pub(crate) fn detach_device(pins: &Pins, ifindex: u32, hooks: [Hook; 2]) -> Result<(), Error> {
-    for hook in hooks {
+/// Takes the programs of some hooks from a device, however they got there.
+pub(crate) fn detach_device(pins: &Pins, ifindex: u32, hooks: &[Hook]) -> Result<(), Error> {
+    for &hook in hooks {
         remove_link(&pins.link(&device_pin(hook, ifindex)))?;
     }
     clsact::detach(ifindex, hooks)
@@ -152,8 +152,9 @@ pub(crate) fn linked_devices(pins: &Pins, hooks: &[Hook]) -> Result<BTreeSet<u32
 
 /// Removes filters from a device; there is no pin that would.
 pub(crate) fn detach_filters(ifindex: u32) -> Result<(), Error> {
-    clsact::detach(ifindex, Hook::DEVICES)?;
-    clsact::detach(ifindex, Hook::NETWORK)
+    clsact::detach(ifindex, &Hook::DEVICES)?;
+    clsact::detach(ifindex, &Hook::NETWORK)?;
+    clsact::detach(ifindex, &Hook::NODE)
 }
 
 /// Detaches and unpins a link; none is fine.

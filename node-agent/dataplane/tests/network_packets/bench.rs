@@ -269,6 +269,12 @@ impl Bench {
         self.node.run(|| self.dataplane.run(Hook::FromPod, frame, 1)).unwrap()
     }
 
+    /// A frame that the node itself sends to a Service.
+    #[track_caller]
+    pub fn from_node(&self, frame: &[u8]) -> Ran {
+        self.node.run(|| self.dataplane.run(Hook::FromNode, frame, 1)).unwrap()
+    }
+
     /// A frame that the stack sends to pod A.
     #[track_caller]
     pub fn to_pod(&self, frame: &[u8]) -> Ran {

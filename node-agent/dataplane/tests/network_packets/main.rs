@@ -20,6 +20,7 @@ mod masquerade;
 mod merged;
 mod nat_ports;
 mod overlay;
+mod own;
 mod pairs;
 mod pods;
 mod redirects;

@@ -18,6 +18,8 @@ pub struct FakeDataplane {
     pub devices: Mutex<BTreeSet<u32>>,
     /// Devices with the programs for the network.
     pub network: Mutex<BTreeSet<u32>>,
+    /// The device with the program for the node's own packets.
+    pub own: Mutex<Option<u32>>,
     /// What flows lead to.
     pub flows: Mutex<BTreeSet<Use>>,
     /// Passes over the flows.
@@ -117,6 +119,11 @@ impl Dataplane for FakeDataplane {
     fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> Vec<Failure> {
         self.network.lock().unwrap().clone_from(wanted);
         Vec::new()
+    }
+
+    fn keep_node_device(&self, wanted: Option<u32>) -> Result<(), Failure> {
+        *self.own.lock().unwrap() = wanted;
+        Ok(())
     }
 
     fn end_lost_sockets(&self, ask: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Failure> {

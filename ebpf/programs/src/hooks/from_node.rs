@@ -1,0 +1,24 @@
+//! What the node itself sends to Services past its sockets: ingress of the far end of the veth pair that the agent's routes for them lead to.
+
+use crate::{
+    global,
+    steps::{
+        self,
+        packet::{self, Ip, parsed},
+    },
+};
+use aya_ebpf::programs::TcContext;
+use core::mem::MaybeUninit;
+
+/// Answers pings in a Service's place, and everything else with "unreachable": connections and datagrams have been translated at sockets.
+/// Nothing goes to the stack here, which would take the node's own address for forged.
+#[inline(always)]
+pub fn from_node(ctx: &TcContext) -> i32 {
+    let mut place = MaybeUninit::uninit();
+    let ip: &mut Ip = steps::clear(&mut place);
+    match global::parse(ctx.skb.skb, ip) {
+        parsed::IP => global::answer_node(ctx.skb.skb, ip),
+        parsed::OTHER => packet::DROP,
+        broken => global::drop_packet(ctx.skb.skb, broken.wrapping_sub(parsed::BROKEN)),
+    }
+}
