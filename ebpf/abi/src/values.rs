@@ -68,7 +68,7 @@ pub struct Service {
     pub flags: u32,
     /// Seconds of session affinity; 0 without.
     pub affinity_seconds: u32,
-    /// The look-up table (Maglev) over the list, in the map of tables; 0 without: then a packet's hash modulo `count` is its slot.
+    /// The look-up table (Maglev) over the list, in the map of tables; 0 without: then a packet's slot is its hash scaled to `count`.
     pub table: u32,
     /// The set of ranges (`loadBalancerSourceRanges`) from which a packet must come, in the map of sources; 0 for any. Sockets of the node
     /// count as its address; those of pods are left alone, and their packets are looked at.
