@@ -47,8 +47,8 @@ type Label = [(&'static str, &'static str); 1];
 impl Metrics {
     /// Takes note of a pass over the flows.
     pub fn count_flows(&self, swept: &Swept) {
-        for (name, numbers) in PROTOCOLS {
-            let flows: u64 = swept.flows.iter().filter(|(number, _)| numbers.contains(number)).map(|(_, flows)| flows).sum();
+        for name in PROTOCOLS.map(|(name, _)| name).into_iter().chain([OTHER]) {
+            let flows: u64 = swept.flows.iter().filter(|(number, _)| protocol_name(**number) == name).map(|(_, flows)| flows).sum();
             self.flows.get_or_create(&[("protocol", name)]).set(i64::try_from(flows).unwrap_or(i64::MAX));
         }
         for (reason, flows) in [("expired", swept.expired), ("backend-gone", swept.gone), ("half", swept.halves)] {
@@ -78,9 +78,15 @@ impl Metrics {
     }
 }
 
-/// Protocols of flows by name.
+/// Protocols without ports.
+const OTHER: &str = "other";
+/// Protocols of flows by name; all others are [`OTHER`].
 const PROTOCOLS: [(&str, &[u8]); 4] =
     [("tcp", &[protocol::TCP]), ("udp", &[protocol::UDP]), ("sctp", &[protocol::SCTP]), ("icmp", &[protocol::ICMP, protocol::ICMP6])];
+
+fn protocol_name(number: u8) -> &'static str {
+    PROTOCOLS.iter().find(|(_, numbers)| numbers.contains(&number)).map_or(OTHER, |(name, _)| name)
+}
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -96,9 +102,9 @@ impl Default for Metrics {
             flows: Family::default(),
             flows_ended: Family::default(),
             sockets_ended: Family::default(),
-            // 10 µs to 5 s.
             missing: Family::default(),
             pressed: Family::default(),
+            // 10 µs to 5 s.
             flow_sweep: Histogram::new(exponential_buckets(0.000_01, 2.0, 20)),
         }
     }
@@ -184,4 +190,19 @@ fn family<'a, M: EncodeMetric>(
         metric.encode(descriptor.encode_family(&[(label, value)])?)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flow_is_counted_with_its_protocol_or_with_the_others() {
+        const GRE: u8 = 47;
+        let metrics = Metrics::default();
+        let flows = [(protocol::TCP, 1), (protocol::ICMP, 2), (protocol::ICMP6, 4), (GRE, 8), (0, 16)];
+        metrics.count_flows(&Swept { flows: flows.into(), ..Swept::default() });
+        let count = |name| metrics.flows.get_or_create(&[("protocol", name)]).get();
+        assert_eq!(["tcp", "udp", "sctp", "icmp", "other"].map(count), [1, 0, 0, 6, 24]);
+    }
 }
