@@ -169,7 +169,8 @@ impl Collector {
 
     /// Looks how full the maps are that programs write.
     fn measure(&self, pressure: &mut Pressure, says_of_wire: &mut bool) {
-        let maps = match self.dataplane.maps() {
+        // The others take their time to read, and nobody looks at them here.
+        let maps = match self.dataplane.maps_named(&pressure::watched().collect::<Vec<_>>()) {
             Ok(maps) => maps,
             Err(failure) => return tracing::warn!(%failure, "cannot read the size of the maps"),
         };

@@ -66,6 +66,8 @@ pub trait Dataplane: Send + Sync + 'static {
     }
     /// How full the maps are.
     fn maps(&self) -> Result<Vec<MapUse>, Failure>;
+    /// The same of some, by their names.
+    fn maps_named(&self, names: &[&str]) -> Result<Vec<MapUse>, Failure>;
 }
 
 impl From<orknet_dataplane::Error> for Failure {
@@ -149,5 +151,9 @@ impl Dataplane for orknet_dataplane::Dataplane {
 
     fn maps(&self) -> Result<Vec<MapUse>, Failure> {
         Ok(self.reader().maps()?)
+    }
+
+    fn maps_named(&self, names: &[&str]) -> Result<Vec<MapUse>, Failure> {
+        Ok(self.reader().maps_named(|name| names.contains(&name))?)
     }
 }

@@ -166,29 +166,35 @@ impl Reader {
 
     /// How full each map is. Counts by reading: some tens of milliseconds with 100,000 entries.
     pub fn maps(&self) -> Result<Vec<MapUse>, Error> {
+        self.maps_named(|_| true)
+    }
+
+    /// The same of those maps alone whose names are wanted; the others are not read.
+    pub fn maps_named(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<MapUse>, Error> {
         let tables = &self.tables;
-        Ok(vec![
-            use_of(&tables.services)?,
-            use_of(&tables.backends)?,
-            use_of(&tables.tables)?,
-            use_of(&tables.sources)?,
-            use_of(&tables.ranges)?,
-            MapUse { entries: u32::from(self.node()?.is_some()), ..use_of(&tables.node)? },
-            use_of(&tables.flows)?,
-            MapUse { entries: tables.translated.get(&0)?.map_or(0, |values| values.iter().sum()), ..use_of(&tables.translated)? },
-            use_of(&tables.generation)?,
-            use_of(&tables.pairs)?,
-            use_of(&tables.devices)?,
-            use_of(&tables.fragments)?,
-            MapUse { entries: self.connections()?.len() as u32, ..use_of(&tables.connections)? },
-            use_of(&tables.sockets)?,
-            use_of(&tables.affinity)?,
-            use_of(&tables.pods)?,
+        let all: &[(&'static str, &dyn Fn() -> Result<MapUse, Error>)] = &[
+            (tables.services.name(), &|| use_of(&tables.services)),
+            (tables.backends.name(), &|| use_of(&tables.backends)),
+            (tables.tables.name(), &|| use_of(&tables.tables)),
+            (tables.sources.name(), &|| use_of(&tables.sources)),
+            (tables.ranges.name(), &|| use_of(&tables.ranges)),
+            (tables.node.name(), &|| Ok(MapUse { entries: u32::from(self.node()?.is_some()), ..use_of(&tables.node)? })),
+            (tables.flows.name(), &|| use_of(&tables.flows)),
+            (tables.translated.name(), &|| Ok(MapUse { entries: tables.translated.get(&0)?.map_or(0, |values| values.iter().sum()), ..use_of(&tables.translated)? })),
+            (tables.generation.name(), &|| use_of(&tables.generation)),
+            (tables.pairs.name(), &|| use_of(&tables.pairs)),
+            (tables.devices.name(), &|| use_of(&tables.devices)),
+            (tables.fragments.name(), &|| use_of(&tables.fragments)),
+            (tables.connections.name(), &|| Ok(MapUse { entries: self.connections()?.len() as u32, ..use_of(&tables.connections)? })),
+            (tables.sockets.name(), &|| use_of(&tables.sockets)),
+            (tables.affinity.name(), &|| use_of(&tables.affinity)),
+            (tables.pods.name(), &|| use_of(&tables.pods)),
             // Every index of an array is there; what counts is how many reasons there are.
-            MapUse { entries: DropReason::ALL.len() as u32, ..use_of(&tables.drops)? },
-            MapUse { entries: LeftReason::ALL.len() as u32, ..use_of(&tables.left)? },
-            use_of(&tables.traffic)?,
-        ])
+            (tables.drops.name(), &|| Ok(MapUse { entries: DropReason::ALL.len() as u32, ..use_of(&tables.drops)? })),
+            (tables.left.name(), &|| Ok(MapUse { entries: LeftReason::ALL.len() as u32, ..use_of(&tables.left)? })),
+            (tables.traffic.name(), &|| use_of(&tables.traffic)),
+        ];
+        all.iter().filter(|(name, _)| is_wanted(name)).map(|(_, look)| look()).collect()
     }
 }
 

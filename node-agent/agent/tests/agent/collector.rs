@@ -43,6 +43,18 @@ fn root_what_leads_to_an_endpoint_that_goes_is_ended_at_once() {
 }
 
 #[test]
+fn root_only_maps_that_programs_write_are_counted_again_and_again() {
+    in_namespace(|| async {
+        let (api, dataplane) = (cluster(&["10.244.1.2"]), Arc::new(FakeDataplane::default()));
+        let _agent = Agent::start(&api, &dataplane);
+        let counted = || Some(dataplane.measured.lock().unwrap().clone()).filter(|counted| !counted.is_empty());
+        let counted = eventually("the maps are counted", counted).await;
+        let has = |name: &str| counted.contains(name);
+        assert!(has("FLOWS") && has("SOCKETS") && !has("TABLES") && !has("SERVICES"), "{counted:?}");
+    });
+}
+
+#[test]
 fn root_an_endpoint_that_terminates_is_not_gone() {
     in_namespace(|| async {
         let (api, dataplane) = (cluster(&["10.244.1.2", "10.244.1.3"]), Arc::new(FakeDataplane::default()));

@@ -83,6 +83,10 @@ impl Dataplane for Timed {
         Dataplane::drops(&self.inner)
     }
 
+    fn maps_named(&self, names: &[&str]) -> Result<Vec<MapUse>, Failure> {
+        Dataplane::maps_named(&self.inner, names)
+    }
+
     fn maps(&self) -> Result<Vec<MapUse>, Failure> {
         Dataplane::maps(&self.inner)
     }

@@ -1,6 +1,6 @@
 //! A data plane of plain maps that remembers what was done to it and checks every step.
 
-use orknet_abi::{Count, DropReason};
+use orknet_abi::{Count, DropReason, LeftReason};
 use orknet_agent::Dataplane;
 use orknet_agent::dataplane::{Cause, FailedStep, Failure};
 use orknet_compiler::{MapImage, Plan, Step};
@@ -40,6 +40,8 @@ pub struct FakeDataplane {
     /// So many of the next attempts to retire another version fail.
     pub clinging: Mutex<usize>,
     pub retired: Mutex<bool>,
+    /// The maps that were last asked for by their names.
+    pub measured: Mutex<BTreeSet<String>>,
 }
 
 impl FakeDataplane {
@@ -162,6 +164,15 @@ impl Dataplane for FakeDataplane {
 
     fn drops(&self) -> Result<Vec<(DropReason, Count)>, Failure> {
         Ok(vec![(DropReason::NoEndpoints, Count { packets: 3, bytes: 0 })])
+    }
+
+    fn left(&self) -> Result<Vec<(LeftReason, Count)>, Failure> {
+        Ok(vec![(LeftReason::OpenChecksum, Count { packets: 2, bytes: 0 })])
+    }
+
+    fn maps_named(&self, names: &[&str]) -> Result<Vec<MapUse>, Failure> {
+        *self.measured.lock().unwrap() = names.iter().map(|name| (*name).to_owned()).collect();
+        Ok(Vec::new())
     }
 
     fn maps(&self) -> Result<Vec<MapUse>, Failure> {
