@@ -53,9 +53,8 @@ impl Dataplane {
         for other in attach::linked_devices(&self.pins, &Hook::NODE)?.into_iter().filter(|other| Some(*other) != wanted) {
             attach::detach_device(&self.pins, other, &Hook::NODE)?;
         }
-        wanted.map_or(Ok(()), |ifindex| {
-            attach::attach_device(&self.programs, &self.pins, ifindex, &Hook::NODE, self.device_attach).map(drop)
-        })
+        let Some(ifindex) = wanted else { return Ok(()) };
+        attach::attach_device(&self.programs, &self.pins, ifindex, &Hook::NODE, self.device_attach).map(drop)
     }
 
     /// Sees to it that frames of the device are served before the stack sees them, or are not. Frames to another MAC address than the
