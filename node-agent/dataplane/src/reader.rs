@@ -36,6 +36,9 @@ pub struct MapUse {
     pub forgets: bool,
 }
 
+/// Looks how full one map is.
+type Look<'a> = dyn Fn() -> Result<MapUse, Error> + 'a;
+
 impl Reader {
     /// Opens the pinned maps below a pin directory, for reading only. Loads nothing and needs no agent.
     ///
@@ -172,7 +175,7 @@ impl Reader {
     /// The same of those maps alone whose names are wanted; the others are not read.
     pub fn maps_named(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<MapUse>, Error> {
         let tables = &self.tables;
-        let all: &[(&'static str, &dyn Fn() -> Result<MapUse, Error>)] = &[
+        let all: &[(&'static str, &Look<'_>)] = &[
             (tables.services.name(), &|| use_of(&tables.services)),
             (tables.backends.name(), &|| use_of(&tables.backends)),
             (tables.tables.name(), &|| use_of(&tables.tables)),
@@ -180,7 +183,9 @@ impl Reader {
             (tables.ranges.name(), &|| use_of(&tables.ranges)),
             (tables.node.name(), &|| Ok(MapUse { entries: u32::from(self.node()?.is_some()), ..use_of(&tables.node)? })),
             (tables.flows.name(), &|| use_of(&tables.flows)),
-            (tables.translated.name(), &|| Ok(MapUse { entries: tables.translated.get(&0)?.map_or(0, |values| values.iter().sum()), ..use_of(&tables.translated)? })),
+            (tables.translated.name(), &|| {
+                Ok(MapUse { entries: tables.translated.get(&0)?.map_or(0, |values| values.iter().sum()), ..use_of(&tables.translated)? })
+            }),
             (tables.generation.name(), &|| use_of(&tables.generation)),
             (tables.pairs.name(), &|| use_of(&tables.pairs)),
             (tables.devices.name(), &|| use_of(&tables.devices)),
