@@ -6,7 +6,7 @@ use orknet_abi::{
 };
 use orknet_compiler::facts::{Endpoint, ExternalFacts, Hints, Readiness, ServicePort, SlicePort};
 use orknet_compiler::{
-    Attachment, Change, HostPort, Inputs, MapImage, NodeFacts, ObjectName, Options, ServiceFacts, SliceFacts, State, Step, compile,
+    Attachment, Change, HostPort, Inputs, Lead, MapImage, NodeFacts, ObjectName, Options, ServiceFacts, SliceFacts, State, Step, compile,
 };
 use proptest::collection::vec;
 use proptest::option::{of, weighted};
@@ -212,10 +212,12 @@ proptest! {
             prop_assert_eq!(maps.orphans(), vec![]);
             prop_assert_eq!(maps.canonical(), compile(&inputs));
             for (key, service) in maps.services.iter().filter(|(key, _)| key.port_be != 0) {
-                let leads = |backend| state.leads(key.address, key.port_be, key.protocol, backend);
-                prop_assert!(maps.list(service.list).take(service.count as usize).all(|(_, backend)| leads(backend)), "{:?}", key);
+                let question = |backend| Lead { front: key.address, front_port_be: key.port_be, protocol: key.protocol, backend };
+                let backends = maps.list(service.list).take(service.count as usize).map(|(_, backend)| backend);
                 let strange = Backend { port_be: 99, ..Backend::default() };
-                prop_assert!(!leads(strange));
+                let questions: Vec<_> = backends.chain([strange]).map(question).collect();
+                let answers: Vec<_> = questions.iter().map(|question| question.backend != strange).collect();
+                prop_assert_eq!(state.lead(&questions), answers, "{:?}", key);
             }
         }
     }

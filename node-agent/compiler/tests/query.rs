@@ -51,7 +51,7 @@ fn web(state: &mut State, service: Option<ServiceFacts>, endpoints: &[(u8, &str,
 
 fn leads(state: &State, front: Address, port: u16, protocol: u8, last: u8) -> bool {
     let backend = Backend { address: Address::from_v4([10, 244, 1, last]), port_be: 8_080_u16.to_be(), reserved: 0 };
-    state.leads(front, port.to_be(), protocol, backend)
+    state.lead(&[Lead { front, front_port_be: port.to_be(), protocol, backend }]) == [true]
 }
 
 #[test]

@@ -69,11 +69,6 @@ impl State {
         std::mem::take(&mut self.health_changed).then(|| self.health.clone())
     }
 
-    /// One question of [`Self::lead`].
-    pub fn leads(&self, front: Address, front_port_be: u16, protocol: u8, backend: Backend) -> bool {
-        self.lead(&[Lead { front, front_port_be, protocol, backend }]).contains(&true)
-    }
-
     /// Whether flows may go on, in the order of the questions: the backend is an endpoint of the front's Service, in whatever state, or a
     /// pod's host port.
     ///
