@@ -143,6 +143,25 @@ fn root_a_service_is_not_switched_to_sources_that_are_incomplete() {
     assert_eq!((has(1), has(2)), ([true; 2], [false; 2]), "ranges hold from inside, too");
 }
 
+/// The state goes on from what was not written as if it had read the maps.
+#[test]
+fn root_what_finds_no_room_is_known_without_reading_the_maps() {
+    for (full, capacity) in [(orknet_abi::SERVICES, 9), (orknet_abi::BACKENDS, 4), (orknet_abi::SOURCES, 1)] {
+        let reader = Reader::over(Tables::create(|spec| if *spec == full { capacity } else { 256 }));
+        let (mut state, mut failed) = (state(), 0);
+        let changes = [service(1, 1), service(2, 3), service(1, 3), gone(2), service(3, 2), service(2, 1), gone(1), gone(3), service(2, 2)];
+        for change in changes {
+            let failures = apply(reader.tables(), &state.apply(change)).failures;
+            assert!(failures.iter().all(|failure| !matches!(failure.cause, FailureCause::Kernel(_))), "{failures:?}");
+            assert!(failures.is_empty() || state.take_back(failures.iter().map(|failure| &failure.step)), "{}: {failures:?}", full.name);
+            assert_eq!(reader.image().unwrap(), *state.image(), "{}", full.name);
+            failed += failures.len();
+        }
+        assert!(failed > 0, "{} was never full", full.name);
+        assert_eq!(state.plan().steps, [], "{}: all that is left fits", full.name);
+    }
+}
+
 #[test]
 fn only_what_services_that_were_not_switched_use_stays() {
     let key = |port_be| ServiceKey { port_be, ..ServiceKey::default() };
