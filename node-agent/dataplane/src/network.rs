@@ -63,7 +63,9 @@ impl Dataplane {
         let mac = if self.xdp == Xdp::Off { None } else { mac_address(ifindex) };
         let Some(mac) = mac else { return self.detach_wire(ifindex) };
         self.reader().tables().devices.put_one(&ifindex, Device { mac, reserved: [0; 2] })?;
-        attach::attach_wire(&self.programs, &self.pins, ifindex, self.xdp)
+        // Once in the life of a process: its own setting stays.
+        let is_first = self.known_network_devices.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        attach::attach_wire(&self.programs, &self.pins, ifindex, self.xdp, is_first)
     }
 
     fn detach_wire(&self, ifindex: u32) -> Result<(), Error> {

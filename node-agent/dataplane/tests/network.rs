@@ -87,3 +87,26 @@ fn root_on_a_veth_device_frames_from_the_wire_take_the_generic_way_unless_the_dr
         assert!(shown.split_whitespace().any(|word| word == form), "{how:?}: {shown}");
     }
 }
+
+#[test]
+fn root_a_process_with_other_settings_leaves_nothing_of_the_former_ones() {
+    let mut node = Node::new("settings");
+    let cable = device(&node.namespace, "cable");
+    for (how, xdp, form) in [
+        (DeviceAttach::Tcx, Xdp::Generic, "xdpgeneric"),
+        (DeviceAttach::Clsact, Xdp::Native, "xdp"),
+        (DeviceAttach::Tcx, Xdp::Auto, "xdpgeneric"),
+        (DeviceAttach::Auto, Xdp::Native, "xdp"),
+    ] {
+        node.config = orknet_dataplane::Config { device_attach: how, xdp, ..node.config.clone() };
+        let dataplane = Dataplane::open(&node.config).unwrap();
+        for _ in 0..2 {
+            assert_eq!(keep(&node, &dataplane, &[cable]), NONE, "{how:?} {xdp:?}");
+        }
+        assert_eq!(programs(&node.namespace, "cable"), BOTH, "{how:?}");
+        let filters = node.namespace.command("tc", &["filter", "show", "dev", "cable", "ingress"]);
+        assert_eq!(filters.contains("from_network"), how == DeviceAttach::Clsact, "{how:?}");
+        let shown = node.namespace.command("ip", &["link", "show", "cable"]);
+        assert!(shown.split_whitespace().any(|word| word == form), "{xdp:?}: {shown}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Programs at their places: links on cgroups and devices, their pins, and filters where tcx is missing.
 
 mod clsact;
-mod veth;
+mod device;
 
 use crate::{
     DeviceAttach, Error, Hook, Xdp,
@@ -9,6 +9,7 @@ use crate::{
     kernel::{Link, LinkTarget},
     programs::Programs,
 };
+use device::Form;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use std::{
     collections::BTreeSet,
@@ -77,7 +78,10 @@ pub(crate) fn attach_device(
     how: DeviceAttach,
 ) -> Result<Attachment, Error> {
     if how == DeviceAttach::Clsact {
-        return clsact::attach(programs, ifindex, hooks).map(|()| Attachment::Clsact);
+        clsact::attach(programs, ifindex, hooks)?;
+        // Of an earlier process with another setting.
+        hooks.iter().try_for_each(|hook| remove_link(&pins.link(&device_pin(*hook, ifindex))))?;
+        return Ok(Attachment::Clsact);
     }
     for &hook in hooks {
         let program = programs.get(hook)?;
@@ -93,11 +97,14 @@ pub(crate) fn attach_device(
             Err(source) => return Err(Error::Attach { hook, target: format!("device {ifindex}"), source }),
         }
     }
+    // Of an earlier process with another setting.
+    clsact::detach(ifindex, hooks)?;
     Ok(Attachment::Tcx)
 }
 
-/// Attaches the program for frames from the wire to a device.
-pub(crate) fn attach_wire(programs: &Programs, pins: &Pins, ifindex: u32, how: Xdp) -> Result<(), Error> {
+/// Attaches the program for frames from the wire to a device. If the setting `may_differ` from that with which it got there, it is attached
+/// anew where the form is another one; meanwhile the stack serves the frames, since the kernel takes no second form beside the first.
+pub(crate) fn attach_wire(programs: &Programs, pins: &Pins, ifindex: u32, how: Xdp, may_differ: bool) -> Result<(), Error> {
     // `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE` in linux/if_link.h.
     const GENERIC: u32 = 1 << 1;
     const NATIVE: u32 = 1 << 2;
@@ -106,7 +113,10 @@ pub(crate) fn attach_wire(programs: &Programs, pins: &Pins, ifindex: u32, how: X
     let attach = |flags| Link::to_wire(program, ifindex, hook.attach_type(), flags);
     let pin = pins.link(&device_pin(hook, ifindex));
     // What the program sends back out of a veth device is lost unless the other end takes it, which cannot be seen from here.
-    let is_veth = || veth::is_veth(ifindex).unwrap_or(false);
+    let is_veth = || device::is_veth(ifindex).unwrap_or(false);
+    if may_differ && pin.exists() && device::form(ifindex).ok().flatten().is_some_and(|form| !fits(form, how, is_veth())) {
+        remove_link(&pin)?;
+    }
     settle(&pin, LinkTarget::Device(ifindex), || match how {
         Xdp::Native => {
             if is_veth() {
@@ -129,6 +139,15 @@ pub(crate) fn attach_wire(programs: &Programs, pins: &Pins, ifindex: u32, how: X
         }),
     })
     .map_err(|source| Error::Attach { hook, target: format!("device {ifindex}"), source })
+}
+
+/// Whether the form is the one that is wanted. A driver that refused a program may take it now.
+fn fits(form: Form, how: Xdp, is_veth: bool) -> bool {
+    match how {
+        Xdp::Native => form == Form::Driver,
+        Xdp::Generic => form == Form::Generic,
+        Xdp::Auto | Xdp::Off => (form == Form::Generic) == is_veth,
+    }
 }
 
 /// Takes it away; a device without is fine.

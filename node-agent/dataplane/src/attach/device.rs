@@ -1,4 +1,5 @@
-//! Which devices are ends of virtual cables (veth): asked of the kernel over netlink (rtnetlink(7)). Knows nothing of programs.
+//! What the kernel says of a device, over netlink (rtnetlink(7)): whether it is an end of a virtual cable (veth), and in which form it has a
+//! program for frames from the wire. Knows nothing of which it should have.
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 use std::{io, os::fd::AsRawFd as _};
@@ -10,16 +11,42 @@ const REQUEST: u16 = 1;
 /// `IFLA_LINKINFO`, and in it `IFLA_INFO_KIND` (linux/if_link.h).
 const LINK_INFO: u16 = 18;
 const KIND: u16 = 1;
+/// `IFLA_XDP`, and in it `IFLA_XDP_ATTACHED`, with the values `XDP_ATTACHED_DRV` and `XDP_ATTACHED_SKB` (linux/if_link.h).
+const XDP: u16 = 43;
+const ATTACHED: u16 = 2;
+const DRIVER: u8 = 1;
+const GENERIC: u8 = 2;
 /// Bytes before the attributes: a netlink header and `struct ifinfomsg`.
 const HEADERS: usize = 32;
 /// The kernel sends no larger datagrams to who does not ask for them.
 const DATAGRAM: usize = 32 * 1024;
+
+/// In which form a program is on a device's wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The driver runs it.
+    Driver,
+    /// The kernel runs it after the driver.
+    Generic,
+}
 
 /// Whether the device, by its index in the caller's network namespace, is an end of a veth pair.
 ///
 /// # Errors
 /// When the kernel can't be asked. A device that is not there is none.
 pub(super) fn is_veth(ifindex: u32) -> io::Result<bool> {
+    Ok(kind(&ask(ifindex)?) == Some(b"veth"))
+}
+
+/// In which form the device, by its index in the caller's network namespace, has a program for frames from the wire; `None` without one.
+///
+/// # Errors
+/// When the kernel can't be asked.
+pub(super) fn form(ifindex: u32) -> io::Result<Option<Form>> {
+    Ok(attached(&ask(ifindex)?))
+}
+
+fn ask(ifindex: u32) -> io::Result<Vec<u8>> {
     let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
     let mut message = Vec::with_capacity(HEADERS);
     message.extend((HEADERS as u32).to_ne_bytes());
@@ -30,16 +57,30 @@ pub(super) fn is_veth(ifindex: u32) -> io::Result<bool> {
     send(socket.as_raw_fd(), &message, MsgFlags::empty())?;
     let mut answer = vec![0; DATAGRAM];
     let length = recv(socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
-    Ok(kind(answer.get(..length).unwrap_or_default()) == Some(b"veth"))
+    answer.truncate(length);
+    Ok(answer)
 }
 
 /// The kind of device that an answer is about; none of what is made of hardware, and of an error.
 fn kind(message: &[u8]) -> Option<&[u8]> {
+    let name = attribute(attribute(attributes(message)?, LINK_INFO)?, KIND)?;
+    Some(name.strip_suffix(&[0]).unwrap_or(name))
+}
+
+fn attached(message: &[u8]) -> Option<Form> {
+    match attribute(attribute(attributes(message)?, XDP)?, ATTACHED)? {
+        [DRIVER, ..] => Some(Form::Driver),
+        [GENERIC, ..] => Some(Form::Generic),
+        _ => None,
+    }
+}
+
+/// What an answer says of a device; `None` if it is about something else.
+fn attributes(message: &[u8]) -> Option<&[u8]> {
     if message.get(4..6)? != NEW_LINK.to_ne_bytes() {
         return None;
     }
-    let name = attribute(attribute(message.get(HEADERS..)?, LINK_INFO)?, KIND)?;
-    Some(name.strip_suffix(&[0]).unwrap_or(name))
+    message.get(HEADERS..)
 }
 
 /// The value of the first attribute of a type.
@@ -60,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kind_is_read_where_it_is_and_nothing_is_read_from_what_is_cut() {
+    fn kind_and_form_are_read_where_they_are_and_nothing_is_read_from_what_is_cut() {
         let with = |kind: u16, value: &[u8]| {
             let mut bytes = [&((4 + value.len()) as u16).to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
             bytes.resize(bytes.len().next_multiple_of(4), 0);
@@ -70,9 +111,13 @@ mod tests {
         let mut message = vec![0; HEADERS];
         message[4..6].copy_from_slice(&NEW_LINK.to_ne_bytes());
         message.extend([with(3, b"eth0\0"), with(LINK_INFO, &info)].concat());
-        assert_eq!(kind(&message), Some(&b"veth"[..]));
+        assert_eq!((kind(&message), attached(&message)), (Some(&b"veth"[..]), None));
         for length in 0..message.len() - 4 {
             assert_eq!(kind(&message[..length]), None);
+        }
+        for (value, form) in [(0, None), (1, Some(Form::Driver)), (2, Some(Form::Generic))] {
+            let with_program = [&message[..], &with(XDP, &with(ATTACHED, &[value]))].concat();
+            assert_eq!(attached(&with_program), form);
         }
         message[4..6].copy_from_slice(&2_u16.to_ne_bytes());
         assert_eq!(kind(&message), None, "an error");
