@@ -112,7 +112,9 @@ maps! {
     CONNECTIONS: Array "CONNECTIONS", u32 => Connection, 131_072;
     /// Which Service addresses a UDP socket spoke to when its destinations were translated.
     SOCKETS: LruHash "SOCKETS", SocketKey => SocketOrigin, 65_536;
-    /// The backend that a client keeps: by session affinity, or for the datagrams of one unconnected socket.
+    /// The backend that one unconnected UDP socket keeps for its datagrams. A map of its own: there are many such sockets, each for a moment.
+    DATAGRAMS: LruHash "DATAGRAMS", AffinityKey => AffinityChoice, 65_536;
+    /// The backend that a client keeps by session affinity.
     AFFINITY: LruHash "AFFINITY", AffinityKey => AffinityChoice, 65_536;
     /// The addresses of this node's pods.
     PODS: Hash "PODS", PodKey => Pod, 4_096;

@@ -64,6 +64,9 @@ pub static CONNECTIONS: Array<Connection> = Array::with_max_entries(abi::CONNECT
 pub static SOCKETS: LruHashMap<SocketKey, SocketOrigin> = LruHashMap::with_max_entries(abi::SOCKETS.capacity, 0);
 
 #[map]
+pub static DATAGRAMS: LruHashMap<AffinityKey, AffinityChoice> = LruHashMap::with_max_entries(abi::DATAGRAMS.capacity, 0);
+
+#[map]
 pub static AFFINITY: LruHashMap<AffinityKey, AffinityChoice> = LruHashMap::with_max_entries(abi::AFFINITY.capacity, 0);
 
 #[map]

@@ -192,6 +192,7 @@ impl Reader {
             (tables.fragments.name(), &|| use_of(&tables.fragments)),
             (tables.connections.name(), &|| Ok(MapUse { entries: self.connections()?.len() as u32, ..use_of(&tables.connections)? })),
             (tables.sockets.name(), &|| use_of(&tables.sockets)),
+            (tables.datagrams.name(), &|| use_of(&tables.datagrams)),
             (tables.affinity.name(), &|| use_of(&tables.affinity)),
             (tables.pods.name(), &|| use_of(&tables.pods)),
             // Every index of an array is there; what counts is how many reasons there are.

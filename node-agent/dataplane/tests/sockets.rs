@@ -377,6 +377,31 @@ fn root_clients_of_a_namespace_keep_their_backend_under_session_affinity() {
 }
 
 #[test]
+fn root_datagrams_of_many_sockets_take_no_room_from_session_affinity() {
+    let mut node = Node::new("crowd");
+    node.config.capacities = BTreeMap::from([("AFFINITY".to_owned(), 64)]);
+    let servers = Servers::start(&node);
+    let dataplane = node.dataplane();
+    let sticky = ServiceSpec {
+        flags: service_flags::AFFINITY,
+        affinity_seconds: 10_800,
+        ..ServiceSpec::new("10.96.0.1:80", TCP, 1, &servers.tcp_v4)
+    };
+    apply(&dataplane, &put_service(&sticky));
+    apply(&dataplane, &put_service(&ServiceSpec::new("10.96.0.1:53", UDP, 2, &servers.udp_v4)));
+    let ask = || tcp_answer(&mut TcpStream::connect(sticky.front).unwrap());
+    node.run(|| {
+        let first = ask();
+        for _ in 0..300 {
+            udp_answer(&UdpSocket::bind("0.0.0.0:0").unwrap(), "10.96.0.1:53".parse().unwrap());
+        }
+        let entries: BTreeMap<_, _> = dataplane.reader().maps().unwrap().into_iter().map(|map| (map.name, map.entries)).collect();
+        assert_eq!((entries["AFFINITY"], entries["DATAGRAMS"]), (1, 300));
+        assert_eq!(ask(), first);
+    });
+}
+
+#[test]
 fn root_affinity_is_kept_for_each_namespace_and_each_port_of_a_service() {
     let node = Node::new("clients");
     let servers = Servers::start(&node);

@@ -6,7 +6,7 @@
 use super::{choose, clock::now_seconds, read, socket};
 use crate::{
     global,
-    maps::{AFFINITY, BACKENDS},
+    maps::{AFFINITY, BACKENDS, DATAGRAMS},
 };
 use aya_ebpf::{
     cty::{c_long, c_void},
@@ -118,9 +118,11 @@ fn of_cookie(cookie: u64) -> Address {
 /// The backend that the client has, if the Service still has it and the time of affinity has not run out.
 #[inline(always)]
 pub fn find_kept(key: &AffinityKey, service: &Service, backend: &mut Backend) -> bool {
-    let Some(choice) = read(AFFINITY.get_ptr(key)) else { return false };
+    let is_socket = key.client_kind == client_kind::SOCKET;
+    let kept = if is_socket { DATAGRAMS.get_ptr(key) } else { AFFINITY.get_ptr(key) };
+    let Some(choice) = read(kept) else { return false };
     let idle = now_seconds().wrapping_sub(choice.used_seconds);
-    if key.client_kind != client_kind::SOCKET && idle > service.affinity_seconds {
+    if !is_socket && idle > service.affinity_seconds {
         return false;
     }
     *backend = Backend { address: choice.address, port_be: choice.port_be, reserved: 0 };
@@ -189,5 +191,6 @@ pub fn keep(key: &AffinityKey, service: &Service, slot: u32, backend: &Backend) 
         slot,
         used_seconds: now_seconds(),
     };
-    let _ = AFFINITY.insert(key, choice, 0);
+    let map = if key.client_kind == client_kind::SOCKET { &DATAGRAMS } else { &AFFINITY };
+    let _ = map.insert(key, choice, 0);
 }

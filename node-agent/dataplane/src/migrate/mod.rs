@@ -14,7 +14,7 @@ use crate::{
     kernel::{MapFile, Plain, Walk, When},
     table::{Table, Tables, open_checked},
 };
-use orknet_abi::{self as abi, Address, AffinityChoice, AffinityKey, Connection, Flow, MapKind, MapSpec, SocketOrigin, Way};
+use orknet_abi::{self as abi, Address, AffinityChoice, AffinityKey, Connection, Flow, MapKind, MapSpec, SocketOrigin, Way, client_kind};
 use std::path::Path;
 
 /// Entries that are read at once.
@@ -36,8 +36,8 @@ const _: () = assert!(size_of::<AffinityKeyV1>() == 32);
 
 /// Maps that only the kernel fills, and since which version of the ABI they mean what they mean now. TRANSLATED speaks of FLOWS: without
 /// it, programs would take answers for what nobody need look at.
-const KEPT: [(&MapSpec, u64); 5] =
-    [(&abi::SOCKETS, 1), (&abi::CONNECTIONS, 1), (&abi::FLOWS, 2), (&abi::TRANSLATED, 2), (&abi::AFFINITY, 2)];
+const KEPT: [(&MapSpec, u64); 6] =
+    [(&abi::SOCKETS, 1), (&abi::CONNECTIONS, 1), (&abi::FLOWS, 2), (&abi::TRANSLATED, 2), (&abi::DATAGRAMS, 2), (&abi::AFFINITY, 2)];
 
 /// Pins maps of the newest other version among ours, if ours are not there yet: those that mean the same, have the same layout and the
 /// capacity that is `wanted`. Must be called before ours are made.
@@ -69,8 +69,11 @@ pub(crate) fn carry_over(pin_dir: &Path, pins: &Pins, tables: &Tables) -> Result
             // Before the flows that it speaks of.
             (abi::TRANSLATED.name, carry(&pin(&abi::TRANSLATED), &tables.translated, as_it_is, if_either)),
             (abi::FLOWS.name, carry(&pin(&abi::FLOWS), &tables.flows, as_it_is, flow_used_later)),
+            (abi::DATAGRAMS.name, carry(&pin(&abi::DATAGRAMS), &tables.datagrams, as_it_is, choice_used_later)),
             (abi::AFFINITY.name, carry(&pin(&abi::AFFINITY), &tables.affinity, as_it_is, choice_used_later)),
-            (abi::AFFINITY.name, carry(&pin(&abi::AFFINITY), &tables.affinity, widened, choice_used_later)),
+            // Version 1 had both in one map.
+            (abi::DATAGRAMS.name, carry(&pin(&abi::AFFINITY), &tables.datagrams, widened_socket, choice_used_later)),
+            (abi::AFFINITY.name, carry(&pin(&abi::AFFINITY), &tables.affinity, widened_client, choice_used_later)),
         ];
         for (map, outcome) in outcomes {
             match outcome {
@@ -83,12 +86,12 @@ pub(crate) fn carry_over(pin_dir: &Path, pins: &Pins, tables: &Tables) -> Result
     Ok(())
 }
 
-/// Carries one map over: `key` makes a key of ours, `merge` says what is to be written for an entry of theirs and one of ours, if
+/// Carries one map over: `key` makes a key of ours, for what belongs into this map; `merge` says what is to be written for an entry of theirs and one of ours, if
 /// anything. A map that is not there, that is shared, or whose entries are not these, has nothing to give. How many entries were written.
 fn carry<Old: Plain, K: Plain, V: Plain>(
     pin: &Path,
     ours: &Table<K, V>,
-    key: fn(Old) -> K,
+    key: fn(Old) -> Option<K>,
     merge: fn(V, Option<V>) -> Option<V>,
 ) -> Result<u64, Error> {
     if !pin.exists() {
@@ -105,7 +108,7 @@ fn carry<Old: Plain, K: Plain, V: Plain>(
             if merge(*value, None).is_none() {
                 continue;
             }
-            let key = key(*old);
+            let Some(key) = key(*old) else { continue };
             let own = ours.get_single(&key)?;
             if let Some(merged) = merge(*value, own) {
                 let when = if own.is_none() { When::Absent } else { When::Any };
@@ -122,8 +125,16 @@ fn holds<K, V>(file: &MapFile, kind: MapKind) -> bool {
     (shape.kind, shape.key_size as usize, shape.value_size as usize) == (kind as u32, size_of::<K>(), size_of::<V>())
 }
 
-fn as_it_is<K>(key: K) -> K {
-    key
+fn as_it_is<K>(key: K) -> Option<K> {
+    Some(key)
+}
+
+fn widened_socket(key: AffinityKeyV1) -> Option<AffinityKey> {
+    (key.client_kind == client_kind::SOCKET).then(|| widened(key))
+}
+
+fn widened_client(key: AffinityKeyV1) -> Option<AffinityKey> {
+    (key.client_kind != client_kind::SOCKET).then(|| widened(key))
 }
 
 /// A cookie is in the first eight bytes of a client.

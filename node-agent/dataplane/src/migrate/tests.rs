@@ -3,7 +3,7 @@
 use super::*;
 use crate::bpffs::is_bpffs;
 use nix::mount::{MntFlags, umount2};
-use orknet_abi::{FlowKey, MAPS, SocketKey, client_kind, connection_slot, flow_state};
+use orknet_abi::{FlowKey, MAPS, SocketKey, connection_slot, flow_state};
 use std::fs;
 
 /// A directory for pins with our maps in it, unmounted when dropped.
@@ -68,7 +68,9 @@ fn root_what_version_1_knew_of_sockets_and_clients_is_known_to_ours() {
     let key =
         AffinityKeyV1 { cookie: 0x0102_0304, address: v4(1), port_be: 80, protocol: 6, client_kind: client_kind::NAMESPACE, reserved: 0 };
     let choice = AffinityChoice { address: v4(2), port_be: 8_080, reserved: 0, list: 3, slot: 1, used_seconds: 100 };
-    given.other("v1", &abi::AFFINITY, 32, 32).put_one(&key, choice, When::Any).unwrap();
+    let clients = given.other("v1", &abi::AFFINITY, 32, 32);
+    clients.put_one(&key, choice, When::Any).unwrap();
+    clients.put_one(&AffinityKeyV1 { client_kind: client_kind::SOCKET, ..key }, choice, When::Any).unwrap();
     given.carry_over();
     assert_eq!(given.tables.sockets.get_single(&socket).unwrap(), Some(origin));
     assert_eq!(given.tables.connections.get_single(&connection_slot(9)).unwrap(), Some(connection(9)));
@@ -77,7 +79,10 @@ fn root_what_version_1_knew_of_sockets_and_clients_is_known_to_ours() {
     let widened = AffinityKey { client: Address(client), address: v4(1), port_be: 80, protocol: 6, client_kind: client_kind::NAMESPACE };
     let kept = AffinityChoice { list: 0, slot: 0, ..choice };
     assert_eq!(given.tables.affinity.get_single(&widened).unwrap(), Some(kept), "no list has number 0");
-    assert_eq!((given.tables.sockets.entries().unwrap(), given.tables.affinity.entries().unwrap()), (1, 1));
+    let of_socket = AffinityKey { client_kind: client_kind::SOCKET, ..widened };
+    assert_eq!(given.tables.datagrams.get_single(&of_socket).unwrap(), Some(kept), "sockets have a map of their own");
+    let entries = [given.tables.sockets.entries(), given.tables.datagrams.entries(), given.tables.affinity.entries()];
+    assert_eq!(entries.map(Result::unwrap), [1; 3]);
 }
 
 #[test]
