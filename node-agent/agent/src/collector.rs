@@ -1,5 +1,6 @@
-//! Garbage collection in the kernel, on a thread of its own: flows that are over, and flows and sockets whose backend is gone. What is
-//! over is the data plane's decision, which backends are gone the programmer's; this file says when, and how fast.
+//! Garbage collection in the kernel, on a thread of its own: flows that are over, flows and sockets whose backend is gone, and what is
+//! remembered of clients and sockets that are no more. What is over is the data plane's decision, which backends are gone the programmer's;
+//! this file says when, and how fast.
 
 use crate::attachments::namespaces;
 use crate::dataplane::{Dataplane, Failure};
@@ -124,6 +125,7 @@ impl Collector {
                 }
             }
             if measured.is_none_or(|then| then.elapsed() >= USUAL) {
+                self.forget();
                 self.measure(&mut pressure, &mut says_of_wire);
                 measured = Some(Instant::now());
             }
@@ -164,6 +166,16 @@ impl Collector {
                      (ethtool -K OTHER_END tx off)"
                 );
             }
+        }
+    }
+
+    /// Removes what is over from the maps that forget when they are full, so that these forget nothing else.
+    fn forget(&self) {
+        let pods = || namespaces(&self.state_dir);
+        match self.dataplane.forget_unused(&pods) {
+            Ok(0) => {}
+            Ok(entries) => tracing::debug!(entries, "forgot clients and sockets that are no more"),
+            Err(failure) => tracing::warn!(%failure, "cannot forget clients and sockets that are no more; trying again"),
         }
     }
 

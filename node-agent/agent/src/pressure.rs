@@ -1,6 +1,7 @@
-//! Maps that programs write: whether they are nearly full, so that somebody can act before anything is forgotten or refused.
+//! Maps that programs write: whether they are nearly full, so that somebody can act before anything is forgotten or refused. What is
+//! over must have been removed before: only then does it say that something in use is in danger.
 
-use orknet_abi::{AFFINITY, FLOWS, FRAGMENTS, MapSpec, SOCKETS};
+use orknet_abi::{AFFINITY, DATAGRAMS, FLOWS, MapSpec, SOCKETS};
 use orknet_dataplane::MapUse;
 use std::collections::BTreeSet;
 
@@ -8,11 +9,12 @@ use std::collections::BTreeSet;
 const HIGH: u64 = 80;
 const LOW: u64 = 70;
 
-/// The maps, and what happens when they are full.
+/// The maps, and what happens when they are full. FRAGMENTS is always full after a while, and none the worse: an entry is used for as long as
+/// the fragments of one datagram take to come, and the oldest go first. Where it is too small, `fragment-unknown` counts it.
 const WATCHED: [(&MapSpec, &str); 4] = [
     (&SOCKETS, "then UDP sockets forget which Service they speak to"),
+    (&DATAGRAMS, "then UDP sockets that are not connected change their backends"),
     (&AFFINITY, "then clients lose the backends that they keep"),
-    (&FRAGMENTS, "then fragments of datagrams are dropped"),
     (&FLOWS, "then new flows are dropped"),
 ];
 
@@ -81,6 +83,7 @@ mod tests {
         assert_eq!(follow("FLOWS", 900), [("FLOWS", true)]);
         assert_eq!(follow("SOCKETS", 700), []);
         assert_eq!(follow("SOCKETS", 699), [("SOCKETS", false)]);
+        assert_eq!(follow("FRAGMENTS", 1_000), [], "it is full of what nobody waits for");
         assert_eq!(follow("CONNECTIONS", 1_000), [], "every slot of it is used sooner or later");
     }
 }

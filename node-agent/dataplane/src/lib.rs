@@ -14,6 +14,7 @@ mod attach;
 mod bpffs;
 mod capacity;
 mod cleanup;
+mod clients;
 mod config;
 mod dataplane;
 mod error;

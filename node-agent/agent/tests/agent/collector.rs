@@ -111,3 +111,14 @@ fn root_sockets_are_looked_for_in_the_namespaces_of_the_recorded_pods() {
         assert_eq!(eventually("sockets are looked for", looked).await, std::path::Path::new("/run/netns/one"));
     });
 }
+
+#[test]
+fn root_what_is_remembered_of_clients_that_are_no_more_is_forgotten() {
+    in_namespace(|| async {
+        let (api, dataplane) = (cluster(&["10.244.1.2"]), Arc::new(FakeDataplane::default()));
+        *dataplane.unused.lock().unwrap() = 5;
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        eventually("nothing is left of them", || (*dataplane.unused.lock().unwrap() == 0).then_some(())).await;
+    });
+}

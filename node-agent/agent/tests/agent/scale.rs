@@ -71,6 +71,10 @@ impl Dataplane for Timed {
         Dataplane::end_lost_sockets(&self.inner, ask, namespaces)
     }
 
+    fn forget_unused(&self, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<u64, Failure> {
+        Dataplane::forget_unused(&self.inner, namespaces)
+    }
+
     fn sweep_flows(&self, ask: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Failure> {
         Dataplane::sweep_flows(&self.inner, ask, pace)
     }

@@ -22,13 +22,15 @@ const HEADER: usize = 16;
 const IDENTITY: usize = 48;
 const BEFORE_REQUESTED: usize = 8;
 const BEFORE_ANSWERED: usize = 4;
+/// All states: of UDP sockets "established" and, where they are not connected, "closed".
+const ANY_STATE: u32 = u32::MAX;
 /// States of connected sockets (net/tcp_states.h): UDP sockets are "established"; TCP sockets are neither listening nor over.
 const UDP_STATES: u32 = 1 << 1;
 const TCP_STATES: u32 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
 /// The kernel sends no larger datagrams to who does not ask for them.
 const DATAGRAM: usize = 32 * 1024;
 
-/// A connected socket.
+/// A socket, connected or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) cookie: u64,
@@ -51,7 +53,15 @@ impl Diagnosis {
 
     /// Every connected socket of a protocol, in both families.
     pub(super) fn connected(&self, protocol: u8) -> io::Result<Vec<Found>> {
-        let states = if protocol == protocol::TCP { TCP_STATES } else { UDP_STATES };
+        self.list(protocol, if protocol == protocol::TCP { TCP_STATES } else { UDP_STATES })
+    }
+
+    /// The numbers of all UDP sockets that have a port, connected or not, in both families.
+    pub(super) fn datagram_sockets(&self) -> io::Result<impl Iterator<Item = u64> + use<>> {
+        Ok(self.list(protocol::UDP, ANY_STATE)?.into_iter().map(|socket| socket.cookie))
+    }
+
+    fn list(&self, protocol: u8, states: u32) -> io::Result<Vec<Found>> {
         let mut found = Vec::new();
         for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
             self.send(&request(BY_FAMILY, DUMP, family, protocol, states, &[0; IDENTITY]))?;
@@ -62,7 +72,7 @@ impl Diagnosis {
 
     /// Ends a socket: its owner gets ECONNABORTED, over TCP the peer a reset. Whether it was still there.
     pub(super) fn destroy(&self, protocol: u8, socket: &Found) -> io::Result<bool> {
-        self.send(&request(DESTROY, ACKNOWLEDGE, socket.family, protocol, u32::MAX, &socket.identity))?;
+        self.send(&request(DESTROY, ACKNOWLEDGE, socket.family, protocol, ANY_STATE, &socket.identity))?;
         loop {
             match self.receive(&mut Vec::new()) {
                 Ok(Received::More) => {}

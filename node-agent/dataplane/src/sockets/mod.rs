@@ -1,7 +1,9 @@
 //! Sockets that went through a Service to a backend that is gone: found in the maps that the socket hooks fill, ended in the network
 //! namespaces where they live. No later packet of theirs would pass a hook, so nothing else would move them.
 
+mod closed;
 mod diag;
+mod namespaces;
 #[cfg(test)]
 mod tests;
 
@@ -11,14 +13,12 @@ use crate::{
     table::Table,
 };
 use diag::Diagnosis;
-use nix::sched::{CloneFlags, setns};
+use namespaces::Namespaces;
 use orknet_abi::{Address, Backend, Connection, SocketKey, SocketOrigin, connection_slot, protocol};
 use std::{
     collections::{BTreeSet, HashSet},
-    fs::File,
     io,
     path::PathBuf,
-    thread,
 };
 
 /// Sockets by number, protocol, and what they are connected to.
@@ -108,29 +108,9 @@ impl Maps<'_> {
 
 /// Ends the sockets in our namespace and in these; whether all namespaces could be looked into.
 fn end_everywhere(lost: &Lost, namespaces: Vec<PathBuf>) -> (EndedSockets, bool) {
-    // A thread of its own: the caller stays in its namespace. Its own thread is in the same one at first.
-    let work = || {
-        let (mut ended, mut is_complete) = (EndedSockets::default(), true);
-        let own = end_here(lost, &mut ended);
-        let mut note = |namespace: &str, outcome: io::Result<()>| {
-            if let Err(error) = outcome {
-                is_complete = false;
-                tracing::warn!(namespace, %error, "can't look for sockets of backends that are gone; trying again");
-            }
-        };
-        note("of the node", own);
-        for path in namespaces {
-            let file = match File::open(&path) {
-                // The pod is gone, and its sockets with it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other,
-            };
-            let entered = file.and_then(|file| Ok(setns(file, CloneFlags::CLONE_NEWNET)?));
-            note(&path.display().to_string(), entered.and_then(|()| end_here(lost, &mut ended)));
-        }
-        (ended, is_complete)
-    };
-    thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    let mut ended = EndedSockets::default();
+    let is_complete = Namespaces::at(namespaces).each(&mut || end_here(lost, &mut ended));
+    (ended, is_complete)
 }
 
 /// The same in the calling thread's namespace.

@@ -1,13 +1,15 @@
 //! Real sockets in real namespaces, with maps that no program fills: which sockets are ended, and which are not.
 
 use super::{diag::Diagnosis, *};
-use nix::sched::unshare;
-use orknet_abi::{CONNECTIONS, SOCKETS};
+use nix::sched::{CloneFlags, setns, unshare};
+use orknet_abi::{AffinityChoice, AffinityKey, CONNECTIONS, DATAGRAMS, SOCKETS, client_kind};
 use std::{
+    fs::File,
     io::{ErrorKind, Read as _},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::Command,
     sync::mpsc,
+    thread,
     time::Duration,
 };
 
@@ -169,4 +171,64 @@ fn root_a_namespace_that_is_gone_has_no_sockets_and_one_that_cannot_be_entered_i
     };
     assert_eq!(end("/run/netns/of-nobody"), 0);
     assert_eq!(end("/proc/self/status"), 1);
+}
+
+/// Opens sockets in a namespace; with their numbers.
+fn open<T: Send>(namespace: &Namespace, act: impl FnOnce() -> T + Send) -> (T, Vec<u64>) {
+    let all = || namespace.run(|| Diagnosis::open().unwrap().datagram_sockets().unwrap().collect::<HashSet<u64>>());
+    let (before, sockets, after) = (all(), act(), all());
+    (sockets, after.difference(&before).copied().collect())
+}
+
+#[test]
+fn root_only_what_is_remembered_of_closed_sockets_is_forgotten_and_only_for_want_of_room() {
+    let (pod, node) = (Namespace::new(), Namespace::new());
+    let (sockets, datagrams) = (Table::create(&SOCKETS, 64), Table::create(&DATAGRAMS, 64));
+    let spoke = |cookie| sockets.put_one(&SocketKey { cookie, ..SocketKey::default() }, SocketOrigin::default()).unwrap();
+    let kept = |cookie: u64| {
+        let mut client = [0; 16];
+        client[..8].copy_from_slice(&cookie.to_ne_bytes());
+        let key = AffinityKey { client: Address(client), client_kind: client_kind::SOCKET, ..AffinityKey::default() };
+        datagrams.put_one(&key, AffinityChoice::default()).unwrap();
+    };
+    let entries = || (sockets.entries().unwrap(), datagrams.entries().unwrap());
+    let forget = |paths: &[PathBuf]| node.run(|| closed::forget(&sockets, &datagrams, &|| Namespaces::at(paths.to_vec())).unwrap());
+    // Connected and not, in both families, in a pod and on the node: all of them are open.
+    let bind = |local: &str| UdpSocket::bind(local).unwrap();
+    let (_connected, mut live) = open(&pod, || pod.datagram_client("127.0.0.1:0", "127.0.0.11:53".parse().unwrap()));
+    let (_in_pod, more) = open(&pod, || pod.run(|| bind("[::]:0")));
+    live.extend(more);
+    let (_on_node, more) = open(&node, || node.run(|| bind("127.0.0.1:0")));
+    live.extend(more);
+    let (sockets_to_close, closed) = open(&pod, || pod.run(|| (0..40).map(|_| bind("127.0.0.1:0")).collect::<Vec<_>>()));
+    drop(sockets_to_close);
+    assert_eq!((live.len(), closed.len()), (3, 40));
+    live.into_iter().for_each(|cookie| {
+        spoke(cookie);
+        kept(cookie);
+    });
+    closed[..29].iter().copied().for_each(&spoke);
+    closed[..30].iter().copied().for_each(kept);
+    assert_eq!((entries(), forget(std::slice::from_ref(&pod.path))), ((32, 33), 30), "one map is more than half full");
+    assert_eq!(entries(), (32, 3));
+    closed.iter().copied().for_each(&spoke);
+    let unreadable = tempfile::NamedTempFile::new().unwrap();
+    assert_eq!(forget(&[pod.path.clone(), unreadable.path().to_owned()]), 0, "who knows what is open there");
+    assert_eq!(forget(std::slice::from_ref(&pod.path)), 40);
+    assert_eq!(entries(), (3, 3));
+}
+
+#[test]
+fn root_the_namespaces_of_processes_are_found_without_records() {
+    let apart = Namespace::new();
+    let mut child = apart.run(|| Command::new("sleep").arg("60").spawn().unwrap());
+    let (_socket, numbers) = open(&apart, || apart.datagram_client("127.0.0.1:0", "127.0.0.11:53".parse().unwrap()));
+    let mut open = HashSet::new();
+    let is_complete = Namespaces::of_processes_and(Vec::new()).each(&mut || {
+        open.extend(Diagnosis::open()?.datagram_sockets()?);
+        Ok(())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(is_complete && numbers.len() == 1 && open.contains(&numbers[0]));
 }

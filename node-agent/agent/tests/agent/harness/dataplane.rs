@@ -28,6 +28,8 @@ pub struct FakeDataplane {
     pub sockets: Mutex<BTreeSet<Use>>,
     /// The pods' namespaces that sockets were last looked for in.
     pub namespaces: Mutex<Vec<PathBuf>>,
+    /// Entries of clients and sockets that are no more.
+    pub unused: Mutex<u64>,
     pub cgroup: Mutex<Option<PathBuf>>,
     /// So many of the next writes fail.
     pub failing: Mutex<usize>,
@@ -136,6 +138,10 @@ impl Dataplane for FakeDataplane {
         }
         self.sockets.lock().unwrap().retain(|used| !gone.contains(used));
         Ok(EndedSockets { udp: gone.len() as u64, tcp: 0 })
+    }
+
+    fn forget_unused(&self, _: &dyn Fn() -> Vec<PathBuf>) -> Result<u64, Failure> {
+        Ok(std::mem::take(&mut *self.unused.lock().unwrap()))
     }
 
     fn sweep_flows(&self, ask: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Failure> {
