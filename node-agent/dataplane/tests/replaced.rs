@@ -4,7 +4,6 @@
 #[allow(dead_code, reason = "the packet tests use the rest")]
 #[path = "network_packets/bench.rs"]
 mod bench;
-#[allow(dead_code, reason = "the packet tests use the rest")]
 mod frames;
 mod harness;
 
