@@ -435,6 +435,14 @@ pub extern "C" fn reset(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segm
     steps::answer::reset(&TcContext::new(ctx), ip, segment, reason)
 }
 
+/// [`steps::answer::leave_open`]; 1 if it was done.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn leave_open(ctx: *mut __sk_buff, ip: *const Ip) -> u32 {
+    present!(0; ip: as_ref);
+    u32::from(steps::answer::leave_open(&TcContext::new(ctx), ip))
+}
+
 /// [`steps::sctp::advance`].
 #[inline(never)]
 #[unsafe(no_mangle)]

@@ -1,19 +1,24 @@
 //! Answers that the node gives in the place of a Service: to a ping, "unreachable", "too big", a reset.
 //!
-//! A packet whose checksum its sender left to the device (a veth pair's other end) comes back to that sender with the same mark, where
-//! nobody looks at checksums; those that came over a wire carry none, and leave with the ones that are written here.
+//! Of some packets the kernel knows that a device is still to sum them up: of those that come over a veth pair from a sender that leaves
+//! that to its device, and of those that it merged itself. That mark stays with the answer. Back at the veth pair's other end nobody looks
+//! at checksums; on a wire the device sums a reset up as it does any segment. An ICMP error about such a packet is not whole on a wire: of a
+//! connection the sender repeats what it had merged by itself, and learns then.
 
 use super::{
     packet::{self, ETHERNET, Ip, V4Header, V6Header},
     segment::{Kind, Segment, icmp, tcp},
     way,
 };
-use crate::frame::{Checksum, Frame, fold};
+use crate::{
+    frame::{Checksum, Frame, fold},
+    global,
+};
 use aya_ebpf::{
     helpers::{bpf_csum_diff, bpf_skb_change_tail},
     programs::TcContext,
 };
-use core::ptr;
+use core::{mem::offset_of, ptr};
 use orknet_abi::{Address, DropReason, protocol};
 
 /// Hops that an answer may take.
@@ -126,7 +131,7 @@ fn complain_v6(ctx: &TcContext, ip: &Ip, complaint: u32, mtu: u16) -> bool {
     };
     let [high, low] = mtu.to_be_bytes();
     let mut body = V6Error { head: [kind, code, 0, 0], rest: [0, 0, high, low], quote };
-    let seed = pseudo_header(&ip.destination, &ip.source, protocol::ICMP6, BODY);
+    let seed = pseudo_header(ip, protocol::ICMP6, BODY);
     let [one, other] = checksum(&raw const body, BODY, seed).to_ne_bytes();
     body.head = [kind, code, one, other];
     resize(ctx, ETHERNET + size_of::<V6Header>() as u32 + BODY)
@@ -178,17 +183,33 @@ fn write_reset(ctx: &TcContext, ip: &Ip, segment: &Segment) -> bool {
         checksum_be: 0,
         urgent_be: 0,
     };
-    let seed = pseudo_header(&ip.destination, &ip.source, protocol::TCP, BODY);
+    let seed = pseudo_header(ip, protocol::TCP, BODY);
     answer.checksum_be = checksum(&raw const answer, BODY, seed);
-    if ip.is_v4 {
-        resize(ctx, ETHERNET + size_of::<V4Header>() as u32 + BODY)
-            && write_v4_header(ctx, ip, protocol::TCP, BODY)
-            && ctx.write(ETHERNET + size_of::<V4Header>() as u32, &answer)
-    } else {
-        resize(ctx, ETHERNET + size_of::<V6Header>() as u32 + BODY)
-            && write_v6_header(ctx, ip, protocol::TCP, BODY)
-            && ctx.write(ETHERNET + size_of::<V6Header>() as u32, &answer)
-    }
+    let at = ETHERNET + if ip.is_v4 { size_of::<V4Header>() } else { size_of::<V6Header>() } as u32;
+    let is_written = resize(ctx, at + BODY)
+        && if ip.is_v4 { write_v4_header(ctx, ip, protocol::TCP, BODY) } else { write_v6_header(ctx, ip, protocol::TCP, BODY) }
+        && ctx.write(at, &answer);
+    is_written && global::leave_open(ctx.skb.skb, ip) != 0
+}
+
+/// Prepares a reset for a device that is to sum it up, as it would have summed up the segment: it begins with the sum of the pseudo-header.
+/// False if that cannot be done.
+#[inline(always)]
+pub fn leave_open(ctx: &TcContext, ip: &Ip) -> bool {
+    let at = ETHERNET + if ip.is_v4 { size_of::<V4Header>() } else { size_of::<V6Header>() } as u32;
+    let sum = at + offset_of!(TcpHeader, checksum_be) as u32;
+    !is_open(ctx, sum) || ctx.write(sum, &(pseudo_header(ip, protocol::TCP, size_of::<TcpHeader>() as u32) as u16))
+}
+
+/// Whether a device is to sum the packet up: then the kernel's helper leaves a checksum alone that covers what changed by itself. `sum` is
+/// where a checksum is.
+#[inline(always)]
+fn is_open(ctx: &TcContext, sum: u32) -> bool {
+    let Some(before) = ctx.read::<u16>(sum) else { return false };
+    let _ = ctx.mend(sum, 1, Checksum::Payload, false);
+    let Some(after) = ctx.read::<u16>(sum) else { return false };
+    let _ = ctx.write(sum, &before);
+    before == after
 }
 
 #[inline(always)]
@@ -223,30 +244,15 @@ fn write_v6_header(ctx: &TcContext, ip: &Ip, next_header: u8, body: u32) -> bool
     ctx.write(ETHERNET, &header)
 }
 
-/// The checksum of the pseudo-header; IPv4's is the same without the bytes that the mapped form adds.
+/// The sum of the pseudo-header of an answer, which does not see that addresses change places. The mapped form adds two words to IPv4's
+/// that are zeros of ones' complement.
 #[inline(always)]
-fn pseudo_header(source: &Address, destination: &Address, protocol: u8, length: u32) -> u32 {
-    let mut header = PseudoHeader { addresses: [*source, *destination], length_be: length.to_be(), protocol: [0, 0, 0, protocol] };
-    if source.is_v4() {
-        for address in &mut header.addresses {
-            let octets = address.v4_octets();
-            *address = Address::default();
-            let [a, b, c, d] = octets;
-            address.0[12] = a;
-            address.0[13] = b;
-            address.0[14] = c;
-            address.0[15] = d;
-        }
-    }
-    sum(&raw const header, size_of::<PseudoHeader>() as u32, 0)
+fn pseudo_header(ip: &Ip, number: u8, length: u32) -> u32 {
+    let addresses = sum(&raw const ip.source, size_of::<[Address; 2]>() as u32, 0);
+    u32::from(fold(u64::from(addresses) + u64::from((length as u16).to_be()) + u64::from(u16::from(number).to_be())))
 }
 
-#[repr(C)]
-struct PseudoHeader {
-    addresses: [Address; 2],
-    length_be: u32,
-    protocol: [u8; 4],
-}
+const _: () = assert!(offset_of!(Ip, destination) == offset_of!(Ip, source) + size_of::<Address>());
 
 #[inline(always)]
 fn checksum<T>(bytes: *const T, length: u32, seed: u32) -> u16 {
