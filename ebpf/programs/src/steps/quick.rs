@@ -395,6 +395,9 @@ pub fn send_on_wire(frame: &XdpContext) -> i32 {
     }
     // SAFETY: copied.
     let way = unsafe { way.assume_init_ref() };
+    if !way::takes_frames(way, device) {
+        return XDP_PASS as i32;
+    }
     if !rewrite(frame, plain, becomes(found.flow), true) {
         count_drop(DropReason::RewriteFailed, frame.length());
         return XDP_DROP as i32;

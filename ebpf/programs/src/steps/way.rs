@@ -7,7 +7,7 @@ use super::{
     segment::must_not_be_cut,
     words::clear,
 };
-use crate::{frame::Frame, global};
+use crate::{frame::Frame, global, maps::DEVICES};
 use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
@@ -204,6 +204,13 @@ fn redirected(ctx: &TcContext, verdict: i32) -> i32 {
 }
 
 /// Sends a frame that came from the wire to the next machine, whose MAC address is known.
+/// Whether a frame from the wire can go such a way as it is. Drivers take frames from others only where they have a program themselves, and
+/// devices without a driver of their own (VLANs, bridges) never do: such a frame would be lost, and nobody would say so.
+#[inline(always)]
+pub fn takes_frames(way: &Way, device: u32) -> bool {
+    way.ifindex == device || DEVICES.get_ptr(way.ifindex).is_some()
+}
+
 #[inline(always)]
 pub fn onto_wire(frame: &XdpContext, way: &Way) -> u32 {
     packet::set_macs(frame, &way.macs);

@@ -326,13 +326,24 @@ impl Bench {
         self.node.run(|| self.dataplane.run(Hook::FromWire, frame, 1)).unwrap()
     }
 
-    /// Makes the loopback device, where test runs of frames from the wire come in, one that frames to the node's MAC address are for.
+    /// Makes the loopback device, where test runs of frames from the wire come in, and `eth0` ones that have a program, and that frames to
+    /// the node's MAC address are for.
     pub fn serve_wire(&self) {
-        let path = self.node.pin_dir().join(format!("v{}/maps/DEVICES", abi::ABI_VERSION));
-        let map = aya::maps::Map::HashMap(aya::maps::MapData::from_pin(path).unwrap());
-        let mut map: aya::maps::HashMap<_, u32, [u8; 8]> = map.try_into().unwrap();
         let device: Vec<u8> = [&NODE_MAC[..], &[0; 2]].concat();
-        map.insert(1, <[u8; 8]>::try_from(device).unwrap(), 0).unwrap();
+        let device = <[u8; 8]>::try_from(device).unwrap();
+        for ifindex in [1, self.eth0] {
+            self.devices().insert(ifindex, device, 0).unwrap();
+        }
+    }
+
+    /// Says that `eth0` has no program for frames from the wire.
+    pub fn stop_eth0(&self) {
+        self.devices().remove(&self.eth0).unwrap();
+    }
+
+    fn devices(&self) -> aya::maps::HashMap<aya::maps::MapData, u32, [u8; 8]> {
+        let path = self.node.pin_dir().join(format!("v{}/maps/DEVICES", abi::ABI_VERSION));
+        aya::maps::Map::HashMap(aya::maps::MapData::from_pin(path).unwrap()).try_into().unwrap()
     }
 
     /// Changes an entry of the map of flows, as only programs and the collector do: it must be there. It loses its way.

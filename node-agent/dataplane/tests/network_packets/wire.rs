@@ -136,3 +136,31 @@ fn root_datagrams_without_a_checksum_need_none_on_the_wire() {
     }
     assert_eq!(left(&bench), 0);
 }
+
+#[test]
+fn root_frames_are_not_sent_into_devices_that_take_none() {
+    let bench = Bench::new("wire-other");
+    bench.serve_wire();
+    for (list, (family, (protocol, make))) in (1..).zip(FAMILIES.iter().flat_map(|family| kinds().map(|kind| (family, kind)))) {
+        let (client, front, backend) = (at(family.client, 999), at(family.load_balancer, 80), at(family.remote_pod, 8080));
+        bench.put(&Front::new(list, protocol, front, &[backend]));
+        let sent = wired(make(client, front)).bytes();
+        let assert_left = || {
+            let ran = bench.from_wire(&sent);
+            assert_eq!((ran.verdict, &ran.frame), (Verdict::Next, &sent));
+        };
+        bench.stop_eth0();
+        // The first of a flow, and one whose flow is known.
+        (0..2).for_each(|_| assert_left());
+        bench.serve_wire();
+        (0..2).for_each(|_| assert_eq!(bench.from_wire(&sent).verdict, Verdict::Redirect));
+        // One whose way is known.
+        bench.stop_eth0();
+        assert_left();
+        let behind = bench.from_network(&sent);
+        assert_eq!((behind.verdict, Packet::read(&behind.frame).unwrap().ends().1), (Verdict::Redirect, backend));
+        bench.serve_wire();
+    }
+    bench.assert_pairs();
+    assert!(bench.drops().is_empty());
+}
