@@ -54,6 +54,12 @@ struct V6Options {
 /// Bytes that every link carries (RFC 8200 section 5).
 const LEAST_MTU: u32 = 1280;
 
+/// Whether backends of other nodes answer clients themselves.
+#[inline(always)]
+pub fn is_on() -> bool {
+    node::pointer().is_some_and(|node| node.flags & node_flags::DIRECT_RETURN != 0)
+}
+
 /// Whether the first packet of a flow can tell: there is room on its way, or else its sender learns what there is.
 #[inline(always)]
 pub fn has_room(ip: &Ip) -> bool {
@@ -127,7 +133,7 @@ fn make_room(ctx: &TcContext, bytes: i32) -> bool {
 /// What anybody could write into a packet counts only if there may be such a Service. Answers 1 if it told.
 #[inline(always)]
 pub fn listen(ctx: &TcContext, ip: &Ip) -> u32 {
-    if node::pointer().is_none_or(|node| node.flags & node_flags::DIRECT_RETURN == 0) {
+    if !is_on() {
         return 0;
     }
     let Ok(segment) = segment(ctx, ip) else { return 0 };

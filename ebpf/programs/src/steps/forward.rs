@@ -201,6 +201,8 @@ pub fn translate_on_wire(frame: &XdpContext, ip: &Ip, quick: i32) -> u32 {
     let from = entrance::NETWORK | if direct_return::has_room(ip) { 0 } else { entrance::NO_ROOM };
     match known {
         known::BECOMES => {}
+        // The packet that opens a flow tells its backend, where that is to answer directly; the others of a connection do not.
+        known::NOTHING if segment.key.protocol == protocol::TCP && !segment.is_opening() && direct_return::is_on() => return XDP_PASS,
         known::NOTHING if global::open_to_service(&segment, global::scope_of(ip), from, &mut becomes) == opened::FLOW => {}
         _ => return XDP_PASS,
     }

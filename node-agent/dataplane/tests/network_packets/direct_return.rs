@@ -137,3 +137,21 @@ fn root_what_anybody_could_tell_is_not_believed() {
         assert_eq!(bench.flows()[&key(TCP, pod, client)].becomes, key(TCP, node_2, client));
     }
 }
+
+#[test]
+fn root_a_connection_that_the_wire_meets_midway_is_opened_where_its_backend_can_be_told() {
+    let bench = direct("midway");
+    bench.serve_wire();
+    for (list, family) in (1..).zip(&FAMILIES) {
+        let (client, front, backend) = ends(family);
+        bench.put(&Front::new(list, TCP, front, &[backend]));
+        let segment = |to| wired(tcp(client, to, flags::ACK, b"a request"));
+        let ran = bench.from_wire(&segment(front).bytes());
+        assert_eq!((ran.verdict, ran.frame), (Verdict::Next, segment(front).bytes()));
+        assert!(!bench.flows().contains_key(&key(TCP, client, front)));
+        assert_sent(&bench.from_network(&segment(front).bytes()), &one_hop_on(telling(segment(backend), front)));
+        // What comes after it needs to tell nothing.
+        assert_eq!(bench.from_wire(&segment(front).bytes()).verdict, Verdict::Redirect);
+    }
+    bench.assert_pairs();
+}
