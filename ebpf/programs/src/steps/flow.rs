@@ -186,8 +186,7 @@ pub fn may_go_around(front: &ServiceKey, key: &FlowKey) -> bool {
 }
 
 /// Whether backends of other nodes answer this client themselves. Those who reach pods as they are, are no clients for that: see
-/// [`open_to_service`]. A connection that did not begin here keeps to the way of its answers. Neither is the backend's own node a client:
-/// its stack takes no address of another node from a pod (rp_filter).
+/// [`open_to_service`]. Neither is the backend's own node a client: its stack takes no address of another node from a pod (rp_filter).
 #[inline(always)]
 fn answers_directly(key: &FlowKey, becomes: &FlowKey) -> bool {
     node::pointer().is_some_and(|node| node.flags & node_flags::DIRECT_RETURN != 0)
@@ -239,11 +238,11 @@ pub fn resolve_packet(front: &ServiceKey, key: &FlowKey, becomes: &mut FlowKey) 
     }
 }
 
-/// Opens a flow from a pod out of the cluster: it seems to come from the node. See [`opened`]. Of a connection only the first segment
-/// does: the others may be answers to a client outside that knows the pod by its own address.
+/// Opens a flow from a pod out of the cluster: it seems to come from the node. See [`opened`]. Of a connection (TCP, SCTP) only the first
+/// packet does: the others may be answers to a client outside that knows the pod by its own address.
 #[inline(always)]
 pub fn open_masquerade(segment: &Segment, becomes: &mut FlowKey) -> u32 {
-    if !segment.may_open() || segment.key.protocol == protocol::TCP && !segment.is_opening() {
+    if !segment.may_open() || matches!(segment.key.protocol, protocol::TCP | protocol::SCTP) && !segment.is_opening() {
         return opened::NOT;
     }
     *becomes = segment.key;

@@ -221,6 +221,11 @@ fn root_a_client_outside_that_knows_a_pod_by_its_address_is_answered_from_it() {
             let ran = bench.to_network(&frame);
             assert_eq!((ran.verdict, &ran.frame), (Verdict::Next, &frame));
         }
+        for kind in [chunk::INIT_ACK, chunk::DATA, chunk::SHUTDOWN] {
+            let frame = sctp(at(family.pod_a, 8080), at(family.client, 40_000), kind, &[0; 16]).bytes();
+            let ran = bench.to_network(&frame);
+            assert_eq!((ran.verdict, &ran.frame), (Verdict::Next, &frame));
+        }
     }
     assert!(bench.flows().is_empty() && bench.drops().is_empty());
 }
