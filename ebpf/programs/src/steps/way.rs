@@ -86,7 +86,8 @@ pub fn find_fitting_way(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut W
     if kind != kind::TUNNEL || may_be_cut(ip) || ip.protocol == FRAGMENT {
         return kind;
     }
-    // What the helper finds there is the length to look at; 0 is the packet's own.
+    // What the helper finds there is a length to look at, and it puts the device's measure there. Its own verdict holds for packets that
+    // are one: of merged ones it looks at the segments only where no header is added.
     let mut mtu = 0;
     // SAFETY: the context is the program's own, and the helper writes one word.
     let outcome = unsafe { bpf_check_mtu(ctx.context(), way.ifindex, &raw mut mtu, 0, 0) };
@@ -203,7 +204,6 @@ fn redirected(ctx: &TcContext, verdict: i32) -> i32 {
     if verdict == TC_ACT_REDIRECT { verdict } else { count::drop_packet(ctx, DropReason::RedirectFailed) }
 }
 
-/// Sends a frame that came from the wire to the next machine, whose MAC address is known.
 /// Whether a frame from the wire can go such a way as it is. Drivers take frames from others only where they have a program themselves, and
 /// devices without a driver of their own (VLANs, bridges) never do: such a frame would be lost, and nobody would say so.
 #[inline(always)]
@@ -211,6 +211,7 @@ pub fn takes_frames(way: &Way, device: u32) -> bool {
     way.ifindex == device || DEVICES.get_ptr(way.ifindex).is_some()
 }
 
+/// Sends a frame that came from the wire to the next machine, whose MAC address is known.
 #[inline(always)]
 pub fn onto_wire(frame: &XdpContext, way: &Way) -> u32 {
     packet::set_macs(frame, &way.macs);
@@ -238,9 +239,11 @@ pub fn to_tunnel(ctx: &TcContext, way: &Way) -> i32 {
     }
     ctx.set_mark(DONE);
     let flags = if is_v4 { 0 } else { TUNNEL_V6 };
-    let own = node::pointer();
-    let device = own.map_or(0, |node| node.overlay);
-    packet::set_macs(ctx, &[overlay_mac(&node_address), overlay_mac(&own.map_or(node_address, |node| node.v4))]);
+    let Some(own) = node::pointer() else { return redirected(ctx, packet::NEXT) };
+    let device = own.overlay;
+    // Ends of tunnels are known by addresses of one family, and what the far end answers without looking goes to this one.
+    let own_mac = if is_v4 { overlay_mac(&own.v4) } else { overlay_mac(&own.v6) };
+    packet::set_macs(ctx, &[overlay_mac(&node_address), own_mac]);
     // SAFETY: the structure is as long as the helper is told.
     let verdict = unsafe {
         match bpf_skb_set_tunnel_key(ctx.skb.skb, &raw mut key, size_of::<bpf_tunnel_key>() as u32, flags) {

@@ -1,8 +1,6 @@
 //! Other nodes' pods behind a VXLAN overlay: packets for them go into the tunnel to their node.
 
-use crate::bench::{
-    A_MACS, B_MACS, Bench, DONE, FAMILIES, FIRST_PORT, Front, LAST_PORT, V4, at, into_pod, ip, one_hop_on, settings, wired,
-};
+use crate::bench::{A_MACS, B_MACS, Bench, DONE, FAMILIES, FIRST_PORT, Front, LAST_PORT, V4, V6, at, into_pod, ip, one_hop_on, settings, wired};
 use crate::direct_return::telling;
 use crate::frames::{Frame, Packet, assert_sound, flags, tcp, udp};
 use orknet_abi::protocol::{TCP, UDP};
@@ -24,8 +22,10 @@ fn bench(name: &str) -> Bench {
 
 /// As the other node's end of the tunnel wants the frame.
 fn tunnelled(frame: Frame, node_2: &str) -> Frame {
-    let destination_mac = overlay_mac(&ip(node_2).into());
-    Frame { destination_mac, source_mac: overlay_mac(&ip(V4.node).into()), ..one_hop_on(frame) }
+    // A node's end of the tunnel is known by the address of that family.
+    let node = if frame.source.is_ipv4() { V4.node } else { V6.node };
+    let [destination_mac, source_mac] = [node_2, node].map(|address| overlay_mac(&ip(address).into()));
+    Frame { destination_mac, source_mac, ..one_hop_on(frame) }
 }
 
 fn node_2(frame: &Frame) -> &'static str {
