@@ -48,6 +48,11 @@ fn root_fuzz_to_network() {
 }
 
 #[test]
+fn root_fuzz_to_pod() {
+    fuzz(Hook::ToPod, false, &["changed", "untouched", "there and back"]);
+}
+
+#[test]
 fn root_fuzz_from_wire() {
     fuzz(Hook::FromWire, false, &["to a neighbour", "untouched"]);
 }
@@ -79,6 +84,8 @@ fn fuzz(hook: Hook, is_direct: bool, wanted: &[&str]) {
             put(Front::new(0, protocol, at(family.node, 30_080), &backends[1..]).node_port());
             put(Front::new(0, protocol, at(family.cluster, 80), &backends).cluster());
             put(Front::new(0, protocol, at(family.cluster, 81), &[]).cluster());
+            // For what the node's stack sends to a pod in answer.
+            put(Front::new(0, protocol, at(family.cluster, 83), &[at(family.node, 8080)]).cluster());
         }
     }
     let mut fuzz = Fuzz { bench, random: StdRng::seed_from_u64(seed), hook, is_direct, seen: BTreeMap::new(), drops: 0 };
@@ -104,6 +111,9 @@ impl Fuzz {
     fn all(&mut self, count: u64) {
         for number in 0..count {
             let mut frame = self.frame();
+            if self.hook == Hook::ToPod && self.random.random_ratio(1, 4) {
+                self.ask_node(&frame);
+            }
             if self.random.random() {
                 self.mutate(&mut frame);
             }
@@ -112,6 +122,20 @@ impl Fuzz {
                 let counted: u64 = self.bench.drops().values().sum();
                 assert_eq!(counted, self.drops, "one drop, one reason");
             }
+        }
+    }
+
+    /// Has pod A ask, through a Service, for what the frame answers: the node's own address and port speak.
+    fn ask_node(&mut self, frame: &[u8]) {
+        let Some(answer) = Packet::read(frame) else { return };
+        if answer.source != ip(FAMILIES[usize::from(answer.source.is_ipv6())].node) || !matches!(answer.protocol, TCP | UDP) {
+            return;
+        }
+        let family = FAMILIES[usize::from(answer.source.is_ipv6())];
+        let (front, pod) = (at(family.cluster, 83), answer.ends().1);
+        let asked = if answer.protocol == TCP { tcp(pod, front, flags::SYN, b"") } else { udp(pod, front, b"?") };
+        if self.run_at(Hook::FromPod, DEVICE_A, &asked.bytes()).verdict == Verdict::Drop {
+            self.drops += 1;
         }
     }
 
@@ -194,7 +218,7 @@ impl Fuzz {
     }
 
     fn run(&self, hook: Hook, frame: &[u8]) -> Ran {
-        let device = if hook == Hook::FromPod { DEVICE_A } else { self.bench.eth0 };
+        let device = if matches!(hook, Hook::FromPod | Hook::ToPod) { DEVICE_A } else { self.bench.eth0 };
         self.run_at(hook, device, frame)
     }
 
@@ -209,11 +233,15 @@ impl Fuzz {
         if !has_ports(&before) || (before.source, before.destination) == (after.source, after.destination) {
             return;
         }
+        // Nobody else answers what is sent to pod A.
+        if self.hook == Hook::ToPod && FAMILIES.iter().all(|family| before.destination != ip(family.pod_a)) {
+            return;
+        }
         let mut answer = mirror(&ran.frame, &after);
         let (hook, device) = if ran.frame[..6] == B_MACS[0] {
             answer[..6].copy_from_slice(&B_MACS[1]);
             (Hook::FromPod, DEVICE_B)
-        } else if ran.frame[..6] == A_MACS[0] {
+        } else if ran.frame[..6] == A_MACS[0] || self.hook == Hook::ToPod {
             // Pod A is behind the loopback device.
             answer[..6].fill(0);
             (Hook::FromPod, DEVICE_A)
@@ -247,7 +275,7 @@ impl Fuzz {
         let family = self.pick(&FAMILIES);
         let (from, to) = self.ends(&family);
         let mut frame = self.payload(from, to);
-        if self.hook != Hook::FromPod {
+        if !matches!(self.hook, Hook::FromPod | Hook::ToPod) {
             frame = wired(frame);
         }
         frame.hop_limit = self.pick(&[64, 64, 255, 2, 1]);
@@ -276,12 +304,14 @@ impl Fuzz {
                 self.pick(&[family.client, family.client, family.router, family.remote_pod, family.remote_pod_2])
             }
             Hook::FromPod => family.pod_a,
+            Hook::ToPod if self.random.random() => return (at(family.node, 8080), at(family.pod_a, port)),
             _ => self.pick(&[family.pod_a, family.pod_a, family.node, family.remote_pod]),
         };
         let destination = match self.hook {
             Hook::ToNetwork => {
                 self.pick(&[at(family.client, 80), at(family.router, 53), at(family.remote_pod, 8080), at(family.cluster, 80)])
             }
+            Hook::ToPod => at(family.pod_a, port),
             _ => self.pick(&[
                 at(family.load_balancer, 80),
                 at(family.load_balancer, 81),

@@ -28,7 +28,8 @@ fn assert_told(frame: &Frame, ran: &Ran, dropped: &[DropReason], mtu: u16) {
 fn root_what_would_be_cut_into_packets_that_are_too_big_for_their_way_is_told() {
     let bench = Bench::new("merged");
     // Each way of its own measure: the device's, and less on the way to the other pod.
-    for line in ["route add 10.244.1.10/32 via 192.0.2.2 mtu lock 1400", "-6 route add fd00:10:244:1::a/128 via 2001:db8::2 mtu lock 1400"] {
+    for line in ["route add 10.244.1.10/32 via 192.0.2.2 mtu lock 1400", "-6 route add fd00:10:244:1::a/128 via 2001:db8::2 mtu lock 1400"]
+    {
         bench.node.namespace.command("ip", &line.split(' ').collect::<Vec<_>>());
     }
     for (list, family) in (1..).step_by(4).zip(FAMILIES) {
@@ -38,7 +39,8 @@ fn root_what_would_be_cut_into_packets_that_are_too_big_for_their_way_is_told() 
             let front = at(family.load_balancer, 80 + number as u16);
             bench.put(&Front::new(list + number, TCP, front, &[at(backend, 80)]));
             bench.put(&Front::new(list + number + 2, UDP, front, &[at(backend, 80)]));
-            let made = [(wired(tcp(client, front, flags::ACK, &[7; 3000])), header + 20), (wired(udp(client, front, &[7; 3000])), header + 8)];
+            let made =
+                [(wired(tcp(client, front, flags::ACK, &[7; 3000])), header + 20), (wired(udp(client, front, &[7; 3000])), header + 8)];
             for (frame, headers) in made {
                 // The first of its flow, and when its flow knows the way.
                 for turn in 0..3 {

@@ -1,6 +1,8 @@
 //! Other nodes' pods behind a VXLAN overlay: packets for them go into the tunnel to their node.
 
-use crate::bench::{A_MACS, B_MACS, Bench, DONE, FAMILIES, FIRST_PORT, Front, LAST_PORT, V4, V6, at, into_pod, ip, one_hop_on, settings, wired};
+use crate::bench::{
+    A_MACS, B_MACS, Bench, DONE, FAMILIES, FIRST_PORT, Front, LAST_PORT, V4, V6, at, into_pod, ip, one_hop_on, settings, wired,
+};
 use crate::direct_return::telling;
 use crate::frames::{Frame, Packet, assert_sound, flags, tcp, udp};
 use orknet_abi::protocol::{TCP, UDP};
