@@ -1,7 +1,7 @@
 //! ICMP errors about translated packets: each reaches who sent the packet, about the packet that was sent.
 
 use crate::bench::{A_MACS, B_MACS, Bench, DONE, FAMILIES, Family, Front, at, ip, wired};
-use crate::frames::{Frame, IP, Packet, assert_sound, error, flags, internet_sum, ping, sctp, tcp, udp};
+use crate::frames::{Frame, IP, Packet, assert_sound, chunk, error, flags, internet_sum, ping, sctp, tcp, udp};
 use orknet_abi::protocol::{SCTP, TCP, UDP};
 use orknet_dataplane::{Ran, Verdict};
 use std::net::{IpAddr, SocketAddr};
@@ -137,8 +137,10 @@ fn root_errors_about_what_a_pod_sent_out_reach_the_pod() {
     let bench = Bench::new("masquerade");
     for family in FAMILIES {
         let (pod, outside) = (at(family.pod_a, 999), at(family.client, 443));
-        // A connection has had its first segment.
-        assert_eq!(bench.to_network(&tcp(pod, outside, flags::SYN, b"").bytes()).verdict, Verdict::Next);
+        // Connections have had their first packet.
+        for first in [tcp(pod, outside, flags::SYN, b""), sctp(pod, outside, chunk::INIT, &[0; 16])] {
+            assert_eq!(bench.to_network(&first.bytes()).verdict, Verdict::Next);
+        }
         let frames = kinds().map(|(_, make)| make(pod, outside)).into_iter().chain([ping(pod.ip(), outside.ip(), 999)]);
         for sent in frames.map(|frame| frame.bytes()) {
             let left = bench.to_network(&sent);
