@@ -107,6 +107,7 @@ fn root_what_leads_nowhere_is_refused_at_once_and_counted() {
     {
         apply(&dataplane, &put_service(&ServiceSpec { flags, ..ServiceSpec::new(front, protocol, 1, &[]) }));
     }
+    node.namespace.command("ip", &["route", "add", "10.96.0.0/16", "dev", "lo"]);
     let connect = |to: &str| {
         let to: SocketAddr = to.parse().unwrap();
         let begun = Instant::now();
@@ -122,12 +123,15 @@ fn root_what_leads_nowhere_is_refused_at_once_and_counted() {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         assert_eq!(socket.send_to(b"?", "10.96.0.1:53").unwrap_err().kind(), ErrorKind::ConnectionRefused);
         assert_eq!(socket.connect("10.96.0.1:53").unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        // As `ping` does before it sends, to learn its own address: its datagrams would be answered, the call says nothing to anybody.
+        socket.connect("10.96.0.1:1025").unwrap();
+        assert_eq!(socket.send_to(b"?", "10.96.0.1:1025").unwrap_err().kind(), ErrorKind::ConnectionRefused);
         // What is no Service's is not touched.
         tcp_answer(&mut TcpStream::connect(servers.tcp_v4[0]).unwrap());
     });
     let reader = dataplane.reader();
     assert_eq!(drops(reader, DropReason::NoEndpoints), 4);
-    assert_eq!(drops(reader, DropReason::NoSuchPort), 1);
+    assert_eq!(drops(reader, DropReason::NoSuchPort), 2);
     assert_eq!(drops(reader, DropReason::NoLocalEndpoints), 1);
 }
 

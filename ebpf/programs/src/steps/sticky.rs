@@ -14,7 +14,7 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use core::mem;
-use orknet_abi::{Address, AffinityChoice, AffinityKey, Backend, BackendKey, FlowKey, Service, ServiceKey, client_kind, service_flags};
+use orknet_abi::{Address, AffinityChoice, AffinityKey, Backend, BackendKey, FlowKey, Service, ServiceKey, client_kind, protocol, service_flags};
 
 /// Who asks for a backend.
 pub trait Client {
@@ -54,6 +54,14 @@ pub fn client_of_connection(ctx: &SockAddrContext) -> SocketClient<'_> {
 #[inline(always)]
 pub fn client_of_datagram(ctx: &SockAddrContext) -> SocketClient<'_> {
     SocketClient { ctx, asks_again: true }
+}
+
+impl SocketClient<'_> {
+    /// Whether the call sends nothing to this front: a socket of datagrams may connect only to learn its own address, as `ping` does.
+    #[inline(always)]
+    pub fn is_silent(&self, front: &ServiceKey) -> bool {
+        !self.asks_again && front.protocol == protocol::UDP
+    }
 }
 
 impl Client for SocketClient<'_> {

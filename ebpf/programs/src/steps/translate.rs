@@ -4,7 +4,7 @@ use super::{Resolution, count, node, origin, resolve, socket, sticky::SocketClie
 use crate::family::Family;
 use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::{debug, trace};
-use orknet_abi::ServiceKey;
+use orknet_abi::{DropReason, ServiceKey};
 
 /// Sends the call to a backend of the Service at `front`, refuses it where there is none, and leaves every other one alone.
 #[inline(always)]
@@ -15,6 +15,8 @@ pub fn send_to_backend<F: Family>(ctx: &SockAddrContext, front: &ServiceKey, cli
     }
     match resolve(front, &client) {
         Resolution::NotAService => socket::ALLOW,
+        // What it sends after all is refused as a packet.
+        Resolution::Refused(DropReason::NoSuchPort) if client.is_silent(front) => socket::ALLOW,
         Resolution::Backend(backend) => {
             origin::remember_origin(ctx, front, &backend);
             trace!(
