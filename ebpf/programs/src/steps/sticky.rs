@@ -14,7 +14,9 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use core::mem;
-use orknet_abi::{Address, AffinityChoice, AffinityKey, Backend, BackendKey, FlowKey, Service, ServiceKey, client_kind, protocol, service_flags};
+use orknet_abi::{
+    Address, AffinityChoice, AffinityKey, Backend, BackendKey, FlowKey, Service, ServiceKey, client_kind, protocol, service_flags,
+};
 
 /// Who asks for a backend.
 pub trait Client {
