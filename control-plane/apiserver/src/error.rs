@@ -340,7 +340,7 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::Compacted { requested, oldest } => Self::too_old(requested, oldest),
             StoreError::FutureRevision { requested, newest } => Self::too_new(requested, newest),
-            StoreError::NoSpace(why) => Self::new(507, "InternalError", format!("insufficient storage: nothing was written: {why}")),
+            StoreError::NoSpace(why) => Self::new(507, "InternalError", format!("insufficient storage: {why}")),
             StoreError::TooLarge { size, limit, .. } => Self::new(
                 413,
                 "RequestEntityTooLarge",

@@ -46,8 +46,8 @@ pub trait Store: Send + Sync + 'static {
     /// Applies all of `ops` at one revision if all of `compares` hold, else changes nothing and answers [`Commit::Failed`] with the
     /// current entries of the keys compared. Returns only when the change is durable.
     /// Each key is written at most once, and there are at most [`MAX_OPS`] operations and compares.
-    /// Errors: [`StoreError::TooLarge`] for a value over [`MAX_VALUE`] bytes; [`StoreError::NoSpace`]; after [`StoreError::Unavailable`] it may
-    /// or may not have taken effect.
+    /// Errors: [`StoreError::TooLarge`] for a value over [`MAX_VALUE`] bytes; after [`StoreError::Unavailable`], and with etcd after
+    /// [`StoreError::NoSpace`], it may or may not have taken effect.
     async fn commit(&self, compares: Vec<Compare>, ops: Vec<Op>) -> Result<Commit, StoreError>;
 
     /// Streams every change to the keys in `range` with a revision > `after`, in revision order, without gaps, and

@@ -138,7 +138,9 @@ async fn a_full_etcd_answers_no_space_and_is_still_read() {
         assert!(kept < 100, "the quota does not hold");
     };
     assert!(matches!(error, StoreError::NoSpace(_)), "{error}");
-    assert_eq!(store.range(everything(), None, 0).await.unwrap().entries.len(), kept);
+    // etcd looks before it takes a write and again as it applies it; what is too much only then, it has applied.
+    let found = store.range(everything(), None, 0).await.unwrap().entries.len();
+    assert!(found == kept || found == kept + 1, "{found} entries after {kept} writes");
 }
 
 #[test]
