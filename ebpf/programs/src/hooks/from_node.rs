@@ -4,11 +4,12 @@ use crate::{
     global,
     steps::{
         self,
-        packet::{self, Ip, parsed},
+        packet::{Ip, parsed},
     },
 };
 use aya_ebpf::programs::TcContext;
 use core::mem::MaybeUninit;
+use orknet_abi::DropReason;
 
 /// Answers pings in a Service's place, and everything else with "unreachable": connections and datagrams have been translated at sockets.
 /// Nothing goes to the stack here, which would take the node's own address for forged.
@@ -18,7 +19,7 @@ pub fn from_node(ctx: &TcContext) -> i32 {
     let ip: &mut Ip = steps::clear(&mut place);
     match global::parse(ctx.skb.skb, ip) {
         parsed::IP => global::answer_node(ctx.skb.skb, ip),
-        parsed::OTHER => packet::DROP,
+        parsed::OTHER => global::drop_packet(ctx.skb.skb, DropReason::NotForService as u32),
         broken => global::drop_packet(ctx.skb.skb, broken.wrapping_sub(parsed::BROKEN)),
     }
 }

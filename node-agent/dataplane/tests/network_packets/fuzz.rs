@@ -53,6 +53,11 @@ fn root_fuzz_to_pod() {
 }
 
 #[test]
+fn root_fuzz_from_node() {
+    fuzz(Hook::FromNode, false, &["to a neighbour", "answer", "pong", "drop"]);
+}
+
+#[test]
 fn root_fuzz_from_wire() {
     fuzz(Hook::FromWire, false, &["to a neighbour", "untouched"]);
 }
@@ -162,6 +167,7 @@ impl Fuzz {
                 self.drops += 1;
                 self.note("drop");
             }
+            Verdict::Next if self.hook == Hook::FromNode => panic!("the stack would take its own address for forged: {frame:02x?}"),
             Verdict::Next if ran.frame == frame => self.note("untouched"),
             Verdict::Next => {
                 self.check_length(frame, &ran);
@@ -304,6 +310,7 @@ impl Fuzz {
                 self.pick(&[family.client, family.client, family.router, family.remote_pod, family.remote_pod_2])
             }
             Hook::FromPod => family.pod_a,
+            Hook::FromNode => family.node,
             Hook::ToPod if self.random.random() => return (at(family.node, 8080), at(family.pod_a, port)),
             _ => self.pick(&[family.pod_a, family.pod_a, family.node, family.remote_pod]),
         };
