@@ -1,7 +1,8 @@
 //! Random and mutated packets at every program: a verdict that is known, a reason for every drop, checksums that hold as they did before,
 //! and a way back: the mirror of what a packet became becomes the mirror of what it was.
 //!
-//! A slice of fixed packets by default; `ORKNET_FUZZ=1000000` throws so many random ones at each program.
+//! A slice of fixed packets by default; `ORKNET_FUZZ=1000000` throws so many random ones at each program. With the seed that a run printed in
+//! `ORKNET_FUZZ_SEED` it comes again, and stops at the very packet.
 
 use crate::bench::{A_MACS, B_MACS, Bench, DEVICE_A, DEVICE_B, DONE, FAMILIES, Family, Front, at, ip, settings, wired};
 use crate::direct_return::telling;
@@ -17,7 +18,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 /// Packets at each program in an ordinary run.
 const SLICE: u64 = 60_000;
-/// After so many the drop counters are compared.
+/// After so many the drop counters are compared, since reading them takes longer than a packet.
 const BLOCK: u64 = 500;
 
 struct Fuzz {
@@ -30,6 +31,8 @@ struct Fuzz {
     seen: BTreeMap<&'static str, u64>,
     /// Drops that verdicts and answers stand for.
     drops: u64,
+    /// After so many packets the drop counters are compared.
+    block: u64,
 }
 
 #[test]
@@ -69,8 +72,9 @@ fn root_fuzz_from_network_with_direct_return() {
 
 fn fuzz(hook: Hook, is_direct: bool, wanted: &[&str]) {
     let frames = std::env::var("ORKNET_FUZZ").ok().map(|text| text.parse().expect("ORKNET_FUZZ is a number of packets"));
-    let seed = if frames.is_some() { rand::random() } else { 7 };
-    println!("seed {seed}");
+    let again = std::env::var("ORKNET_FUZZ_SEED").ok().map(|text| text.parse().expect("ORKNET_FUZZ_SEED is a number"));
+    let seed = again.unwrap_or_else(|| if frames.is_some() { rand::random() } else { 7 });
+    println!("{hook:?}, direct return {is_direct}: ORKNET_FUZZ_SEED={seed}");
     // Few flows, so that the map is full at times.
     let bench = Bench::sized("fuzz", &[("FLOWS", 40_000)]);
     let flags = settings().flags | if is_direct { node_flags::DIRECT_RETURN } else { 0 };
@@ -93,7 +97,15 @@ fn fuzz(hook: Hook, is_direct: bool, wanted: &[&str]) {
             put(Front::new(0, protocol, at(family.cluster, 83), &[at(family.node, 8080)]).cluster());
         }
     }
-    let mut fuzz = Fuzz { bench, random: StdRng::seed_from_u64(seed), hook, is_direct, seen: BTreeMap::new(), drops: 0 };
+    let mut fuzz = Fuzz {
+        bench,
+        random: StdRng::seed_from_u64(seed),
+        hook,
+        is_direct,
+        seen: BTreeMap::new(),
+        drops: 0,
+        block: if again.is_some() { 1 } else { BLOCK },
+    };
     let node = &fuzz.bench.node.namespace.name.clone();
     println!("in {node}");
     let count = frames.unwrap_or(SLICE);
@@ -123,9 +135,9 @@ impl Fuzz {
                 self.mutate(&mut frame);
             }
             self.one(&frame);
-            if number % BLOCK == 0 {
+            if number % self.block == 0 {
                 let counted: u64 = self.bench.drops().values().sum();
-                assert_eq!(counted, self.drops, "one drop, one reason");
+                assert_eq!(counted, self.drops, "one drop, one reason; the last packet was {frame:02x?}");
             }
         }
     }
@@ -133,7 +145,8 @@ impl Fuzz {
     /// Has pod A ask, through a Service, for what the frame answers: the node's own address and port speak.
     fn ask_node(&mut self, frame: &[u8]) {
         let Some(answer) = Packet::read(frame) else { return };
-        if answer.source != ip(FAMILIES[usize::from(answer.source.is_ipv6())].node) || !matches!(answer.protocol, TCP | UDP) {
+        let has_ports = matches!(answer.protocol, TCP | UDP) && answer.payload.len() >= 4;
+        if answer.source != ip(FAMILIES[usize::from(answer.source.is_ipv6())].node) || !has_ports {
             return;
         }
         let family = FAMILIES[usize::from(answer.source.is_ipv6())];
@@ -152,6 +165,10 @@ impl Fuzz {
         // The kernel runs nothing that is shorter than the header of its protocol.
         let least = if frame[12..14] == [0x86, 0xdd] { 40 } else { 20 };
         if frame.len() < IP + least {
+            return;
+        }
+        // An answer is known by the MAC addresses that have changed places.
+        if frame[..6] == frame[6..12] {
             return;
         }
         let ran = self.run(self.hook, frame);
