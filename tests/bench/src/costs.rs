@@ -168,13 +168,18 @@ fn on_frames(dataplane: &Dataplane, pins: &Path) -> Result<Vec<Vec<String>>> {
     Ok(rows)
 }
 
-/// Makes the loopback device, where test runs of frames from the wire come in, one that has the node's MAC address.
+/// Makes the loopback device, where test runs of frames from the wire come in, and the one they leave by such that have a program, and the
+/// node's MAC address.
 fn serve_wire(pins: &Path) -> Result<()> {
     let map = pins.join(format!("v{}/maps/{}", orknet_abi::ABI_VERSION, orknet_abi::DEVICES.name));
-    let value = NODE_MAC.iter().chain(&[0; 2]).map(|byte| format!("{byte:02x}"));
-    let mut bpftool = Command::new("bpftool");
-    bpftool.args(["map", "update", "pinned"]).arg(map).args(["key", "hex", "01", "00", "00", "00", "value", "hex"]).args(value);
-    orknet_tests::cluster::run(&mut bpftool).map(drop)
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>();
+    for device in [1, nix::net::if_::if_nametoindex("wire")?] {
+        let mut bpftool = Command::new("bpftool");
+        bpftool.args(["map", "update", "pinned"]).arg(&map);
+        bpftool.args(["key", "hex"]).args(hex(&device.to_ne_bytes())).args(["value", "hex"]).args(hex(&NODE_MAC)).args(["00", "00"]);
+        orknet_tests::cluster::run(&mut bpftool)?;
+    }
+    Ok(())
 }
 
 fn row(what: String, nanoseconds: &[u32]) -> Vec<String> {
