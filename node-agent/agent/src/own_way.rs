@@ -7,7 +7,7 @@
 
 use crate::error::Error;
 use crate::own_routes::{CLUSTER_TABLE, EXTERNAL_TABLE, OwnRoutes, Rule, Whose};
-use crate::routes::{PROTOCOL, Router, failed};
+use crate::routes::{PROTOCOL, Router, errno, failed};
 use crate::sysctl;
 use futures::TryStreamExt;
 use nix::libc;
@@ -181,13 +181,6 @@ fn peer(link: &LinkMessage) -> Option<u32> {
     let is_elsewhere = link.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)));
     let other = link.attributes.iter().find_map(|attribute| if let LinkAttribute::Link(index) = attribute { Some(*index) } else { None });
     other.filter(|_| !is_elsewhere)
-}
-
-fn errno(error: &rtnetlink::Error) -> Option<i32> {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => Some(message.raw_code().abs()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

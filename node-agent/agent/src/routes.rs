@@ -175,6 +175,14 @@ impl Router {
     }
 }
 
+/// What the kernel said, as a positive number, if it was the kernel.
+pub(crate) fn errno(error: &rtnetlink::Error) -> Option<i32> {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => Some(message.raw_code().abs()),
+        _ => None,
+    }
+}
+
 pub(crate) fn failed(operation: &str, error: impl ToString) -> Error {
     Error::Netlink { operation: operation.to_owned(), cause: error.to_string() }
 }

@@ -4,7 +4,7 @@
 use crate::error::Error;
 use crate::overlay::{DEVICE, Overlay};
 use crate::own_way;
-use crate::routes::{PODS_TABLE, PROTOCOL, Router, Routes, failed};
+use crate::routes::{PODS_TABLE, PROTOCOL, Router, Routes, errno, failed};
 use futures::TryStreamExt;
 use ipnet::IpNet;
 use nix::libc;
@@ -211,13 +211,6 @@ fn read_rule(rule: &RuleMessage) -> Option<IpNet> {
         _ => None,
     });
     IpNet::new(source?, rule.header.src_len).ok()
-}
-
-fn errno(error: &rtnetlink::Error) -> Option<i32> {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => Some(message.raw_code().abs()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
