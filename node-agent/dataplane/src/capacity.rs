@@ -1,34 +1,61 @@
-//! How many flows fit unless the configuration says so: by the host's memory.
+//! How much the maps hold that programs write, unless the configuration says so: it goes by the host's memory.
 
 use crate::{Config, bpffs::Pins, kernel::MapFile};
-use orknet_abi::FLOWS;
-use std::fs;
+use orknet_abi::{AFFINITY, DATAGRAMS, FLOWS, FRAGMENTS, MapKind, MapSpec, SOCKETS};
+use std::{fs, ops::RangeInclusive};
 
-/// A flow's entry with what the kernel adds to it, in bytes, and the part of the memory that all of them may take together.
-const ENTRY: u64 = 160;
-const PART: u64 = 400;
-/// Bounds: a small host still serves thousands of clients, a large one needs no more than this.
-const FEWEST: u32 = 65_536;
-const MOST: u32 = 4_194_304;
+/// A map whose capacity goes by the memory. CONNECTIONS does not: programs know its capacity, and sockets share its places.
+struct Scaled {
+    map: MapSpec,
+    /// Of so many bytes of the host's memory its entries take one, when all are there.
+    part: u64,
+    /// A small host still serves thousands of clients, a large one needs no more than this.
+    bounds: RangeInclusive<u32>,
+}
+
+const SCALED: [Scaled; 5] = [
+    Scaled { map: FLOWS, part: 400, bounds: 65_536..=4_194_304 },
+    Scaled { map: SOCKETS, part: 4_000, bounds: 16_384..=1_048_576 },
+    Scaled { map: DATAGRAMS, part: 4_000, bounds: 16_384..=1_048_576 },
+    Scaled { map: AFFINITY, part: 4_000, bounds: 16_384..=1_048_576 },
+    Scaled { map: FRAGMENTS, part: 20_000, bounds: 8_192..=131_072 },
+];
 
 const MEMORY: &str = "/proc/meminfo";
 
-/// The configuration with a capacity for flows, if it has none. The one of a pinned map is kept unless it is far off: what a host says
-/// of its memory can change a little while it runs.
+/// The configuration with capacities for the maps that go by the memory and have none. That of a pinned map is kept unless it is far off:
+/// what a host says of its memory can change a little while it runs.
 pub(crate) fn scaled(config: &Config, pins: &Pins) -> Config {
     let mut config = config.clone();
-    if !config.capacities.contains_key(FLOWS.name) {
-        let memory = fs::read_to_string(MEMORY).ok().and_then(|text| total_bytes(&text));
-        let wanted = memory.map_or(FLOWS.capacity, for_memory);
-        let pinned = MapFile::open(&pins.map(FLOWS.name), true).ok().map(|file| file.shape().capacity);
-        config.capacities.insert(FLOWS.name.to_owned(), settled(wanted, pinned));
+    let memory = fs::read_to_string(MEMORY).ok().and_then(|text| total_bytes(&text));
+    for scaled in &SCALED {
+        config.capacities.entry(scaled.map.name.to_owned()).or_insert_with(|| {
+            let wanted = memory.map_or(scaled.map.capacity, |bytes| scaled.for_memory(bytes));
+            let pinned = MapFile::open(&pins.map(scaled.map.name), true).ok().map(|file| file.shape().capacity);
+            settled(wanted, pinned)
+        });
     }
     config
 }
 
-/// Entries of flows for a host with so many bytes of memory: 0.25 % of it.
-fn for_memory(bytes: u64) -> u32 {
-    u32::try_from(bytes / PART / ENTRY).unwrap_or(MOST).clamp(FEWEST, MOST)
+impl Scaled {
+    /// Entries for a host with so many bytes of memory.
+    fn for_memory(&self, bytes: u64) -> u32 {
+        let wanted = bytes / self.part / entry_bytes(&self.map);
+        u32::try_from(wanted).unwrap_or(u32::MAX).clamp(*self.bounds.start(), *self.bounds.end())
+    }
+}
+
+/// What an entry of a hash takes, in bytes: `struct htab_elem` (48) and key and value in words of eight. Those that are not made beforehand
+/// come from the kernel's allocator of the next size (bpf_mem_alloc, with a word of its own).
+fn entry_bytes(map: &MapSpec) -> u64 {
+    const ELEMENT: u64 = 48;
+    const SIZES: [u64; 8] = [16, 32, 64, 96, 128, 192, 256, 512];
+    let bytes = ELEMENT + u64::from(map.key_size.next_multiple_of(8)) + u64::from(map.value_size.next_multiple_of(8));
+    match map.kind {
+        MapKind::Hash => SIZES.into_iter().find(|size| bytes + 8 <= *size).unwrap_or(bytes),
+        _ => bytes,
+    }
 }
 
 /// What is there, if it is at least half and at most twice what is wanted.
@@ -46,12 +73,21 @@ fn total_bytes(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    const GIB: u64 = 1 << 30;
+
     #[test]
-    fn flows_take_a_four_hundredth_of_the_memory_within_bounds() {
-        const GIB: u64 = 1 << 30;
-        assert_eq!([0, GIB, 3 * GIB].map(for_memory), [FEWEST; 3]);
-        assert_eq!(for_memory(24 * GIB), 402_653);
-        assert_eq!([256 * GIB, u64::MAX].map(for_memory), [MOST; 2]);
+    fn maps_that_programs_write_take_their_part_of_the_memory_within_bounds() {
+        for scaled in &SCALED {
+            let (name, fewest, most) = (scaled.map.name, *scaled.bounds.start(), *scaled.bounds.end());
+            assert_eq!([0, GIB, u64::MAX].map(|bytes| scaled.for_memory(bytes)), [fewest, fewest, most], "{name}");
+            let held = u64::from(scaled.for_memory(64 * GIB)) * entry_bytes(&scaled.map);
+            assert!((64 * GIB / scaled.part - held) < entry_bytes(&scaled.map), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_entry_takes_what_the_kernel_gives_it() {
+        assert_eq!([FLOWS, SOCKETS, AFFINITY, FRAGMENTS].map(|map| entry_bytes(&map)), [192, 104, 120, 96]);
     }
 
     #[test]
