@@ -4,7 +4,8 @@
 ///
 /// Aligned to words, so that programs move it in words.
 #[repr(C, align(4))]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialOrd, Ord, Hash)]
+#[allow(clippy::derived_hash_with_manual_eq, reason = "both go by all bytes")]
 pub struct Address(pub [u8; 16]);
 
 impl Address {
@@ -43,6 +44,14 @@ impl Address {
     #[inline(always)]
     pub const fn v4_octets(&self) -> [u8; 4] {
         [self.0[12], self.0[13], self.0[14], self.0[15]]
+    }
+}
+
+impl PartialEq for Address {
+    /// By words, as the derived one would not: that goes byte by byte on the target.
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        u128::from_ne_bytes(self.0) == u128::from_ne_bytes(other.0)
     }
 }
 

@@ -64,6 +64,9 @@ macro_rules! maps {
     };
 }
 
+/// Name of the map that is the programs' alone, and in which nothing outlives a packet: it is not pinned, and has no layout here.
+pub const SCRATCH: &str = "SCRATCH";
+
 /// Where in [`CONNECTIONS`] a socket's entry is. The kernel counts cookies up, so the entry lasts until about as many younger sockets
 /// as there are slots have connected through Services.
 #[inline(always)]

@@ -12,7 +12,7 @@ use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     programs::{TcContext, XdpContext},
 };
-use orknet_abi::{Address, FlowKey, ServiceKey, Way};
+use orknet_abi::{Address, AffinityKey, Backend, FlowKey, Service, ServiceKey, Way};
 
 /// The values behind pointers, or an answer where one is absent, which never happens.
 macro_rules! present {
@@ -267,6 +267,23 @@ pub extern "C" fn may_be_front(key: *const FlowKey) -> u32 {
 pub extern "C" fn resolve_packet(front: *const ServiceKey, key: *const FlowKey, becomes: *mut FlowKey) -> u32 {
     present!(0; front: as_ref, key: as_ref, becomes: as_mut);
     steps::flow::resolve_packet(front, key, becomes)
+}
+
+/// [`steps::sticky::find_in_list`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn find_in_list(service: *const Service, backend: *const Backend) -> u32 {
+    present!(steps::sticky::NOWHERE; service: as_ref, backend: as_ref);
+    steps::sticky::find_in_list(service, backend)
+}
+
+/// [`steps::sticky::keep`]; answers 1.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn keep(key: *const AffinityKey, service: *const Service, slot: u32, backend: *const Backend) -> u32 {
+    present!(0; key: as_ref, service: as_ref, backend: as_ref);
+    steps::sticky::keep(key, service, slot, backend);
+    1
 }
 
 /// [`steps::resolve::is_allowed`]: 1 if so.

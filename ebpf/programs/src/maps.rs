@@ -1,5 +1,6 @@
 //! Every map, declared from the ABI's specification. Reads and writes go through `steps/`.
 
+use crate::steps::scratch::Scratch;
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
@@ -80,3 +81,7 @@ pub static LEFT: PerCpuArray<Count> = PerCpuArray::with_max_entries(abi::LEFT.ca
 
 #[map]
 pub static TRAFFIC: PerCpuHashMap<TrafficKey, Count> = PerCpuHashMap::with_max_entries(abi::TRAFFIC.capacity, GROWING);
+
+/// Not in the ABI: each load of the programs has one of its own.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);

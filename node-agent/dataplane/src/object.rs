@@ -12,7 +12,7 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{ProgramError, ProgramType},
 };
-use orknet_abi::{MAPS, MapSpec};
+use orknet_abi::{MAPS, MapSpec, SCRATCH};
 use std::collections::BTreeMap;
 
 /// The object file, aligned as the loader wants it; empty if the build found no BPF toolchain.
@@ -134,7 +134,7 @@ fn check_capacities(capacities: &BTreeMap<String, u32>) -> Result<(), Error> {
 /// The object must have the ABI's maps, and no others: what is not in the ABI would be neither pinned nor seen.
 fn compare_maps(object: &Ebpf) -> Result<(), Error> {
     let of_the_library = |name: &str| name == program_log::MAP || name.starts_with('.');
-    let ours = object.maps().filter(|(name, _)| !of_the_library(name));
+    let ours = object.maps().filter(|(name, _)| *name != SCRATCH && !of_the_library(name));
     let present: BTreeMap<&str, (u32, u32)> = ours.filter_map(|(name, map)| Some((name, sizes(map)?))).collect();
     disagreement(&present, MAPS).map_or(Ok(()), |(map, what)| Err(Error::ObjectMismatch { map, what }))
 }

@@ -5,12 +5,11 @@ use crate::{
     global,
     steps::{
         self, entrance,
-        packet::{self, Ip, parsed},
-        quick,
+        packet::{self, parsed},
+        quick, scratch,
     },
 };
 use aya_ebpf::programs::TcContext;
-use core::mem::MaybeUninit;
 
 /// Hands packets for pods of this node straight to them, sends those for Services to a backend, translates answers and errors back, and
 /// leaves everything else to the node's stack.
@@ -21,8 +20,7 @@ pub fn from_network(ctx: &TcContext) -> i32 {
         return quick;
     }
     // The stack knows what to do with what is broken, or was not sent to this node.
-    let mut place = MaybeUninit::uninit();
-    let ip: &mut Ip = steps::clear(&mut place);
+    let Some(ip) = scratch::ip() else { return packet::NEXT };
     if global::parse(ctx.skb.skb, ip) != parsed::IP
         && (global::straighten(ctx.skb.skb) == 0 || global::parse(ctx.skb.skb, ip) != parsed::IP)
         || !packet::is_for_host(ctx)

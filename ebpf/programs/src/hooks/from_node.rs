@@ -3,20 +3,18 @@
 use crate::{
     global,
     steps::{
-        self,
-        packet::{Ip, parsed},
+        packet::{self, parsed},
+        scratch,
     },
 };
 use aya_ebpf::programs::TcContext;
-use core::mem::MaybeUninit;
 use orknet_abi::DropReason;
 
 /// Answers pings in a Service's place, and everything else with "unreachable": connections and datagrams have been translated at sockets.
 /// Nothing goes to the stack here, which would take the node's own address for forged.
 #[inline(always)]
 pub fn from_node(ctx: &TcContext) -> i32 {
-    let mut place = MaybeUninit::uninit();
-    let ip: &mut Ip = steps::clear(&mut place);
+    let Some(ip) = scratch::ip() else { return packet::DROP };
     match global::parse(ctx.skb.skb, ip) {
         parsed::IP => global::answer_node(ctx.skb.skb, ip),
         parsed::OTHER => global::drop_packet(ctx.skb.skb, DropReason::NotForService as u32),

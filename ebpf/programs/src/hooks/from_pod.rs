@@ -5,12 +5,11 @@ use crate::{
     global,
     steps::{
         self, entrance,
-        packet::{self, Ip, parsed},
-        quick, source,
+        packet::{self, parsed},
+        quick, scratch, source,
     },
 };
 use aya_ebpf::programs::TcContext;
-use core::mem::MaybeUninit;
 use orknet_abi::{DropReason, direction::EGRESS};
 
 /// Lets out only what carries the pod's own address; translates what is for a Service and was not translated at a socket, and answers
@@ -25,8 +24,7 @@ pub fn from_pod(ctx: &TcContext) -> i32 {
     if quick > quick::NO_FLOW {
         return quick;
     }
-    let mut place = MaybeUninit::uninit();
-    let ip: &mut Ip = steps::clear(&mut place);
+    let Some(ip) = scratch::ip() else { return packet::NEXT };
     match global::parse(ctx.skb.skb, ip) {
         parsed::IP => {}
         parsed::OTHER => return packet::NEXT,

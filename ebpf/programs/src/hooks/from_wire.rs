@@ -2,14 +2,9 @@
 
 use crate::{
     global,
-    steps::{
-        self,
-        packet::{Ip, parsed},
-        quick,
-    },
+    steps::{packet::parsed, quick, scratch},
 };
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
-use core::mem::MaybeUninit;
 
 /// Sends packets between clients outside and backends on other nodes on their way at once, translated as `from_network` would; leaves
 /// everything else to the node.
@@ -19,8 +14,7 @@ pub fn from_wire(frame: &XdpContext) -> u32 {
     if quick > quick::NO_FLOW {
         return quick as u32;
     }
-    let mut place = MaybeUninit::uninit();
-    let ip: &mut Ip = steps::clear(&mut place);
+    let Some(ip) = scratch::ip() else { return XDP_PASS };
     if global::is_for_device(frame.ctx) == 0 || global::parse_on_wire(frame.ctx, ip) != parsed::IP {
         return XDP_PASS;
     }

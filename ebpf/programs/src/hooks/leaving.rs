@@ -3,13 +3,11 @@
 use crate::{
     global,
     steps::{
-        self,
-        packet::{self, Ip, parsed},
-        quick,
+        packet::{self, parsed},
+        quick, scratch,
     },
 };
 use aya_ebpf::programs::TcContext;
-use core::mem::MaybeUninit;
 
 /// Translates the packet by its flow's known way, or by all steps; what is no IP packet passes.
 #[inline(always)]
@@ -18,8 +16,7 @@ pub fn leave(ctx: &TcContext) -> i32 {
     if quick > quick::NO_FLOW {
         return quick;
     }
-    let mut place = MaybeUninit::uninit();
-    let ip: &mut Ip = steps::clear(&mut place);
+    let Some(ip) = scratch::ip() else { return packet::NEXT };
     if global::parse(ctx.skb.skb, ip) != parsed::IP {
         return packet::NEXT;
     }

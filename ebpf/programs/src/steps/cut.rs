@@ -7,7 +7,9 @@
 use super::{
     node,
     packet::{self, Ip, parsed},
+    scratch,
     segment::{Segment, remember_ports, segment},
+    words,
 };
 use crate::{global, maps::FLOWS};
 use aya_ebpf::programs::TcContext;
@@ -39,9 +41,12 @@ pub fn leave_to_stack(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &Flo
         }
         mark = if is_forward { THERE } else { BACK } | u32::from(port_be);
     }
-    let halfway = FlowKey { source: key.source, source_port_be: key.source_port_be, ..*becomes };
-    remember_ports(ip, &halfway);
-    if global::rewrite(ctx.skb.skb, ip, segment, &halfway) == 0 {
+    let Some(halfway) = scratch::other() else { return packet::DROP };
+    words::copy(becomes, halfway);
+    words::copy(&key.source, &mut halfway.source);
+    halfway.source_port_be = key.source_port_be;
+    remember_ports(ip, halfway);
+    if global::rewrite(ctx.skb.skb, ip, segment, halfway) == 0 {
         return super::drop_packet(ctx, DropReason::RewriteFailed);
     }
     ctx.set_mark(mark);
@@ -67,31 +72,31 @@ pub fn take_mark(ctx: &TcContext) -> u32 {
 /// Makes a piece what its mark says.
 #[inline(always)]
 pub fn finish(ctx: &TcContext, mark: u32) -> i32 {
-    let mut ip = Ip::default();
-    if global::parse(ctx.skb.skb, &mut ip) != parsed::IP || !ip.is_v4 {
+    let (Some(ip), Some(becomes)) = (scratch::ip(), scratch::becomes()) else { return packet::DROP };
+    if global::parse(ctx.skb.skb, ip) != parsed::IP || !ip.is_v4 {
         return packet::NEXT;
     }
-    let segment = match segment(ctx, &ip) {
+    let segment = match segment(ctx, ip) {
         Ok(segment) => segment,
         Err(reason) => return super::drop_packet(ctx, reason),
     };
     let Some(node) = node::pointer() else { return super::drop_packet(ctx, DropReason::NoNodeAddress) };
-    let mut becomes = segment.key;
+    *becomes = segment.key;
     if mark & DIRECTION == THERE {
         becomes.source = node.v4;
         becomes.source_port_be = mark as u16;
     } else {
         becomes.destination = node.v4;
         becomes.destination_port_be = mark as u16;
-        let Some(flow) = FLOWS.get_ptr(&becomes) else { return super::drop_packet(ctx, DropReason::NoRoute) };
-        becomes = segment.key;
+        let Some(flow) = FLOWS.get_ptr(&*becomes) else { return super::drop_packet(ctx, DropReason::NoRoute) };
+        *becomes = segment.key;
         // SAFETY: the pointer comes from a map look-up that succeeded; these fields never change in place.
         unsafe {
             becomes.source = (&raw const (*flow).becomes.source).read();
             becomes.source_port_be = (&raw const (*flow).becomes.source_port_be).read();
         }
     }
-    if global::rewrite(ctx.skb.skb, &ip, &segment, &becomes) == 0 {
+    if global::rewrite(ctx.skb.skb, ip, segment, becomes) == 0 {
         return super::drop_packet(ctx, DropReason::RewriteFailed);
     }
     packet::NEXT

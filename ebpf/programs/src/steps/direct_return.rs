@@ -4,6 +4,7 @@
 use super::{
     node,
     packet::{ETHERNET, Ip},
+    scratch,
     segment::{Kind, segment},
     way,
 };
@@ -140,7 +141,8 @@ pub fn listen(ctx: &TcContext, ip: &Ip) -> u32 {
     if segment.kind != Kind::Flow {
         return 0;
     }
-    let mut key = segment.key;
+    let Some(key) = scratch::other() else { return 0 };
+    *key = segment.key;
     if ip.is_v4 {
         let Some(option) = ctx.read::<V4Option>(ETHERNET + V4_HEADER) else { return 0 };
         if option.kind != V4_OPTION || option.bytes != V4_BYTES {
@@ -156,10 +158,10 @@ pub fn listen(ctx: &TcContext, ip: &Ip) -> u32 {
         key.destination = options.address;
         key.destination_port_be = options.port_be;
     }
-    if global::is_here(&segment.key) == 0 || global::may_be_front(&key) == 0 {
+    if global::is_here(&segment.key) == 0 || global::may_be_front(key) == 0 {
         return 0;
     }
-    global::open_direct(&segment, &key)
+    global::open_direct(segment, key)
 }
 
 /// Whether the packet may tell something: only those that carry options are looked at.

@@ -4,16 +4,17 @@ use super::{
     clock::now_seconds,
     node, range, read,
     resolve::{self, Resolution},
+    scratch,
     segment::{Kind, Segment, is_portless},
     sticky::PacketClient,
-    words::{Words, clear},
+    words::{self, Words, wipe},
 };
 use crate::{
     global,
     maps::{FLOWS, PODS, SERVICES},
 };
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_prandom_u32};
-use core::{mem::MaybeUninit, ptr};
+use core::ptr;
 use orknet_abi::{
     Address, DropReason, Flow, FlowKey, PodKey, ServiceKey, flow_state, node_flags, protocol, range_kinds, scope, service_flags,
 };
@@ -71,15 +72,6 @@ const fn refused(reason: DropReason) -> u32 {
     opened::REFUSED + reason as u32
 }
 
-/// A flow without its way.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Kept {
-    becomes: FlowKey,
-    state: u32,
-    used_seconds: u32,
-}
-
 /// Finds what the packet becomes and takes note of it; see [`known`]. A flow that is over, or whose backend is gone, is forgotten where its
 /// client begins a new connection: that one may go to another backend.
 #[inline(always)]
@@ -87,32 +79,34 @@ pub fn follow(segment: &Segment, becomes: &mut FlowKey) -> u32 {
     let Some(flow) = FLOWS.get_ptr_mut(&segment.key) else { return known::NOTHING };
     // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends. What is
     // read never changes in place but for `state` and `used_seconds`, and both are whole words.
-    let (kept, now) = unsafe { ((&raw const *flow).cast::<Kept>().read(), now_seconds()) };
+    let (kept, kept_state, used_seconds) =
+        unsafe { (&(*flow).becomes, (&raw const (*flow).state).read(), (&raw const (*flow).used_seconds).read()) };
+    let now = now_seconds();
     const OVER: u32 = flow_state::GONE | flow_state::FINISHED | flow_state::RESET;
-    if kept.state & OVER != 0 && kept.state & flow_state::FORWARD != 0 && segment.is_opening() {
+    if kept_state & OVER != 0 && kept_state & flow_state::FORWARD != 0 && segment.is_opening() {
         let _ = FLOWS.remove(&segment.key);
-        let _ = FLOWS.remove(kept.becomes.reversed());
+        let _ = FLOWS.remove(Words::of(kept).reversed().key());
         return known::NOTHING;
     }
-    if kept.state & flow_state::GONE != 0 {
+    if kept_state & flow_state::GONE != 0 {
         return known::GONE;
     }
-    let state = next_state(kept.state, segment);
+    let state = next_state(kept_state, segment);
     // Most packets change nothing: a line that is only read stays in every processor's cache.
-    if kept.used_seconds != now {
+    if used_seconds != now {
         // SAFETY: as above.
         unsafe { (&raw mut (*flow).used_seconds).write(now) };
     }
-    if kept.state != state {
+    if kept_state != state {
         // SAFETY: as above.
         unsafe { (&raw mut (*flow).state).write(state) };
     }
-    *becomes = kept.becomes;
+    words::copy(kept, becomes);
     // Of a connection the first segment tells it, of datagrams each one, in its first fragment.
-    let tells = kept.state & flow_state::DIRECT != 0
+    let tells = kept_state & flow_state::DIRECT != 0
         && segment.kind == Kind::Flow
         && (segment.key.protocol != protocol::TCP || segment.is_opening());
-    if tells && kept.state & flow_state::FORWARD != 0 { known::DIRECT } else { known::BECOMES }
+    if tells && kept_state & flow_state::FORWARD != 0 { known::DIRECT } else { known::BECOMES }
 }
 
 /// What a packet makes of the state of its direction: a new connection forgets the former one; what comes after a reset revives
@@ -141,9 +135,11 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
         return opened::NOT;
     }
     let key = &segment.key;
-    let front = ServiceKey { address: key.destination, port_be: key.destination_port_be, protocol: key.protocol, scope };
-    *becomes = *key;
-    let resolved = global::resolve_packet(&front, key, becomes);
+    let Some(front) = scratch::front() else { return opened::NOT };
+    words::copy(&key.destination, &mut front.address);
+    (front.port_be, front.protocol, front.scope) = (key.destination_port_be, key.protocol, scope);
+    words::copy(key, becomes);
+    let resolved = global::resolve_packet(front, key, becomes);
     if resolved != opened::FLOW {
         return resolved;
     }
@@ -158,7 +154,7 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
         };
     }
     let from = from & !entrance::NO_ROOM;
-    if from == entrance::NETWORK && (!is_here || scope == orknet_abi::scope::INSIDE || global::may_go_around(&front, key) != 0) {
+    if from == entrance::NETWORK && (!is_here || scope == orknet_abi::scope::INSIDE || global::may_go_around(front, key) != 0) {
         return global::claim_port(key, becomes, state, NODES);
     }
     if from == entrance::POD {
@@ -211,28 +207,30 @@ pub fn open_direct(segment: &Segment, key: &FlowKey) {
     {
         return;
     }
-    let mut becomes = segment.key;
+    let (Some(becomes), Some(answers)) = (scratch::becomes(), scratch::answers()) else { return };
+    words::copy(&segment.key, becomes);
     let state = flow_state::FORWARD | flow_state::DIRECT | segment.says();
-    if global::insert_pair(key, &mut becomes, state) == opened::TAKEN {
-        let answers = becomes.reversed();
-        if let Some(former) = FLOWS.get_ptr(&answers) {
+    if global::insert_pair(key, becomes, state) == opened::TAKEN {
+        *answers = Words::of(becomes).reversed();
+        if let Some(former) = FLOWS.get_ptr(answers.key()) {
             // SAFETY: the pointer comes from a map look-up that succeeded, and this field never changes in place.
             let _ = FLOWS.remove(unsafe { (&raw const (*former).becomes).read() }.reversed());
         }
-        let _ = FLOWS.remove(&answers);
-        let _ = global::insert_pair(key, &mut becomes, state);
+        let _ = FLOWS.remove(answers.key());
+        let _ = global::insert_pair(key, becomes, state);
     }
 }
 
 /// Chooses the backend: the new destination.
 #[inline(always)]
 pub fn resolve_packet(front: &ServiceKey, key: &FlowKey, becomes: &mut FlowKey) -> u32 {
-    match resolve::resolve(front, &PacketClient { key }) {
+    let Some(room) = scratch::room() else { return opened::NOT };
+    match resolve::resolve(front, &PacketClient { key }, room) {
         Resolution::NotAService => opened::NOT,
         Resolution::Refused(reason) => refused(reason),
-        Resolution::Backend(backend) => {
-            becomes.destination = backend.address;
-            becomes.destination_port_be = backend.port_be;
+        Resolution::Backend => {
+            becomes.destination = room.backend.address;
+            becomes.destination_port_be = room.backend.port_be;
             opened::FLOW
         }
     }
@@ -245,7 +243,7 @@ pub fn open_masquerade(segment: &Segment, becomes: &mut FlowKey) -> u32 {
     if !segment.may_open() || matches!(segment.key.protocol, protocol::TCP | protocol::SCTP) && !segment.is_opening() {
         return opened::NOT;
     }
-    *becomes = segment.key;
+    words::copy(&segment.key, becomes);
     let state = flow_state::FORWARD | flow_state::MASQUERADE | segment.says() & !flow_state::CONFIRMED;
     global::claim_port(&segment.key, becomes, state, NODES)
 }
@@ -288,7 +286,7 @@ pub fn claim_port(key: &FlowKey, becomes: &mut FlowKey, state: u32, whose: u32) 
 /// A flow by words.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Entry {
+pub struct Entry {
     becomes: Words,
     state: u32,
     used_seconds: u32,
@@ -301,10 +299,10 @@ const _: () = assert!(size_of::<Entry>() == size_of::<Flow>());
 #[inline(always)]
 pub fn insert_pair(key: &FlowKey, becomes: &mut FlowKey, state: u32) -> u32 {
     let now = now_seconds();
-    let mut entry = MaybeUninit::uninit();
-    // One value for both, because the stack is small.
-    let entry: &mut Entry = clear(&mut entry);
-    let answers = Words::of(becomes).reversed();
+    let (Some(entry), Some(answers)) = (scratch::entry(), scratch::answers()) else { return refused(DropReason::FlowsFull) };
+    *answers = Words::of(becomes).reversed();
+    // One value for both: what differs is written in between.
+    wipe(&mut entry.way);
     entry.becomes = Words::of(key).reversed();
     entry.state = state & (flow_state::MASQUERADE | flow_state::DIRECT);
     entry.used_seconds = now;

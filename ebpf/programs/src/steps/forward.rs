@@ -7,7 +7,7 @@ use super::{
     flow::{entrance, known, opened},
     node, open,
     packet::{self, ETHERNET, Ip},
-    pair, quick, range, read,
+    pair, quick, range, read, scratch,
     segment::{Kind, Segment, segment},
     way::{self, kind},
     words::Words,
@@ -34,12 +34,12 @@ pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
     if segment.kind == Kind::Rest {
         return NOT_OURS;
     }
-    let mut becomes = FlowKey::default();
+    let Some(becomes) = scratch::becomes() else { return packet::NEXT };
     if from & entrance::NO_FLOW == 0 {
-        match global::follow(&segment, &mut becomes) {
-            known::BECOMES => return global::send(ctx.skb.skb, ip, &segment, &becomes, sending::NOTES),
-            known::DIRECT => return global::send(ctx.skb.skb, ip, &segment, &becomes, sending::TELLS),
-            known::GONE => return end(ctx, ip, &segment),
+        match global::follow(segment, becomes) {
+            known::BECOMES => return global::send(ctx.skb.skb, ip, segment, becomes, sending::NOTES),
+            known::DIRECT => return global::send(ctx.skb.skb, ip, segment, becomes, sending::TELLS),
+            known::GONE => return end(ctx, ip, segment),
             _ => {}
         }
     }
@@ -47,16 +47,16 @@ pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
         return NOT_OURS;
     }
     if segment.is_ping() || segment.is_rest_of_query() {
-        return if global::is_front(ip) != 0 { global::answer_ping(ctx.skb.skb, ip, &segment) } else { NOT_OURS };
+        return if global::is_front(ip) != 0 { global::answer_ping(ctx.skb.skb, ip, segment) } else { NOT_OURS };
     }
     let from = from & !entrance::NO_FLOW;
     let scope = if from == entrance::NETWORK { global::scope_of(ip) } else { u32::from(orknet_abi::scope::INSIDE) };
     let room = if direct_return::has_room(ip) { 0 } else { entrance::NO_ROOM };
-    match global::open_to_service(&segment, scope, from | room, &mut becomes) {
+    match global::open_to_service(segment, scope, from | room, becomes) {
         opened::NOT => NOT_OURS,
-        opened::FLOW => global::send(ctx.skb.skb, ip, &segment, &becomes, 0),
-        opened::DIRECT => global::send(ctx.skb.skb, ip, &segment, &becomes, sending::TELLS),
-        refused => global::refuse(ctx.skb.skb, ip, &segment, refused.wrapping_sub(opened::REFUSED)),
+        opened::FLOW => global::send(ctx.skb.skb, ip, segment, becomes, 0),
+        opened::DIRECT => global::send(ctx.skb.skb, ip, segment, becomes, sending::TELLS),
+        refused => global::refuse(ctx.skb.skb, ip, segment, refused.wrapping_sub(opened::REFUSED)),
     }
 }
 
@@ -77,14 +77,14 @@ pub mod sending {
 /// Sends a packet on as what it becomes. `how` is made of [`sending`].
 #[inline(always)]
 pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how: u32) -> i32 {
-    let mut way = Way::default();
+    let Some(way) = scratch::way() else { return packet::DROP };
     let mut tells = how & sending::TELLS != 0;
     let mut more = if tells { direct_return::bytes(ip) } else { 0 };
-    let mut kind = global::find_way(ctx.skb.skb, ip, becomes, &mut way, more);
+    let mut kind = global::find_way(ctx.skb.skb, ip, becomes, way, more);
     if kind == kind::TOO_BIG && tells && direct_return::may_be_in_pieces(ip) {
         // Earlier packets of the flow have told it: this one's could not have opened it so.
         (tells, more) = (false, 0);
-        kind = global::find_way(ctx.skb.skb, ip, becomes, &mut way, more);
+        kind = global::find_way(ctx.skb.skb, ip, becomes, way, more);
     }
     // The node itself is the end of the way, so no hop is taken; anywhere else this node is a router.
     let is_end = kind == kind::STACK;
@@ -123,12 +123,12 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how:
         return drop_packet(ctx, DropReason::RewriteFailed);
     }
     if how & sending::NOTES != 0 && quick::may_know(segment, kind) {
-        global::note(&segment.key, becomes, &way, kind, ctx.device());
+        global::note(&segment.key, becomes, way, kind, ctx.device());
     }
     match kind {
         kind::POD => way::into_pod(ctx, way.ifindex, &way.macs),
-        kind::NEIGHBOUR | kind::STRANGER => way::to_neighbour(ctx, &way),
-        kind::TUNNEL => global::to_tunnel(ctx.skb.skb, &way),
+        kind::NEIGHBOUR | kind::STRANGER => way::to_neighbour(ctx, way),
+        kind::TUNNEL => global::to_tunnel(ctx.skb.skb, way),
         _ => packet::NEXT,
     }
 }
@@ -142,12 +142,12 @@ pub fn pass_on(ctx: &TcContext, ip: &Ip, is_plain: bool) -> i32 {
     if is_left && !is_noted {
         return packet::NEXT;
     }
-    let key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
-    let mut way = Way::default();
-    let kind = global::find_way(ctx.skb.skb, ip, &key, &mut way, 0);
+    let (Some(key), Some(way)) = (scratch::other(), scratch::way()) else { return packet::NEXT };
+    *key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
+    let kind = global::find_way(ctx.skb.skb, ip, key, way, 0);
     // What another machine is the next to get is for none of this node's addresses.
     if is_noted && matches!(kind, kind::NEIGHBOUR) {
-        let _ = global::note_pair(ip, &way, if is_left { kind::STACK } else { kind::NEIGHBOUR }, ctx.device());
+        let _ = global::note_pair(ip, way, if is_left { kind::STACK } else { kind::NEIGHBOUR }, ctx.device());
     }
     if is_left {
         return packet::NEXT;
@@ -156,7 +156,7 @@ pub fn pass_on(ctx: &TcContext, ip: &Ip, is_plain: bool) -> i32 {
     if !matches!(kind, kind::NEIGHBOUR | kind::STRANGER | kind::TUNNEL) || !packet::take_hop(ctx, ip) {
         return packet::NEXT;
     }
-    if kind == kind::TUNNEL { global::to_tunnel(ctx.skb.skb, &way) } else { way::to_neighbour(ctx, &way) }
+    if kind == kind::TUNNEL { global::to_tunnel(ctx.skb.skb, way) } else { way::to_neighbour(ctx, way) }
 }
 
 /// Answers a packet of the node's own to a Service's address: a ping in the Service's place, anything else with "unreachable". What came
@@ -171,18 +171,18 @@ pub fn answer_node(ctx: &TcContext, ip: &Ip) -> i32 {
         Err(reason) => return drop_packet(ctx, reason),
     };
     if (segment.is_ping() || segment.is_rest_of_query()) && global::is_front(ip) != 0 {
-        return global::answer_ping(ctx.skb.skb, ip, &segment);
+        return global::answer_ping(ctx.skb.skb, ip, segment);
     }
     let is_external = read(SERVICES.get_ptr(range::whole(&ip.destination))).is_some_and(|whole| whole.flags & service_flags::EXTERNAL != 0);
     if is_external {
-        let key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
-        let mut way = Way::default();
-        let kind = global::find_way(ctx.skb.skb, ip, &key, &mut way, 0);
+        let (Some(key), Some(way)) = (scratch::other(), scratch::way()) else { return packet::DROP };
+        *key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
+        let kind = global::find_way(ctx.skb.skb, ip, key, way, 0);
         if matches!(kind, kind::NEIGHBOUR | kind::STRANGER) {
-            return way::to_neighbour(ctx, &way);
+            return way::to_neighbour(ctx, way);
         }
     }
-    if !answer::may_complain(ip, &segment) {
+    if !answer::may_complain(ip, segment) {
         return drop_packet(ctx, DropReason::NotForService);
     }
     global::complain(ctx.skb.skb, ip, complaint::PORT_UNREACHABLE, 0, DropReason::NotForService as u32)
@@ -196,24 +196,24 @@ pub fn translate_on_wire(frame: &XdpContext, ip: &Ip, quick: i32) -> u32 {
     if segment.kind != Kind::Flow || segment.is_ping() || ip.hop_limit <= 1 {
         return XDP_PASS;
     }
-    let mut becomes = FlowKey::default();
-    let known = if quick == quick::NO_FLOW { known::NOTHING } else { global::follow(&segment, &mut becomes) };
+    let Some(becomes) = scratch::becomes() else { return XDP_PASS };
+    let known = if quick == quick::NO_FLOW { known::NOTHING } else { global::follow(segment, becomes) };
     let from = entrance::NETWORK | if direct_return::has_room(ip) { 0 } else { entrance::NO_ROOM };
     match known {
         known::BECOMES => {}
         // The packet that opens a flow tells its backend, where that is to answer directly; the others of a connection do not.
         known::NOTHING if segment.key.protocol == protocol::TCP && !segment.is_opening() && direct_return::is_on() => return XDP_PASS,
-        known::NOTHING if global::open_to_service(&segment, global::scope_of(ip), from, &mut becomes) == opened::FLOW => {}
+        known::NOTHING if global::open_to_service(segment, global::scope_of(ip), from, becomes) == opened::FLOW => {}
         _ => return XDP_PASS,
     }
-    global::send_on_wire(frame.ctx, ip, &segment, &becomes, if known == known::BECOMES { sending::NOTES } else { 0 })
+    global::send_on_wire(frame.ctx, ip, segment, becomes, if known == known::BECOMES { sending::NOTES } else { 0 })
 }
 
 /// Sends a frame on as what it becomes, if its way leads to another machine and its checksum is complete.
 #[inline(always)]
 pub fn send_on_wire(frame: &XdpContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how: u32) -> u32 {
-    let mut way = Way::default();
-    if global::find_way_on_wire(frame.ctx, ip, becomes, &mut way) != kind::NEIGHBOUR || !way::takes_frames(&way, frame.device()) {
+    let Some(way) = scratch::way() else { return XDP_PASS };
+    if global::find_way_on_wire(frame.ctx, ip, becomes, way) != kind::NEIGHBOUR || !way::takes_frames(way, frame.device()) {
         return XDP_PASS;
     }
     let length = (ip.length + ETHERNET).saturating_sub(segment.offset);
@@ -222,13 +222,13 @@ pub fn send_on_wire(frame: &XdpContext, ip: &Ip, segment: &Segment, becomes: &Fl
         return XDP_PASS;
     }
     if how & sending::NOTES != 0 && quick::may_know(segment, kind::NEIGHBOUR) {
-        global::note(&segment.key, becomes, &way, kind::NEIGHBOUR, frame.device());
+        global::note(&segment.key, becomes, way, kind::NEIGHBOUR, frame.device());
     }
     if global::rewrite_on_wire(frame.ctx, ip, segment, becomes) == 0 || !packet::take_hop(frame, ip) {
         count_drop(DropReason::RewriteFailed, frame.length());
         return XDP_DROP;
     }
-    way::onto_wire(frame, &way)
+    way::onto_wire(frame, way)
 }
 
 /// Translates the packet, and of an error the packet inside.
@@ -280,13 +280,13 @@ pub fn translate_on_leaving(ctx: &TcContext, ip: &Ip, quick: i32) -> i32 {
     if segment.kind == Kind::Rest {
         return packet::NEXT;
     }
-    let mut becomes = FlowKey::default();
-    let known = if quick == quick::NO_FLOW { known::NOTHING } else { global::follow(&segment, &mut becomes) };
+    let Some(becomes) = scratch::becomes() else { return packet::NEXT };
+    let known = if quick == quick::NO_FLOW { known::NOTHING } else { global::follow(segment, becomes) };
     match known {
         known::BECOMES => {}
         known::GONE => return packet::NEXT,
         _ if segment.kind == Kind::Error || global::leaves_cluster(ip) == 0 => return packet::NEXT,
-        _ => match global::open_masquerade(&segment, &mut becomes) {
+        _ => match global::open_masquerade(segment, becomes) {
             opened::NOT => return packet::NEXT,
             opened::FLOW => {}
             refused => return global::drop_packet(ctx.skb.skb, refused.wrapping_sub(opened::REFUSED)),
@@ -296,11 +296,12 @@ pub fn translate_on_leaving(ctx: &TcContext, ip: &Ip, quick: i32) -> i32 {
     if becomes.destination != segment.key.destination && segment.kind != Kind::Error {
         return packet::NEXT;
     }
-    if known == known::BECOMES && quick::may_know(&segment, kind::LEAVING) {
-        let way = Way { stamp: quick::generation(), mtu: u16::MAX, ..Way::default() };
-        global::note(&segment.key, &becomes, &way, kind::LEAVING, ctx.device());
+    if known == known::BECOMES && quick::may_know(segment, kind::LEAVING) {
+        let Some(way) = scratch::way() else { return packet::DROP };
+        *way = Way { stamp: quick::generation(), mtu: u16::MAX, ..Way::default() };
+        global::note(&segment.key, becomes, way, kind::LEAVING, ctx.device());
     }
-    if rewrite(ctx, ip, &segment, &becomes) { packet::NEXT } else { drop_packet(ctx, DropReason::RewriteFailed) }
+    if rewrite(ctx, ip, segment, becomes) { packet::NEXT } else { drop_packet(ctx, DropReason::RewriteFailed) }
 }
 
 /// Whether a packet of a pod of this node goes where pods' addresses mean nothing.

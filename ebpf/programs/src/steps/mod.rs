@@ -18,10 +18,11 @@ pub mod quick;
 mod range;
 pub mod resolve;
 pub mod rewrite;
+pub mod scratch;
 pub mod sctp;
 pub mod segment;
 mod socket;
-mod sticky;
+pub mod sticky;
 mod translate;
 pub mod way;
 mod words;
@@ -35,9 +36,6 @@ pub use range::is_unallocated;
 pub use socket::destination;
 pub use sticky::{client_of_connection, client_of_datagram};
 pub use translate::{send_to_backend, show_service};
-pub use words::clear;
-
-use resolve::{Resolution, resolve};
 
 /// A copy of a map's value; what the pointer leads to may be replaced at any time.
 #[inline(always)]

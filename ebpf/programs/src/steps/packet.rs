@@ -47,12 +47,6 @@ pub struct Ip {
     pub is_v4: bool,
 }
 
-enum Parsed {
-    Ip(Ip),
-    Other,
-    Broken(DropReason),
-}
-
 /// IPv4, RFC 791 section 3.1.
 #[repr(C, align(4))]
 #[derive(Clone, Copy)]
@@ -132,37 +126,32 @@ fn halves(mac: &[u8; 6]) -> [u16; 3] {
 /// Reads the headers up to IP's.
 #[inline(always)]
 pub fn parse(frame: &impl Frame, ip: &mut Ip) -> u32 {
-    let outcome = match frame.ethertype() {
-        ETHERTYPE_V4 => parse_v4(frame),
-        ETHERTYPE_V6 => parse_v6(frame),
-        _ => Parsed::Other,
-    };
-    match outcome {
-        Parsed::Ip(parsed) => {
-            *ip = parsed;
-            parsed::IP
-        }
-        Parsed::Other => parsed::OTHER,
-        Parsed::Broken(reason) => parsed::BROKEN + reason as u32,
+    match frame.ethertype() {
+        ETHERTYPE_V4 => parse_v4(frame, ip),
+        ETHERTYPE_V6 => parse_v6(frame, ip),
+        _ => parsed::OTHER,
     }
 }
 
+const TRUNCATED: u32 = parsed::BROKEN + DropReason::Truncated as u32;
+const MALFORMED: u32 = parsed::BROKEN + DropReason::Malformed as u32;
+
 #[inline(always)]
-fn parse_v4(frame: &impl Frame) -> Parsed {
-    let Some(header) = frame.read::<V4Header>(ETHERNET) else { return Parsed::Broken(DropReason::Truncated) };
+fn parse_v4(frame: &impl Frame, ip: &mut Ip) -> u32 {
+    let Some(header) = frame.read::<V4Header>(ETHERNET) else { return TRUNCATED };
     let header_length = u32::from(header.version_and_words & 0xf) * 4;
     let total_length = u32::from(u16::from_be(header.total_length_be));
     let present = frame.length().saturating_sub(ETHERNET);
     if header.version_and_words >> 4 != 4 || header_length < 20 {
-        return Parsed::Broken(DropReason::Malformed);
+        return MALFORMED;
     }
     if total_length > present || header_length > present {
-        return Parsed::Broken(DropReason::Truncated);
+        return TRUNCATED;
     }
     if total_length < header_length && !(total_length == 0 && present > LONGEST) {
-        return Parsed::Broken(DropReason::Malformed);
+        return MALFORMED;
     }
-    Parsed::Ip(Ip {
+    *ip = Ip {
         source: Address::from_v4(header.source),
         destination: Address::from_v4(header.destination),
         next: ETHERNET + header_length,
@@ -171,22 +160,23 @@ fn parse_v4(frame: &impl Frame) -> Parsed {
         protocol: header.protocol,
         hop_limit: header.hop_limit,
         is_v4: true,
-    })
+    };
+    parsed::IP
 }
 
 #[inline(always)]
-fn parse_v6(frame: &impl Frame) -> Parsed {
-    let Some(header) = frame.read::<V6Header>(ETHERNET) else { return Parsed::Broken(DropReason::Truncated) };
+fn parse_v6(frame: &impl Frame, ip: &mut Ip) -> u32 {
+    let Some(header) = frame.read::<V6Header>(ETHERNET) else { return TRUNCATED };
     let present = frame.length().saturating_sub(ETHERNET + size_of::<V6Header>() as u32);
     // A mapped address is the maps' form of an IPv4 address; nobody may come by it in an IPv6 header (RFC 4942 section 2.2).
     if header.version_and_class >> 4 != 6 || header.source.is_v4() || header.destination.is_v4() {
-        return Parsed::Broken(DropReason::Malformed);
+        return MALFORMED;
     }
     let payload = u32::from(u16::from_be(header.payload_length_be));
     if payload > present {
-        return Parsed::Broken(DropReason::Truncated);
+        return TRUNCATED;
     }
-    Parsed::Ip(Ip {
+    *ip = Ip {
         source: header.source,
         destination: header.destination,
         next: ETHERNET + size_of::<V6Header>() as u32,
@@ -196,7 +186,8 @@ fn parse_v6(frame: &impl Frame) -> Parsed {
         protocol: header.next_header,
         hop_limit: header.hop_limit,
         is_v4: false,
-    })
+    };
+    parsed::IP
 }
 
 /// Takes one from the hop limit and answers true, or answers false if the packet may not travel on: its sender needs an error.

@@ -4,7 +4,7 @@ use super::{
     forward::NOT_OURS,
     node,
     packet::{self, Ip},
-    quick, read,
+    quick, read, scratch,
     way::{self, kind},
 };
 use crate::{
@@ -61,9 +61,10 @@ pub fn hand_over(ctx: &TcContext, ip: &Ip, device: u32, is_plain: bool) -> i32 {
     let redirects = node::redirects();
     let macs = [pod.pod_mac, pod.host_mac];
     if is_plain {
-        let way = Way { stamp: generation, ifindex: pod.ifindex, macs, mtu: u16::MAX, ..Way::default() };
+        let Some(way) = scratch::way() else { return packet::NEXT };
+        *way = Way { stamp: generation, ifindex: pod.ifindex, macs, mtu: u16::MAX, ..Way::default() };
         let kind = if redirects { kind::POD } else { kind::STACK };
-        let _ = global::note_pair(ip, &way, kind, device);
+        let _ = global::note_pair(ip, way, kind, device);
     }
     if redirects && packet::take_hop(ctx, ip) { way::into_pod(ctx, pod.ifindex, &macs) } else { packet::NEXT }
 }

@@ -3,29 +3,44 @@
 use super::{
     node, range, read,
     sticky::{self, Client},
+    words,
 };
-use crate::maps::{BACKENDS, SERVICES, SOURCES, SourcePrefix};
+use crate::{
+    global,
+    maps::{BACKENDS, SERVICES, SOURCES, SourcePrefix},
+};
 use aya_ebpf::maps::lpm_trie::Key;
-use orknet_abi::{Address, Backend, BackendKey, DropReason, Service, ServiceKey, scope, service_flags};
+use orknet_abi::{Address, AffinityKey, Backend, BackendKey, DropReason, Service, ServiceKey, scope, service_flags};
 
 /// What became of a destination.
 pub enum Resolution {
     /// Not a Service's address: none of our business.
     NotAService,
-    /// The backend to use.
-    Backend(Backend),
+    /// There is a backend: [`Room::backend`].
+    Backend,
     /// A Service's address that leads nowhere.
     Refused(DropReason),
 }
 
-/// Picks a backend of the Service at `front`.
+/// Where a search keeps what it knows: the caller's, because the stack is small.
+#[repr(C)]
+#[derive(Default)]
+pub struct Room {
+    pub service: Service,
+    pub backend: Backend,
+    pub key: AffinityKey,
+}
+
+/// Picks a backend of the Service at `front`, into `room`.
 ///
 /// User space switches a Service to a new list with one write and removes the old list after that. So a backend is sound if
 /// the Service still names the same list once the backend has been read; else everything is read again.
 #[inline(always)]
-pub fn resolve<C: Client>(front: &ServiceKey, client: &C) -> Resolution {
-    let Some(mut service) = read(SERVICES.get_ptr(front)) else { return without_port(front) };
+pub fn resolve<C: Client>(front: &ServiceKey, client: &C, room: &mut Room) -> Resolution {
+    let Some(there) = find(front) else { return without_port(front) };
+    words::copy(there, &mut room.service);
     for _ in 0..C::ATTEMPTS {
+        let service = &room.service;
         if service.sources != 0 {
             let usage = client.may_use(front, service.sources);
             if usage == usage::LEFT_TO_PACKETS {
@@ -42,15 +57,21 @@ pub fn resolve<C: Client>(front: &ServiceKey, client: &C) -> Resolution {
                 DropReason::NoEndpoints
             });
         }
-        let mut backend = Backend::default();
-        let found = pick(front, &service, client, &mut backend);
-        let Some(now) = read(SERVICES.get_ptr(front)) else { return without_port(front) };
-        if found && now == service {
-            return Resolution::Backend(backend);
+        let found = pick(front, client, room);
+        let Some(there) = find(front) else { return without_port(front) };
+        if found && *there == room.service {
+            return Resolution::Backend;
         }
-        service = now;
+        words::copy(there, &mut room.service);
     }
     Resolution::Refused(DropReason::BackendGone)
+}
+
+/// The Service where it lies; it may be replaced at any time.
+#[inline(always)]
+fn find(front: &ServiceKey) -> Option<&'static Service> {
+    // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends.
+    SERVICES.get_ptr(front).map(|there| unsafe { &*there })
 }
 
 /// What a set of ranges says of a client.
@@ -83,17 +104,18 @@ pub fn is_allowed(set: u32, address: &Address) -> bool {
 /// Fills in a value that is there already instead of answering an `Option`: registers that hold nothing yet would be moved
 /// about, and the verifier refuses to read them.
 #[inline(always)]
-fn pick(front: &ServiceKey, service: &Service, client: &impl Client, backend: &mut Backend) -> bool {
-    let Some(key) = client.keeps(front, service) else {
+fn pick(front: &ServiceKey, client: &impl Client, room: &mut Room) -> bool {
+    let Room { service, backend, key } = room;
+    if !client.keeps(front, service, key) {
         return read_backend(service, client.slot(front, service), backend);
-    };
-    if sticky::find_kept(&key, service, backend) {
+    }
+    if sticky::find_kept(key, service, backend) {
         return true;
     }
     let slot = client.slot(front, service);
     let found = read_backend(service, slot, backend);
     if found {
-        sticky::keep(&key, service, slot, backend);
+        global::keep(key, service, slot, backend);
     }
     found
 }

@@ -2,11 +2,10 @@
 
 use super::{
     packet::{ETHERNET, Ip, V6Header},
-    read,
-    words::clear,
+    read, scratch,
+    words::{self, wipe},
 };
 use crate::{frame::Frame, maps::FRAGMENTS};
-use core::mem::MaybeUninit;
 use orknet_abi::{Address, DropReason, FlowKey, FragmentKey, FragmentPorts, flow_state, protocol};
 
 /// A packet as far as translation is concerned.
@@ -175,14 +174,12 @@ mod sctp {
 /// # Errors
 /// A packet that ends too early, a fragment whose first one was not seen.
 #[inline(always)]
-pub fn segment(frame: &impl Frame, ip: &Ip) -> Result<Segment, DropReason> {
-    let mut place = MaybeUninit::uninit();
-    let segment: &mut Segment = clear(&mut place);
-    segment.kind = Kind::Rest;
+pub fn segment(frame: &impl Frame, ip: &Ip) -> Result<&'static mut Segment, DropReason> {
+    let Some(segment) = scratch::segment() else { return Err(DropReason::Truncated) };
     match frame.read_segment(ip, segment) {
         TRUNCATED => Err(DropReason::Truncated),
         FRAGMENT_UNKNOWN => Err(DropReason::FragmentUnknown),
-        _ => Ok(*segment),
+        _ => Ok(segment),
     }
 }
 
@@ -191,10 +188,12 @@ const DONE: u32 = 0;
 const TRUNCATED: u32 = 1;
 const FRAGMENT_UNKNOWN: u32 = 2;
 
-/// Fills in a segment whose fields are 0.
+/// Fills in a segment.
 #[inline(always)]
 pub fn read_segment(frame: &impl Frame, ip: &Ip, segment: &mut Segment) -> u32 {
-    segment.key = FlowKey { source: ip.source, destination: ip.destination, protocol: ip.protocol, ..FlowKey::default() };
+    wipe(segment);
+    segment.kind = Kind::Rest;
+    (segment.key.source, segment.key.destination, segment.key.protocol) = (ip.source, ip.destination, ip.protocol);
     let place = if ip.is_v4 { Some(place_v4(ip)) } else { place_v6(frame, ip) };
     let Some(place) = place else { return TRUNCATED };
     segment.key.protocol = place.protocol;
@@ -224,11 +223,15 @@ pub fn read_segment(frame: &impl Frame, ip: &Ip, segment: &mut Segment) -> u32 {
 /// Takes note of the ports of a packet of IPv4 that is a fragment, under the addresses that it is to have.
 #[inline(always)]
 pub fn remember_ports(ip: &Ip, key: &FlowKey) {
-    let place = Place { protocol: key.protocol, ..place_v4(ip) };
+    let place = place_v4(ip);
     if place.is_fragment {
-        let renamed = FragmentKey { source: key.source, destination: key.destination, ..fragment_key(ip, &place) };
+        let Some(renamed) = scratch::fragment() else { return };
+        wipe(renamed);
+        words::copy(&key.source, &mut renamed.source);
+        words::copy(&key.destination, &mut renamed.destination);
+        (renamed.identification_be, renamed.protocol) = (place.identification, key.protocol);
         let ports = FragmentPorts { source_port_be: key.source_port_be, destination_port_be: key.destination_port_be };
-        let _ = FRAGMENTS.insert(renamed, ports, 0);
+        let _ = FRAGMENTS.insert(&*renamed, ports, 0);
     }
 }
 

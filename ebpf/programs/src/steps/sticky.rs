@@ -24,8 +24,8 @@ pub trait Client {
     /// others are for a program that is preempted between its reads again and again while endpoints come and go.
     const ATTEMPTS: u32;
 
-    /// Under what the client's backend is kept; none if the next call may go anywhere.
-    fn keeps(&self, front: &ServiceKey, service: &Service) -> Option<AffinityKey>;
+    /// Under what the client's backend is kept, into `key`; false if the next call may go anywhere.
+    fn keeps(&self, front: &ServiceKey, service: &Service, key: &mut AffinityKey) -> bool;
 
     /// The slot of the backend for a client that has none yet.
     fn slot(&self, front: &ServiceKey, service: &Service) -> u32;
@@ -70,15 +70,16 @@ impl Client for SocketClient<'_> {
     const ATTEMPTS: u32 = 6;
 
     #[inline(always)]
-    fn keeps(&self, front: &ServiceKey, service: &Service) -> Option<AffinityKey> {
+    fn keeps(&self, front: &ServiceKey, service: &Service, key: &mut AffinityKey) -> bool {
         let (cookie, client_kind) = if service.flags & service_flags::AFFINITY != 0 {
             (socket::namespace_cookie(self.ctx), client_kind::NAMESPACE)
         } else if self.asks_again {
             (socket::cookie(self.ctx), client_kind::SOCKET)
         } else {
-            return None;
+            return false;
         };
-        Some(affinity_key(of_cookie(cookie), client_kind, front))
+        *key = affinity_key(of_cookie(cookie), client_kind, front);
+        true
     }
 
     #[inline(always)]
@@ -97,9 +98,12 @@ impl Client for PacketClient<'_> {
     const ATTEMPTS: u32 = 2;
 
     #[inline(always)]
-    fn keeps(&self, front: &ServiceKey, service: &Service) -> Option<AffinityKey> {
+    fn keeps(&self, front: &ServiceKey, service: &Service, key: &mut AffinityKey) -> bool {
         let keeps = service.flags & service_flags::AFFINITY != 0;
-        keeps.then(|| affinity_key(self.key.source, client_kind::ADDRESS, front))
+        if keeps {
+            *key = affinity_key(self.key.source, client_kind::ADDRESS, front);
+        }
+        keeps
     }
 
     #[inline(always)]
@@ -140,14 +144,14 @@ pub fn find_kept(key: &AffinityKey, service: &Service, backend: &mut Backend) ->
     if choice.list == service.list && is_at(service, choice.slot, backend) {
         // Affinity ends so long after the last use, not the first. A write per second is enough for that.
         if idle > 0 {
-            keep(key, service, choice.slot, backend);
+            global::keep(key, service, choice.slot, backend);
         }
         return true;
     }
-    let slot = find_in_list(service, backend);
+    let slot = global::find_in_list(service, backend);
     let found = slot != NOWHERE;
     if found {
-        keep(key, service, slot, backend);
+        global::keep(key, service, slot, backend);
     }
     found
 }
@@ -158,7 +162,7 @@ fn is_at(service: &Service, slot: u32, backend: &Backend) -> bool {
 }
 
 /// No slot: lists are shorter than the map of backends.
-const NOWHERE: u32 = u32::MAX;
+pub const NOWHERE: u32 = u32::MAX;
 
 /// A search for a backend in a list.
 struct Search {
@@ -170,7 +174,7 @@ struct Search {
 /// The slot of a backend in a changed list, or [`NOWHERE`]. The kernel's own loop, because the verifier would follow a loop in
 /// the program round by round.
 #[inline(always)]
-fn find_in_list(service: &Service, backend: &Backend) -> u32 {
+pub fn find_in_list(service: &Service, backend: &Backend) -> u32 {
     let mut search = Search { list: service.list, slot: NOWHERE, backend: *backend };
     // SAFETY: the callback has the helper's form, and the context is what it takes; both live until the helper returns.
     unsafe { bpf_loop(service.count, visit as *mut c_void, (&raw mut search).cast(), 0) };

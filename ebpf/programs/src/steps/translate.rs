@@ -1,6 +1,11 @@
 //! Translation at sockets: the way out, from a Service to its backend, and the way back.
 
-use super::{Resolution, count, node, origin, resolve, socket, sticky::SocketClient};
+use super::{
+    count, node, origin,
+    resolve::{Resolution, Room, resolve},
+    socket,
+    sticky::SocketClient,
+};
 use crate::family::Family;
 use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::{debug, trace};
@@ -13,12 +18,14 @@ pub fn send_to_backend<F: Family>(ctx: &SockAddrContext, front: &ServiceKey, cli
     if F::is_loopback(&front.address) && !node::is_own_namespace(socket::namespace_cookie(ctx)) {
         return socket::ALLOW;
     }
-    match resolve(front, &client) {
+    let mut room = Room::default();
+    match resolve(front, &client, &mut room) {
         Resolution::NotAService => socket::ALLOW,
         // What it sends after all is refused as a packet.
         Resolution::Refused(DropReason::NoSuchPort) if client.is_silent(front) => socket::ALLOW,
-        Resolution::Backend(backend) => {
-            origin::remember_origin(ctx, front, &backend);
+        Resolution::Backend => {
+            let backend = &room.backend;
+            origin::remember_origin(ctx, front, backend);
             trace!(
                 ctx,
                 "{:i} port {} leads to {:i} port {}",

@@ -3,9 +3,9 @@
 use super::{
     count, node,
     packet::{self, ETHERNET, Ip},
-    pod, quick, range,
+    pod, quick, range, scratch,
     segment::must_not_be_cut,
-    words::clear,
+    words::{clear, wipe},
 };
 use crate::{frame::Frame, global, maps::DEVICES};
 use aya_ebpf::{
@@ -55,6 +55,7 @@ pub mod kind {
 /// The way of what a packet becomes; answers its kind. `more` is how many bytes longer it will be.
 #[inline(always)]
 pub fn find_way(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u32) -> u32 {
+    wipe(way);
     way.stamp = quick::generation();
     way.mtu = u16::MAX;
     if let Some(pod) = pod::find_pod(&becomes.destination) {
@@ -128,8 +129,8 @@ fn to_words(address: &Address) -> [u32; 4] {
 /// Asks the node's routes, for a packet of this length that came in where the hook is.
 #[inline(always)]
 fn route(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u32) -> u32 {
-    let mut place = MaybeUninit::uninit();
-    let question: &mut Question = clear(&mut place);
+    let Some(question) = scratch::question() else { return kind::NOWHERE };
+    wipe(question);
     question.family = if ip.is_v4 { AF_INET } else { AF_INET6 };
     question.l4_protocol = ip.protocol;
     question.ifindex = frame.device();
