@@ -167,12 +167,6 @@ impl RangeKey {
         let address = u128::from_be_bytes(Address::from(address).0) & kept;
         Self { prefix_bits, address: Address(address.to_be_bytes()) }
     }
-
-    /// Whether the address is in the range. An IPv4 address is in IPv6's `::/0` as well, in the mapped form.
-    pub fn contains(&self, address: Address) -> bool {
-        let kept = u128::MAX.checked_shl(128_u32.saturating_sub(self.prefix_bits)).unwrap_or(0);
-        u128::from_be_bytes(address.0) & kept == u128::from_be_bytes(self.address.0)
-    }
 }
 
 /// Bits of [`Range::kinds`].
@@ -232,20 +226,10 @@ pub struct Node {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Device {
-    /// Its MAC address: frames to another one are not for this node. 0 if none of its frames is to be served before the stack.
+    /// Its MAC address: frames to another one are not for this node.
     pub mac: [u8; 6],
-    /// What it takes from programs for frames on other devices: see [`device_takes`].
-    pub takes: u8,
     /// 0.
-    pub reserved: u8,
-}
-
-/// What a device takes from programs for frames on other devices; all else must go there through the stack, or is lost.
-pub mod device_takes {
-    /// Frames of one piece.
-    pub const FRAMES: u8 = 1;
-    /// Frames of several pieces.
-    pub const PIECES: u8 = 2;
+    pub reserved: [u8; 2],
 }
 
 /// A packet's addresses and ports, before translation. The ports of an ICMP query are its identifier, where the asker's port is, and 0.
