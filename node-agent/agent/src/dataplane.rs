@@ -2,8 +2,8 @@
 
 use orknet_abi::{Count, DropReason, LeftReason};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::{AskGone, EndedSockets, FailureCause, MapUse, Pace, Swept};
-use std::collections::BTreeSet;
+use orknet_dataplane::{AskGone, EndedSockets, FailureCause, MapUse, Pace, Swept, Trouble};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A failed operation; the message names it.
@@ -48,8 +48,8 @@ pub trait Dataplane: Send + Sync + 'static {
     fn pod_devices(&self) -> Result<BTreeSet<u32>, Failure>;
     /// Devices that had programs and are gone.
     fn stale_devices(&self) -> Result<BTreeSet<u32>, Failure>;
-    /// Sees to it that the programs for the network are on these devices and on no others. Does what can be done; what could not be.
-    fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> Vec<Failure>;
+    /// Sees to it that the programs for the network are on these devices and on no others. Does what can be done; what is wrong, by device.
+    fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> BTreeMap<u32, Trouble>;
     /// Sees to it that the program for the node's own packets to Services is on this device and on no other.
     fn keep_node_device(&self, wanted: Option<u32>) -> Result<(), Failure>;
     /// Ends sockets whose backend is gone; see [`orknet_dataplane::Dataplane::end_lost_sockets`].
@@ -123,9 +123,8 @@ impl Dataplane for orknet_dataplane::Dataplane {
         Ok(orknet_dataplane::Dataplane::stale_devices(self)?)
     }
 
-    fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> Vec<Failure> {
-        let failures = orknet_dataplane::Dataplane::keep_network_devices(self, wanted);
-        failures.into_values().map(Failure::from).collect()
+    fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> BTreeMap<u32, Trouble> {
+        orknet_dataplane::Dataplane::keep_network_devices(self, wanted)
     }
 
     fn keep_node_device(&self, wanted: Option<u32>) -> Result<(), Failure> {

@@ -1,9 +1,10 @@
 //! Numbers for Prometheus. Counters of the kernel are read when they are asked for.
 
 use crate::dataplane::Dataplane;
+use crate::degraded::Troubles;
 use crate::room::Missing;
 use orknet_abi::{MAPS, protocol};
-use orknet_dataplane::{EndedSockets, Swept};
+use orknet_dataplane::{EndedSockets, Swept, TroubleKind};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -39,6 +40,8 @@ pub struct Metrics {
     missing: Family<Label, Gauge>,
     /// 1 for a map that forgets what is still in use, or soon will.
     pressed: Family<Label, Gauge>,
+    /// Devices with which something is wrong, by what.
+    troubles: Family<Label, Gauge>,
 }
 
 /// One label, name and value.
@@ -62,6 +65,14 @@ impl Metrics {
         for map in MAPS.iter().filter(|map| !map.kind.forgets() && !map.kind.is_per_cpu()) {
             let entries = full.get(map.name).map_or(0, |missing| missing.entries);
             self.missing.get_or_create(&[("map", map.name)]).set(i64::try_from(entries).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Takes note of what is wrong with devices.
+    pub fn count_troubles(&self, troubles: &Troubles) {
+        for kind in TroubleKind::ALL {
+            let devices = troubles.values().filter(|trouble| trouble.kind == kind).count();
+            self.troubles.get_or_create(&[("reason", kind.name())]).set(i64::try_from(devices).unwrap_or(i64::MAX));
         }
     }
 
@@ -104,6 +115,7 @@ impl Default for Metrics {
             sockets_ended: Family::default(),
             missing: Family::default(),
             pressed: Family::default(),
+            troubles: Family::default(),
             // 10 µs to 5 s.
             flow_sweep: Histogram::new(exponential_buckets(0.000_01, 2.0, 20)),
         }
@@ -130,6 +142,8 @@ pub fn render(metrics: &Metrics, dataplane: Arc<dyn Dataplane>) -> Result<String
     registry.register("sockets_ended", "Sockets that were ended because their backend was gone", metrics.sockets_ended.clone());
     registry.register("map_missing", "Entries that should be in a map and do not fit", metrics.missing.clone());
     registry.register("map_pressed", "Whether a map that is written by programs is nearly full", metrics.pressed.clone());
+    let help = "Devices to the network that do not do what the configuration wants of them";
+    registry.register("device_troubles", help, metrics.troubles.clone());
     registry.register("flow_sweep_seconds", "Work of a pass over the flows", metrics.flow_sweep.clone());
     registry.register_collector(Box::new(Kernel(dataplane)));
     let mut text = String::new();

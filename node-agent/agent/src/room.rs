@@ -2,16 +2,11 @@
 //! the maps works; a person must raise a capacity.
 
 use crate::dataplane::{Cause, FailedStep};
-use k8s_openapi::api::core::v1::{Event, Node};
-use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use crate::notice::{Condition, Matter, Warning, about_node};
 use orknet_abi::{FLOWS, ServiceKey, TABLES};
 use orknet_compiler::{ObjectName, Step, WithoutTable};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-use tokio::sync::watch;
 
 /// The condition's type in the node's status.
 pub const CONDITION: &str = "NetworkMapsFull";
@@ -20,11 +15,6 @@ const FULL: &str = "MapFull";
 const ROOM: &str = "RoomForAll";
 /// Objects that are named of those that do not fit.
 const NAMED: usize = 10;
-/// Who tells.
-const COMPONENT: &str = "orknet-agent";
-/// Before a report that the API server did not take is tried again; doubled up to a minute.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// What is known of maps that are full. Those who know tell their part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +29,7 @@ pub struct Room {
 
 impl Room {
     /// Everything that is full, once that is known.
-    pub(crate) fn full(&self) -> Option<BTreeMap<&'static str, Missing>> {
+    pub(crate) fn full(&self) -> Option<Full> {
         let mut full = self.planned.clone()?;
         if let Some(tables) = &self.tables {
             full.entry(TABLES.name).or_insert_with(|| tables.clone());
@@ -103,116 +93,38 @@ impl Missing {
     }
 }
 
-/// Status, reason and message of the condition.
-fn condition(full: &BTreeMap<&'static str, Missing>) -> (&'static str, &'static str, String) {
-    if full.is_empty() {
-        return ("False", ROOM, "the maps of the data plane have room for everything".to_owned());
-    }
-    let messages: Vec<_> = full.iter().map(|(map, missing)| missing.message(map)).collect();
-    ("True", FULL, messages.join("; "))
-}
+/// What is full, by the name of the map.
+pub type Full = BTreeMap<&'static str, Missing>;
 
-/// Keeps the node's condition, and tells of maps and Services that were not among the full ones before, until nobody watches the maps.
-/// What the API server does not take is tried again.
-pub async fn report(client: Client, node: String, mut room: watch::Receiver<Room>) {
-    let mut told = BTreeMap::new();
-    let mut retry = FIRST_RETRY;
-    loop {
-        let current = room.borrow_and_update().full();
-        let outcome = match &current {
-            Some(full) => tell(&client, &node, full, &mut told).await,
-            None => Ok(()),
-        };
-        let changed = match outcome {
-            Ok(()) => {
-                retry = FIRST_RETRY;
-                room.changed().await
+impl Matter for Full {
+    fn condition(&self) -> Condition {
+        if self.is_empty() {
+            let message = "the maps of the data plane have room for everything".to_owned();
+            return Condition { kind: CONDITION, is_true: false, reason: ROOM, message };
+        }
+        let messages: Vec<_> = self.iter().map(|(map, missing)| missing.message(map)).collect();
+        Condition { kind: CONDITION, is_true: true, reason: FULL, message: messages.join("; ") }
+    }
+
+    /// Maps and Services that were not among the full ones before.
+    fn warnings(&self, node: &str, told: &Self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        for (map, missing) in self {
+            let before = told.get(map);
+            if before.is_none() {
+                warnings.push(about_node(node, FULL, missing.message(map)));
             }
-            Err(error) => {
-                tracing::warn!(%error, "cannot tell the API server which maps are full; trying again");
-                let again = tokio::time::timeout(retry, room.changed()).await;
-                retry = (retry * 2).min(LAST_RETRY);
-                again.unwrap_or(Ok(()))
+            let is_new = |name: &&ObjectName| before.is_none_or(|before| !before.services.contains(*name));
+            for name in missing.services.iter().filter(is_new).take(NAMED) {
+                let (namespace, name) = (&*name.namespace, &*name.name);
+                let about = json!({ "apiVersion": "v1", "kind": "Service", "namespace": namespace, "name": name });
+                let capacity = missing.capacity;
+                let message = format!("Not as it should be on node {node}: {map} is full ({capacity} entries); raise capacities.{map}");
+                warnings.push(Warning { namespace: namespace.to_owned(), about, reason: FULL, message });
             }
-        };
-        if changed.is_err() {
-            return;
         }
+        warnings
     }
-}
-
-async fn tell(
-    client: &Client,
-    name: &str,
-    full: &BTreeMap<&'static str, Missing>,
-    told: &mut BTreeMap<&'static str, Missing>,
-) -> Result<(), kube::Error> {
-    let nodes: Api<Node> = Api::all(client.clone());
-    let (status, reason, message) = condition(full);
-    let node = nodes.get(name).await?;
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let known = conditions.iter().find(|condition| condition.type_ == CONDITION);
-    let is_told = known.is_some_and(|known| known.status == status && known.message.as_ref() == Some(&message));
-    if !is_told {
-        let now = now();
-        let since = known.filter(|known| known.status == status).and_then(|known| known.last_transition_time.clone());
-        let since = since.map_or_else(|| json!(now), |since| json!(since));
-        let condition = json!({
-            "type": CONDITION, "status": status, "reason": reason, "message": message,
-            "lastHeartbeatTime": now, "lastTransitionTime": since,
-        });
-        let patch = json!({ "status": { "conditions": [condition] } });
-        nodes.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await?;
-    }
-    for (namespace, event) in events(name, full, told) {
-        let events: Api<Event> = Api::namespaced(client.clone(), &namespace);
-        let event = serde_json::from_value(event).map_err(kube::Error::SerdeError)?;
-        match events.create(&PostParams::default(), &event).await {
-            // Its namespace goes, or is full: nobody is helped by the others' being told again.
-            Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
-                tracing::info!(namespace, error = %status, "an event about a full map was refused");
-            }
-            created => drop(created?),
-        }
-    }
-    told.clone_from(full);
-    Ok(())
-}
-
-/// Events, with their namespaces, about what is full now and was not when we told last.
-fn events(node: &str, full: &BTreeMap<&'static str, Missing>, told: &BTreeMap<&'static str, Missing>) -> Vec<(String, Value)> {
-    let mut events = Vec::new();
-    for (map, missing) in full {
-        let before = told.get(map);
-        if before.is_none() {
-            // A node's name stands for its uid, as in a kubelet's events: by that, clients find them.
-            let about = json!({ "apiVersion": "v1", "kind": "Node", "name": node, "uid": node });
-            events.push(("default".to_owned(), event(node, node, &about, missing.message(map))));
-        }
-        let is_new = |name: &&ObjectName| before.is_none_or(|before| !before.services.contains(*name));
-        for name in missing.services.iter().filter(is_new).take(NAMED) {
-            let (namespace, name) = (&*name.namespace, &*name.name);
-            let about = json!({ "apiVersion": "v1", "kind": "Service", "namespace": namespace, "name": name });
-            let capacity = missing.capacity;
-            let message = format!("Not as it should be on node {node}: {map} is full ({capacity} entries); raise capacities.{map}");
-            events.push((namespace.to_owned(), event(node, name, &about, message)));
-        }
-    }
-    events
-}
-
-fn event(node: &str, name: &str, about: &Value, message: String) -> Value {
-    let now = now();
-    json!({
-        "metadata": { "generateName": format!("{name}.") }, "involvedObject": about, "type": "Warning", "reason": FULL,
-        "message": message, "source": { "component": COMPONENT, "host": node }, "reportingComponent": COMPONENT,
-        "reportingInstance": node, "count": 1, "firstTimestamp": now, "lastTimestamp": now,
-    })
-}
-
-/// To the second, as the API has it.
-fn now() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 #[cfg(test)]
@@ -246,13 +158,13 @@ mod tests {
         let names = |map: &str| full[map].services.iter().map(|name| name.name.to_string()).collect::<Vec<_>>();
         assert_eq!((names("BACKENDS"), names("SERVICES")), (vec!["s001".to_owned()], vec!["s002".to_owned()]));
         assert_eq!((full["BACKENDS"].entries, full["BACKENDS"].capacity, full["SERVICES"].entries), (2, 16, 1));
-        let (status, reason, message) = condition(&full);
-        assert_eq!((status, reason), ("True", "MapFull"));
+        let Condition { is_true, reason, message, .. } = full.condition();
+        assert_eq!((is_true, reason), (true, "MapFull"));
         let expected = "BACKENDS is full (16 entries): 2 do not fit; raise capacities.BACKENDS. Services that are not as they should be: \
             default/s001; SERVICES is full (8 entries): 1 do not fit; raise capacities.SERVICES. Services that are not as they should be: \
             default/s002";
         assert_eq!(message, expected);
-        assert_eq!(condition(&BTreeMap::new()).0, "False");
+        assert!(!Full::new().condition().is_true);
     }
 
     #[test]
@@ -260,10 +172,10 @@ mod tests {
         let mut room = Room { planned: None, tables: None, flows: Some(65_536) };
         assert_eq!(room.full(), None, "not before the maps have been written");
         room.planned = Some(BTreeMap::new());
-        let (status, _, message) = condition(&room.full().unwrap());
-        assert_eq!((status, message.as_str()), ("True", "FLOWS is full (65536 entries): what is new is dropped; raise capacities.FLOWS"));
+        let Condition { is_true, message, .. } = room.full().unwrap().condition();
+        assert_eq!((is_true, message.as_str()), (true, "FLOWS is full (65536 entries): what is new is dropped; raise capacities.FLOWS"));
         room.flows = None;
-        assert_eq!(condition(&room.full().unwrap()).0, "False");
+        assert!(!room.full().unwrap().condition().is_true);
     }
 
     #[test]
@@ -271,12 +183,12 @@ mod tests {
         let services: BTreeSet<_> = owner(&front(1)).into_iter().collect();
         let tables = missing_tables(WithoutTable { room: 70, entries: 35, services });
         let mut room = Room { planned: Some(BTreeMap::new()), tables, flows: None };
-        let (status, _, message) = condition(&room.full().unwrap());
+        let Condition { is_true, message, .. } = room.full().unwrap().condition();
         let expected =
             "TABLES is full (70 entries): 35 do not fit; raise capacities.TABLES. Services that are not as they should be: default/s001";
-        assert_eq!((status, message.as_str()), ("True", expected));
+        assert_eq!((is_true, message.as_str()), (true, expected));
         room.tables = missing_tables(WithoutTable { room: 70, ..WithoutTable::default() });
-        assert_eq!(condition(&room.full().unwrap()).0, "False");
+        assert!(!room.full().unwrap().condition().is_true);
     }
 
     #[test]
@@ -284,11 +196,11 @@ mod tests {
         let failures: Vec<_> =
             (1..=30).map(|port| failed(Step::PutService(front(port), Service::default()), Cause::Full("SERVICES", 8))).collect();
         let full = missing(&failures, owner);
-        assert!(condition(&full).2.ends_with("default/s010 and 20 more"));
-        let first = events("here", &full, &BTreeMap::new());
+        assert!(full.condition().message.ends_with("default/s010 and 20 more"));
+        let first = full.warnings("here", &Full::new());
         assert_eq!(first.len(), 1 + NAMED, "the node and some of the Services");
-        assert_eq!((first[0].0.as_str(), &first[0].1["involvedObject"]["kind"]), ("default", &json!("Node")));
-        assert_eq!(first[1].1["involvedObject"]["name"], "s001");
-        assert_eq!(events("here", &full, &full), []);
+        assert_eq!((first[0].namespace.as_str(), &first[0].about["kind"]), ("default", &json!("Node")));
+        assert_eq!(first[1].about["name"], "s001");
+        assert_eq!(full.warnings("here", &full), []);
     }
 }

@@ -3,6 +3,7 @@
 use crate::collector::{self, Collector, Ear};
 use crate::config::Config;
 use crate::dataplane::{Dataplane, Failure};
+use crate::degraded::Troubles;
 use crate::error::Error;
 use crate::health_check::Health;
 use crate::metrics::Metrics;
@@ -14,7 +15,7 @@ use crate::routes::{Router, barred};
 use crate::settings_keeper::keep_settings;
 use crate::socket::{PATIENCE, Server};
 use crate::watch::NodesView;
-use crate::{attachments, health_check, http, room, socket, sysctl, watch};
+use crate::{attachments, health_check, http, notice, socket, sysctl, watch};
 use kube::Client;
 use orknet_abi::TABLES;
 use orknet_compiler::Options;
@@ -89,7 +90,8 @@ async fn run_once_open(
     let (health, healths) = latest::channel(Health::default());
     let (room, rooms) = latest::channel(Room::default());
     let (fronts, known_fronts) = latest::channel(None);
-    let listeners = Listeners { alarm, health, room: room.clone(), fronts, synced };
+    let (troubles, known_troubles) = latest::channel(None);
+    let listeners = Listeners { alarm, health, room: room.clone(), troubles, fronts, synced };
     let programmer = start_programmer(&config, &dataplane, &metrics, listeners, resync).await?;
     collect_on_own_thread(&config, &dataplane, &metrics, messages.clone(), room, ear);
     let programmed = on_own_thread(programmer, queue, shutdown.clone());
@@ -97,7 +99,9 @@ async fn run_once_open(
         let _ = programmed.await;
         PROGRAMMER
     });
-    parts.spawn(named("reports of full maps", room::report(client.clone(), config.node_name.clone(), rooms)));
+    let (of_room, of_devices, node) = (client.clone(), client.clone(), config.node_name.clone());
+    parts.spawn(named("reports of full maps", notice::report(of_room, node.clone(), rooms, Room::full)));
+    parts.spawn(named("reports of devices", notice::report(of_devices, node, known_troubles, Option::<Troubles>::clone)));
     let (overlay, overlays) = latest::channel(0);
     let settings = keep_settings(config.clone(), views.clone(), overlays, messages, resync);
     parts.spawn(named("settings keeper", settings));

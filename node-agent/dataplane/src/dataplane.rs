@@ -1,7 +1,8 @@
 //! [`Dataplane`]: the loaded programs of one node and the maps they read.
 
 use crate::{
-    Applied, Attachment, Config, DeviceAttach, Error, Hook, Reader, Xdp, apply, attach,
+    Applied, Attachment, Config, DeviceAttach, Error, Hook, Reader, Xdp, apply,
+    attach::{self, wire},
     bpffs::{self, Pins},
     capacity, cleanup,
     kernel::{self, Arrival},
@@ -11,7 +12,7 @@ use crate::{
 use orknet_abi::{Count, TrafficKey, direction};
 use orknet_compiler::{Plan, Step};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -26,6 +27,8 @@ pub struct Dataplane {
     pub(crate) xdp: Xdp,
     /// The devices that lead to the network, once they have been told.
     pub(crate) known_network_devices: Mutex<Option<BTreeSet<u32>>>,
+    /// What drivers said that refused the program for frames from the wire, by device, where it takes the kernel's generic way.
+    pub(crate) refused_wires: Mutex<BTreeMap<u32, wire::Refusal>>,
     /// Held while the generation of ways is counted up.
     counting_ways: Mutex<()>,
     adopted: bool,
@@ -86,6 +89,7 @@ impl Dataplane {
             device_attach: config.device_attach,
             xdp: config.xdp,
             known_network_devices: Mutex::new(None),
+            refused_wires: Mutex::default(),
             counting_ways: Mutex::new(()),
             adopted,
             _reading: reading,

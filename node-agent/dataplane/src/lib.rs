@@ -30,6 +30,8 @@ mod programs;
 mod reader;
 mod sockets;
 mod table;
+mod trouble;
+mod wires;
 
 pub use apply::{Applied, Failure, FailureCause};
 pub use attach::Attachment;
@@ -43,3 +45,4 @@ pub use host::try_host;
 pub use kernel::{Arrival, namespace_cookie};
 pub use reader::{MapUse, Reader};
 pub use sockets::EndedSockets;
+pub use trouble::{Trouble, TroubleKind};

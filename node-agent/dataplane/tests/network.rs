@@ -4,13 +4,20 @@ mod harness;
 
 use aya::programs::{SchedClassifier, TcAttachType};
 use harness::{Namespace, Node};
-use orknet_dataplane::{Dataplane, DeviceAttach, Xdp};
+use orknet_abi::device_takes;
+use orknet_dataplane::{Dataplane, DeviceAttach, TroubleKind, Xdp};
 use std::collections::BTreeSet;
 
 /// A device without addresses; its index.
 fn device(namespace: &Namespace, name: &str) -> u32 {
     namespace.command("ip", &["link", "add", name, "type", "veth", "peer", "name", &format!("to-{name}")]);
     namespace.run(|| nix::net::if_::if_nametoindex(name).unwrap())
+}
+
+/// Has this end of a veth pair take the frames that the other end's driver sends back.
+fn hear(namespace: &Namespace, name: &str) {
+    namespace.command("ip", &["link", "set", name, "up"]);
+    namespace.command("ethtool", &["-K", name, "gro", "on"]);
 }
 
 /// Sees to it that the programs are on these devices, as the agent does; what could not be done.
@@ -81,6 +88,7 @@ fn root_on_a_veth_device_frames_from_the_wire_take_the_generic_way_unless_the_dr
         let mut node = Node::new("wire");
         node.config.xdp = how;
         let cable = device(&node.namespace, "cable");
+        hear(&node.namespace, "to-cable");
         let dataplane = Dataplane::open(&node.config).unwrap();
         assert_eq!(keep(&node, &dataplane, &[cable]), NONE, "{how:?}");
         let shown = node.namespace.command("ip", &["link", "show", "cable"]);
@@ -92,6 +100,7 @@ fn root_on_a_veth_device_frames_from_the_wire_take_the_generic_way_unless_the_dr
 fn root_a_process_with_other_settings_leaves_nothing_of_the_former_ones() {
     let mut node = Node::new("settings");
     let cable = device(&node.namespace, "cable");
+    hear(&node.namespace, "to-cable");
     for (how, xdp, form) in [
         (DeviceAttach::Tcx, Xdp::Generic, "xdpgeneric"),
         (DeviceAttach::Clsact, Xdp::Native, "xdp"),
@@ -109,4 +118,107 @@ fn root_a_process_with_other_settings_leaves_nothing_of_the_former_ones() {
         let shown = node.namespace.command("ip", &["link", "show", "cable"]);
         assert!(shown.split_whitespace().any(|word| word == form), "{xdp:?}: {shown}");
     }
+}
+
+/// What programs know of a device: whether they serve its frames, and what it takes from others.
+fn known(node: &Node, ifindex: u32) -> Option<(bool, u8)> {
+    let path = node.pin_dir().join(format!("v{}/maps/DEVICES", orknet_abi::ABI_VERSION));
+    let map = aya::maps::Map::HashMap(aya::maps::MapData::from_pin(path).unwrap());
+    let devices: aya::maps::HashMap<_, u32, [u8; 8]> = map.try_into().unwrap();
+    devices.get(&ifindex, 0).ok().map(|value| (value[..6] != [0; 6], value[6]))
+}
+
+const ALL: u8 = device_takes::FRAMES | device_takes::PIECES;
+
+#[test]
+fn root_what_a_veth_device_could_not_send_back_is_left_to_the_stack_until_the_other_end_hears() {
+    let mut node = Node::new("deaf");
+    node.config.xdp = Xdp::Native;
+    let cable = device(&node.namespace, "cable");
+    let dataplane = Dataplane::open(&node.config).unwrap();
+    for _ in 0..2 {
+        let troubles = keep(&node, &dataplane, &[cable]);
+        assert!(troubles.len() == 1 && troubles[0].starts_with("cable: frames are served by the stack's programs"), "{troubles:?}");
+        assert!(troubles[0].contains("`ethtool -K NAME gro on`"), "{troubles:?}");
+        assert_eq!(known(&node, cable), Some((false, ALL)));
+    }
+    hear(&node.namespace, "to-cable");
+    assert_eq!(keep(&node, &dataplane, &[cable]), NONE);
+    assert_eq!(known(&node, cable), Some((true, ALL)));
+}
+
+#[test]
+fn root_a_driver_that_runs_no_programs_is_named_and_a_setting_that_does_without_ends_it() {
+    for (how, said, is_served) in [
+        (Xdp::Native, Some("bridge: frames are served by the stack's programs, not by XDP, since its driver runs no XDP programs"), false),
+        (Xdp::Auto, Some("bridge: XDP takes the kernel's generic way, since its driver runs no XDP programs"), true),
+        (Xdp::Generic, None, true),
+    ] {
+        let mut node = Node::new("driverless");
+        node.config.xdp = how;
+        node.namespace.command("ip", &["link", "add", "bridge", "type", "bridge"]);
+        let bridge = node.namespace.run(|| nix::net::if_::if_nametoindex("bridge").unwrap());
+        let dataplane = Dataplane::open(&node.config).unwrap();
+        // Not only at first: it lasts.
+        for _ in 0..3 {
+            let troubles = keep(&node, &dataplane, &[bridge]);
+            assert_eq!(troubles.len(), usize::from(said.is_some()), "{how:?} {troubles:?}");
+            assert!(
+                said.is_none_or(|said| troubles[0].starts_with(said) && troubles[0].contains("set dataplane.xdp: generic")),
+                "{troubles:?}"
+            );
+            assert_eq!(programs(&node.namespace, "bridge"), BOTH, "Services are served all the same");
+            assert_eq!(known(&node, bridge).is_some(), is_served, "{how:?}");
+        }
+    }
+}
+
+#[test]
+fn root_a_tunnel_has_no_driver_and_nobody_misses_one() {
+    for (how, is_served) in [(Xdp::Native, false), (Xdp::Auto, true)] {
+        let mut node = Node::new("tunnel");
+        node.config.xdp = how;
+        node.namespace.command("ip", &["link", "add", "tunnel", "type", "vxlan", "external", "dstport", "4789"]);
+        let tunnel = node.namespace.run(|| nix::net::if_::if_nametoindex("tunnel").unwrap());
+        let dataplane = Dataplane::open(&node.config).unwrap();
+        assert_eq!(keep(&node, &dataplane, &[tunnel]), NONE, "{how:?}");
+        assert_eq!(known(&node, tunnel).is_some(), is_served, "{how:?}");
+    }
+}
+
+#[test]
+fn root_frames_are_redirected_only_where_drivers_take_them() {
+    let mut node = Node::new("takers");
+    node.config.xdp = Xdp::Native;
+    let (hears, deaf) = (device(&node.namespace, "hears"), device(&node.namespace, "deaf"));
+    hear(&node.namespace, "to-hears");
+    let dataplane = Dataplane::open(&node.config).unwrap();
+    assert_eq!(keep(&node, &dataplane, &[hears, deaf]).len(), 1);
+    assert_eq!((known(&node, hears), known(&node, deaf)), (Some((true, ALL)), Some((false, 0))));
+    assert_eq!(keep(&node, &dataplane, &[deaf]).len(), 1);
+    assert_eq!(known(&node, deaf), Some((false, ALL)), "nobody is there whose frames it would not take");
+}
+
+/// A device takes one program for frames from the wire: it is another's until that one goes.
+#[test]
+fn root_another_program_on_the_wire_is_named_and_ours_comes_when_it_goes() {
+    let mut node = Node::new("upgrade");
+    node.config.xdp = Xdp::Generic;
+    let cable = device(&node.namespace, "cable");
+    let old = Dataplane::open(&node.config).unwrap();
+    assert_eq!(keep(&node, &old, &[cable]), NONE);
+    drop(old);
+    let own = format!("v{}", orknet_abi::ABI_VERSION);
+    std::fs::rename(node.pin_dir().join(own), node.pin_dir().join("v0")).unwrap();
+    let dataplane = Dataplane::open(&node.config).unwrap();
+    let keep_kinds = || {
+        let troubles = node.namespace.run(|| dataplane.keep_network_devices(&BTreeSet::from([cable])));
+        troubles.into_values().map(|trouble| (trouble.kind, trouble.why)).collect::<Vec<_>>()
+    };
+    assert_eq!(keep_kinds(), [(TroubleKind::NotBeforeStack, "another XDP program is there".to_owned())]);
+    assert!(!TroubleKind::NotBeforeStack.is_failure(), "else nobody would ever retire it");
+    assert_eq!(programs(&node.namespace, "cable").len(), 4, "the other version's, and ours");
+    node.namespace.run(|| dataplane.retire_other_versions()).unwrap();
+    assert_eq!(keep_kinds(), []);
+    assert_eq!((programs(&node.namespace, "cable"), known(&node, cable)), (BOTH.map(str::to_owned).to_vec(), Some((true, ALL))));
 }

@@ -191,7 +191,6 @@ impl Programmer {
                     self.network = Some(devices);
                     if is_new {
                         self.keep_network();
-                        self.retire_other_versions();
                     }
                 }
                 Message::AskGone(uses, reply) => drop(reply.send(self.gone(uses))),
@@ -256,7 +255,7 @@ impl Programmer {
             if !std::mem::replace(&mut self.was_synced, true) {
                 let (services, steps, failed) = (self.state.service_count(), plan.steps.len(), failures.len());
                 tracing::info!(services, steps, failed, "all Services are known; the maps follow them");
-                self.retire_other_versions();
+                self.keep_network();
                 // What a former run left may lead to what is gone since.
                 self.listeners.alarm.ring();
                 self.listeners.synced.send_replace(true);
@@ -273,18 +272,6 @@ impl Programmer {
         }
         for (devices, reply) in waiting.detached {
             answer(reply, self.release(&devices).map_err(|failure| refusal(Reason::Failed, failure)));
-        }
-    }
-
-    /// Hooks of another version translate by maps that nobody writes any more. They go once ours are in all their places: those on the
-    /// devices to the network come last, and until then the others must serve what comes in there.
-    fn retire_other_versions(&mut self) {
-        if self.others_retired || !self.keep_network() {
-            return;
-        }
-        match self.dataplane.retire_other_versions() {
-            Ok(()) => self.others_retired = true,
-            Err(failure) => tracing::warn!(%failure, "cannot remove the pins of another version; trying again"),
         }
     }
 
@@ -314,7 +301,6 @@ impl Programmer {
         self.forget_gone_pods();
         self.restore_devices();
         self.keep_network();
-        self.retire_other_versions();
         if !self.is_image_known {
             // They are being read anyway.
             return;

@@ -3,12 +3,13 @@
 use super::Programmer;
 use crate::collector::Alarm;
 use crate::dataplane::FailedStep;
+use crate::degraded::Troubles;
 use crate::health_check::Health;
 use crate::own_routes::{Fronts, is_whole};
 use crate::room::{self, Room};
 use orknet_compiler::{Lead, Plan, Step};
 use orknet_dataplane::Use;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -18,6 +19,8 @@ pub struct Listeners {
     pub alarm: Alarm,
     pub health: watch::Sender<Health>,
     pub room: watch::Sender<Room>,
+    /// What is wrong with the devices to the network, once they have been looked at.
+    pub troubles: watch::Sender<Option<Troubles>>,
     /// The addresses of Services, once all are in the maps.
     pub fronts: watch::Sender<Option<Arc<Fronts>>>,
     /// Told when all of the cluster is in the maps for the first time.
@@ -36,15 +39,36 @@ impl Programmer {
         uses.into_iter().zip(answers).filter(|(_, leads)| !leads).map(|(used, _)| used).collect()
     }
 
-    /// Packets from the network meet programs only when the maps are complete: then these decide about all of them. Whether the programs are
-    /// where they should be.
-    pub(super) fn keep_network(&self) -> bool {
-        let Some(devices) = self.network.as_ref().filter(|_| self.was_synced) else { return false };
-        let failures = self.dataplane.keep_network_devices(devices);
-        for failure in &failures {
-            tracing::warn!(%failure, "the programs for the network are not where they should be; trying again");
+    /// Packets from the network meet programs only when the maps are complete: then these decide about all of them. Tells what is wrong with
+    /// the devices.
+    ///
+    /// Hooks of another version translate by maps that nobody writes any more. They go once ours are in all their places: those on the
+    /// devices to the network come last, and until then the others must serve what comes in there. A device that ours did not get onto keeps
+    /// all of them.
+    pub(super) fn keep_network(&mut self) {
+        let Some(devices) = self.network.as_ref().filter(|_| self.was_synced) else { return };
+        let mut troubles = self.dataplane.keep_network_devices(devices);
+        if !self.others_retired && !troubles.values().any(|trouble| trouble.kind.is_failure()) {
+            match self.dataplane.retire_other_versions() {
+                Ok(()) => {
+                    self.others_retired = true;
+                    // Of programs for frames from the wire a device takes one: where another version's was, ours finds room now.
+                    troubles = self.dataplane.keep_network_devices(devices);
+                }
+                Err(failure) => tracing::warn!(%failure, "cannot remove the pins of another version; trying again"),
+            }
         }
-        failures.is_empty()
+        self.metrics.count_troubles(&troubles);
+        let now = Some(troubles);
+        self.listeners.troubles.send_if_modified(|known| {
+            let is_new = *known != now;
+            for trouble in now.iter().flat_map(BTreeMap::values).filter(|_| is_new) {
+                let (device, kind) = (&trouble.device, trouble.kind.name());
+                tracing::warn!(device, kind, "{trouble}");
+            }
+            *known = now;
+            is_new
+        });
     }
 
     /// Tells which maps are full, once everything that should be in them has been tried.

@@ -1,6 +1,7 @@
 //! The agent as a whole, with a fake API and a fake data plane, each test in a network namespace of its own.
 
 mod collector;
+mod devices;
 mod harness;
 mod health;
 mod moved;

@@ -5,8 +5,8 @@ use orknet_abi::{Count, DropReason};
 use orknet_agent::dataplane::{FailedStep, Failure};
 use orknet_agent::{Config, Dataplane, cleanup, run_with};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::{AskGone, EndedSockets, MapUse, Pace, Swept};
-use std::collections::BTreeSet;
+use orknet_dataplane::{AskGone, EndedSockets, MapUse, Pace, Swept, Trouble};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -59,7 +59,7 @@ impl Dataplane for Timed {
         Dataplane::stale_devices(&self.inner)
     }
 
-    fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> Vec<Failure> {
+    fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> BTreeMap<u32, Trouble> {
         Dataplane::keep_network_devices(&self.inner, wanted)
     }
 

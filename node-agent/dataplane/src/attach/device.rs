@@ -1,14 +1,17 @@
-//! What the kernel says of a device, over netlink (rtnetlink(7)): whether it is an end of a virtual cable (veth), and in which form it has a
-//! program for frames from the wire. Knows nothing of which it should have.
+//! What the kernel says of a device: of which kind it is, how large its packets may be, in which form it has a program for frames from the
+//! wire (rtnetlink(7)), and what its driver can do for such programs (the generic netlink family `netdev`, Linux 6.3). Knows nothing of
+//! what it should have.
 
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
-use std::{io, os::fd::AsRawFd as _};
+use super::netlink::{ask, attribute, with};
+use nix::sys::socket::SockProtocol;
+use std::io;
 
-/// `RTM_GETLINK`, `RTM_NEWLINK` and `NLM_F_REQUEST` (linux/rtnetlink.h, linux/netlink.h).
+/// `RTM_GETLINK` (linux/rtnetlink.h).
 const GET_LINK: u16 = 18;
-const NEW_LINK: u16 = 16;
-const REQUEST: u16 = 1;
-/// `IFLA_LINKINFO`, and in it `IFLA_INFO_KIND` (linux/if_link.h).
+/// Bytes of `struct ifinfomsg` before the attributes.
+const LINK_HEADER: usize = 16;
+/// `IFLA_MTU`; `IFLA_LINKINFO`, and in it `IFLA_INFO_KIND` (linux/if_link.h).
+const MTU: u16 = 4;
 const LINK_INFO: u16 = 18;
 const KIND: u16 = 1;
 /// `IFLA_XDP`, and in it `IFLA_XDP_ATTACHED`, with the values `XDP_ATTACHED_DRV` and `XDP_ATTACHED_SKB` (linux/if_link.h).
@@ -16,84 +19,100 @@ const XDP: u16 = 43;
 const ATTACHED: u16 = 2;
 const DRIVER: u8 = 1;
 const GENERIC: u8 = 2;
-/// Bytes before the attributes: a netlink header and `struct ifinfomsg`.
-const HEADERS: usize = 32;
-/// The kernel sends no larger datagrams to who does not ask for them.
-const DATAGRAM: usize = 32 * 1024;
+
+/// `GENL_ID_CTRL`; its command `CTRL_CMD_GETFAMILY` with `CTRL_ATTR_FAMILY_NAME`, and `CTRL_ATTR_FAMILY_ID` in the answer
+/// (linux/genetlink.h).
+const CONTROLLER: u16 = 16;
+const GET_FAMILY: u8 = 3;
+const FAMILY_NAME: u16 = 2;
+const FAMILY_ID: u16 = 1;
+/// `NETDEV_CMD_DEV_GET` with `NETDEV_A_DEV_IFINDEX`, and `NETDEV_A_DEV_XDP_FEATURES` in the answer (linux/netdev.h).
+const GET_DEVICE: u8 = 1;
+const DEVICE_INDEX: u16 = 1;
+const FEATURES: u16 = 3;
+/// Bytes of `struct genlmsghdr` before the attributes.
+const GENERIC_HEADER: usize = 4;
 
 /// In which form a program is on a device's wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// The driver runs it.
     Driver,
     /// The kernel runs it after the driver.
     Generic,
 }
 
-/// Whether the device, by its index in the caller's network namespace, is an end of a veth pair.
+/// A device as far as it matters to programs for frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Device {
+    /// An end of a veth pair.
+    pub(crate) is_veth: bool,
+    /// An end of tunnels: it has no driver that could run a program, and no wire.
+    pub(crate) is_tunnel: bool,
+    /// The largest packet, in bytes from the IP header on.
+    pub(crate) mtu: u32,
+    /// `None` without a program.
+    pub(crate) form: Option<Form>,
+}
+
+/// What a driver can do for programs, by the bits of `enum netdev_xdp_act` (linux/netdev.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Features(pub(crate) u64);
+
+impl Features {
+    const RECEIVES_PIECES: u64 = 1 << 5;
+    const TAKES_FRAMES: u64 = 1 << 2;
+    const TAKES_PIECES: u64 = 1 << 6;
+
+    /// Runs programs on frames of several pieces.
+    pub(crate) fn receives_pieces(self) -> bool {
+        self.0 & Self::RECEIVES_PIECES != 0
+    }
+
+    /// Sends frames that came from another device's program.
+    pub(crate) fn takes_frames(self) -> bool {
+        self.0 & Self::TAKES_FRAMES != 0
+    }
+
+    /// The same of frames of several pieces.
+    pub(crate) fn takes_pieces(self) -> bool {
+        self.0 & Self::TAKES_PIECES != 0
+    }
+}
+
+/// Looks at a device by its index in the caller's network namespace.
 ///
 /// # Errors
-/// When the kernel can't be asked. A device that is not there is none.
-pub(super) fn is_veth(ifindex: u32) -> io::Result<bool> {
-    Ok(kind(&ask(ifindex)?) == Some(b"veth"))
+/// When the kernel can't be asked, and for a device that is not there.
+pub(crate) fn look(ifindex: u32) -> io::Result<Device> {
+    let mut body = [0; LINK_HEADER];
+    body[4..8].copy_from_slice(&ifindex.to_ne_bytes());
+    let answer = ask(SockProtocol::NetlinkRoute, GET_LINK, &body)?;
+    Ok(read(answer.get(LINK_HEADER..).unwrap_or_default()))
 }
 
-/// In which form the device, by its index in the caller's network namespace, has a program for frames from the wire; `None` without one.
-///
-/// # Errors
-/// When the kernel can't be asked.
-pub(super) fn form(ifindex: u32) -> io::Result<Option<Form>> {
-    Ok(attached(&ask(ifindex)?))
+/// What the device's driver can do now: some can more once a program is there. `None` if the kernel does not say.
+pub(crate) fn features(ifindex: u32) -> Option<Features> {
+    let generic = |family, command: u8, attribute: Vec<u8>| {
+        let body = [vec![command, 1, 0, 0], attribute].concat();
+        Some(ask(SockProtocol::NetlinkGeneric, family, &body).ok()?.get(GENERIC_HEADER..)?.to_vec())
+    };
+    let family = generic(CONTROLLER, GET_FAMILY, with(FAMILY_NAME, b"netdev\0"))?;
+    let family = u16::from_ne_bytes(*attribute(&family, FAMILY_ID)?.first_chunk()?);
+    let device = generic(family, GET_DEVICE, with(DEVICE_INDEX, &ifindex.to_ne_bytes()))?;
+    Some(Features(u64::from_ne_bytes(*attribute(&device, FEATURES)?.first_chunk()?)))
 }
 
-fn ask(ifindex: u32) -> io::Result<Vec<u8>> {
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
-    let mut message = Vec::with_capacity(HEADERS);
-    message.extend((HEADERS as u32).to_ne_bytes());
-    message.extend([GET_LINK.to_ne_bytes(), REQUEST.to_ne_bytes()].concat());
-    message.extend([0; 12]);
-    message.extend(ifindex.to_ne_bytes());
-    message.extend([0; 8]);
-    send(socket.as_raw_fd(), &message, MsgFlags::empty())?;
-    let mut answer = vec![0; DATAGRAM];
-    let length = recv(socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
-    answer.truncate(length);
-    Ok(answer)
-}
-
-/// The kind of device that an answer is about; none of what is made of hardware, and of an error.
-fn kind(message: &[u8]) -> Option<&[u8]> {
-    let name = attribute(attribute(attributes(message)?, LINK_INFO)?, KIND)?;
-    Some(name.strip_suffix(&[0]).unwrap_or(name))
-}
-
-fn attached(message: &[u8]) -> Option<Form> {
-    match attribute(attribute(attributes(message)?, XDP)?, ATTACHED)? {
-        [DRIVER, ..] => Some(Form::Driver),
-        [GENERIC, ..] => Some(Form::Generic),
+fn read(attributes: &[u8]) -> Device {
+    let kind = attribute(attributes, LINK_INFO).and_then(|info| attribute(info, KIND));
+    let kind = kind.map_or(&[][..], |name| name.strip_suffix(&[0]).unwrap_or(name));
+    let mtu = attribute(attributes, MTU).and_then(|value| value.first_chunk());
+    let form = match attribute(attributes, XDP).and_then(|xdp| attribute(xdp, ATTACHED)) {
+        Some([DRIVER, ..]) => Some(Form::Driver),
+        Some([GENERIC, ..]) => Some(Form::Generic),
         _ => None,
-    }
-}
-
-/// What an answer says of a device; `None` if it is about something else.
-fn attributes(message: &[u8]) -> Option<&[u8]> {
-    if message.get(4..6)? != NEW_LINK.to_ne_bytes() {
-        return None;
-    }
-    message.get(HEADERS..)
-}
-
-/// The value of the first attribute of a type.
-fn attribute(mut list: &[u8], wanted: u16) -> Option<&[u8]> {
-    while let Some([a, b, c, d]) = list.first_chunk() {
-        let length = usize::from(u16::from_ne_bytes([*a, *b]));
-        let value = list.get(4..length)?;
-        if u16::from_ne_bytes([*c, *d]) == wanted {
-            return Some(value);
-        }
-        list = list.get(length.next_multiple_of(4)..)?;
-    }
-    None
+    };
+    Device { is_veth: kind == b"veth", is_tunnel: kind == b"vxlan", mtu: mtu.map_or(0, |bytes| u32::from_ne_bytes(*bytes)), form }
 }
 
 #[cfg(test)]
@@ -101,25 +120,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kind_and_form_are_read_where_they_are_and_nothing_is_read_from_what_is_cut() {
-        let with = |kind: u16, value: &[u8]| {
-            let mut bytes = [&((4 + value.len()) as u16).to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-            bytes
-        };
-        let info = [with(2, &[1, 2, 3]), with(KIND, b"veth\0")].concat();
-        let mut message = vec![0; HEADERS];
-        message[4..6].copy_from_slice(&NEW_LINK.to_ne_bytes());
-        message.extend([with(3, b"eth0\0"), with(LINK_INFO, &info)].concat());
-        assert_eq!((kind(&message), attached(&message)), (Some(&b"veth"[..]), None));
-        for length in 0..message.len() - 4 {
-            assert_eq!(kind(&message[..length]), None);
-        }
+    fn kind_measure_and_form_are_read_where_they_are_and_nothing_is_read_from_what_is_cut() {
+        let info = |kind: &[u8]| with(LINK_INFO, &[with(2, &[1, 2, 3]), with(KIND, kind)].concat());
+        let list = [with(3, b"eth0\0"), with(MTU, &9_000_u32.to_ne_bytes()), info(b"veth\0")].concat();
+        assert_eq!(read(&list), Device { is_veth: true, mtu: 9_000, ..Device::default() });
+        assert!((0..list.len() - 4).all(|length| !read(&list[..length]).is_veth));
+        assert!(read(&info(b"vxlan\0")).is_tunnel && !read(&info(b"bridge\0")).is_tunnel);
         for (value, form) in [(0, None), (1, Some(Form::Driver)), (2, Some(Form::Generic))] {
-            let with_program = [&message[..], &with(XDP, &with(ATTACHED, &[value]))].concat();
-            assert_eq!(attached(&with_program), form);
+            assert_eq!(read(&with(XDP, &with(ATTACHED, &[value]))).form, form);
         }
-        message[4..6].copy_from_slice(&2_u16.to_ne_bytes());
-        assert_eq!(kind(&message), None, "an error");
+    }
+
+    #[test]
+    fn root_the_loopback_device_is_seen_as_it_is() {
+        let loopback = look(1).unwrap();
+        assert!(loopback.mtu > 60_000 && !loopback.is_veth && !loopback.is_tunnel, "{loopback:?}");
+        // It runs no programs in a driver. A kernel before 6.3 says nothing.
+        assert!(features(1).is_none_or(|features| !features.takes_frames() && !features.receives_pieces()));
+        assert_eq!(look(u32::MAX >> 1).unwrap_err().raw_os_error(), Some(libc::ENODEV));
     }
 }

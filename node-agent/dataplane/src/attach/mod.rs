@@ -1,15 +1,16 @@
 //! Programs at their places: links on cgroups and devices, their pins, and filters where tcx is missing.
 
 mod clsact;
-mod device;
+pub(crate) mod device;
+mod netlink;
+pub(crate) mod wire;
 
 use crate::{
-    DeviceAttach, Error, Hook, Xdp,
+    DeviceAttach, Error, Hook,
     bpffs::{self, Pins},
     kernel::{Link, LinkTarget},
     programs::Programs,
 };
-use device::Form;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use std::{
     collections::BTreeSet,
@@ -100,59 +101,6 @@ pub(crate) fn attach_device(
     // Of an earlier process with another setting.
     clsact::detach(ifindex, hooks)?;
     Ok(Attachment::Tcx)
-}
-
-/// Attaches the program for frames from the wire to a device. If the setting `may_differ` from that with which it got there, it is attached
-/// anew where the form is another one; meanwhile the stack serves the frames, since the kernel takes no second form beside the first.
-pub(crate) fn attach_wire(programs: &Programs, pins: &Pins, ifindex: u32, how: Xdp, may_differ: bool) -> Result<(), Error> {
-    // `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE` in linux/if_link.h.
-    const GENERIC: u32 = 1 << 1;
-    const NATIVE: u32 = 1 << 2;
-    let hook = Hook::FromWire;
-    let program = programs.get(hook)?;
-    let attach = |flags| Link::to_wire(program, ifindex, hook.attach_type(), flags);
-    let pin = pins.link(&device_pin(hook, ifindex));
-    // What the program sends back out of a veth device is lost unless the other end takes it, which cannot be seen from here.
-    let is_veth = || device::is_veth(ifindex).unwrap_or(false);
-    if may_differ && pin.exists() && device::form(ifindex).ok().flatten().is_some_and(|form| !fits(form, how, is_veth())) {
-        remove_link(&pin)?;
-    }
-    settle(&pin, LinkTarget::Device(ifindex), || match how {
-        Xdp::Native => {
-            if is_veth() {
-                tracing::warn!(
-                    device = ifindex,
-                    "a veth device's driver sends back what an XDP program returns only to an end that runs one, too; else Services lose \
-                     packets here: use generic"
-                );
-            }
-            attach(NATIVE)
-        }
-        Xdp::Generic => attach(GENERIC),
-        Xdp::Auto | Xdp::Off if is_veth() => {
-            tracing::info!(device = ifindex, "XDP takes the kernel's generic way on a veth device");
-            attach(GENERIC)
-        }
-        Xdp::Auto | Xdp::Off => attach(NATIVE).or_else(|error| {
-            tracing::info!(device = ifindex, %error, "the driver takes no XDP program; the kernel's generic way is used");
-            attach(GENERIC)
-        }),
-    })
-    .map_err(|source| Error::Attach { hook, target: format!("device {ifindex}"), source })
-}
-
-/// Whether the form is the one that is wanted. A driver that refused a program may take it now.
-fn fits(form: Form, how: Xdp, is_veth: bool) -> bool {
-    match how {
-        Xdp::Native => form == Form::Driver,
-        Xdp::Generic => form == Form::Generic,
-        Xdp::Auto | Xdp::Off => (form == Form::Generic) == is_veth,
-    }
-}
-
-/// Takes it away; a device without is fine.
-pub(crate) fn detach_wire(pins: &Pins, ifindex: u32) -> Result<(), Error> {
-    remove_link(&pins.link(&device_pin(Hook::FromWire, ifindex)))
 }
 
 /// Takes the programs of some hooks from a device, however they got there.

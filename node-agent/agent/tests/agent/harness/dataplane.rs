@@ -4,7 +4,7 @@ use orknet_abi::{Count, DropReason, LeftReason};
 use orknet_agent::Dataplane;
 use orknet_agent::dataplane::{Cause, FailedStep, Failure};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::{AskGone, EndedSockets, MapUse, Pace, Swept, Use};
+use orknet_dataplane::{AskGone, EndedSockets, MapUse, Pace, Swept, Trouble, Use};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -16,6 +16,10 @@ pub struct FakeDataplane {
     pub maps: Mutex<MapImage>,
     pub steps: Mutex<Vec<Step>>,
     pub devices: Mutex<BTreeSet<u32>>,
+    /// What is wrong with devices to the network; programs get onto none that is not served.
+    pub troubles: Mutex<BTreeMap<u32, Trouble>>,
+    /// What was done to devices to the network and to another version's programs, in its order.
+    pub order: Mutex<Vec<String>>,
     /// Devices with the programs for the network.
     pub network: Mutex<BTreeSet<u32>>,
     /// The device with the program for the node's own packets.
@@ -49,6 +53,11 @@ pub struct FakeDataplane {
 impl FakeDataplane {
     fn cause(&self) -> Cause {
         self.full.lock().unwrap().map_or(Cause::Refused, |(map, capacity)| Cause::Full(map, capacity))
+    }
+
+    /// Takes note of something whose place among others matters.
+    fn note(&self, what: String) {
+        self.order.lock().unwrap().push(what);
     }
 
     /// The maps as text, without what every node has: its own entry and the ranges.
@@ -120,9 +129,14 @@ impl Dataplane for FakeDataplane {
         Ok(BTreeSet::new())
     }
 
-    fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> Vec<Failure> {
-        self.network.lock().unwrap().clone_from(wanted);
-        Vec::new()
+    fn keep_network_devices(&self, wanted: &BTreeSet<u32>) -> BTreeMap<u32, Trouble> {
+        let mut troubles = self.troubles.lock().unwrap().clone();
+        troubles.retain(|device, _| wanted.contains(device));
+        let is_on = |device: &u32| troubles.get(device).is_none_or(|trouble| !trouble.kind.is_failure());
+        let served: BTreeSet<u32> = wanted.iter().copied().filter(is_on).collect();
+        self.note(format!("programs on {served:?}"));
+        *self.network.lock().unwrap() = served;
+        troubles
     }
 
     fn keep_node_device(&self, wanted: Option<u32>) -> Result<(), Failure> {
@@ -164,6 +178,7 @@ impl Dataplane for FakeDataplane {
             *clinging -= 1;
             return Err(Failure("the test wants it".into()));
         }
+        self.note("others retired".into());
         *self.retired.lock().unwrap() = true;
         Ok(())
     }
