@@ -1,6 +1,6 @@
 //! What does a node do whose containerd is paused, or stopped and started again?
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use orknet_tests::traffic::{Traffic, readiness};
 use orknet_tests::{Cluster, eventually, faults};
@@ -17,18 +17,18 @@ fn root_a_paused_containerd_makes_its_node_not_ready_until_it_goes_on() -> Resul
     cluster.signal("node1", "containerd", Signal::SIGCONT)?;
     not_ready.and(scaled.map(drop))?;
     becomes(&cluster, "True", "KubeletReady")?;
-    kubectl.run(&["rollout", "status", "deployment", "hello", "--timeout=180s"]).with_context(|| cluster.logs())?;
+    kubectl.run(&["rollout", "status", "deployment", "hello", "--timeout=180s"]).map_err(|error| cluster.explain(error))?;
     Ok(())
 }
 
 fn root_a_stopped_containerd_is_started_again_without_harm() -> Result<()> {
     let cluster = Cluster::up("cs", &["--nodes", "2", "--bare"])?;
-    let traffic = Traffic::start(&cluster, env!("CARGO_BIN_EXE_nettool")).with_context(|| cluster.logs())?;
+    let traffic = Traffic::start(&cluster, env!("CARGO_BIN_EXE_nettool")).map_err(|error| cluster.explain(error))?;
     cluster.signal("node1", "containerd", Signal::SIGTERM)?;
     becomes(&cluster, "False", "container runtime is down")?;
     cluster.up_again(&["--bare"])?;
     becomes(&cluster, "True", "KubeletReady")?;
-    traffic.new_pods_join().with_context(|| cluster.logs())?;
+    traffic.new_pods_join().map_err(|error| cluster.explain(error))?;
     traffic.no_container_was_touched()?;
     traffic.flows(10)
 }

@@ -10,7 +10,7 @@ faults![root_cordons_taints_and_drains_keep_pods_away];
 fn root_cordons_taints_and_drains_keep_pods_away() -> Result<()> {
     let cluster = Cluster::up("tc", &["--nodes", "2", "--bare"])?;
     let kubectl = cluster.kubectl();
-    tainted(&kubectl).and_then(|()| cordoned(&kubectl)).and_then(|()| drained(&kubectl)).with_context(|| cluster.logs())
+    tainted(&kubectl).and_then(|()| cordoned(&kubectl)).and_then(|()| drained(&kubectl)).map_err(|error| cluster.explain(error))
 }
 
 /// A pod that only node1 can take.

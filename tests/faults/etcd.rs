@@ -20,14 +20,14 @@ fn root_etcd_paused_for_ten_seconds_loses_nothing_and_hangs_nobody() -> Result<(
     let cluster = Cluster::up("ep", UP)?;
     let stop = || cluster.signal("server", "etcd", Signal::SIGSTOP);
     let go_on = || cluster.signal("server", "etcd", Signal::SIGCONT);
-    outage(&cluster.kubectl(), stop, go_on).with_context(|| cluster.logs())
+    outage(&cluster.kubectl(), stop, go_on).map_err(|error| cluster.explain(error))
 }
 
 fn root_etcd_killed_and_started_again_after_ten_seconds_loses_nothing_and_hangs_nobody() -> Result<()> {
     let cluster = Cluster::up("ek", UP)?;
     let stop = || cluster.signal("server", "etcd", Signal::SIGKILL);
     let start = || cluster.up_again(UP);
-    outage(&cluster.kubectl(), stop, start).with_context(|| cluster.logs())
+    outage(&cluster.kubectl(), stop, start).map_err(|error| cluster.explain(error))
 }
 
 fn create(kubectl: &Kubectl, name: &str, timeout: &str) -> Result<Output> {

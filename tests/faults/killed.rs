@@ -40,7 +40,7 @@ fn root_an_agent_killed_under_traffic_is_not_noticed() -> Result<()> {
         Ok(())
     })?;
     restart(&cluster, &traffic)?;
-    kubectl.run(&["wait", "pod/waits", "--for=condition=Ready", "--timeout=180s"]).with_context(|| cluster.logs())?;
+    kubectl.run(&["wait", "pod/waits", "--for=condition=Ready", "--timeout=180s"]).map_err(|error| cluster.explain(error))?;
     Ok(())
 }
 
@@ -87,7 +87,7 @@ fn root_a_server_killed_under_traffic_is_not_noticed_and_loses_nothing() -> Resu
 
 fn start(tag: &str) -> Result<(Cluster, Traffic)> {
     let cluster = Cluster::up(tag, &["--nodes", "2", "--bare"])?;
-    let traffic = Traffic::start(&cluster, env!("CARGO_BIN_EXE_nettool")).with_context(|| cluster.logs())?;
+    let traffic = Traffic::start(&cluster, env!("CARGO_BIN_EXE_nettool")).map_err(|error| cluster.explain(error))?;
     Ok((cluster, traffic))
 }
 
@@ -100,7 +100,7 @@ fn restart(cluster: &Cluster, traffic: &Traffic) -> Result<()> {
         traffic.no_container_was_touched()?;
         traffic.flows(SOME)
     };
-    checked().with_context(|| cluster.logs())
+    checked().map_err(|error| cluster.explain(error))
 }
 
 /// Every lasting object, by kind, name and uid.

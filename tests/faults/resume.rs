@@ -1,7 +1,7 @@
 //! Does `up` again bring a cluster to what it should be: one half made, one that is whole, one after a crash of the machine?
 
 use crate::stages::{KilledUp, Stage};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use orknet_tests::{Cluster, eventually, faults, traces};
 
 faults![
@@ -54,7 +54,7 @@ fn root_up_after_a_crash_of_the_machine_brings_objects_and_pods_back() -> Result
     kubectl.run(&["create", "configmap", "kept", "--from-literal=key=value"])?;
     let (objects, before) = (uids(&cluster)?, containers(&cluster)?);
     cluster.crash()?;
-    cluster.up_again(&[]).with_context(|| cluster.logs())?;
+    cluster.up_again(&[]).map_err(|error| cluster.explain(error))?;
     ensure!(kubectl.run(&["get", "configmap", "kept", "-o", "jsonpath={.data.key}"])? == "value");
     eventually("the pods to run again", || {
         kubectl.run(&["wait", "pod", "--all", "--for=condition=Ready", "--timeout=180s"])?;
@@ -63,7 +63,7 @@ fn root_up_after_a_crash_of_the_machine_brings_objects_and_pods_back() -> Result
         ensure!(now.iter().all(|container| !before.contains(container)), "containers of before the crash are not there any more: {now:?}");
         Ok(())
     })
-    .with_context(|| cluster.logs())?;
+    .map_err(|error| cluster.explain(error))?;
     ensure!(uids(&cluster)? == objects, "the same pods, not others in their place");
     cluster.down()?;
     traces::none(&cluster)
@@ -73,7 +73,7 @@ fn is_finished(tag: &str, stage: Stage) -> Result<()> {
     let killed = KilledUp::at(tag, stage)?;
     let cluster = &killed.cluster;
     // It ends only when the node is ready and the example answers.
-    cluster.up_again(&["--nodes", "1"]).with_context(|| cluster.logs())?;
+    cluster.up_again(&["--nodes", "1"]).map_err(|error| cluster.explain(error))?;
     for daemon in ["containerd", "agent", "kubelet"] {
         let path = format!("{}/node1", cluster.state_dir().display());
         let line = traces::processes_with(&[daemon, &path]);

@@ -14,7 +14,7 @@ const TAINT: &str = "example.com/repair";
 
 fn root_a_no_execute_taint_moves_what_does_not_tolerate_it() -> Result<()> {
     let cluster = Cluster::up("tt", &["--nodes", "2", "--bare"])?;
-    judge(&cluster.kubectl()).with_context(|| cluster.logs())
+    judge(&cluster.kubectl()).map_err(|error| cluster.explain(error))
 }
 
 fn judge(kubectl: &Kubectl) -> Result<()> {
@@ -56,7 +56,7 @@ fn judge(kubectl: &Kubectl) -> Result<()> {
 
 fn root_pods_leave_a_node_that_is_lost_and_it_is_taken_back() -> Result<()> {
     let cluster = Cluster::up("tl", &["--nodes", "2", "--bare"])?;
-    lose(&cluster).with_context(|| cluster.logs())
+    lose(&cluster).map_err(|error| cluster.explain(error))
 }
 
 fn lose(cluster: &Cluster) -> Result<()> {

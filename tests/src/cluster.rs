@@ -131,6 +131,11 @@ impl Cluster {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).with_context(|| format!("cannot signal {daemon} of {place}"))
     }
 
+    /// An error with the end of every daemon's log behind it.
+    pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        anyhow::anyhow!("{error:#}\n{}", self.logs())
+    }
+
     /// The end of every daemon's log, for a failing test's output.
     pub fn logs(&self) -> String {
         let mut text = format!("to look inside: orknet enter --name {} node1\n", self.name);

@@ -11,6 +11,7 @@ pub mod panics;
 pub mod pods;
 #[cfg(test)]
 mod promises;
+mod record;
 pub mod server;
 pub mod stream;
 pub mod suite;

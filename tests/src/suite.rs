@@ -1,7 +1,7 @@
 //! Running tests against a cluster that they share, each in a Kubernetes namespace of its own.
 
 use crate::kubectl::Kubectl;
-use crate::{Cluster, eventually, nodes, panics};
+use crate::{Cluster, eventually, nodes, panics, record::Record};
 use anyhow::{Context, Result};
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 use std::process::ExitCode;
@@ -72,14 +72,14 @@ pub fn shared(setting: &Setting<'_>, groups: &[&[Test]]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let record = Arc::<Record>::default();
     let trials = tests.into_iter().map(|test| {
-        let (name, run, cluster) = (test.name, test.run, cluster.clone());
-        let trial = move || in_namespace(cluster.as_deref(), name, run);
-        Trial::test(name, trial)
+        let (name, run, cluster, record) = (test.name, test.run, cluster.clone(), Arc::clone(&record));
+        Trial::test(name, move || record.follow(name, || in_namespace(cluster.as_deref(), name, run)))
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     drop(cluster);
-    outcome(&conclusion)
+    outcome(&conclusion, &record)
 }
 
 /// Runs tests each of which has a cluster of its own that it brings up itself.
@@ -87,15 +87,17 @@ pub fn separate(groups: &[&[Fault]]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They wait most of the time; more at once would make slow what they measure.
     arguments.test_threads.get_or_insert(2);
+    let record = Arc::<Record>::default();
     let trials = groups.iter().flat_map(|group| group.iter()).map(|fault| {
-        let (name, run) = (fault.name, fault.run);
-        Trial::test(name, move || run().map_err(|error| Failed::from(format!("{error:#}"))))
+        let (name, run, record) = (fault.name, fault.run, Arc::clone(&record));
+        Trial::test(name, move || record.follow(name, || run().map_err(|error| Failed::from(format!("{error:#}")))))
     });
-    outcome(&libtest_mimic::run(&arguments, trials.collect()))
+    outcome(&libtest_mimic::run(&arguments, trials.collect()), &record)
 }
 
 /// Every test has passed, and nothing has panicked meanwhile.
-fn outcome(conclusion: &Conclusion) -> ExitCode {
+fn outcome(conclusion: &Conclusion, record: &Record) -> ExitCode {
+    print!("{}", record.summary());
     let panics = panics::found();
     panics.iter().for_each(|panic| eprintln!("PANIC {panic}"));
     if conclusion.has_failed() || !panics.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }

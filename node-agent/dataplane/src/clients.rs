@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn root_a_client_is_forgotten_when_its_time_is_over_and_not_before() {
-        let (affinity, services) = (Table::create(&AFFINITY, 64), Table::create(&SERVICES, 64));
+        let (affinity, services) = (Table::create(&AFFINITY, AFFINITY.capacity), Table::create(&SERVICES, 64));
         let front =
             |port: u16| ServiceKey { address: Address::from_v4([10, 96, 0, 1]), port_be: port, protocol: TCP, scope: scope::INSIDE };
         let service = |flags, affinity_seconds| Service { flags, affinity_seconds, ..Service::default() };
