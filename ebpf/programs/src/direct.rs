@@ -28,6 +28,15 @@ pub fn bounds<const DATA: usize, const END: usize>(context: *mut c_void) -> Boun
     Bounds { data: data as usize, end: end as usize }
 }
 
+/// Bytes of the first piece. Two pointers are taken from each other in whole registers, which the compiler might not do.
+#[inline(always)]
+pub fn length(bounds: Bounds) -> u64 {
+    let mut length = bounds.end as u64;
+    // SAFETY: arithmetic on two registers.
+    unsafe { asm!("{length} -= {data}", length = inout(reg) length, data = in(reg) bounds.data as u64, options(pure, nomem, nostack)) };
+    length
+}
+
 /// The bytes at `offset` of a frame; none if they are not all there.
 #[inline(always)]
 pub fn read<T: Copy>(bounds: Bounds, offset: u32) -> Option<T> {

@@ -168,15 +168,16 @@ fn on_frames(dataplane: &Dataplane, pins: &Path) -> Result<Vec<Vec<String>>> {
     Ok(rows)
 }
 
-/// Makes the loopback device, where test runs of frames from the wire come in, and the one they leave by such that have a program, and the
-/// node's MAC address.
+/// Makes the loopback device, where test runs of frames from the wire come in, and the one they leave by such that have a program and the
+/// node's MAC address, and that take all frames.
 fn serve_wire(pins: &Path) -> Result<()> {
+    const TAKES_ALL: u8 = orknet_abi::device_takes::FRAMES | orknet_abi::device_takes::PIECES;
     let map = pins.join(format!("v{}/maps/{}", orknet_abi::ABI_VERSION, orknet_abi::DEVICES.name));
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>();
     for device in [1, nix::net::if_::if_nametoindex("wire")?] {
         let mut bpftool = Command::new("bpftool");
         bpftool.args(["map", "update", "pinned"]).arg(&map);
-        bpftool.args(["key", "hex"]).args(hex(&device.to_ne_bytes())).args(["value", "hex"]).args(hex(&NODE_MAC)).args(["00", "00"]);
+        bpftool.args(["key", "hex"]).args(hex(&device.to_ne_bytes())).args(["value", "hex"]).args(hex(&NODE_MAC)).args(hex(&[TAKES_ALL, 0]));
         orknet_tests::cluster::run(&mut bpftool)?;
     }
     Ok(())

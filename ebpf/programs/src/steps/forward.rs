@@ -213,7 +213,7 @@ pub fn translate_on_wire(frame: &XdpContext, ip: &Ip, quick: i32) -> u32 {
 #[inline(always)]
 pub fn send_on_wire(frame: &XdpContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how: u32) -> u32 {
     let Some(way) = scratch::way() else { return XDP_PASS };
-    if global::find_way_on_wire(frame.ctx, ip, becomes, way) != kind::NEIGHBOUR || !way::takes_frames(way, frame.device()) {
+    if global::find_way_on_wire(frame.ctx, ip, becomes, way) != kind::NEIGHBOUR || !way::takes_frames(frame, way) {
         return XDP_PASS;
     }
     let length = (ip.length + ETHERNET).saturating_sub(segment.offset);

@@ -395,7 +395,7 @@ pub fn send_on_wire(frame: &XdpContext) -> i32 {
     }
     // SAFETY: copied.
     let way = unsafe { way.assume_init_ref() };
-    if !way::takes_frames(way, device) {
+    if !way::takes_frames(frame, way) {
         return XDP_PASS as i32;
     }
     if !rewrite(frame, plain, becomes(found.flow), true) {

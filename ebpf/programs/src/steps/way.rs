@@ -3,11 +3,11 @@
 use super::{
     count, node,
     packet::{self, ETHERNET, Ip},
-    pod, quick, range, scratch,
+    pod, quick, range, read, scratch,
     segment::must_not_be_cut,
     words::{clear, wipe},
 };
-use crate::{frame::Frame, global, maps::DEVICES};
+use crate::{direct, frame::Frame, global, maps::DEVICES};
 use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
@@ -19,7 +19,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use core::mem::{self, MaybeUninit};
-use orknet_abi::{Address, DropReason, FlowKey, OVERLAY_ID, Way, direction::INGRESS, overlay_mac, protocol, range_kinds};
+use orknet_abi::{Address, DropReason, FlowKey, OVERLAY_ID, Way, device_takes, direction::INGRESS, overlay_mac, protocol, range_kinds};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -205,11 +205,17 @@ fn redirected(ctx: &TcContext, verdict: i32) -> i32 {
     if verdict == TC_ACT_REDIRECT { verdict } else { count::drop_packet(ctx, DropReason::RedirectFailed) }
 }
 
-/// Whether a frame from the wire can go such a way as it is. Drivers take frames from others only where they have a program themselves, and
-/// devices without a driver of their own (VLANs, bridges) never do: such a frame would be lost, and nobody would say so.
+/// Whether a frame from the wire can go such a way as it is. Drivers take frames from others only where they can, some of them only of one
+/// piece, and devices without a driver of their own (VLANs, bridges) never do: such a frame would be lost, and nobody would say so.
 #[inline(always)]
-pub fn takes_frames(way: &Way, device: u32) -> bool {
-    way.ifindex == device || DEVICES.get_ptr(way.ifindex).is_some()
+pub fn takes_frames(frame: &XdpContext, way: &Way) -> bool {
+    if way.ifindex == frame.device() {
+        return true;
+    }
+    let Some(next) = read(DEVICES.get_ptr(way.ifindex)) else { return false };
+    let is_whole = u64::from(frame.length()) <= direct::length(frame.bounds());
+    let needed = if is_whole { device_takes::FRAMES } else { device_takes::FRAMES | device_takes::PIECES };
+    next.takes & needed == needed
 }
 
 /// Sends a frame that came from the wire to the next machine, whose MAC address is known.

@@ -13,7 +13,7 @@ use crate::frames::Frame;
 use crate::harness::{Namespace, Node, command, pod, put_pods};
 use orknet_abi::{
     self as abi, Address, Backend, BackendKey, DropReason, Flow, FlowKey, Range, RangeKey, Service, ServiceKey, TABLE_CHUNK, TableChunk,
-    TableKey, node_flags, range_kinds, scope, service_flags,
+    TableKey, device_takes, node_flags, range_kinds, scope, service_flags,
 };
 use orknet_compiler::{Plan, Step, maglev};
 use orknet_dataplane::{Arrival, Dataplane, Hook, Ran, Verdict};
@@ -327,9 +327,14 @@ impl Bench {
     }
 
     /// Makes the loopback device, where test runs of frames from the wire come in, and `eth0` ones that have a program, and that frames to
-    /// the node's MAC address are for.
+    /// the node's MAC address are for. They take all frames of others.
     pub fn serve_wire(&self) {
-        let device: Vec<u8> = [&NODE_MAC[..], &[0; 2]].concat();
+        self.serve_wire_taking(device_takes::FRAMES | device_takes::PIECES);
+    }
+
+    /// The same where they take such frames of others: see [`device_takes`].
+    pub fn serve_wire_taking(&self, takes: u8) {
+        let device: Vec<u8> = [&NODE_MAC[..], &[takes, 0]].concat();
         let device = <[u8; 8]>::try_from(device).unwrap();
         for ifindex in [1, self.eth0] {
             self.devices().insert(ifindex, device, 0).unwrap();

@@ -3,7 +3,7 @@
 use crate::bench::{Bench, FAMILIES, Front, NODE_2_MAC, NODE_MAC, ROUTER_MAC, at, one_hop_on, wired};
 use crate::frames::{Frame, Packet, assert_sound, chunk, flags, internet_sum, ping, pseudo_header, sctp, tcp, udp, udp_without_checksum};
 use orknet_abi::protocol::{SCTP, TCP, UDP};
-use orknet_abi::{Count, LeftReason};
+use orknet_abi::{Count, LeftReason, device_takes};
 use orknet_dataplane::Verdict;
 use std::net::SocketAddr;
 
@@ -160,6 +160,34 @@ fn root_frames_are_not_sent_into_devices_that_take_none() {
         let behind = bench.from_network(&sent);
         assert_eq!((behind.verdict, Packet::read(&behind.frame).unwrap().ends().1), (Verdict::Redirect, backend));
         bench.serve_wire();
+    }
+    bench.assert_pairs();
+    assert!(bench.drops().is_empty());
+}
+
+/// A frame of more than a page comes in several pieces. Where the driver behind takes whole ones alone, the stack sends it.
+#[test]
+fn root_frames_of_several_pieces_go_where_drivers_take_them_and_others_go_through_the_stack() {
+    let bench = Bench::new("wire-pieces");
+    bench.node.namespace.command("ip", &["link", "set", "eth0", "mtu", "9000"]);
+    let payload = vec![7; 6_000];
+    for (list, family) in (1..).zip(FAMILIES) {
+        let (client, front, backend) = (at(family.client, 999), at(family.load_balancer, 80), at(family.remote_pod, 8080));
+        bench.put(&Front::new(list, UDP, front, &[backend]));
+        let (large, small) = (wired(udp(client, front, &payload)).bytes(), wired(udp(client, front, b"odd")).bytes());
+        // The first of a flow, one whose flow is known, one whose way is known.
+        for turn in 0..3 {
+            bench.serve_wire_taking(device_takes::FRAMES);
+            let left = bench.from_wire(&large);
+            assert_eq!((left.verdict, left.frame == large), (Verdict::Next, true), "{turn}");
+            assert_eq!(bench.from_wire(&small).verdict, Verdict::Redirect, "{turn}");
+            bench.serve_wire();
+            let sent = bench.from_wire(&large);
+            assert_sound(&sent.frame);
+            assert_eq!((sent.verdict, Packet::read(&sent.frame).unwrap().ends().1), (Verdict::Redirect, backend), "{turn}");
+            bench.serve_wire_taking(0);
+            assert_eq!(bench.from_wire(&small).verdict, Verdict::Next, "{turn}");
+        }
     }
     bench.assert_pairs();
     assert!(bench.drops().is_empty());
