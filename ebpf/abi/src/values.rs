@@ -167,6 +167,12 @@ impl RangeKey {
         let address = u128::from_be_bytes(Address::from(address).0) & kept;
         Self { prefix_bits, address: Address(address.to_be_bytes()) }
     }
+
+    /// Whether the address is in the range. An IPv4 address is in IPv6's `::/0` as well, in the mapped form.
+    pub fn contains(&self, address: Address) -> bool {
+        let kept = u128::MAX.checked_shl(128_u32.saturating_sub(self.prefix_bits)).unwrap_or(0);
+        u128::from_be_bytes(address.0) & kept == u128::from_be_bytes(self.address.0)
+    }
 }
 
 /// Bits of [`Range::kinds`].

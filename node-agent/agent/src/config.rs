@@ -54,6 +54,9 @@ pub struct Config {
     pub maglev_table_size: u32,
     /// Whether processes of the node reach node ports at 127.0.0.1 and ::1, too.
     pub node_port_loopback: bool,
+    /// Prefixes of the node's addresses at which node ports answer, whatever the type by which the Node lists them; its InternalIPs unless
+    /// given. Host ports do not go by it.
+    pub node_port_addresses: Vec<IpNet>,
     /// The data plane's own settings.
     pub dataplane: orknet_dataplane::Config,
 }
@@ -139,6 +142,7 @@ impl Default for Config {
             direct_return: false,
             maglev_table_size: 16_381,
             node_port_loopback: false,
+            node_port_addresses: Vec::new(),
             dataplane: orknet_dataplane::Config::default(),
         }
     }

@@ -17,7 +17,7 @@ use crate::socket::{PATIENCE, Server};
 use crate::watch::NodesView;
 use crate::{attachments, health_check, http, notice, socket, sysctl, watch};
 use kube::Client;
-use orknet_abi::TABLES;
+use orknet_abi::{RangeKey, TABLES};
 use orknet_compiler::Options;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -148,7 +148,8 @@ async fn start_programmer(
         None => cgroup2_mount(Path::new("/proc/self/mounts"))?,
     };
     let table_room = config.dataplane.capacities.get(TABLES.name).copied().unwrap_or(TABLES.capacity);
-    let options = Options { loopback_ports: config.node_port_loopback, table_room };
+    let node_port_ranges = config.node_port_addresses.iter().map(|prefix| RangeKey::new(prefix.addr(), prefix.prefix_len())).collect();
+    let options = Options { loopback_ports: config.node_port_loopback, node_port_ranges, table_room };
     let (state_dir, dataplane, metrics) = (config.state_dir.clone(), Arc::clone(dataplane), Arc::clone(metrics));
     blocking(move || {
         let records = attachments::restore(&state_dir, attachments::device_index).map_err(Error::Records)?;

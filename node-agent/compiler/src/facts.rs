@@ -110,25 +110,33 @@ pub struct NodeFacts {
     pub name: Arc<str>,
     /// Label `topology.kubernetes.io/zone`.
     pub zone: Option<Arc<str>>,
-    /// Its InternalIPs, where node ports and host ports answer.
+    /// Its InternalIPs, where node ports and host ports answer (see [`Options::node_port_ranges`]).
     pub addresses: Box<[Address]>,
-    /// The others of `status.addresses`: a host port may name one.
+    /// The others of `status.addresses`.
     pub other_addresses: Box<[Address]>,
 }
 
 impl NodeFacts {
     /// Whether the Node lists the address as its own.
     pub(crate) fn has(&self, address: Address) -> bool {
-        self.addresses.contains(&address) || self.other_addresses.contains(&address)
+        self.listed().any(|listed| listed == address)
+    }
+
+    /// All addresses that the Node lists.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = Address> {
+        self.addresses.iter().chain(&self.other_addresses).copied()
     }
 }
 
 /// What an operator can set about Services on this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Node ports and host ports answer on 127.0.0.1 and ::1 too, for processes of the node alone: pods have loopback addresses of their
     /// own, and programs tell them apart by [`Node::namespace_cookie`](orknet_abi::Node::namespace_cookie).
     pub loopback_ports: bool,
+    /// Node ports answer at those of the node's addresses that are in one of these ranges, whatever the type by which the Node lists
+    /// them; at its InternalIPs if there are no ranges.
+    pub node_port_ranges: Arc<[RangeKey]>,
     /// Entries that the map of look-up tables has room for. Where not all tables fit, the same ones are there on all nodes with as much
     /// room, and the other Services do without.
     pub table_room: u32,
@@ -136,7 +144,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { loopback_ports: false, table_room: u32::MAX }
+        Self { loopback_ports: false, node_port_ranges: Arc::default(), table_room: u32::MAX }
     }
 }
 

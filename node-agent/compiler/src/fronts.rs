@@ -55,8 +55,23 @@ pub struct Ground<'a, F> {
 }
 
 impl<'a, F: Fn(&Claim) -> Option<&'a ObjectName>> Ground<'a, F> {
-    /// Addresses of the node, of one family, on which a port of the node answers.
-    pub(crate) fn port_addresses(&self, is_v4: bool) -> impl Iterator<Item = Address> {
+    /// Addresses of the node, of one family, on which node ports answer.
+    fn node_port_addresses(&self, is_v4: bool) -> impl Iterator<Item = Address> {
+        let own = self.node.listed().filter(move |address| address.is_v4() == is_v4 && self.has_node_ports(*address));
+        own.chain(self.options.loopback_ports.then(|| loopback(is_v4)))
+    }
+
+    fn has_node_ports(&self, address: Address) -> bool {
+        let ranges = &self.options.node_port_ranges;
+        if ranges.is_empty() {
+            return self.node.addresses.contains(&address);
+        }
+        let is_in = |range: &RangeKey| range.address.is_v4() == address.is_v4() && range.contains(address);
+        self.node.has(address) && ranges.iter().any(is_in)
+    }
+
+    /// Addresses of the node, of one family, on which host ports answer that name none.
+    pub(crate) fn host_port_addresses(&self, is_v4: bool) -> impl Iterator<Item = Address> {
         let own = self.node.addresses.iter().copied().filter(move |address| address.is_v4() == is_v4);
         own.chain(self.options.loopback_ports.then(|| loopback(is_v4)))
     }
@@ -64,7 +79,7 @@ impl<'a, F: Fn(&Claim) -> Option<&'a ObjectName>> Ground<'a, F> {
     /// The Service that has a port (native byte order) of an address outside of the cluster's own. Node ports and external addresses
     /// may meet on an address of the node.
     pub(crate) fn owner_of_port(&self, address: Address, port: u16, protocol: u8) -> Option<&'a ObjectName> {
-        let is_node = self.node.addresses.contains(&address) || is_loopback(address);
+        let is_node = self.has_node_ports(address) || is_loopback(address);
         let by_node_port = if is_node { (self.owner)(&Claim::NodePort(port, protocol)) } else { None };
         (self.owner)(&Claim::Port(address, port, protocol)).into_iter().chain(by_node_port).min()
     }
@@ -148,7 +163,7 @@ impl<'a, F: Fn(&Claim) -> Option<&'a ObjectName>> Making<'_, 'a, F> {
             self.add_port(*address, port.port, port.protocol, sets, None);
         }
         if port.node_port != 0 {
-            for address in self.ground.port_addresses(is_v4) {
+            for address in self.ground.node_port_addresses(is_v4) {
                 self.add_port(address, port.node_port, port.protocol, sets, None);
             }
         }

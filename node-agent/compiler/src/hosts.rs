@@ -51,6 +51,6 @@ fn addresses<'a, F: Fn(&Claim) -> Option<&'a ObjectName>>(host_port: &HostPort, 
                 Vec::new()
             }
         }
-        _ => ground.port_addresses(is_v4).collect(),
+        _ => ground.host_port_addresses(is_v4).collect(),
     }
 }

@@ -133,8 +133,10 @@ fn change() -> impl Strategy<Value = Change> {
         1 => node().prop_map(Change::Node),
         1 => ranges().prop_map(Change::Ranges),
         1 => settings().prop_map(Change::Settings),
-        1 => (any::<bool>(), prop_oneof![0..4u32, Just(u32::MAX)])
-            .prop_map(|(loopback_ports, table_room)| Change::Options(Options { loopback_ports, table_room })),
+        1 => (any::<bool>(), vec((any::<bool>(), 0..3u8), 0..2), prop_oneof![0..4u32, Just(u32::MAX)]).prop_map(|(loopback_ports, ranges, table_room)| {
+            let range = |(v6, n)| RangeKey::new(address(v6, n).into(), if v6 { 128 - n } else { 32 - n });
+            Change::Options(Options { loopback_ports, node_port_ranges: ranges.into_iter().map(range).collect(), table_room })
+        }),
         2 => (0..4u8, weighted(0.7, attachment())).prop_map(|(n, facts)| Change::Attachment(name("c", n), facts)),
     ]
 }
@@ -233,7 +235,7 @@ proptest! {
         inputs.slices.iter().for_each(|(name, facts)| second.note(Change::Slice(name.clone(), Some(facts.clone()))));
         inputs.attachments.iter().for_each(|(name, facts)| second.note(Change::Attachment(name.clone(), Some(facts.clone()))));
         second.note(Change::Ranges(inputs.ranges.clone()));
-        second.note(Change::Options(inputs.options));
+        second.note(Change::Options(inputs.options.clone()));
         inputs.settings.iter().for_each(|node| second.note(Change::Settings(*node)));
         prop_assert_eq!(second.plan().steps, vec![]);
         after.iter().cloned().for_each(|change| put(&mut inputs, change));

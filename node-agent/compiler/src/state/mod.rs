@@ -195,10 +195,7 @@ impl State {
             Claim::Cluster(address) if appears_or_goes => return self.dirty.extend(self.claims.claimants(&Claim::External(address))),
             Claim::Cluster(_) | Claim::External(_) => Vec::new(),
             Claim::Port(_, port, protocol) => vec![Claim::NodePort(port, protocol)],
-            Claim::NodePort(port, protocol) => {
-                let addresses = self.node.addresses.iter();
-                addresses.map(|address| Claim::Port(*address, port, protocol)).collect()
-            }
+            Claim::NodePort(port, protocol) => self.node.listed().map(|address| Claim::Port(address, port, protocol)).collect(),
         };
         self.dirty.extend(rivals.iter().filter_map(|rival| self.claims.owner(rival)).cloned());
     }

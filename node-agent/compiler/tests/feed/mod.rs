@@ -42,7 +42,10 @@ struct RangesDocument {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OptionsDocument {
+    #[serde(default)]
     loopback_ports: bool,
+    #[serde(default)]
+    node_port_ranges: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -108,7 +111,9 @@ pub fn documents(yaml: &str) -> (NodeFacts, Vec<Document>) {
             "Ranges" => documents.push(Document::Ranges(ranges(serde_yaml_ng::from_value(value).unwrap()))),
             "Options" => {
                 let document: OptionsDocument = serde_yaml_ng::from_value(value).unwrap();
-                documents.push(Document::Options(Options { loopback_ports: document.loopback_ports, ..Options::default() }));
+                let node_port_ranges = document.node_port_ranges.iter().map(range).collect();
+                let options = Options { loopback_ports: document.loopback_ports, node_port_ranges, ..Options::default() };
+                documents.push(Document::Options(options));
             }
             other => panic!("golden files know no {other}"),
         }
@@ -127,17 +132,18 @@ fn host_port(document: HostPortDocument) -> HostPort {
     }
 }
 
+fn range(text: &String) -> RangeKey {
+    let (address, bits) = text.split_once('/').unwrap();
+    RangeKey::new(address.parse().unwrap(), bits.parse().unwrap())
+}
+
 fn ranges(document: RangesDocument) -> BTreeMap<RangeKey, Range> {
-    let key = |text: &String| {
-        let (address, bits) = text.split_once('/').unwrap();
-        RangeKey::new(address.parse().unwrap(), bits.parse().unwrap())
-    };
     let of = |kinds, node: Address| move |key| (key, Range { kinds, node });
     let nowhere = Address::default();
-    let mut ranges: BTreeMap<_, _> = document.services.iter().map(key).map(of(range_kinds::SERVICES, nowhere)).collect();
-    ranges.extend(document.direct.iter().map(key).map(of(range_kinds::DIRECT, nowhere)));
+    let mut ranges: BTreeMap<_, _> = document.services.iter().map(range).map(of(range_kinds::SERVICES, nowhere)).collect();
+    ranges.extend(document.direct.iter().map(range).map(of(range_kinds::DIRECT, nowhere)));
     for (node, pods) in document.pods {
-        ranges.extend(pods.iter().map(key).map(of(range_kinds::PODS, node.into())));
+        ranges.extend(pods.iter().map(range).map(of(range_kinds::PODS, node.into())));
     }
     ranges
 }
@@ -155,7 +161,7 @@ impl Document {
             Self::Attachment(name, facts) => Change::Attachment(name.clone(), Some(facts.clone())),
             Self::Settings(node) => Change::Settings(*node),
             Self::Ranges(ranges) => Change::Ranges(ranges.clone()),
-            Self::Options(options) => Change::Options(*options),
+            Self::Options(options) => Change::Options(options.clone()),
         }
     }
 
@@ -177,7 +183,7 @@ impl Document {
             Self::Attachment(name, facts) => drop(inputs.attachments.insert(name.clone(), facts.clone())),
             Self::Settings(node) => inputs.settings = Some(*node),
             Self::Ranges(ranges) => inputs.ranges = ranges.clone(),
-            Self::Options(options) => inputs.options = *options,
+            Self::Options(options) => inputs.options = options.clone(),
         }
     }
 }
