@@ -310,7 +310,8 @@ pub struct Flow {
 /// Seconds without a packet after which a flow is forgotten, by what is known of both directions: the bits of [`flow_state`] that
 /// either has (`any`), and that both have (`both`).
 ///
-/// TCP: 2 hours 4 minutes once both ends have spoken, else 4 minutes (RFC 5382 REQ-5), and after a RST too (RFC 7857 section 2.2).
+/// TCP: 2 hours 4 minutes once both ends have spoken and the handshake is complete, else 4 minutes (RFC 5382 REQ-5: who only sends the first
+/// segment, with a source that is not its own, takes no place for hours), and after a RST too (RFC 7857 section 2.2).
 /// UDP: 5 minutes (RFC 4787 REQ-5), 2 minutes before an answer. ICMP queries: 60 seconds (RFC 5508 REQ-2). SCTP as TCP. Protocols without
 /// ports: 10 minutes (`nf_conntrack_generic_timeout`). Where only one direction comes by ([`flow_state::DIRECT`]), it speaks for both.
 pub const fn flow_timeout(protocol: u8, any: u32, both: u32) -> u32 {
@@ -320,7 +321,8 @@ pub const fn flow_timeout(protocol: u8, any: u32, both: u32) -> u32 {
     match protocol {
         protocol::TCP | protocol::SCTP => {
             let is_over = any & (flow_state::RESET | flow_state::GONE) != 0 || both & flow_state::FINISHED != 0;
-            if !is_over && both & flow_state::OPENED != 0 { ESTABLISHED } else { TRANSITORY }
+            let is_whole = both & flow_state::OPENED != 0 && any & flow_state::CONFIRMED != 0;
+            if !is_over && is_whole { ESTABLISHED } else { TRANSITORY }
         }
         protocol::ICMP | protocol::ICMP6 => 60,
         protocol::UDP if both & flow_state::CONFIRMED != 0 => 300,

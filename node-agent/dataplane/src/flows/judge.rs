@@ -81,19 +81,22 @@ mod tests {
 
     #[test]
     fn flows_live_as_long_as_the_standards_say() {
-        use flow_state::{CONFIRMED, FINISHED, GONE, OPENED, RESET};
+        use flow_state::{CONFIRMED, DIRECT, FINISHED, GONE, OPENED, RESET};
         let after = |seconds: u32| seconds + 1;
-        assert_eq!(lifetime(protocol::TCP, OPENED, OPENED), after(7_440), "established");
+        assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED, OPENED), after(7_440), "established");
+        assert_eq!(lifetime(protocol::TCP, OPENED, OPENED), after(240), "half open");
+        assert_eq!(lifetime(protocol::TCP, OPENED | DIRECT, DIRECT), after(240), "half open, of which this node sees one direction");
+        assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED | DIRECT, DIRECT), after(7_440));
         assert_eq!(lifetime(protocol::TCP, OPENED, 0), after(240), "no answer yet");
-        assert_eq!(lifetime(protocol::TCP, OPENED | FINISHED, OPENED), after(7_440), "half closed");
-        assert_eq!(lifetime(protocol::TCP, OPENED | FINISHED, OPENED | FINISHED), after(240), "closed");
-        assert_eq!(lifetime(protocol::TCP, OPENED, OPENED | RESET), after(240), "reset");
-        assert_eq!(lifetime(protocol::TCP, OPENED | GONE, OPENED | GONE), after(240), "the backend is gone");
+        assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED | FINISHED, OPENED), after(7_440), "half closed");
+        assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED | FINISHED, OPENED | FINISHED), after(240), "closed");
+        assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED, OPENED | RESET), after(240), "reset");
+        assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED | GONE, OPENED | GONE), after(240), "the backend is gone");
         assert_eq!(lifetime(protocol::UDP, CONFIRMED, CONFIRMED), after(300));
         assert_eq!(lifetime(protocol::UDP, CONFIRMED, 0), after(120), "no answer yet");
         assert_eq!(lifetime(protocol::ICMP, 0, 0), after(60));
         assert_eq!(lifetime(protocol::ICMP6, 0, 0), after(60));
-        assert_eq!(lifetime(protocol::SCTP, OPENED, OPENED), after(7_440));
+        assert_eq!(lifetime(protocol::SCTP, OPENED | CONFIRMED, OPENED), after(7_440));
     }
 
     #[test]

@@ -49,9 +49,14 @@ fn root_the_first_segment_tells_and_the_others_need_not() {
         let again = bench.from_network(&wired(tcp(client, front, flags::SYN, b"")).bytes());
         assert_sent(&again, &one_hop_on(wired(telling(tcp(client, backend, flags::SYN, b""), front))));
         bench.assert_pairs();
-        let flows = bench.flows();
-        let (there, back) = (flows[&key(TCP, client, front)], flows[&key(TCP, backend, client)]);
-        assert_eq!(flow_timeout(TCP, there.state | back.state, there.state & back.state), 7_440, "one direction speaks for both");
+        let timeout = || {
+            let flows = bench.flows();
+            let (there, back) = (flows[&key(TCP, client, front)], flows[&key(TCP, backend, client)]);
+            flow_timeout(TCP, there.state | back.state, there.state & back.state)
+        };
+        assert_eq!(timeout(), 240, "half open");
+        bench.from_network(&wired(tcp(client, front, flags::ACK, b"")).bytes());
+        assert_eq!(timeout(), 7_440, "one direction speaks for both");
     }
     assert!(bench.drops().is_empty(), "{:?}", bench.drops());
 }

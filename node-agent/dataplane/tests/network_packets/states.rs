@@ -60,7 +60,10 @@ fn root_a_tcp_connection_is_established_once_both_spoke_and_over_once_both_finis
         let back = |flags| tcp(talk.backend, talk.node, flags, b"");
         assert_eq!((talk.states(), talk.timeout()), ([FORWARD | OPENED, 0], TRANSITORY));
         talk.send(back(flags::SYN_ACK));
-        assert_eq!((talk.states(), talk.timeout()), ([FORWARD | OPENED, OPENED], ESTABLISHED));
+        assert_eq!((talk.states(), talk.timeout()), ([FORWARD | OPENED, OPENED], TRANSITORY), "half open");
+        talk.send(there(flags::SYN));
+        talk.send(back(flags::SYN_ACK));
+        assert_eq!(talk.timeout(), TRANSITORY, "said again, it is no more");
         talk.send(there(flags::ACK));
         assert_eq!((talk.states(), talk.timeout()), ([FORWARD | OPENED | CONFIRMED, OPENED], ESTABLISHED));
         talk.send(there(flags::FIN | flags::ACK));
@@ -98,6 +101,7 @@ fn root_sctp_is_as_tcp_by_the_types_of_its_chunks() {
     let back = |chunk| sctp(talk.backend, talk.node, chunk, &[0; 16]);
     assert_eq!(talk.timeout(), TRANSITORY);
     talk.send(back(chunk::INIT_ACK));
+    assert_eq!(talk.timeout(), TRANSITORY, "half open");
     talk.send(there(chunk::DATA));
     assert_eq!(talk.timeout(), ESTABLISHED);
     talk.send(there(chunk::SHUTDOWN));
@@ -106,6 +110,7 @@ fn root_sctp_is_as_tcp_by_the_types_of_its_chunks() {
     assert_eq!(talk.timeout(), TRANSITORY);
     let talk = Talk::open(&bench, SCTP, client, front, &there(chunk::INIT));
     talk.send(sctp(talk.backend, talk.node, chunk::INIT_ACK, &[0; 16]));
+    talk.send(there(chunk::DATA));
     assert_eq!(talk.timeout(), ESTABLISHED);
     talk.send(there(chunk::ABORT));
     assert_eq!(talk.timeout(), TRANSITORY);
