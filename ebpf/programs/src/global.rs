@@ -359,6 +359,14 @@ pub extern "C" fn listen(ctx: *mut __sk_buff, ip: *const Ip) -> u32 {
     steps::direct_return::listen(&TcContext::new(ctx), ip)
 }
 
+/// [`steps::way::to_neighbour`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn to_neighbour(ctx: *mut __sk_buff, way: *const Way) -> i32 {
+    present!(steps::packet::DROP; way: as_ref);
+    steps::way::to_neighbour(&TcContext::new(ctx), way)
+}
+
 /// [`steps::way::to_tunnel`].
 #[inline(never)]
 #[unsafe(no_mangle)]

@@ -127,7 +127,7 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how:
     }
     match kind {
         kind::POD => way::into_pod(ctx, way.ifindex, &way.macs),
-        kind::NEIGHBOUR | kind::STRANGER => way::to_neighbour(ctx, way),
+        kind::NEIGHBOUR | kind::STRANGER => global::to_neighbour(ctx.skb.skb, way),
         kind::TUNNEL => global::to_tunnel(ctx.skb.skb, way),
         _ => packet::NEXT,
     }
@@ -156,7 +156,7 @@ pub fn pass_on(ctx: &TcContext, ip: &Ip, is_plain: bool) -> i32 {
     if !matches!(kind, kind::NEIGHBOUR | kind::STRANGER | kind::TUNNEL) || !packet::take_hop(ctx, ip) {
         return packet::NEXT;
     }
-    if kind == kind::TUNNEL { global::to_tunnel(ctx.skb.skb, way) } else { way::to_neighbour(ctx, way) }
+    if kind == kind::TUNNEL { global::to_tunnel(ctx.skb.skb, way) } else { global::to_neighbour(ctx.skb.skb, way) }
 }
 
 /// Answers a packet of the node's own to a Service's address: a ping in the Service's place, anything else with "unreachable". What came
@@ -179,7 +179,7 @@ pub fn answer_node(ctx: &TcContext, ip: &Ip) -> i32 {
         *key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
         let kind = global::find_way(ctx.skb.skb, ip, key, way, 0);
         if matches!(kind, kind::NEIGHBOUR | kind::STRANGER) {
-            return way::to_neighbour(ctx, way);
+            return global::to_neighbour(ctx.skb.skb, way);
         }
     }
     if !answer::may_complain(ip, segment) {

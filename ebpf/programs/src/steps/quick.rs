@@ -330,11 +330,7 @@ pub fn send(ctx: &TcContext, is_leaving: bool) -> i32 {
     if !rewrite(ctx, plain, becomes(found.flow), travels(kind)) {
         return super::drop_packet(ctx, DropReason::RewriteFailed);
     }
-    match kind {
-        kind::POD => way::into_pod(ctx, way.ifindex, &way.macs),
-        kind::NEIGHBOUR => way::to_neighbour(ctx, way),
-        _ => packet::NEXT,
-    }
+    go(ctx, way, kind)
 }
 
 /// Sends on a packet without a flow whose pair of addresses knows its way. Answers the verdict or [`NO_FLOW`].
@@ -348,6 +344,12 @@ fn pass(ctx: &TcContext, plain: &Plain, length: u32) -> i32 {
     if travels(kind) && !take_hop(ctx, plain) {
         return super::drop_packet(ctx, DropReason::RewriteFailed);
     }
+    go(ctx, way, kind)
+}
+
+/// Sends a packet that is what it is to be such a way.
+#[inline(always)]
+fn go(ctx: &TcContext, way: &Way, kind: u32) -> i32 {
     match kind {
         kind::POD => way::into_pod(ctx, way.ifindex, &way.macs),
         kind::NEIGHBOUR => way::to_neighbour(ctx, way),
