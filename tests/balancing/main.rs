@@ -9,6 +9,7 @@ mod health;
 mod host_ports;
 mod masquerade;
 mod matrix;
+mod nearness;
 mod outside;
 mod packets;
 mod refusals;
@@ -18,5 +19,5 @@ use scene::Scene;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    scene::play(&Scene::PLAIN, &[everything::GROUPS, &[cut::TESTS]].concat())
+    scene::play(&Scene::PLAIN, &[everything::GROUPS, &[cut::TESTS, nearness::TESTS]].concat())
 }

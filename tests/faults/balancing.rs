@@ -1,9 +1,10 @@
 //! Do flows from outside and inside notice that the agents of their nodes end, are away, and come back, or that other programs with other
 //! maps take over?
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use orknet_tests::cluster::run;
+use orknet_tests::losses::Segments;
 use orknet_tests::outside::node_addresses;
 use orknet_tests::talk::{self, Client, How, TOOLS, at};
 use orknet_tests::{Cluster, Outside, Stream, eventually, faults};
@@ -20,9 +21,10 @@ faults![
 /// Answers to wait for: more than half a second's.
 const SOME: usize = 60;
 const NODES: [&str; 2] = ["node1", "node2"];
-/// A connection that is held, datagrams of one socket, and new connections: each fails at the first answer that does not come.
-const MODES: [&str; 3] = ["hold-tcp", "hold-udp", "log-tcp"];
-/// As many questions as there is time for, beside those: through the first front of each family, and from the pod.
+/// A connection that is held, datagrams of one socket, new connections, and datagrams of new sockets: each fails at the first answer that
+/// does not come.
+const MODES: [&str; 4] = ["hold-tcp", "hold-udp", "log-tcp", "log-udp"];
+/// As many questions as there is time for, beside those: from the pod, and through a front of each node, each of another family.
 const LOAD: [&str; 2] = ["rush-tcp", "rush-udp"];
 const NETTOOL: &str = env!("CARGO_BIN_EXE_nettool");
 
@@ -101,8 +103,12 @@ fn under_flows_of(cluster: &Cluster, fault: impl Fn(&Cluster, Flow<'_>) -> Resul
     let kubectl = cluster.kubectl();
     talk::pod(&kubectl, "server", "nodeName: node2")?;
     talk::wait_ready(&kubectl, "server")?;
-    let cluster_address = talk::serve(&kubectl, "server", "server", "type: NodePort, ipFamilyPolicy: RequireDualStack")?;
-    let node_port = kubectl.run(&["get", "service", "server", "-o", "jsonpath={.spec.ports[0].nodePort}"])?.parse()?;
+    talk::serve(&kubectl, "server", "server", "type: NodePort, ipFamilyPolicy: RequireDualStack")?;
+    let spec = kubectl.json(&["get", "service", "server"])?["spec"].take();
+    let node_port = spec["ports"][0]["nodePort"].as_u64().context("the Service has no node port")?.try_into()?;
+    let inner: Vec<String> =
+        serde_json::from_value::<Vec<String>>(spec["clusterIPs"].clone())?.iter().map(|address| at(address, 80)).collect();
+    ensure!(inner.len() == 2, "addresses of both families: {inner:?}");
     let inside = Client::on_node(&kubectl, "client", "node1")?;
     let outside = Outside::attach(cluster, NETTOOL)?;
     let outer = Client::outside(&outside);
@@ -111,10 +117,11 @@ fn under_flows_of(cluster: &Cluster, fault: impl Fn(&Cluster, Flow<'_>) -> Resul
     for node in NODES {
         fronts.extend(node_addresses(node)?.map(|address| at(&address.to_string(), node_port)));
     }
-    let inner = at(&cluster_address, 80);
     let answer = || {
         for how in [How::Tcp, How::UdpConnected] {
-            eventually("the cluster address to answer", || inside.attempt(how, &inner)?.answer().map(drop))?;
+            for address in &inner {
+                eventually("the cluster address to answer", || inside.attempt(how, address)?.answer().map(drop))?;
+            }
             for front in &fronts {
                 eventually("the node ports to answer", || outer.attempt(how, front)?.answer().map(drop))?;
             }
@@ -122,16 +129,21 @@ fn under_flows_of(cluster: &Cluster, fault: impl Fn(&Cluster, Flow<'_>) -> Resul
         Ok::<_, anyhow::Error>(())
     };
     answer()?;
+    let server = Client::of(&kubectl, "server");
+    let talkers = [("outside", &outer), ("the client", &inside), ("the server", &server)];
+    let before = talkers.iter().map(|(_, who)| Segments::of(|command| who.run(command))).collect::<Result<Vec<_>>>()?;
     let mut streams = Vec::new();
     for mode in MODES {
-        streams.push(Stream::pod(&kubectl, "client", mode, &inner)?);
+        for address in &inner {
+            streams.push(Stream::pod(&kubectl, "client", mode, address)?);
+        }
         for front in &fronts {
             streams.push(Stream::outside(&outside, mode, front)?);
         }
     }
     for mode in LOAD {
-        streams.push(Stream::pod(&kubectl, "client", mode, &inner)?);
-        for front in &fronts[..2] {
+        streams.push(Stream::pod(&kubectl, "client", mode, &inner[0])?);
+        for front in [&fronts[0], &fronts[3]] {
             streams.push(Stream::outside(&outside, mode, front)?);
         }
     }
@@ -149,7 +161,14 @@ fn under_flows_of(cluster: &Cluster, fault: impl Fn(&Cluster, Flow<'_>) -> Resul
             Ok(())
         })?;
     }
-    flow(SOME)
+    flow(SOME)?;
+    streams.iter_mut().try_for_each(Stream::is_unharmed)?;
+    // A segment that is lost is sent again, and no program hears of it.
+    for ((name, who), before) in talkers.into_iter().zip(before) {
+        let now = Segments::of(|command| who.run(command))?;
+        ensure!(now.lost_since(&before) == 0, "TCP of {name} lost segments: {:?}", now.since(&before));
+    }
+    Ok(())
 }
 
 /// Ends the agents of all nodes, and waits until they are gone.

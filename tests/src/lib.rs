@@ -5,6 +5,7 @@ pub mod columns;
 pub mod https;
 pub mod kubectl;
 pub mod lines;
+pub mod losses;
 pub mod nodes;
 pub mod outside;
 pub mod panics;

@@ -29,6 +29,11 @@ impl Lines {
         self.next_within(PATIENCE)
     }
 
+    /// All lines that have come and were not taken yet. Does not wait.
+    pub fn come(&self) -> Result<Vec<String>> {
+        self.0.try_iter().map(|line| line.map_err(Into::into)).collect()
+    }
+
     /// All lines up to the end of the output. Fails when that does not come within three minutes.
     pub fn rest(&self) -> Result<Vec<String>> {
         let end = Instant::now() + PATIENCE;
@@ -64,6 +69,22 @@ mod tests {
         writer.write_all(b"ree\nend").unwrap();
         drop(writer);
         assert_eq!(lines.rest().unwrap(), ["three", "end"]);
+        assert!(lines.come().unwrap().is_empty());
         assert_eq!(lines.next().unwrap(), None);
+    }
+
+    #[test]
+    fn what_has_come_is_taken_at_once_and_once() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let lines = Lines::of(reader);
+        assert!(lines.come().unwrap().is_empty());
+        writer.write_all(b"one\ntwo\nthree\n").unwrap();
+        let mut all = vec![lines.next().unwrap().unwrap()];
+        crate::eventually("all lines", || {
+            all.extend(lines.come()?);
+            anyhow::ensure!(all == ["one", "two", "three"], "{all:?}");
+            Ok(())
+        })
+        .unwrap();
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::wait::PATIENCE;
 use crate::{Kubectl, Lines, Outside};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-/// As many questions as no test waits for, and the pause between two in milliseconds.
-const ENDLESS: [&str; 2] = ["100000", "10"];
+/// As many questions as no test waits for, those without a pause either, and the pause between two in milliseconds.
+const ENDLESS: [&str; 2] = ["1000000000", "10"];
 
 /// Killed when dropped.
 pub struct Stream {
@@ -51,13 +51,31 @@ impl Stream {
         }
     }
 
-    /// Waits for so many answers more, none of which is an error.
-    pub fn flows(&self, more: usize) -> Result<()> {
+    /// All that was said since it was last listened to, and so many lines that are said from now on.
+    pub fn hear(&self, more: usize) -> Result<Vec<String>> {
+        let mut lines = self.said.come()?;
         for _ in 0..more {
-            let line = self.next()?;
-            ensure!(!line.starts_with("error"), "{}: {line}", self.name);
+            lines.push(self.next()?);
         }
-        Ok(())
+        Ok(lines)
+    }
+
+    /// Waits for so many answers more from now on. Neither they nor what was said before is an error.
+    pub fn flows(&self, more: usize) -> Result<()> {
+        let lines = self.hear(more)?;
+        match lines.iter().position(|line| line.starts_with("error")) {
+            Some(at) => bail!("{}: {} as number {at} of {} lines since it was listened to", self.name, lines[at], lines.len()),
+            None => Ok(()),
+        }
+    }
+
+    /// It goes on, and nothing that it said since it was last listened to is an error.
+    pub fn is_unharmed(&mut self) -> Result<()> {
+        self.flows(1)?;
+        match self.child.try_wait()? {
+            Some(status) => bail!("{} ended, {status}: {}", self.name, self.complained.rest()?.join("\n")),
+            None => Ok(()),
+        }
     }
 
     /// Reads on until a line is as wanted; what was said before is passed over.

@@ -36,7 +36,8 @@ fn main() -> ExitCode {
         ["get", address, path] => get(address, path),
         ["try-from-one-port", addresses @ ..] => try_from_one_port(addresses),
         ["ask-all", first_port, tries, targets @ ..] => ask_all(first_port, tries, targets),
-        ["log-tcp", address, tries, pause_ms] => log_tcp(address, tries, pause_ms),
+        ["log-tcp", address, tries, pause_ms] => log(address, tries, pause_ms, ask_tcp_patiently),
+        ["log-udp", address, tries, pause_ms] => log(address, tries, pause_ms, ask_udp_patiently),
         ["ask-one-socket", address, count, pause_ms] => ask_one_socket(address, count, pause_ms),
         ["ask-connected-socket", address, count, pause_ms] => ask_connected_socket(address, count, pause_ms),
         ["hold-tcp", address, count, pause_ms] => hold_tcp(address, count, pause_ms),
@@ -306,13 +307,13 @@ fn attempt(address: &str, one: fn(SocketAddr) -> io::Result<String>) -> io::Resu
     Ok(())
 }
 
-/// A new connection for every question; one line per question, `NAME` or `error KIND after MILLISECONDS ms`.
-fn log_tcp(address: &str, tries: &str, pause_ms: &str) -> io::Result<()> {
+/// A new connection, or new sockets, for every question; one line per question, `NAME` or `error KIND after MILLISECONDS ms`.
+fn log(address: &str, tries: &str, pause_ms: &str, one: fn(SocketAddr) -> io::Result<String>) -> io::Result<()> {
     let address = address.parse().map_err(io::Error::other)?;
     let pause = Duration::from_millis(pause_ms.parse().map_err(io::Error::other)?);
     for _ in 0..tries.parse::<u32>().map_err(io::Error::other)? {
         let start = Instant::now();
-        match ask_tcp_patiently(address) {
+        match one(address) {
             Ok(answer) => println!("{}", answer.split_whitespace().next().unwrap_or("error Empty")),
             Err(error) => println!("error {:?} after {} ms", error.kind(), start.elapsed().as_millis()),
         }
@@ -327,7 +328,24 @@ fn ask_tcp_patiently(address: SocketAddr) -> io::Result<String> {
     use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     setsockopt(&stream, TcpUserTimeout, &(TIMEOUT.as_millis() as u32))?;
-    ask_on(&mut stream, address, PATIENCE)
+    let answer = ask_on(&mut stream, address, PATIENCE)?;
+    // The kernel forgets half of what it knows of a connection that nobody waits for, and would not say that it sent its end twice for nothing.
+    stream.shutdown(std::net::Shutdown::Write)?;
+    match stream.read(&mut [0])? {
+        0 => Ok(answer),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "two answers")),
+    }
+}
+
+/// By a socket that is not connected, and by one that is. Nobody sends a datagram again: none may be lost.
+fn ask_udp_patiently(address: SocketAddr) -> io::Result<String> {
+    let socket = datagrams(address, 0)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    exchange(&socket, address)?;
+    let socket = datagrams(address, 0)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.connect(address)?;
+    exchange_connected(&socket)
 }
 
 /// One unconnected UDP socket for all questions; one line per question, `NAME` or `error KIND`.
@@ -442,6 +460,11 @@ fn ask_udp_connected(address: SocketAddr) -> io::Result<String> {
 fn ask_udp_connected_from(address: SocketAddr, port: u16) -> io::Result<String> {
     let socket = datagrams(address, port)?;
     socket.connect(address)?;
+    exchange_connected(&socket)
+}
+
+/// A question and its answer where the socket says where both go.
+fn exchange_connected(socket: &UdpSocket) -> io::Result<String> {
     socket.send(b"who\n")?;
     let mut buffer = [0; 256];
     let count = socket.recv(&mut buffer)?;
