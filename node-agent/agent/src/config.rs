@@ -23,6 +23,9 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Where metrics and health are served; nowhere unless given.
     pub http_address: Option<SocketAddr>,
+    /// Where balancers outside of the cluster are told whether this node takes new connections (`/healthz`, `/livez` of kube-proxy, which
+    /// listens at port 10256); nowhere unless given. `[::]` stands for both families.
+    pub proxy_health_address: Option<SocketAddr>,
     /// Seconds between comparisons of the kernel with what it should hold; at least 1.
     pub resync_seconds: u64,
     /// MTU of pods in bytes; that of the device with the node's address unless given, less what `routing` adds to a packet.
@@ -129,6 +132,7 @@ impl Default for Config {
             socket: "/run/orknet/agent.sock".into(),
             state_dir: "/var/lib/orknet/cni".into(),
             http_address: None,
+            proxy_health_address: None,
             resync_seconds: 30,
             mtu: None,
             routing: Routing::Direct,

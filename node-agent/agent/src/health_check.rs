@@ -1,6 +1,7 @@
 //! `healthCheckNodePort`: balancers outside of the cluster ask every node whether it has endpoints of a Service with
 //! `externalTrafficPolicy: Local`. Answers as kube-proxy does: any path, status, headers and body.
 
+use crate::http;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,7 +11,6 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -43,7 +43,7 @@ pub async fn serve(mut health: watch::Receiver<Health>) {
             if open.contains_key(&port) {
                 continue;
             }
-            match Listener::open(port, service, health.clone()).await {
+            match Listener::open(port, service, health.clone()) {
                 Ok(listener) => {
                     refused.remove(&port);
                     open.insert(port, listener);
@@ -82,12 +82,11 @@ struct Listener {
 }
 
 impl Listener {
-    async fn open(port: u16, service: ObjectName, health: watch::Receiver<Health>) -> std::io::Result<Self> {
+    fn open(port: u16, service: ObjectName, health: watch::Receiver<Health>) -> std::io::Result<Self> {
         let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
-        let both = TcpListener::bind(SocketAddr::new(any[0], port)).await;
-        let listener = match both {
+        let listener = match http::bind(SocketAddr::new(any[0], port)) {
             // No IPv6 on this node.
-            Err(error) if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => TcpListener::bind(SocketAddr::new(any[1], port)).await?,
+            Err(error) if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => http::bind(SocketAddr::new(any[1], port))?,
             other => other?,
         };
         let stop = CancellationToken::new();

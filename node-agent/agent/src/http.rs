@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Clone)]
@@ -18,13 +18,28 @@ struct Shared {
     dataplane: Arc<dyn Dataplane>,
 }
 
-/// Listens at once, so that a taken address ends the start; the future serves until the shutdown.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    let listener = TcpListener::bind(address).await.map_err(|source| Error::Http { address, source })?;
+/// Listens at once, so that a taken address ends the start. `what` is for the log.
+pub fn listen(address: SocketAddr, what: &str) -> Result<TcpListener, Error> {
+    let listener = bind(address).map_err(|source| Error::Http { address, source })?;
     if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "serving metrics and health");
+        tracing::info!(%address, "serving {what}");
     }
     Ok(listener)
+}
+
+/// Listens; at `::` for both families, whatever the host's default (`net.ipv6.bindv6only`). Must be called in a runtime.
+///
+/// # Errors
+/// Those of the kernel; `EAFNOSUPPORT` for IPv6 on a host without.
+pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    const BACKLOG: u32 = 1_024;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    if address.is_ipv6() {
+        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::Ipv6V6Only, &!address.ip().is_unspecified())?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until the shutdown.

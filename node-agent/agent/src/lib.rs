@@ -35,6 +35,7 @@ mod own_routes;
 mod own_way;
 mod pressure;
 mod programmer;
+mod proxy_health;
 mod room;
 mod route_keeper;
 mod route_message;

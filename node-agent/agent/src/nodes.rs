@@ -17,6 +17,7 @@ const GATEWAYS: [IpAddr; 2] =
 pub struct Nodes {
     own: String,
     own_facts: Option<NodeFacts>,
+    is_leaving: bool,
     networks: BTreeMap<String, NodeNetwork>,
     names: Names,
 }
@@ -33,8 +34,8 @@ impl Nodes {
         let mut changed = false;
         if name == self.own {
             let facts = Some(NodeFacts::of(node, &mut self.names));
-            changed |= self.own_facts != facts;
-            self.own_facts = facts;
+            changed |= self.own_facts != facts || self.is_leaving != is_leaving(node);
+            (self.own_facts, self.is_leaving) = (facts, is_leaving(node));
         }
         let network = network(node);
         changed |= self.networks.get(&name) != Some(&network);
@@ -63,7 +64,7 @@ impl Nodes {
     pub fn outlook(&self) -> Outlook {
         let mut others = self.networks.clone();
         let own = others.remove(&self.own).unwrap_or_default();
-        Outlook { own, others }
+        Outlook { own, others, is_leaving: self.is_leaving }
     }
 }
 
@@ -74,6 +75,8 @@ pub struct Outlook {
     pub own: NodeNetwork,
     /// Those of the other nodes, by name.
     pub others: BTreeMap<String, NodeNetwork>,
+    /// Our node is about to go: balancers should send new connections to others.
+    pub is_leaving: bool,
 }
 
 impl Outlook {
@@ -91,6 +94,13 @@ impl Outlook {
         let gateways = GATEWAYS.into_iter().filter(|gateway| has(gateway.is_ipv4())).collect();
         Some(NodeConfiguration { pod_cidrs: self.own.pod_cidrs.clone(), mtu, gateways })
     }
+}
+
+/// As kube-proxy sees it (KEP-3836): the Node is being deleted, or the autoscaler is about to take the machine away.
+fn is_leaving(node: &Node) -> bool {
+    const BY_AUTOSCALER: &str = "ToBeDeletedByClusterAutoscaler";
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    node.metadata.deletion_timestamp.is_some() || taints.into_iter().any(|taint| taint.key == BY_AUTOSCALER)
 }
 
 /// `spec.podCIDRs` (or the older `podCIDR`) and the InternalIPs. At most one prefix per family, as the API says.

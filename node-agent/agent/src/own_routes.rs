@@ -145,7 +145,7 @@ mod tests {
 
     fn nodes(own: &[&str]) -> Outlook {
         let others = BTreeMap::from([("b".to_owned(), NodeNetwork::of(&[], &["192.0.2.2"]))]);
-        Outlook { own: NodeNetwork::of(&[], own), others }
+        Outlook { own: NodeNetwork::of(&[], own), others, is_leaving: false }
     }
 
     fn shown(routes: &Routes) -> Vec<String> {

@@ -15,7 +15,7 @@ use crate::routes::{Router, barred};
 use crate::settings_keeper::keep_settings;
 use crate::socket::{PATIENCE, Server};
 use crate::watch::NodesView;
-use crate::{attachments, health_check, http, notice, socket, sysctl, watch};
+use crate::{attachments, health_check, http, notice, proxy_health, socket, sysctl, watch};
 use kube::Client;
 use orknet_abi::{RangeKey, TABLES};
 use orknet_compiler::Options;
@@ -63,10 +63,8 @@ async fn run_once_open(
     let _stop_all = shutdown.clone().drop_guard();
     // The socket is also what keeps two agents from working on the same maps.
     let listener = socket::bind(&config.socket)?;
-    let pages = match config.http_address {
-        Some(address) => Some(http::listen(address).await?),
-        None => None,
-    };
+    let pages = config.http_address.map(|address| http::listen(address, "metrics and health")).transpose()?;
+    let proxy_pages = config.proxy_health_address.map(|address| http::listen(address, "health to balancers")).transpose()?;
     // The programs take the kernel a while. Meanwhile the API is read and the CNI plugin comes in; both wait in the queue.
     let (messages, queue) = mpsc::channel(QUEUE);
     let (view, views) = latest::channel(Arc::new(NodesView::default()));
@@ -107,9 +105,14 @@ async fn run_once_open(
     parts.spawn(named("settings keeper", settings));
     let own_way = keep_own_way(router.clone(), Arc::clone(&dataplane), config.service_cidrs.clone(), views.clone(), known_fronts, resync);
     parts.spawn(named("keeper of the node's own way", own_way));
+    let of_balancers = views.clone();
     let pods = Some(Pods { configure, mtu: config.mtu, overlay });
     let wires = Wires { routing: config.routing, vxlan_port: config.vxlan_port, always: barred(&config.service_cidrs) };
     parts.spawn(named("route keeper", keep_network(router, views, pods, wires, resync)));
+    if let Some(pages) = proxy_pages {
+        let served = proxy_health::serve(pages, healths.clone(), of_balancers, shutdown.clone());
+        parts.spawn(named("health of the node for balancers", served));
+    }
     parts.spawn(named("health checks", health_check::serve(healths)));
     if let Some(pages) = pages {
         parts.spawn(named("metrics server", http::serve(pages, metrics, dataplane, shutdown.clone())));

@@ -126,6 +126,7 @@ mod tests {
                 ("there".to_owned(), NodeNetwork::of(&["10.244.2.0/24", "fd00:2::/64"], &["192.0.2.2"])),
                 ("new".to_owned(), NodeNetwork::of(&["10.244.3.0/24"], &[])),
             ]),
+            is_leaving: false,
         };
         let config = Config { service_cidrs: vec!["10.96.0.0/16".parse().unwrap()], ..Config::default() };
         let row = |text: &str, kinds: u32, node: &str| (text.to_owned(), kinds, node.to_owned());
@@ -148,7 +149,7 @@ mod tests {
     #[test]
     fn through_an_overlay_pods_of_both_families_are_at_its_end() {
         let there = NodeNetwork::of(&["10.244.2.0/24", "fd00:2::/64"], &["192.0.2.2", "2001:db8::2"]);
-        let nodes = Outlook { own: NodeNetwork::default(), others: BTreeMap::from([("there".to_owned(), there)]) };
+        let nodes = Outlook { others: BTreeMap::from([("there".to_owned(), there)]), ..Outlook::default() };
         let place = |routing, prefix: &str| {
             let prefix: IpNet = prefix.parse().unwrap();
             let ranges = ranges(&nodes, &Config { routing, ..Config::default() });
@@ -164,7 +165,7 @@ mod tests {
     #[test]
     fn a_range_inside_of_another_is_what_that_is_too() {
         let there = NodeNetwork::of(&["10.244.2.0/24"], &["192.0.2.2", "10.244.2.7"]);
-        let nodes = Outlook { own: NodeNetwork::default(), others: BTreeMap::from([("there".to_owned(), there)]) };
+        let nodes = Outlook { others: BTreeMap::from([("there".to_owned(), there)]), ..Outlook::default() };
         let parse = |text: &str| text.parse::<IpNet>().unwrap();
         let config = Config { no_masquerade_cidrs: vec![parse("10.0.0.0/8"), parse("10.244.2.128/25")], ..Config::default() };
         let ranges = ranges(&nodes, &config);
