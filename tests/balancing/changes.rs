@@ -84,7 +84,7 @@ fn e2e_connections_to_a_removed_endpoint_are_reset(cluster: &Cluster, kubectl: &
             streams.push(Stream::outside(&outside, mode, front)?);
         }
     }
-    streams.iter().try_for_each(|stream| stream.flows(1))?;
+    streams.iter().try_for_each(|stream| stream.next().map(drop))?;
     remove(kubectl, "only")?;
     for stream in &mut streams {
         let why = stream.fails()?;
