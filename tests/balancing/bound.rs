@@ -107,8 +107,8 @@ fn e2e_a_process_that_binds_a_node_port_gets_nothing_that_is_for_the_service(clu
     // A Service that gets a port which is bound already has it.
     backends.iter().try_for_each(|pod| kubectl.run(&["label", "pod", pod, "app=all"]).map(drop))?;
     scene::service(kubectl, "wanted", "type: NodePort")?;
-    let ports = json!([{"op": "replace", "path": "/spec/ports/0/nodePort", "value": port}, {"op": "replace", "path": "/spec/ports/1/nodePort", "value": port}]);
-    kubectl.run(&["patch", "service", "wanted", "--type=json", "-p", &ports.to_string()])?;
+    let at = |index: usize| json!({"op": "replace", "path": format!("/spec/ports/{index}/nodePort"), "value": port});
+    kubectl.run(&["patch", "service", "wanted", "--type=json", "-p", &json!([at(0), at(1), at(2)]).to_string()])?;
     scene::endpoints(kubectl, "wanted", 2)?;
     are_served("although a process had bound the port before")
 }

@@ -16,6 +16,9 @@
 //!   another node, which is seen as that node, too, unless `Local` promises its own address.
 //!
 //! A cluster address is nobody's outside.
+//!
+//! What no socket hook sees is translated as a packet where a pod sends it, by the same rules but for two: a pod that reaches itself
+//! sees the Service's address, or it would answer itself past the Service; and where nothing is left the packet is dropped.
 
 use std::collections::BTreeMap;
 
@@ -65,6 +68,8 @@ pub enum Who {
 pub enum Seen {
     /// The client's.
     Client,
+    /// The one that was asked.
+    Front,
     /// That of the node that translated.
     Node(&'static str),
 }
@@ -99,6 +104,9 @@ pub const FAR: &str = "node3";
 /// The backends' names and nodes.
 pub const BACKENDS: [(&str, &str); 2] = [("near", NEAR), ("middle", MIDDLE)];
 
+/// Whether what a process of a node sends past its sockets finds Services there.
+const NODES_ARE_SERVED: bool = false;
+
 impl Who {
     pub const ALL: [Self; 6] = [Self::Backend, Self::SameNode, Self::OtherNode, Self::Host, Self::OtherHost, Self::Outside];
 
@@ -126,6 +134,20 @@ pub fn expected(front: Front, policy: Policy, who: Who, returns: Return) -> Expe
         (Front::NodePort { node }, _) => outside(node, policy, who, returns),
         (Front::LoadBalancer { .. } | Front::ExternalIp { .. }, Some(_)) => inside(|_| true),
         (Front::LoadBalancer { via } | Front::ExternalIp { via }, None) => outside(via, policy, who, returns),
+    }
+}
+
+/// The same of packets that no socket hook sees.
+pub fn expected_of_packets(front: Front, policy: Policy, who: Who, returns: Return) -> Expected {
+    let is_inside = who.node().is_some() && !matches!(front, Front::NodePort { node } if Some(node) != who.node());
+    match expected(front, policy, who, returns) {
+        _ if is_inside && !who.is_pod() && !NODES_ARE_SERVED => Expected::Nobody,
+        Expected::Denied => Expected::Silence,
+        Expected::Answers(mut backends) if is_inside && who == Who::Backend => {
+            backends.insert(BACKENDS[0].0, Seen::Front);
+            Expected::Answers(backends)
+        }
+        other => other,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who answers, and whom does it see: type × protocol × family × client × policy, each cell against the rules of [`crate::expected`].
 
-use crate::expected::{BACKENDS, Expected, FAR, Front, NEAR, Policy, Seen, Who, expected};
+use crate::expected::{BACKENDS, Expected, FAR, Front, NEAR, Policy, Seen, Who, expected, expected_of_packets};
 use crate::scene::{self, Clients, FAMILIES, NETTOOL};
 use anyhow::{Result, bail, ensure};
 use orknet_tests::outside::node_addresses;
@@ -13,7 +13,7 @@ tests![e2e_every_client_reaches_the_right_backends_through_every_front_and_is_se
 
 /// So many that one of two backends is missed once in 500 million cells.
 const TRIES: u16 = 30;
-const HOWS: [How; 3] = [How::Tcp, How::Udp, How::UdpConnected];
+const HOWS: [How; 4] = [How::Tcp, How::Udp, How::UdpConnected, How::Sctp];
 const VIAS: [&str; 2] = [NEAR, FAR];
 
 /// A front of a Service with its policy, at an address of a family.
@@ -23,6 +23,17 @@ struct Cell {
     family: usize,
     address: String,
     port: u16,
+}
+
+impl Cell {
+    fn expected(&self, who: Who, how: How) -> Expected {
+        let rules = if how == How::Sctp { expected_of_packets } else { expected };
+        rules(self.front, self.policy, who, scene::returns())
+    }
+
+    fn target(&self, how: How) -> Target {
+        Target::new(how, &self.address, self.port)
+    }
 }
 
 fn e2e_every_client_reaches_the_right_backends_through_every_front_and_is_seen_as_the_rules_say(
@@ -37,14 +48,12 @@ fn e2e_every_client_reaches_the_right_backends_through_every_front_and_is_seen_a
     for who in Who::ALL {
         let (client, own) = (clients.get(who), clients.addresses(who)?);
         is_known(&client, &cells, who)?;
-        let targets = cells.iter().flat_map(|cell| HOWS.map(|how| Target::new(how, &cell.address, cell.port)));
+        let targets = cells.iter().flat_map(|cell| HOWS.map(|how| cell.target(how)));
         let tally = client.ask_all(targets, TRIES)?;
         for cell in &cells {
             for how in HOWS {
-                let outcomes: BTreeSet<&Outcome> =
-                    tally.get(&Target::new(how, &cell.address, cell.port)).into_iter().flat_map(|found| found.keys()).collect();
-                let wanted = expected(cell.front, cell.policy, who, scene::returns());
-                if let Err(error) = is_as(&outcomes, &wanted, own[cell.family], cell.family) {
+                let outcomes: BTreeSet<&Outcome> = tally.get(&cell.target(how)).into_iter().flat_map(|found| found.keys()).collect();
+                if let Err(error) = is_as(&outcomes, &cell.expected(who, how), own[cell.family], cell) {
                     wrong.push(format!("{who:?} to {:?} {:?} at {} over {how:?}: {error}", cell.front, cell.policy, cell.address));
                 }
             }
@@ -116,9 +125,9 @@ fn routed(outside: &Outside, number: impl Fn(usize) -> u8) -> Result<Vec<(&'stat
 
 /// Waits until every front that must answer does: only then is a wrong answer more than an early one.
 fn is_known(client: &Client<'_>, cells: &[Cell], who: Who) -> Result<()> {
-    let answers = |cell: &&Cell| matches!(expected(cell.front, cell.policy, who, scene::returns()), Expected::Answers(_));
-    let mut open: Vec<Target> =
-        cells.iter().filter(answers).flat_map(|cell| HOWS.map(|how| Target::new(how, &cell.address, cell.port))).collect();
+    let answers = |cell: &Cell, how: &How| matches!(cell.expected(who, *how), Expected::Answers(_));
+    let of_cell = |cell| HOWS.into_iter().filter(move |how| answers(cell, how)).map(|how| cell.target(how));
+    let mut open: Vec<Target> = cells.iter().flat_map(of_cell).collect();
     eventually(&format!("all fronts to answer {who:?}"), || {
         let tally = client.ask_all(open.clone(), 1)?;
         open.retain(|target| !tally.get(target).is_some_and(|found| found.keys().all(|outcome| matches!(outcome, Outcome::Answer { .. }))));
@@ -127,7 +136,7 @@ fn is_known(client: &Client<'_>, cells: &[Cell], who: Who) -> Result<()> {
     })
 }
 
-fn is_as(outcomes: &BTreeSet<&Outcome>, wanted: &Expected, own: IpAddr, family: usize) -> Result<()> {
+fn is_as(outcomes: &BTreeSet<&Outcome>, wanted: &Expected, own: IpAddr, cell: &Cell) -> Result<()> {
     let error = |kind: &str| BTreeSet::from([Outcome::Error(kind.to_owned())]);
     let found: BTreeSet<Outcome> = outcomes.iter().map(|outcome| (*outcome).clone()).collect();
     let wanted = match wanted {
@@ -135,7 +144,8 @@ fn is_as(outcomes: &BTreeSet<&Outcome>, wanted: &Expected, own: IpAddr, family: 
             let of = |(name, seen): (&&str, &Seen)| {
                 let seen_from = match seen {
                     Seen::Client => own,
-                    Seen::Node(node) => node_addresses(node)?[family],
+                    Seen::Front => cell.address.parse()?,
+                    Seen::Node(node) => node_addresses(node)?[cell.family],
                 };
                 Ok(Outcome::Answer { server: (*name).to_owned(), seen_from: seen_from.to_string() })
             };

@@ -37,7 +37,7 @@ fn e2e_a_datagram_in_fragments_reaches_one_backend_whole_and_so_does_its_answer(
                 let attempt = Attempt::parse(&client.run(&["nettool", "try-large", &address, LARGE])?)?;
                 let (server, seen_from) = attempt.answer().with_context(|| address.clone())?;
                 let seen = match backends.get(server).with_context(|| format!("{server} is no backend"))? {
-                    Seen::Client => outside.addresses()[family],
+                    Seen::Client | Seen::Front => outside.addresses()[family],
                     Seen::Node(node) => node_addresses(node)?[family],
                 };
                 ensure!(seen_from == seen.to_string(), "{address}: {server} saw {seen_from}, expected {seen}");

@@ -121,9 +121,11 @@ impl<'a> Clients<'a> {
     }
 }
 
-/// A Service for `app: all` on port 80 of both protocols and families, with more of its spec in YAML's flow form; as the server stored it.
+/// A Service for `app: all` on port 80 of all protocols and both families, with more of its spec in YAML's flow form; as the server
+/// stored it.
 pub fn service(kubectl: &Kubectl, name: &str, more: &str) -> Result<Value> {
-    talk::serve(kubectl, name, "all", &format!("ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv4, IPv6], {more}"))?;
+    let more = format!("ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv4, IPv6], {more}");
+    talk::serve_over(kubectl, name, "all", &["TCP", "UDP", "SCTP"], &more)?;
     kubectl.json(&["get", "service", name])
 }
 
@@ -144,10 +146,10 @@ pub fn cluster_addresses(service: &Value) -> Result<[String; 2]> {
     serde_json::from_value(service["spec"]["clusterIPs"].clone()).context("a Service of both families has two addresses")
 }
 
-/// The node port of the first port, which its sibling of the other protocol shares.
+/// The node port of the first port, which its siblings of the other protocols share.
 pub fn node_port(service: &Value) -> Result<u16> {
     let ports: Vec<u64> = service["spec"]["ports"].as_array().into_iter().flatten().filter_map(|port| port["nodePort"].as_u64()).collect();
-    ensure!(ports.len() == 2 && ports[0] == ports[1], "one node port for both protocols: {ports:?}");
+    ensure!(ports.len() == 3 && ports.iter().all(|port| *port == ports[0]), "one node port for all protocols: {ports:?}");
     Ok(u16::try_from(ports[0])?)
 }
 

@@ -13,6 +13,7 @@ pub mod pods;
 #[cfg(test)]
 mod promises;
 mod record;
+pub mod sctp;
 pub mod server;
 pub mod stream;
 pub mod suite;

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 /// The image with `nettool` and a shell; every cluster of [`crate::suite::shared`] that lists it has it.
 pub const TOOLS: &str = "registry.orknet.local/nettool:1";
 
-/// The port of every server, over TCP and UDP, on both families.
+/// The port of every server, over TCP, UDP and SCTP, on both families.
 pub const PORT: u16 = 8080;
 
 /// Ports that [`Client::ask_all`] asks from.
@@ -26,6 +26,8 @@ pub enum How {
     Udp,
     /// A socket that is connected first.
     UdpConnected,
+    /// Packets of [`crate::sctp`]: no socket hook sees them.
+    Sctp,
 }
 
 /// What came of asking a number of times.
@@ -84,11 +86,12 @@ impl How {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
             Self::UdpConnected => "udp-connected",
+            Self::Sctp => "sctp",
         }
     }
 
     fn of(word: &str) -> Option<Self> {
-        [Self::Tcp, Self::Udp, Self::UdpConnected].into_iter().find(|how| how.word() == word)
+        [Self::Tcp, Self::Udp, Self::UdpConnected, Self::Sctp].into_iter().find(|how| how.word() == word)
     }
 }
 
@@ -284,7 +287,7 @@ impl Outcome {
     }
 }
 
-/// The container of a server, as a line of YAML: TCP and UDP on [`PORT`], ready once it listens.
+/// The container of a server, as a line of YAML: TCP, UDP and SCTP on [`PORT`], ready once it listens.
 pub fn server_container() -> String {
     format!(
         r#"{{name: server, image: "{TOOLS}", command: [nettool, serve, "[::]:{PORT}"], ports: [{{name: echo, containerPort: {PORT}}}], readinessProbe: {{tcpSocket: {{port: {PORT}}}, periodSeconds: 1}}}}"#
@@ -331,9 +334,17 @@ pub fn wait_ready(kubectl: &Kubectl, pod: &str) -> Result<()> {
 /// A Service for the servers with the label `app: APP`, on port 80 (TCP `tcp`, UDP `udp`), with more of its spec in YAML's flow form.
 /// Its cluster address of the first family.
 pub fn serve(kubectl: &Kubectl, name: &str, app: &str, more: &str) -> Result<String> {
+    serve_over(kubectl, name, app, &["TCP", "UDP"], more)
+}
+
+/// The same over these protocols, for each a port with its name in lower case.
+pub fn serve_over(kubectl: &Kubectl, name: &str, app: &str, protocols: &[&str], more: &str) -> Result<String> {
+    let port = |protocol: &&str| format!("{{name: {}, protocol: {protocol}, port: 80, targetPort: {PORT}}}", protocol.to_lowercase());
+    let ports: Vec<String> = protocols.iter().map(port).collect();
     let comma = if more.is_empty() { "" } else { ", " };
     kubectl.apply(&format!(
-        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{selector: {{app: {app}}}, ports: [{{name: tcp, port: 80, targetPort: {PORT}}}, {{name: udp, protocol: UDP, port: 80, targetPort: {PORT}}}]{comma}{more}}}\n"
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{selector: {{app: {app}}}, ports: [{}]{comma}{more}}}\n",
+        ports.join(", ")
     ))?;
     cluster_address(kubectl, name)
 }

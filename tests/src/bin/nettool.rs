@@ -22,12 +22,15 @@ fn main() -> ExitCode {
         ["stay", address] => stay(address),
         ["serve-tcp", address] => serve_tcp(address),
         ["serve-udp", address] => serve_udp(address),
+        ["serve-sctp", address] => serve_sctp(address),
         ["ask-tcp", address, tries] => ask(address, tries, ask_tcp),
         ["ask-udp", address, tries] => ask(address, tries, ask_udp),
         ["ask-udp-connected", address, tries] => ask(address, tries, ask_udp_connected),
+        ["ask-sctp", address, tries] => ask(address, tries, ask_sctp),
         ["try-tcp", address] => attempt(address, ask_tcp),
         ["try-udp", address] => attempt(address, ask_udp),
         ["try-udp-connected", address] => attempt(address, ask_udp_connected),
+        ["try-sctp", address] => attempt(address, ask_sctp),
         ["try-large", address, bytes] => try_large(address, bytes),
         ["try-all", targets @ ..] => try_all(targets),
         ["try-stream", address, bytes] => try_stream(address, bytes),
@@ -46,8 +49,8 @@ fn main() -> ExitCode {
         ["rush-tcp", address, count, _] => rush(address, count, connected_stream),
         ["rush-udp", address, count, _] => rush(address, count, connected_datagrams),
         _ => Err(io::Error::other(
-            "usage: nettool serve|serve-tcp|serve-udp|stay ADDRESS | ask-tcp|ask-udp|ask-udp-connected ADDRESS TRIES | \
-             try-tcp|try-udp|try-udp-connected ADDRESS | try-large|try-stream ADDRESS BYTES | watch PORT… | ask-all FIRST_PORT TRIES HOW@ADDRESS… | try-all HOW@ADDRESS… | try-from-one-port ADDRESS… | get ADDRESS PATH | time-connect ADDRESS CALLS | \
+            "usage: nettool serve|serve-tcp|serve-udp|serve-sctp|stay ADDRESS | ask-tcp|ask-udp|ask-udp-connected|ask-sctp ADDRESS TRIES | \
+             try-tcp|try-udp|try-udp-connected|try-sctp ADDRESS | try-large|try-stream ADDRESS BYTES | watch PORT… | ask-all FIRST_PORT TRIES HOW@ADDRESS… | try-all HOW@ADDRESS… | try-from-one-port ADDRESS… | get ADDRESS PATH | time-connect ADDRESS CALLS | \
              log-tcp|hold-tcp|hold-udp|await-tcp|rush-tcp|rush-udp|ask-one-socket|ask-connected-socket ADDRESS COUNT PAUSE_MS",
         )),
     };
@@ -64,19 +67,21 @@ fn name() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
 }
 
-/// Both protocols on one address.
+/// All protocols on one address.
 fn serve(address: &str) -> io::Result<()> {
-    let datagrams = address.to_owned();
-    std::thread::spawn(move || {
-        let ended = serve_udp(&datagrams);
-        // Half a server would only confuse.
-        eprintln!("nettool: UDP: {ended:?}");
-        std::process::exit(1);
-    });
+    for one in [serve_udp, serve_sctp] {
+        let address = address.to_owned();
+        std::thread::spawn(move || {
+            let ended = one(&address);
+            // Half a server would only confuse.
+            eprintln!("nettool: {ended:?}");
+            std::process::exit(1);
+        });
+    }
     serve_tcp(address)
 }
 
-/// Both protocols, until the standard input ends: whoever started it is gone then. Says its process id once it runs.
+/// All protocols, until the standard input ends: whoever started it is gone then. Says its process id once it runs.
 fn stay(address: &str) -> io::Result<()> {
     let address = address.to_owned();
     std::thread::spawn(move || serve(&address));
@@ -111,6 +116,12 @@ fn serve_udp(address: &str) -> io::Result<()> {
         let answer = format!("{name} {}", peer.ip().to_canonical());
         let _ = socket.send_to(format!("{answer:<width$}\n", width = bytes.saturating_sub(1)).as_bytes(), peer);
     }
+}
+
+/// At all addresses, whatever the address is: only the port counts.
+fn serve_sctp(address: &str) -> io::Result<()> {
+    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+    orknet_tests::sctp::serve(&name()?, address.port())
 }
 
 /// Prints how often each server answered: `NAME COUNT` lines, errors as `error KIND COUNT`.
@@ -168,6 +179,7 @@ fn each(targets: &[&str], work: impl Fn(u16, Asks, SocketAddr) -> Vec<String> + 
             "tcp" => ask_tcp_from,
             "udp" => ask_udp_from,
             "udp-connected" => ask_udp_connected_from,
+            "sctp" => ask_sctp_from,
             _ => return Err(io::Error::other(format!("{how} is no way to ask"))),
         };
         Ok(work(u16::try_from(index).map_err(io::Error::other)?, one, address.parse().map_err(io::Error::other)?))
@@ -469,6 +481,14 @@ fn exchange_connected(socket: &UdpSocket) -> io::Result<String> {
     let mut buffer = [0; 256];
     let count = socket.recv(&mut buffer)?;
     Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
+}
+
+fn ask_sctp(address: SocketAddr) -> io::Result<String> {
+    ask_sctp_from(address, 0)
+}
+
+fn ask_sctp_from(address: SocketAddr, port: u16) -> io::Result<String> {
+    orknet_tests::sctp::ask(address, port, TIMEOUT)
 }
 
 /// A question and its answer, which must seem to come from where the question went.
