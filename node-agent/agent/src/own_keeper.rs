@@ -11,6 +11,10 @@ use ipnet::IpNet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch as latest;
+use tokio::time::Instant;
+
+/// Time for more Services to come, since each look costs as much as there are routes.
+const PACE: Duration = Duration::from_millis(100);
 
 /// Keeps it until nobody looks at the Nodes any more, or tells of Services. Level-triggered: looks at what the kernel has again every
 /// `resync`. Before both are known, what a former run left stays.
@@ -23,18 +27,26 @@ pub async fn keep_own_way(
     resync: Duration,
 ) {
     let mut troubles = Troubles::new(resync);
+    let (mut kept, mut next) = (None, Instant::now());
     loop {
+        if next <= Instant::now() {
+            // Whatever it was: another may have changed it since.
+            (kept, next) = (None, Instant::now() + resync);
+        }
         let (view, known) = (Arc::clone(&views.borrow_and_update()), fronts.borrow_and_update().clone());
-        let mut pause = resync;
         if let Some(known) = known.filter(|_| view.is_complete) {
             let wanted = OwnRoutes::of(&known, &service_cidrs, &view.nodes);
-            let failures = keep(&router, &dataplane, &wanted).await.unwrap_or_else(|error| vec![error]);
-            pause = report(&mut troubles, &failures);
+            if kept.as_ref() != Some(&wanted) {
+                let failures = keep(&router, &dataplane, &wanted).await.unwrap_or_else(|error| vec![error]);
+                next = Instant::now() + report(&mut troubles, &failures);
+                kept = Some(wanted);
+                tokio::time::sleep(PACE).await;
+            }
         }
         let looked = tokio::select! {
             changed = views.changed() => changed,
             changed = fronts.changed() => changed,
-            () = tokio::time::sleep(pause) => Ok(()),
+            () = tokio::time::sleep_until(next) => Ok(()),
         };
         if looked.is_err() {
             return;
