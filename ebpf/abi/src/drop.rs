@@ -64,6 +64,6 @@ drop_reasons! {
     TooBig = 17, "too-big";
     /// The packet's hop limit is used up; the sender is told ("time exceeded").
     NoHopLeft = 18, "no-hop-left";
-    /// The node's own packet to a Service's address, past its sockets (a raw one's), that is no ping; the sender gets "port unreachable".
+    /// The node's own packet to a Service's address, past its sockets, for no port of a Service; the sender gets "port unreachable".
     NotForService = 19, "not-for-service";
 }

@@ -18,6 +18,9 @@ pub mod way_kind {
     pub const STACK: u8 = 3;
     /// On with what the node's stack sends: the stack has chosen its way.
     pub const LEAVING: u8 = 4;
+    /// To the node itself, by the device where its own packets to Services came out: what answers them goes in there. Known for as long as
+    /// the flow is there: only the device and the MAC addresses count.
+    pub const HOME: u8 = 5;
 }
 
 /// A way, as long as it is believed. To lose it costs one packet the time to ask again.

@@ -45,6 +45,14 @@ pub extern "C" fn check_source(ip: *const Ip, device: u32) -> u32 {
     steps::check_source(ip, device)
 }
 
+/// [`steps::forward::goes_round`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn goes_round(ctx: *mut __sk_buff, ip: *const Ip) -> u32 {
+    present!(0; ip: as_ref);
+    u32::from(steps::forward::goes_round(&TcContext::new(ctx), ip))
+}
+
 /// [`steps::forward::is_front`]: 1 if so.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -118,12 +126,45 @@ pub extern "C" fn pass_on(ctx: *mut __sk_buff, ip: *const Ip, is_plain: u32) -> 
     steps::forward::pass_on(&TcContext::new(ctx), ip, is_plain != 0)
 }
 
-/// [`steps::forward::answer_node`].
+/// [`steps::own::serve`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn answer_node(ctx: *mut __sk_buff, ip: *const Ip) -> i32 {
+pub extern "C" fn serve_node(ctx: *mut __sk_buff, ip: *const Ip) -> i32 {
     present!(steps::packet::DROP; ip: as_ref);
-    steps::forward::answer_node(&TcContext::new(ctx), ip)
+    steps::own::serve(&TcContext::new(ctx), ip)
+}
+
+/// [`steps::own::leave_alone`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn leave_alone(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment) -> i32 {
+    present!(steps::packet::DROP; ip: as_ref, segment: as_ref);
+    steps::own::leave_alone(&TcContext::new(ctx), ip, segment)
+}
+
+/// [`steps::own::note_home`]; answers 1.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn note_home(ctx: *mut __sk_buff, becomes: *const FlowKey) -> u32 {
+    present!(0; becomes: as_ref);
+    steps::own::note_home(&TcContext::new(ctx), becomes);
+    1
+}
+
+/// [`steps::own::find_home`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn find_home(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, way: *mut Way, how: u32) -> u32 {
+    present!(steps::way::kind::STACK; ip: as_ref, segment: as_ref, way: as_mut);
+    steps::own::find_home(&TcContext::new(ctx), ip, segment, way, how)
+}
+
+/// [`steps::forward::end`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn end(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment) -> i32 {
+    present!(steps::packet::DROP; ip: as_ref, segment: as_ref);
+    steps::forward::end(&TcContext::new(ctx), ip, segment)
 }
 
 /// [`steps::packet::parse`] of a frame that comes from the wire.
@@ -211,6 +252,22 @@ pub extern "C" fn send_on_wire(ctx: *mut xdp_md, ip: *const Ip, segment: *const 
 pub extern "C" fn read_segment_on_wire(ctx: *mut xdp_md, ip: *const Ip, segment: *mut Segment) -> u32 {
     present!(0; ip: as_ref, segment: as_mut);
     steps::segment::read_segment(&XdpContext::new(ctx), ip, segment)
+}
+
+/// [`steps::local::opens_nothing`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn opens_nothing(ctx: *mut __sk_buff, segment: *const Segment, scope: u32) -> u32 {
+    present!(0; segment: as_ref);
+    u32::from(steps::local::opens_nothing(&TcContext::new(ctx), segment, scope))
+}
+
+/// [`steps::local::opens_nothing`] of a frame that comes from the wire: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn opens_nothing_on_wire(ctx: *mut xdp_md, segment: *const Segment, scope: u32) -> u32 {
+    present!(0; segment: as_ref);
+    u32::from(steps::local::opens_nothing(&XdpContext::new(ctx), segment, scope))
 }
 
 /// [`steps::flow::open_to_service`].
@@ -450,6 +507,14 @@ pub extern "C" fn answer_ping(ctx: *mut __sk_buff, ip: *const Ip, segment: *cons
 pub extern "C" fn complain(ctx: *mut __sk_buff, ip: *const Ip, complaint: u32, mtu: u32, reason: u32) -> i32 {
     present!(steps::packet::DROP; ip: as_ref);
     steps::answer::complain(&TcContext::new(ctx), ip, complaint, mtu as u16, reason)
+}
+
+/// [`steps::answer::quote`]; 1 if it was done.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn quote(ctx: *mut __sk_buff, ip: *const Ip, complaint: u32, mtu: u32) -> u32 {
+    present!(0; ip: as_ref);
+    u32::from(steps::answer::quote(&TcContext::new(ctx), ip, complaint, mtu as u16))
 }
 
 /// [`steps::answer::reset`].

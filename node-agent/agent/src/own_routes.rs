@@ -1,15 +1,15 @@
-//! Which packets of the node itself are for Services although no socket hook sees them (pings, raw sockets, the kernel's own): those to
-//! the addresses of Services. A pure function of the maps' Services and of the Nodes. How it gets into the kernel is [`crate::own_way`]'s.
+//! Which packets of the node itself are for Services although no socket hook sees them (pings, SCTP, raw sockets): those to the addresses of
+//! Services. A pure function of the maps' Services and of the Nodes. How it gets into the kernel is [`crate::own_way`]'s.
 //!
 //! ```text
 //!  rule: from the node itself        ─▶ table 7980: 10.96.0.0/16  dev orknet0, from the node's address    (cluster addresses)
 //!                                                   10.96.7.7     as if this table were not there         (another proxy's)
-//!  rule: … and ICMP                  ─▶ table 7981: 203.0.113.5   dev orknet0, from the node's address    (load balancers')
+//!  rule: … and ICMP or SCTP          ─▶ table 7981: 203.0.113.5   dev orknet0, from the node's address    (load balancers')
 //!  rule: … and nothing else leads to it ─▶ the same
 //! ```
 //!
 //! Rules go by who sends: what the node forwards is never led there. A load-balancer or external address may be a host's, too, so of the
-//! packets to it only those of ICMP are, and those that no other route is for. Addresses of nodes are never, whatever a Service says.
+//! packets to it only those of ICMP and SCTP are, which sockets do not translate, and those that no other route is for. Addresses of nodes are never, whatever a Service says.
 
 use crate::nodes::Outlook;
 use crate::routes::{Routes, Target};
@@ -65,6 +65,8 @@ pub enum Whose {
     All,
     /// Those of ICMP.
     Icmp,
+    /// Those of SCTP, whose connections no socket hook sees.
+    Sctp,
     /// None: by it the kernel's check of sources (`rp_filter`) finds that an answer comes from where its sender is. It asks as if the
     /// node sent something there, of no protocol but with the answer's mark.
     Answers,
@@ -125,7 +127,7 @@ fn rules(cluster: &Routes, external: &Routes) -> BTreeSet<Rule> {
         }
         if of(external, is_v4) {
             let rule = |priority, whose| Rule { is_v4, priority, whose, table: EXTERNAL_TABLE };
-            rules.extend([rule(FIRST + 1, Whose::Icmp), rule(LAST, Whose::All)]);
+            rules.extend([rule(FIRST + 1, Whose::Icmp), rule(FIRST + 1, Whose::Sctp), rule(LAST, Whose::All)]);
             // IPv6 has no such check.
             rules.extend(is_v4.then(|| rule(FIRST + 2, Whose::Answers)));
         }
@@ -182,14 +184,19 @@ mod tests {
     }
 
     #[test]
-    fn external_addresses_lead_there_for_icmp_or_as_a_last_resort_and_nodes_addresses_never() {
+    fn external_addresses_lead_there_for_icmp_and_sctp_or_as_a_last_resort_and_nodes_addresses_never() {
         let fronts = Fronts { external: addresses(&["203.0.113.5", "192.0.2.1", "192.0.2.2"]), ..Fronts::default() };
         let own = OwnRoutes::of(&fronts, &[], &nodes(&["192.0.2.1"]));
         assert_eq!(shown(&own.external), ["203.0.113.5/32 from 192.0.2.1"]);
         let rules: Vec<_> = own.rules.iter().map(|rule| (rule.priority, rule.whose, rule.table)).collect();
         assert_eq!(
             rules,
-            [(7981, Whose::Icmp, EXTERNAL_TABLE), (7982, Whose::Answers, EXTERNAL_TABLE), (32_790, Whose::All, EXTERNAL_TABLE),]
+            [
+                (7981, Whose::Icmp, EXTERNAL_TABLE),
+                (7981, Whose::Sctp, EXTERNAL_TABLE),
+                (7982, Whose::Answers, EXTERNAL_TABLE),
+                (32_790, Whose::All, EXTERNAL_TABLE)
+            ]
         );
     }
 

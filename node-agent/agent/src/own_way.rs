@@ -143,6 +143,7 @@ fn message(rule: &Rule) -> RuleMessage {
     match rule.whose {
         Whose::All => {}
         Whose::Icmp => message.attributes.push(RuleAttribute::IpProtocol(icmp(rule.is_v4))),
+        Whose::Sctp => message.attributes.push(RuleAttribute::IpProtocol(IpProtocol::Sctp)),
         Whose::Answers => message.attributes.extend([RuleAttribute::FwMark(DONE_MARK), RuleAttribute::FwMask(u32::MAX)]),
     }
     message
@@ -158,6 +159,7 @@ fn read(rule: &RuleMessage) -> Option<Rule> {
         priority: number(|attribute| if let RuleAttribute::Priority(found) = attribute { Some(*found) } else { None })?,
         whose: match () {
             () if has(&RuleAttribute::IpProtocol(icmp(is_v4))) => Whose::Icmp,
+            () if has(&RuleAttribute::IpProtocol(IpProtocol::Sctp)) => Whose::Sctp,
             () if has(&RuleAttribute::FwMark(DONE_MARK)) => Whose::Answers,
             () => Whose::All,
         },
@@ -190,7 +192,8 @@ mod tests {
     #[test]
     fn rules_are_read_as_they_were_written_and_others_are_not_ours() {
         for is_v4 in [true, false] {
-            for (whose, table) in [(Whose::All, CLUSTER_TABLE), (Whose::Icmp, EXTERNAL_TABLE), (Whose::Answers, EXTERNAL_TABLE)] {
+            let of_external = [Whose::Icmp, Whose::Sctp, Whose::Answers].map(|whose| (whose, EXTERNAL_TABLE));
+            for (whose, table) in of_external.into_iter().chain([(Whose::All, CLUSTER_TABLE)]) {
                 let rule = Rule { is_v4, priority: 7980, whose, table };
                 let mut written = message(&rule);
                 assert!(is_own(&written));

@@ -2,11 +2,11 @@
 //!
 //! Of some packets the kernel knows that a device is still to sum them up: of those that come over a veth pair from a sender that leaves
 //! that to its device, and of those that it merged itself. That mark stays with the answer. Back at the veth pair's other end nobody looks
-//! at checksums; on a wire the device sums a reset up as it does any segment. An ICMP error about such a packet is not whole on a wire: of a
-//! connection the sender repeats what it had merged by itself, and learns then.
+//! at checksums; on a wire the device sums a reset up as it does any segment, and of an ICMP error the segment that it quotes.
 
 use super::{
     packet::{self, ETHERNET, Ip, V4Header, V6Header},
+    scratch,
     segment::{Kind, Segment, icmp, tcp},
     way,
 };
@@ -15,7 +15,9 @@ use crate::{
     global,
 };
 use aya_ebpf::{
-    helpers::{bpf_csum_diff, bpf_skb_change_tail},
+    EbpfContext as _,
+    bindings::bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
+    helpers::{bpf_csum_diff, bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_load_bytes},
     programs::TcContext,
 };
 use core::{mem::offset_of, ptr};
@@ -49,15 +51,8 @@ pub fn answer_ping(ctx: &TcContext, ip: &Ip, segment: &Segment) -> i32 {
     if is_written { way::back(ctx) } else { super::drop_packet(ctx, DropReason::RewriteFailed) }
 }
 
-/// Whether an error may be sent about the packet: never about errors, fragments after the first, or what went to a group or came from
-/// what is no single host (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
-#[inline(always)]
-pub fn may_complain(ip: &Ip, segment: &Segment) -> bool {
-    // With options the packet inside would not be what its header says.
-    may_answer(ip, segment) && (!ip.is_v4 || ip.next == ETHERNET + size_of::<V4Header>() as u32)
-}
-
-/// Whether the sender may be answered at all.
+/// Whether an answer or an error may be sent to the packet's sender: never about errors, fragments after the first, or what went to a group or
+/// came from what is no single host (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
 #[inline(always)]
 pub fn may_answer(ip: &Ip, segment: &Segment) -> bool {
     segment.kind == Kind::Flow && !ip.destination.is_multicast_v6() && is_single_host(&ip.source)
@@ -75,68 +70,67 @@ fn is_single_host(address: &Address) -> bool {
     !address.is_multicast_v6() && u128::from_be_bytes(address.0) > 1
 }
 
-/// The packet as ICMPv4 quotes it: header and eight bytes (RFC 792).
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct V4Error {
-    head: [u8; 4],
-    rest: [u8; 4],
-    quote: [u32; 7],
-}
-
-/// The same in ICMPv6 (RFC 4443 section 3).
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct V6Error {
-    head: [u8; 4],
-    rest: [u8; 4],
-    quote: [u32; 12],
-}
-
 /// Turns the packet into an ICMP error about itself, from its destination, and sends it back; counts the packet as dropped. `mtu` is what
 /// goes its way, in bytes from the IP header on, where the packet is too big.
 #[inline(always)]
 pub fn complain(ctx: &TcContext, ip: &Ip, complaint: u32, mtu: u16, reason: u32) -> i32 {
     super::count::count_number(reason, ctx.len());
-    let is_sent = if ip.is_v4 { complain_v4(ctx, ip, complaint, mtu) } else { complain_v6(ctx, ip, complaint, mtu) };
-    if is_sent { way::back(ctx) } else { packet::DROP }
+    if global::quote(ctx.skb.skb, ip, complaint, u32::from(mtu)) != 0 { way::back(ctx) } else { packet::DROP }
 }
 
-#[inline(never)]
-fn complain_v4(ctx: &TcContext, ip: &Ip, complaint: u32, mtu: u16) -> bool {
-    const BODY: u32 = size_of::<V4Error>() as u32;
-    let Some(quote) = ctx.read::<[u32; 7]>(ETHERNET) else { return false };
-    let (kind, code) = match complaint {
-        complaint::PORT_UNREACHABLE => (icmp::UNREACHABLE, 3),
-        complaint::TOO_BIG => (icmp::UNREACHABLE, 4),
-        _ => (icmp::TIME_EXCEEDED, 0),
-    };
-    let [high, low] = mtu.to_be_bytes();
-    let mut body = V4Error { head: [kind, code, 0, 0], rest: [0, 0, high, low], quote };
-    let [one, other] = checksum(&raw const body, BODY, 0).to_ne_bytes();
-    body.head = [kind, code, one, other];
-    resize(ctx, ETHERNET + size_of::<V4Header>() as u32 + BODY)
-        && write_v4_header(ctx, ip, protocol::ICMP, BODY)
-        && ctx.write(ETHERNET + size_of::<V4Header>() as u32, &body)
-}
+/// What an error quotes: IPv4's header with its options, and TCP's, at most.
+pub type Quote = [u32; MOST as usize / 4];
 
-#[inline(never)]
-fn complain_v6(ctx: &TcContext, ip: &Ip, complaint: u32, mtu: u16) -> bool {
-    const BODY: u32 = size_of::<V6Error>() as u32;
-    let Some(quote) = ctx.read::<[u32; 12]>(ETHERNET) else { return false };
-    let (kind, code) = match complaint {
-        complaint::PORT_UNREACHABLE => (icmp::V6_UNREACHABLE, 4),
-        complaint::TOO_BIG => (icmp::V6_TOO_BIG, 0),
-        _ => (icmp::V6_TIME_EXCEEDED, 0),
+const MOST: u32 = 60 + size_of::<TcpHeader>() as u32;
+/// ICMP's own header.
+const ICMP_HEADER: u32 = 8;
+
+/// Puts the headers of an error before the packet and cuts off what it does not quote; false if that cannot be done. It quotes the IP header
+/// and eight bytes (RFC 792; RFC 4443 section 3 asks for more, where there is room), of TCP and SCTP the header.
+///
+/// The packet stays where it is, so that a device that is to sum it up sums up what is quoted. The error's checksum counts on that: over a
+/// segment with its checksum, all words make the complement of what the checksum's place held before, whatever they are.
+#[inline(always)]
+pub fn quote(ctx: &TcContext, ip: &Ip, complaint: u32, mtu: u16) -> bool {
+    let (number, kind, code) = match (ip.is_v4, complaint) {
+        (true, complaint::PORT_UNREACHABLE) => (protocol::ICMP, icmp::UNREACHABLE, 3),
+        (true, complaint::TOO_BIG) => (protocol::ICMP, icmp::UNREACHABLE, 4),
+        (true, _) => (protocol::ICMP, icmp::TIME_EXCEEDED, 0),
+        (false, complaint::PORT_UNREACHABLE) => (protocol::ICMP6, icmp::V6_UNREACHABLE, 4),
+        (false, complaint::TOO_BIG) => (protocol::ICMP6, icmp::V6_TOO_BIG, 0),
+        (false, _) => (protocol::ICMP6, icmp::V6_TIME_EXCEEDED, 0),
     };
+    let header = ip.next.wrapping_sub(ETHERNET);
+    let quoted = header.wrapping_add(match ip.protocol {
+        protocol::TCP => size_of::<TcpHeader>() as u32,
+        // Its header has the checksum behind its eighth byte.
+        protocol::SCTP => 12,
+        _ => 8,
+    });
+    let body = ICMP_HEADER.wrapping_add(quoted);
+    let own = if ip.is_v4 { size_of::<V4Header>() } else { size_of::<V6Header>() } as u32;
+    let mut seed = if ip.is_v4 { 0 } else { pseudo_header(ip, number, body) };
+    let mut summed = quoted;
+    let sum_at = ip.next.wrapping_add(if ip.protocol == protocol::TCP { offset_of!(TcpHeader, checksum_be) as u32 } else { 6 });
+    if matches!(ip.protocol, protocol::TCP | protocol::UDP) && is_open(ctx, sum_at) {
+        let Some(begun) = ctx.read::<u16>(sum_at) else { return false };
+        (summed, seed) = (header, seed.wrapping_add(u32::from(!begun)));
+    }
+    let Some(place) = scratch::quote() else { return false };
+    if !(20..=MOST).contains(&summed) || !resize(ctx, ETHERNET.wrapping_add(quoted)) {
+        return false;
+    }
+    // SAFETY: the place has room for so many bytes, and the helper fills them or answers an error.
+    let is_read = (unsafe { bpf_skb_load_bytes(ctx.as_ptr(), ETHERNET, ptr::from_mut(place).cast(), summed) }) == 0;
     let [high, low] = mtu.to_be_bytes();
-    let mut body = V6Error { head: [kind, code, 0, 0], rest: [0, 0, high, low], quote };
-    let seed = pseudo_header(ip, protocol::ICMP6, BODY);
-    let [one, other] = checksum(&raw const body, BODY, seed).to_ne_bytes();
-    body.head = [kind, code, one, other];
-    resize(ctx, ETHERNET + size_of::<V6Header>() as u32 + BODY)
-        && write_v6_header(ctx, ip, protocol::ICMP6, BODY)
-        && ctx.write(ETHERNET + size_of::<V6Header>() as u32, &body)
+    let head = [u32::from_ne_bytes([kind, code, 0, 0]), u32::from_ne_bytes([0, 0, high, low])];
+    let quote = u64::from(sum(ptr::from_ref(place), summed, seed));
+    let [one, other] = (!fold(quote + u64::from(head[0]) + u64::from(head[1]))).to_ne_bytes();
+    // SAFETY: the helper takes the context of this program type and numbers.
+    let is_grown = is_read && (unsafe { bpf_skb_adjust_room(ctx.skb.skb, (own + ICMP_HEADER) as i32, BPF_ADJ_ROOM_MAC, 0) }) == 0;
+    is_grown
+        && if ip.is_v4 { write_v4_header(ctx, ip, number, body) } else { write_v6_header(ctx, ip, number, body) }
+        && ctx.write(ETHERNET + own, &[u32::from_ne_bytes([kind, code, one, other]), head[1]])
 }
 
 /// TCP's header, RFC 9293 section 3.1.

@@ -61,6 +61,8 @@ pub mod entrance {
     pub const NETWORK: u32 = 0;
     /// A packet of a pod of this node.
     pub const POD: u32 = 1;
+    /// A packet of the node itself, past its sockets.
+    pub const NODE: u32 = 8;
     /// Beside one of these: the packet is known to have no flow.
     pub const NO_FLOW: u32 = 2;
     /// Beside one of these: the packet has no room to tell its backend anything.
@@ -128,7 +130,8 @@ fn next_state(state: u32, segment: &Segment) -> u32 {
 /// another node, a network without masquerade), unless the Service promises it the client's address: from the same port that client may
 /// reach the same backend without this Service, and its answers would be taken for those of the flow. Nobody sees who does that, so
 /// ports alone would not tell the two apart; nobody but this node has its address and ports. A backend outside of the cluster sees the
-/// node of a pod. A pod that reaches itself sees the Service.
+/// node of a pod. A pod that reaches itself sees the Service, and so does the node; what else the node sends has a port that no process of
+/// its own has, so that answers are told from theirs.
 #[inline(always)]
 pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut FlowKey) -> u32 {
     if !segment.may_open() || segment.is_portless() {
@@ -163,7 +166,11 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
             return global::claim_port(key, becomes, state, NODES);
         }
     }
-    if becomes.destination == key.source {
+    let is_own = from == entrance::NODE && super::node::is_own(&becomes.destination);
+    if from == entrance::NODE && !is_own {
+        return global::claim_port(key, becomes, state, NODES);
+    }
+    if is_own || becomes.destination == key.source {
         becomes.source = key.destination;
     }
     // The same client may have the same ports at the same backend through another front: then one of the two must look different.

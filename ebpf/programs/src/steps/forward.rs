@@ -39,7 +39,7 @@ pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
         match global::follow(segment, becomes) {
             known::BECOMES => return global::send(ctx.skb.skb, ip, segment, becomes, sending::NOTES),
             known::DIRECT => return global::send(ctx.skb.skb, ip, segment, becomes, sending::TELLS),
-            known::GONE => return end(ctx, ip, segment),
+            known::GONE => return global::end(ctx.skb.skb, ip, segment),
             _ => {}
         }
     }
@@ -51,13 +51,35 @@ pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
     }
     let from = from & !entrance::NO_FLOW;
     let scope = if from == entrance::NETWORK { global::scope_of(ip) } else { u32::from(orknet_abi::scope::INSIDE) };
+    if global::opens_nothing(ctx.skb.skb, segment, scope) != 0 {
+        return NOT_OURS;
+    }
     let room = if direct_return::has_room(ip) { 0 } else { entrance::NO_ROOM };
     match global::open_to_service(segment, scope, from | room, becomes) {
+        opened::NOT if from == entrance::NETWORK && global::goes_round(ctx.skb.skb, ip) != 0 => {
+            global::refuse(ctx.skb.skb, ip, segment, DropReason::NoSuchPort as u32)
+        }
         opened::NOT => NOT_OURS,
         opened::FLOW => global::send(ctx.skb.skb, ip, segment, becomes, 0),
         opened::DIRECT => global::send(ctx.skb.skb, ip, segment, becomes, sending::TELLS),
         refused => global::refuse(ctx.skb.skb, ip, segment, refused.wrapping_sub(opened::REFUSED)),
     }
+}
+
+/// Whether a packet from the network, for a port that no Service has, would go round: to a load-balancer or external address that routers
+/// lead to this node, and its routes back to a router by the device that it came in on. Where a host has the address, a route leads to it.
+#[inline(always)]
+pub fn goes_round(ctx: &TcContext, ip: &Ip) -> bool {
+    const EXTERNAL: u32 = service_flags::EXTERNAL;
+    let whole = read(SERVICES.get_ptr(range::whole(&ip.destination)));
+    if whole.is_none_or(|whole| whole.flags & (EXTERNAL | service_flags::FOREIGN) != EXTERNAL) {
+        return false;
+    }
+    let (Some(key), Some(way)) = (scratch::other(), scratch::way()) else { return false };
+    *key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
+    matches!(global::find_way(ctx.skb.skb, ip, key, way, 0), kind::NEIGHBOUR | kind::STRANGER)
+        && way.ifindex == ctx.device()
+        && way.address != ip.destination
 }
 
 /// Whether the address is a Service's, and ours.
@@ -72,6 +94,8 @@ pub mod sending {
     pub const TELLS: u32 = 1;
     /// Its flow learns its way. Of a flow that nothing comes after the first packet of, nobody would ask.
     pub const NOTES: u32 = 2;
+    /// It is the node's own, so the stack must not get it again.
+    pub const OWN: u32 = 4;
 }
 
 /// Sends a packet on as what it becomes. `how` is made of [`sending`].
@@ -86,28 +110,33 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how:
         (tells, more) = (false, 0);
         kind = global::find_way(ctx.skb.skb, ip, becomes, way, more);
     }
+    let is_own = how & sending::OWN != 0;
+    if kind == kind::STACK && (is_own || becomes.source != segment.key.source) {
+        kind = global::find_home(ctx.skb.skb, ip, segment, way, how);
+    }
     // The node itself is the end of the way, so no hop is taken; anywhere else this node is a router.
-    let is_end = kind == kind::STACK;
+    let is_end = matches!(kind, kind::STACK | kind::HOME);
     // The stack knows the same way, but takes no packets with an address of its own, or a Service's, for a source.
     let is_left = matches!(kind, kind::POD | kind::NEIGHBOUR | kind::STRANGER)
         && !tells
+        && !is_own
         && becomes.source == segment.key.source
         && !node::redirects();
     if kind == kind::NOWHERE {
         return drop_packet(ctx, DropReason::NoRoute);
     }
-    if kind == kind::TOO_BIG && way::may_be_cut(ip) && !tells && segment.kind != Kind::Error {
+    if kind == kind::TOO_BIG && way::may_be_cut(ip) && !tells && !is_own && segment.kind != Kind::Error {
         return global::leave_to_stack(ctx.skb.skb, ip, segment, becomes);
     }
     if kind == kind::TOO_BIG {
-        return if way::may_be_cut(ip) || !answer::may_complain(ip, segment) {
+        return if way::may_be_cut(ip) || !answer::may_answer(ip, segment) {
             drop_packet(ctx, DropReason::TooBig)
         } else {
             global::complain(ctx.skb.skb, ip, complaint::TOO_BIG, u32::from(way.mtu).saturating_sub(more), DropReason::TooBig as u32)
         };
     }
     if !is_end && ip.hop_limit <= 1 {
-        return if answer::may_complain(ip, segment) {
+        return if answer::may_answer(ip, segment) {
             global::complain(ctx.skb.skb, ip, complaint::TIME_EXCEEDED, 0, DropReason::NoHopLeft as u32)
         } else {
             drop_packet(ctx, DropReason::NoHopLeft)
@@ -129,6 +158,7 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how:
         kind::POD => way::into_pod(ctx, way.ifindex, &way.macs),
         kind::NEIGHBOUR | kind::STRANGER => global::to_neighbour(ctx.skb.skb, way),
         kind::TUNNEL => global::to_tunnel(ctx.skb.skb, way),
+        kind::HOME => way::go_home(ctx, way),
         _ => packet::NEXT,
     }
 }
@@ -159,35 +189,6 @@ pub fn pass_on(ctx: &TcContext, ip: &Ip, is_plain: bool) -> i32 {
     if kind == kind::TUNNEL { global::to_tunnel(ctx.skb.skb, way) } else { global::to_neighbour(ctx.skb.skb, way) }
 }
 
-/// Answers a packet of the node's own to a Service's address: a ping in the Service's place, anything else with "unreachable". What came
-/// here for a load-balancer or external address goes on where the node's other routes lead, if they do: it may be a host's, too.
-#[inline(always)]
-pub fn answer_node(ctx: &TcContext, ip: &Ip) -> i32 {
-    if global::is_unallocated(ip) != 0 {
-        return drop_packet(ctx, DropReason::NoSuchService);
-    }
-    let segment = match segment(ctx, ip) {
-        Ok(segment) => segment,
-        Err(reason) => return drop_packet(ctx, reason),
-    };
-    if (segment.is_ping() || segment.is_rest_of_query()) && global::is_front(ip) != 0 {
-        return global::answer_ping(ctx.skb.skb, ip, segment);
-    }
-    let is_external = read(SERVICES.get_ptr(range::whole(&ip.destination))).is_some_and(|whole| whole.flags & service_flags::EXTERNAL != 0);
-    if is_external {
-        let (Some(key), Some(way)) = (scratch::other(), scratch::way()) else { return packet::DROP };
-        *key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
-        let kind = global::find_way(ctx.skb.skb, ip, key, way, 0);
-        if matches!(kind, kind::NEIGHBOUR | kind::STRANGER) {
-            return global::to_neighbour(ctx.skb.skb, way);
-        }
-    }
-    if !answer::may_complain(ip, segment) {
-        return drop_packet(ctx, DropReason::NotForService);
-    }
-    global::complain(ctx.skb.skb, ip, complaint::PORT_UNREACHABLE, 0, DropReason::NotForService as u32)
-}
-
 /// Translates a frame that came from the wire, if its way leads to another machine again; everything else goes on to the node, where
 /// `from_network` finds what was found here. `quick` is what the quick way made of it.
 #[inline(always)]
@@ -203,6 +204,7 @@ pub fn translate_on_wire(frame: &XdpContext, ip: &Ip, quick: i32) -> u32 {
         known::BECOMES => {}
         // The packet that opens a flow tells its backend, where that is to answer directly; the others of a connection do not.
         known::NOTHING if segment.key.protocol == protocol::TCP && !segment.is_opening() && direct_return::is_on() => return XDP_PASS,
+        known::NOTHING if global::opens_nothing_on_wire(frame.ctx, segment, global::scope_of(ip)) != 0 => return XDP_PASS,
         known::NOTHING if global::open_to_service(segment, global::scope_of(ip), from, becomes) == opened::FLOW => {}
         _ => return XDP_PASS,
     }
@@ -253,15 +255,12 @@ pub fn refuse(ctx: &TcContext, ip: &Ip, segment: &Segment, reason: u32) -> i32 {
     if segment.key.protocol == protocol::TCP {
         return global::reset(ctx.skb.skb, ip, segment, reason);
     }
-    if !answer::may_complain(ip, segment) {
-        return global::drop_packet(ctx.skb.skb, reason);
-    }
     global::complain(ctx.skb.skb, ip, complaint::PORT_UNREACHABLE, 0, reason)
 }
 
 /// Answers a packet of a flow whose backend is gone.
 #[inline(always)]
-fn end(ctx: &TcContext, ip: &Ip, segment: &Segment) -> i32 {
+pub fn end(ctx: &TcContext, ip: &Ip, segment: &Segment) -> i32 {
     if segment.key.protocol == protocol::TCP && segment.kind == Kind::Flow {
         return global::reset(ctx.skb.skb, ip, segment, DropReason::EndpointGone as u32);
     }

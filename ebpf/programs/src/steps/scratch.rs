@@ -6,7 +6,7 @@
 //!
 //! What was there before is still there: who takes a place writes all of it, or clears it.
 
-use super::{flow::Entry, packet::Ip, resolve::Room, segment::Segment, words::Words};
+use super::{answer::Quote, flow::Entry, packet::Ip, resolve::Room, segment::Segment, words::Words};
 use crate::maps::SCRATCH;
 use aya_ebpf::bindings::bpf_fib_lookup;
 use orknet_abi::{FlowKey, FragmentKey, ServiceKey, Way};
@@ -25,6 +25,7 @@ pub struct Scratch {
     front: ServiceKey,
     room: Room,
     fragment: FragmentKey,
+    quote: Quote,
 }
 
 /// A place, by whom it is taken. None never happens.
@@ -57,10 +58,13 @@ places! {
     answers: Words;
     /// What the packet is meanwhile, or is asked for as: the step's that is the last.
     other: FlowKey;
-    /// The Service that a flow is opened to: [`open_to_service`](super::flow::open_to_service)'s.
+    /// The Service that a flow is opened to: [`open_to_service`](super::flow::open_to_service)'s, and before it
+    /// [`opens_nothing`](super::local::opens_nothing)'s.
     front: ServiceKey;
     /// The search for its backend: [`resolve_packet`](super::flow::resolve_packet)'s.
     room: Room;
     /// The key of a fragment's ports under other addresses: [`remember_ports`](super::segment::remember_ports)'s.
     fragment: FragmentKey;
+    /// What an error quotes: [`quote`](super::answer::quote)'s.
+    quote: Quote;
 }

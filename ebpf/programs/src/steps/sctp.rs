@@ -7,7 +7,6 @@ use super::{
     packet::{ETHERNET, Ip},
     rewrite::ports,
     segment::Segment,
-    way::FRAGMENT,
 };
 use crate::{frame::Frame, global};
 use orknet_abi::FlowKey;
@@ -29,22 +28,13 @@ pub fn set_ports(frame: &impl Frame, ip: &Ip, segment: &Segment, becomes: &FlowK
     if checksum == 0 {
         return frame.write(segment.offset, &after);
     }
-    if is_in_pieces(frame, ip) {
+    if segment.is_in_pieces {
         return false;
     }
     let Some(length) = (ip.length + ETHERNET).checked_sub(segment.offset) else { return false };
     // The checksum stands in the packet with its least significant byte first.
     let mended = u32::from_le(checksum) ^ global::advance(before ^ after, length);
     frame.write(segment.offset + 8, &mended.to_le()) && frame.write(segment.offset, &after)
-}
-
-/// Whether the packet is a fragment.
-#[inline(always)]
-fn is_in_pieces(frame: &impl Frame, ip: &Ip) -> bool {
-    if ip.is_v4 {
-        return u16::from_be(ip.fragment[1]) & 0x3fff != 0;
-    }
-    ip.protocol == FRAGMENT && frame.read::<u16>(ip.next + 2).is_none_or(|word| u16::from_be(word) & !0b110 != 0)
 }
 
 /// What a difference in the first four of `length` bytes does to their CRC.

@@ -19,6 +19,8 @@ pub struct Segment {
     pub kind: Kind,
     /// TCP's flags, SCTP's first chunk's type, ICMP's type.
     pub flags: u8,
+    /// Whether the packet is a fragment, the first one or another.
+    pub is_in_pieces: bool,
 }
 
 /// How a packet is to be translated.
@@ -57,6 +59,11 @@ pub mod icmp {
     pub const PARAMETER_PROBLEM: u8 = 12;
     pub const TIMESTAMP: u8 = 13;
     pub const TIMESTAMP_REPLY: u8 = 14;
+    pub const INFORMATION: u8 = 15;
+    pub const INFORMATION_REPLY: u8 = 16;
+    /// RFC 950.
+    pub const ADDRESS_MASK: u8 = 17;
+    pub const ADDRESS_MASK_REPLY: u8 = 18;
     pub const V6_UNREACHABLE: u8 = 1;
     pub const V6_TOO_BIG: u8 = 2;
     pub const V6_TIME_EXCEEDED: u8 = 3;
@@ -99,10 +106,10 @@ impl Segment {
         }
     }
 
-    /// Whether this is an ICMP query, whose answer has the same identifier: an echo request, or IPv4's for a timestamp (RFC 5508 section 3).
+    /// Whether this is an ICMP query, whose answer has the same identifier: an echo request, or one of IPv4's others (RFC 5508 section 3).
     #[inline(always)]
     pub fn is_query(&self) -> bool {
-        self.is_ping() || self.key.protocol == protocol::ICMP && self.kind == Kind::Flow && self.flags == icmp::TIMESTAMP
+        self.is_ping() || self.key.protocol == protocol::ICMP && self.kind == Kind::Flow && is_other_query(self.flags)
     }
 
     /// Whether this is a later fragment of an ICMP query.
@@ -198,6 +205,7 @@ pub fn read_segment(frame: &impl Frame, ip: &Ip, segment: &mut Segment) -> u32 {
     let Some(place) = place else { return TRUNCATED };
     segment.key.protocol = place.protocol;
     segment.offset = place.offset;
+    segment.is_in_pieces = place.is_fragment;
     if is_portless(place.protocol) {
         segment.kind = if place.is_first { Kind::Flow } else { Kind::Later };
         return DONE;
@@ -233,6 +241,19 @@ pub fn remember_ports(ip: &Ip, key: &FlowKey) {
         let ports = FragmentPorts { source_port_be: key.source_port_be, destination_port_be: key.destination_port_be };
         let _ = FRAGMENTS.insert(&*renamed, ports, 0);
     }
+}
+
+/// Whether it is a type of IPv4's queries that are no echo request: for a timestamp, the network's number or its mask. Hosts answer the first
+/// one at most; of none may the answer go to a pod's address out there.
+#[inline(always)]
+const fn is_other_query(kind: u8) -> bool {
+    matches!(kind, icmp::TIMESTAMP | icmp::INFORMATION | icmp::ADDRESS_MASK)
+}
+
+/// The same of their answers.
+#[inline(always)]
+const fn is_answer_to_other_query(kind: u8) -> bool {
+    matches!(kind, icmp::TIMESTAMP_REPLY | icmp::INFORMATION_REPLY | icmp::ADDRESS_MASK_REPLY)
 }
 
 /// Bytes that a packet of the protocol has at least, its first fragment too.
@@ -337,10 +358,10 @@ fn read_icmp<F: Frame>(frame: &F, segment: &mut Segment) -> bool {
     segment.flags = kind;
     let is_v6 = segment.key.protocol == protocol::ICMP6;
     let (echo, reply) = if is_v6 { (icmp::V6_ECHO, icmp::V6_ECHO_REPLY) } else { (icmp::ECHO, icmp::ECHO_REPLY) };
-    if kind == echo || !is_v6 && kind == icmp::TIMESTAMP {
+    if kind == echo || !is_v6 && is_other_query(kind) {
         segment.key.source_port_be = identifier;
         segment.kind = Kind::Flow;
-    } else if kind == reply || !is_v6 && kind == icmp::TIMESTAMP_REPLY {
+    } else if kind == reply || !is_v6 && is_answer_to_other_query(kind) {
         segment.key.destination_port_be = identifier;
         segment.kind = Kind::Flow;
     } else if F::READS_ERRORS && is_v6 && matches!(kind, icmp::V6_UNREACHABLE..=icmp::V6_PARAMETER_PROBLEM)

@@ -44,6 +44,8 @@ pub mod kind {
     pub const STACK: u32 = way_kind::STACK as u32;
     /// What the node's stack has decided on already.
     pub const LEAVING: u32 = way_kind::LEAVING as u32;
+    /// Into the node, where its own packets to Services came out.
+    pub const HOME: u32 = way_kind::HOME as u32;
     /// Another machine whose MAC address the kernel has to ask for.
     pub const STRANGER: u32 = 16;
     /// Another node's pod, at that node's address.
@@ -290,6 +292,16 @@ pub fn back(ctx: &TcContext) -> i32 {
     }
     // SAFETY: the helper takes numbers only.
     redirected(ctx, unsafe { bpf_redirect(ctx.device(), 0) } as i32)
+}
+
+/// Sends the packet in where the node's own packets came out.
+#[inline(always)]
+pub fn go_home(ctx: &TcContext, way: &Way) -> i32 {
+    packet::set_macs(ctx, &way.macs);
+    // By the mark the stack's check of sources finds that it comes from there.
+    ctx.set_mark(DONE);
+    // SAFETY: the helper takes numbers only.
+    redirected(ctx, unsafe { bpf_redirect(way.ifindex, 0) } as i32)
 }
 
 /// Whether a packet that leaves needs nothing more. Takes the mark off.

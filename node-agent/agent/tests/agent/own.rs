@@ -1,10 +1,10 @@
 //! The way of the node's own packets to Services: devices, rules and routes, in a namespace of the test's own.
 
-use crate::harness::{Agent, FakeApi, FakeDataplane, eventually, in_namespace, ip, node, service};
+use crate::harness::{Agent, FakeApi, FakeDataplane, eventually, in_namespace, ip, node, service, slice};
 use crate::network::uplink;
 use crate::whole::{Cgroup, CleanUp, RealAgent, config};
 use serde_json::json;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn index_of(device: &str) -> Option<u32> {
     nix::net::if_::if_nametoindex(device).ok()
 }
 
-const WHOLE: [&str; 12] = [
+const WHOLE: [&str; 14] = [
     "10.96.0.0/16 dev orknet0 table 7980 scope link src 192.0.2.1",
     "2001:db8:113::5 dev orknet0 table 7981 src 2001:db8::1",
     "203.0.113.5 dev orknet0 table 7981 scope link src 192.0.2.1",
@@ -35,6 +35,8 @@ const WHOLE: [&str; 12] = [
     "7980: from all iif lo",
     "7981: from all iif lo ipproto icmp",
     "7981: from all iif lo ipproto ipv6-icmp",
+    "7981: from all iif lo ipproto sctp",
+    "7981: from all iif lo ipproto sctp",
     "7982: from all fwmark 0x6e6b726f iif lo",
     "fd00:10:96::/112 dev orknet0 table 7980 src 2001:db8::1",
     "throw 10.96.7.7 table 7980",
@@ -133,6 +135,16 @@ fn root_services_answer_what_the_node_sends_past_its_sockets() {
         for front in ["10.96.0.1:80", "[fd00:10:96::1]:80", "10.96.0.1:81", "203.0.113.5:81", "[2001:db8:113::5]:81"] {
             let refused = TcpStream::connect_timeout(&front.parse().unwrap(), patience).unwrap_err();
             assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{front}");
+        }
+        // A backend on the node itself hears this process, and believes to hear the Service.
+        let listener = TcpListener::bind("192.0.2.1:8080").unwrap();
+        api.put(slice("web", &["192.0.2.1"]));
+        for front in ["10.96.0.1:80", "203.0.113.5:80"] {
+            let front: SocketAddr = front.parse().unwrap();
+            let connect = || TcpStream::connect_timeout(&front, patience).ok();
+            let stream = eventually(&format!("{front} to be reached"), connect).await;
+            let (_, seen) = listener.accept().unwrap();
+            assert_eq!((stream.peer_addr().unwrap(), seen.ip()), (front, front.ip()));
         }
 
         // What a stopped agent leaves works on, and the next one puts its program in its place.

@@ -194,6 +194,14 @@ fn root_fragments_of_sctp_whose_ports_would_change_are_dropped_by_name() {
         let [first, _] = fragments(&whole(other));
         let (ran, dropped) = bench.dropped_by(|| bench.from_network(&first));
         assert_eq!((ran.verdict, dropped), (Verdict::Drop, vec![DropReason::RewriteFailed]));
+        if client.is_ipv6() {
+            // Behind another header a fragment's is found as well.
+            let first = whole(other);
+            let extra = [extension(60, 44, 0), vec![first.protocol, 0, 0, 1, 1, 2, 3, 4]].concat();
+            let first = Frame { protocol: 60, extra, payload: first.payload[..512].to_vec(), ..first };
+            let (ran, dropped) = bench.dropped_by(|| bench.from_network(&first.bytes()));
+            assert_eq!((ran.verdict, dropped), (Verdict::Drop, vec![DropReason::RewriteFailed]));
+        }
         assert_eq!(bench.from_network(&whole(other).bytes()).verdict, Verdict::Redirect, "as a whole it may pass");
     }
 }

@@ -42,32 +42,37 @@ fn root_a_pods_packet_leaves_with_the_nodes_address_and_the_answer_finds_the_pod
     assert!(bench.drops().is_empty());
 }
 
-/// The ping's frame with another type: a query for a timestamp, or its answer. Three words follow the identifier.
-fn timestamp(echo: Frame, kind: u8) -> Frame {
+/// The ping's frame with another type and length.
+fn query(echo: Frame, kind: u8, bytes: usize) -> Frame {
     let mut payload = echo.payload;
     (payload[0], payload[2], payload[3]) = (kind, 0, 0);
-    payload.truncate(20);
+    payload.truncate(bytes);
     let checksum = !internet_sum(&[&payload]);
     payload[2..4].copy_from_slice(&checksum.to_be_bytes());
     Frame { payload, ..echo }
 }
 
 #[test]
-fn root_a_query_for_a_timestamp_leaves_as_a_ping_does() {
-    let bench = Bench::new("timestamp");
+fn root_other_queries_of_icmp_leave_as_a_ping_does() {
+    let bench = Bench::new("queries");
     let family = FAMILIES[0];
     let (pod, node, outside) = (ip(family.pod_a), ip(family.node), ip(family.client));
-    let left = bench.to_network(&timestamp(ping(pod, outside, 7), 13).bytes());
-    let identifier = Packet::read(&left.frame).unwrap().identifier();
-    assert!((FIRST_PORT..=LAST_PORT).contains(&identifier), "{identifier}");
-    assert_eq!((left.verdict, left.frame), (Verdict::Next, timestamp(ping(node, outside, identifier), 13).bytes()));
-    let back = bench.from_network(&wired(timestamp(pong(outside, node, identifier), 14)).bytes());
-    assert_eq!((back.verdict, back.frame), (Verdict::Redirect, into_pod(wired(timestamp(pong(outside, pod, 7), 14)), A_MACS).bytes()));
-    // Nobody answers it in the place of a Service.
     bench.put(&Front::new(1, UDP, at(family.load_balancer, 80), &[at(family.pod_b, 53)]));
-    let asked = wired(timestamp(ping(outside, ip(family.load_balancer), 9), 13)).bytes();
-    let ran = bench.from_network(&asked);
-    assert_eq!((ran.verdict, ran.frame), (Verdict::Next, asked));
+    // For a timestamp, the network's number, its mask.
+    for (number, [kind, answer], bytes) in [(7, [13, 14], 20), (8, [15, 16], 8), (9, [17, 18], 12)] {
+        let asks = |from, to, number| query(ping(from, to, number), kind, bytes);
+        let answers = |from, to, number| query(pong(from, to, number), answer, bytes);
+        let left = bench.to_network(&asks(pod, outside, number).bytes());
+        let identifier = Packet::read(&left.frame).unwrap().identifier();
+        assert!((FIRST_PORT..=LAST_PORT).contains(&identifier), "{identifier}");
+        assert_eq!((left.verdict, left.frame), (Verdict::Next, asks(node, outside, identifier).bytes()));
+        let back = bench.from_network(&wired(answers(outside, node, identifier)).bytes());
+        assert_eq!((back.verdict, back.frame), (Verdict::Redirect, into_pod(wired(answers(outside, pod, number)), A_MACS).bytes()));
+        // Nobody answers it in the place of a Service.
+        let asked = wired(asks(outside, ip(family.load_balancer), number)).bytes();
+        let ran = bench.from_network(&asked);
+        assert_eq!((ran.verdict, ran.frame), (Verdict::Next, asked));
+    }
     bench.assert_pairs();
     assert!(bench.drops().is_empty());
 }
