@@ -232,10 +232,20 @@ pub struct Node {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Device {
-    /// Its MAC address: frames to another one are not for this node.
+    /// Its MAC address: frames to another one are not for this node. 0 if none of its frames is to be served before the stack.
     pub mac: [u8; 6],
+    /// What it takes from programs for frames on other devices: see [`device_takes`].
+    pub takes: u8,
     /// 0.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
+}
+
+/// What a device takes from programs for frames on other devices; all else must go there through the stack, or is lost.
+pub mod device_takes {
+    /// Frames of one piece.
+    pub const FRAMES: u8 = 1;
+    /// Frames of several pieces.
+    pub const PIECES: u8 = 2;
 }
 
 /// A packet's addresses and ports, before translation. The ports of an ICMP query are its identifier, where the asker's port is, and 0.
