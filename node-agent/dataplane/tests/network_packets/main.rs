@@ -28,6 +28,7 @@ mod redirects;
 mod refusals;
 mod states;
 mod switched;
+mod there_and_back;
 mod ways;
 mod wire;
 mod wrong_sums;
