@@ -24,7 +24,7 @@ const NODES: [&str; 2] = ["node1", "node2"];
 /// A connection that is held, datagrams of one socket, new connections, and datagrams of new sockets: each fails at the first answer that
 /// does not come.
 const MODES: [&str; 4] = ["hold-tcp", "hold-udp", "log-tcp", "log-udp"];
-/// As many questions as there is time for, beside those: from the pod, and through a front of each node, each of another family.
+/// Bursts of questions beside those: from the pod, and through a front of each node, each of another family.
 const LOAD: [&str; 2] = ["rush-tcp", "rush-udp"];
 const NETTOOL: &str = env!("CARGO_BIN_EXE_nettool");
 
@@ -147,7 +147,7 @@ fn under_flows_of(cluster: &Cluster, fault: impl Fn(&Cluster, Flow<'_>) -> Resul
             streams.push(Stream::outside(&outside, mode, front)?);
         }
     }
-    let flow = |more: usize| streams.iter().try_for_each(|stream| stream.flows(more));
+    let flow = |more: usize| Stream::all_flow(&streams, more);
     flow(SOME)?;
     fault(cluster, &flow)?;
     // The agents are back at work: what is new is served, and what goes is forgotten.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-/// As many questions as no test waits for, those without a pause either, and the pause between two in milliseconds.
+/// As many questions as no test waits for, and the pause between two, or between two bursts, in milliseconds.
 const ENDLESS: [&str; 2] = ["1000000000", "10"];
 
 /// Killed when dropped.
@@ -62,7 +62,20 @@ impl Stream {
 
     /// Waits for so many answers more from now on. Neither they nor what was said before is an error.
     pub fn flows(&self, more: usize) -> Result<()> {
-        let lines = self.hear(more)?;
+        self.are_answers(&self.hear(more)?)
+    }
+
+    /// The same of all of them at the same time.
+    pub fn all_flow(streams: &[Self], more: usize) -> Result<()> {
+        streams.iter().try_for_each(|stream| stream.flows(0))?;
+        // What the later ones say while an earlier one is waited for comes after now, too.
+        streams.iter().try_for_each(|stream| {
+            let lines = (0..more).map(|_| stream.next()).collect::<Result<Vec<_>>>()?;
+            stream.are_answers(&lines)
+        })
+    }
+
+    fn are_answers(&self, lines: &[String]) -> Result<()> {
         match lines.iter().position(|line| line.starts_with("error")) {
             Some(at) => bail!("{}: {} as number {at} of {} lines since it was listened to", self.name, lines[at], lines.len()),
             None => Ok(()),

@@ -67,6 +67,11 @@ macro_rules! maps {
 /// Name of the map that is the programs' alone, and in which nothing outlives a packet: it is not pinned, and has no layout here.
 pub const SCRATCH: &str = "SCRATCH";
 
+/// Name of the map that stands for the FLOWS of other programs, as long as these here take over from them: it has the layout of [`FLOWS`],
+/// and is pinned by its owner alone. `FORMER` is the name of the global variable that says so (1).
+pub const FORMER_FLOWS: &str = "FORMER_FLOWS";
+pub const FORMER: &str = "FORMER";
+
 /// Where in [`CONNECTIONS`] a socket's entry is. The kernel counts cookies up, so the entry lasts until about as many younger sockets
 /// as there are slots have connected through Services.
 #[inline(always)]

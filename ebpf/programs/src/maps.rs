@@ -43,6 +43,10 @@ pub static NODE: Array<Node> = Array::with_max_entries(abi::NODE.capacity, 0);
 #[map]
 pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(abi::FLOWS.capacity, GROWING);
 
+/// As the object has it, it stays empty: where programs take over from others, the loader puts the FLOWS of those in its place.
+#[map]
+pub static FORMER_FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(1, GROWING);
+
 #[map]
 pub static TRANSLATED: Array<u32> = Array::with_max_entries(abi::TRANSLATED.capacity, 0);
 

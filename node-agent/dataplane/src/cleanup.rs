@@ -42,11 +42,15 @@ pub(crate) fn remove_version(version: &Path) -> Result<(), Error> {
 }
 
 /// Ends those hooks of one version that write into maps. What the others only look up can be carried over before they end, too.
+///
+/// Those at pods' devices end first. Ours know what the other version's open meanwhile at the devices to the network, and answer it; those
+/// would not know what ours open.
 pub(crate) fn remove_writing_links(version: &Path) -> Result<(), Error> {
     const READING: [Hook; 4] = [Hook::Recvmsg4, Hook::Recvmsg6, Hook::Getpeername4, Hook::Getpeername6];
-    let links = entries(&version.join("links"))?;
-    let writing = links.iter().filter(|link| attach::hook_of(link).is_none_or(|hook| !READING.contains(&hook)));
-    writing.into_iter().try_for_each(|link| attach::remove_link(link))
+    let mut links = entries(&version.join("links"))?;
+    links.retain(|link| attach::hook_of(link).is_none_or(|hook| !READING.contains(&hook)));
+    links.sort_by_key(|link| attach::hook_of(link).is_none_or(|hook| !Hook::DEVICES.contains(&hook)));
+    links.iter().try_for_each(|link| attach::remove_link(link))
 }
 
 /// Ends the hooks of one version.

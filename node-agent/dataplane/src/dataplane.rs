@@ -80,7 +80,8 @@ impl Dataplane {
         pins.make()?;
         migrate::share(&config.pin_dir, &pins, |spec| object::capacity(config, spec))?;
         let adopted = pins.map(orknet_abi::SERVICES.name).exists();
-        let object::Loaded { programs, tables, reading } = object::load(config, &pins)?;
+        let former = migrate::former_flows(&config.pin_dir, &pins)?;
+        let object::Loaded { programs, tables, reading } = object::load(config, &pins, former)?;
         let dataplane = Self {
             pins,
             pin_dir: config.pin_dir.clone(),
@@ -214,6 +215,7 @@ impl Dataplane {
         self.carry_over()?;
         others.iter().try_for_each(|version| cleanup::remove_links(version))?;
         for version in others {
+            migrate::forget_flows(&version, self.reader.tables())?;
             tracing::info!(path = %version.display(), "retiring the pins of another version");
             cleanup::remove_maps(&version)?;
         }

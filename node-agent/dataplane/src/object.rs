@@ -12,8 +12,8 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{ProgramError, ProgramType},
 };
-use orknet_abi::{MAPS, MapSpec, SCRATCH};
-use std::collections::BTreeMap;
+use orknet_abi::{FORMER, FORMER_FLOWS, MAPS, MapSpec, SCRATCH};
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// The object file, aligned as the loader wants it; empty if the build found no BPF toolchain.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"));
@@ -26,8 +26,9 @@ pub(crate) struct Loaded {
     pub(crate) reading: Option<Reading>,
 }
 
-/// Loads the programs that this configuration needs. Maps that are pinned are used as they are; the others are made and pinned.
-pub(crate) fn load(config: &Config, pins: &Pins) -> Result<Loaded, Error> {
+/// Loads the programs that this configuration needs. Maps that are pinned are used as they are; the others are made and pinned. `former` is
+/// where flows are pinned that the programs are to look up beside their own.
+pub(crate) fn load(config: &Config, pins: &Pins, former: Option<PathBuf>) -> Result<Loaded, Error> {
     check_built(OBJECT, env!("ORKNET_BPF_MISSING"))?;
     check_features()?;
     check_capacities(&config.capacities)?;
@@ -39,6 +40,11 @@ pub(crate) fn load(config: &Config, pins: &Pins) -> Result<Loaded, Error> {
     }
     let level = program_log::level(config.program_log);
     loader.override_global(aya_log::LEVEL, &level, true);
+    let has_former = u32::from(former.is_some());
+    loader.override_global(FORMER, &has_former, true);
+    if let Some(path) = former {
+        loader.map_pin_path(FORMER_FLOWS, path);
+    }
     let mut object = loader.load(OBJECT).map_err(|error| Error::Load(Box::new(error)))?;
     compare_maps(&object)?;
     let reading = (config.program_log != ProgramLog::Off).then(|| Reading::start(&mut object)).transpose()?;
@@ -134,7 +140,7 @@ fn check_capacities(capacities: &BTreeMap<String, u32>) -> Result<(), Error> {
 /// The object must have the ABI's maps, and no others: what is not in the ABI would be neither pinned nor seen.
 fn compare_maps(object: &Ebpf) -> Result<(), Error> {
     let of_the_library = |name: &str| name == program_log::MAP || name.starts_with('.');
-    let ours = object.maps().filter(|(name, _)| *name != SCRATCH && !of_the_library(name));
+    let ours = object.maps().filter(|(name, _)| ![SCRATCH, FORMER_FLOWS].contains(name) && !of_the_library(name));
     let present: BTreeMap<&str, (u32, u32)> = ours.filter_map(|(name, map)| Some((name, sizes(map)?))).collect();
     disagreement(&present, MAPS).map_or(Ok(()), |(map, what)| Err(Error::ObjectMismatch { map, what }))
 }

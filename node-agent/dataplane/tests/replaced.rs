@@ -58,6 +58,44 @@ fn root_answers_between_pods_of_one_node_are_translated_after_the_maps_were_repl
 }
 
 #[test]
+fn root_flows_that_begin_while_another_program_takes_over_are_known_to_it_at_once() {
+    let mut bench = Bench::new("begins");
+    let ends = |family: &bench::Family| (at(family.client, 999), at(family.load_balancer, 80), at(family.pod_b, 8080));
+    for (list, family) in (1..).zip(&FAMILIES) {
+        let (_, front, backend) = ends(family);
+        bench.put(&Front::new(list, TCP, front, &[backend]));
+    }
+    let plan = everything(bench.dataplane.reader());
+    bench.node.config.capacities = BTreeMap::from([("FLOWS".to_owned(), 1_000)]);
+    let new = Dataplane::open(&bench.node.config).unwrap();
+    let old = std::mem::replace(&mut bench.dataplane, new);
+    bench.apply(&plan);
+    let new = std::mem::replace(&mut bench.dataplane, old);
+    for family in &FAMILIES {
+        let (client, front, backend) = ends(family);
+        let sent = bench.from_network(&wired(tcp(client, front, flags::SYN, b"")).bytes());
+        assert_sent(&sent, &into_pod(wired(tcp(client, backend, flags::SYN, b"")), B_MACS));
+    }
+    let known = bench.flows();
+    bench.dataplane = new;
+    assert!(bench.flows().is_empty(), "nothing has been carried over since");
+    for (list, family) in (21..).zip(&FAMILIES) {
+        let (client, front, backend) = ends(family);
+        let answered = Packet::read(&bench.from_pod_b(tcp(backend, client, flags::SYN_ACK, b"")).frame).unwrap();
+        assert_eq!(answered.ends(), (front, client));
+        // Not by a choice of its own: the Service has another backend now.
+        bench.put(&Front::new(list, TCP, front, &[at(family.pod_a, 8080)]));
+        let sent = bench.from_network(&wired(tcp(client, front, flags::ACK, b"")).bytes());
+        assert_sent(&sent, &into_pod(wired(tcp(client, backend, flags::ACK, b"")), B_MACS));
+    }
+    assert!(bench.flows().iter().all(|(key, flow)| known[key].becomes == flow.becomes));
+    bench.dataplane.retire_other_versions().unwrap();
+    assert_eq!(bench.flows().len(), known.len());
+    bench.assert_pairs();
+    assert!(bench.drops().is_empty());
+}
+
+#[test]
 fn root_established_flows_go_on_when_their_own_map_is_replaced() {
     let mut bench = Bench::new("replaced");
     let ends = |family: &bench::Family| (at(family.client, 999), at(family.load_balancer, 80), at(family.pod_b, 8080));

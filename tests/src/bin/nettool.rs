@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// For answers of which none may be missing: on a busy host one is late, and not lost.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Answers that [`rush`] prints one line for.
+/// Answers that [`rush`] prints one line for, and after which it pauses.
 const RUSH: u32 = 20;
 
 fn main() -> ExitCode {
@@ -46,12 +46,12 @@ fn main() -> ExitCode {
         ["hold-tcp", address, count, pause_ms] => hold_tcp(address, count, pause_ms),
         ["hold-udp", address, count, pause_ms] => hold_udp(address, count, pause_ms),
         ["await-tcp", address, ..] => await_tcp(address),
-        ["rush-tcp", address, count, _] => rush(address, count, connected_stream),
-        ["rush-udp", address, count, _] => rush(address, count, connected_datagrams),
+        ["rush-tcp", address, count, pause_ms] => rush(address, count, pause_ms, connected_stream),
+        ["rush-udp", address, count, pause_ms] => rush(address, count, pause_ms, connected_datagrams),
         _ => Err(io::Error::other(
             "usage: nettool serve|serve-tcp|serve-udp|serve-sctp|stay ADDRESS | ask-tcp|ask-udp|ask-udp-connected|ask-sctp ADDRESS TRIES | \
              try-tcp|try-udp|try-udp-connected|try-sctp ADDRESS | try-large|try-stream ADDRESS BYTES | watch PORT… | ask-all FIRST_PORT TRIES HOW@ADDRESS… | try-all HOW@ADDRESS… | try-from-one-port ADDRESS… | get ADDRESS PATH | time-connect ADDRESS CALLS | \
-             log-tcp|hold-tcp|hold-udp|await-tcp|rush-tcp|rush-udp|ask-one-socket|ask-connected-socket ADDRESS COUNT PAUSE_MS",
+             log-tcp|log-udp|hold-tcp|hold-udp|await-tcp|rush-tcp|rush-udp|ask-one-socket|ask-connected-socket ADDRESS COUNT PAUSE_MS",
         )),
     };
     match result {
@@ -551,9 +551,10 @@ fn await_tcp(address: &str) -> io::Result<()> {
     Err(io::Error::other("closed"))
 }
 
-/// Questions of which one is on its way at any time, as netperf's TCP_RR and UDP_RR ask: prints a number after every [`RUSH`] of them, and fails
-/// at the first answer that does not come.
-fn rush<T: Read + Write>(address: &str, count: &str, connect: fn(SocketAddr) -> io::Result<T>) -> io::Result<()> {
+/// Bursts of questions, each asked when the last one is answered, as netperf's TCP_RR and UDP_RR ask: prints a number after every [`RUSH`] of
+/// them, and fails at the first answer that does not come. Without pauses it would take a processor for itself, and servers and agents would wait.
+fn rush<T: Read + Write>(address: &str, count: &str, pause_ms: &str, connect: fn(SocketAddr) -> io::Result<T>) -> io::Result<()> {
+    let pause = Duration::from_millis(pause_ms.parse().map_err(io::Error::other)?);
     let mut talk = connect(address.parse().map_err(io::Error::other)?)?;
     let mut buffer = [0; 256];
     for number in 0..count.parse::<u32>().map_err(io::Error::other)? {
@@ -564,6 +565,7 @@ fn rush<T: Read + Write>(address: &str, count: &str, connect: fn(SocketAddr) -> 
             }
         }
         println!("{number}");
+        std::thread::sleep(pause);
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::{
     clock::now_seconds,
-    node, range, read,
+    former, node, range, read,
     resolve::{self, Resolution},
     scratch,
     segment::{Kind, Segment, is_portless},
@@ -78,6 +78,7 @@ const fn refused(reason: DropReason) -> u32 {
 /// client begins a new connection: that one may go to another backend.
 #[inline(always)]
 pub fn follow(segment: &Segment, becomes: &mut FlowKey) -> u32 {
+    former::take_over(&segment.key);
     let Some(flow) = FLOWS.get_ptr_mut(&segment.key) else { return known::NOTHING };
     // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends. What is
     // read never changes in place but for `state` and `used_seconds`, and both are whole words.

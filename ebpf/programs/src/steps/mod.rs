@@ -7,6 +7,7 @@ mod count;
 pub mod cut;
 pub mod direct_return;
 pub mod flow;
+mod former;
 pub mod forward;
 pub mod local;
 mod node;

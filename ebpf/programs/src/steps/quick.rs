@@ -8,7 +8,7 @@ use super::{
     clock::now_ticks,
     count::{count_drop, count_left},
     flow::entrance,
-    open,
+    former, open,
     packet::{self, ETHERNET},
     pair, read,
     segment::{Kind, Segment, tcp},
@@ -203,7 +203,9 @@ struct Found {
 /// Finds the packet's flow and its way, into which `length` must fit. Answers the kind of way, [`NOT_QUICK`] or [`NO_FLOW`].
 #[inline(always)]
 fn find(plain: &Plain, device: u32, is_leaving: bool, length: u32, found: &mut Found) -> i32 {
-    let Some(flow) = FLOWS.get_ptr(plain.key.key()) else { return NO_FLOW };
+    let Some(flow) = FLOWS.get_ptr(plain.key.key()) else {
+        return if former::know(plain.key.key()) { NOT_QUICK } else { NO_FLOW };
+    };
     // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends.
     let (state, way) = unsafe { ((&raw const (*flow).state).read(), &(*flow).way) };
     // What would change the state, or be answered, or tell the backend something.

@@ -3,7 +3,8 @@
 //!
 //! A map that means the same to both is simply shared: old and new programs see what the other writes. What is of another layout or
 //! capacity is copied, once when the maps are opened, so that programs that take over find it, and again around the end of the old
-//! programs, which write into their own maps until then. What our maps know better stays.
+//! programs, which write into their own maps until then. What our maps know better stays. No copy is as quick as packets: a flow that the
+//! old programs open may meet ours next, so until all flows are copied these look into the old map, too, if it has our layout.
 
 #[cfg(test)]
 mod tests;
@@ -14,8 +15,8 @@ use crate::{
     kernel::{MapFile, Plain, Walk, When},
     table::{Table, Tables, open_checked},
 };
-use orknet_abi::{self as abi, Address, AffinityChoice, AffinityKey, Connection, Flow, MapKind, MapSpec, SocketOrigin, Way, client_kind};
-use std::path::Path;
+use orknet_abi::{self as abi, Address, AffinityChoice, AffinityKey, Connection, Flow, FlowKey, MapKind, MapSpec, SocketOrigin, Way, client_kind};
+use std::path::{Path, PathBuf};
 
 /// Entries that are read at once.
 const BATCH: usize = 4_096;
@@ -34,10 +35,13 @@ pub(crate) struct AffinityKeyV1 {
 
 const _: () = assert!(size_of::<AffinityKeyV1>() == 32);
 
+/// The version of the ABI since which FLOWS means what it means now.
+const FLOWS_SINCE: u64 = 2;
+
 /// Maps that only the kernel fills, and since which version of the ABI they mean what they mean now. TRANSLATED speaks of FLOWS: without
 /// it, programs would take answers for what nobody need look at.
 const KEPT: [(&MapSpec, u64); 6] =
-    [(&abi::SOCKETS, 1), (&abi::CONNECTIONS, 1), (&abi::FLOWS, 2), (&abi::TRANSLATED, 2), (&abi::DATAGRAMS, 2), (&abi::AFFINITY, 2)];
+    [(&abi::SOCKETS, 1), (&abi::CONNECTIONS, 1), (&abi::FLOWS, FLOWS_SINCE), (&abi::TRANSLATED, 2), (&abi::DATAGRAMS, 2), (&abi::AFFINITY, 2)];
 
 /// Pins maps of the newest other version among ours, if ours are not there yet: those that mean the same, have the same layout and the
 /// capacity that is `wanted`. Must be called before ours are made.
@@ -53,6 +57,37 @@ pub(crate) fn share(pin_dir: &Path, pins: &Pins, wanted: impl Fn(&MapSpec) -> u3
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "a map of another version is not shared"),
             }
+        }
+    }
+    Ok(())
+}
+
+/// Where flows are pinned that programs of ours must look up while they take over: those of the newest other version, if they have our
+/// layout and are not ours already. Must be called when what means the same is shared.
+pub(crate) fn former_flows(pin_dir: &Path, pins: &Pins) -> Result<Option<PathBuf>, Error> {
+    let ours = MapFile::open(&pins.map(abi::FLOWS.name), true).ok().map(|map| map.shape().id);
+    let versions = bpffs::other_versions(pin_dir, pins)?.into_iter().filter(|version| bpffs::version_of(version) >= Some(FLOWS_SINCE));
+    let mut pinned = versions.map(|version| version.join("maps").join(abi::FLOWS.name));
+    Ok(pinned.find(|path| open_checked(path, &abi::FLOWS, true).is_ok_and(|map| Some(map.shape().id) != ours)))
+}
+
+/// Forgets the flows of another version whose programs are gone: ours would find there what is over. What is ours, too, stays. Blocks for
+/// a fraction of a microsecond for each.
+pub(crate) fn forget_flows(version: &Path, tables: &Tables) -> Result<(), Error> {
+    let path = version.join("maps").join(abi::FLOWS.name);
+    if !path.exists() {
+        return Ok(());
+    }
+    let theirs = MapFile::open(&path, false).map_err(Error::file("open the pinned map", &path))?;
+    if theirs.shape().id == tables.flows.id() || !holds::<FlowKey, Flow>(&theirs, tables.flows.kind()) {
+        return Ok(());
+    }
+    let mut walk = Walk::<FlowKey, Flow>::new(BATCH);
+    while let Some((keys, _)) = theirs.next_batch(&mut walk).map_err(Error::map("read", abi::FLOWS.name))? {
+        // One that is gone already is as it should be; those behind it are not.
+        let mut rest = keys;
+        while let Err((done, _)) = theirs.delete(rest) {
+            rest = &rest[(done + 1).min(rest.len())..];
         }
     }
     Ok(())

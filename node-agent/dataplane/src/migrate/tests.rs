@@ -109,6 +109,29 @@ fn root_what_was_set_aside_for_its_capacity_gives_its_flows_and_repeating_that_l
 }
 
 #[test]
+fn root_flows_of_programs_that_are_gone_are_forgotten_and_ours_are_not() {
+    let given = Pinned::new();
+    let key = |port| FlowKey { source_port_be: port, ..FlowKey::default() };
+    let aside = given.other("v2-1", &abi::FLOWS, 40, 96);
+    for port in 0..60 {
+        aside.put_one(&key(port), Flow::default(), When::Any).unwrap();
+    }
+    let version = given.folder.path().join("v2-1");
+    assert_eq!(former_flows(given.folder.path(), &given.pins).unwrap(), Some(version.join("maps/FLOWS")));
+    given.tables.flows.put_one(&key(1), Flow::default()).unwrap();
+    forget_flows(&version, &given.tables).unwrap();
+    let mut left = 0;
+    aside.read_all(|_: FlowKey, _: &[Flow]| left += 1).unwrap();
+    assert_eq!((left, given.tables.flows.entries().unwrap()), (0, 1));
+    // One that is shared is ours.
+    fs::remove_file(version.join("maps/FLOWS")).unwrap();
+    MapFile::open(&given.pins.map("FLOWS"), false).unwrap().pin(&version.join("maps/FLOWS")).unwrap();
+    forget_flows(&version, &given.tables).unwrap();
+    assert_eq!(given.tables.flows.entries().unwrap(), 1);
+    assert_eq!(former_flows(given.folder.path(), &given.pins).unwrap(), None);
+}
+
+#[test]
 fn root_the_younger_of_two_sockets_has_the_slot_and_the_newest_maps_count_most() {
     let given = Pinned::new();
     let slots = abi::CONNECTIONS.capacity;
