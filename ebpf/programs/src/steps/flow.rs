@@ -132,7 +132,8 @@ fn next_state(state: u32, segment: &Segment) -> u32 {
 /// reach the same backend without this Service, and its answers would be taken for those of the flow. Nobody sees who does that, so
 /// ports alone would not tell the two apart; nobody but this node has its address and ports. A backend outside of the cluster sees the
 /// node of a pod. A pod that reaches itself sees the Service, and so does the node; what else the node sends has a port that no process of
-/// its own has, so that answers are told from theirs.
+/// its own has, so that answers are told from theirs. A backend that is the node itself sees every other client: from a device the stack takes
+/// nothing with the node's address for a source.
 #[inline(always)]
 pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut FlowKey) -> u32 {
     if !segment.may_open() || segment.is_portless() {
@@ -158,7 +159,8 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
         };
     }
     let from = from & !entrance::NO_ROOM;
-    if from == entrance::NETWORK && (!is_here || scope == orknet_abi::scope::INSIDE || global::may_go_around(front, key) != 0) {
+    let is_nodes = node::is_own(&becomes.destination);
+    if from == entrance::NETWORK && !is_nodes && (!is_here || scope == orknet_abi::scope::INSIDE || global::may_go_around(front, key) != 0) {
         return global::claim_port(key, becomes, state, NODES);
     }
     if from == entrance::POD {
@@ -167,11 +169,10 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
             return global::claim_port(key, becomes, state, NODES);
         }
     }
-    let is_own = from == entrance::NODE && super::node::is_own(&becomes.destination);
-    if from == entrance::NODE && !is_own {
+    if from == entrance::NODE && !is_nodes {
         return global::claim_port(key, becomes, state, NODES);
     }
-    if is_own || becomes.destination == key.source {
+    if from == entrance::NODE || becomes.destination == key.source {
         becomes.source = key.destination;
     }
     // The same client may have the same ports at the same backend through another front: then one of the two must look different.

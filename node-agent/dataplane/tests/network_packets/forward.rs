@@ -217,12 +217,16 @@ fn root_two_fronts_of_one_backend_are_told_apart_for_the_same_client() {
 fn root_a_backend_on_the_node_itself_is_reached_by_the_stack_and_answers_from_the_front() {
     let bench = Bench::new("host");
     for (list, (family, (protocol, make))) in (1..).zip(FAMILIES.iter().flat_map(|family| kinds().map(|kind| (family, kind)))) {
-        let (client, front, backend) = (at(family.client, 43_000 + list as u16), at(family.node, PORT), at(family.node, 6443));
+        let (front, backend) = (at(family.node, PORT), at(family.node, 6443));
         put(&bench, list, protocol, (front, true), backend);
-        let there = bench.from_network(&wired(make(client, front)).bytes());
-        assert_eq!((there.verdict, there.frame), (Verdict::Next, wired(make(client, backend)).bytes()), "no hop is taken");
-        let back = bench.to_network(&make(backend, client).bytes());
-        assert_eq!((back.verdict, back.frame), (Verdict::Next, make(front, client).bytes()));
+        let node_2 = if family.client.contains(':') { "2001:db8::2" } else { "192.0.2.2" };
+        // Nor has the stack any use for its own address as a source, whoever the client is.
+        for client in [family.client, node_2, family.remote_pod].map(|address| at(address, 43_000 + list as u16)) {
+            let there = bench.from_network(&wired(make(client, front)).bytes());
+            assert_eq!((there.verdict, there.frame), (Verdict::Next, wired(make(client, backend)).bytes()), "no hop is taken");
+            let back = bench.to_network(&make(backend, client).bytes());
+            assert_eq!((back.verdict, back.frame), (Verdict::Next, make(front, client).bytes()));
+        }
     }
     assert!(bench.drops().is_empty());
 }
