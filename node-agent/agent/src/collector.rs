@@ -9,10 +9,10 @@ use crate::metrics::Metrics;
 use crate::pressure::{self, News, Pressure};
 use crate::programmer::Message;
 use crate::room::Room;
-use orknet_dataplane::{Swept, Use};
+use crate::thrift::Thrift;
+use orknet_dataplane::{Pace, Swept, Use};
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
@@ -32,8 +32,6 @@ const CROWDED: f64 = 0.9;
 const FULL: f64 = 0.98;
 /// Questions that the programmer is asked at once.
 const QUESTIONS: usize = 512;
-/// Pauses that are shorter wait until more work is done.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
 /// Tells the collector that an endpoint may be gone.
 #[derive(Clone, Debug)]
@@ -104,7 +102,7 @@ impl Collector {
     pub fn run(&self, ear: &Ear) {
         let (mut pause, mut fill) = (SHORTEST, 0.0);
         let mut begun = Instant::now();
-        let mut doubts = Doubts::default();
+        let (mut doubts, thrift) = (Doubts::default(), Thrift::new(std::thread::sleep));
         let (mut pressure, mut measured, mut says_of_wire) = (Pressure::default(), None::<Instant>, false);
         pressure::watched().for_each(|map| self.metrics.note_pressure(map, false));
         loop {
@@ -114,7 +112,10 @@ impl Collector {
                 std::thread::sleep(SHORTEST.saturating_sub(begun.elapsed()));
             }
             begun = Instant::now();
-            match self.collect(ear, &mut doubts, |hurry| share(fill, is_alarmed || hurry)) {
+            // More of a processor when it should hurry because somebody waits for it, or for the next pass.
+            let hurried = || share(fill, is_alarmed || ear.has_heard.get());
+            let collected = self.collect(&mut doubts, &mut thrift.pace(hurried, || ear.is_over()));
+            match collected {
                 Ok(swept) => {
                     fill = filled(&swept);
                     pause = if doubts.end_pass() { SHORTEST } else { interval(&swept) };
@@ -125,26 +126,21 @@ impl Collector {
                 }
             }
             if measured.is_none_or(|then| then.elapsed() >= USUAL) {
-                self.forget();
+                self.forget(&mut thrift.pace(|| share(fill, false), || ear.is_over()));
+                let started = Instant::now();
                 self.measure(&mut pressure, &mut says_of_wire);
+                thrift.spend(started.elapsed(), share(fill, false));
                 measured = Some(Instant::now());
             }
         }
     }
 
-    /// One pass. `share` is the part of a CPU that it may take, more when it should hurry because somebody waits for the next one.
-    fn collect(&self, ear: &Ear, doubts: &mut Doubts, share: impl Fn(bool) -> f64) -> Result<Swept, Failure> {
+    /// One pass at a pace.
+    fn collect(&self, doubts: &mut Doubts, pace: &mut Pace<'_>) -> Result<Swept, Failure> {
         let pods = || namespaces(&self.state_dir);
-        let ended = self.dataplane.end_lost_sockets(&mut |uses| doubts.believed(self.gone(uses)), &pods)?;
+        let ended = self.dataplane.end_lost_sockets(&mut |uses| doubts.believed(self.gone(uses)), &pods, pace)?;
         self.metrics.count_sockets(ended);
-        let mut debt = Duration::ZERO;
-        let swept = self.dataplane.sweep_flows(&mut |uses| doubts.believed(self.gone(uses)), &mut |spent| {
-            debt += pause_after(spent, share(ear.has_heard.get()));
-            if debt >= SHORTEST_PAUSE {
-                std::thread::sleep(std::mem::take(&mut debt));
-            }
-            if ear.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
+        let swept = self.dataplane.sweep_flows(&mut |uses| doubts.believed(self.gone(uses)), pace)?;
         self.metrics.count_flows(&swept);
         self.room.send_if_modified(|room| {
             let flows = full(&swept, room.flows.is_some());
@@ -170,9 +166,9 @@ impl Collector {
     }
 
     /// Removes what is over from the maps that forget when they are full, so that these forget nothing else.
-    fn forget(&self) {
+    fn forget(&self, pace: &mut Pace<'_>) {
         let pods = || namespaces(&self.state_dir);
-        match self.dataplane.forget_unused(&pods) {
+        match self.dataplane.forget_unused(&pods, pace) {
             Ok(0) => {}
             Ok(entries) => tracing::debug!(entries, "forgot clients and sockets that are no more"),
             Err(failure) => tracing::warn!(%failure, "cannot forget clients and sockets that are no more; trying again"),
@@ -239,11 +235,6 @@ fn share(fill: f64, is_alarmed: bool) -> f64 {
     if is_alarmed { usual.max(0.25) } else { usual }
 }
 
-/// The pause that keeps work to its share.
-fn pause_after(work: Duration, share: f64) -> Duration {
-    work.mul_f64(1.0 / share - 1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,12 +264,10 @@ mod tests {
     }
 
     #[test]
-    fn work_keeps_to_its_share_of_a_cpu() {
+    fn the_share_of_a_processor_grows_with_what_waits() {
         for (fill, alarmed, expected) in [(0.0, false, 0.05), (0.0, true, 0.25), (1.0, false, 0.5), (1.0, true, 0.5)] {
             let share = share(fill, alarmed);
             assert!((share - expected).abs() < 1e-9, "{share}");
-            let (work, pause) = (Duration::from_millis(10), pause_after(Duration::from_millis(10), share));
-            assert!((work.as_secs_f64() / (work + pause).as_secs_f64() - share).abs() < 1e-6);
         }
     }
 

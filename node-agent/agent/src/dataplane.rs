@@ -53,10 +53,15 @@ pub trait Dataplane: Send + Sync + 'static {
     /// Sees to it that the program for the node's own packets to Services is on this device and on no other.
     fn keep_node_device(&self, wanted: Option<u32>) -> Result<(), Failure>;
     /// Ends sockets whose backend is gone; see [`orknet_dataplane::Dataplane::end_lost_sockets`].
-    fn end_lost_sockets(&self, ask: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Failure>;
+    fn end_lost_sockets(
+        &self,
+        ask: &mut AskGone<'_>,
+        namespaces: &dyn Fn() -> Vec<PathBuf>,
+        pace: &mut Pace<'_>,
+    ) -> Result<EndedSockets, Failure>;
     /// Removes what is remembered of clients and sockets that are no more; how many entries. See
     /// [`orknet_dataplane::Dataplane::forget_idle_clients`] and [`orknet_dataplane::Dataplane::forget_closed_sockets`].
-    fn forget_unused(&self, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<u64, Failure>;
+    fn forget_unused(&self, namespaces: &dyn Fn() -> Vec<PathBuf>, pace: &mut Pace<'_>) -> Result<u64, Failure>;
     /// Removes flows that are over; see [`orknet_dataplane::Dataplane::sweep_flows`].
     fn sweep_flows(&self, ask: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Failure>;
     /// Maps of former versions are no longer needed.
@@ -131,12 +136,17 @@ impl Dataplane for orknet_dataplane::Dataplane {
         Ok(orknet_dataplane::Dataplane::keep_node_device(self, wanted)?)
     }
 
-    fn end_lost_sockets(&self, ask: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Failure> {
-        Ok(orknet_dataplane::Dataplane::end_lost_sockets(self, ask, namespaces)?)
+    fn end_lost_sockets(
+        &self,
+        ask: &mut AskGone<'_>,
+        namespaces: &dyn Fn() -> Vec<PathBuf>,
+        pace: &mut Pace<'_>,
+    ) -> Result<EndedSockets, Failure> {
+        Ok(orknet_dataplane::Dataplane::end_lost_sockets(self, ask, namespaces, pace)?)
     }
 
-    fn forget_unused(&self, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<u64, Failure> {
-        Ok(self.forget_idle_clients()? + self.forget_closed_sockets(namespaces)?)
+    fn forget_unused(&self, namespaces: &dyn Fn() -> Vec<PathBuf>, pace: &mut Pace<'_>) -> Result<u64, Failure> {
+        Ok(self.forget_idle_clients(pace)? + self.forget_closed_sockets(namespaces, pace)?)
     }
 
     fn sweep_flows(&self, ask: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Failure> {

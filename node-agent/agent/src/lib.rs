@@ -44,6 +44,7 @@ mod settings;
 mod settings_keeper;
 mod socket;
 mod sysctl;
+mod thrift;
 mod vxlan;
 mod watch;
 

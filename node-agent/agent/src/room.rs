@@ -4,16 +4,18 @@
 use crate::dataplane::{Cause, FailedStep};
 use crate::notice::{Condition, Matter, Warning, about_node};
 use orknet_abi::{FLOWS, ServiceKey, TABLES};
+use orknet_compiler::rows::range_text;
 use orknet_compiler::{ObjectName, Step, WithoutTable};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// The condition's type in the node's status.
 pub const CONDITION: &str = "NetworkMapsFull";
 /// Reasons of the condition and of events.
 const FULL: &str = "MapFull";
 const ROOM: &str = "RoomForAll";
-/// Objects that are named of those that do not fit.
+/// Names that are told of those that do not fit.
 const NAMED: usize = 10;
 
 /// What is known of maps that are full. Those who know tell their part.
@@ -48,6 +50,8 @@ pub struct Missing {
     pub entries: usize,
     /// Services that are not as the cluster wants them because of it.
     pub services: BTreeSet<ObjectName>,
+    /// Addresses of pods, or ranges, that are left out.
+    pub left_out: BTreeSet<String>,
 }
 
 /// What a plan's failures say of full maps. `owner` names the Service of a front.
@@ -57,6 +61,11 @@ pub fn missing(failures: &[FailedStep], owner: impl Fn(&ServiceKey) -> Option<Ob
         let Cause::Full(map, capacity) = failure.cause else { continue };
         let missing = full.entry(map).or_default();
         (missing.capacity, missing.entries) = (capacity, missing.entries + 1);
+        match &failure.step {
+            Step::PutPod(key, _) => _ = missing.left_out.insert(IpAddr::from(key.address).to_string()),
+            Step::PutRange(key, _) => _ = missing.left_out.insert(range_text(key)),
+            _ => {}
+        }
     }
     for failure in failures {
         let Step::PutService(key, _) = &failure.step else { continue };
@@ -75,7 +84,12 @@ pub fn missing(failures: &[FailedStep], owner: impl Fn(&ServiceKey) -> Option<Ob
 
 /// The same of look-up tables that go by room alone; `None` if there is room for all.
 pub fn missing_tables(without: WithoutTable) -> Option<Missing> {
-    (without.entries > 0).then_some(Missing { capacity: without.room, entries: without.entries, services: without.services })
+    (without.entries > 0).then_some(Missing {
+        capacity: without.room,
+        entries: without.entries,
+        services: without.services,
+        ..Missing::default()
+    })
 }
 
 impl Missing {
@@ -83,14 +97,23 @@ impl Missing {
         let capacity = self.capacity;
         let lost = if self.entries == 0 { "what is new is dropped".to_owned() } else { format!("{} do not fit", self.entries) };
         let mut text = format!("{map} is full ({capacity} entries): {lost}; raise capacities.{map}");
+        if !self.left_out.is_empty() {
+            text += &format!(". Left out: {}", some_of(self.left_out.iter().cloned()));
+        }
         if !self.services.is_empty() {
-            let named: Vec<_> = self.services.iter().take(NAMED).map(|name| format!("{}/{}", name.namespace, name.name)).collect();
-            let more = self.services.len().saturating_sub(NAMED);
-            let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-            text += &format!(". Services that are not as they should be: {}{rest}", named.join(", "));
+            let names = self.services.iter().map(|name| format!("{}/{}", name.namespace, name.name));
+            text += &format!(". Services that are not as they should be: {}", some_of(names));
         }
         text
     }
+}
+
+/// The first names, and how many more there are.
+fn some_of(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let named: Vec<_> = names.take(NAMED).collect();
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    named.join(", ") + &rest
 }
 
 /// What is full, by the name of the map.
@@ -130,7 +153,7 @@ impl Matter for Full {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orknet_abi::{Backend, BackendKey, Service};
+    use orknet_abi::{Address, Backend, BackendKey, Pod, PodKey, Range, RangeKey, Service};
 
     fn failed(step: Step, cause: Cause) -> FailedStep {
         FailedStep { step, why: "full".into(), cause }
@@ -165,6 +188,21 @@ mod tests {
             default/s002";
         assert_eq!(message, expected);
         assert!(!Full::new().condition().is_true);
+    }
+
+    #[test]
+    fn pods_and_ranges_that_are_left_out_are_named() {
+        let pod = |last| PodKey { address: Address::from_v4([10, 244, 1, last]) };
+        let range = RangeKey::new(IpAddr::from([172, 16, 0, 0]), 16);
+        let failures = [
+            failed(Step::PutPod(pod(2), Pod::default()), Cause::Full("PODS", 1)),
+            failed(Step::PutPod(pod(3), Pod::default()), Cause::Full("PODS", 1)),
+            failed(Step::PutRange(range, Range::default()), Cause::Full("RANGES", 4)),
+        ];
+        let message = missing(&failures, owner).condition().message;
+        let expected = "PODS is full (1 entries): 2 do not fit; raise capacities.PODS. Left out: 10.244.1.2, 10.244.1.3; \
+            RANGES is full (4 entries): 1 do not fit; raise capacities.RANGES. Left out: 172.16.0.0/16";
+        assert_eq!(message, expected);
     }
 
     #[test]

@@ -159,7 +159,7 @@ fn what_finds_no_room_keeps_what_it_had_and_the_others_go_on() {
 }
 
 #[test]
-fn steps_that_say_nothing_of_services_make_the_maps_be_read() {
+fn what_is_said_of_the_node_makes_the_maps_be_read() {
     let mut state = State::new(node());
     state.note(Change::Settings(orknet_abi::Node { first_port: 1, ..orknet_abi::Node::default() }));
     let steps = state.plan().steps;

@@ -1,7 +1,13 @@
 //! Backends that clients keep by session affinity: they are kept for as long as the Service says, and forgotten then. Programs look at the
 //! time only when the client comes back, so without this the entries of all others would take the room.
 
-use crate::{Dataplane, Error, flows::monotonic_seconds, kernel::When, table::Table};
+use crate::{
+    Dataplane, Error,
+    flows::monotonic_seconds,
+    kernel::When,
+    pace::{self, Pace, Rest, paced},
+    table::Table,
+};
 use orknet_abi::{AffinityChoice, AffinityKey, Service, ServiceKey, scope, service_flags};
 use std::collections::HashMap;
 
@@ -10,22 +16,33 @@ const LONGEST: u32 = 86_400;
 
 impl Dataplane {
     /// Forgets the backends that clients have kept for longer than their Service says, or that have none to go by any more. How many.
-    /// Reads the map: blocks for some tens of milliseconds with 100,000 entries.
+    /// Reads the map, about 0.3 µs for each entry, at a `pace` as [`Self::end_lost_sockets`] does.
     ///
     /// # Errors
     /// A map that can't be read or written. What was done until then is done.
-    pub fn forget_idle_clients(&self) -> Result<u64, Error> {
+    pub fn forget_idle_clients(&self, pace: &mut Pace<'_>) -> Result<u64, Error> {
         let tables = self.reader().tables();
-        forget(&tables.affinity, &tables.services, monotonic_seconds())
+        let forget = |rest: &mut Rest<'_>| forget(&tables.affinity, &tables.services, monotonic_seconds(), rest);
+        paced(pace, forget).unwrap_or(Ok(0))
     }
 }
 
-fn forget(affinity: &Table<AffinityKey, AffinityChoice>, services: &Table<ServiceKey, Service>, now: u32) -> Result<u64, Error> {
+fn forget(
+    affinity: &Table<AffinityKey, AffinityChoice>,
+    services: &Table<ServiceKey, Service>,
+    now: u32,
+    rest: &mut Rest<'_>,
+) -> Result<u64, Error> {
+    /// Entries that are judged in one piece of work; one that goes takes some microseconds.
+    const SOME: usize = 128;
     let mut kept = Vec::new();
-    affinity.read_single(|key, choice| kept.push((key, choice)))?;
+    pace::read(affinity, rest, |key, choice| kept.push((key, choice)))?;
     let mut times: HashMap<ServiceKey, u32> = HashMap::new();
     let mut forgotten = 0;
-    for (key, choice) in kept {
+    for (number, (key, choice)) in kept.into_iter().enumerate() {
+        if number % SOME == SOME - 1 && !rest() {
+            break;
+        }
         let front = ServiceKey { address: key.address, port_be: key.port_be, protocol: key.protocol, scope: scope::INSIDE };
         let time = match times.get(&front) {
             Some(time) => *time,
@@ -89,10 +106,10 @@ mod tests {
         for (number, (_, idle, _)) in clients.iter().enumerate() {
             affinity.put_one(&key(number), AffinityChoice { used_seconds: NOW - idle, ..AffinityChoice::default() }).unwrap();
         }
-        assert_eq!(forget(&affinity, &services, NOW).unwrap(), 4);
+        assert_eq!(forget(&affinity, &services, NOW, &mut || true).unwrap(), 4);
         for (number, (_, _, stays)) in clients.iter().enumerate() {
             assert_eq!(affinity.get_single(&key(number)).unwrap().is_some(), *stays, "{:?}", clients[number]);
         }
-        assert_eq!(forget(&affinity, &services, NOW).unwrap(), 0);
+        assert_eq!(forget(&affinity, &services, NOW, &mut || true).unwrap(), 0);
     }
 }

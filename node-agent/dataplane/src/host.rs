@@ -1,41 +1,31 @@
-//! Whether the kernel of this host has what the data plane needs: all of it is done once, where nobody sees it and nothing stays.
+//! Whether the kernel of this host has what the data plane needs: asked for piece by piece with the smallest programs, where nobody sees it
+//! and nothing stays. The real programs are not loaded; whether the verifier takes them, an agent finds out at its start.
 
-use crate::{Config, Dataplane, DeviceAttach, Error, ProgramLog, Xdp};
+use crate::{DeviceAttach, Error, attach, features, object};
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
 };
-use orknet_abi::{CONNECTIONS, MAPS};
 use std::{panic, path::Path, thread};
 
 /// A directory that every host has; in the trial's own mount namespace, a BPF file system lies over it.
 const COVERED: &str = "/run";
 /// The loopback device's index in every network namespace.
 const LOOPBACK: u32 = 1;
-/// Room in maps that nothing is put into.
-const CAPACITY: u32 = 1_024;
 
-/// Loads the programs, pins them, and attaches those for devices, in a network and a mount namespace that end with the call. Needs
-/// root; takes as long as loading does.
+/// Asks the kernel for everything that programs need, pins something, and attaches a program that does nothing to a device, in a network and a
+/// mount namespace that end with the call. Needs root; takes some ten milliseconds.
 ///
 /// # Errors
 /// What an agent on this host would fail of.
 pub fn try_host(device_attach: DeviceAttach) -> Result<(), Error> {
+    object::check_present()?;
     // A thread of its own: namespaces cannot be left again.
     thread::scope(|scope| {
         let trial = scope.spawn(|| {
             enter_namespaces()?;
-            let sized = MAPS.iter().filter(|spec| **spec != CONNECTIONS);
-            let capacities = sized.map(|spec| (spec.name.to_owned(), spec.capacity.min(CAPACITY))).collect();
-            let dataplane = Dataplane::open(&Config {
-                pin_dir: Path::new(COVERED).join("trial"),
-                capacities,
-                device_attach,
-                xdp: Xdp::Off,
-                redirect: true,
-                program_log: ProgramLog::Off,
-            })?;
-            dataplane.attach_pod(LOOPBACK).map(drop)
+            features::check_all()?;
+            attach::try_device(LOOPBACK, device_attach, &Path::new(COVERED).join("trial"))
         });
         trial.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
     })

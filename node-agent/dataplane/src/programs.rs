@@ -1,7 +1,7 @@
 //! The loaded programs by hook. Those that are wanted at once are verified by the kernel on all CPUs at the same time, the others when
 //! somebody first asks for them.
 
-use crate::{Error, Hook};
+use crate::{Error, Hook, features};
 use aya::{
     Ebpf,
     programs::{Program, ProgramError, SchedClassifier},
@@ -125,7 +125,7 @@ fn refused(hook: Hook, error: ProgramError) -> Error {
     let reason = match &error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
-            if let Some(missing) = missing_helper(&log) {
+            if let Some(missing) = features::missing_helper(&log) {
                 return missing;
             }
             format!("{io_error}: {}", last_words(&log).unwrap_or("no reason given"))
@@ -133,19 +133,6 @@ fn refused(hook: Hook, error: ProgramError) -> Error {
         other => other.to_string(),
     };
     Error::ProgramRefused { hook, reason, source: Box::new(error) }
-}
-
-/// The feature that the verifier misses, if it says that it does not know a helper.
-fn missing_helper(log: &str) -> Option<Error> {
-    const HELPERS: [(&str, &str, &str); 4] = [
-        ("bpf_set_retval", "bpf_set_retval for socket hooks", "run Linux 5.18 or newer"),
-        ("bpf_loop", "bpf_loop", "run Linux 5.17 or newer"),
-        ("bpf_redirect_peer", "bpf_redirect_peer", "run Linux 5.10 or newer"),
-        ("bpf_get_netns_cookie", "bpf_get_netns_cookie for socket hooks", "run Linux 5.7 or newer"),
-    ];
-    let unknown = log.lines().find(|line| line.contains("unknown func") || line.contains("invalid func"))?;
-    let (_, feature, remedy) = HELPERS.into_iter().find(|(name, ..)| unknown.contains(name))?;
-    Some(Error::MissingFeature { feature, remedy })
 }
 
 /// What the verifier said last before its statistics: why it refused.
@@ -158,14 +145,6 @@ fn last_words(log: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_helper_that_the_kernel_does_not_know_is_named_with_the_remedy() {
-        let log = "0: R1=ctx() R10=fp0\n12: (85) call unknown#187\nunknown func bpf_set_retval#187\nprocessed 13 insns (limit 1000000)\n";
-        let error = missing_helper(log).unwrap().to_string();
-        assert_eq!(error, "the kernel lacks bpf_set_retval for socket hooks; run Linux 5.18 or newer");
-        assert!(missing_helper("R4 !read_ok").is_none());
-    }
 
     #[test]
     fn a_refusal_gives_the_verifiers_last_words() {

@@ -2,6 +2,7 @@
 
 mod collector;
 mod devices;
+mod full;
 mod harness;
 mod health;
 mod moved;

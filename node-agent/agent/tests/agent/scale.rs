@@ -67,12 +67,17 @@ impl Dataplane for Timed {
         Dataplane::keep_node_device(&self.inner, wanted)
     }
 
-    fn end_lost_sockets(&self, ask: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Failure> {
-        Dataplane::end_lost_sockets(&self.inner, ask, namespaces)
+    fn end_lost_sockets(
+        &self,
+        ask: &mut AskGone<'_>,
+        namespaces: &dyn Fn() -> Vec<PathBuf>,
+        pace: &mut Pace<'_>,
+    ) -> Result<EndedSockets, Failure> {
+        Dataplane::end_lost_sockets(&self.inner, ask, namespaces, pace)
     }
 
-    fn forget_unused(&self, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<u64, Failure> {
-        Dataplane::forget_unused(&self.inner, namespaces)
+    fn forget_unused(&self, namespaces: &dyn Fn() -> Vec<PathBuf>, pace: &mut Pace<'_>) -> Result<u64, Failure> {
+        Dataplane::forget_unused(&self.inner, namespaces, pace)
     }
 
     fn sweep_flows(&self, ask: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Failure> {

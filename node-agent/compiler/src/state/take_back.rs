@@ -35,8 +35,8 @@ impl State {
     /// Takes these steps of the last plan out of the image: the kernel had no room for them, or for what they need, and holds what it
     /// held. All others were done. The next plan tries again what they were for.
     ///
-    /// `false` if it cannot be told what the kernel holds: then it must be read, and adopted. So it is for steps that say nothing of
-    /// Services, for look-up tables (a Service that misses its own is written without), and for steps that are not of the last plan.
+    /// `false` if it cannot be told what the kernel holds: then it must be read, and adopted. So it is for what is said of the node itself,
+    /// for look-up tables (a Service that misses its own is written without), and for steps that are not of the last plan.
     #[must_use]
     pub fn take_back<'a>(&mut self, failed: impl IntoIterator<Item = &'a Step> + Clone) -> bool {
         // What was to be removed is held by what could not be replaced: first come the parts.
@@ -82,13 +82,16 @@ impl State {
             }
             Step::DeleteSource(key) => self.image.sources.insert(*key) && self.sources.take_back(key.set),
             Step::PutService(..) => true,
-            Step::PutNode(_)
-            | Step::PutTable(..)
-            | Step::PutPod(..)
-            | Step::PutRange(..)
-            | Step::DeleteRange(_)
-            | Step::DeleteService(_)
-            | Step::DeletePod(_) => false,
+            // An entry that is there is replaced in its place: what found no room was not.
+            Step::PutPod(key, _) => {
+                self.pods_dirty = true;
+                self.image.pods.remove(key).is_some()
+            }
+            Step::PutRange(key, _) => {
+                self.ranges_dirty = true;
+                self.image.ranges.remove(key).is_some()
+            }
+            Step::PutNode(_) | Step::PutTable(..) | Step::DeleteRange(_) | Step::DeleteService(_) | Step::DeletePod(_) => false,
         }
     }
 

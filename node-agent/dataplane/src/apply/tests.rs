@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::{MapUse, Reader};
-use orknet_abi::{Address, Node, Range, RangeKey, TABLES, protocol, range_kinds, scope};
+use orknet_abi::{Address, Node, Pod, Range, RangeKey, TABLES, protocol, range_kinds, scope};
 use orknet_compiler::facts::{Endpoint, ExternalFacts, Readiness, ServicePort, SlicePort};
-use orknet_compiler::{Change, MapImage, NodeFacts, ObjectName, ServiceFacts, SliceFacts, State};
+use orknet_compiler::{Attachment, Change, MapImage, NodeFacts, ObjectName, ServiceFacts, SliceFacts, State};
 use std::collections::BTreeMap;
 
 const TABLE_SIZE: u32 = 1_021;
@@ -159,6 +159,44 @@ fn root_what_finds_no_room_is_known_without_reading_the_maps() {
         }
         assert!(failed > 0, "{} was never full", full.name);
         assert_eq!(state.plan().steps, [], "{}: all that is left fits", full.name);
+    }
+}
+
+/// Pods and ranges, too: what finds no room is tried again with every plan, and written when something has gone.
+#[test]
+fn root_pods_and_ranges_that_find_no_room_are_known_and_written_when_there_is_some() {
+    let pod = |number: u8, is_there: bool| {
+        let pod = Pod { ifindex: u32::from(number), pod_mac: [number; 6], host_mac: [9; 6] };
+        let facts = Attachment { addresses: vec![Address::from_v4([10, 244, 1, number])], pod, host_ports: Vec::new() };
+        Change::Attachment(format!("{number}").into(), is_there.then_some(facts))
+    };
+    let ranges = |numbers: &[u8]| {
+        let range = |number: &u8| (RangeKey::new(IpAddr::from([172, 16, *number, 0]), 24), Range::default());
+        Change::Ranges(numbers.iter().map(range).collect())
+    };
+    let changes = [
+        [pod(1, true), ranges(&[1])],
+        [pod(2, true), ranges(&[1, 2])],
+        [pod(3, true), ranges(&[1, 2, 3])],
+        [pod(1, false), ranges(&[2, 3])],
+    ];
+    for (full, told) in [
+        (orknet_abi::PODS, "PODS 10.244.1.3: the map is full (2 entries); raise capacities.PODS"),
+        (orknet_abi::RANGES, "RANGES 172.16.3.0/24: the map is full (2 entries); raise capacities.RANGES"),
+    ] {
+        let reader = Reader::over(Tables::create(|spec| if *spec == full { 2 } else { 256 }));
+        let (mut state, mut failed) = (State::new(NodeFacts::default()), Vec::new());
+        for changes in changes.clone() {
+            let failures = apply(reader.tables(), &state.apply(changes)).failures;
+            assert!(failures.is_empty() || state.take_back(failures.iter().map(|failure| &failure.step)), "{failures:?}");
+            assert_eq!(reader.image().unwrap(), *state.image(), "{}", full.name);
+            failed.extend(failures.iter().map(ToString::to_string));
+        }
+        assert_eq!(failed, [told; 2], "when it comes, and when what makes room for it goes after it in the same plan");
+        assert!(apply(reader.tables(), &state.plan()).failures.is_empty());
+        assert_eq!(entries(&reader, full.name), 2);
+        assert_eq!(reader.image().unwrap(), *state.image());
+        assert_eq!(state.plan().steps, []);
     }
 }
 

@@ -7,7 +7,7 @@ use aya::programs::{
     Link as _, ProgramError, SchedClassifier, TcAttachType,
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
 };
-use std::{error::Error as StdError, io};
+use std::{error::Error as StdError, io, path::Path};
 
 /// Priorities and handle of our filters; others may have theirs beside them. A priority of its own for each kind of device: filters
 /// for the network can be removed from any device without harm to a pod's.
@@ -28,6 +28,16 @@ pub(super) fn attach(programs: &Programs, ifindex: u32, hooks: &[Hook]) -> Resul
         programs.with_classifier(hook, |program| attach_filter(program, &name, hook).map_err(|error| wrap(error.into())))?;
     }
     Ok(())
+}
+
+/// Attaches a pinned program for pods to a device.
+pub(super) fn try_device(ifindex: u32, pin: &Path) -> Result<(), Error> {
+    let hook = Hook::FromPod;
+    let wrap = |source: Box<dyn StdError + Send + Sync>| Error::Clsact { hook, target: format!("device {ifindex}"), source };
+    let name = device_name(ifindex).map_err(|error| wrap(error.into()))?;
+    tc::qdisc_add_clsact(&name).map_err(|error| wrap(error.into()))?;
+    let attached = SchedClassifier::from_pin(pin).and_then(|mut program| attach_filter(&mut program, &name, hook));
+    attached.map_err(|error| wrap(error.into()))
 }
 
 /// Removes our filters from a device; none, or no device, is fine.

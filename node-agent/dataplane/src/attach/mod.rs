@@ -8,7 +8,7 @@ pub(crate) mod wire;
 use crate::{
     DeviceAttach, Error, Hook,
     bpffs::{self, Pins},
-    kernel::{Link, LinkTarget},
+    kernel::{Link, LinkTarget, Passing},
     programs::Programs,
 };
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
@@ -101,6 +101,25 @@ pub(crate) fn attach_device(
     // Of an earlier process with another setting.
     clsact::detach(ifindex, hooks)?;
     Ok(Attachment::Tcx)
+}
+
+/// Attaches a program that does nothing to a device, as real ones would be; `pin` is where one may be pinned meanwhile. It is the caller's
+/// device: what is left there goes with it.
+///
+/// # Errors
+/// A kernel that takes none in this way.
+pub(crate) fn try_device(ifindex: u32, how: DeviceAttach, pin: &Path) -> Result<(), Error> {
+    let hook = Hook::FromPod;
+    let failed = |source| Error::Attach { hook, target: format!("device {ifindex}"), source };
+    let program = Passing::load().map_err(failed)?;
+    program.pin(pin).map_err(Error::file("pin a program at", pin))?;
+    if how != DeviceAttach::Clsact {
+        match Link::to_device(program.as_fd(), ifindex, hook.attach_type()) {
+            Err(error) if how == DeviceAttach::Auto && error.raw_os_error() == Some(libc::EINVAL) => {}
+            attached => return attached.map(drop).map_err(failed),
+        }
+    }
+    clsact::try_device(ifindex, pin)
 }
 
 /// Takes the programs of some hooks from a device, however they got there.

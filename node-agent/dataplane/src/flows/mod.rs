@@ -9,6 +9,7 @@ mod tests;
 use crate::{
     Dataplane, Error,
     kernel::{Walk, When},
+    pace::{BATCH, Pace},
     table::Table,
 };
 use judge::{Verdict, is_reset_when_gone, judge, stays_alone};
@@ -16,12 +17,9 @@ use orknet_abi::{Address, Backend, Flow, FlowKey, Way, flow_state};
 use probe::Prober;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    ops::ControlFlow,
     time::{Duration, Instant},
 };
 
-/// Entries that are looked at before the caller is asked whether to go on: well under a millisecond of work if all stay.
-const BATCH: usize = 1_024;
 /// Answers about backends that are kept in one pass.
 const ANSWERS: usize = 65_536;
 
@@ -40,9 +38,6 @@ pub struct Use {
 
 /// Tells which of these uses lead to a backend that is no endpoint of the Service any more, not even one that terminates.
 pub type AskGone<'a> = dyn FnMut(&BTreeSet<Use>) -> BTreeSet<Use> + 'a;
-
-/// Is told how long the work took since it was told last; may wait, and may end the pass.
-pub type Pace<'a> = dyn FnMut(Duration) -> ControlFlow<()> + 'a;
 
 /// What a pass over the flows found and did. Flows, not entries: a flow has two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use orknet_abi::{FLOWS, flow_state::*, protocol};
+use std::ops::ControlFlow;
 use std::{cell::RefCell, net::IpAddr};
 
 /// A flow of client `number` through the front 192.0.2.1:30080 to a backend, last used so many seconds ago.
@@ -15,7 +16,7 @@ struct Spec {
 
 impl Spec {
     fn new(number: u16, protocol: u8) -> Self {
-        let opened = if protocol == protocol::TCP { OPENED } else { CONFIRMED };
+        let opened = if protocol == protocol::TCP { OPENED | CONFIRMED } else { CONFIRMED };
         Self { number, protocol, backend: [10, 244, 2, 2], states: (opened, opened), silent: (0, 0) }
     }
 

@@ -5,6 +5,7 @@ mod link;
 mod map;
 mod memory;
 mod namespace;
+mod program;
 mod run;
 mod syscall;
 
@@ -12,5 +13,6 @@ pub(crate) use link::{Link, LinkTarget};
 pub(crate) use map::{Entries, MapFile, Plain, Walk, When};
 pub(crate) use memory::give_back;
 pub use namespace::namespace_cookie;
+pub(crate) use program::Passing;
 pub use run::Arrival;
 pub(crate) use run::test_run;

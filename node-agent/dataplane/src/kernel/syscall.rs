@@ -14,6 +14,7 @@ pub(super) enum Command {
     MapCreate = 0,
     MapLookupElem = 1,
     MapUpdateElem = 2,
+    ProgLoad = 5,
     ObjPin = 6,
     ObjGet = 7,
     ProgTestRun = 10,

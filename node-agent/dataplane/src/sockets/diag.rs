@@ -1,6 +1,7 @@
 //! The kernel's socket diagnosis over netlink (sock_diag(7)): lists the sockets of the calling thread's network namespace and destroys
 //! single ones (`SOCK_DESTROY`, kernel option `INET_DIAG_DESTROY`).
 
+use crate::pace::Rest;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 use orknet_abi::{Address, protocol};
 use std::{
@@ -51,21 +52,25 @@ impl Diagnosis {
         Ok(Self(socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?))
     }
 
-    /// Every connected socket of a protocol, in both families.
-    pub(super) fn connected(&self, protocol: u8) -> io::Result<Vec<Found>> {
-        self.list(protocol, if protocol == protocol::TCP { TCP_STATES } else { UDP_STATES })
+    /// Every connected socket of a protocol, in both families. It rests between some hundreds; ended work leaves the others out.
+    pub(super) fn connected(&self, protocol: u8, rest: &mut Rest<'_>) -> io::Result<Vec<Found>> {
+        self.list(protocol, if protocol == protocol::TCP { TCP_STATES } else { UDP_STATES }, rest)
     }
 
     /// The numbers of all UDP sockets that have a port, connected or not, in both families.
-    pub(super) fn datagram_sockets(&self) -> io::Result<impl Iterator<Item = u64> + use<>> {
-        Ok(self.list(protocol::UDP, ANY_STATE)?.into_iter().map(|socket| socket.cookie))
+    pub(super) fn datagram_sockets(&self, rest: &mut Rest<'_>) -> io::Result<impl Iterator<Item = u64> + use<>> {
+        Ok(self.list(protocol::UDP, ANY_STATE, rest)?.into_iter().map(|socket| socket.cookie))
     }
 
-    fn list(&self, protocol: u8, states: u32) -> io::Result<Vec<Found>> {
+    fn list(&self, protocol: u8, states: u32, rest: &mut Rest<'_>) -> io::Result<Vec<Found>> {
         let mut found = Vec::new();
         for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
             self.send(&request(BY_FAMILY, DUMP, family, protocol, states, &[0; IDENTITY]))?;
-            while self.receive(&mut found)? == Received::More {}
+            while self.receive(&mut found)? == Received::More {
+                if !rest() {
+                    return Ok(found);
+                }
+            }
         }
         Ok(found)
     }

@@ -7,6 +7,7 @@ use std::{
     fs::File,
     io::{ErrorKind, Read as _},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    ops::ControlFlow,
     process::Command,
     sync::mpsc,
     thread,
@@ -45,7 +46,7 @@ impl Namespace {
 
     /// The numbers of the sockets that are connected to an address.
     fn cookies(&self, protocol: u8, to: SocketAddr) -> Vec<u64> {
-        let connected = self.run(|| Diagnosis::open().unwrap().connected(protocol).unwrap());
+        let connected = self.run(|| Diagnosis::open().unwrap().connected(protocol, &mut || true).unwrap());
         let to_it = connected.iter().filter(|found| (found.peer, found.peer_port_be) == (to.ip().into(), to.port().to_be()));
         to_it.map(|found| found.cookie).collect()
     }
@@ -96,7 +97,7 @@ impl Given {
             uses.iter().filter(|used| gone.contains(&(used.backend.address, used.backend.port_be))).copied().collect()
         };
         let maps = Maps { sockets: &self.sockets, connections: &self.connections };
-        maps.end_lost(&mut ask, &|| namespaces.iter().map(|namespace| namespace.path.clone()).collect()).unwrap()
+        maps.end_lost(&mut ask, &|| namespaces.iter().map(|namespace| namespace.path.clone()).collect(), &mut unhurried).unwrap()
     }
 
     fn entries(&self) -> (u32, usize) {
@@ -104,6 +105,11 @@ impl Given {
         self.connections.read_single(|_, connection| connections += usize::from(connection.cookie != 0)).unwrap();
         (self.sockets.entries().unwrap(), connections)
     }
+}
+
+/// Nobody waits for the processor.
+fn unhurried(_: Duration) -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }
 
 fn aborted(socket: &UdpSocket) -> ErrorKind {
@@ -165,7 +171,7 @@ fn root_a_namespace_that_is_gone_has_no_sockets_and_one_that_cannot_be_entered_i
     let end = |path: &str| {
         given.datagrams(u64::MAX, backend);
         let maps = Maps { sockets: &given.sockets, connections: &given.connections };
-        let ended = maps.end_lost(&mut |uses| uses.clone(), &|| vec![path.into()]).unwrap();
+        let ended = maps.end_lost(&mut |uses| uses.clone(), &|| vec![path.into()], &mut unhurried).unwrap();
         assert_eq!(ended, EndedSockets::default());
         given.entries().0
     };
@@ -175,7 +181,7 @@ fn root_a_namespace_that_is_gone_has_no_sockets_and_one_that_cannot_be_entered_i
 
 /// Opens sockets in a namespace; with their numbers.
 fn open<T: Send>(namespace: &Namespace, act: impl FnOnce() -> T + Send) -> (T, Vec<u64>) {
-    let all = || namespace.run(|| Diagnosis::open().unwrap().datagram_sockets().unwrap().collect::<HashSet<u64>>());
+    let all = || namespace.run(|| Diagnosis::open().unwrap().datagram_sockets(&mut || true).unwrap().collect::<HashSet<u64>>());
     let (before, sockets, after) = (all(), act(), all());
     (sockets, after.difference(&before).copied().collect())
 }
@@ -205,7 +211,8 @@ fn root_only_what_is_remembered_of_closed_sockets_is_forgotten_and_only_for_want
         datagrams.put(&keys, &vec![AffinityChoice::default(); keys.len()], |_, error| panic!("{error}"));
     };
     let entries = || (sockets.entries().unwrap(), datagrams.entries().unwrap());
-    let forget = |paths: &[PathBuf]| node.run(|| closed::forget(&sockets, &datagrams, &|| Namespaces::at(paths.to_vec())).unwrap());
+    let forget =
+        |paths: &[PathBuf]| node.run(|| closed::forget(&sockets, &datagrams, &|| Namespaces::at(paths.to_vec()), &mut unhurried).unwrap());
     // Connected and not, in both families, in a pod and on the node: all of them are open.
     let bind = |local: &str| UdpSocket::bind(local).unwrap();
     let (_connected, mut live) = open(&pod, || pod.datagram_client("127.0.0.1:0", "127.0.0.11:53".parse().unwrap()));
@@ -241,8 +248,8 @@ fn root_the_namespaces_of_processes_are_found_without_records() {
     let mut child = apart.run(|| Command::new("sleep").arg("60").spawn().unwrap());
     let (_socket, numbers) = open(&apart, || apart.datagram_client("127.0.0.1:0", "127.0.0.11:53".parse().unwrap()));
     let mut open = HashSet::new();
-    let is_complete = Namespaces::of_processes_and(Vec::new()).each(&mut || {
-        open.extend(Diagnosis::open()?.datagram_sockets()?);
+    let is_complete = Namespaces::of_processes_and(Vec::new()).each(&mut unhurried, &mut |rest| {
+        open.extend(Diagnosis::open()?.datagram_sockets(rest)?);
         Ok(())
     });
     child.kill().unwrap();

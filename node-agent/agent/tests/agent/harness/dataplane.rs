@@ -144,7 +144,13 @@ impl Dataplane for FakeDataplane {
         Ok(())
     }
 
-    fn end_lost_sockets(&self, ask: &mut AskGone<'_>, namespaces: &dyn Fn() -> Vec<PathBuf>) -> Result<EndedSockets, Failure> {
+    fn end_lost_sockets(
+        &self,
+        ask: &mut AskGone<'_>,
+        namespaces: &dyn Fn() -> Vec<PathBuf>,
+        pace: &mut Pace<'_>,
+    ) -> Result<EndedSockets, Failure> {
+        let _ = pace(Duration::from_micros(1));
         let known = self.sockets.lock().unwrap().clone();
         let gone = ask(&known);
         if !gone.is_empty() {
@@ -154,7 +160,8 @@ impl Dataplane for FakeDataplane {
         Ok(EndedSockets { udp: gone.len() as u64, tcp: 0 })
     }
 
-    fn forget_unused(&self, _: &dyn Fn() -> Vec<PathBuf>) -> Result<u64, Failure> {
+    fn forget_unused(&self, _: &dyn Fn() -> Vec<PathBuf>, pace: &mut Pace<'_>) -> Result<u64, Failure> {
+        let _ = pace(Duration::from_micros(1));
         Ok(std::mem::take(&mut *self.unused.lock().unwrap()))
     }
 
