@@ -72,7 +72,7 @@ fn cases(bench: &Bench, family: &Family, lists: &mut impl Iterator<Item = u32>) 
         cases.push(case);
         became
     };
-    let (kind, v4) = if ip(family.client).is_ipv4() { ([3, 3], true) } else { ([1, 4], false) };
+    let kind = if ip(family.client).is_ipv4() { [3, 3] } else { [1, 4] };
     for (protocol, make) in makes() {
         let fronts = [80, 81].map(|port| at(family.load_balancer, port));
         let clusters = [80, 81].map(|port| at(family.cluster, port));
@@ -109,7 +109,7 @@ fn cases(bench: &Bench, family: &Family, lists: &mut impl Iterator<Item = u32>) 
     add(Hook::FromNetwork, eth0, &wired(ping(client, ip(family.load_balancer), 7)));
     add(Hook::FromPod, DEVICE_A, &ping(pod, ip(family.cluster), 7));
     add(Hook::FromNode, DEVICE_A, &ping(ip(family.node), ip(family.cluster), 7));
-    assert_eq!(cases.len(), 3 * 13 + 5, "{v4}");
+    assert_eq!(cases.len(), 3 * 13 + 5);
     cases
 }
 

@@ -35,7 +35,7 @@ impl Servers {
 }
 
 /// Answers each byte with its address, until the client closes.
-fn serve_tcp(address: &str) -> SocketAddr {
+pub fn serve_tcp(address: &str) -> SocketAddr {
     let listener = TcpListener::bind(address).unwrap();
     let local = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -55,7 +55,8 @@ fn echo(mut stream: TcpStream, local: SocketAddr) {
     }
 }
 
-fn serve_udp(address: &str) -> SocketAddr {
+/// Answers each datagram with its address.
+pub fn serve_udp(address: &str) -> SocketAddr {
     let socket = UdpSocket::bind(address).unwrap();
     let local = socket.local_addr().unwrap();
     thread::spawn(move || {
