@@ -3,20 +3,17 @@
 use crate::{
     Config, Error, Hook, ProgramLog, Xdp,
     bpffs::Pins,
-    kernel,
+    features, kernel,
     program_log::{self, Reading},
     programs::Programs,
     table::{Tables, open_checked},
 };
-use aya::{
-    Ebpf, EbpfLoader,
-    programs::{ProgramError, ProgramType},
-};
+use aya::{Ebpf, EbpfLoader};
 use orknet_abi::{FORMER, FORMER_FLOWS, MAPS, MapSpec, SCRATCH};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// The object file, aligned as the loader wants it; empty if the build found no BPF toolchain.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"));
+pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"));
 
 /// Loaded programs and the maps that they use.
 pub(crate) struct Loaded {
@@ -29,8 +26,8 @@ pub(crate) struct Loaded {
 /// Loads the programs that this configuration needs. Maps that are pinned are used as they are; the others are made and pinned. `former` is
 /// where flows are pinned that the programs are to look up beside their own.
 pub(crate) fn load(config: &Config, pins: &Pins, former: Option<PathBuf>) -> Result<Loaded, Error> {
-    check_built(OBJECT, env!("ORKNET_BPF_MISSING"))?;
-    check_features()?;
+    check_present()?;
+    features::check_programs()?;
     check_capacities(&config.capacities)?;
     let mut loader = EbpfLoader::new();
     // The programs follow no kernel structures, so the types of the kernel, megabytes of them, need not be read.
@@ -81,46 +78,17 @@ pub(crate) fn capacity(config: &Config, spec: &MapSpec) -> u32 {
     config.capacities.get(spec.name).copied().unwrap_or(spec.capacity)
 }
 
+/// Whether the build had what it takes to make the programs.
+///
+/// # Errors
+/// It had not.
+pub(crate) fn check_present() -> Result<(), Error> {
+    check_built(OBJECT, env!("ORKNET_BPF_MISSING"))
+}
+
 /// An empty object file stands for a build without a BPF toolchain.
 fn check_built(object: &[u8], missing: &'static str) -> Result<(), Error> {
     if object.is_empty() { Err(Error::NoPrograms { missing }) } else { Ok(()) }
-}
-
-/// What nothing replaces, asked for one by one, so that the answer names it.
-fn check_features() -> Result<(), Error> {
-    const NEEDED: [(ProgramType, &str, &str); 2] = [
-        (
-            ProgramType::CgroupSockAddr,
-            "cgroup socket programs",
-            "run a kernel with CONFIG_CGROUP_BPF and CONFIG_BPF_SYSCALL (Linux 5.18 or newer)",
-        ),
-        (ProgramType::SchedClassifier, "tc programs", "run a kernel with CONFIG_NET_CLS_BPF and CONFIG_BPF_SYSCALL (Linux 5.18 or newer)"),
-    ];
-    for (kind, feature, remedy) in NEEDED {
-        match aya::sys::is_program_supported(kind) {
-            Ok(true) => {}
-            Ok(false) => return Err(Error::MissingFeature { feature, remedy }),
-            Err(error) if is_denied(&error) => {
-                return Err(Error::MissingFeature {
-                    feature: "the permission to load BPF programs",
-                    remedy: "run as root (CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)",
-                });
-            }
-            Err(error) => return Err(Error::Load(Box::new(error))),
-        }
-    }
-    Ok(())
-}
-
-fn is_denied(error: &ProgramError) -> bool {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
-            return true;
-        }
-        source = error.source();
-    }
-    false
 }
 
 fn check_capacities(capacities: &BTreeMap<String, u32>) -> Result<(), Error> {
