@@ -1,7 +1,9 @@
-//! Direct return where pods of different nodes reach each other through the overlay only.
+//! Direct return where pods of different nodes reach each other through the overlay only; and node ports at loopback addresses, which are a
+//! setting.
 
 mod direct_return;
 mod expected;
+mod loopback;
 mod matrix;
 mod scene;
 
@@ -12,6 +14,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let options = &["--routing", "vxlan"];
-    let scene = Scene { tag: "do", options, agent: "directReturn: true\n", prepare: wire::make_real, returns: Return::Direct };
-    scene::play(&scene, &[direct_return::TESTS, matrix::TESTS])
+    let agent = "directReturn: true\nnodePortLoopback: true\n";
+    let scene = Scene { tag: "do", options, agent, prepare: wire::make_real, returns: Return::Direct, ..Scene::PLAIN };
+    scene::play(&scene, &[direct_return::TESTS, matrix::TESTS, loopback::TESTS])
 }

@@ -27,7 +27,7 @@ struct Cell {
 
 impl Cell {
     fn expected(&self, who: Who, how: How) -> Expected {
-        let rules = if how == How::Sctp { expected_of_packets } else { expected };
+        let rules = if how == How::Sctp || !scene::sees_sockets() { expected_of_packets } else { expected };
         rules(self.front, self.policy, who, scene::returns())
     }
 

@@ -28,21 +28,26 @@ pub struct Scene {
     /// What is done to the cluster before the first test.
     pub prepare: fn(&Cluster) -> Result<()>,
     pub returns: Return,
+    /// Whether the hooks of sockets see who asks.
+    pub sees_sockets: bool,
 }
 
 impl Scene {
     /// One as `orknet up` makes it.
     #[allow(dead_code, reason = "one suite differs from it in everything")]
-    pub const PLAIN: Self = Self { tag: "b", options: &[], agent: "", prepare: |_| Ok(()), returns: Return::ThroughFront };
+    pub const PLAIN: Self =
+        Self { tag: "b", options: &[], agent: "", prepare: |_| Ok(()), returns: Return::ThroughFront, sees_sockets: true };
 }
 
 /// That of this program.
 static RETURNS: OnceLock<Return> = OnceLock::new();
+static SEES_SOCKETS: OnceLock<bool> = OnceLock::new();
 
 /// Tests on one cluster.
 pub fn play(scene: &Scene, groups: &[&[suite::Test]]) -> ExitCode {
     let tools = suite::Image { name: talk::TOOLS, programs: &[NETTOOL] };
     let _ = RETURNS.set(scene.returns);
+    let _ = SEES_SOCKETS.set(scene.sees_sockets);
     let settings = match settings(scene.agent) {
         Ok(file) => file,
         Err(error) => {
@@ -66,6 +71,11 @@ fn settings(agent: &str) -> Result<tempfile::NamedTempFile> {
 /// Which way answers go in this cluster.
 pub fn returns() -> Return {
     RETURNS.get().copied().unwrap_or(Return::ThroughFront)
+}
+
+/// Whether hooks of sockets see who asks in this cluster.
+pub fn sees_sockets() -> bool {
+    SEES_SOCKETS.get().copied().unwrap_or(true)
 }
 
 /// Ready backends `near` and `middle`, both with the label `app: all`.

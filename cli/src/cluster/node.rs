@@ -79,7 +79,8 @@ fn agent_settings(cluster: &Cluster, record: &Record, node: &Place) -> Result<Va
     let own = daemon::flags([
         ("nodeName", Some(json!(node.name))),
         ("socket", Some(json!(node.agent_socket()))),
-        ("cgroup", Some(json!(Hierarchies::find()?.unified(&node.cgroup())))),
+        // Another one is a test's: of what no socket hook sees.
+        ("cgroup", (!settings.contains_key("cgroup")).then_some(json!(Hierarchies::find()?.unified(&node.cgroup())))),
         ("stateDir", Some(json!(node.state_dir().join("cni/state")))),
         ("serviceCidrs", Some(json!(orknet_apiserver::Config::default().service_cidrs))),
         ("noMasqueradeCidrs", Some(json!(no_masquerade))),
