@@ -3,7 +3,7 @@
 
 use crate::harness::{FakeApi, eventually, in_namespace, node, service, slice};
 use crate::whole::{Cgroup, CleanUp, PodNamespace, RealAgent, add, config, plugin};
-use orknet_abi::TABLE_CHUNK;
+use orknet_abi::{TABLE_CHUNK, scope};
 use orknet_agent::{Config, cleanup};
 use orknet_compiler::MapImage;
 use orknet_dataplane::Reader;
@@ -113,21 +113,25 @@ fn root_a_table_that_finds_no_room_is_done_without_and_made_when_another_goes() 
         api.put(node_port("a", "10.96.0.1", 30_001));
         api.put(slice("a", &["10.244.1.2", "10.244.1.3"]));
         let agent = RealAgent::start(&config, &api);
-        // Backends and table of the Service at its node port.
+        // Backends and table of the Service at its node port, for those outside.
         let port = |number: u16| {
             let image = image(&config);
-            let (_, service) = image.services.iter().find(|(key, _)| key.port_be == number.to_be())?;
+            let (_, service) = image.services.iter().find(|(key, _)| key.port_be == number.to_be() && key.scope == scope::OUTSIDE)?;
             Some((service.count, service.table > 0))
         };
         eventually("the first has its table", || port(30_001).filter(|port| *port == (2, true))).await;
         api.put(node_port("b", "10.96.0.2", 30_002));
         api.put(slice("b", &["10.244.1.4", "10.244.1.5"]));
         let message = told(&api, "TABLES").await;
-        assert!(message.ends_with("raise capacities.TABLES. Services that are not as they should be: default/b"), "{message}");
-        eventually("the second works without", || port(30_002).filter(|port| *port == (2, false))).await;
-        assert_eq!(port(30_001), Some((2, true)));
-        api.delete(&node_port("a", "10.96.0.1", 30_001));
-        eventually("the second has its table", || port(30_002).filter(|port| *port == (2, true))).await;
+        // Which of them goes without, every node finds out by the same rule.
+        let without_b = message.ends_with("raise capacities.TABLES. Services that are not as they should be: default/b");
+        let without_a = message.ends_with("raise capacities.TABLES. Services that are not as they should be: default/a");
+        assert!(without_a != without_b, "{message}");
+        let (with, with_port, without_port) = if without_b { ("a", 30_001, 30_002) } else { ("b", 30_002, 30_001) };
+        eventually("one works without", || port(without_port).filter(|port| *port == (2, false))).await;
+        assert_eq!(port(with_port), Some((2, true)));
+        api.delete(&node_port(with, "10.96.0.9", with_port));
+        eventually("the other has its table", || port(without_port).filter(|port| *port == (2, true))).await;
         eventually("there is room again", || condition(&api, "False")).await;
         agent.stop().await;
         cleanup(&config).await.unwrap();
