@@ -17,8 +17,9 @@
 //!
 //! A cluster address is nobody's outside.
 //!
-//! What no socket hook sees is translated as a packet where a pod sends it, by the same rules but for two: a pod that reaches itself
-//! sees the Service's address, or it would answer itself past the Service; and where nothing is left the packet is dropped.
+//! What no socket hook sees is translated as a packet at the client's node, by the same rules but for three: a pod that reaches itself
+//! sees the Service's address, or it would answer itself past the Service; where nothing is left the packet is dropped; and what a node
+//! sends to an address of its own never comes to a program.
 
 use std::collections::BTreeMap;
 
@@ -104,9 +105,6 @@ pub const FAR: &str = "node3";
 /// The backends' names and nodes.
 pub const BACKENDS: [(&str, &str); 2] = [("near", NEAR), ("middle", MIDDLE)];
 
-/// Whether what a process of a node sends past its sockets finds Services there.
-const NODES_ARE_SERVED: bool = false;
-
 impl Who {
     pub const ALL: [Self; 6] = [Self::Backend, Self::SameNode, Self::OtherNode, Self::Host, Self::OtherHost, Self::Outside];
 
@@ -141,7 +139,7 @@ pub fn expected(front: Front, policy: Policy, who: Who, returns: Return) -> Expe
 pub fn expected_of_packets(front: Front, policy: Policy, who: Who, returns: Return) -> Expected {
     let is_inside = who.node().is_some() && !matches!(front, Front::NodePort { node } if Some(node) != who.node());
     match expected(front, policy, who, returns) {
-        _ if is_inside && !who.is_pod() && !NODES_ARE_SERVED => Expected::Nobody,
+        _ if is_inside && !who.is_pod() && matches!(front, Front::NodePort { .. }) => Expected::Nobody,
         Expected::Denied => Expected::Silence,
         Expected::Answers(mut backends) if is_inside && who == Who::Backend => {
             backends.insert(BACKENDS[0].0, Seen::Front);

@@ -21,7 +21,7 @@ fn e2e_pods_are_seen_outside_as_their_nodes_and_hear_answers_and_errors(cluster:
                 ensure!(seen_from == own.to_string(), "{who:?} to {address} over {what}: the outside saw {seen_from}, expected {own}");
                 Ok(())
             };
-            for how in [How::Tcp, How::Udp, How::UdpConnected] {
+            for how in [How::Tcp, How::Udp, How::UdpConnected, How::Sctp] {
                 is_seen(client.attempt(how, &address)?, &format!("{how:?}"))?;
             }
             is_seen(Attempt::parse(&client.run(&["nettool", "try-large", &address, "5000"])?)?, "fragments")?;

@@ -1,6 +1,6 @@
 //! Who answers, and whom does it see: type × protocol × family × client × policy, each cell against the rules of [`crate::expected`].
 
-use crate::expected::{BACKENDS, Expected, FAR, Front, NEAR, Policy, Seen, Who, expected, expected_of_packets};
+use crate::expected::{BACKENDS, Expected, FAR, Front, NEAR, Policy, Return, Seen, Who, expected, expected_of_packets};
 use crate::scene::{self, Clients, FAMILIES, NETTOOL};
 use anyhow::{Result, bail, ensure};
 use orknet_tests::outside::node_addresses;
@@ -28,7 +28,9 @@ struct Cell {
 impl Cell {
     fn expected(&self, who: Who, how: How) -> Expected {
         let rules = if how == How::Sctp || !scene::sees_sockets() { expected_of_packets } else { expected };
-        rules(self.front, self.policy, who, scene::returns())
+        // Direct return is for TCP and UDP.
+        let returns = if how == How::Sctp { Return::ThroughFront } else { scene::returns() };
+        rules(self.front, self.policy, who, returns)
     }
 
     fn target(&self, how: How) -> Target {

@@ -16,7 +16,7 @@ pub struct Seen {
     pub device: String,
     /// Whether they left.
     pub is_out: bool,
-    /// 6 or 17.
+    /// Of TCP, UDP or SCTP: 6, 17 or 132.
     pub protocol: u8,
     pub from: SocketAddr,
     pub to: SocketAddr,
@@ -104,7 +104,7 @@ impl Seen {
             }
             _ => return None,
         };
-        matches!(protocol, 6 | 17).then_some(())?;
+        matches!(protocol, 6 | 17 | 132).then_some(())?;
         let (from, to) = (SocketAddr::new(from, word(at)?), SocketAddr::new(to, word(at + 2)?));
         Some(Self { device, is_out, protocol, from, to, has_options })
     }
