@@ -12,8 +12,8 @@ impl Address {
     /// The mapped form of an IPv4 address given in network order, as it stands in a packet.
     #[inline(always)]
     pub const fn from_v4(octets: [u8; 4]) -> Self {
-        let [a, b, c, d] = octets;
-        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
+        // As one number, which the target moves by words.
+        Self((0xffff_0000_0000 | u32::from_be_bytes(octets) as u128).to_be_bytes())
     }
 
     /// Whether this is an IPv4 address in mapped form.

@@ -64,8 +64,9 @@ macro_rules! maps {
     };
 }
 
-/// Name of the map that is the programs' alone, and in which nothing outlives a packet: it is not pinned, and has no layout here.
-pub const SCRATCH: &str = "SCRATCH";
+/// Names of the maps that are the programs' alone: what is in them, no other load of programs needs. They are not pinned, and have no layout
+/// here.
+pub const PRIVATE: &[&str] = &["SCRATCH", "ROUTES"];
 
 /// Name of the map that stands for the FLOWS of other programs, as long as these here take over from them: it has the layout of [`FLOWS`],
 /// and is pinned by its owner alone. `FORMER` is the name of the global variable that says so (1).

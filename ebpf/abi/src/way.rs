@@ -21,6 +21,8 @@ pub mod way_kind {
     /// To the node itself, by the device where its own packets to Services came out: what answers them goes in there. Known for as long as
     /// the flow is there: only the device and the MAC addresses count.
     pub const HOME: u8 = 5;
+    /// To another node's pod, through the overlay to that node's address: its measure is the overlay device's.
+    pub const TUNNEL: u8 = 6;
 }
 
 /// A way, as long as it is believed. To lose it costs one packet the time to ask again.

@@ -86,6 +86,10 @@ pub static LEFT: PerCpuArray<Count> = PerCpuArray::with_max_entries(abi::LEFT.ca
 #[map]
 pub static TRAFFIC: PerCpuHashMap<TrafficKey, Count> = PerCpuHashMap::with_max_entries(abi::TRAFFIC.capacity, GROWING);
 
-/// Not in the ABI: each load of the programs has one of its own.
+/// Answers of the node's routes for pairs of addresses, at [`pair_slot`](abi::pair_slot). Not in the ABI: each load of programs asks itself.
+#[map]
+pub static ROUTES: PerCpuArray<Pair> = PerCpuArray::with_max_entries(abi::PAIRS.capacity, 0);
+
+/// Not in the ABI: each load of programs has one of its own.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);

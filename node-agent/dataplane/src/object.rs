@@ -9,7 +9,7 @@ use crate::{
     table::{Tables, open_checked},
 };
 use aya::{Ebpf, EbpfLoader};
-use orknet_abi::{FORMER, FORMER_FLOWS, MAPS, MapSpec, SCRATCH};
+use orknet_abi::{FORMER, FORMER_FLOWS, MAPS, MapSpec, PRIVATE};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// The object file, aligned as the loader wants it; empty if the build found no BPF toolchain.
@@ -108,7 +108,7 @@ fn check_capacities(capacities: &BTreeMap<String, u32>) -> Result<(), Error> {
 /// The object must have the ABI's maps, and no others: what is not in the ABI would be neither pinned nor seen.
 fn compare_maps(object: &Ebpf) -> Result<(), Error> {
     let of_the_library = |name: &str| name == program_log::MAP || name.starts_with('.');
-    let ours = object.maps().filter(|(name, _)| ![SCRATCH, FORMER_FLOWS].contains(name) && !of_the_library(name));
+    let ours = object.maps().filter(|(name, _)| !PRIVATE.contains(name) && *name != FORMER_FLOWS && !of_the_library(name));
     let present: BTreeMap<&str, (u32, u32)> = ours.filter_map(|(name, map)| Some((name, sizes(map)?))).collect();
     disagreement(&present, MAPS).map_or(Ok(()), |(map, what)| Err(Error::ObjectMismatch { map, what }))
 }

@@ -1,12 +1,16 @@
 //! What the hooks cost: figures to look at, bounds that only a mistake in kind would break.
 
+#[path = "network_packets/bench.rs"]
+#[allow(dead_code, reason = "packet tests use the rest")]
+mod bench;
 mod frames;
 mod harness;
 mod servers;
 
-use frames::Frame;
+use bench::{Bench, FAMILIES, Front, at, wired};
+use frames::{Frame, flags, tcp};
 use harness::{Node, ServiceSpec, pod, put_pods, put_service};
-use orknet_abi::protocol::UDP;
+use orknet_abi::protocol::{TCP, UDP};
 use orknet_dataplane::{Dataplane, Hook, Verdict};
 use servers::Servers;
 use std::{
@@ -59,4 +63,40 @@ fn root_a_packet_between_pods_costs_little_and_loading_is_quick() {
     }
     println!("opened in {opened:?}");
     assert!(opened < Duration::from_secs(10));
+}
+
+#[test]
+fn root_a_first_packet_costs_a_few_times_what_a_known_one_does() {
+    let rounds: u16 = std::env::var("ORKNET_COST_ROUNDS").map_or(200, |rounds| rounds.parse().unwrap());
+    let bench = Bench::new("first");
+    bench.serve_wire();
+    let arp = [&[0xff; 6][..], &[2, 0, 0, 0, 0, 1], &[0x08, 0x06], &[0; 28]].concat();
+    let quick = |mut costs: Vec<u32>| {
+        costs.sort_unstable();
+        // Where others work beside, the quick ones say more than the middle.
+        costs[costs.len() / 10]
+    };
+    let nothing = quick((0..rounds).map(|_| bench.from_network(&arp).nanoseconds).collect());
+    println!("{nothing} ns for a frame that is nobody's");
+    for (family, first) in FAMILIES.iter().zip([1, 2]) {
+        for (list, what, backend, on_wire) in [
+            (first, "to a pod here", family.pod_b, false),
+            (first + 2, "to a pod elsewhere", family.remote_pod, false),
+            (first + 2, "to a pod elsewhere, on the wire", family.remote_pod, true),
+        ] {
+            bench.put(&Front::new(list, TCP, at(family.load_balancer, 80), &[at(backend, 8080)]));
+            let begin = list as u16 * 10_000 + if on_wire { 5_000 } else { 0 };
+            let costs = [flags::SYN, flags::ACK, flags::ACK].map(|flags| {
+                let run = |port| {
+                    let frame = wired(tcp(at(family.client, port), at(family.load_balancer, 80), flags, &[])).bytes();
+                    let ran = if on_wire { bench.from_wire(&frame) } else { bench.from_network(&frame) };
+                    assert_eq!(ran.verdict, Verdict::Redirect);
+                    ran.nanoseconds
+                };
+                quick((begin..begin + rounds).map(run).collect())
+            });
+            println!("{}, {what}: {costs:?} ns for the first, second and third packet", family.client);
+            assert!(costs[0] < 40 * costs[2].max(100), "{costs:?}");
+        }
+    }
 }

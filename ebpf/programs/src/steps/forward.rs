@@ -176,8 +176,8 @@ pub fn pass_on(ctx: &TcContext, ip: &Ip, is_plain: bool) -> i32 {
     *key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
     let kind = global::find_way(ctx.skb.skb, ip, key, way, 0);
     // What another machine is the next to get is for none of this node's addresses.
-    if is_noted && matches!(kind, kind::NEIGHBOUR) {
-        let _ = global::note_pair(ip, way, if is_left { kind::STACK } else { kind::NEIGHBOUR }, ctx.device());
+    if is_noted && matches!(kind, kind::NEIGHBOUR | kind::TUNNEL) {
+        let _ = global::note_pair(ip, way, if is_left { kind::STACK } else { kind }, ctx.device());
     }
     if is_left {
         return packet::NEXT;

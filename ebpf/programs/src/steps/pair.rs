@@ -1,12 +1,21 @@
 //! The ways between pairs of addresses whose packets nobody translates: those of a pod, of which neither end is a Service's. Packets of
 //! such a pair that have no flow need nothing but the way, whatever their ports.
 //!
+//! Beside them, what the node's routes answered for pairs of addresses that packets have become: the first packet of the next flow between
+//! the same two need not ask again.
+//!
 //! A way is believed as that of a flow is (see [`quick`](super::quick)), and as long as no Service gets the address: user space begins a new
 //! generation then. Each processor has ways of its own, and no program interrupts another one there, so nothing is written while it is read.
 
-use super::{clock::now_ticks, packet::Ip, quick::generation, range, words::to_words};
-use crate::maps::{PAIRS, SERVICES};
-use orknet_abi::{Way, pair_slot};
+use super::{
+    clock::now_ticks,
+    packet::Ip,
+    quick::generation,
+    range,
+    words::{self, to_words},
+};
+use crate::maps::{PAIRS, ROUTES, SERVICES};
+use orknet_abi::{FlowKey, Pair, Way, pair_slot};
 
 #[inline(always)]
 fn stamp(generation: u64, source: &[u32; 4], destination: &[u32; 4], device: u32) -> u64 {
@@ -16,7 +25,32 @@ fn stamp(generation: u64, source: &[u32; 4], destination: &[u32; 4], device: u32
 /// Where the pair's way is, if it is believed.
 #[inline(always)]
 pub fn find_way(source: &[u32; 4], destination: &[u32; 4], device: u32) -> Option<&'static Way> {
-    let pair = PAIRS.get_ptr(pair_slot(source, destination))?;
+    believed(PAIRS.get_ptr(pair_slot(source, destination))?, source, destination, device)
+}
+
+/// The same of a route's answer.
+#[inline(always)]
+pub fn find_route(becomes: &FlowKey, device: u32) -> Option<&'static Way> {
+    let (source, destination) = (to_words(&becomes.source), to_words(&becomes.destination));
+    believed(ROUTES.get_ptr(pair_slot(source, destination))?, source, destination, device)
+}
+
+/// Notes a route's answer, in whosever place: another one's costs a question. `way.stamp` is the generation in which it was asked.
+#[inline(always)]
+pub fn note_route(becomes: &FlowKey, way: &Way, device: u32) {
+    let (source, destination) = (to_words(&becomes.source), to_words(&becomes.destination));
+    let Some(pair) = ROUTES.get_ptr_mut(pair_slot(source, destination)) else { return };
+    // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map, which nobody reads now.
+    let pair = unsafe { &mut *pair };
+    words::copy(&becomes.source, &mut pair.source);
+    words::copy(&becomes.destination, &mut pair.destination);
+    words::copy(way, &mut pair.way);
+    pair.way.stamp = stamp(way.stamp, source, destination, device);
+    pair.way.device = device;
+}
+
+#[inline(always)]
+fn believed(pair: *const Pair, source: &[u32; 4], destination: &[u32; 4], device: u32) -> Option<&'static Way> {
     // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map, which nobody writes now.
     let pair = unsafe { &*pair };
     let is_it = pair.way.stamp == stamp(generation(), source, destination, device)

@@ -12,6 +12,7 @@ use crate::{
     maps::{PODS, TRANSLATED},
 };
 use aya_ebpf::programs::TcContext;
+use core::mem::offset_of;
 use orknet_abi::{Address, Pod, PodKey, Way};
 
 /// What a packet's source address says about who sent it.
@@ -44,6 +45,24 @@ pub fn check_source(ip: &Ip, device: u32) -> u32 {
 pub fn find_pod(address: &Address) -> Option<Pod> {
     read(PODS.get_ptr(PodKey { address: *address }))
 }
+
+/// The way to the pod of this node that has the address; false if there is none.
+#[inline(always)]
+pub fn find_way(address: &Address, way: &mut Way) -> bool {
+    let Some(pod) = PODS.get_ptr(PodKey { address: *address }) else { return false };
+    // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends. Of both
+    // values the MAC addresses are three whole words, side by side in the same order.
+    unsafe {
+        way.ifindex = (&raw const (*pod).ifindex).read();
+        let (from, to) = ((&raw const (*pod).pod_mac).cast::<u32>(), (&raw mut way.macs).cast::<u32>());
+        for word in 0..3 {
+            to.add(word).write_volatile(from.add(word).read());
+        }
+    }
+    true
+}
+
+const _: () = assert!(offset_of!(Pod, pod_mac) == 4 && offset_of!(Pod, host_mac) == 10 && offset_of!(Way, macs) % 4 == 0);
 
 /// The same, unless it is the sender.
 #[inline(always)]

@@ -10,13 +10,14 @@ use super::{
     flow::entrance,
     former, open,
     packet::{self, ETHERNET},
-    pair, read,
+    pair, read, scratch,
     segment::{Kind, Segment, tcp},
     way::{self, kind},
     words::{Words, clear},
 };
 use crate::{
     frame::{Checksum, Frame, fold},
+    global,
     maps::{FLOWS, GENERATION},
 };
 use aya_ebpf::{
@@ -92,7 +93,7 @@ pub fn may_know(segment: &Segment, kind: u32) -> bool {
     segment.kind == Kind::Flow
         && matches!(segment.key.protocol, protocol::TCP | protocol::UDP)
         && segment.says() == flow_state::CONFIRMED
-        && matches!(kind, kind::POD | kind::NEIGHBOUR | kind::STACK | kind::LEAVING)
+        && matches!(kind, kind::POD | kind::NEIGHBOUR | kind::STACK | kind::LEAVING | kind::TUNNEL)
 }
 
 /// In which generation ways are asked now; must be read before anything is asked.
@@ -227,7 +228,7 @@ fn find(plain: &Plain, device: u32, is_leaving: bool, length: u32, found: &mut F
 /// Whether packets that go such a way lose a hop.
 #[inline(always)]
 fn travels(kind: u32) -> bool {
-    matches!(kind, kind::POD | kind::NEIGHBOUR)
+    matches!(kind, kind::POD | kind::NEIGHBOUR | kind::TUNNEL)
 }
 
 /// Whether the way is still the one that was found.
@@ -239,10 +240,10 @@ fn is_still(found: &Found) -> bool {
 
 /// A copy of the way; false if somebody wrote it meanwhile.
 #[inline(always)]
-fn copy_way(found: &Found, way: &mut MaybeUninit<Way>) -> bool {
+fn copy_way(found: &Found, way: &mut Way) -> bool {
     // SAFETY: a value of the map. The empty instruction keeps the compiler from moving reads behind the second look at the stamp.
     unsafe {
-        let (from, to) = ((&raw const (*found.flow).way).cast::<u64>(), way.as_mut_ptr().cast::<u64>());
+        let (from, to) = ((&raw const (*found.flow).way).cast::<u64>(), ptr::from_mut(way).cast::<u64>());
         for word in 0..size_of::<Way>() / 8 {
             to.add(word).write_volatile(from.add(word).read());
         }
@@ -323,12 +324,10 @@ pub fn send(ctx: &TcContext, is_leaving: bool) -> i32 {
         return kind;
     }
     let kind = kind as u32;
-    let mut way = MaybeUninit::uninit();
-    if !copy_way(&found, &mut way) {
+    let Some(way) = scratch::way() else { return NOT_QUICK };
+    if !copy_way(&found, way) {
         return NOT_QUICK;
     }
-    // SAFETY: copied.
-    let way = unsafe { way.assume_init_ref() };
     if !rewrite(ctx, plain, becomes(found.flow), travels(kind)) {
         return super::drop_packet(ctx, DropReason::RewriteFailed);
     }
@@ -355,6 +354,7 @@ fn go(ctx: &TcContext, way: &Way, kind: u32) -> i32 {
     match kind {
         kind::POD => way::into_pod(ctx, way.ifindex, &way.macs),
         kind::NEIGHBOUR => way::to_neighbour(ctx, way),
+        kind::TUNNEL => global::to_tunnel(ctx.skb.skb, way),
         _ => packet::NEXT,
     }
 }
@@ -389,16 +389,14 @@ pub fn send_on_wire(frame: &XdpContext) -> i32 {
     if kind <= NO_FLOW {
         return kind;
     }
-    let mut way = MaybeUninit::uninit();
-    if kind as u32 != kind::NEIGHBOUR || !copy_way(&found, &mut way) || !packet::is_for_device(frame, device) {
+    let Some(way) = scratch::way() else { return XDP_PASS as i32 };
+    if kind as u32 != kind::NEIGHBOUR || !copy_way(&found, way) || !packet::is_for_device(frame, device) {
         return XDP_PASS as i32;
     }
     if open::is_open(frame, &plain.key, plain.offset(), plain.payload()) {
         count_left(LeftReason::OpenChecksum, frame.length());
         return XDP_PASS as i32;
     }
-    // SAFETY: copied.
-    let way = unsafe { way.assume_init_ref() };
     if !way::takes_frames(frame, way) {
         return XDP_PASS as i32;
     }

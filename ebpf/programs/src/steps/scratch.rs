@@ -8,7 +8,7 @@
 
 use super::{answer::Quote, flow::Entry, packet::Ip, resolve::Room, segment::Segment, words::Words};
 use crate::maps::SCRATCH;
-use aya_ebpf::bindings::bpf_fib_lookup;
+use aya_ebpf::bindings::{bpf_fib_lookup, bpf_tunnel_key};
 use orknet_abi::{FlowKey, FragmentKey, ServiceKey, Way};
 
 /// All places.
@@ -16,6 +16,7 @@ use orknet_abi::{FlowKey, FragmentKey, ServiceKey, Way};
 pub struct Scratch {
     question: bpf_fib_lookup,
     entry: Entry,
+    tunnel: bpf_tunnel_key,
     way: Way,
     ip: Ip,
     segment: Segment,
@@ -52,6 +53,8 @@ places! {
     way: Way;
     /// What is asked of the node's routes: [`find_way`](super::way::find_way)'s.
     question: bpf_fib_lookup;
+    /// What a tunnel is told of a packet: [`to_tunnel`](super::way::to_tunnel)'s.
+    tunnel: bpf_tunnel_key;
     /// A flow's value: [`insert_pair`](super::flow::insert_pair)'s.
     entry: Entry;
     /// The key of its answers: the same.

@@ -3,9 +3,9 @@
 use super::{
     count, node,
     packet::{self, ETHERNET, Ip},
-    pod, quick, range, read, scratch,
+    pair, pod, quick, range, read, scratch,
     segment::must_not_be_cut,
-    words::{clear, wipe},
+    words::{self, clear, wipe},
 };
 use crate::{direct, frame::Frame, global, maps::DEVICES};
 use aya_ebpf::{
@@ -46,10 +46,10 @@ pub mod kind {
     pub const LEAVING: u32 = way_kind::LEAVING as u32;
     /// Into the node, where its own packets to Services came out.
     pub const HOME: u32 = way_kind::HOME as u32;
+    /// Another node's pod, through the overlay.
+    pub const TUNNEL: u32 = way_kind::TUNNEL as u32;
     /// Another machine whose MAC address the kernel has to ask for.
     pub const STRANGER: u32 = 16;
-    /// Another node's pod, at that node's address.
-    pub const TUNNEL: u32 = 17;
     /// The packet is larger than what goes this way.
     pub const TOO_BIG: u32 = 18;
 }
@@ -60,9 +60,7 @@ pub fn find_way(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, m
     wipe(way);
     way.stamp = quick::generation();
     way.mtu = u16::MAX;
-    if let Some(pod) = pod::find_pod(&becomes.destination) {
-        way.ifindex = pod.ifindex;
-        way.macs = [pod.pod_mac, pod.host_mac];
+    if pod::find_way(&becomes.destination, way) {
         return kind::POD;
     }
     if node::is_own(&becomes.destination) {
@@ -86,7 +84,7 @@ pub fn find_way(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, m
 #[inline(always)]
 pub fn find_fitting_way(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u32) -> u32 {
     let kind = find_way(ctx, ip, becomes, way, more);
-    if kind != kind::TUNNEL || may_be_cut(ip) || ip.protocol == FRAGMENT {
+    if kind != kind::TUNNEL {
         return kind;
     }
     // What the helper finds there is a length to look at, and it puts the device's measure there. Its own verdict holds for packets that
@@ -94,11 +92,12 @@ pub fn find_fitting_way(ctx: &TcContext, ip: &Ip, becomes: &FlowKey, way: &mut W
     let mut mtu = 0;
     // SAFETY: the context is the program's own, and the helper writes one word.
     let outcome = unsafe { bpf_check_mtu(ctx.context(), way.ifindex, &raw mut mtu, 0, 0) };
-    if outcome >= 0 && travelling_length(ctx, ip) + more > mtu {
-        way.mtu = mtu as u16;
-        return kind::TOO_BIG;
+    // With no measure known, no packet but this one goes without asking.
+    way.mtu = if outcome >= 0 { mtu as u16 } else { 0 };
+    if outcome < 0 || may_be_cut(ip) || ip.protocol == FRAGMENT || travelling_length(ctx, ip) + more <= mtu {
+        return kind;
     }
-    kind
+    kind::TOO_BIG
 }
 
 /// How many bytes the packet has on its way, from the IP header on: what merged packets are cut into has the headers of the whole and one
@@ -131,13 +130,24 @@ fn to_words(address: &Address) -> [u32; 4] {
 /// Asks the node's routes, for a packet of this length that came in where the hook is.
 #[inline(always)]
 fn route(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u32) -> u32 {
+    let generation = way.stamp;
+    let device = frame.device();
+    let length = travelling_length(frame, ip) + more;
+    if let Some(known) = pair::find_route(becomes, device)
+        && length <= u32::from(known.mtu)
+    {
+        words::copy(known, way);
+        // For whoever notes it.
+        way.stamp = generation;
+        return kind::NEIGHBOUR;
+    }
     let Some(question) = scratch::question() else { return kind::NOWHERE };
     wipe(question);
     question.family = if ip.is_v4 { AF_INET } else { AF_INET6 };
     question.l4_protocol = ip.protocol;
-    question.ifindex = frame.device();
+    question.ifindex = device;
     // With a length the answer tells the way's measure.
-    question.__bindgen_anon_1.tot_len = (travelling_length(frame, ip) + more).min(u32::from(u16::MAX)) as u16;
+    question.__bindgen_anon_1.tot_len = length.min(u32::from(u16::MAX)) as u16;
     let (source, destination) = (to_words(&becomes.source), to_words(&becomes.destination));
     if ip.is_v4 {
         question.__bindgen_anon_3.ipv4_src = source[3];
@@ -161,6 +171,7 @@ fn route(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u3
             way.macs = [question.dmac, question.smac];
             // SAFETY: with this answer the helper has put the way's measure there.
             way.mtu = unsafe { question.__bindgen_anon_1.mtu_result };
+            pair::note_route(becomes, way, device);
             kind::NEIGHBOUR
         }
         BPF_FIB_LKUP_RET_FRAG_NEEDED => {
@@ -234,9 +245,9 @@ pub fn onto_wire(frame: &XdpContext, way: &Way) -> u32 {
 /// Sends the packet to another node through the overlay.
 #[inline(always)]
 pub fn to_tunnel(ctx: &TcContext, way: &Way) -> i32 {
-    let node_address = way.address;
-    // SAFETY: all zero is a value of this structure of numbers.
-    let mut key: bpf_tunnel_key = unsafe { MaybeUninit::zeroed().assume_init() };
+    let node_address = &way.address;
+    let Some(key) = scratch::tunnel() else { return packet::DROP };
+    wipe(key);
     key.tunnel_id = OVERLAY_ID;
     key.tunnel_ttl = 64;
     let is_v4 = node_address.is_v4();
@@ -244,7 +255,7 @@ pub fn to_tunnel(ctx: &TcContext, way: &Way) -> i32 {
         // The helper wants this one in native order.
         key.__bindgen_anon_1.remote_ipv4 = u32::from_be_bytes(node_address.v4_octets());
     } else {
-        key.__bindgen_anon_1.remote_ipv6 = to_words(&node_address);
+        key.__bindgen_anon_1.remote_ipv6 = to_words(node_address);
     }
     ctx.set_mark(DONE);
     let flags = if is_v4 { 0 } else { TUNNEL_V6 };
@@ -252,10 +263,10 @@ pub fn to_tunnel(ctx: &TcContext, way: &Way) -> i32 {
     let device = own.overlay;
     // Ends of tunnels are known by addresses of one family, and what the far end answers without looking goes to this one.
     let own_mac = if is_v4 { overlay_mac(&own.v4) } else { overlay_mac(&own.v6) };
-    packet::set_macs(ctx, &[overlay_mac(&node_address), own_mac]);
+    packet::set_macs(ctx, &[overlay_mac(node_address), own_mac]);
     // SAFETY: the structure is as long as the helper is told.
     let verdict = unsafe {
-        match bpf_skb_set_tunnel_key(ctx.skb.skb, &raw mut key, size_of::<bpf_tunnel_key>() as u32, flags) {
+        match bpf_skb_set_tunnel_key(ctx.skb.skb, key, size_of::<bpf_tunnel_key>() as u32, flags) {
             0 => bpf_redirect(device, 0) as i32,
             _ => 0,
         }

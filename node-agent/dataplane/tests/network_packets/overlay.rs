@@ -1,12 +1,12 @@
 //! Other nodes' pods behind a VXLAN overlay: packets for them go into the tunnel to their node.
 
 use crate::bench::{
-    A_MACS, B_MACS, Bench, DONE, FAMILIES, FIRST_PORT, Front, LAST_PORT, V4, V6, at, into_pod, ip, one_hop_on, settings, wired,
+    A_MACS, B_MACS, Bench, DONE, FAMILIES, FIRST_PORT, Front, LAST_PORT, V4, V6, at, into_pod, ip, key, one_hop_on, settings, wired,
 };
 use crate::direct_return::telling;
 use crate::frames::{Frame, Packet, assert_sound, flags, tcp, udp};
 use orknet_abi::protocol::{TCP, UDP};
-use orknet_abi::{DropReason, node_flags, overlay_mac};
+use orknet_abi::{DropReason, node_flags, overlay_mac, way_kind};
 use orknet_dataplane::{Arrival, Hook, Verdict};
 
 /// The node with an overlay whose tunnel takes 1450 bytes.
@@ -84,6 +84,32 @@ fn root_what_does_not_fit_into_the_tunnel_and_must_not_be_cut_is_told() {
         let answer = Packet::read(&ran.frame).unwrap();
         assert_eq!((answer.source, answer.destination), (front.ip(), client.ip()));
         assert_eq!(answer.payload[6..8], 1450_u16.to_be_bytes());
+    }
+}
+
+#[test]
+fn root_a_flow_through_the_tunnel_knows_its_way_and_what_fits_into_it() {
+    let bench = bench("tunnel-knows");
+    for (list, family) in (1..).zip(FAMILIES) {
+        let (client, front, backend) = (at(family.client, 998), at(family.load_balancer, 80), at(family.remote_pod, 80));
+        bench.put(&Front::new(list, TCP, front, &[backend]));
+        let headers = if client.is_ipv4() { 40 } else { 60 };
+        let segment = |from, to, length: usize| wired(tcp(from, to, flags::ACK, &vec![1; length - headers]));
+        let flow = key(TCP, client, front);
+        // Known until a tick of the clock ends: then the next one.
+        let knows = (0..20).any(|_| {
+            (0..2).for_each(|_| drop(bench.from_network(&segment(client, front, 100).bytes())));
+            bench.make_old(&flow);
+            let ran = bench.from_network(&segment(client, front, 1450).bytes());
+            let node = Packet::read(&ran.frame).unwrap().ends().0;
+            let sent = segment(node, backend, 1450);
+            assert_eq!((ran.verdict, ran.mark, ran.frame), (Verdict::Redirect, DONE, tunnelled(sent.clone(), node_2(&sent)).bytes()));
+            let took = bench.flows()[&flow].used_seconds == 0;
+            let (_, dropped) = bench.dropped_by(|| bench.from_network(&segment(client, front, 1451).bytes()));
+            assert_eq!(dropped, [DropReason::TooBig]);
+            took && bench.flows()[&flow].way.kind == way_kind::TUNNEL
+        });
+        assert!(knows, "{family:?}");
     }
 }
 
