@@ -111,7 +111,7 @@ pub fn documents(yaml: &str) -> (NodeFacts, Vec<Document>) {
             "Ranges" => documents.push(Document::Ranges(ranges(serde_yaml_ng::from_value(value).unwrap()))),
             "Options" => {
                 let document: OptionsDocument = serde_yaml_ng::from_value(value).unwrap();
-                let node_port_ranges = document.node_port_ranges.iter().map(range).collect();
+                let node_port_ranges = document.node_port_ranges.iter().map(|text| range(text)).collect();
                 let options = Options { loopback_ports: document.loopback_ports, node_port_ranges, ..Options::default() };
                 documents.push(Document::Options(options));
             }
@@ -132,7 +132,7 @@ fn host_port(document: HostPortDocument) -> HostPort {
     }
 }
 
-fn range(text: &String) -> RangeKey {
+fn range(text: &str) -> RangeKey {
     let (address, bits) = text.split_once('/').unwrap();
     RangeKey::new(address.parse().unwrap(), bits.parse().unwrap())
 }
@@ -140,10 +140,10 @@ fn range(text: &String) -> RangeKey {
 fn ranges(document: RangesDocument) -> BTreeMap<RangeKey, Range> {
     let of = |kinds, node: Address| move |key| (key, Range { kinds, node });
     let nowhere = Address::default();
-    let mut ranges: BTreeMap<_, _> = document.services.iter().map(range).map(of(range_kinds::SERVICES, nowhere)).collect();
-    ranges.extend(document.direct.iter().map(range).map(of(range_kinds::DIRECT, nowhere)));
+    let mut ranges: BTreeMap<_, _> = document.services.iter().map(|text| range(text)).map(of(range_kinds::SERVICES, nowhere)).collect();
+    ranges.extend(document.direct.iter().map(|text| range(text)).map(of(range_kinds::DIRECT, nowhere)));
     for (node, pods) in document.pods {
-        ranges.extend(pods.iter().map(range).map(of(range_kinds::PODS, node.into())));
+        ranges.extend(pods.iter().map(|text| range(text)).map(of(range_kinds::PODS, node.into())));
     }
     ranges
 }
