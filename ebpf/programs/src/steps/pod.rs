@@ -46,6 +46,12 @@ pub fn find_pod(address: &Address) -> Option<Pod> {
     read(PODS.get_ptr(PodKey { address: *address }))
 }
 
+/// The same, unless it is the sender.
+#[inline(always)]
+pub fn find_pod_elsewhere(address: &Address, device: u32) -> Option<Pod> {
+    read(PODS.get_ptr(PodKey { address: *address })).filter(|pod| pod.ifindex != device)
+}
+
 /// The way to the pod of this node that has the address; false if there is none.
 #[inline(always)]
 pub fn find_way(address: &Address, way: &mut Way) -> bool {
@@ -63,12 +69,6 @@ pub fn find_way(address: &Address, way: &mut Way) -> bool {
 }
 
 const _: () = assert!(offset_of!(Pod, pod_mac) == 4 && offset_of!(Pod, host_mac) == 10 && offset_of!(Way, macs) % 4 == 0);
-
-/// The same, unless it is the sender.
-#[inline(always)]
-pub fn find_pod_elsewhere(address: &Address, device: u32) -> Option<Pod> {
-    read(PODS.get_ptr(PodKey { address: *address })).filter(|pod| pod.ifindex != device)
-}
 
 /// Hands a packet for a pod of this node straight to it, as a router would; [`NOT_OURS`] where there is none but the sender at `device`.
 /// The stack answers for what must not travel on, and takes the packet where nothing is redirected past it. The way of a
