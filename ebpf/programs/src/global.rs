@@ -134,12 +134,12 @@ pub extern "C" fn serve_node(ctx: *mut __sk_buff, ip: *const Ip) -> i32 {
     steps::own::serve(&TcContext::new(ctx), ip)
 }
 
-/// [`steps::own::leave_alone`].
+/// [`steps::own::leave_own_alone`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn leave_alone(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment) -> i32 {
+pub extern "C" fn leave_own_alone(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment) -> i32 {
     present!(steps::packet::DROP; ip: as_ref, segment: as_ref);
-    steps::own::leave_alone(&TcContext::new(ctx), ip, segment)
+    steps::own::leave_own_alone(&TcContext::new(ctx), ip, segment)
 }
 
 /// [`steps::own::note_home`]; answers 1.

@@ -44,10 +44,10 @@ pub fn serve(ctx: &TcContext, ip: &Ip) -> i32 {
         return global::answer_ping(ctx.skb.skb, ip, segment);
     }
     if !matches!(segment.kind, Kind::Flow | Kind::Later) {
-        return global::leave_alone(ctx.skb.skb, ip, segment);
+        return global::leave_own_alone(ctx.skb.skb, ip, segment);
     }
     match global::open_to_service(segment, u32::from(scope::INSIDE), entrance::NODE, becomes) {
-        opened::NOT => global::leave_alone(ctx.skb.skb, ip, segment),
+        opened::NOT => global::leave_own_alone(ctx.skb.skb, ip, segment),
         opened::FLOW => go(ctx, ip, segment, becomes),
         refused => global::refuse(ctx.skb.skb, ip, segment, refused.wrapping_sub(opened::REFUSED)),
     }
@@ -62,7 +62,7 @@ fn go(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> i32 {
 /// A packet that is no Service's goes on where the node's other routes lead, if its address is a load balancer's or an external one: it may
 /// be a host's, too. Anything else is "unreachable".
 #[inline(always)]
-pub fn leave_alone(ctx: &TcContext, ip: &Ip, segment: &Segment) -> i32 {
+pub fn leave_own_alone(ctx: &TcContext, ip: &Ip, segment: &Segment) -> i32 {
     let is_external = read(SERVICES.get_ptr(range::whole(&ip.destination))).is_some_and(|whole| whole.flags & service_flags::EXTERNAL != 0);
     let (mut complaint, mut mtu, mut reason) = (complaint::PORT_UNREACHABLE, 0, DropReason::NotForService);
     if is_external {
