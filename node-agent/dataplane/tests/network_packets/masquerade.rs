@@ -68,13 +68,14 @@ fn root_other_queries_of_icmp_leave_as_a_ping_does() {
         assert_eq!((left.verdict, left.frame), (Verdict::Next, asks(node, outside, identifier).bytes()));
         let back = bench.from_network(&wired(answers(outside, node, identifier)).bytes());
         assert_eq!((back.verdict, back.frame), (Verdict::Redirect, into_pod(wired(answers(outside, pod, number)), A_MACS).bytes()));
-        // Nobody answers it in the place of a Service.
-        let asked = wired(asks(outside, ip(family.load_balancer), number)).bytes();
-        let ran = bench.from_network(&asked);
-        assert_eq!((ran.verdict, ran.frame), (Verdict::Next, asked));
+        assert!(bench.drops().is_empty());
     }
+    // Nobody answers it in the place of a Service, nor does it go back to the router.
+    let asked = wired(query(ping(outside, ip(family.load_balancer), 9), 13, 20)).bytes();
+    let (ran, dropped) = bench.dropped_by(|| bench.from_network(&asked));
+    assert_eq!((ran.verdict, dropped), (Verdict::Redirect, vec![DropReason::NoSuchPort]));
+    assert_eq!(Packet::read(&ran.frame).unwrap().payload[..2], [3, 3]);
     bench.assert_pairs();
-    assert!(bench.drops().is_empty());
 }
 
 #[test]
