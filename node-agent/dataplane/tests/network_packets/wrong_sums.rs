@@ -53,7 +53,10 @@ impl Case {
     }
 }
 
-fn makes() -> [(u8, fn(SocketAddr, SocketAddr) -> Frame); 3] {
+/// A packet of one of the protocols.
+type Make = fn(SocketAddr, SocketAddr) -> Frame;
+
+fn makes() -> [(u8, Make); 3] {
     [
         (TCP, |from, to| tcp(from, to, flags::SYN, b"some data")),
         (UDP, |from, to| udp(from, to, b"some data")),
