@@ -13,6 +13,7 @@ use scene::Scene;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let scene = Scene { tag: "x", agent: "dataplane: {xdp: native}\n", prepare: wire::make_real_for_drivers, ..Scene::PLAIN };
+    let scene =
+        Scene { tag: "x", agent: "dataplane: {xdp: native}\nresyncSeconds: 2\n", prepare: wire::make_real_for_drivers, ..Scene::PLAIN };
     scene::play(&scene, &[matrix::TESTS, shortcut::TESTS, masquerade::TESTS, refusals::TESTS, packets::TESTS])
 }

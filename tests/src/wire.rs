@@ -37,7 +37,18 @@ pub fn make_real_for_drivers(cluster: &Cluster) -> Result<()> {
         let attach = ["netns", "exec", &server(cluster), "bpftool", "net", "attach", "xdpdrv", "id", &program, "dev", &port];
         run(Command::new("ip").args(attach))?;
     }
-    Ok(())
+    // Until they have looked again, agents leave frames to the stack.
+    eventually("the nodes' agents to have seen that the other ends take frames", || {
+        let nodes = cluster.kubectl().json(&["get", "nodes"])?;
+        let conditions = nodes["items"].as_array().into_iter().flatten().flat_map(|node| node["status"]["conditions"].as_array());
+        let degraded: Vec<_> = conditions
+            .flatten()
+            .filter(|condition| condition["type"] == "NetworkDevicesDegraded" && condition["status"] == "True")
+            .map(|condition| condition["message"].to_string())
+            .collect();
+        ensure!(degraded.is_empty(), "{degraded:?}");
+        Ok(())
+    })
 }
 
 /// Has checksums computed before frames come to these ends of wires at the bridge.
