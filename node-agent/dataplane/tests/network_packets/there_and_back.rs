@@ -257,19 +257,21 @@ fn comparable(frame: &[u8], packet: &Packet) -> Vec<u8> {
     frame
 }
 
-/// Two packets that errors quote are the same but for hops and the protocol's checksum, of which most is cut off. The header's own holds.
+/// Two packets that errors quote are the same but for hops and the protocol's checksum, of which most is cut off. The header's own has
+/// the same sum.
 #[track_caller]
 fn assert_quoted(got: &[u8], wanted: &[u8], context: &str) {
     let bare = |quoted: &[u8]| {
         let packet = Packet::read_ip(quoted).unwrap();
-        assert!(packet.source.is_ipv6() || internet_sum(&[&quoted[..packet.offset - IP]]) == 0xffff, "the header inside: {context}");
         let mut frame = comparable(&[&[0; 14][..], quoted].concat(), &packet);
         let (at, length) = checksum(packet.protocol);
         let (at, end) = (packet.offset + at, packet.offset + at + length);
         if let Some(checksum) = frame.get_mut(at..end) {
             checksum.fill(0);
         }
-        frame
+        // A header's sum that was wrong is as wrong afterwards.
+        let sum = packet.source.is_ipv4().then(|| internet_sum(&[&quoted[..packet.offset - IP]]));
+        (frame, sum)
     };
     assert_eq!(bare(got), bare(wanted), "{context}");
 }
