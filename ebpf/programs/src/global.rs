@@ -45,12 +45,12 @@ pub extern "C" fn check_source(ip: *const Ip, device: u32) -> u32 {
     steps::check_source(ip, device)
 }
 
-/// [`steps::forward::goes_round`]: 1 if so.
+/// [`steps::forward::leave_alone`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn goes_round(ctx: *mut __sk_buff, ip: *const Ip) -> u32 {
-    present!(0; ip: as_ref);
-    u32::from(steps::forward::goes_round(&TcContext::new(ctx), ip))
+pub extern "C" fn leave_alone(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, from: u32) -> i32 {
+    present!(steps::packet::NEXT; ip: as_ref, segment: as_ref);
+    steps::forward::leave_alone(&TcContext::new(ctx), ip, segment, from)
 }
 
 /// [`steps::forward::is_front`]: 1 if so.

@@ -160,7 +160,8 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
     }
     let from = from & !entrance::NO_ROOM;
     let is_nodes = node::is_own(&becomes.destination);
-    if from == entrance::NETWORK && !is_nodes && (!is_here || scope == orknet_abi::scope::INSIDE || global::may_go_around(front, key) != 0) {
+    if from == entrance::NETWORK && !is_nodes && (!is_here || scope == orknet_abi::scope::INSIDE || global::may_go_around(front, key) != 0)
+    {
         return global::claim_port(key, becomes, state, NODES);
     }
     if from == entrance::POD {

@@ -52,24 +52,30 @@ pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
     let from = from & !entrance::NO_FLOW;
     let scope = if from == entrance::NETWORK { global::scope_of(ip) } else { u32::from(orknet_abi::scope::INSIDE) };
     if global::opens_nothing(ctx.skb.skb, segment, scope) != 0 {
-        return NOT_OURS;
+        return global::leave_alone(ctx.skb.skb, ip, segment, from);
     }
     let room = if direct_return::has_room(ip) { 0 } else { entrance::NO_ROOM };
     match global::open_to_service(segment, scope, from | room, becomes) {
-        opened::NOT if from == entrance::NETWORK && global::goes_round(ctx.skb.skb, ip) != 0 => {
-            global::refuse(ctx.skb.skb, ip, segment, DropReason::NoSuchPort as u32)
-        }
-        opened::NOT => NOT_OURS,
+        opened::NOT => global::leave_alone(ctx.skb.skb, ip, segment, from),
         opened::FLOW => global::send(ctx.skb.skb, ip, segment, becomes, 0),
         opened::DIRECT => global::send(ctx.skb.skb, ip, segment, becomes, sending::TELLS),
         refused => global::refuse(ctx.skb.skb, ip, segment, refused.wrapping_sub(opened::REFUSED)),
     }
 }
 
+/// Leaves a packet to whoever it is for, if it is for anybody: see [`goes_round`]. A reset is nobody's beginning.
+#[inline(always)]
+pub fn leave_alone(ctx: &TcContext, ip: &Ip, segment: &Segment, from: u32) -> i32 {
+    if from != entrance::NETWORK || !segment.may_open() || !goes_round(ctx, ip) {
+        return NOT_OURS;
+    }
+    global::refuse(ctx.skb.skb, ip, segment, DropReason::NoSuchPort as u32)
+}
+
 /// Whether a packet from the network, for a port that no Service has, would go round: to a load-balancer or external address that routers
 /// lead to this node, and its routes back to a router by the device that it came in on. Where a host has the address, a route leads to it.
 #[inline(always)]
-pub fn goes_round(ctx: &TcContext, ip: &Ip) -> bool {
+fn goes_round(ctx: &TcContext, ip: &Ip) -> bool {
     const EXTERNAL: u32 = service_flags::EXTERNAL;
     let whole = read(SERVICES.get_ptr(range::whole(&ip.destination)));
     if whole.is_none_or(|whole| whole.flags & (EXTERNAL | service_flags::FOREIGN) != EXTERNAL) {
@@ -79,7 +85,7 @@ pub fn goes_round(ctx: &TcContext, ip: &Ip) -> bool {
     *key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
     matches!(global::find_way(ctx.skb.skb, ip, key, way, 0), kind::NEIGHBOUR | kind::STRANGER)
         && way.ifindex == ctx.device()
-        && way.address != ip.destination
+        && !way::is_end(way, &ip.destination)
 }
 
 /// Whether the address is a Service's, and ours.

@@ -127,6 +127,16 @@ fn to_words(address: &Address) -> [u32; 4] {
     unsafe { mem::transmute::<[u8; 16], [u32; 4]>(address.0) }
 }
 
+/// Whether the next machine of a way by the node's routes is the one that has this address.
+#[inline(always)]
+pub fn is_end(way: &Way, address: &Address) -> bool {
+    let (next, end) = (to_words(&way.address), to_words(address));
+    match way.family {
+        AF_INET => address.is_v4() && next[0] == end[3],
+        _ => (0..4).all(|word| next[word] == end[word]),
+    }
+}
+
 /// Asks the node's routes, for a packet of this length that came in where the hook is.
 #[inline(always)]
 fn route(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u32) -> u32 {

@@ -26,6 +26,7 @@ mod pairs;
 mod pods;
 mod redirects;
 mod refusals;
+mod round;
 mod states;
 mod switched;
 mod there_and_back;
