@@ -15,7 +15,9 @@ use crate::{
     kernel::{MapFile, Plain, Walk, When},
     table::{Table, Tables, open_checked},
 };
-use orknet_abi::{self as abi, Address, AffinityChoice, AffinityKey, Connection, Flow, FlowKey, MapKind, MapSpec, SocketOrigin, Way, client_kind};
+use orknet_abi::{
+    self as abi, Address, AffinityChoice, AffinityKey, Connection, Flow, FlowKey, MapKind, MapSpec, SocketOrigin, Way, client_kind,
+};
 use std::path::{Path, PathBuf};
 
 /// Entries that are read at once.
@@ -40,8 +42,14 @@ const FLOWS_SINCE: u64 = 2;
 
 /// Maps that only the kernel fills, and since which version of the ABI they mean what they mean now. TRANSLATED speaks of FLOWS: without
 /// it, programs would take answers for what nobody need look at.
-const KEPT: [(&MapSpec, u64); 6] =
-    [(&abi::SOCKETS, 1), (&abi::CONNECTIONS, 1), (&abi::FLOWS, FLOWS_SINCE), (&abi::TRANSLATED, 2), (&abi::DATAGRAMS, 2), (&abi::AFFINITY, 2)];
+const KEPT: [(&MapSpec, u64); 6] = [
+    (&abi::SOCKETS, 1),
+    (&abi::CONNECTIONS, 1),
+    (&abi::FLOWS, FLOWS_SINCE),
+    (&abi::TRANSLATED, 2),
+    (&abi::DATAGRAMS, 2),
+    (&abi::AFFINITY, 2),
+];
 
 /// Pins maps of the newest other version among ours, if ours are not there yet: those that mean the same, have the same layout and the
 /// capacity that is `wanted`. Must be called before ours are made.
