@@ -18,12 +18,18 @@ pub struct Test {
     package: Option<String>,
     /// Only tests whose name contains this.
     filter: Option<String>,
+    /// Only the fuzz tests: so many random packets at each program for devices, and so many random calls at sockets.
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["package", "filter"])]
+    fuzz: Option<u64>,
 }
 
 /// Runs them. Fails at the first stage that fails, after the whole stage has run.
 pub fn test(options: &Test) -> Result<()> {
     if !options.no_setup {
         setup::setup(Purpose::Everything)?;
+    }
+    if let Some(count) = options.fuzz {
+        return stage("fuzz", || run(&mut fuzz(count)?));
     }
     let whole = options.package.is_none() && options.filter.is_none();
     if whole {
@@ -43,6 +49,15 @@ pub fn test(options: &Test) -> Result<()> {
         command.arg(filter);
     }
     stage("tests", || run(&mut command))
+}
+
+/// All fuzz tests, which print their seeds and what they have met.
+fn fuzz(count: u64) -> Result<std::process::Command> {
+    let mut command = cargo();
+    command.current_dir(root()?).env("ORKNET_FUZZ", count.to_string()).env("PATH", path_with_tools()?);
+    command.args(["test", "--package", "orknet-dataplane", "--test", "network_packets", "--test", "socket_fuzz", "root_fuzz_"]);
+    command.args(["--", "--nocapture"]);
+    Ok(command)
 }
 
 fn path_with_tools() -> Result<std::ffi::OsString> {

@@ -146,22 +146,30 @@ fn root_connected_datagram_sockets_of_a_gone_backend_are_ended_in_their_namespac
 
 #[test]
 fn root_connections_to_a_gone_backend_are_reset_at_both_ends() {
-    let (pod, given) = (Namespace::new(), Given::new());
-    let listener = pod.run(|| TcpListener::bind("127.0.0.11:0").unwrap());
-    let backend = listener.local_addr().unwrap();
-    let connect = || pod.run(|| TcpStream::connect(backend).unwrap());
-    let mut lost = connect();
-    let cookie = pod.cookies(protocol::TCP, backend)[0];
-    let (mut at_server, _) = listener.accept().unwrap();
-    let mut direct = connect();
-    given.stream(cookie, backend);
-    assert_eq!(given.end(&[], &[&pod]), EndedSockets::default());
-    assert_eq!(given.end(&[backend], &[&pod]), EndedSockets { udp: 0, tcp: 1 });
-    assert_eq!(lost.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionAborted);
-    assert_eq!(at_server.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
-    direct.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-    assert_eq!(direct.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
-    assert_eq!(given.entries(), (0, 0));
+    // The last by a socket of IPv6 that reaches an IPv4 server.
+    for (local, is_mapped) in [("127.0.0.11:0", false), ("[::1]:0", false), ("127.0.0.11:0", true)] {
+        let (pod, given) = (Namespace::new(), Given::new());
+        let listener = pod.run(|| TcpListener::bind(local).unwrap());
+        let backend = listener.local_addr().unwrap();
+        let mapped = |address: std::net::SocketAddrV4| SocketAddr::new(address.ip().to_ipv6_mapped().into(), address.port());
+        let asked = match backend {
+            SocketAddr::V4(address) if is_mapped => mapped(address),
+            _ => backend,
+        };
+        let connect = || pod.run(|| TcpStream::connect(asked).unwrap());
+        let mut lost = connect();
+        let cookie = pod.cookies(protocol::TCP, backend)[0];
+        let (mut at_server, _) = listener.accept().unwrap();
+        let mut direct = connect();
+        given.stream(cookie, backend);
+        assert_eq!(given.end(&[], &[&pod]), EndedSockets::default());
+        assert_eq!(given.end(&[backend], &[&pod]), EndedSockets { udp: 0, tcp: 1 });
+        assert_eq!(lost.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionAborted);
+        assert_eq!(at_server.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        direct.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        assert_eq!(direct.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert_eq!(given.entries(), (0, 0));
+    }
 }
 
 #[test]
