@@ -239,6 +239,25 @@ fn root_when_ports_run_out_the_next_is_dropped_by_name() {
 }
 
 #[test]
+fn root_the_last_free_port_is_found() {
+    const PORTS: u16 = 200;
+    let bench = Bench::new("last-port");
+    for (list, family) in (1..).zip(FAMILIES) {
+        let front = at(family.load_balancer, 80);
+        bench.put(&Front::new(list, UDP, front, &[at(family.remote_pod, 53)]));
+        let mut node = settings();
+        (node.first_port, node.last_port) = (61_000, 61_000 + PORTS - 1);
+        bench.set_node(node);
+        for port in 1..=PORTS {
+            let ran = bench.from_network(&wired(udp(at(family.client, port), front, b"x")).bytes());
+            assert_eq!(ran.verdict, Verdict::Redirect, "client {port} of as many as there are ports");
+        }
+        assert_dropped(&bench, &wired(udp(at(family.client, PORTS + 1), front, b"x")), DropReason::NatPortsExhausted);
+        bench.assert_pairs();
+    }
+}
+
+#[test]
 fn root_without_an_address_of_the_family_source_nat_says_so() {
     let bench = Bench::new("addressless");
     for (list, family, without) in [
