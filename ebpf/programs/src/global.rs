@@ -48,9 +48,9 @@ pub extern "C" fn check_source(ip: *const Ip, device: u32) -> u32 {
 /// [`steps::forward::leave_alone`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn leave_alone(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, from: u32) -> i32 {
-    present!(steps::packet::NEXT; ip: as_ref, segment: as_ref);
-    steps::forward::leave_alone(&TcContext::new(ctx), ip, segment, from)
+pub extern "C" fn leave_alone(ctx: *mut __sk_buff, ip: *const Ip) -> i32 {
+    present!(steps::packet::NEXT; ip: as_ref);
+    steps::forward::leave_alone(&TcContext::new(ctx), ip)
 }
 
 /// [`steps::forward::is_front`]: 1 if so.

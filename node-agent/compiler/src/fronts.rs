@@ -102,6 +102,7 @@ pub fn fronts<'a, 's, F: Fn(&Claim) -> Option<&'a ObjectName>>(
         let is_v4 = address.is_v4();
         let is_ours = (ground.owner)(&Claim::Cluster(address)) == Some(name);
         making.add_whole_addresses(address, is_ours);
+        let mut node_ports = Vec::new();
         for port in &service.ports {
             let candidates = Candidates::new(candidates(port, is_v4, slices.clone()), ground.node);
             let everywhere = candidates.cluster_wide();
@@ -111,7 +112,15 @@ pub fn fronts<'a, 's, F: Fn(&Claim) -> Option<&'a ObjectName>>(
             }
             if let Some(external) = &service.external {
                 let outside = front_by_policy(service, external.local, &candidates, &everywhere);
-                making.add_external(external, port, is_v4, &Sets { everywhere, outside });
+                let sets = Sets { everywhere, outside };
+                making.add_external(external, port, is_v4, &sets);
+                node_ports.push((port, sets));
+            }
+        }
+        // Last: a load-balancer address that is the node's, too, has its own ports first.
+        for (port, sets) in node_ports.iter().filter(|(port, _)| port.node_port != 0) {
+            for address in ground.node_port_addresses(is_v4) {
+                making.add_port(address, port.node_port, port.protocol, sets, None);
             }
         }
     }
@@ -153,7 +162,7 @@ impl<'a, F: Fn(&Claim) -> Option<&'a ObjectName>> Making<'_, 'a, F> {
         self.entries.extend(ours.map(|address| (key(address), Front::whole(service_flags::EXTERNAL))));
     }
 
-    /// A port of the balancer's addresses, the external ones and the node's, of one family.
+    /// A port of the balancer's addresses and the external ones, of one family.
     fn add_external(&mut self, external: &ExternalFacts, port: &ServicePort, is_v4: bool, sets: &Sets) {
         let sources = sources(external, is_v4);
         for address in external.balancer_addresses.iter().filter(|address| address.is_v4() == is_v4) {
@@ -161,11 +170,6 @@ impl<'a, F: Fn(&Claim) -> Option<&'a ObjectName>> Making<'_, 'a, F> {
         }
         for address in external.addresses.iter().filter(|address| address.is_v4() == is_v4) {
             self.add_port(*address, port.port, port.protocol, sets, None);
-        }
-        if port.node_port != 0 {
-            for address in self.ground.node_port_addresses(is_v4) {
-                self.add_port(address, port.node_port, port.protocol, sets, None);
-            }
         }
     }
 

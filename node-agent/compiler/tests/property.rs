@@ -27,7 +27,7 @@ fn address(v6: bool, last: u8) -> Address {
 }
 
 fn protocols() -> impl Strategy<Value = u8> {
-    prop_oneof![Just(protocol::TCP), Just(protocol::UDP)]
+    prop_oneof![Just(protocol::TCP), Just(protocol::UDP), Just(protocol::SCTP)]
 }
 
 /// Few addresses and ports, so that Services often claim the same one: cluster addresses end in 0 to 3, external ones in 2 to 6, the

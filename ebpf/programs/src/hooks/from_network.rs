@@ -42,7 +42,7 @@ pub fn from_network(ctx: &TcContext) -> i32 {
         return verdict;
     }
     match global::hand_over(ctx.skb.skb, ip, ctx.device(), quick::knowledge(quick)) {
-        steps::NOT_OURS => packet::NEXT,
+        steps::NOT_OURS => global::leave_alone(ctx.skb.skb, ip),
         verdict => verdict,
     }
 }

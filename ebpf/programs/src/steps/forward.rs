@@ -52,24 +52,27 @@ pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
     let from = from & !entrance::NO_FLOW;
     let scope = if from == entrance::NETWORK { global::scope_of(ip) } else { u32::from(orknet_abi::scope::INSIDE) };
     if global::opens_nothing(ctx.skb.skb, segment, scope) != 0 {
-        return global::leave_alone(ctx.skb.skb, ip, segment, from);
+        return NOT_OURS;
     }
     let room = if direct_return::has_room(ip) { 0 } else { entrance::NO_ROOM };
     match global::open_to_service(segment, scope, from | room, becomes) {
-        opened::NOT => global::leave_alone(ctx.skb.skb, ip, segment, from),
+        opened::NOT => NOT_OURS,
         opened::FLOW => global::send(ctx.skb.skb, ip, segment, becomes, 0),
         opened::DIRECT => global::send(ctx.skb.skb, ip, segment, becomes, sending::TELLS),
         refused => global::refuse(ctx.skb.skb, ip, segment, refused.wrapping_sub(opened::REFUSED)),
     }
 }
 
-/// Leaves a packet to whoever it is for, if it is for anybody: see [`goes_round`]. A reset is nobody's beginning.
+/// Leaves a packet from the network, of which nobody here knows, to the stack, if it is for anybody: see [`goes_round`].
 #[inline(always)]
-pub fn leave_alone(ctx: &TcContext, ip: &Ip, segment: &Segment, from: u32) -> i32 {
-    if from != entrance::NETWORK || !segment.may_open() || !goes_round(ctx, ip) {
-        return NOT_OURS;
+pub fn leave_alone(ctx: &TcContext, ip: &Ip) -> i32 {
+    if !goes_round(ctx, ip) {
+        return packet::NEXT;
     }
-    global::refuse(ctx.skb.skb, ip, segment, DropReason::NoSuchPort as u32)
+    match segment(ctx, ip) {
+        Ok(segment) => global::refuse(ctx.skb.skb, ip, segment, DropReason::NoSuchPort as u32),
+        Err(reason) => drop_packet(ctx, reason),
+    }
 }
 
 /// Whether a packet from the network, for a port that no Service has, would go round: to a load-balancer or external address that routers

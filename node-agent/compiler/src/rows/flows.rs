@@ -108,7 +108,8 @@ mod tests {
     fn both_directions_are_one_row_and_half_a_flow_is_one_too() {
         let (forward, inner) = (key("198.51.100.1:40000", "192.0.2.1:30080"), key("192.0.2.1:41000", "10.244.2.2:8080"));
         let opened = flow_state::OPENED;
-        let there = Flow { becomes: inner, state: flow_state::FORWARD | opened, used_seconds: 90, ..Flow::default() };
+        let there =
+            Flow { becomes: inner, state: flow_state::FORWARD | opened | flow_state::CONFIRMED, used_seconds: 90, ..Flow::default() };
         let back = Flow { becomes: forward.reversed(), state: opened, used_seconds: 80, ..Flow::default() };
         let rows = flow_rows(&[(inner.reversed(), back), (forward, there)], 100);
         let [row] = rows.as_slice() else { panic!("{rows:?}") };

@@ -242,8 +242,6 @@ fn root_a_frame_for_another_machine_or_no_services_is_left_alone() {
             Frame { destination_mac: [2, 0, 0, 0, 0, 0xcc], ..tcp(client, front, flags::SYN, b"") },
             Frame { destination_mac: [0xff; 6], ..tcp(client, front, flags::SYN, b"") },
             wired(tcp(client, at(family.node, 22), flags::SYN, b"")),
-            // A reset opens nothing.
-            wired(tcp(client, front, flags::RST, b"")),
         ];
         for frame in others {
             let bytes = frame.bytes();

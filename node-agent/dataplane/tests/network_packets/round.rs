@@ -33,6 +33,9 @@ fn root_what_would_go_back_to_the_router_is_refused() {
                 assert_eq!((answer.protocol, &answer.payload[..2]), (icmp.0, &icmp.1[..]));
             }
         }
+        // A reset opens nothing and is not answered.
+        let (ran, dropped) = bench.dropped_by(|| bench.from_network(&wired(tcp(client, front, flags::RST, b"")).bytes()));
+        assert_eq!((ran.verdict, dropped), (Verdict::Drop, vec![DropReason::NoSuchPort]));
     }
 }
 

@@ -50,7 +50,7 @@ impl Fuzz {
             return self.follow_quoted(sent, [&before, &after], ran);
         }
         let Some(what) = self.what(&before, &after) else { return };
-        let entrance = self.entrance(&after.destination, &ran.frame[..6]);
+        let entrance = self.entrance(&after.destination, sent, &ran.frame);
         let mut answer = mirror(&ran.frame, &after);
         answer[..6].copy_from_slice(&entrance.mac);
         let mut back = self.run_at(entrance.hook, entrance.device, &answer);
@@ -94,12 +94,14 @@ impl Fuzz {
         Some(if before.is_fragment { FIRST } else { what })
     }
 
-    /// Where the host at an address, to which a frame went at these MAC addresses, sends something into the node.
-    fn entrance(&self, address: &IpAddr, went_to: &[u8]) -> Entrance {
-        let eth0 = self.bench.eth0;
-        if went_to == B_MACS[0] {
+    /// Where the host at an address, to which a frame went, sends something into the node.
+    fn entrance(&self, address: &IpAddr, sent: &[u8], went: &[u8]) -> Entrance {
+        let (eth0, went_to) = (self.bench.eth0, &went[..6]);
+        // A program names a pod: a frame for which it names nobody may have any MAC address.
+        let is_named = went_to != &sent[..6];
+        if is_named && went_to == B_MACS[0] {
             Entrance { hook: Hook::FromPod, device: DEVICE_B, mac: B_MACS[1] }
-        } else if went_to == A_MACS[0] || self.hook == Hook::ToPod {
+        } else if is_named && went_to == A_MACS[0] || self.hook == Hook::ToPod {
             // Pod A is behind the loopback device.
             Entrance { hook: Hook::FromPod, device: DEVICE_A, mac: [0; 6] }
         } else if FAMILIES.iter().any(|family| ip(family.node) == *address) {
@@ -113,7 +115,7 @@ impl Fuzz {
 
     /// An error about what the packet became, from its receiver or from a router on the way: its sender learns of the packet that it sent.
     fn complain(&mut self, sent: &[u8], [before, after]: [&Packet; 2], ran: &Ran) {
-        let mut entrance = self.entrance(&after.destination, &ran.frame[..6]);
+        let mut entrance = self.entrance(&after.destination, sent, &ran.frame);
         if entrance.hook == Hook::FromWire {
             // They are left to the program behind.
             entrance.hook = Hook::FromNetwork;
@@ -142,7 +144,7 @@ impl Fuzz {
         let (Some(was), Some(is)) = (Packet::read_ip(before.quoted()), Packet::read_ip(after.quoted())) else { return };
         let family = FAMILIES[usize::from(is.source.is_ipv6())];
         assert_eq!(after.destination, is.source, "it goes to the sender of what it is about: {sent:02x?}");
-        let mut entrance = self.entrance(&after.destination, &ran.frame[..6]);
+        let mut entrance = self.entrance(&after.destination, sent, &ran.frame);
         if entrance.hook == Hook::FromWire || entrance.hook == Hook::ToNetwork && is.destination == ip(family.pod_a) {
             return;
         }

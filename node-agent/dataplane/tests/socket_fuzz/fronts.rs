@@ -229,10 +229,11 @@ impl Fronts {
     }
 }
 
-/// An address that differs in one bit.
+/// An address that differs in one bit; not the unspecified one, for which Linux takes the loopback address.
 fn near(address: IpAddr, random: &mut StdRng) -> IpAddr {
-    match address {
+    let near = match address {
         IpAddr::V4(v4) => IpAddr::from((v4.to_bits() ^ (1 << random.random_range(0..32))).to_be_bytes()),
         IpAddr::V6(v6) => IpAddr::from((v6.to_bits() ^ (1 << random.random_range(0..128))).to_be_bytes()),
-    }
+    };
+    if near.is_unspecified() { address } else { near }
 }

@@ -74,8 +74,10 @@ fn root_fuzz_sockets() {
     let seed = again.unwrap_or_else(|| if calls.is_some() { rand::random() } else { 7 });
     println!("sockets: ORKNET_FUZZ_SEED={seed}");
     let mut node = Node::new("socket-fuzz");
+    let count = calls.unwrap_or(SLICE);
     // Room for every socket of a long run: what is forgotten for want of room is another test's.
-    node.config.capacities = ["SOCKETS", "DATAGRAMS"].map(|map| (map.to_owned(), 1 << 18)).into();
+    let room = u32::try_from(count.max(1 << 16)).expect("some millions");
+    node.config.capacities = ["SOCKETS", "DATAGRAMS"].map(|map| (map.to_owned(), room)).into();
     let dataplane = node.dataplane();
     let address = |text: &str| text.parse::<std::net::IpAddr>().unwrap();
     let namespace_cookie = node.namespace.run(|| namespace_cookie().unwrap());
@@ -93,7 +95,6 @@ fn root_fuzz_sockets() {
         wanted_drops: BTreeMap::new(),
         seen: BTreeMap::new(),
     };
-    let count = calls.unwrap_or(SLICE);
     node.run(|| fuzz.all(count));
     let of_node = std::mem::take(&mut fuzz.seen);
     println!("the node's: {of_node:?}");
