@@ -177,7 +177,12 @@ fn serve_wire(pins: &Path) -> Result<()> {
     for device in [1, nix::net::if_::if_nametoindex("wire")?] {
         let mut bpftool = Command::new("bpftool");
         bpftool.args(["map", "update", "pinned"]).arg(&map);
-        bpftool.args(["key", "hex"]).args(hex(&device.to_ne_bytes())).args(["value", "hex"]).args(hex(&NODE_MAC)).args(hex(&[TAKES_ALL, 0]));
+        bpftool
+            .args(["key", "hex"])
+            .args(hex(&device.to_ne_bytes()))
+            .args(["value", "hex"])
+            .args(hex(&NODE_MAC))
+            .args(hex(&[TAKES_ALL, 0]));
         orknet_tests::cluster::run(&mut bpftool)?;
     }
     Ok(())
