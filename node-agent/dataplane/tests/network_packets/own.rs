@@ -221,6 +221,15 @@ fn root_a_device_that_was_made_anew_is_where_answers_go() {
 }
 
 #[test]
+fn root_what_the_link_says_to_its_groups_is_no_drop() {
+    let bench = Bench::new("own-group");
+    // A report of listeners to their routers, as a device without an address sends it when it comes up.
+    let report = Frame::new("::", "ff02::16", 58, &[143, 0, 0, 0, 0, 0, 0, 0]);
+    let (ran, dropped) = bench.dropped_by(|| bench.from_node(&report.bytes()));
+    assert_eq!((ran.verdict, dropped), (Verdict::Next, vec![]));
+}
+
+#[test]
 fn root_what_is_no_services_is_unreachable_or_goes_where_else_the_address_is() {
     let bench = Bench::new("own-rest");
     for (list, family) in (1..).step_by(3).zip(FAMILIES) {
