@@ -257,7 +257,8 @@ fn rewrite(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> bo
 /// for a drop or the node itself lacks something.
 #[inline(always)]
 pub fn refuse(ctx: &TcContext, ip: &Ip, segment: &Segment, reason: u32) -> i32 {
-    const REFUSALS: [u32; 3] = [DropReason::NoEndpoints as u32, DropReason::NoSuchPort as u32, DropReason::BackendGone as u32];
+    // Whose backends changed under the packet may find one the next time: its sender will try again.
+    const REFUSALS: [u32; 2] = [DropReason::NoEndpoints as u32, DropReason::NoSuchPort as u32];
     if !REFUSALS.contains(&reason) || !answer::may_answer(ip, segment) {
         return global::drop_packet(ctx.skb.skb, reason);
     }

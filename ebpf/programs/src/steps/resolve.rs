@@ -12,6 +12,10 @@ use crate::{
 use aya_ebpf::maps::lpm_trie::Key;
 use orknet_abi::{Address, AffinityKey, Backend, BackendKey, DropReason, Service, ServiceKey, scope, service_flags};
 
+/// How often a Service is read before its backend counts as gone. After a list was switched, one more time finds the new one; the others are
+/// for who is held up between the reads again and again while endpoints come and go: a process, or a processor that is a virtual one.
+const ATTEMPTS: u32 = 6;
+
 /// What became of a destination.
 pub enum Resolution {
     /// Not a Service's address: none of our business.
@@ -39,7 +43,7 @@ pub struct Room {
 pub fn resolve<C: Client>(front: &ServiceKey, client: &C, room: &mut Room) -> Resolution {
     let Some(there) = find(front) else { return without_port(front) };
     words::copy(there, &mut room.service);
-    for _ in 0..C::ATTEMPTS {
+    for _ in 0..ATTEMPTS {
         let service = &room.service;
         if service.sources != 0 {
             let usage = client.may_use(front, service.sources);

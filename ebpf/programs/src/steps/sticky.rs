@@ -20,10 +20,6 @@ use orknet_abi::{
 
 /// Who asks for a backend.
 pub trait Client {
-    /// How often a Service is read before its backend counts as gone. After a list was switched, one more time finds the new one; the
-    /// others are for a program that is preempted between its reads again and again while endpoints come and go.
-    const ATTEMPTS: u32;
-
     /// Under what the client's backend is kept, into `key`; false if the next call may go anywhere.
     fn keeps(&self, front: &ServiceKey, service: &Service, key: &mut AffinityKey) -> bool;
 
@@ -67,8 +63,6 @@ impl SocketClient<'_> {
 }
 
 impl Client for SocketClient<'_> {
-    const ATTEMPTS: u32 = 6;
-
     #[inline(always)]
     fn keeps(&self, front: &ServiceKey, service: &Service, key: &mut AffinityKey) -> bool {
         let (cookie, client_kind) = if service.flags & service_flags::AFFINITY != 0 {
@@ -94,9 +88,6 @@ impl Client for SocketClient<'_> {
 }
 
 impl Client for PacketClient<'_> {
-    // Nothing else runs on a processor while it works on a packet.
-    const ATTEMPTS: u32 = 2;
-
     #[inline(always)]
     fn keeps(&self, front: &ServiceKey, service: &Service, key: &mut AffinityKey) -> bool {
         let keeps = service.flags & service_flags::AFFINITY != 0;
