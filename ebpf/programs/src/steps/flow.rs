@@ -220,10 +220,11 @@ pub fn open_direct(segment: &Segment, key: &FlowKey) {
     {
         return;
     }
-    let (Some(becomes), Some(answers)) = (scratch::becomes(), scratch::answers()) else { return };
+    let Some(becomes) = scratch::becomes() else { return };
     words::copy(&segment.key, becomes);
     let state = flow_state::FORWARD | flow_state::DIRECT | segment.says();
     if global::insert_pair(key, becomes, state) == opened::TAKEN {
+        let Some(answers) = scratch::answers() else { return };
         *answers = Words::of(becomes).reversed();
         if let Some(former) = FLOWS.get_ptr(answers.key()) {
             // SAFETY: the pointer comes from a map look-up that succeeded, and this field never changes in place.

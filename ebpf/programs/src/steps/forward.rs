@@ -79,16 +79,27 @@ pub fn leave_alone(ctx: &TcContext, ip: &Ip) -> i32 {
 /// lead to this node, and its routes back to a router by the device that it came in on. Where a host has the address, a route leads to it.
 #[inline(always)]
 fn goes_round(ctx: &TcContext, ip: &Ip) -> bool {
-    const EXTERNAL: u32 = service_flags::EXTERNAL;
-    let whole = read(SERVICES.get_ptr(range::whole(&ip.destination)));
-    if whole.is_none_or(|whole| whole.flags & (EXTERNAL | service_flags::FOREIGN) != EXTERNAL) {
+    if !is_external(&ip.destination) {
         return false;
     }
-    let (Some(key), Some(way)) = (scratch::other(), scratch::way()) else { return false };
-    *key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
-    matches!(global::find_way(ctx.skb.skb, ip, key, way, 0), kind::NEIGHBOUR | kind::STRANGER)
+    let Some(way) = scratch::way() else { return false };
+    matches!(find_own_way(ctx, ip, way), kind::NEIGHBOUR | kind::STRANGER)
         && way.ifindex == ctx.device()
         && !way::is_end(way, &ip.destination)
+}
+
+/// The way of a packet as it is; see [`find_way`](way::find_way).
+#[inline(always)]
+pub fn find_own_way(ctx: &TcContext, ip: &Ip, way: &mut Way) -> u32 {
+    let Some(key) = scratch::other() else { return kind::NOWHERE };
+    *key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
+    global::find_way(ctx.skb.skb, ip, key, way, 0)
+}
+
+/// Whether the address is a load balancer's or an external one, which may be a host's, too.
+#[inline(always)]
+pub fn is_external(address: &Address) -> bool {
+    read(SERVICES.get_ptr(range::whole(address))).is_some_and(|whole| whole.flags & service_flags::EXTERNAL != 0)
 }
 
 /// Whether the address is a Service's, and ours.
@@ -181,9 +192,8 @@ pub fn pass_on(ctx: &TcContext, ip: &Ip, is_plain: bool) -> i32 {
     if is_left && !is_noted {
         return packet::NEXT;
     }
-    let (Some(key), Some(way)) = (scratch::other(), scratch::way()) else { return packet::NEXT };
-    *key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
-    let kind = global::find_way(ctx.skb.skb, ip, key, way, 0);
+    let Some(way) = scratch::way() else { return packet::NEXT };
+    let kind = find_own_way(ctx, ip, way);
     // What another machine is the next to get is for none of this node's addresses.
     if is_noted && matches!(kind, kind::NEIGHBOUR | kind::TUNNEL) {
         let _ = global::note_pair(ip, way, if is_left { kind::STACK } else { kind }, ctx.device());

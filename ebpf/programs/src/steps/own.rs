@@ -7,20 +7,16 @@ use super::{
     answer::{self, complaint},
     count::drop_packet,
     flow::{entrance, known, opened},
-    forward::sending,
+    forward::{find_own_way, is_external, sending},
     packet::{self, Ip},
-    range, read, scratch,
+    scratch,
     segment::{Kind, Segment, segment},
     way::{self, kind},
     words::Words,
 };
-use crate::{
-    frame::Frame as _,
-    global,
-    maps::{FLOWS, SERVICES},
-};
+use crate::{frame::Frame as _, global, maps::FLOWS};
 use aya_ebpf::programs::TcContext;
-use orknet_abi::{DropReason, FlowKey, Way, scope, service_flags};
+use orknet_abi::{DropReason, FlowKey, Way, scope};
 
 /// Sends a packet of the node's own to a backend of the Service that it is for, or answers in the Service's place.
 #[inline(always)]
@@ -63,12 +59,10 @@ fn go(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey) -> i32 {
 /// be a host's, too. Anything else is "unreachable".
 #[inline(always)]
 pub fn leave_own_alone(ctx: &TcContext, ip: &Ip, segment: &Segment) -> i32 {
-    let is_external = read(SERVICES.get_ptr(range::whole(&ip.destination))).is_some_and(|whole| whole.flags & service_flags::EXTERNAL != 0);
     let (mut complaint, mut mtu, mut reason) = (complaint::PORT_UNREACHABLE, 0, DropReason::NotForService);
-    if is_external {
-        let (Some(key), Some(way)) = (scratch::other(), scratch::way()) else { return packet::DROP };
-        *key = FlowKey { source: ip.source, destination: ip.destination, ..FlowKey::default() };
-        match global::find_way(ctx.skb.skb, ip, key, way, 0) {
+    if is_external(&ip.destination) {
+        let Some(way) = scratch::way() else { return packet::DROP };
+        match find_own_way(ctx, ip, way) {
             kind::NEIGHBOUR | kind::STRANGER => return global::to_neighbour(ctx.skb.skb, way),
             kind::TOO_BIG if !way::may_be_cut(ip) => {
                 (complaint, mtu, reason) = (complaint::TOO_BIG, u32::from(way.mtu), DropReason::TooBig);

@@ -57,7 +57,7 @@ places! {
     tunnel: bpf_tunnel_key;
     /// A flow's value: [`insert_pair`](super::flow::insert_pair)'s.
     entry: Entry;
-    /// The key of its answers: the same.
+    /// The key of a flow's answers: whose who looks for them or makes them, and calls nothing that does, too, as long as it is needed.
     answers: Words;
     /// What the packet is meanwhile, or is asked for as: the step's that is the last.
     other: FlowKey;
