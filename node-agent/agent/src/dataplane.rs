@@ -2,9 +2,9 @@
 
 use orknet_abi::{Count, DropReason, LeftReason};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::{AskGone, EndedSockets, FailureCause, MapUse, Pace, Swept, Trouble};
+use orknet_dataplane::{AskGone, EndedSockets, FailureCause, MapUse, NamespacePaths, Pace, Swept, Trouble};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A failed operation; the message names it.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +56,12 @@ pub trait Dataplane: Send + Sync + 'static {
     fn end_lost_sockets(
         &self,
         ask: &mut AskGone<'_>,
-        namespaces: &dyn Fn() -> Vec<PathBuf>,
+        namespaces: &NamespacePaths<'_>,
         pace: &mut Pace<'_>,
     ) -> Result<EndedSockets, Failure>;
     /// Removes what is remembered of clients and sockets that are no more; how many entries. See
     /// [`orknet_dataplane::Dataplane::forget_idle_clients`] and [`orknet_dataplane::Dataplane::forget_closed_sockets`].
-    fn forget_unused(&self, namespaces: &dyn Fn() -> Vec<PathBuf>, pace: &mut Pace<'_>) -> Result<u64, Failure>;
+    fn forget_unused(&self, namespaces: &NamespacePaths<'_>, pace: &mut Pace<'_>) -> Result<u64, Failure>;
     /// Removes flows that are over; see [`orknet_dataplane::Dataplane::sweep_flows`].
     fn sweep_flows(&self, ask: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Failure>;
     /// Maps of former versions are no longer needed.
@@ -139,13 +139,13 @@ impl Dataplane for orknet_dataplane::Dataplane {
     fn end_lost_sockets(
         &self,
         ask: &mut AskGone<'_>,
-        namespaces: &dyn Fn() -> Vec<PathBuf>,
+        namespaces: &NamespacePaths<'_>,
         pace: &mut Pace<'_>,
     ) -> Result<EndedSockets, Failure> {
         Ok(orknet_dataplane::Dataplane::end_lost_sockets(self, ask, namespaces, pace)?)
     }
 
-    fn forget_unused(&self, namespaces: &dyn Fn() -> Vec<PathBuf>, pace: &mut Pace<'_>) -> Result<u64, Failure> {
+    fn forget_unused(&self, namespaces: &NamespacePaths<'_>, pace: &mut Pace<'_>) -> Result<u64, Failure> {
         Ok(self.forget_idle_clients(pace)? + self.forget_closed_sockets(namespaces, pace)?)
     }
 

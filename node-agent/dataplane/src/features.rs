@@ -17,71 +17,74 @@ struct Needed<T> {
     remedy: &'static str,
 }
 
+/// What is needed, its name, and the version of Linux that has it, or what else helps.
 macro_rules! needed {
-    ($($what:expr, $feature:literal, $remedy:literal;)+) => {
-        &[$(Needed { what: $what, feature: $feature, remedy: $remedy }),+]
+    ($($what:expr, $feature:literal, $remedy:tt;)+) => {
+        &[$(Needed { what: $what, feature: $feature, remedy: needed!(@ $remedy) }),+]
     };
+    (@ ($remedy:literal)) => { $remedy };
+    (@ $version:literal) => { concat!("run Linux ", $version, " or newer") };
 }
 
 const PROGRAMS: &[Needed<ProgramType>] = needed! {
-    ProgramType::CgroupSockAddr, "cgroup socket programs", "run a kernel with CONFIG_CGROUP_BPF and CONFIG_BPF_SYSCALL (Linux 5.18 or newer)";
-    ProgramType::SchedClassifier, "tc programs", "run a kernel with CONFIG_NET_CLS_BPF and CONFIG_BPF_SYSCALL (Linux 5.18 or newer)";
+    ProgramType::CgroupSockAddr, "cgroup socket programs", ("run a kernel with CONFIG_CGROUP_BPF and CONFIG_BPF_SYSCALL (Linux 5.18 or newer)");
+    ProgramType::SchedClassifier, "tc programs", ("run a kernel with CONFIG_NET_CLS_BPF and CONFIG_BPF_SYSCALL (Linux 5.18 or newer)");
 };
 
 const MAPS: &[Needed<MapType>] = needed! {
-    MapType::Hash, "BPF hash maps", "run a kernel with CONFIG_BPF_SYSCALL";
-    MapType::Array, "BPF array maps", "run a kernel with CONFIG_BPF_SYSCALL";
-    MapType::PerCpuHash, "BPF hash maps with values for each CPU", "run Linux 4.6 or newer";
-    MapType::PerCpuArray, "BPF array maps with values for each CPU", "run Linux 4.6 or newer";
-    MapType::LruHash, "BPF hash maps that forget (LRU)", "run Linux 4.10 or newer";
-    MapType::LpmTrie, "BPF maps of address ranges (LPM tries)", "run Linux 4.11 or newer";
+    MapType::Hash, "BPF hash maps", ("run a kernel with CONFIG_BPF_SYSCALL");
+    MapType::Array, "BPF array maps", ("run a kernel with CONFIG_BPF_SYSCALL");
+    MapType::PerCpuHash, "BPF hash maps with values for each CPU", "4.6";
+    MapType::PerCpuArray, "BPF array maps with values for each CPU", "4.6";
+    MapType::LruHash, "BPF hash maps that forget (LRU)", "4.10";
+    MapType::LpmTrie, "BPF maps of address ranges (LPM tries)", "4.11";
 };
 
 /// Functions that socket hooks call.
 const OF_SOCKETS: &[Needed<BpfHelper>] = needed! {
-    BpfHelper::BPF_FUNC_set_retval, "bpf_set_retval for socket hooks", "run Linux 5.18 or newer";
-    BpfHelper::BPF_FUNC_loop, "bpf_loop", "run Linux 5.17 or newer";
-    BpfHelper::BPF_FUNC_ktime_get_coarse_ns, "bpf_ktime_get_coarse_ns", "run Linux 5.11 or newer";
-    BpfHelper::BPF_FUNC_get_netns_cookie, "bpf_get_netns_cookie for socket hooks", "run Linux 5.7 or newer";
-    BpfHelper::BPF_FUNC_get_socket_cookie, "bpf_get_socket_cookie for socket hooks", "run Linux 4.18 or newer";
-    BpfHelper::BPF_FUNC_get_prandom_u32, "bpf_get_prandom_u32", "run Linux 4.1 or newer";
-    BpfHelper::BPF_FUNC_map_lookup_elem, "bpf_map_lookup_elem", "run a kernel with CONFIG_BPF_SYSCALL";
-    BpfHelper::BPF_FUNC_map_update_elem, "bpf_map_update_elem", "run a kernel with CONFIG_BPF_SYSCALL";
-    BpfHelper::BPF_FUNC_map_delete_elem, "bpf_map_delete_elem", "run a kernel with CONFIG_BPF_SYSCALL";
-    BpfHelper::BPF_FUNC_ringbuf_reserve, "bpf_ringbuf_reserve", "run Linux 5.8 or newer";
-    BpfHelper::BPF_FUNC_ringbuf_submit, "bpf_ringbuf_submit", "run Linux 5.8 or newer";
-    BpfHelper::BPF_FUNC_ringbuf_discard, "bpf_ringbuf_discard", "run Linux 5.8 or newer";
+    BpfHelper::BPF_FUNC_set_retval, "bpf_set_retval for socket hooks", "5.18";
+    BpfHelper::BPF_FUNC_loop, "bpf_loop", "5.17";
+    BpfHelper::BPF_FUNC_ktime_get_coarse_ns, "bpf_ktime_get_coarse_ns", "5.11";
+    BpfHelper::BPF_FUNC_get_netns_cookie, "bpf_get_netns_cookie for socket hooks", "5.7";
+    BpfHelper::BPF_FUNC_get_socket_cookie, "bpf_get_socket_cookie for socket hooks", "4.18";
+    BpfHelper::BPF_FUNC_get_prandom_u32, "bpf_get_prandom_u32", "4.1";
+    BpfHelper::BPF_FUNC_map_lookup_elem, "bpf_map_lookup_elem", ("run a kernel with CONFIG_BPF_SYSCALL");
+    BpfHelper::BPF_FUNC_map_update_elem, "bpf_map_update_elem", ("run a kernel with CONFIG_BPF_SYSCALL");
+    BpfHelper::BPF_FUNC_map_delete_elem, "bpf_map_delete_elem", ("run a kernel with CONFIG_BPF_SYSCALL");
+    BpfHelper::BPF_FUNC_ringbuf_reserve, "bpf_ringbuf_reserve", "5.8";
+    BpfHelper::BPF_FUNC_ringbuf_submit, "bpf_ringbuf_submit", "5.8";
+    BpfHelper::BPF_FUNC_ringbuf_discard, "bpf_ringbuf_discard", "5.8";
 };
 
 /// Functions that programs for devices call.
 const OF_PACKETS: &[Needed<BpfHelper>] = needed! {
-    BpfHelper::BPF_FUNC_loop, "bpf_loop", "run Linux 5.17 or newer";
-    BpfHelper::BPF_FUNC_check_mtu, "bpf_check_mtu", "run Linux 5.12 or newer";
-    BpfHelper::BPF_FUNC_redirect_peer, "bpf_redirect_peer", "run Linux 5.10 or newer";
-    BpfHelper::BPF_FUNC_redirect_neigh, "bpf_redirect_neigh", "run Linux 5.10 or newer";
-    BpfHelper::BPF_FUNC_skc_lookup_tcp, "bpf_skc_lookup_tcp", "run Linux 5.2 or newer";
-    BpfHelper::BPF_FUNC_sk_lookup_udp, "bpf_sk_lookup_udp", "run Linux 4.20 or newer";
-    BpfHelper::BPF_FUNC_sk_release, "bpf_sk_release", "run Linux 4.20 or newer";
-    BpfHelper::BPF_FUNC_skb_change_head, "bpf_skb_change_head for tc programs", "run Linux 5.8 or newer";
-    BpfHelper::BPF_FUNC_fib_lookup, "bpf_fib_lookup", "run Linux 4.18 or newer";
-    BpfHelper::BPF_FUNC_skb_load_bytes_relative, "bpf_skb_load_bytes_relative", "run Linux 4.18 or newer";
-    BpfHelper::BPF_FUNC_skb_adjust_room, "bpf_skb_adjust_room", "run Linux 4.13 or newer";
-    BpfHelper::BPF_FUNC_skb_change_tail, "bpf_skb_change_tail", "run Linux 4.9 or newer";
-    BpfHelper::BPF_FUNC_csum_update, "bpf_csum_update", "run Linux 4.9 or newer";
-    BpfHelper::BPF_FUNC_csum_diff, "bpf_csum_diff", "run Linux 4.6 or newer";
-    BpfHelper::BPF_FUNC_skb_load_bytes, "bpf_skb_load_bytes", "run Linux 4.5 or newer";
-    BpfHelper::BPF_FUNC_redirect, "bpf_redirect", "run Linux 4.4 or newer";
-    BpfHelper::BPF_FUNC_skb_get_tunnel_key, "bpf_skb_get_tunnel_key", "run Linux 4.3 or newer";
-    BpfHelper::BPF_FUNC_skb_set_tunnel_key, "bpf_skb_set_tunnel_key", "run Linux 4.3 or newer";
-    BpfHelper::BPF_FUNC_skb_store_bytes, "bpf_skb_store_bytes", "run Linux 4.1 or newer";
-    BpfHelper::BPF_FUNC_l4_csum_replace, "bpf_l4_csum_replace", "run Linux 4.1 or newer";
+    BpfHelper::BPF_FUNC_loop, "bpf_loop", "5.17";
+    BpfHelper::BPF_FUNC_check_mtu, "bpf_check_mtu", "5.12";
+    BpfHelper::BPF_FUNC_redirect_peer, "bpf_redirect_peer", "5.10";
+    BpfHelper::BPF_FUNC_redirect_neigh, "bpf_redirect_neigh", "5.10";
+    BpfHelper::BPF_FUNC_skc_lookup_tcp, "bpf_skc_lookup_tcp", "5.2";
+    BpfHelper::BPF_FUNC_sk_lookup_udp, "bpf_sk_lookup_udp", "4.20";
+    BpfHelper::BPF_FUNC_sk_release, "bpf_sk_release", "4.20";
+    BpfHelper::BPF_FUNC_skb_change_head, "bpf_skb_change_head for tc programs", "5.8";
+    BpfHelper::BPF_FUNC_fib_lookup, "bpf_fib_lookup", "4.18";
+    BpfHelper::BPF_FUNC_skb_load_bytes_relative, "bpf_skb_load_bytes_relative", "4.18";
+    BpfHelper::BPF_FUNC_skb_adjust_room, "bpf_skb_adjust_room", "4.13";
+    BpfHelper::BPF_FUNC_skb_change_tail, "bpf_skb_change_tail", "4.9";
+    BpfHelper::BPF_FUNC_csum_update, "bpf_csum_update", "4.9";
+    BpfHelper::BPF_FUNC_csum_diff, "bpf_csum_diff", "4.6";
+    BpfHelper::BPF_FUNC_skb_load_bytes, "bpf_skb_load_bytes", "4.5";
+    BpfHelper::BPF_FUNC_redirect, "bpf_redirect", "4.4";
+    BpfHelper::BPF_FUNC_skb_get_tunnel_key, "bpf_skb_get_tunnel_key", "4.3";
+    BpfHelper::BPF_FUNC_skb_set_tunnel_key, "bpf_skb_set_tunnel_key", "4.3";
+    BpfHelper::BPF_FUNC_skb_store_bytes, "bpf_skb_store_bytes", "4.1";
+    BpfHelper::BPF_FUNC_l4_csum_replace, "bpf_l4_csum_replace", "4.1";
 };
 
 /// Functions that the program for frames from the wire calls, beside those.
 const OF_FRAMES: &[Needed<BpfHelper>] = needed! {
-    BpfHelper::BPF_FUNC_xdp_get_buff_len, "bpf_xdp_get_buff_len", "run Linux 5.18 or newer, or set dataplane.xdp: off";
-    BpfHelper::BPF_FUNC_xdp_load_bytes, "bpf_xdp_load_bytes", "run Linux 5.18 or newer, or set dataplane.xdp: off";
-    BpfHelper::BPF_FUNC_xdp_store_bytes, "bpf_xdp_store_bytes", "run Linux 5.18 or newer, or set dataplane.xdp: off";
+    BpfHelper::BPF_FUNC_xdp_get_buff_len, "bpf_xdp_get_buff_len", ("run Linux 5.18 or newer, or set dataplane.xdp: off");
+    BpfHelper::BPF_FUNC_xdp_load_bytes, "bpf_xdp_load_bytes", ("run Linux 5.18 or newer, or set dataplane.xdp: off");
+    BpfHelper::BPF_FUNC_xdp_store_bytes, "bpf_xdp_store_bytes", ("run Linux 5.18 or newer, or set dataplane.xdp: off");
 };
 
 /// Asks for the kinds of programs: the first of all questions, and quick enough for every start.

@@ -5,10 +5,10 @@ use orknet_abi::{Count, DropReason};
 use orknet_agent::dataplane::{FailedStep, Failure};
 use orknet_agent::{Config, Dataplane, cleanup, run_with};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::{AskGone, EndedSockets, MapUse, Pace, Swept, Trouble};
+use orknet_dataplane::{AskGone, EndedSockets, MapUse, NamespacePaths, Pace, Swept, Trouble};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -70,13 +70,13 @@ impl Dataplane for Timed {
     fn end_lost_sockets(
         &self,
         ask: &mut AskGone<'_>,
-        namespaces: &dyn Fn() -> Vec<PathBuf>,
+        namespaces: &NamespacePaths<'_>,
         pace: &mut Pace<'_>,
     ) -> Result<EndedSockets, Failure> {
         Dataplane::end_lost_sockets(&self.inner, ask, namespaces, pace)
     }
 
-    fn forget_unused(&self, namespaces: &dyn Fn() -> Vec<PathBuf>, pace: &mut Pace<'_>) -> Result<u64, Failure> {
+    fn forget_unused(&self, namespaces: &NamespacePaths<'_>, pace: &mut Pace<'_>) -> Result<u64, Failure> {
         Dataplane::forget_unused(&self.inner, namespaces, pace)
     }
 

@@ -1,14 +1,14 @@
 //! What is remembered of UDP sockets that are closed. Programs do not learn of the end of a socket, so the entries stay until newer ones
 //! push them out, and with them those of sockets that are seldom heard of. While there is room that harms nobody and is left alone.
 
-use super::{Diagnosis, Namespaces};
+use super::{Diagnosis, NamespacePaths, Namespaces};
 use crate::{
     Dataplane, Error,
     pace::{self, BATCH, Pace, Rest, paced},
     table::Table,
 };
 use orknet_abi::{AffinityChoice, AffinityKey, SocketKey, SocketOrigin};
-use std::{collections::HashSet, path::PathBuf};
+use std::collections::HashSet;
 
 impl Dataplane {
     /// Forgets what is remembered of UDP sockets that are closed, in maps that are more than half full: what is left is of open sockets, or
@@ -20,7 +20,7 @@ impl Dataplane {
     ///
     /// # Errors
     /// A map that can't be read or written.
-    pub fn forget_closed_sockets(&self, namespaces: &dyn Fn() -> Vec<PathBuf>, pace: &mut Pace<'_>) -> Result<u64, Error> {
+    pub fn forget_closed_sockets(&self, namespaces: &NamespacePaths<'_>, pace: &mut Pace<'_>) -> Result<u64, Error> {
         let tables = self.reader().tables();
         forget(&tables.sockets, &tables.datagrams, &|| Namespaces::of_processes_and(namespaces()), pace)
     }

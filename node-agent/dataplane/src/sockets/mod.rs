@@ -22,6 +22,9 @@ use std::{
     path::PathBuf,
 };
 
+/// Names the files of the network namespaces in which sockets are looked for.
+pub type NamespacePaths<'a> = dyn Fn() -> Vec<PathBuf> + 'a;
+
 /// Sockets by number, protocol, and what they are connected to.
 type Lost = HashSet<(u64, u8, Address, u16)>;
 
@@ -51,7 +54,7 @@ impl Dataplane {
     pub fn end_lost_sockets(
         &self,
         ask_gone: &mut AskGone<'_>,
-        namespaces: &dyn Fn() -> Vec<PathBuf>,
+        namespaces: &NamespacePaths<'_>,
         pace: &mut Pace<'_>,
     ) -> Result<EndedSockets, Error> {
         let tables = self.reader().tables();
@@ -66,12 +69,7 @@ struct Maps<'a> {
 }
 
 impl Maps<'_> {
-    fn end_lost(
-        &self,
-        ask_gone: &mut AskGone<'_>,
-        namespaces: &dyn Fn() -> Vec<PathBuf>,
-        pace: &mut Pace<'_>,
-    ) -> Result<EndedSockets, Error> {
+    fn end_lost(&self, ask_gone: &mut AskGone<'_>, namespaces: &NamespacePaths<'_>, pace: &mut Pace<'_>) -> Result<EndedSockets, Error> {
         let Some(lost) = paced(pace, |rest| self.lost(ask_gone, rest)) else { return Ok(EndedSockets::default()) };
         let (datagrams, streams) = lost?;
         if datagrams.is_empty() && streams.is_empty() {

@@ -4,7 +4,7 @@ use orknet_abi::{Count, DropReason, LeftReason};
 use orknet_agent::Dataplane;
 use orknet_agent::dataplane::{Cause, FailedStep, Failure};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::{AskGone, EndedSockets, MapUse, Pace, Swept, Trouble, Use};
+use orknet_dataplane::{AskGone, EndedSockets, MapUse, NamespacePaths, Pace, Swept, Trouble, Use};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -147,7 +147,7 @@ impl Dataplane for FakeDataplane {
     fn end_lost_sockets(
         &self,
         ask: &mut AskGone<'_>,
-        namespaces: &dyn Fn() -> Vec<PathBuf>,
+        namespaces: &NamespacePaths<'_>,
         pace: &mut Pace<'_>,
     ) -> Result<EndedSockets, Failure> {
         let _ = pace(Duration::from_micros(1));
@@ -160,7 +160,7 @@ impl Dataplane for FakeDataplane {
         Ok(EndedSockets { udp: gone.len() as u64, tcp: 0 })
     }
 
-    fn forget_unused(&self, _: &dyn Fn() -> Vec<PathBuf>, pace: &mut Pace<'_>) -> Result<u64, Failure> {
+    fn forget_unused(&self, _: &NamespacePaths<'_>, pace: &mut Pace<'_>) -> Result<u64, Failure> {
         let _ = pace(Duration::from_micros(1));
         Ok(std::mem::take(&mut *self.unused.lock().unwrap()))
     }
