@@ -135,12 +135,19 @@ pub fn get(address: &str, path: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Asks once: prints `NAME PEER MILLISECONDS` or `error KIND MILLISECONDS`.
+fn timed(ask: impl FnOnce() -> io::Result<String>) -> io::Result<()> {
+    let start = Instant::now();
+    let outcome = said(ask());
+    println!("{outcome} {}", start.elapsed().as_millis());
+    Ok(())
+}
+
 /// Asks once with a datagram of so many bytes: prints `NAME PEER MILLISECONDS` or `error KIND MILLISECONDS`.
 pub fn try_large(address: &str, bytes: &str) -> io::Result<()> {
     let address: SocketAddr = address.parse().map_err(io::Error::other)?;
     let bytes: usize = bytes.parse().map_err(io::Error::other)?;
-    let start = Instant::now();
-    let ask = || -> io::Result<String> {
+    timed(|| {
         let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
         socket.set_read_timeout(Some(TIMEOUT))?;
         socket.send_to(&vec![b'x'; bytes], address)?;
@@ -150,18 +157,14 @@ pub fn try_large(address: &str, bytes: &str) -> io::Result<()> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{count} bytes from {from}")));
         }
         Ok(String::from_utf8_lossy(&buffer[..count]).trim().to_owned())
-    };
-    let outcome = said(ask());
-    println!("{outcome} {}", start.elapsed().as_millis());
-    Ok(())
+    })
 }
 
 /// One connection that carries so many bytes, of which the server answers each 64 or fewer with a line: prints as the others do.
 pub fn try_stream(address: &str, bytes: &str) -> io::Result<()> {
     let address: SocketAddr = address.parse().map_err(io::Error::other)?;
     let bytes: usize = bytes.parse().map_err(io::Error::other)?;
-    let start = Instant::now();
-    let ask = || -> io::Result<String> {
+    timed(|| {
         let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut writer = stream.try_clone()?;
@@ -177,8 +180,5 @@ pub fn try_stream(address: &str, bytes: &str) -> io::Result<()> {
             [line] if answer.lines().count() >= bytes.div_ceil(64) => Ok((**line).to_owned()),
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} lines of {} kinds", answer.lines().count(), lines.len()))),
         }
-    };
-    let outcome = said(ask());
-    println!("{outcome} {}", start.elapsed().as_millis());
-    Ok(())
+    })
 }

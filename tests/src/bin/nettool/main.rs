@@ -13,13 +13,14 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 use streams::{
-    ask_connected_socket, ask_one_socket, ask_tcp_patiently, ask_udp_patiently, await_tcp, connected_datagrams, connected_stream, hold_tcp,
-    hold_udp, log, rush,
+    ask_connected_socket, ask_one_socket, ask_tcp_patiently, ask_udp_patiently, await_tcp, connected_datagrams, connected_stream, hold, log,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// For answers of which none may be missing: on a busy host one is late, and not lost.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Questions of those who ask as many as there is time for, before a pause.
+const BURST: u32 = 20;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -50,11 +51,11 @@ fn main() -> ExitCode {
         ["log-udp", address, tries, pause_ms] => log(address, tries, pause_ms, ask_udp_patiently),
         ["ask-one-socket", address, count, pause_ms] => ask_one_socket(address, count, pause_ms),
         ["ask-connected-socket", address, count, pause_ms] => ask_connected_socket(address, count, pause_ms),
-        ["hold-tcp", address, count, pause_ms] => hold_tcp(address, count, pause_ms),
-        ["hold-udp", address, count, pause_ms] => hold_udp(address, count, pause_ms),
+        ["hold-tcp", address, count, pause_ms] => hold(address, count, pause_ms, 1, connected_stream),
+        ["hold-udp", address, count, pause_ms] => hold(address, count, pause_ms, 1, connected_datagrams),
         ["await-tcp", address, ..] => await_tcp(address),
-        ["rush-tcp", address, count, pause_ms] => rush(address, count, pause_ms, connected_stream),
-        ["rush-udp", address, count, pause_ms] => rush(address, count, pause_ms, connected_datagrams),
+        ["rush-tcp", address, count, pause_ms] => hold(address, count, pause_ms, BURST, connected_stream),
+        ["rush-udp", address, count, pause_ms] => hold(address, count, pause_ms, BURST, connected_datagrams),
         _ => Err(io::Error::other(
             "usage: nettool serve|serve-tcp|serve-udp|serve-sctp|stay ADDRESS | ask-tcp|ask-udp|ask-udp-connected|ask-sctp ADDRESS TRIES | \
              try-tcp|try-udp|try-udp-connected|try-sctp ADDRESS | try-large|try-stream ADDRESS BYTES | watch PORT… | ask-all FIRST_PORT TRIES HOW@ADDRESS… | try-all HOW@ADDRESS… | try-from-one-port ADDRESS… | get ADDRESS PATH | time-connect ADDRESS CALLS | \

@@ -6,14 +6,16 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-/// Answers that [`rush`] prints one line for, and after which it pauses.
-const RUSH: u32 = 20;
+/// Whom to ask, how often, and how long to wait in between.
+fn parse(address: &str, count: &str, pause_ms: &str) -> io::Result<(SocketAddr, u32, Duration)> {
+    let pause = Duration::from_millis(pause_ms.parse().map_err(io::Error::other)?);
+    Ok((address.parse().map_err(io::Error::other)?, count.parse().map_err(io::Error::other)?, pause))
+}
 
 /// A new connection, or new sockets, for every question; one line per question, `NAME` or `error KIND after MILLISECONDS ms`.
 pub fn log(address: &str, tries: &str, pause_ms: &str, one: fn(SocketAddr) -> io::Result<String>) -> io::Result<()> {
-    let address = address.parse().map_err(io::Error::other)?;
-    let pause = Duration::from_millis(pause_ms.parse().map_err(io::Error::other)?);
-    for _ in 0..tries.parse::<u32>().map_err(io::Error::other)? {
+    let (address, tries, pause) = parse(address, tries, pause_ms)?;
+    for _ in 0..tries {
         let start = Instant::now();
         match one(address) {
             Ok(answer) => println!("{}", answer.split_whitespace().next().unwrap_or("error Empty")),
@@ -52,12 +54,11 @@ pub fn ask_udp_patiently(address: SocketAddr) -> io::Result<String> {
 
 /// One unconnected UDP socket for all questions; one line per question, `NAME` or `error KIND`.
 pub fn ask_one_socket(address: &str, count: &str, pause_ms: &str) -> io::Result<()> {
-    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
-    let pause = Duration::from_millis(pause_ms.parse().map_err(io::Error::other)?);
+    let (address, count, pause) = parse(address, count, pause_ms)?;
     let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
     socket.set_read_timeout(Some(TIMEOUT / 4))?;
     let mut buffer = [0; 256];
-    for _ in 0..count.parse::<u32>().map_err(io::Error::other)? {
+    for _ in 0..count {
         match socket.send_to(b"who\n", address).and_then(|_| socket.recv_from(&mut buffer)) {
             Ok((count, _)) => println!("{}", String::from_utf8_lossy(&buffer[..count]).split_whitespace().next().unwrap_or("error Empty")),
             Err(error) => println!("error {:?}", error.kind()),
@@ -70,8 +71,7 @@ pub fn ask_one_socket(address: &str, count: &str, pause_ms: &str) -> io::Result<
 /// A connected UDP socket, and another one after an error other than a missing answer, as programs do; one line per question, `NAME` or
 /// `error KIND`.
 pub fn ask_connected_socket(address: &str, count: &str, pause_ms: &str) -> io::Result<()> {
-    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
-    let pause = Duration::from_millis(pause_ms.parse().map_err(io::Error::other)?);
+    let (address, count, pause) = parse(address, count, pause_ms)?;
     let connect = || -> io::Result<UdpSocket> {
         let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
         socket.set_read_timeout(Some(TIMEOUT / 4))?;
@@ -80,7 +80,7 @@ pub fn ask_connected_socket(address: &str, count: &str, pause_ms: &str) -> io::R
     };
     let mut socket = connect()?;
     let mut buffer = [0; 256];
-    for _ in 0..count.parse::<u32>().map_err(io::Error::other)? {
+    for _ in 0..count {
         match socket.send(b"who\n").and_then(|_| socket.recv(&mut buffer)) {
             Ok(count) => println!("{}", String::from_utf8_lossy(&buffer[..count]).split_whitespace().next().unwrap_or("error Empty")),
             Err(error) => {
@@ -91,41 +91,6 @@ pub fn ask_connected_socket(address: &str, count: &str, pause_ms: &str) -> io::R
                 }
             }
         }
-        std::thread::sleep(pause);
-    }
-    Ok(())
-}
-
-/// One connection kept open: asks `count` times with a pause between, and fails at the first answer that does not come.
-pub fn hold_tcp(address: &str, count: &str, pause_ms: &str) -> io::Result<()> {
-    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
-    let pause = Duration::from_millis(pause_ms.parse().map_err(io::Error::other)?);
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut buffer = [0; 256];
-    for number in 0..count.parse::<u32>().map_err(io::Error::other)? {
-        stream.write_all(b"who\n")?;
-        if stream.read(&mut buffer)? == 0 {
-            return Err(io::Error::other(format!("closed after {number} answers")));
-        }
-        println!("{number}");
-        std::thread::sleep(pause);
-    }
-    Ok(())
-}
-
-/// One UDP socket, connected: asks `count` times with a pause between, and fails at the first answer that does not come.
-pub fn hold_udp(address: &str, count: &str, pause_ms: &str) -> io::Result<()> {
-    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
-    let pause = Duration::from_millis(pause_ms.parse().map_err(io::Error::other)?);
-    let socket = datagrams(address, 0)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.connect(address)?;
-    let mut buffer = [0; 256];
-    for number in 0..count.parse::<u32>().map_err(io::Error::other)? {
-        socket.send(b"who\n")?;
-        socket.recv(&mut buffer)?;
-        println!("{number}");
         std::thread::sleep(pause);
     }
     Ok(())
@@ -145,17 +110,24 @@ pub fn await_tcp(address: &str) -> io::Result<()> {
     Err(io::Error::other("closed"))
 }
 
-/// Bursts of questions, each asked when the last one is answered, as netperf's TCP_RR and UDP_RR ask: prints a number after every [`RUSH`] of
-/// them, and fails at the first answer that does not come. Without pauses it would take a processor for itself, and servers and agents would wait.
-pub fn rush<T: Read + Write>(address: &str, count: &str, pause_ms: &str, connect: fn(SocketAddr) -> io::Result<T>) -> io::Result<()> {
-    let pause = Duration::from_millis(pause_ms.parse().map_err(io::Error::other)?);
-    let mut talk = connect(address.parse().map_err(io::Error::other)?)?;
+/// One connection, or one connected socket, kept open: asks `count` times with a pause between, each time so many questions, of which each is
+/// asked when the last one is answered, as netperf's TCP_RR and UDP_RR ask. Prints a number each time, and fails at the first answer that does
+/// not come. Without pauses it would take a processor for itself, and servers and agents would wait.
+pub fn hold<T: Read + Write>(
+    address: &str,
+    count: &str,
+    pause_ms: &str,
+    questions: u32,
+    connect: fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<()> {
+    let (address, count, pause) = parse(address, count, pause_ms)?;
+    let mut talk = connect(address)?;
     let mut buffer = [0; 256];
-    for number in 0..count.parse::<u32>().map_err(io::Error::other)? {
-        for _ in 0..RUSH {
+    for number in 0..count {
+        for _ in 0..questions {
             talk.write_all(b"who\n")?;
             if talk.read(&mut buffer)? == 0 {
-                return Err(io::Error::other(format!("closed after {number} times {RUSH} answers")));
+                return Err(io::Error::other(format!("closed after {number} times {questions} answers")));
             }
         }
         println!("{number}");
