@@ -66,4 +66,8 @@ drop_reasons! {
     NoHopLeft = 18, "no-hop-left";
     /// The node's own packet to a Service's address, past its sockets, for no port of a Service; the sender gets "port unreachable".
     NotForService = 19, "not-for-service";
+    /// No rule of the policies that isolate the server lets the client in.
+    PolicyIngress = 20, "policy-ingress";
+    /// No rule of the policies that isolate the client lets it out to the server.
+    PolicyEgress = 21, "policy-egress";
 }

@@ -11,6 +11,7 @@ mod drop;
 mod left;
 mod maps;
 mod overlay;
+mod policy;
 mod values;
 mod way;
 
@@ -19,5 +20,6 @@ pub use drop::DropReason;
 pub use left::LeftReason;
 pub use maps::*;
 pub use overlay::{OVERLAY_ID, overlay_mac};
+pub use policy::*;
 pub use values::*;
-pub use way::{DONE_MARK, Pair, Way, way_kind};
+pub use way::{DONE_MARK, JUDGED_MARK, Pair, Way, way_kind};

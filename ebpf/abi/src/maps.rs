@@ -2,7 +2,7 @@
 
 /// Version of everything in this crate that outlives a process: the maps' layouts and meanings. A change of it makes the agent
 /// build new maps beside the old ones. A further map, drop reason or flag needs none.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Kinds of maps, by the kernel's numbers (`enum bpf_map_type` in linux/bpf.h).
 #[repr(u32)]
@@ -20,6 +20,8 @@ pub enum MapKind {
     LruHash = 9,
     /// Finds the longest prefix of an address.
     LpmTrie = 11,
+    /// What programs tell, in its order.
+    Ring = 27,
 }
 
 impl MapKind {
@@ -66,7 +68,13 @@ macro_rules! maps {
 
 /// Names of the maps that are the programs' alone: what is in them, no other load of programs needs. They are not pinned, and have no layout
 /// here.
-pub const PRIVATE: &[&str] = &["SCRATCH", "ROUTES"];
+pub const PRIVATE: &[&str] = &["SCRATCH", "ROUTES", "TELLING"];
+
+/// The ring of events ([`Event`](crate::Event)): no keys, no values, as many bytes as it says.
+pub const EVENTS: MapSpec = MapSpec { name: "EVENTS", kind: MapKind::Ring, key_size: 0, value_size: 0, capacity: 1 << 20 };
+
+/// `TRACE` is the name of the global variable that says (1) that programs tell each step of the packets that they are run on.
+pub const TRACE: &str = "TRACE";
 
 /// Name of the map that stands for the FLOWS of other programs, as long as these here take over from them: it has the layout of [`FLOWS`],
 /// and is pinned by its owner alone. `FORMER` is the name of the global variable that says so (1).
@@ -88,7 +96,7 @@ pub const fn pair_slot(source: &[u32; 4], destination: &[u32; 4]) -> u32 {
     (mixed >> 16) % PAIRS.capacity
 }
 
-use crate::{Pair, values::*};
+use crate::{Judgement, Monitor, Pair, Peer, PortKey, Rule, Verdict, VerdictKey, values::*};
 
 maps! {
     /// A Service address and port to the list of its backends. One update of one value switches a Service to a new list.
@@ -127,6 +135,20 @@ maps! {
     AFFINITY: LruHash "AFFINITY", AffinityKey => AffinityChoice, 65_536;
     /// The addresses of this node's pods.
     PODS: Hash "PODS", PodKey => Pod, 4_096;
+    /// Which selectors addresses satisfy, by number, of those that policies ask for which select pods of this node.
+    PEERS: LpmTrie "PEERS", RangeKey => Peer, 524_288;
+    /// What a set of rules says about ends of a peer set. What a set says does not change, but for ends that no address is yet.
+    VERDICTS: Hash "VERDICTS", VerdictKey => Verdict, 1_048_576;
+    /// What depends on ports. Tables are immutable.
+    PORTS: LpmTrie "PORTS", PortKey => Judgement, 1_048_576;
+    /// Which rules the numbers stand for.
+    RULES: Hash "RULES", u32 => Rule, 131_072;
+    /// New connections and bytes of their first packets that a rule let through, packets and bytes that it refused. User space makes the entries.
+    RULE_COUNTS: PerCpuHash "RULE_COUNTS", u32 => Count, 131_072;
+    /// At index 0: what programs are to tell.
+    MONITOR: Array "MONITOR", u32 => Monitor, 1;
+    /// Events that were not told, by reason.
+    LOST: PerCpuArray "LOST", u32 => Count, 2;
     /// Packets and bytes by drop reason.
     DROPS: PerCpuArray "DROPS", u32 => Count, 64;
     /// Frames and bytes that were left to the stack, by reason.

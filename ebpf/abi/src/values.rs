@@ -1,6 +1,6 @@
 //! Keys and values of the maps. No padding: sizes are asserted below, so a field more is a compile error until it is counted.
 
-use crate::{Address, Pair, Way};
+use crate::{Address, Event, Judgement, Monitor, Pair, Peer, PortKey, Rule, Verdict, VerdictKey, Way};
 
 /// IP protocol numbers (IANA): those that Services know, and those that carry their errors.
 pub mod protocol {
@@ -203,6 +203,8 @@ pub mod node_flags {
     pub const DIRECT_RETURN: u32 = 1 << 1;
     /// Packets that the stack would send the same way are left to it, and not redirected past it.
     pub const NO_REDIRECT: u32 = 1 << 2;
+    /// Policy counts for new connections only: what it let through once is not judged again.
+    pub const LENIENT: u32 = 1 << 3;
 }
 
 /// What programs must know of this node.
@@ -299,6 +301,8 @@ pub mod flow_state {
     pub const MASQUERADE: u32 = 1 << 6;
     /// The backend answers the client directly: this node sees one direction only.
     pub const DIRECT: u32 = 1 << 7;
+    /// Policy has let the connection through, at one time or another.
+    pub const JUDGED: u32 = 1 << 8;
 }
 
 /// One direction of a translated flow: what its packets become. Two entries make a flow; the key of each is the other's
@@ -463,7 +467,8 @@ pub struct PodKey {
     pub address: Address,
 }
 
-/// The device behind which a pod of this node lives.
+/// The device behind which a pod of this node lives, and the sets of rules that hold for it; see [`Verdict`](crate::Verdict). A set is
+/// immutable: when policies change, the pod gets another one. 0 is for a pod that no policy isolates in this direction.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pod {
@@ -473,6 +478,14 @@ pub struct Pod {
     pub pod_mac: [u8; 6],
     /// MAC address of the host's side.
     pub host_mac: [u8; 6],
+    /// Rules for what comes in.
+    pub ingress: u32,
+    /// Rules for what goes out.
+    pub egress: u32,
+    /// Rules for what comes in from the pod itself, through a Service: ClusterNetworkPolicies alone count there.
+    pub own_ingress: u32,
+    /// Rules for what goes out to the pod itself, through a Service.
+    pub own_egress: u32,
 }
 
 /// Direction as the pod sees it.
@@ -532,9 +545,17 @@ sizes! {
     AffinityKey = 36,
     AffinityChoice = 32,
     PodKey = 16,
-    Pod = 16,
+    Pod = 32,
     TrafficKey = 8,
     Count = 16,
+    Judgement = 8,
+    Peer = 4,
+    VerdictKey = 8,
+    Verdict = 12,
+    PortKey = 12,
+    Rule = 24,
+    Event = 184,
+    Monitor = 8,
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@ use crate::Address;
 /// itself come in with it.
 pub const DONE_MARK: u32 = 0x6e6b_726f;
 
+/// The mark of packets that programs have judged and leave to the node's stack: "orkj" as bytes. Where they leave it, nothing is left to do.
+pub const JUDGED_MARK: u32 = 0x6a6b_726f;
+
 /// Kinds of ways that a flow may know; see [`Way::kind`].
 pub mod way_kind {
     /// None is known.
@@ -23,6 +26,8 @@ pub mod way_kind {
     pub const HOME: u8 = 5;
     /// To another node's pod, through the overlay to that node's address: its measure is the overlay device's.
     pub const TUNNEL: u8 = 6;
+    /// By the node's stack, to wherever that sends it: all that is to be done is done, and the packet's mark says so.
+    pub const PASSED: u8 = 7;
 }
 
 /// A way, as long as it is believed. To lose it costs one packet the time to ask again.

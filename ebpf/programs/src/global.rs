@@ -439,6 +439,14 @@ pub extern "C" fn turn_tunnel(ctx: *mut __sk_buff) -> u32 {
     steps::way::turn_tunnel(&TcContext::new(ctx))
 }
 
+/// [`steps::event::tell`]; answers 1.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn tell_event(ctx: *mut __sk_buff, kind: u32, reason: u32) -> u32 {
+    steps::event::tell(&TcContext::new(ctx), kind, reason);
+    1
+}
+
 /// [`steps::drop_number`].
 #[inline(never)]
 #[unsafe(no_mangle)]

@@ -1,14 +1,15 @@
 //! Every map, declared from the ABI's specification. Reads and writes go through `steps/`.
 
-use crate::steps::scratch::Scratch;
+use crate::steps::{event::Telling, scratch::Scratch};
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use orknet_abi::{
     self as abi, Address, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Device, Flow, FlowKey, FragmentKey,
-    FragmentPorts, Node, Pair, Pod, PodKey, Range, Service, ServiceKey, SocketKey, SocketOrigin, TableChunk, TableKey, TrafficKey,
+    FragmentPorts, Judgement, Monitor, Node, Pair, Peer, Pod, PodKey, Range, Rule, Service, ServiceKey, SocketKey, SocketOrigin,
+    TableChunk, TableKey, TrafficKey, Verdict, VerdictKey,
 };
 
 /// Memory follows the contents, not the capacity.
@@ -76,6 +77,45 @@ pub static AFFINITY: LruHashMap<AffinityKey, AffinityChoice> = LruHashMap::with_
 
 #[map]
 pub static PODS: HashMap<PodKey, Pod> = HashMap::with_max_entries(abi::PODS.capacity, GROWING);
+
+/// The library's key is the ABI's `RangeKey`.
+#[map]
+pub static PEERS: LpmTrie<Address, Peer> = LpmTrie::with_max_entries(abi::PEERS.capacity, GROWING);
+
+#[map]
+pub static VERDICTS: HashMap<VerdictKey, Verdict> = HashMap::with_max_entries(abi::VERDICTS.capacity, GROWING);
+
+/// What the ABI's `PortKey` has after the length of the prefix.
+#[repr(C)]
+pub struct PortPrefix {
+    pub table: u32,
+    pub protocol: u8,
+    pub reserved: u8,
+    pub port_be: u16,
+}
+
+#[map]
+pub static PORTS: LpmTrie<PortPrefix, Judgement> = LpmTrie::with_max_entries(abi::PORTS.capacity, GROWING);
+
+/// For those who explain: programs do not read it.
+#[map]
+pub static RULES: HashMap<u32, Rule> = HashMap::with_max_entries(abi::RULES.capacity, GROWING);
+
+#[map]
+pub static RULE_COUNTS: PerCpuHashMap<u32, Count> = PerCpuHashMap::with_max_entries(abi::RULE_COUNTS.capacity, GROWING);
+
+#[map]
+pub static MONITOR: Array<Monitor> = Array::with_max_entries(abi::MONITOR.capacity, 0);
+
+#[map]
+pub static LOST: PerCpuArray<Count> = PerCpuArray::with_max_entries(abi::LOST.capacity, 0);
+
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(abi::EVENTS.capacity, 0);
+
+/// How many events of each kind a processor has told in a tick. Not in the ABI: each load of programs has one of its own.
+#[map]
+pub static TELLING: PerCpuArray<Telling> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 pub static DROPS: PerCpuArray<Count> = PerCpuArray::with_max_entries(abi::DROPS.capacity, 0);

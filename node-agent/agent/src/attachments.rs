@@ -81,7 +81,7 @@ pub fn namespaces(state_dir: &Path) -> Vec<PathBuf> {
 pub fn facts(record: &protocol::Attachment) -> Attachment {
     Attachment {
         addresses: record.addresses.iter().map(|address| Address::from(*address)).collect(),
-        pod: Pod { ifindex: record.host_ifindex, pod_mac: record.pod_mac.0, host_mac: record.host_mac.0 },
+        pod: Pod { ifindex: record.host_ifindex, pod_mac: record.pod_mac.0, host_mac: record.host_mac.0, ..Pod::default() },
         host_ports: record.host_ports.iter().map(host_port).collect(),
     }
 }
@@ -153,7 +153,7 @@ mod tests {
         let device = orknet_cni::host_name(&name);
         let records = restore(folder.path(), |asked| (asked == device).then_some(7)).unwrap();
         assert_eq!(records.iter().map(Record::name).collect::<Vec<_>>(), [&name], "{gone:?} has no device");
-        let pod = Pod { ifindex: 7, pod_mac: [2; 6], host_mac: [3; 6] };
+        let pod = Pod { ifindex: 7, pod_mac: [2; 6], host_mac: [3; 6], ..Pod::default() };
         let key = |last| PodKey { address: Address::from_v4([10, 0, 0, last]) };
         let held = MapImage { pods: [(key(2), pod), (key(3), Pod { ifindex: 8, ..pod })].into(), ..MapImage::default() };
         assert_eq!(records[0].facts(&held), Attachment { addresses: vec![key(2).address], pod, host_ports: Vec::new() });

@@ -1,7 +1,8 @@
 //! [`MapImage`]: everything the kernel should know, as plain values, and the order in which a change of it is safe to apply.
 
 use orknet_abi::{
-    Backend, BackendKey, Node, Pod, PodKey, Range, RangeKey, Service, ServiceKey, SourceKey, TABLE_CHUNK, TableChunk, TableKey, scope,
+    Backend, BackendKey, Judgement, Node, Peer, Pod, PodKey, PortKey, Range, RangeKey, Rule, Service, ServiceKey, SourceKey, TABLE_CHUNK,
+    TableChunk, TableKey, Verdict, VerdictKey, scope,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,6 +16,10 @@ pub struct MapImage {
     pub tables: BTreeMap<TableKey, Arc<TableChunk>>,
     pub sources: BTreeSet<SourceKey>,
     pub pods: BTreeMap<PodKey, Pod>,
+    pub peers: BTreeMap<RangeKey, Peer>,
+    pub verdicts: BTreeMap<VerdictKey, Verdict>,
+    pub ports: BTreeMap<PortKey, Judgement>,
+    pub rules: BTreeMap<u32, Rule>,
     pub ranges: BTreeMap<RangeKey, Range>,
     /// `None` until the node is known.
     pub node: Option<Node>,
@@ -28,19 +33,28 @@ pub enum Step {
     PutTable(TableKey, Arc<TableChunk>),
     PutBackend(BackendKey, Backend),
     PutSource(SourceKey),
+    PutRule(u32, Rule),
+    PutPort(PortKey, Judgement),
+    PutVerdict(VerdictKey, Verdict),
+    PutPeer(RangeKey, Peer),
     PutPod(PodKey, Pod),
     PutService(ServiceKey, Service),
     PutRange(RangeKey, Range),
     DeleteRange(RangeKey),
     DeleteService(ServiceKey),
     DeletePod(PodKey),
+    DeletePeer(RangeKey),
+    DeleteVerdict(VerdictKey),
+    DeletePort(PortKey),
+    DeleteRule(u32),
     DeleteSource(SourceKey),
     DeleteBackend(BackendKey),
     DeleteTable(TableKey),
 }
 
 /// Writes in an order that is safe at every step: tables, backends and sources before the Services that use them, Services before the
-/// range in which all others are dropped, the reverse on removal.
+/// range in which all others are dropped, the reverse on removal. Rules, tables of ports and verdicts come before the addresses and the pods
+/// that get them, and go after these.
 /// Steps of one kind stand together, so that a batch operation of the kernel can take them at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -82,12 +96,20 @@ impl MapImage {
             Step::PutTable(key, chunk) => drop(self.tables.insert(key, chunk)),
             Step::PutBackend(key, value) => drop(self.backends.insert(key, value)),
             Step::PutSource(key) => _ = self.sources.insert(key),
+            Step::PutRule(key, value) => drop(self.rules.insert(key, value)),
+            Step::PutPort(key, value) => drop(self.ports.insert(key, value)),
+            Step::PutVerdict(key, value) => drop(self.verdicts.insert(key, value)),
+            Step::PutPeer(key, value) => drop(self.peers.insert(key, value)),
             Step::PutPod(key, value) => drop(self.pods.insert(key, value)),
             Step::PutService(key, value) => drop(self.services.insert(key, value)),
             Step::PutRange(key, value) => drop(self.ranges.insert(key, value)),
             Step::DeleteRange(key) => drop(self.ranges.remove(&key)),
             Step::DeleteService(key) => drop(self.services.remove(&key)),
             Step::DeletePod(key) => drop(self.pods.remove(&key)),
+            Step::DeletePeer(key) => drop(self.peers.remove(&key)),
+            Step::DeleteVerdict(key) => drop(self.verdicts.remove(&key)),
+            Step::DeletePort(key) => drop(self.ports.remove(&key)),
+            Step::DeleteRule(key) => drop(self.rules.remove(&key)),
             Step::DeleteSource(key) => _ = self.sources.remove(&key),
             Step::DeleteBackend(key) => drop(self.backends.remove(&key)),
             Step::DeleteTable(key) => drop(self.tables.remove(&key)),

@@ -235,6 +235,8 @@ impl Dataplane {
 fn changes_ways(step: &Step) -> bool {
     match step {
         Step::PutPod(..) | Step::DeletePod(..) | Step::PutRange(..) | Step::DeleteRange(..) | Step::PutNode(..) => true,
+        // Who the other end is, is part of what has been judged.
+        Step::PutPeer(..) | Step::DeletePeer(..) => true,
         Step::PutService(key, _) => key.port_be == 0 && key.protocol == 0,
         _ => false,
     }

@@ -7,8 +7,8 @@ use crate::{
     table::{Table, Tables},
 };
 use orknet_abi::{
-    Backend, BackendKey, Connection, Count, DropReason, Flow, FlowKey, LeftReason, Node, Pod, PodKey, Range, RangeKey, Service, ServiceKey,
-    SourceKey, TableChunk, TableKey, TrafficKey,
+    Backend, BackendKey, Connection, Count, DropReason, Flow, FlowKey, LeftReason, Node, Pod, PodKey, Range, RangeKey, Rule, Service,
+    ServiceKey, SourceKey, TableChunk, TableKey, TrafficKey,
 };
 use orknet_compiler::MapImage;
 use std::{
@@ -71,6 +71,10 @@ impl Reader {
             tables: self.tables_by_chunk()?,
             sources: self.sources()?,
             pods: self.pods()?,
+            peers: collect(&self.tables.peers)?,
+            verdicts: collect(&self.tables.verdicts)?,
+            ports: collect(&self.tables.ports)?,
+            rules: self.rules()?,
             ranges: self.ranges()?,
             node: self.node()?,
         })
@@ -81,6 +85,10 @@ impl Reader {
         Ok(agrees(&self.tables.services, image.services.len(), |key, value| image.services.get(key) == Some(value))?
             && agrees(&self.tables.backends, image.backends.len(), |key, value| image.backends.get(key) == Some(value))?
             && agrees(&self.tables.pods, image.pods.len(), |key, value| image.pods.get(key) == Some(value))?
+            && agrees(&self.tables.peers, image.peers.len(), |key, value| image.peers.get(key) == Some(value))?
+            && agrees(&self.tables.verdicts, image.verdicts.len(), |key, value| image.verdicts.get(key) == Some(value))?
+            && agrees(&self.tables.ports, image.ports.len(), |key, value| image.ports.get(key) == Some(value))?
+            && agrees(&self.tables.rules, image.rules.len(), |key, value| image.rules.get(key) == Some(value))?
             && agrees(&self.tables.tables, image.tables.len(), |key, value| image.tables.get(key).is_some_and(|chunk| **chunk == *value))?
             && agrees(&self.tables.sources, image.sources.len(), |key, _| image.sources.contains(key))?
             && agrees(&self.tables.ranges, image.ranges.len(), |key, value| image.ranges.get(key) == Some(value))?
@@ -135,6 +143,11 @@ impl Reader {
     /// The addresses of this node's pods.
     pub fn pods(&self) -> Result<BTreeMap<PodKey, Pod>, Error> {
         collect(&self.tables.pods)
+    }
+
+    /// Which rules of policies the numbers stand for.
+    pub fn rules(&self) -> Result<BTreeMap<u32, Rule>, Error> {
+        collect(&self.tables.rules)
     }
 
     /// The TCP sockets that connected to a Service lately, in no order.
@@ -195,6 +208,13 @@ impl Reader {
             (tables.datagrams.name(), &|| use_of(&tables.datagrams)),
             (tables.affinity.name(), &|| use_of(&tables.affinity)),
             (tables.pods.name(), &|| use_of(&tables.pods)),
+            (tables.peers.name(), &|| use_of(&tables.peers)),
+            (tables.verdicts.name(), &|| use_of(&tables.verdicts)),
+            (tables.ports.name(), &|| use_of(&tables.ports)),
+            (tables.rules.name(), &|| use_of(&tables.rules)),
+            (tables.rule_counts.name(), &|| use_of(&tables.rule_counts)),
+            (tables.monitor.name(), &|| use_of(&tables.monitor)),
+            (tables.lost.name(), &|| use_of(&tables.lost)),
             // Every index of an array is there; what counts is how many reasons there are.
             (tables.drops.name(), &|| Ok(MapUse { entries: DropReason::ALL.len() as u32, ..use_of(&tables.drops)? })),
             (tables.left.name(), &|| Ok(MapUse { entries: LeftReason::ALL.len() as u32, ..use_of(&tables.left)? })),

@@ -233,7 +233,7 @@ fn plan(family: &Family, backend: &str) -> Result<Plan> {
         steps: vec![
             Step::PutNode(node),
             Step::PutBackend(BackendKey { list, slot: 0 }, Backend { address: address(backend)?, port_be: 8080_u16.to_be(), reserved: 0 }),
-            Step::PutPod(PodKey { address: address(family.pod)? }, Pod { ifindex: 1, pod_mac: [2; 6], host_mac: [4; 6] }),
+            Step::PutPod(PodKey { address: address(family.pod)? }, Pod { ifindex: 1, pod_mac: [2; 6], host_mac: [4; 6], ..Pod::default() }),
             Step::PutService(own(scope::INSIDE)?, service),
             Step::PutService(own(scope::OUTSIDE)?, service),
             range(family.pods, "::")?,

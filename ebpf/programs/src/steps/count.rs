@@ -9,7 +9,7 @@ use crate::{
 use aya_ebpf::programs::TcContext;
 use aya_log_ebpf::debug;
 use core::arch::asm;
-use orknet_abi::{Count, DropReason, LeftReason, TrafficKey};
+use orknet_abi::{Count, DropReason, LeftReason, TrafficKey, event_kind};
 
 /// Counts one dropped packet or refused call.
 #[inline(always)]
@@ -43,6 +43,7 @@ pub fn drop_packet(ctx: &TcContext, reason: DropReason) -> i32 {
 #[inline(always)]
 pub fn drop_number(ctx: &TcContext, reason: u32) -> i32 {
     count_number(reason, ctx.len());
+    let _ = global::tell_event(ctx.skb.skb, event_kind::DROP, reason);
     debug!(ctx, "packet on device {} dropped: reason {}", ctx.device(), reason);
     packet::DROP
 }
@@ -57,7 +58,7 @@ pub fn count_traffic(ifindex: u32, direction: u32, bytes: u32) {
 
 /// Atomic although the slot is this CPU's: a packet may interrupt a system call between load and store.
 #[inline(always)]
-fn add(count: *mut Count, bytes: u32) {
+pub fn add(count: *mut Count, bytes: u32) {
     // SAFETY: the pointer comes from a map look-up that succeeded; map values are aligned to eight bytes and live until the
     // program ends. The instruction (atomic add, RFC 9669 section 5.3) reads and writes only the word that it names.
     unsafe {

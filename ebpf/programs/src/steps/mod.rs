@@ -6,6 +6,7 @@ mod clock;
 mod count;
 pub mod cut;
 pub mod direct_return;
+pub mod event;
 pub mod flow;
 mod former;
 pub mod forward;

@@ -6,7 +6,7 @@
 //!
 //! What was there before is still there: who takes a place writes all of it, or clears it.
 
-use super::{answer::Quote, flow::Entry, packet::Ip, resolve::Room, segment::Segment, words::Words};
+use super::{answer::Quote, event::Judged, flow::Entry, packet::Ip, resolve::Room, segment::Segment, words::Words};
 use crate::maps::SCRATCH;
 use aya_ebpf::bindings::{bpf_fib_lookup, bpf_tunnel_key};
 use orknet_abi::{FlowKey, FragmentKey, ServiceKey, Way};
@@ -27,6 +27,7 @@ pub struct Scratch {
     room: Room,
     fragment: FragmentKey,
     quote: Quote,
+    judged: Judged,
 }
 
 /// A place, by whom it is taken. None never happens.
@@ -68,6 +69,8 @@ places! {
     room: Room;
     /// The key of a fragment's ports under other addresses: [`remember_ports`](super::segment::remember_ports)'s.
     fragment: FragmentKey;
+    /// What was judged last: [`judge`](super::event::tell)'s, for events that tell of it.
+    judged: Judged;
     /// What an error quotes: [`quote`](super::answer::quote)'s.
     quote: Quote;
 }

@@ -92,6 +92,8 @@ impl State {
                 self.image.ranges.remove(key).is_some()
             }
             Step::PutNode(_) | Step::PutTable(..) | Step::DeleteRange(_) | Step::DeleteService(_) | Step::DeletePod(_) => false,
+            Step::PutRule(..) | Step::PutPort(..) | Step::PutVerdict(..) | Step::PutPeer(..) => false,
+            Step::DeleteRule(_) | Step::DeletePort(_) | Step::DeleteVerdict(_) | Step::DeletePeer(_) => false,
         }
     }
 

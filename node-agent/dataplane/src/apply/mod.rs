@@ -75,7 +75,14 @@ impl fmt::Display for Entry<'_> {
             Step::PutSource(key) | Step::DeleteSource(key) => {
                 write!(formatter, "set {} range {}", key.set, range_text(&key.range()))
             }
-            Step::PutRange(key, _) | Step::DeleteRange(key) => formatter.write_str(&range_text(key)),
+            Step::PutRule(rule, _) | Step::DeleteRule(rule) => write!(formatter, "rule {rule}"),
+            Step::PutPort(key, _) | Step::DeletePort(key) => {
+                write!(formatter, "table {} protocol {} port {}", key.table, key.protocol, u16::from_be(key.port_be))
+            }
+            Step::PutVerdict(key, _) | Step::DeleteVerdict(key) => write!(formatter, "set {} peers {}", key.set, key.peers),
+            Step::PutRange(key, _) | Step::DeleteRange(key) | Step::PutPeer(key, _) | Step::DeletePeer(key) => {
+                formatter.write_str(&range_text(key))
+            }
             Step::PutService(key, _) | Step::DeleteService(key) => {
                 let (address, port) = (IpAddr::from(key.address), u16::from_be(key.port_be));
                 write!(formatter, "{address} port {port} protocol {} {}", key.protocol, scope_name(key.scope))
@@ -150,6 +157,22 @@ impl Run<'_> {
                 Step::PutSource(key) => Some((key, 0)),
                 _ => None,
             }),
+            Some(Step::PutRule(..)) => self.put(&tables.rules, steps, |step| match *step {
+                Step::PutRule(key, value) => Some((key, value)),
+                _ => None,
+            }),
+            Some(Step::PutPort(..)) => self.put(&tables.ports, steps, |step| match *step {
+                Step::PutPort(key, value) => Some((key, value)),
+                _ => None,
+            }),
+            Some(Step::PutVerdict(..)) => self.put(&tables.verdicts, steps, |step| match *step {
+                Step::PutVerdict(key, value) => Some((key, value)),
+                _ => None,
+            }),
+            Some(Step::PutPeer(..)) => self.put(&tables.peers, steps, |step| match *step {
+                Step::PutPeer(key, value) => Some((key, value)),
+                _ => None,
+            }),
             Some(Step::PutPod(..)) => self.put(&tables.pods, steps, |step| match *step {
                 Step::PutPod(key, value) => Some((key, value)),
                 _ => None,
@@ -186,6 +209,22 @@ impl Run<'_> {
             }
             Some(Step::DeletePod(_)) => self.delete(&tables.pods, steps, |step| match *step {
                 Step::DeletePod(key) => Some(key),
+                _ => None,
+            }),
+            Some(Step::DeletePeer(_)) => self.delete(&tables.peers, steps, |step| match *step {
+                Step::DeletePeer(key) => Some(key),
+                _ => None,
+            }),
+            Some(Step::DeleteVerdict(_)) => self.delete(&tables.verdicts, steps, |step| match *step {
+                Step::DeleteVerdict(key) => Some(key),
+                _ => None,
+            }),
+            Some(Step::DeletePort(_)) => self.delete(&tables.ports, steps, |step| match *step {
+                Step::DeletePort(key) => Some(key),
+                _ => None,
+            }),
+            Some(Step::DeleteRule(_)) => self.delete(&tables.rules, steps, |step| match *step {
+                Step::DeleteRule(key) => Some(key),
                 _ => None,
             }),
             Some(Step::DeleteSource(_)) => {
@@ -311,6 +350,10 @@ impl Run<'_> {
             Step::DeleteSource(_) => self.tables.sources.name(),
             Step::PutPod(..) | Step::DeletePod(_) => self.tables.pods.name(),
             Step::PutRange(..) | Step::DeleteRange(_) => self.tables.ranges.name(),
+            Step::PutRule(..) | Step::DeleteRule(_) => self.tables.rules.name(),
+            Step::PutPort(..) | Step::DeletePort(_) => self.tables.ports.name(),
+            Step::PutVerdict(..) | Step::DeleteVerdict(_) => self.tables.verdicts.name(),
+            Step::PutPeer(..) | Step::DeletePeer(_) => self.tables.peers.name(),
         };
         self.applied.failures.push(Failure { step, map, cause });
     }

@@ -45,7 +45,7 @@ pub fn put_range(address: &str, bits: u8) -> Plan {
 }
 
 pub fn pod(ifindex: u32, pod_mac: [u8; 6], host_mac: [u8; 6]) -> Pod {
-    Pod { ifindex, pod_mac, host_mac }
+    Pod { ifindex, pod_mac, host_mac, ..Pod::default() }
 }
 
 /// Steps that make addresses pods'.
