@@ -29,8 +29,8 @@ pub struct Dataplane {
     pub(crate) known_network_devices: Mutex<Option<BTreeSet<u32>>>,
     /// What drivers said that refused the program for frames from the wire, by device, where it takes the kernel's generic way.
     pub(crate) refused_wires: Mutex<BTreeMap<u32, wire::Refusal>>,
-    /// Held while the generation of ways is counted up.
-    counting_ways: Mutex<()>,
+    /// Plans that are changing ways; held while the generation of ways is counted up.
+    changing_ways: Mutex<u32>,
     adopted: bool,
     _reading: Option<crate::program_log::Reading>,
 }
@@ -91,7 +91,7 @@ impl Dataplane {
             xdp: config.xdp,
             known_network_devices: Mutex::new(None),
             refused_wires: Mutex::default(),
-            counting_ways: Mutex::new(()),
+            changing_ways: Mutex::new(0),
             adopted,
             _reading: reading,
         };
@@ -160,19 +160,29 @@ impl Dataplane {
 
     /// Writes a plan to the maps, in its order. Blocks for about a microsecond per step; what fails is reported, the rest is
     /// done, and nothing that is in use is taken away because of it.
+    ///
+    /// From the first write that changes ways to the last, programs ask for the way of every packet, and remember none: what they find is
+    /// that of before or that of after, for each entry.
     pub fn apply(&self, plan: &Plan) -> Applied {
-        let applied = apply::apply(self.reader.tables(), plan);
-        if plan.steps.iter().any(changes_ways) {
-            self.forget_ways();
-        }
-        applied
+        apply::apply_around(self.reader.tables(), plan, changes_ways, &mut |is_changing| self.change_ways(is_changing))
     }
 
     /// Has programs ask for the ways of all flows anew. After about a second they would do so anyhow, so a failure is only logged.
     pub(crate) fn forget_ways(&self) {
+        let plans = self.changing_ways.lock().unwrap_or_else(PoisonError::into_inner);
+        self.count_ways(*plans > 0);
+    }
+
+    /// A plan begins to change ways, or has changed them.
+    fn change_ways(&self, is_changing: bool) {
+        let mut plans = self.changing_ways.lock().unwrap_or_else(PoisonError::into_inner);
+        *plans = if is_changing { plans.saturating_add(1) } else { plans.saturating_sub(1) };
+        self.count_ways(*plans > 0);
+    }
+
+    fn count_ways(&self, are_changing: bool) {
         let generation = &self.reader.tables().generation;
-        let _guard = self.counting_ways.lock().unwrap_or_else(PoisonError::into_inner);
-        let counted = generation.get_single(&0).and_then(|now| generation.put_one(&0, now.unwrap_or(0).wrapping_add(1)));
+        let counted = generation.get_single(&0).and_then(|now| generation.put_one(&0, next_generation(now.unwrap_or(0), are_changing)));
         if let Err(error) = counted {
             tracing::warn!(%error, "ways that have changed are taken for a second more");
         }
@@ -231,6 +241,12 @@ impl Dataplane {
     }
 }
 
+/// The generation after this one: odd while ways are changing, else even, whatever a process has left that died between the two.
+fn next_generation(now: u32, are_changing: bool) -> u32 {
+    let next = now.wrapping_add(1);
+    if (next & 1 == 1) == are_changing { next } else { next.wrapping_add(1) }
+}
+
 /// Whether packets whose way is known may go another way after it. Those of pairs of addresses do where an address becomes a Service's.
 fn changes_ways(step: &Step) -> bool {
     match step {
@@ -239,5 +255,20 @@ fn changes_ways(step: &Step) -> bool {
         Step::PutPeer(..) | Step::DeletePeer(..) => true,
         Step::PutService(key, _) => key.port_be == 0 && key.protocol == 0,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generations_always_move_on_and_are_odd_while_ways_change() {
+        for now in [0, 1, 6, 7, u32::MAX - 1, u32::MAX] {
+            for are_changing in [false, true] {
+                let next = next_generation(now, are_changing);
+                assert!(next != now && (next & 1 == 1) == are_changing, "{now} {are_changing} {next}");
+            }
+        }
     }
 }

@@ -92,10 +92,25 @@ impl fmt::Display for Entry<'_> {
 }
 
 /// Applies the steps in their order.
+#[cfg(test)]
 pub(crate) fn apply(tables: &Tables, plan: &Plan) -> Applied {
+    apply_around(tables, plan, |_| false, &mut |_| {})
+}
+
+/// The same; `around` is called with true before the first step that `is_marked`, and with false after the last one.
+pub(crate) fn apply_around(tables: &Tables, plan: &Plan, is_marked: fn(&Step) -> bool, around: &mut dyn FnMut(bool)) -> Applied {
     let mut run = Run { tables, applied: Applied::default(), incomplete: Parts::default(), in_use: None, unswitched: BTreeSet::new() };
-    for steps in plan.steps.chunk_by(|one, next| std::mem::discriminant(one) == std::mem::discriminant(next)) {
+    let runs: Vec<&[Step]> = plan.steps.chunk_by(|one, next| std::mem::discriminant(one) == std::mem::discriminant(next)).collect();
+    let has_mark = |steps: &&[Step]| steps.iter().any(is_marked);
+    let (first, last) = (runs.iter().position(has_mark), runs.iter().rposition(has_mark));
+    for (place, steps) in runs.into_iter().enumerate() {
+        if first == Some(place) {
+            around(true);
+        }
         run.apply_equal(steps);
+        if last == Some(place) {
+            around(false);
+        }
     }
     run.applied
 }
