@@ -231,6 +231,11 @@ impl<K: Plain, V: Plain> Table<K, V> {
         self.put_when(key, value, When::Any).map(drop)
     }
 
+    /// The same, with what the kernel says to it.
+    pub(crate) fn put_each(&self, key: &K, value: V) -> io::Result<()> {
+        self.file.put_one(key, value, When::Any).map(drop)
+    }
+
     /// The same if the entry is there, or if it is not; whether it is written.
     pub(crate) fn put_when(&self, key: &K, value: V, when: When) -> Result<bool, Error> {
         self.file.put_one(key, value, when).map_err(Error::map("write", self.name()))

@@ -1,18 +1,22 @@
 //! Plans onto maps: runs of equal steps become batches; what fails is reported, and what depends on it is left undone.
 
+mod failure;
+mod policy;
+#[cfg(test)]
+mod policy_tests;
 #[cfg(test)]
 mod tests;
+
+pub use failure::{Failure, FailureCause};
 
 use crate::{
     kernel::Plain,
     table::{Table, Tables},
 };
 use orknet_abi::{Service, ServiceKey, TableKey};
-use orknet_compiler::{
-    Plan, Step,
-    rows::{range_text, scope_name},
-};
-use std::{collections::BTreeSet, fmt, io, net::IpAddr};
+use orknet_compiler::{Plan, Step};
+use policy::Unswitched;
+use std::{collections::BTreeSet, io};
 
 /// Chunks of look-up tables that are written at once, a megabyte of them: for the call they lie side by side in memory.
 const TABLE_BATCH: usize = 1_024;
@@ -26,71 +30,6 @@ pub struct Applied {
     pub failures: Vec<Failure>,
 }
 
-/// A step that is not in the kernel.
-#[derive(Debug)]
-pub struct Failure {
-    /// The step.
-    pub step: Step,
-    /// The map that it meant.
-    pub map: &'static str,
-    /// Why not.
-    pub cause: FailureCause,
-}
-
-/// Why a step is not in the kernel.
-#[derive(Debug)]
-pub enum FailureCause {
-    /// The map has no room left; its capacity is named.
-    Full(u32),
-    /// The kernel said no.
-    Kernel(io::Error),
-    /// The list of backends or the set of sources is incomplete, so the Service keeps what it had.
-    Incomplete,
-    /// A Service could not be switched away from what was to be removed, so it stays.
-    InUse,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}: ", self.map, Entry(&self.step))?;
-        match &self.cause {
-            FailureCause::Full(capacity) => write!(formatter, "the map is full ({capacity} entries); raise capacities.{}", self.map),
-            FailureCause::Kernel(error) => write!(formatter, "{error}"),
-            FailureCause::Incomplete => formatter.write_str("not switched: its backends or sources are incomplete"),
-            FailureCause::InUse => formatter.write_str("not removed: a Service still uses it"),
-        }
-    }
-}
-
-/// The entry that a step means, as a person would name it.
-struct Entry<'a>(&'a Step);
-
-impl fmt::Display for Entry<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Step::PutBackend(key, _) | Step::DeleteBackend(key) => write!(formatter, "list {} slot {}", key.list, key.slot),
-            Step::PutPod(key, _) | Step::DeletePod(key) => write!(formatter, "{}", IpAddr::from(key.address)),
-            Step::PutNode(_) => formatter.write_str("of this node"),
-            Step::PutTable(key, _) | Step::DeleteTable(key) => write!(formatter, "table {} chunk {}", key.table, key.chunk),
-            Step::PutSource(key) | Step::DeleteSource(key) => {
-                write!(formatter, "set {} range {}", key.set, range_text(&key.range()))
-            }
-            Step::PutRule(rule, _) | Step::DeleteRule(rule) => write!(formatter, "rule {rule}"),
-            Step::PutPort(key, _) | Step::DeletePort(key) => {
-                write!(formatter, "table {} protocol {} port {}", key.table, key.protocol, u16::from_be(key.port_be))
-            }
-            Step::PutVerdict(key, _) | Step::DeleteVerdict(key) => write!(formatter, "set {} peers {}", key.set, key.peers),
-            Step::PutRange(key, _) | Step::DeleteRange(key) | Step::PutPeer(key, _) | Step::DeletePeer(key) => {
-                formatter.write_str(&range_text(key))
-            }
-            Step::PutService(key, _) | Step::DeleteService(key) => {
-                let (address, port) = (IpAddr::from(key.address), u16::from_be(key.port_be));
-                write!(formatter, "{address} port {port} protocol {} {}", key.protocol, scope_name(key.scope))
-            }
-        }
-    }
-}
-
 /// Applies the steps in their order.
 #[cfg(test)]
 pub(crate) fn apply(tables: &Tables, plan: &Plan) -> Applied {
@@ -99,7 +38,14 @@ pub(crate) fn apply(tables: &Tables, plan: &Plan) -> Applied {
 
 /// The same; `around` is called with true before the first step that `is_marked`, and with false after the last one.
 pub(crate) fn apply_around(tables: &Tables, plan: &Plan, is_marked: fn(&Step) -> bool, around: &mut dyn FnMut(bool)) -> Applied {
-    let mut run = Run { tables, applied: Applied::default(), incomplete: Parts::default(), in_use: None, unswitched: BTreeSet::new() };
+    let mut run = Run {
+        tables,
+        applied: Applied::default(),
+        incomplete: Parts::default(),
+        in_use: None,
+        unswitched: BTreeSet::new(),
+        policy: Unswitched::default(),
+    };
     let runs: Vec<&[Step]> = plan.steps.chunk_by(|one, next| std::mem::discriminant(one) == std::mem::discriminant(next)).collect();
     let has_mark = |steps: &&[Step]| steps.iter().any(is_marked);
     let (first, last) = (runs.iter().position(has_mark), runs.iter().rposition(has_mark));
@@ -143,6 +89,8 @@ struct Run<'a> {
     unswitched: BTreeSet<ServiceKey>,
     /// What these use; read from the kernel once, when the first thing is to be removed.
     in_use: Option<Parts>,
+    /// Of pods' rules.
+    policy: Unswitched,
 }
 
 impl Run<'_> {
@@ -172,26 +120,11 @@ impl Run<'_> {
                 Step::PutSource(key) => Some((key, 0)),
                 _ => None,
             }),
-            Some(Step::PutRule(..)) => self.put(&tables.rules, steps, |step| match *step {
-                Step::PutRule(key, value) => Some((key, value)),
-                _ => None,
-            }),
-            Some(Step::PutPort(..)) => self.put(&tables.ports, steps, |step| match *step {
-                Step::PutPort(key, value) => Some((key, value)),
-                _ => None,
-            }),
-            Some(Step::PutVerdict(..)) => self.put(&tables.verdicts, steps, |step| match *step {
-                Step::PutVerdict(key, value) => Some((key, value)),
-                _ => None,
-            }),
-            Some(Step::PutPeer(..)) => self.put(&tables.peers, steps, |step| match *step {
-                Step::PutPeer(key, value) => Some((key, value)),
-                _ => None,
-            }),
-            Some(Step::PutPod(..)) => self.put(&tables.pods, steps, |step| match *step {
-                Step::PutPod(key, value) => Some((key, value)),
-                _ => None,
-            }),
+            Some(Step::PutRule(..)) => self.put_rules(steps),
+            Some(Step::PutPort(..)) => self.put_ports(steps),
+            Some(Step::PutVerdict(..)) => self.put_verdicts(steps),
+            Some(Step::PutPeer(..)) => self.put_peers(steps),
+            Some(Step::PutPod(..)) => self.put_pods(steps),
             Some(Step::PutService(..)) => {
                 let ready = self.hold_back(steps, |run, step| match step {
                     Step::PutService(_, service) if run.lacks_parts(service) => Some(FailureCause::Incomplete),
@@ -230,18 +163,9 @@ impl Run<'_> {
                 Step::DeletePeer(key) => Some(key),
                 _ => None,
             }),
-            Some(Step::DeleteVerdict(_)) => self.delete(&tables.verdicts, steps, |step| match *step {
-                Step::DeleteVerdict(key) => Some(key),
-                _ => None,
-            }),
-            Some(Step::DeletePort(_)) => self.delete(&tables.ports, steps, |step| match *step {
-                Step::DeletePort(key) => Some(key),
-                _ => None,
-            }),
-            Some(Step::DeleteRule(_)) => self.delete(&tables.rules, steps, |step| match *step {
-                Step::DeleteRule(key) => Some(key),
-                _ => None,
-            }),
+            Some(Step::DeleteVerdict(_)) => self.delete_verdicts(steps),
+            Some(Step::DeletePort(_)) => self.delete_ports(steps),
+            Some(Step::DeleteRule(_)) => self.delete_rules(steps),
             Some(Step::DeleteSource(_)) => {
                 let free = self.free_of_use(steps);
                 self.delete(&tables.sources, &free, |step| match *step {
@@ -320,11 +244,7 @@ impl Run<'_> {
         let (keys, values): (Vec<K>, Vec<V>) = steps.iter().filter_map(entry).unzip();
         let mut failures = Vec::new();
         table.put(&keys, &values, |index, error| failures.push((index, error)));
-        self.settle(
-            steps,
-            failures,
-            |error| if is_full(&error) { FailureCause::Full(table.capacity()) } else { FailureCause::Kernel(error) },
-        );
+        self.settle(steps, failures, |error| write_cause(table, error));
     }
 
     fn delete<K: Plain, V: Plain>(&mut self, table: &Table<K, V>, steps: &[Step], key: impl Fn(&Step) -> Option<K>) {
@@ -342,6 +262,7 @@ impl Run<'_> {
     }
 
     fn fail(&mut self, step: Step, cause: FailureCause) {
+        self.note_policy(&step);
         let map = match &step {
             Step::PutNode(_) => self.tables.node.name(),
             Step::PutTable(key, _) => {
@@ -370,8 +291,17 @@ impl Run<'_> {
             Step::PutVerdict(..) | Step::DeleteVerdict(_) => self.tables.verdicts.name(),
             Step::PutPeer(..) | Step::DeletePeer(_) => self.tables.peers.name(),
         };
+        self.fail_in(map, step, cause);
+    }
+
+    fn fail_in(&mut self, map: &'static str, step: Step, cause: FailureCause) {
         self.applied.failures.push(Failure { step, map, cause });
     }
+}
+
+/// Why a write failed.
+fn write_cause<K: Plain, V: Plain>(table: &Table<K, V>, error: io::Error) -> FailureCause {
+    if is_full(&error) { FailureCause::Full(table.capacity()) } else { FailureCause::Kernel(error) }
 }
 
 /// `E2BIG` is a hash map's word for "no room".

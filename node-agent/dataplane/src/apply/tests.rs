@@ -5,7 +5,7 @@ use crate::{MapUse, Reader};
 use orknet_abi::{Address, Node, Pod, Range, RangeKey, TABLES, protocol, range_kinds, scope};
 use orknet_compiler::facts::{Endpoint, ExternalFacts, Readiness, ServicePort, SlicePort};
 use orknet_compiler::{Attachment, Change, MapImage, NodeFacts, ObjectName, ServiceFacts, SliceFacts, State};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 const TABLE_SIZE: u32 = 1_021;
 
