@@ -18,6 +18,9 @@ const ROOM: &str = "RoomForAll";
 /// Names that are told of those that do not fit.
 const NAMED: usize = 10;
 
+/// Without a place in these, a pod is not switched to its rules.
+const RULES_LIE_IN: [&str; 3] = [orknet_abi::PEERS.name, orknet_abi::VERDICTS.name, orknet_abi::PORTS.name];
+
 /// What is known of maps that are full. Those who know tell their part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Room {
@@ -50,8 +53,10 @@ pub struct Missing {
     pub entries: usize,
     /// Services that are not as the cluster wants them because of it.
     pub services: BTreeSet<ObjectName>,
-    /// Addresses of pods, or ranges, that are left out.
+    /// Addresses of pods, ranges, or addresses that rules know, that are left out.
     pub left_out: BTreeSet<String>,
+    /// Addresses of pods that keep the rules they had, or have no network, because of it.
+    pub pods: BTreeSet<String>,
 }
 
 /// What a plan's failures say of full maps. `owner` names the Service of a front.
@@ -63,7 +68,7 @@ pub fn missing(failures: &[FailedStep], owner: impl Fn(&ServiceKey) -> Option<Ob
         (missing.capacity, missing.entries) = (capacity, missing.entries + 1);
         match &failure.step {
             Step::PutPod(key, _) => _ = missing.left_out.insert(IpAddr::from(key.address).to_string()),
-            Step::PutRange(key, _) => _ = missing.left_out.insert(range_text(key)),
+            Step::PutRange(key, _) | Step::PutPeer(key, _) => _ = missing.left_out.insert(range_text(key)),
             _ => {}
         }
     }
@@ -78,6 +83,12 @@ pub fn missing(failures: &[FailedStep], owner: impl Fn(&ServiceKey) -> Option<Ob
         for map in hit {
             full.entry(map).or_default().services.extend(owner(key));
         }
+    }
+    // A pod waits for the maps that its rules lie in.
+    let waiting = failures.iter().filter(|failure| matches!(failure.cause, Cause::Waits));
+    let pods = waiting.filter_map(|failure| if let Step::PutPod(key, _) = &failure.step { Some(IpAddr::from(key.address)) } else { None });
+    for pod in pods {
+        full.iter_mut().filter(|(map, _)| RULES_LIE_IN.contains(map)).for_each(|(_, missing)| _ = missing.pods.insert(pod.to_string()));
     }
     full
 }
@@ -99,6 +110,9 @@ impl Missing {
         let mut text = format!("{map} is full ({capacity} entries): {lost}; raise capacities.{map}");
         if !self.left_out.is_empty() {
             text += &format!(". Left out: {}", some_of(self.left_out.iter().cloned()));
+        }
+        if !self.pods.is_empty() {
+            text += &format!(". Pods whose policies are not as they should be: {}", some_of(self.pods.iter().cloned()));
         }
         if !self.services.is_empty() {
             let names = self.services.iter().map(|name| format!("{}/{}", name.namespace, name.name));
@@ -153,7 +167,7 @@ impl Matter for Full {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orknet_abi::{Address, Backend, BackendKey, Pod, PodKey, Range, RangeKey, Service};
+    use orknet_abi::{Address, Backend, BackendKey, Peer, Pod, PodKey, Range, RangeKey, Rule, Service};
 
     fn failed(step: Step, cause: Cause) -> FailedStep {
         FailedStep { step, why: "full".into(), cause }
@@ -202,6 +216,21 @@ mod tests {
         let message = missing(&failures, owner).condition().message;
         let expected = "PODS is full (1 entries): 2 do not fit; raise capacities.PODS. Left out: 10.244.1.2, 10.244.1.3; \
             RANGES is full (4 entries): 1 do not fit; raise capacities.RANGES. Left out: 172.16.0.0/16";
+        assert_eq!(message, expected);
+    }
+
+    #[test]
+    fn pods_that_wait_for_their_rules_are_named_with_the_map_that_these_have_no_room_in() {
+        let pod = PodKey { address: Address::from_v4([10, 244, 1, 2]) };
+        let peer = RangeKey::new(IpAddr::from([10, 244, 2, 9]), 32);
+        let failures = [
+            failed(Step::PutRule(1, Rule::default()), Cause::Full("RULES", 8)),
+            failed(Step::PutPeer(peer, Peer::default()), Cause::Full("PEERS", 4)),
+            failed(Step::PutPod(pod, Pod::default()), Cause::Waits),
+        ];
+        let message = missing(&failures, owner).condition().message;
+        let expected = "PEERS is full (4 entries): 1 do not fit; raise capacities.PEERS. Left out: 10.244.2.9/32. \
+            Pods whose policies are not as they should be: 10.244.1.2; RULES is full (8 entries): 1 do not fit; raise capacities.RULES";
         assert_eq!(message, expected);
     }
 
