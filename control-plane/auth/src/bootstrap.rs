@@ -119,6 +119,8 @@ fn view_rules() -> Vec<Value> {
         rule(&["networking.k8s.io"], &["ingresses", "ingresses/status", "networkpolicies"], READ),
         rule(&["policy"], &["poddisruptionbudgets", "poddisruptionbudgets/status"], READ),
         rule(&["autoscaling"], &["horizontalpodautoscalers", "horizontalpodautoscalers/status"], READ),
+        rule(&["policy.networking.k8s.io"], &["clusternetworkpolicies", "clusternetworkpolicies/status"], READ),
+        rule(&["networking.orknet.io"], &["networkpolicystatuses", "nodeprogrammings", "servicestatuses"], READ),
     ]
 }
 
@@ -193,6 +195,9 @@ fn agent_rules() -> Vec<Value> {
         rule(&[""], &["nodes", "pods", "services", "endpoints", "namespaces"], READ),
         rule(&["discovery.k8s.io"], &["endpointslices"], READ),
         rule(&["networking.k8s.io"], &["networkpolicies", "ingresses"], READ),
+        rule(&["policy.networking.k8s.io"], &["clusternetworkpolicies"], READ),
+        // What of all this is in the node's kernel: its own report alone (NodeRestriction).
+        rule(&["networking.orknet.io"], &["nodeprogrammings"], &["create", "delete", "get", "list", "patch", "update", "watch"]),
         // Which maps are full: a condition of its node, and events.
         rule(&[""], &["nodes/status"], &["patch"]),
         rule(&[""], &["events"], &["create"]),
@@ -251,6 +256,10 @@ mod tests {
         assert!(may("watch", "discovery.k8s.io", "endpointslices", ""));
         assert!(!may("create", "rbac.authorization.k8s.io", "clusterroles", ""));
         assert!(!may("create", "apps", "deployments", ""));
+        assert!(may("watch", "policy.networking.k8s.io", "clusternetworkpolicies", ""));
+        assert!(!may("patch", "policy.networking.k8s.io", "clusternetworkpolicies", "status"));
+        assert!(may("patch", "networking.orknet.io", "nodeprogrammings", ""));
+        assert!(!may("patch", "networking.orknet.io", "networkpolicystatuses", ""));
         let nobody = Identity::anonymous();
         let path = |path| Attributes { verb: "get", target: Target::Path(path) };
         assert!(rbac.allows(&nobody, &path("/version")));

@@ -26,6 +26,7 @@ use crate::kinds::{
     pod_disruption_budget::PodDisruptionBudget,
     pod_template::PodTemplate,
     priority_class::PriorityClass,
+    programming::{NetworkPolicyStatusKind, NodeProgrammingKind, ServiceStatusKind},
     rbac::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     replica_set::ReplicaSet,
     replication_controller::ReplicationController,
@@ -87,6 +88,9 @@ static KINDS: &[&dyn Resource] = &[
     &Typed::<Role>::NEW,
     &Typed::<PriorityClass>::NEW,
     &Typed::<StorageClass>::NEW,
+    &Typed::<NetworkPolicyStatusKind>::NEW,
+    &Typed::<NodeProgrammingKind>::NEW,
+    &Typed::<ServiceStatusKind>::NEW,
 ];
 
 /// Every kind that the server knows by itself, in the order of discovery.

@@ -24,6 +24,7 @@ pub mod pod;
 pub mod pod_disruption_budget;
 pub mod pod_template;
 pub mod priority_class;
+pub mod programming;
 pub mod rbac;
 pub mod replica_set;
 pub mod replication_controller;

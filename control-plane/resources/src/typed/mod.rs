@@ -3,6 +3,7 @@
 pub mod decode;
 mod describe;
 mod go_type;
+pub(crate) mod own;
 
 use crate::contract::{Cause, Column, DecodeError, Decoded, Descriptor, FieldError, Resource, Scope, Subresource};
 use crate::field::{Errors, Path};

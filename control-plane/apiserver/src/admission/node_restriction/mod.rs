@@ -1,4 +1,4 @@
-//! A kubelet writes about its own node, the pods that are bound to it, and nothing else (NodeRestriction). What it reads is RBAC's.
+//! A kubelet or agent writes about its own node, the pods that are bound to it, and nothing else (NodeRestriction). What it reads is RBAC's.
 
 mod own_node;
 mod own_pod;
@@ -45,6 +45,9 @@ pub fn check(who: &Identity, kind: Kind, change: Change<'_>, uid_of: impl Fn(&st
         (("", "persistentvolumeclaims"), _) => Some("may only update PVC status".into()),
         (("coordination.k8s.io", "leases"), _) if object::namespace(object) != "kube-node-lease" || name != node => {
             Some(format!("node {node:?} can only write the lease \"kube-node-lease/{node}\""))
+        }
+        (("networking.orknet.io", "nodeprogrammings"), _) if name != node => {
+            Some(format!("node {node:?} can only write its own report, \"{node}\""))
         }
         _ => None,
     };
@@ -93,9 +96,12 @@ mod tests {
         let check =
             |who: &Identity, plural: &str, change: Change<'_>| check(who, kind(plural), change, |_| None).map_err(|error| error.code());
         let named = |name: &str| json!({ "metadata": { "name": name, "namespace": "kube-node-lease" } });
-        for (plural, own, other) in
-            [("nodes", named("n1"), named("n2")), ("pods", pod("n1"), pod("n2")), ("leases", named("n1"), named("n2"))]
-        {
+        for (plural, own, other) in [
+            ("nodes", named("n1"), named("n2")),
+            ("pods", pod("n1"), pod("n2")),
+            ("leases", named("n1"), named("n2")),
+            ("nodeprogrammings", named("n1"), named("n2")),
+        ] {
             assert_eq!(check(&who, plural, status(&own)), Ok(()), "{plural}");
             assert_eq!(check(&who, plural, Change::Delete(&own)), Ok(()), "{plural}");
             for change in [status(&other), Change::Delete(&other), Change::Create(&other)] {

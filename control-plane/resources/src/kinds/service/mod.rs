@@ -25,6 +25,8 @@ impl Kind for Service {
         short_names: &["svc"],
         categories: &["all"],
         subresources: &["status"],
+        // Kubernetes 1.33 keeps none; ServiceStatus says with it which state of the Service is in force.
+        has_generation: true,
         ..namespaced::<v1::Service>("services", "service")
     };
     const NAME: NameRule = NameRule::Label1035;
