@@ -11,6 +11,7 @@ mod broken;
 mod cut;
 mod direct_return;
 mod errors;
+mod events;
 mod forward;
 mod fragments;
 mod fuzz;

@@ -1,0 +1,111 @@
+//! What programs tell: the ring of events, what is told into it, and what was not told. One process reads the ring: what it has read, nobody
+//! else reads. [`packet`] reads what an event shows of a frame, [`read`] the event itself.
+
+mod packet;
+mod read;
+
+use crate::{Dataplane, Error};
+use aya::maps::{Map, MapData, MapError, RingBuf};
+use orknet_abi::{Count, DropReason, EVENTS, Event, Monitor, event_kind, lost};
+use std::{
+    fmt, io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    path::Path,
+};
+
+pub use packet::{Packet, Transport};
+
+/// An event, and what it shows of its packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub event: Event,
+    /// `None` for a frame that is neither IPv4 nor IPv6, or too short to say from where to where it goes.
+    pub packet: Option<Packet>,
+}
+
+impl Told {
+    /// Why the packet was dropped; `None` for other events, and for a reason that this version does not know.
+    pub fn dropped(&self) -> Option<DropReason> {
+        let is_reason = |reason: &&DropReason| self.event.kind == event_kind::DROP && **reason as u32 == self.event.reason;
+        DropReason::ALL.iter().find(is_reason).copied()
+    }
+}
+
+/// Events that programs could not tell since the maps were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Untold {
+    /// There were more in a tick than [`Monitor::per_tick`].
+    pub rate: u64,
+    /// Nobody had read for too long: the ring was full.
+    pub full: u64,
+}
+
+/// The reading end of the ring. Its descriptor becomes readable when there are events; dropping it leaves the ring as it is.
+pub struct Events {
+    ring: RingBuf<MapData>,
+}
+
+impl Events {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let failed = |error: &dyn fmt::Display| Error::map("open", EVENTS.name)(io::Error::other(error.to_string()));
+        let data = MapData::from_pin(path).map_err(|error| failed(&error))?;
+        Self::over(Map::from_map_data(data).map_err(|error| failed(&error))?)
+    }
+
+    /// The reading end of a ring that need not be pinned.
+    pub(crate) fn over(map: Map) -> Result<Self, Error> {
+        let ring: Result<_, MapError> = map.try_into();
+        Ok(Self { ring: ring.map_err(|error| Error::map("open", EVENTS.name)(io::Error::other(error.to_string())))? })
+    }
+
+    /// The next event, the oldest first; `None` if there is none now. What is no event of this version is passed over.
+    pub fn next(&mut self) -> Option<Told> {
+        loop {
+            let entry = self.ring.next()?;
+            if let Some(event) = read::event(&entry) {
+                let shown = event.head.get(..event.head_bytes as usize).unwrap_or(&event.head);
+                return Some(Told { event, packet: Packet::read(shown) });
+            }
+        }
+    }
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+}
+
+impl AsRawFd for Events {
+    fn as_raw_fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+impl Dataplane {
+    /// The ring that the programs tell their events into. Reading it is for one process, and one reader in it, at a time.
+    pub fn events(&self) -> Result<Events, Error> {
+        Events::open(&self.pins.map(EVENTS.name))
+    }
+
+    /// Says what programs are to tell from now on.
+    pub fn tell_events(&self, what: Monitor) -> Result<(), Error> {
+        self.reader().tables().monitor.put_one(&0, what)
+    }
+}
+
+impl crate::Reader {
+    /// How many events programs could not tell.
+    pub fn untold_events(&self) -> Result<Untold, Error> {
+        let counts = |index| -> Result<u64, Error> {
+            Ok(self.tables().lost.get(&index)?.unwrap_or_default().iter().map(|count: &Count| count.packets).sum())
+        };
+        Ok(Untold { rate: counts(lost::RATE)?, full: counts(lost::FULL)? })
+    }
+}
