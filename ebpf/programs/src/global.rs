@@ -270,12 +270,76 @@ pub extern "C" fn opens_nothing_on_wire(ctx: *mut xdp_md, segment: *const Segmen
     u32::from(steps::local::opens_nothing(&XdpContext::new(ctx), segment, scope))
 }
 
-/// [`steps::flow::open_to_service`].
+/// [`steps::flow::open_to_service`]; `from` is the scope and, above its eight bits, the entrance.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn open_to_service(segment: *const Segment, scope: u32, entrance: u32, becomes: *mut FlowKey) -> u32 {
+pub extern "C" fn open_to_service(segment: *const Segment, from: u32, bytes: u32, becomes: *mut FlowKey) -> u32 {
     present!(0; segment: as_ref, becomes: as_mut);
-    steps::flow::open_to_service(segment, scope as u8, entrance, becomes)
+    steps::flow::open_to_service(segment, from as u8, from >> 8, bytes, becomes)
+}
+
+/// [`steps::judge::judge`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn judge(key: *const FlowKey, becomes: *const FlowKey, how: u32, bytes: u32) -> u32 {
+    present!(0; key: as_ref, becomes: as_ref);
+    steps::judge::judge(key, becomes, how, bytes)
+}
+
+/// [`steps::judge::judge_known`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn judge_known(key: *const FlowKey, becomes: *const FlowKey, is_known: u32, bytes: u32) -> u32 {
+    present!(0; key: as_ref, becomes: as_ref);
+    steps::judge::judge_known(key, becomes, is_known, bytes)
+}
+
+/// [`steps::judge::ask`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn ask(set: u32, other: *const Address, port: u32, way: u32) -> u32 {
+    present!(0; other: as_ref);
+    steps::judge::ask(set, other, port, way)
+}
+
+/// [`steps::police::find_policed`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn find_policed(ctx: *mut __sk_buff, ip: *const Ip, from: u32) -> u32 {
+    present!(steps::police::policed::DROPPED; ip: as_ref);
+    steps::police::find_policed(&TcContext::new(ctx), ip, from)
+}
+
+/// [`steps::police::is_for_node`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn is_for_node(ctx: *mut __sk_buff, ip: *const Ip) -> u32 {
+    present!(0; ip: as_ref);
+    u32::from(steps::police::is_for_node(&TcContext::new(ctx), ip))
+}
+
+/// [`steps::police::pass_judged`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn pass_judged(ctx: *mut __sk_buff, ip: *const Ip, segment: *const Segment, from: u32) -> i32 {
+    present!(steps::packet::DROP; ip: as_ref, segment: as_ref);
+    steps::police::pass_judged(&TcContext::new(ctx), ip, segment, from)
+}
+
+/// [`steps::event::tell_judged`]; answers 1.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn tell_judged(ctx: *mut __sk_buff) -> u32 {
+    steps::event::tell_judged(&TcContext::new(ctx));
+    1
+}
+
+/// [`steps::event::tell_way`]; answers 1.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn tell_way(ctx: *mut __sk_buff, kind: u32, ifindex: u32) -> u32 {
+    steps::event::tell_way(&TcContext::new(ctx), kind, ifindex);
+    1
 }
 
 /// [`steps::flow::open_masquerade`].
@@ -359,12 +423,12 @@ pub extern "C" fn may_socket_use(front: *const ServiceKey, sources: u32, namespa
     steps::resolve::may_socket_use(front, sources, namespace_cookie)
 }
 
-/// [`steps::forward::translate`].
+/// [`steps::forward::find_translated`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn translate(ctx: *mut __sk_buff, ip: *const Ip, from: u32) -> i32 {
-    present!(steps::packet::NEXT; ip: as_ref);
-    steps::forward::translate(&TcContext::new(ctx), ip, from)
+pub extern "C" fn find_translated(ctx: *mut __sk_buff, ip: *const Ip, from: u32) -> u32 {
+    present!(steps::forward::translated::NOT_OURS; ip: as_ref);
+    steps::forward::find_translated(&TcContext::new(ctx), ip, from)
 }
 
 /// [`steps::forward::translate_on_leaving`].

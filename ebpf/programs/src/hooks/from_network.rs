@@ -37,7 +37,11 @@ pub fn from_network(ctx: &TcContext) -> i32 {
             return verdict;
         }
     }
-    let verdict = global::translate(ctx.skb.skb, ip, entrance::NETWORK | quick::knowledge(quick));
+    let verdict = steps::forward::translate(ctx, ip, entrance::NETWORK | quick::knowledge(quick));
+    if verdict != steps::NOT_OURS {
+        return verdict;
+    }
+    let verdict = steps::police::police(ctx, ip, entrance::NETWORK);
     if verdict != steps::NOT_OURS {
         return verdict;
     }

@@ -12,7 +12,7 @@ use crate::{
 use aya_ebpf::programs::TcContext;
 use orknet_abi::{DropReason, direction::EGRESS};
 
-/// Lets out only what carries the pod's own address; translates what is for a Service and was not translated at a socket, and answers
+/// Lets out only what carries the pod's own address and what policy allows; translates what is for a Service and was not translated at a socket, and answers
 /// of backends; hands packets for pods of this node straight to them, as a router would (hop limit, MAC addresses); drops what is for a
 /// Service that there is not; sends those for other nodes' pods on past the stack, and leaves the rest to it.
 #[inline(always)]
@@ -30,8 +30,9 @@ pub fn from_pod(ctx: &TcContext) -> i32 {
         parsed::OTHER => return packet::NEXT,
         broken => return global::drop_packet(ctx.skb.skb, broken.wrapping_sub(parsed::BROKEN)),
     }
-    match global::check_source(ip, device) {
-        source::OWN_POD => {}
+    let sender = global::check_source(ip, device);
+    match sender {
+        source::OWN_POD | source::POLICED_POD => {}
         source::OWN_LINK => return packet::NEXT,
         _ => return steps::drop_packet(ctx, DropReason::SourceNotPod),
     }
@@ -40,13 +41,17 @@ pub fn from_pod(ctx: &TcContext) -> i32 {
         return packet::NEXT;
     }
     // Nearly all that pods of one node send each other is nobody's to translate.
-    if !steps::may_be_answers() {
+    if sender == source::OWN_POD && !steps::may_be_answers() {
         let verdict = global::hand_over(ctx.skb.skb, ip, device, quick::knowledge(quick));
         if verdict != steps::NOT_OURS {
             return verdict;
         }
     }
-    let verdict = global::translate(ctx.skb.skb, ip, entrance::POD | quick::knowledge(quick));
+    let verdict = steps::forward::translate(ctx, ip, entrance::POD | quick::knowledge(quick));
+    if verdict != steps::NOT_OURS {
+        return verdict;
+    }
+    let verdict = steps::police::police(ctx, ip, entrance::POD);
     if verdict != steps::NOT_OURS {
         return verdict;
     }

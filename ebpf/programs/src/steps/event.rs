@@ -11,7 +11,7 @@ use aya_ebpf::{
     helpers::{bpf_ktime_get_ns, bpf_skb_load_bytes},
     programs::TcContext,
 };
-use orknet_abi::{DropReason, EVENT_BYTES, Event, event_kind, lost, monitor_flags};
+use orknet_abi::{DropReason, EVENT_BYTES, Event, direction, event_kind, lost, monitor_flags};
 
 /// Whether programs tell each step (1). The loader says so before the kernel verifies anything; where nobody traces, nothing of it is left
 /// in the programs.
@@ -31,12 +31,22 @@ pub struct Telling {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Judged {
-    /// As in [`Event`].
-    pub rule: u32,
-    pub egress_rule: u32,
+    /// See [`judge::begin`](super::judge::begin).
+    pub generation: u64,
+    /// What the client's rules say.
+    pub egress: Judgements,
+    /// What the server's rules say.
+    pub ingress: Judgements,
+}
+
+/// What the rules of one end say: which set was asked (0 for none) about which peer set, and its answer.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Judgements {
     pub set: u32,
     pub peers: u32,
-    pub direction: u32,
+    pub rule: u32,
+    pub action: u32,
 }
 
 /// Whether the steps of packets are told.
@@ -85,32 +95,62 @@ fn lose(why: u32) -> bool {
 /// Tells what happened to a packet. What was judged is told with what policy decides; what the packet becomes, with its flow.
 #[inline(always)]
 pub fn tell(ctx: &TcContext, kind: u32, reason: u32) {
-    const POLICY: [u32; 2] = [DropReason::PolicyIngress as u32, DropReason::PolicyEgress as u32];
-    if !may_tell(kind) {
-        return;
+    let direction = match kind {
+        event_kind::DROP if reason == DropReason::PolicyEgress as u32 => direction::EGRESS,
+        event_kind::DROP if reason == DropReason::PolicyIngress as u32 => direction::INGRESS,
+        event_kind::DROP | event_kind::STEP_WAY => UNJUDGED,
+        _ => direction::INGRESS,
+    };
+    if may_tell(kind) {
+        put(ctx, kind, reason, direction, 0);
     }
+}
+
+/// Tells what the rules of both ends said, where they were asked.
+#[inline(always)]
+pub fn tell_judged(ctx: &TcContext) {
+    let Some(judged) = scratch::judged() else { return };
+    let (egress, ingress) = (judged.egress, judged.ingress);
+    if egress.set != 0 {
+        put(ctx, event_kind::STEP_JUDGED, egress.action, direction::EGRESS, 0);
+    }
+    if ingress.set != 0 {
+        put(ctx, event_kind::STEP_JUDGED, ingress.action, direction::INGRESS, 0);
+    }
+}
+
+/// Tells of a way to a device.
+#[inline(always)]
+pub fn tell_way(ctx: &TcContext, kind: u32, ifindex: u32) {
+    put(ctx, event_kind::STEP_WAY, kind, UNJUDGED, ifindex);
+}
+
+/// In the place of a direction: nothing was judged.
+const UNJUDGED: u32 = 2;
+
+#[inline(always)]
+fn put(ctx: &TcContext, kind: u32, reason: u32, direction: u32, set: u32) {
+    let Some(judged) = scratch::judged() else { return };
     let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
         lose(lost::FULL);
         return;
     };
     let event = entry.as_mut_ptr();
     let bytes = ctx.len();
-    let is_judged = kind != event_kind::DROP || POLICY.contains(&reason);
-    let judged = scratch::judged().filter(|_| is_judged);
-    let none = Judged { rule: 0, egress_rule: 0, set: 0, peers: 0, direction: 0 };
-    let judged = judged.map_or(none, |judged| *judged);
+    let is_judged = direction != UNJUDGED;
+    let told = if direction == direction::EGRESS { &judged.egress } else { &judged.ingress };
     // SAFETY: the ring has lent room for one event; every field is written before it is given back.
     unsafe {
         (&raw mut (*event).time).write(bpf_ktime_get_ns());
         (&raw mut (*event).kind).write(kind);
         (&raw mut (*event).reason).write(reason);
-        (&raw mut (*event).rule).write(judged.rule);
-        (&raw mut (*event).egress_rule).write(judged.egress_rule);
-        (&raw mut (*event).set).write(judged.set);
-        (&raw mut (*event).peers).write(judged.peers);
-        (&raw mut (*event).direction).write(judged.direction);
         (&raw mut (*event).device).write(ctx.device());
         (&raw mut (*event).bytes).write(bytes);
+        (&raw mut (*event).rule).write(if is_judged { told.rule } else { 0 });
+        (&raw mut (*event).set).write(if is_judged { told.set } else { set });
+        (&raw mut (*event).peers).write(if is_judged { told.peers } else { 0 });
+        (&raw mut (*event).direction).write(if is_judged { direction } else { 0 });
+        (&raw mut (*event).egress_rule).write(if kind == event_kind::FLOW { judged.egress.rule } else { 0 });
         let becomes = &mut (*event).becomes;
         match scratch::becomes().filter(|_| is_judged) {
             Some(known) => words::copy(known, becomes),

@@ -2,7 +2,9 @@
 
 use super::{
     clock::now_seconds,
-    former, node, range, read,
+    former,
+    judge::{self, judging},
+    node, range, read,
     resolve::{self, Resolution},
     scratch,
     segment::{Kind, Segment, is_portless},
@@ -42,6 +44,10 @@ pub mod known {
     pub const GONE: u32 = 2;
     /// What the packet becomes; its backend must learn which Service the client knows.
     pub const DIRECT: u32 = 3;
+    /// The bits that say one of these.
+    pub const KIND: u32 = 7;
+    /// Beside them: the packet goes against the direction in which the flow was opened.
+    pub const BACK: u32 = 8;
 }
 
 /// What became of the first packet of a flow, as a number; from [`opened::REFUSED`] on, that and the number of a drop reason.
@@ -70,6 +76,10 @@ pub mod entrance {
     pub const NO_FLOW: u32 = 2;
     /// Beside one of these: the packet has no room to tell its backend anything.
     pub const NO_ROOM: u32 = 4;
+    /// A packet that the node's stack is about to hand to a pod, from elsewhere.
+    pub const STACK: u32 = 16;
+    /// Beside NETWORK: a frame from the wire, which another hook will see too where it is for this node.
+    pub const WIRE: u32 = 32;
 }
 
 #[inline(always)]
@@ -97,6 +107,15 @@ pub fn follow(segment: &Segment, becomes: &mut FlowKey) -> u32 {
     if kept_state & flow_state::GONE != 0 {
         return known::GONE;
     }
+    let is_back = kept_state & flow_state::FORWARD == 0;
+    if is_back && segment.is_opening() && is_same(kept, &segment.key) {
+        // A connection of its own, as far as policy is concerned.
+        if kept_state & OVER != 0 {
+            let _ = FLOWS.remove(&segment.key);
+            let _ = FLOWS.remove(Words::of(kept).reversed().key());
+        }
+        return known::NOTHING;
+    }
     let state = next_state(kept_state, segment);
     // Most packets change nothing: a line that is only read stays in every processor's cache.
     if used_seconds != now {
@@ -112,14 +131,53 @@ pub fn follow(segment: &Segment, becomes: &mut FlowKey) -> u32 {
     let tells = kept_state & flow_state::DIRECT != 0
         && segment.kind == Kind::Flow
         && (segment.key.protocol != protocol::TCP || segment.is_opening());
-    if tells && kept_state & flow_state::FORWARD != 0 { known::DIRECT } else { known::BECOMES }
+    match (is_back, tells) {
+        (true, _) => known::BECOMES | known::BACK,
+        (false, true) => known::DIRECT,
+        (false, false) => known::BECOMES,
+    }
+}
+
+/// Whether both are the same: the flow translates nothing.
+#[inline(always)]
+pub fn is_same(becomes: &FlowKey, key: &FlowKey) -> bool {
+    let (one, other) = (Words::of(becomes), Words::of(key));
+    let differs = |one: &[u32; 4], other: &[u32; 4]| (0..4).fold(0, |all, word| all | (one[word] ^ other[word]));
+    differs(&one.source, &other.source) | differs(&one.destination, &other.destination) | (one.ports ^ other.ports) == 0
+}
+
+/// Whether answers to a packet are translated by a flow that came in at another node, and whether policy has let that one through.
+#[inline(always)]
+pub fn is_judged_elsewhere(key: &FlowKey) -> bool {
+    let Some(answers) = scratch::answers() else { return false };
+    *answers = Words::of(key).reversed();
+    // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends.
+    let state = FLOWS.get_ptr(answers.key()).map_or(0, |flow| unsafe { (&raw const (*flow).state).read() });
+    const JUDGED: u32 = flow_state::DIRECT | flow_state::JUDGED;
+    state & (JUDGED | flow_state::FORWARD) == JUDGED
+}
+
+/// Takes note that policy has let through the flow by which answers to a packet are translated, if it came in at another node.
+#[inline(always)]
+pub fn note_judged_elsewhere(key: &FlowKey) {
+    let Some(answers) = scratch::answers() else { return };
+    *answers = Words::of(key).reversed();
+    if let Some(flow) = FLOWS.get_ptr_mut(answers.key()) {
+        // SAFETY: as above; the state is a whole word. Who changes it at the same time knows as much: the next packet notes it again.
+        unsafe {
+            let state = &raw mut (*flow).state;
+            if state.read() & (flow_state::DIRECT | flow_state::FORWARD) == flow_state::DIRECT {
+                state.write(state.read() | flow_state::JUDGED);
+            }
+        }
+    }
 }
 
 /// What a packet makes of the state of its direction: a new connection forgets the former one; what comes after a reset revives
 /// the flow, since a reset may be forged (RFC 7857 section 2.2).
 #[inline(always)]
 fn next_state(state: u32, segment: &Segment) -> u32 {
-    const LASTING: u32 = flow_state::FORWARD | flow_state::MASQUERADE | flow_state::DIRECT;
+    const LASTING: u32 = flow_state::FORWARD | flow_state::MASQUERADE | flow_state::DIRECT | flow_state::JUDGED;
     match segment.says() {
         flow_state::OPENED => state & LASTING | flow_state::OPENED,
         flow_state::CONFIRMED => state & !flow_state::RESET | flow_state::CONFIRMED,
@@ -138,7 +196,7 @@ fn next_state(state: u32, segment: &Segment) -> u32 {
 /// its own has, so that answers are told from theirs. A backend that is the node itself sees every other client: from a device the stack takes
 /// nothing with the node's address for a source.
 #[inline(always)]
-pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut FlowKey) -> u32 {
+pub fn open_to_service(segment: &Segment, scope: u8, from: u32, bytes: u32, becomes: &mut FlowKey) -> u32 {
     if !segment.may_open() || segment.is_portless() {
         return opened::NOT;
     }
@@ -151,8 +209,16 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, becomes: &mut Fl
     if resolved != opened::FLOW {
         return resolved;
     }
+    if from & entrance::NODE == 0 {
+        let how = judging::NEW | if from & entrance::WIRE != 0 { judging::SILENT } else { 0 };
+        let verdict = global::judge(key, becomes, how, bytes);
+        if verdict != judge::ALLOWED {
+            return opened::REFUSED.wrapping_add(verdict);
+        }
+    }
+    let from = from & !entrance::WIRE;
     // A flow's first packet does not confirm it.
-    let state = flow_state::FORWARD | segment.says() & !flow_state::CONFIRMED;
+    let state = flow_state::FORWARD | flow_state::JUDGED | segment.says() & !flow_state::CONFIRMED;
     let is_here = global::is_here(becomes) != 0;
     if from == entrance::NETWORK && !is_here && answers_directly(key, becomes) {
         return match global::insert_pair(key, becomes, state | flow_state::DIRECT) {
@@ -258,7 +324,7 @@ pub fn open_masquerade(segment: &Segment, becomes: &mut FlowKey) -> u32 {
         return opened::NOT;
     }
     words::copy(&segment.key, becomes);
-    let state = flow_state::FORWARD | flow_state::MASQUERADE | segment.says() & !flow_state::CONFIRMED;
+    let state = flow_state::FORWARD | flow_state::MASQUERADE | flow_state::JUDGED | segment.says() & !flow_state::CONFIRMED;
     global::claim_port(&segment.key, becomes, state, NODES)
 }
 
@@ -324,7 +390,7 @@ pub fn insert_pair(key: &FlowKey, becomes: &mut FlowKey, state: u32) -> u32 {
     // One value for both: what differs is written in between.
     wipe(&mut entry.way);
     entry.becomes = Words::of(key).reversed();
-    entry.state = state & (flow_state::MASQUERADE | flow_state::DIRECT);
+    entry.state = state & (flow_state::MASQUERADE | flow_state::DIRECT | flow_state::JUDGED);
     entry.used_seconds = now;
     // SAFETY: both are the same words; the alignment is that of the larger ones.
     let flow = unsafe { &*ptr::from_ref(entry).cast::<Flow>() };

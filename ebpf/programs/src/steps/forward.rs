@@ -3,9 +3,9 @@
 use super::{
     answer::{self, complaint},
     count::{count_drop, count_left, drop_packet},
-    direct_return,
-    flow::{entrance, known, opened},
-    node, open,
+    direct_return, event,
+    flow::{entrance, is_same, known, opened},
+    judge, node, open,
     packet::{self, ETHERNET, Ip},
     pair, quick, range, read, scratch,
     segment::{Kind, Segment, segment},
@@ -17,50 +17,110 @@ use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
     programs::{TcContext, XdpContext},
 };
-use orknet_abi::{Address, DropReason, FlowKey, LeftReason, Way, protocol, range_kinds, service_flags};
+use orknet_abi::{Address, DropReason, FlowKey, LeftReason, Way, event_kind, protocol, range_kinds, service_flags};
 
 /// In the place of a verdict: the packet is no Service's business.
 pub const NOT_OURS: i32 = i32::MIN;
+
+/// What becomes of a packet that came in on a device.
+pub mod translated {
+    /// It is no Service's business, and no known flow's.
+    pub const NOT_OURS: u32 = 0;
+    /// It goes on as it is: a known flow's, which translates nothing.
+    pub const PASSES: u32 = 1;
+    /// It is answered with the end of its flow: see [`end`](super::end).
+    pub const ENDS: u32 = 2;
+    /// It is a ping for a Service, which is answered in its place.
+    pub const ANSWERED: u32 = 3;
+    /// From here on, this and what is made of [`sending`](super::sending): it goes on as what it becomes.
+    pub const BECOMES: u32 = 16;
+    /// From here on, this and the number of a drop reason: it is answered with a refusal, or dropped.
+    pub const REFUSED: u32 = 256;
+    /// From here on, this and the number of a drop reason.
+    pub const DROPPED: u32 = 512;
+}
 
 /// Translates a packet that came in on a device and sends it on; opens its flow where it is the first. `from` is made of [`entrance`].
 /// Answers the verdict, or [`NOT_OURS`].
 #[inline(always)]
 pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
-    let segment = match segment(ctx, ip) {
-        Ok(segment) => segment,
-        Err(DropReason::FragmentUnknown) if global::is_front(ip) != 0 => return drop_packet(ctx, DropReason::FragmentUnknown),
-        Err(_) => return NOT_OURS,
-    };
-    if segment.kind == Kind::Rest {
+    let outcome = global::find_translated(ctx.skb.skb, ip, from);
+    if outcome == translated::NOT_OURS {
         return NOT_OURS;
     }
-    let Some(becomes) = scratch::becomes() else { return packet::NEXT };
+    let (Some(segment), Some(becomes)) = (scratch::segment(), scratch::becomes()) else { return packet::DROP };
+    match outcome {
+        translated::PASSES => global::pass_judged(ctx.skb.skb, ip, segment, from & !entrance::NO_FLOW),
+        translated::ENDS => global::end(ctx.skb.skb, ip, segment),
+        translated::ANSWERED => global::answer_ping(ctx.skb.skb, ip, segment),
+        sends @ translated::BECOMES..translated::REFUSED => global::send(ctx.skb.skb, ip, segment, becomes, sends - translated::BECOMES),
+        refused @ translated::REFUSED..translated::DROPPED => global::refuse(ctx.skb.skb, ip, segment, refused - translated::REFUSED),
+        dropped => global::drop_packet(ctx.skb.skb, dropped.wrapping_sub(translated::DROPPED)),
+    }
+}
+
+/// Finds what becomes of such a packet, and notes what it becomes in its place; see [`translated`].
+#[inline(always)]
+pub fn find_translated(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
+    let segment = match segment(ctx, ip) {
+        Ok(segment) => segment,
+        Err(reason @ DropReason::FragmentUnknown) if global::is_front(ip) != 0 => return translated::DROPPED + reason as u32,
+        Err(_) => return translated::NOT_OURS,
+    };
+    if segment.kind == Kind::Rest {
+        return translated::NOT_OURS;
+    }
+    let Some(becomes) = scratch::becomes() else { return translated::NOT_OURS };
+    judge::begin();
     if from & entrance::NO_FLOW == 0 {
-        match global::follow(segment, becomes) {
-            known::BECOMES => return global::send(ctx.skb.skb, ip, segment, becomes, sending::NOTES),
-            known::DIRECT => return global::send(ctx.skb.skb, ip, segment, becomes, sending::TELLS),
-            known::GONE => return global::end(ctx.skb.skb, ip, segment),
+        let is_known = global::follow(segment, becomes);
+        match is_known & known::KIND {
+            known::BECOMES => return go_on(ctx, segment, becomes, is_known),
+            known::DIRECT => return translated::BECOMES + sending::TELLS,
+            known::GONE => return translated::ENDS,
             _ => {}
         }
     }
     if segment.kind == Kind::Error {
-        return NOT_OURS;
+        return translated::NOT_OURS;
     }
     if segment.is_ping() || segment.is_rest_of_query() {
-        return if global::is_front(ip) != 0 { global::answer_ping(ctx.skb.skb, ip, segment) } else { NOT_OURS };
+        return if global::is_front(ip) != 0 { translated::ANSWERED } else { translated::NOT_OURS };
     }
     let from = from & !entrance::NO_FLOW;
     let scope = if from == entrance::NETWORK { global::scope_of(ip) } else { u32::from(orknet_abi::scope::INSIDE) };
     if global::opens_nothing(ctx.skb.skb, segment, scope) != 0 {
-        return NOT_OURS;
+        return translated::NOT_OURS;
     }
     let room = if direct_return::has_room(ip) { 0 } else { entrance::NO_ROOM };
-    match global::open_to_service(segment, scope, from | room, becomes) {
-        opened::NOT => NOT_OURS,
-        opened::FLOW => global::send(ctx.skb.skb, ip, segment, becomes, 0),
-        opened::DIRECT => global::send(ctx.skb.skb, ip, segment, becomes, sending::TELLS),
-        refused => global::refuse(ctx.skb.skb, ip, segment, refused.wrapping_sub(opened::REFUSED)),
+    let opened = global::open_to_service(segment, scope | (from | room) << 8, ctx.len(), becomes);
+    if event::is_traced() {
+        let _ = global::tell_event(ctx.skb.skb, event_kind::STEP_SERVICE, opened);
+        let _ = global::tell_judged(ctx.skb.skb);
     }
+    if matches!(opened, opened::FLOW | opened::DIRECT) {
+        let _ = global::tell_event(ctx.skb.skb, event_kind::FLOW, 0);
+    }
+    match opened {
+        opened::NOT => translated::NOT_OURS,
+        opened::FLOW => translated::BECOMES,
+        opened::DIRECT => translated::BECOMES + sending::TELLS,
+        refused => translated::REFUSED.wrapping_add(refused.wrapping_sub(opened::REFUSED)),
+    }
+}
+
+/// What becomes of a packet whose flow is known, if it may still be. `is_known` is [`follow`](super::flow::follow)'s answer.
+#[inline(always)]
+fn go_on(ctx: &TcContext, segment: &Segment, becomes: &FlowKey, is_known: u32) -> u32 {
+    let verdict = global::judge_known(&segment.key, becomes, is_known, ctx.len());
+    if event::is_traced() {
+        let _ = global::tell_event(ctx.skb.skb, event_kind::STEP_FLOW, is_known);
+        let _ = global::tell_judged(ctx.skb.skb);
+    }
+    if verdict != judge::ALLOWED {
+        return translated::DROPPED.wrapping_add(verdict);
+    }
+    if is_same(becomes, &segment.key) { translated::PASSES } else { translated::BECOMES + sending::NOTES }
 }
 
 /// Leaves a packet from the network, of which nobody here knows, to the stack, if it is for anybody: see [`goes_round`].
@@ -166,12 +226,16 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how:
         return drop_packet(ctx, DropReason::RewriteFailed);
     }
     if is_left {
-        kind = kind::STACK;
+        kind = kind::PASSED;
     }
     if tells && global::tell(ctx.skb.skb, ip, &segment.key) == 0 {
         return drop_packet(ctx, DropReason::RewriteFailed);
     }
+    if event::is_traced() {
+        let _ = global::tell_way(ctx.skb.skb, kind, way.ifindex);
+    }
     if how & sending::NOTES != 0 && quick::may_know(segment, kind) {
+        way.stamp = judge::generation();
         global::note(&segment.key, becomes, way, kind, ctx.device());
     }
     match kind {
@@ -179,6 +243,7 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how:
         kind::NEIGHBOUR | kind::STRANGER => global::to_neighbour(ctx.skb.skb, way),
         kind::TUNNEL => global::to_tunnel(ctx.skb.skb, way),
         kind::HOME => way::go_home(ctx, way),
+        kind::PASSED => way::leave_judged(ctx),
         _ => packet::NEXT,
     }
 }
@@ -217,14 +282,15 @@ pub fn translate_on_wire(frame: &XdpContext, ip: &Ip, quick: i32) -> u32 {
         return XDP_PASS;
     }
     let Some(becomes) = scratch::becomes() else { return XDP_PASS };
-    let known = if quick == quick::NO_FLOW { known::NOTHING } else { global::follow(segment, becomes) };
-    let from = entrance::NETWORK | if direct_return::has_room(ip) { 0 } else { entrance::NO_ROOM };
+    let known = if quick == quick::NO_FLOW { known::NOTHING } else { global::follow(segment, becomes) & known::KIND };
+    judge::begin();
+    let from = entrance::NETWORK | entrance::WIRE | if direct_return::has_room(ip) { 0 } else { entrance::NO_ROOM };
     match known {
         known::BECOMES => {}
         // The packet that opens a flow tells its backend, where that is to answer directly; the others of a connection do not.
         known::NOTHING if segment.key.protocol == protocol::TCP && !segment.is_opening() && direct_return::is_on() => return XDP_PASS,
         known::NOTHING if global::opens_nothing_on_wire(frame.ctx, segment, global::scope_of(ip)) != 0 => return XDP_PASS,
-        known::NOTHING if global::open_to_service(segment, global::scope_of(ip), from, becomes) == opened::FLOW => {}
+        known::NOTHING if global::open_to_service(segment, global::scope_of(ip) | from << 8, 0, becomes) == opened::FLOW => {}
         _ => return XDP_PASS,
     }
     global::send_on_wire(frame.ctx, ip, segment, becomes, if known == known::BECOMES { sending::NOTES } else { 0 })
@@ -300,7 +366,7 @@ pub fn translate_on_leaving(ctx: &TcContext, ip: &Ip, quick: i32) -> i32 {
         return packet::NEXT;
     }
     let Some(becomes) = scratch::becomes() else { return packet::NEXT };
-    let known = if quick == quick::NO_FLOW { known::NOTHING } else { global::follow(segment, becomes) };
+    let known = if quick == quick::NO_FLOW { known::NOTHING } else { global::follow(segment, becomes) & known::KIND };
     match known {
         known::BECOMES => {}
         known::GONE => return packet::NEXT,

@@ -30,7 +30,7 @@ pub fn serve(ctx: &TcContext, ip: &Ip) -> i32 {
     };
     let Some(becomes) = scratch::becomes() else { return packet::DROP };
     if segment.kind != Kind::Rest {
-        match global::follow(segment, becomes) {
+        match global::follow(segment, becomes) & known::KIND {
             known::NOTHING => {}
             known::GONE => return global::end(ctx.skb.skb, ip, segment),
             _ => return go(ctx, ip, segment, becomes),
@@ -42,7 +42,7 @@ pub fn serve(ctx: &TcContext, ip: &Ip) -> i32 {
     if !matches!(segment.kind, Kind::Flow | Kind::Later) {
         return global::leave_own_alone(ctx.skb.skb, ip, segment);
     }
-    match global::open_to_service(segment, u32::from(scope::INSIDE), entrance::NODE, becomes) {
+    match global::open_to_service(segment, u32::from(scope::INSIDE) | entrance::NODE << 8, ctx.len(), becomes) {
         opened::NOT => global::leave_own_alone(ctx.skb.skb, ip, segment),
         opened::FLOW => go(ctx, ip, segment, becomes),
         refused => global::refuse(ctx.skb.skb, ip, segment, refused.wrapping_sub(opened::REFUSED)),

@@ -100,6 +100,13 @@ pub fn straighten(ctx: &TcContext) -> bool {
     (unsafe { bpf_skb_change_head(ctx.skb.skb, ETHERNET, 0) }) == 0 && ctx.write(0, &header)
 }
 
+/// Whether a packet that leaves came in on some device, and was not sent by the node itself.
+#[inline(always)]
+pub fn is_forwarded(ctx: &TcContext) -> bool {
+    // SAFETY: the kernel hands a valid context to the program; the word may be read.
+    (unsafe { (*ctx.skb.skb).ingress_ifindex }) != 0
+}
+
 /// Outcomes of [`parse`]; from [`parsed::BROKEN`] on, that and the number of a drop reason: the frame is not what its headers say.
 pub mod parsed {
     /// IPv4 or IPv6 with a sound header.

@@ -9,6 +9,7 @@
 
 use super::{
     clock::now_ticks,
+    judge,
     packet::Ip,
     quick::generation,
     range,
@@ -78,7 +79,11 @@ pub fn has_place(ip: &Ip) -> bool {
 /// asked. An address that is the node's own must not be noted: node ports are there, of which the address as a whole does not tell.
 #[inline(always)]
 pub fn note(ip: &Ip, way: &Way, kind: u32, device: u32) {
-    if !has_place(ip) || SERVICES.get_ptr(range::whole(&ip.destination)).is_some() {
+    // While user space changes what ways depend on, nothing is noted. Nor is what pods with rules send and get: those have flows.
+    if way.stamp & 1 != 0 || !has_place(ip) || SERVICES.get_ptr(range::whole(&ip.destination)).is_some() {
+        return;
+    }
+    if judge::has_rules(&ip.source) || judge::has_rules(&ip.destination) {
         return;
     }
     let (source, destination) = (to_words(&ip.source), to_words(&ip.destination));

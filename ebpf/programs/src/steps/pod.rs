@@ -2,7 +2,7 @@
 
 use super::{
     forward::NOT_OURS,
-    node,
+    judge, node,
     packet::{self, Ip},
     quick, read, scratch,
     way::{self, kind},
@@ -23,6 +23,8 @@ pub mod source {
     pub const OWN_POD: u32 = 1;
     /// An address of the link between pod and node, in use as IPv6 means it.
     pub const OWN_LINK: u32 = 2;
+    /// The pod behind the device, which has rules.
+    pub const POLICED_POD: u32 = 3;
 }
 
 /// A pod may speak with the addresses that were given to its device. Beside these, IPv6 needs link-local addresses towards
@@ -30,8 +32,11 @@ pub mod source {
 /// address detection, RFC 4862; multicast listener reports, RFC 3810).
 #[inline(always)]
 pub fn check_source(ip: &Ip, device: u32) -> u32 {
-    if read(PODS.get_ptr(PodKey { address: ip.source })).is_some_and(|pod| pod.ifindex == device) {
-        return source::OWN_POD;
+    if let Some(pod) = PODS.get_ptr(PodKey { address: ip.source })
+        // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends.
+        && unsafe { (&raw const (*pod).ifindex).read() } == device
+    {
+        return if judge::is_policed(pod) { source::POLICED_POD } else { source::OWN_POD };
     }
     let to_group = ip.destination.is_multicast_v6();
     if ip.source.is_link_local_v6() && (to_group || ip.destination.is_link_local_v6()) || ip.source.is_unspecified_v6() && to_group {
@@ -70,13 +75,17 @@ pub fn find_way(address: &Address, way: &mut Way) -> bool {
 
 const _: () = assert!(offset_of!(Pod, pod_mac) == 4 && offset_of!(Pod, host_mac) == 10 && offset_of!(Way, macs) % 4 == 0);
 
-/// Hands a packet for a pod of this node straight to it, as a router would; [`NOT_OURS`] where there is none but the sender at `device`.
+/// Hands a packet for a pod of this node straight to it, as a router would; [`NOT_OURS`] where there is none but the sender at `device`, or
+/// where it has rules.
 /// The stack answers for what must not travel on, and takes the packet where nothing is redirected past it. The way of a
 /// plain packet without a flow is noted for its pair of addresses.
 #[inline(always)]
 pub fn hand_over(ctx: &TcContext, ip: &Ip, device: u32, is_plain: bool) -> i32 {
     let generation = quick::generation();
     let Some(pod) = find_pod_elsewhere(&ip.destination, device) else { return NOT_OURS };
+    if judge::is_policed(&raw const pod) {
+        return NOT_OURS;
+    }
     let redirects = node::redirects();
     let macs = [pod.pod_mac, pod.host_mac];
     if is_plain {

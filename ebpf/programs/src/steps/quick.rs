@@ -93,10 +93,11 @@ pub fn may_know(segment: &Segment, kind: u32) -> bool {
     segment.kind == Kind::Flow
         && matches!(segment.key.protocol, protocol::TCP | protocol::UDP)
         && segment.says() == flow_state::CONFIRMED
-        && matches!(kind, kind::POD | kind::NEIGHBOUR | kind::STACK | kind::LEAVING | kind::TUNNEL)
+        && matches!(kind, kind::POD | kind::NEIGHBOUR | kind::STACK | kind::LEAVING | kind::TUNNEL | kind::PASSED)
 }
 
-/// In which generation ways are asked now; must be read before anything is asked.
+/// In which generation ways are asked now; must be read before anything is asked. It is odd while user space changes what ways depend on:
+/// then none is believed, and none noted.
 #[inline(always)]
 pub fn generation() -> u64 {
     u64::from(read(GENERATION.get_ptr(0)).unwrap_or(0))
@@ -113,6 +114,10 @@ fn stamp(generation: u64, becomes: &Words) -> u64 {
 /// that somebody is writing leaves it to them. Readers look at the stamp before and after.
 #[inline(always)]
 pub fn note(key: &FlowKey, becomes: &FlowKey, way: &Way, kind: u32, device: u32) {
+    // While user space changes what ways depend on, nothing is noted.
+    if way.stamp & 1 != 0 {
+        return;
+    }
     let Some(flow) = FLOWS.get_ptr_mut(key) else { return };
     // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends, with the
     // way at eight bytes' alignment. Should the entry be used for another flow meanwhile, that one does not believe the stamp.
@@ -355,6 +360,7 @@ fn go(ctx: &TcContext, way: &Way, kind: u32) -> i32 {
         kind::POD => way::into_pod(ctx, way.ifindex, &way.macs),
         kind::NEIGHBOUR => way::to_neighbour(ctx, way),
         kind::TUNNEL => global::to_tunnel(ctx.skb.skb, way),
+        kind::PASSED => way::leave_judged(ctx),
         _ => packet::NEXT,
     }
 }

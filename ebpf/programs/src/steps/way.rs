@@ -48,6 +48,8 @@ pub mod kind {
     pub const HOME: u32 = way_kind::HOME as u32;
     /// Another node's pod, through the overlay.
     pub const TUNNEL: u32 = way_kind::TUNNEL as u32;
+    /// By the node's stack, with nothing left to do.
+    pub const PASSED: u32 = way_kind::PASSED as u32;
     /// Another machine whose MAC address the kernel has to ask for.
     pub const STRANGER: u32 = 16;
     /// The packet is larger than what goes this way.
@@ -323,6 +325,24 @@ pub fn go_home(ctx: &TcContext, way: &Way) -> i32 {
     ctx.set_mark(DONE);
     // SAFETY: the helper takes numbers only.
     redirected(ctx, unsafe { bpf_redirect(way.ifindex, 0) } as i32)
+}
+
+/// Leaves a packet to the stack for which all is done.
+#[inline(always)]
+pub fn leave_judged(ctx: &TcContext) -> i32 {
+    ctx.set_mark(orknet_abi::JUDGED_MARK);
+    packet::NEXT
+}
+
+/// Whether a packet that the stack sends on is one of these. Takes the mark off.
+#[inline(always)]
+pub fn is_judged(ctx: &TcContext) -> bool {
+    // SAFETY: the kernel hands a valid context to the program; the word may be read.
+    let is_judged = unsafe { (*ctx.skb.skb).mark } == orknet_abi::JUDGED_MARK;
+    if is_judged {
+        ctx.set_mark(0);
+    }
+    is_judged
 }
 
 /// Whether a packet that leaves needs nothing more. Takes the mark off.

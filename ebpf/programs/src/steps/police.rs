@@ -1,0 +1,177 @@
+//! Packets of pods that policy isolates and that nobody translates: judged, remembered, and sent on as a router would.
+
+use super::{
+    event,
+    flow::{self, entrance, known, opened},
+    forward::{NOT_OURS, find_own_way},
+    judge::{self, judging},
+    node,
+    packet::{self, Ip, parsed},
+    pod, quick, range, scratch,
+    segment::{Kind, Segment, segment},
+    way::{self, kind},
+    words,
+};
+use crate::{frame::Frame as _, global};
+use aya_ebpf::programs::TcContext;
+use orknet_abi::{DropReason, FlowKey, event_kind, flow_state, range_kinds};
+
+/// What becomes of a packet that was policed.
+pub mod policed {
+    /// Neither end is a pod of this node that has rules.
+    pub const NOT_OURS: u32 = 0;
+    /// It goes on as it is: [`pass_judged`](super::pass_judged).
+    pub const PASSES: u32 = 1;
+    /// It goes on as what it becomes, which is noted in its place.
+    pub const BECOMES: u32 = 2;
+    /// It is for the node itself, and the stack gets it.
+    pub const FOR_NODE: u32 = 3;
+    /// From here on, this and the number of a drop reason.
+    pub const DROPPED: u32 = 256;
+}
+
+/// Judges a packet that nobody translates, if one of its ends is a pod of this node that has rules; sends it on or drops it. Answers the
+/// verdict, or [`NOT_OURS`]. `from` is an [`entrance`].
+#[inline(always)]
+pub fn police(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
+    let outcome = global::find_policed(ctx.skb.skb, ip, from);
+    if outcome == policed::NOT_OURS {
+        return NOT_OURS;
+    }
+    if event::is_traced() {
+        let _ = global::tell_judged(ctx.skb.skb);
+    }
+    let (Some(segment), Some(becomes)) = (scratch::segment(), scratch::becomes()) else { return packet::DROP };
+    match outcome {
+        policed::PASSES => global::pass_judged(ctx.skb.skb, ip, segment, from),
+        policed::BECOMES => global::send(ctx.skb.skb, ip, segment, becomes, 0),
+        policed::FOR_NODE => packet::NEXT,
+        dropped => global::drop_packet(ctx.skb.skb, dropped.wrapping_sub(policed::DROPPED)),
+    }
+}
+
+/// Judges such a packet and remembers its flow; answers what becomes of it, see [`policed`].
+#[inline(always)]
+pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
+    const fn dropped(reason: DropReason) -> u32 {
+        policed::DROPPED + reason as u32
+    }
+    let is_policed = judge::has_rules(&ip.destination) || from == entrance::POD && judge::has_rules(&ip.source);
+    if !is_policed {
+        return policed::NOT_OURS;
+    }
+    judge::begin();
+    if from == entrance::POD && global::is_unallocated(ip) != 0 {
+        return dropped(DropReason::NoSuchService);
+    }
+    let segment = match segment(ctx, ip) {
+        Ok(segment) => segment,
+        Err(reason) => return dropped(reason),
+    };
+    let Some(becomes) = scratch::becomes() else { return dropped(DropReason::PolicyIngress) };
+    if from == entrance::STACK {
+        let is_known = global::follow(segment, becomes);
+        if is_known & known::KIND == known::BECOMES {
+            return match global::judge_known(&segment.key, becomes, is_known, ctx.len()) {
+                judge::ALLOWED => policed::PASSES,
+                denied => policed::DROPPED.wrapping_add(denied),
+            };
+        }
+    }
+    let is_flow = matches!(segment.kind, Kind::Flow | Kind::Later);
+    if is_flow {
+        words::copy(&segment.key, becomes);
+    } else {
+        // An error that is about nothing known, or another message: its own addresses count.
+        *becomes = FlowKey { source: ip.source, destination: ip.destination, protocol: segment.key.protocol, ..FlowKey::default() };
+    }
+    let is_settled = is_flow && judge::is_lenient() && flow::is_judged_elsewhere(&segment.key);
+    let verdict = if is_settled { judge::ALLOWED } else { global::judge(becomes, becomes, judging::NEW, ctx.len()) };
+    if verdict != judge::ALLOWED {
+        let is_for_node = from == entrance::POD && global::is_for_node(ctx.skb.skb, ip) != 0;
+        return if is_for_node { policed::FOR_NODE } else { policed::DROPPED.wrapping_add(verdict) };
+    }
+    if !is_flow || !segment.may_open() || node::is_own(&becomes.destination) {
+        return policed::PASSES;
+    }
+    let mut outcome = policed::PASSES;
+    let mut opened = opened::NOT;
+    if from == entrance::POD && global::leaves_cluster(ip) != 0 {
+        opened = global::open_masquerade(segment, becomes);
+        outcome = policed::BECOMES;
+    }
+    if opened == opened::NOT {
+        words::copy(&segment.key, becomes);
+        let state = flow_state::FORWARD | flow_state::JUDGED | segment.says() & !flow_state::CONFIRMED;
+        opened = global::insert_pair(&segment.key, becomes, state);
+        outcome = policed::PASSES;
+    }
+    match opened {
+        opened::FLOW => _ = global::tell_event(ctx.skb.skb, event_kind::FLOW, 0),
+        // What answers it is translated by another flow. It is judged each time.
+        opened::TAKEN => flow::note_judged_elsewhere(&segment.key),
+        refused => return policed::DROPPED.wrapping_add(refused.wrapping_sub(opened::REFUSED)),
+    }
+    outcome
+}
+
+/// The same of a packet from elsewhere that the node's stack is about to hand to a pod.
+#[inline(always)]
+pub fn police_forwarded(ctx: &TcContext) -> i32 {
+    let Some(ip) = scratch::ip() else { return packet::DROP };
+    match global::parse(ctx.skb.skb, ip) {
+        parsed::IP => police(ctx, ip, entrance::STACK),
+        parsed::OTHER => NOT_OURS,
+        broken => global::drop_packet(ctx.skb.skb, broken.wrapping_sub(parsed::BROKEN)),
+    }
+}
+
+/// Whether the packet is for the node itself: one of its addresses, of which not all need be known.
+#[inline(always)]
+pub fn is_for_node(ctx: &TcContext, ip: &Ip) -> bool {
+    let Some(way) = scratch::way() else { return false };
+    find_own_way(ctx, ip, way) == kind::STACK
+}
+
+/// Sends on a packet that has been judged, as it is: into a pod of this node, to other nodes' pods past the stack, to anywhere else by it. Its
+/// flow learns the way.
+#[inline(always)]
+pub fn pass_judged(ctx: &TcContext, ip: &Ip, segment: &Segment, from: u32) -> i32 {
+    if from == entrance::STACK {
+        return packet::NEXT;
+    }
+    let Some(way) = scratch::way() else { return packet::DROP };
+    let redirects = node::redirects();
+    let mut kind = kind::PASSED;
+    words::wipe(way);
+    way.mtu = u16::MAX;
+    if pod::find_way(&ip.destination, way) {
+        if way.ifindex == ctx.device() {
+            return packet::NEXT;
+        }
+        if redirects {
+            kind = kind::POD;
+        }
+    } else if range::kinds(&ip.destination) & range_kinds::PODS != 0 && (redirects || node::has_overlay()) {
+        kind = match find_own_way(ctx, ip, way) {
+            known @ (kind::NEIGHBOUR | kind::STRANGER | kind::TUNNEL) => known,
+            // The stack answers for what has no way, or must not go it.
+            _ => kind::PASSED,
+        };
+    }
+    if event::is_traced() {
+        let _ = global::tell_way(ctx.skb.skb, kind, way.ifindex);
+    }
+    if kind != kind::PASSED && !packet::take_hop(ctx, ip) {
+        kind = kind::PASSED;
+    } else if quick::may_know(segment, kind) {
+        way.stamp = judge::generation();
+        let _ = global::note(&segment.key, &segment.key, way, kind, ctx.device());
+    }
+    match kind {
+        kind::POD => way::into_pod(ctx, way.ifindex, &way.macs),
+        kind::NEIGHBOUR | kind::STRANGER => global::to_neighbour(ctx.skb.skb, way),
+        kind::TUNNEL => global::to_tunnel(ctx.skb.skb, way),
+        _ => way::leave_judged(ctx),
+    }
+}
