@@ -49,5 +49,5 @@ pub use host::try_host;
 pub use kernel::{Arrival, namespace_cookie};
 pub use pace::Pace;
 pub use reader::{MapUse, Reader};
-pub use sockets::{EndedSockets, NamespacePaths, PodSockets};
+pub use sockets::{EndedSockets, NamespacePaths};
 pub use trouble::{Trouble, TroubleKind};

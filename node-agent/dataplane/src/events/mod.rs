@@ -59,7 +59,7 @@ impl Events {
     }
 
     /// The next event, the oldest first; `None` if there is none now. What is no event of this version is passed over.
-    pub fn next(&mut self) -> Option<Told> {
+    pub fn take(&mut self) -> Option<Told> {
         loop {
             let entry = self.ring.next()?;
             if let Some(event) = read::event(&entry) {

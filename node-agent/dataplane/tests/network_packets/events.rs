@@ -23,7 +23,7 @@ fn lost(source: SocketAddr, destination: SocketAddr) -> Frame {
 }
 
 fn all(events: &mut Events) -> Vec<Told> {
-    std::iter::from_fn(|| events.next()).collect()
+    std::iter::from_fn(|| events.take()).collect()
 }
 
 fn clock() -> u64 {
