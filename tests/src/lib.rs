@@ -10,6 +10,7 @@ pub mod nodes;
 pub mod outside;
 pub mod panics;
 pub mod pods;
+pub mod policy;
 #[cfg(test)]
 mod promises;
 mod record;
