@@ -83,6 +83,7 @@ pub fn facts(record: &protocol::Attachment) -> Attachment {
         addresses: record.addresses.iter().map(|address| Address::from(*address)).collect(),
         pod: Pod { ifindex: record.host_ifindex, pod_mac: record.pod_mac.0, host_mac: record.host_mac.0, ..Pod::default() },
         host_ports: record.host_ports.iter().map(host_port).collect(),
+        owner: None,
     }
 }
 
@@ -100,7 +101,7 @@ fn salvage(ifindex: u32, held: &MapImage) -> Attachment {
     let entries = held.pods.iter().filter(|(_, pod)| pod.ifindex == ifindex);
     let (addresses, pods): (Vec<_>, Vec<_>) = entries.map(|(key, pod)| (key.address, *pod)).unzip();
     let pod = pods.first().copied().unwrap_or(Pod { ifindex, ..Pod::default() });
-    Attachment { addresses, pod, host_ports: Vec::new() }
+    Attachment { addresses, pod, ..Attachment::default() }
 }
 
 /// The index of a device in our namespace.
@@ -156,7 +157,7 @@ mod tests {
         let pod = Pod { ifindex: 7, pod_mac: [2; 6], host_mac: [3; 6], ..Pod::default() };
         let key = |last| PodKey { address: Address::from_v4([10, 0, 0, last]) };
         let held = MapImage { pods: [(key(2), pod), (key(3), Pod { ifindex: 8, ..pod })].into(), ..MapImage::default() };
-        assert_eq!(records[0].facts(&held), Attachment { addresses: vec![key(2).address], pod, host_ports: Vec::new() });
+        assert_eq!(records[0].facts(&held), Attachment { addresses: vec![key(2).address], pod, ..Attachment::default() });
         let nothing = Attachment { pod: Pod { ifindex: 7, ..Pod::default() }, ..Attachment::default() };
         assert_eq!(records[0].facts(&MapImage::default()), nothing);
     }

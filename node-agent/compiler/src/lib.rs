@@ -6,6 +6,7 @@
 //! to it), [`rows`] (for people).
 
 pub mod claims;
+pub mod clusternetworkpolicy;
 pub mod facts;
 pub mod fronts;
 pub mod maglev;
@@ -23,7 +24,10 @@ mod state;
 mod tables;
 
 pub use compile::{Inputs, compile};
-pub use facts::{Attachment, HostPort, NodeFacts, ObjectName, Options, ServiceFacts, SliceFacts};
+pub use facts::{
+    Attachment, ClusterPolicyFacts, HostPort, NamespaceFacts, NodeFacts, ObjectName, Options, Owner, PeerNodeFacts, PodFacts, PolicyFacts,
+    ServiceFacts, SliceFacts,
+};
 pub use image::{Flaw, MapImage, Plan, Step};
 pub use names::Names;
 pub use state::{Change, HealthCheck, Lead, State, WithoutTable};

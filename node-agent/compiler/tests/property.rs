@@ -116,6 +116,7 @@ fn attachment() -> impl Strategy<Value = Attachment> {
         addresses: own.into_iter().map(|(v6, last)| address(v6, last)).collect(),
         pod: Pod { ifindex, ..Pod::default() },
         host_ports,
+        owner: None,
     })
 }
 
@@ -194,6 +195,7 @@ fn put(inputs: &mut Inputs, change: Change) {
         Change::Ranges(ranges) => inputs.ranges = ranges,
         Change::Settings(node) => inputs.settings = Some(node).filter(|node| *node != Node::default()),
         Change::Options(options) => inputs.options = options,
+        other => unreachable!("{other:?}"),
     }
 }
 

@@ -142,6 +142,7 @@ fn flows_through_a_host_port_go_on_to_its_pod() {
         addresses: vec![Address::from_v4([10, 244, 1, last])],
         pod: Pod::default(),
         host_ports: vec![HostPort { address: None, port: 53, protocol: protocol::UDP, container_port: 8_080 }],
+        owner: None,
     };
     state.apply([Change::Attachment("a".into(), Some(pod(2)))]);
     assert!(leads(&state, NODE, 53, protocol::UDP, 2) && !leads(&state, NODE, 53, protocol::UDP, 3));

@@ -5,12 +5,16 @@
 
 mod draft;
 mod plan;
+mod policies;
 mod query;
 mod take_back;
 
 use crate::claims::{Claim, Claims, claims_of};
 use crate::demand::Demand;
-use crate::facts::{Attachment, NodeFacts, ObjectName, Options, ServiceFacts, SliceFacts};
+use crate::facts::{
+    Attachment, ClusterPolicyFacts, NamespaceFacts, NodeFacts, ObjectName, Options, PeerNodeFacts, PodFacts, PolicyFacts, ServiceFacts,
+    SliceFacts,
+};
 use crate::image::MapImage;
 use crate::maglev::is_table_size;
 use crate::pool::Pool;
@@ -19,6 +23,7 @@ use orknet_abi::{Backend, Node, Range, RangeKey, ServiceKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use policies::Policies;
 use take_back::Before;
 
 pub use query::{HealthCheck, Lead, WithoutTable};
@@ -37,6 +42,13 @@ pub enum Change {
     Settings(Node),
     /// What is set about Services.
     Options(Options),
+    Policy(ObjectName, Option<PolicyFacts>),
+    ClusterPolicy(Arc<str>, Option<ClusterPolicyFacts>),
+    Namespace(Arc<str>, Option<NamespaceFacts>),
+    /// A pod of the cluster, of this node or another.
+    PeerPod(ObjectName, Option<PodFacts>),
+    /// A node of the cluster, this one or another.
+    PeerNode(Arc<str>, Option<PeerNodeFacts>),
 }
 
 /// What is wanted, and what the kernel holds as far as we know.
@@ -69,6 +81,7 @@ pub struct State {
     waiting: BTreeSet<ServiceKey>,
     health: BTreeMap<ObjectName, HealthCheck>,
     health_changed: bool,
+    policies: Policies,
     image: MapImage,
     /// What the last plan replaced and removed.
     before: Before,
@@ -136,6 +149,11 @@ impl State {
                 self.options = options;
                 self.look_at_all_again();
             }
+            Change::Policy(name, facts) => self.note_policy(name, facts),
+            Change::ClusterPolicy(name, facts) => self.note_cluster_policy(name, facts),
+            Change::Namespace(name, facts) => self.note_namespace(name, facts),
+            Change::PeerPod(name, facts) => self.note_peer_pod(name, facts),
+            Change::PeerNode(name, facts) => self.note_peer_node(name, facts),
         }
     }
 

@@ -99,7 +99,7 @@ pub fn documents(yaml: &str) -> (NodeFacts, Vec<Document>) {
                     Pod { ifindex: document.ifindex, pod_mac: mac(&document.pod_mac), host_mac: mac(&document.host_mac), ..Pod::default() };
                 let addresses = document.addresses.into_iter().map(Address::from).collect();
                 let host_ports = document.host_ports.into_iter().map(host_port).collect();
-                documents.push(Document::Attachment(document.name.into(), Attachment { addresses, pod, host_ports }));
+                documents.push(Document::Attachment(document.name.into(), Attachment { addresses, pod, host_ports, owner: None }));
             }
             "Settings" => {
                 let document: SettingsDocument = serde_yaml_ng::from_value(value).unwrap();

@@ -167,7 +167,7 @@ fn root_what_finds_no_room_is_known_without_reading_the_maps() {
 fn root_pods_and_ranges_that_find_no_room_are_known_and_written_when_there_is_some() {
     let pod = |number: u8, is_there: bool| {
         let pod = Pod { ifindex: u32::from(number), pod_mac: [number; 6], host_mac: [9; 6], ..Pod::default() };
-        let facts = Attachment { addresses: vec![Address::from_v4([10, 244, 1, number])], pod, host_ports: Vec::new() };
+        let facts = Attachment { addresses: vec![Address::from_v4([10, 244, 1, number])], pod, ..Attachment::default() };
         Change::Attachment(format!("{number}").into(), is_there.then_some(facts))
     };
     let ranges = |numbers: &[u8]| {

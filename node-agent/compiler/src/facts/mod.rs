@@ -1,5 +1,15 @@
 //! The compact form of the API objects: only what the maps depend on, so that ten thousand Services fit in a few megabytes.
 
+mod labels;
+mod policy;
+
+pub use labels::{Labels, Requirement, Selector};
+pub(crate) use policy::port_named;
+pub use policy::{
+    Action, Block, ClusterPolicyFacts, ClusterRuleFacts, NamedPort, NamespaceFacts, NamespacedPods, Owner, PeerFacts, PeerNodeFacts,
+    PodFacts, PolicyFacts, PortFacts, RuleFacts, Tier, Uid,
+};
+
 use orknet_abi::{Address, Pod, PodKey, RangeKey};
 use std::sync::Arc;
 
@@ -155,7 +165,10 @@ impl Default for Options {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attachment {
     pub addresses: Vec<Address>,
+    /// Its sets of rules count only for an attachment without owner: as they are known from the kernel's maps.
     pub pod: Pod,
+    /// Whose policies hold for it. `None` for what is no pod of the API: no policy selects it.
+    pub owner: Option<Owner>,
     /// `containers[].ports[]` with a `hostPort`.
     pub host_ports: Vec<HostPort>,
 }

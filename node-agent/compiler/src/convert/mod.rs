@@ -1,5 +1,8 @@
-//! From the API's types to the compact facts. The only file that knows k8s-openapi; what cannot be used is left out, never an error,
+//! From the API's types to the compact facts. Only here is k8s-openapi known; what cannot be used is left out, never an error,
 //! since the API server has validated it and one strange object must not stop the others.
+
+mod clusterpolicy;
+mod policy;
 
 use crate::facts::{Endpoint, ExternalFacts, Hints, NodeFacts, ObjectName, Readiness, ServiceFacts, ServicePort, SliceFacts, SlicePort};
 use crate::names::Names;
