@@ -197,20 +197,7 @@ impl Dataplane {
     /// The same for a frame that came in elsewhere, or otherwise. Frames from the wire ([`Hook::FromWire`]) always come in at the
     /// loopback device.
     pub fn run_from(&self, hook: Hook, arrival: &Arrival, frame: &[u8], repeat: u32) -> Result<Ran, Error> {
-        let program = self.programs.get(hook)?;
-        let told = (hook != Hook::FromWire).then_some(arrival);
-        let outcome = kernel::test_run(program, frame, told, repeat).map_err(|source| Error::Run { hook, source })?;
-        let verdict = match (hook, outcome.verdict as i32) {
-            (Hook::FromWire, 2) => Verdict::Next,
-            (Hook::FromWire, 1) => Verdict::Drop,
-            (Hook::FromWire, 3 | 4) => Verdict::Redirect,
-            (Hook::FromWire, other) => Verdict::Other(other),
-            (_, -1) => Verdict::Next,
-            (_, 2) => Verdict::Drop,
-            (_, 7) => Verdict::Redirect,
-            (_, other) => Verdict::Other(other),
-        };
-        Ok(Ran { verdict, frame: outcome.frame, mark: outcome.mark, nanoseconds: outcome.nanoseconds })
+        run_program(&self.programs, hook, arrival, frame, repeat)
     }
 
     /// Removes pins of other ABI versions: to be called when the hooks of this one are attached and its maps are filled.
@@ -245,6 +232,24 @@ impl Dataplane {
 fn next_generation(now: u32, are_changing: bool) -> u32 {
     let next = now.wrapping_add(1);
     if (next & 1 == 1) == are_changing { next } else { next.wrapping_add(1) }
+}
+
+/// Runs the program of a hook on a frame.
+pub(crate) fn run_program(programs: &Programs, hook: Hook, arrival: &Arrival, frame: &[u8], repeat: u32) -> Result<Ran, Error> {
+    let program = programs.get(hook)?;
+    let told = (hook != Hook::FromWire).then_some(arrival);
+    let outcome = kernel::test_run(program, frame, told, repeat).map_err(|source| Error::Run { hook, source })?;
+    let verdict = match (hook, outcome.verdict as i32) {
+        (Hook::FromWire, 2) => Verdict::Next,
+        (Hook::FromWire, 1) => Verdict::Drop,
+        (Hook::FromWire, 3 | 4) => Verdict::Redirect,
+        (Hook::FromWire, other) => Verdict::Other(other),
+        (_, -1) => Verdict::Next,
+        (_, 2) => Verdict::Drop,
+        (_, 7) => Verdict::Redirect,
+        (_, other) => Verdict::Other(other),
+    };
+    Ok(Ran { verdict, frame: outcome.frame, mark: outcome.mark, nanoseconds: outcome.nanoseconds })
 }
 
 /// Whether packets whose way is known may go another way after it. Those of pairs of addresses do where an address becomes a Service's.

@@ -33,6 +33,7 @@ mod programs;
 mod reader;
 mod sockets;
 mod table;
+mod trace;
 mod trouble;
 mod wires;
 
@@ -50,4 +51,5 @@ pub use kernel::{Arrival, namespace_cookie};
 pub use pace::Pace;
 pub use reader::{MapUse, Reader};
 pub use sockets::{EndedSockets, NamespacePaths};
+pub use trace::{Traced, Tracer};
 pub use trouble::{Trouble, TroubleKind};

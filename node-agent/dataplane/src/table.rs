@@ -10,7 +10,7 @@ use orknet_abi::{
     Judgement, MapKind, MapSpec, Monitor, Node, Pair, Peer, Pod, PodKey, PortKey, Range, RangeKey, Rule, Service, ServiceKey, SocketKey,
     SocketOrigin, SourceKey, TableChunk, TableKey, TrafficKey, Verdict, VerdictKey,
 };
-use std::{io, marker::PhantomData, path::Path};
+use std::{io, marker::PhantomData, os::fd::OwnedFd, path::Path};
 
 /// A map with its key and value types.
 #[derive(Debug)]
@@ -145,6 +145,11 @@ pub(crate) fn open_checked(path: &Path, spec: &MapSpec, read_only: bool) -> Resu
 impl<K: Plain, V: Plain> Table<K, V> {
     fn open(pins: &Pins, spec: &'static MapSpec, read_only: bool) -> Result<Self, Error> {
         Ok(Self { spec, file: open_checked(&pins.map(spec.name), spec, read_only)?, types: PhantomData })
+    }
+
+    /// An open map that has this layout.
+    pub(crate) fn over(spec: &'static MapSpec, fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self { spec, file: MapFile::over(fd)?, types: PhantomData })
     }
 
     /// A map of this kind that no program uses.

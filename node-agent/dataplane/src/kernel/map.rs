@@ -133,7 +133,11 @@ pub(crate) struct MapFile {
 impl MapFile {
     /// Opens a pinned map, for reading only if so wished.
     pub(crate) fn open(path: &Path, read_only: bool) -> io::Result<Self> {
-        let fd = open(path, if read_only { READ_ONLY } else { 0 })?;
+        Self::over(open(path, if read_only { READ_ONLY } else { 0 })?)
+    }
+
+    /// A map by its descriptor.
+    pub(crate) fn over(fd: OwnedFd) -> io::Result<Self> {
         let shape: MapShape = info_of(fd.as_fd())?;
         let is_per_cpu = PER_CPU.into_iter().any(|kind| kind as u32 == shape.kind);
         let per_key = if is_per_cpu { aya::util::nr_cpus().map_err(|(_, error)| error)? } else { 1 };

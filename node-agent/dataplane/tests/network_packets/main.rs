@@ -31,6 +31,7 @@ mod round;
 mod states;
 mod switched;
 mod there_and_back;
+mod trace;
 mod ways;
 mod wire;
 mod wrong_sums;
