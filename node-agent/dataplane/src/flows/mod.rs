@@ -3,6 +3,7 @@
 
 mod judge;
 mod probe;
+mod purge;
 #[cfg(test)]
 mod tests;
 

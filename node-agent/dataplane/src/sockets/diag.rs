@@ -28,6 +28,11 @@ const ANY_STATE: u32 = u32::MAX;
 /// States of connected sockets (net/tcp_states.h): UDP sockets are "established"; TCP sockets are neither listening nor over.
 const UDP_STATES: u32 = 1 << 1;
 const TCP_STATES: u32 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
+/// TCP sockets whose handshake is complete and that may still hear of their peer; those that listen.
+const ESTABLISHED_STATES: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
+const LISTEN_STATES: u32 = 1 << 10;
+/// UDP sockets that are not connected.
+const UNCONNECTED_STATES: u32 = 1 << 7;
 /// The kernel sends no larger datagrams to who does not ask for them.
 const DATAGRAM: usize = 32 * 1024;
 
@@ -39,6 +44,10 @@ pub(super) struct Found {
     pub(super) peer: Address,
     /// Network order.
     pub(super) peer_port_be: u16,
+    /// What it is bound to, unspecified if it is to no address.
+    pub(super) local: Address,
+    /// Network order.
+    pub(super) local_port_be: u16,
     family: u8,
     /// `inet_diag_sockid` as the kernel gave it: its name for the socket.
     identity: [u8; IDENTITY],
@@ -60,6 +69,16 @@ impl Diagnosis {
     /// The numbers of all UDP sockets that have a port, connected or not, in both families.
     pub(super) fn datagram_sockets(&self, rest: &mut Rest<'_>) -> io::Result<impl Iterator<Item = u64> + use<>> {
         Ok(self.list(protocol::UDP, ANY_STATE, rest)?.into_iter().map(|socket| socket.cookie))
+    }
+
+    /// Every socket of TCP or UDP by which both ends of a flow are known, in both families: of TCP those whose handshake is complete.
+    pub(super) fn flows(&self, protocol: u8, rest: &mut Rest<'_>) -> io::Result<Vec<Found>> {
+        self.list(protocol, if protocol == protocol::TCP { ESTABLISHED_STATES } else { UDP_STATES }, rest)
+    }
+
+    /// Every socket that takes what anybody sends to its port, in both families.
+    pub(super) fn servers(&self, protocol: u8, rest: &mut Rest<'_>) -> io::Result<Vec<Found>> {
+        self.list(protocol, if protocol == protocol::TCP { LISTEN_STATES } else { UNCONNECTED_STATES }, rest)
     }
 
     fn list(&self, protocol: u8, states: u32, rest: &mut Rest<'_>) -> io::Result<Vec<Found>> {
@@ -144,13 +163,23 @@ fn read(mut datagram: &[u8], found: &mut Vec<Found>) -> io::Result<Received> {
 fn socket_of(body: &[u8]) -> Option<Found> {
     let family = *body.first()?;
     let identity: [u8; IDENTITY] = *body.get(BEFORE_ANSWERED..)?.first_chunk()?;
-    let peer: [u8; 16] = *identity.get(20..)?.first_chunk()?;
-    let [a, b, c, d, ..] = peer;
-    let peer = if family == libc::AF_INET as u8 { Address::from_v4([a, b, c, d]) } else { Address(peer) };
+    let address = |at: usize| {
+        let bytes: [u8; 16] = *identity.get(at..)?.first_chunk()?;
+        let [a, b, c, d, ..] = bytes;
+        Some(if family == libc::AF_INET as u8 { Address::from_v4([a, b, c, d]) } else { Address(bytes) })
+    };
+    let port_be = |at: usize| Some(u16::from_ne_bytes(*identity.get(at..)?.first_chunk()?));
     // The halves of the number stand in the order of little-endian machines, each in the machine's own.
     let half = |at: usize| Some(u64::from(u32::from_ne_bytes(*identity.get(at..)?.first_chunk()?)));
-    let peer_port_be = u16::from_ne_bytes(*identity.get(2..)?.first_chunk()?);
-    Some(Found { cookie: half(40)? | half(44)? << 32, peer, peer_port_be, family, identity })
+    Some(Found {
+        cookie: half(40)? | half(44)? << 32,
+        peer: address(20)?,
+        peer_port_be: port_be(2)?,
+        local: address(4)?,
+        local_port_be: port_be(0)?,
+        family,
+        identity,
+    })
 }
 
 #[cfg(test)]

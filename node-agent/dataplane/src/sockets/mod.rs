@@ -4,6 +4,7 @@
 mod closed;
 mod diag;
 mod namespaces;
+mod open;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use crate::{
 };
 use diag::{Diagnosis, Found};
 use namespaces::Namespaces;
+pub use open::PodSockets;
 use orknet_abi::{Address, Backend, Connection, SocketKey, SocketOrigin, connection_slot, protocol};
 use std::{
     collections::{BTreeSet, HashSet},

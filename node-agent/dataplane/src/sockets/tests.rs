@@ -17,13 +17,13 @@ use std::{
 const FRONT: [u8; 4] = [10, 96, 0, 1];
 
 /// A namespace with a loopback device; it lives as long as its parked thread.
-struct Namespace {
-    path: PathBuf,
+pub(super) struct Namespace {
+    pub(super) path: PathBuf,
     _park: mpsc::Sender<()>,
 }
 
 impl Namespace {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (park, parked) = mpsc::channel::<()>();
         let (tell, told) = mpsc::channel();
         thread::spawn(move || {
@@ -36,7 +36,23 @@ impl Namespace {
         Self { path: format!("/proc/{}/task/{thread}/ns/net", std::process::id()).into(), _park: park }
     }
 
-    fn run<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+    /// Gives its loopback device addresses.
+    pub(super) fn own(&self, addresses: &[std::net::IpAddr]) {
+        self.run(|| {
+            for address in addresses {
+                let added = Command::new("ip").args(["address", "add", &address.to_string(), "dev", "lo"]).status();
+                assert!(added.unwrap().success(), "{address}");
+                // The kernel makes the route to one of IPv6 a moment later.
+                let deadline = std::time::Instant::now() + Duration::from_secs(10);
+                while UdpSocket::bind((*address, 0)).and_then(|socket| socket.connect((*address, 1))).is_err() {
+                    assert!(std::time::Instant::now() < deadline, "{address} is not reached");
+                    thread::yield_now();
+                }
+            }
+        });
+    }
+
+    pub(super) fn run<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         let inside = || {
             setns(File::open(&self.path).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
             act()

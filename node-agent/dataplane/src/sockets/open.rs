@@ -1,0 +1,253 @@
+//! Connections that are open when a pod gets its first rules. Until then nobody took note of its flows, so what comes next of them, the
+//! answers too, would be taken for new connections. The sockets in the pod's network namespace know them, and who opened them.
+
+use super::diag::{Diagnosis, Found};
+use crate::{Dataplane, Error, flows::monotonic_seconds, kernel::When, table::Table};
+use nix::sched::{CloneFlags, setns};
+use orknet_abi::{Address, Flow, FlowKey, flow_state, protocol};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs::File,
+    io,
+    path::PathBuf,
+    thread,
+};
+
+/// A pod in whose sockets connections are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodSockets {
+    /// The file of its network namespace.
+    pub namespace: PathBuf,
+    pub addresses: BTreeSet<Address>,
+}
+
+impl Dataplane {
+    /// Takes note of the flows of the sockets that a pod has open, as programs would have, had it had rules when they were opened: TCP
+    /// connections whose handshake is complete, and connected UDP sockets. Flows that are known already, translated or not, stay as they are.
+    /// How many are new. A pod that is gone has none.
+    ///
+    /// Whether a flow may still be, programs judge by who opened it: the other end, if the pod listens at the port (or has a UDP socket there
+    /// that is not connected), else the pod. Blocks for about a millisecond, and some microseconds for each socket.
+    ///
+    /// # Errors
+    /// A namespace that can't be looked into, a map that can't be written. What was noted until then stays.
+    pub fn note_open_flows(&self, pod: &PodSockets) -> Result<u64, Error> {
+        note(&self.reader().tables().flows, pod)
+    }
+}
+
+fn note(table: &Table<FlowKey, Flow>, pod: &PodSockets) -> Result<u64, Error> {
+    let failed = || Error::file("look at the sockets in the network namespace", &pod.namespace);
+    let file = match File::open(&pod.namespace) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        opened => opened.map_err(failed())?,
+    };
+    let look = || {
+        setns(&file, CloneFlags::CLONE_NEWNET)?;
+        let (streams, datagrams) = (Sockets::read(protocol::TCP)?, Sockets::read(protocol::UDP)?);
+        Ok::<_, io::Error>([streams, datagrams])
+    };
+    // A thread of its own: the namespace is left by its end.
+    let looked = thread::scope(|scope| scope.spawn(look).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let found = looked.map_err(failed())?;
+    let used_seconds = monotonic_seconds();
+    let mut noted = 0;
+    for flow in found.iter().flat_map(|sockets| sockets.flows(&pod.addresses)) {
+        noted += u64::from(put(table, &flow, used_seconds)?);
+    }
+    Ok(noted)
+}
+
+/// A flow by the pod's own packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Open {
+    sent: FlowKey,
+    is_pods: bool,
+}
+
+/// Writes both directions, unless one of them leads elsewhere; whether it is new.
+fn put(table: &Table<FlowKey, Flow>, flow: &Open, used_seconds: u32) -> Result<bool, Error> {
+    const KNOWN: u32 = flow_state::OPENED | flow_state::CONFIRMED | flow_state::JUDGED;
+    let entry = |key: FlowKey, is_forward: bool| Flow {
+        becomes: key,
+        state: KNOWN | if is_forward { flow_state::FORWARD } else { 0 },
+        used_seconds,
+        ..Flow::default()
+    };
+    let (sent, heard) = (flow.sent, flow.sent.reversed());
+    if !table.put_when(&sent, entry(sent, flow.is_pods), When::Absent)? {
+        return Ok(false);
+    }
+    if !table.put_when(&heard, entry(heard, !flow.is_pods), When::Absent)? {
+        // Half a flow is none.
+        table.take(&sent)?;
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// The sockets of a protocol in one namespace.
+struct Sockets {
+    protocol: u8,
+    flows: Vec<Found>,
+    /// Ports at which it serves, network order.
+    served: HashSet<u16>,
+}
+
+impl Sockets {
+    /// Those of the calling thread's namespace.
+    fn read(protocol: u8) -> io::Result<Self> {
+        let diagnosis = Diagnosis::open()?;
+        let flows = diagnosis.flows(protocol, &mut || true)?;
+        let served = if flows.is_empty() { Vec::new() } else { diagnosis.servers(protocol, &mut || true)? };
+        Ok(Self { protocol, flows, served: served.iter().map(|socket| socket.local_port_be).collect() })
+    }
+
+    /// The flows that leave a pod with these addresses.
+    fn flows(&self, addresses: &BTreeSet<Address>) -> impl Iterator<Item = Open> {
+        let leaves = |socket: &&Found| addresses.contains(&socket.local) && !addresses.contains(&socket.peer);
+        self.flows.iter().filter(leaves).map(|socket| Open {
+            sent: FlowKey {
+                source: socket.local,
+                destination: socket.peer,
+                source_port_be: socket.local_port_be,
+                destination_port_be: socket.peer_port_be,
+                protocol: self.protocol,
+                reserved: [0; 3],
+            },
+            is_pods: !self.served.contains(&socket.local_port_be),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sockets::tests::Namespace;
+    use orknet_abi::FLOWS;
+    use std::{
+        collections::BTreeMap,
+        net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    };
+
+    type Held = BTreeMap<(Address, u16, Address, u16, u8), u32>;
+
+    fn held(table: &Table<FlowKey, Flow>) -> Held {
+        let mut held = Held::new();
+        let place = |key: &FlowKey| {
+            (key.source, u16::from_be(key.source_port_be), key.destination, u16::from_be(key.destination_port_be), key.protocol)
+        };
+        table.read_single(|key, flow| _ = held.insert(place(&key), flow.state)).unwrap();
+        held
+    }
+
+    /// Both entries of a flow that the first opened.
+    fn expected(protocol: u8, from: SocketAddr, to: SocketAddr) -> [((Address, u16, Address, u16, u8), u32); 2] {
+        const KNOWN: u32 = flow_state::OPENED | flow_state::CONFIRMED | flow_state::JUDGED;
+        let [(a, b), (c, d)] = [from, to].map(|end| (Address::from(end.ip().to_canonical()), end.port()));
+        [((a, b, c, d, protocol), KNOWN | flow_state::FORWARD), ((c, d, a, b, protocol), KNOWN)]
+    }
+
+    #[test]
+    fn root_open_flows_are_noted_in_the_direction_in_which_they_were_opened() {
+        for [pod, far] in [["10.244.1.2", "198.51.100.7"], ["fd00:1::2", "2001:db8::7"]] {
+            let namespace = Namespace::new();
+            let [pod, far] = [pod, far].map(|text| text.parse::<std::net::IpAddr>().unwrap());
+            let [port_of_pod, port_of_far] = [SocketAddr::new(pod, 0), SocketAddr::new(far, 0)];
+            namespace.own(&[pod, far]);
+            let (mut wanted, mut open) = (Vec::new(), Vec::<Box<dyn std::any::Any + Send>>::new());
+            namespace.run(|| {
+                // The pod listens at a socket for both families, and somebody connects; then the other way round.
+                let bound = [TcpListener::bind("[::]:0").unwrap(), TcpListener::bind(port_of_far).unwrap()];
+                let [server, far_server] = bound;
+                for (listener, from, to) in [(&server, far, pod), (&far_server, pod, far)] {
+                    let to = SocketAddr::new(to, listener.local_addr().unwrap().port());
+                    let client = connect_from(from, to);
+                    let local = client.local_addr().unwrap();
+                    wanted.extend(expected(protocol::TCP, local, to));
+                    open.push(Box::new((client, listener.accept().unwrap())));
+                }
+                // A client's datagram socket, one that serves, and one beside it that has been connected to who asked.
+                let client = UdpSocket::bind(port_of_pod).unwrap();
+                client.connect(SocketAddr::new(far, 53)).unwrap();
+                wanted.extend(expected(protocol::UDP, client.local_addr().unwrap(), SocketAddr::new(far, 53)));
+                let (serving, answering) = served_twice(pod);
+                answering.connect(SocketAddr::new(far, 4_000)).unwrap();
+                wanted.extend(expected(protocol::UDP, SocketAddr::new(far, 4_000), serving.local_addr().unwrap()));
+                // Nobody's business: a pod that speaks to itself, and what has not come to be.
+                let own = connect_from(pod, SocketAddr::new(pod, server.local_addr().unwrap().port()));
+                open.push(Box::new((own, client, serving, answering, server, far_server)));
+            });
+            let table: Table<FlowKey, Flow> = Table::create(&FLOWS, 64);
+            let sockets = PodSockets { namespace: namespace.path.clone(), addresses: [pod.into()].into() };
+            assert_eq!(note(&table, &sockets).unwrap(), 4);
+            assert_eq!(held(&table), wanted.iter().copied().collect::<Held>());
+            assert_eq!(note(&table, &sockets).unwrap(), 0, "what is known is not noted again");
+        }
+    }
+
+    #[test]
+    fn root_flows_that_are_translated_stay_so() {
+        let namespace = Namespace::new();
+        let [pod, front]: [std::net::IpAddr; 2] = ["10.244.1.2".parse().unwrap(), "10.96.0.1".parse().unwrap()];
+        namespace.own(&[pod, front]);
+        let (listener, client) = namespace.run(|| {
+            let listener = TcpListener::bind(SocketAddr::new(front, 0)).unwrap();
+            let client = connect_from(pod, listener.local_addr().unwrap());
+            (listener, client)
+        });
+        let table: Table<FlowKey, Flow> = Table::create(&FLOWS, 64);
+        let key = FlowKey {
+            source: pod.into(),
+            destination: front.into(),
+            source_port_be: client.local_addr().unwrap().port().to_be(),
+            destination_port_be: listener.local_addr().unwrap().port().to_be(),
+            protocol: protocol::TCP,
+            reserved: [0; 3],
+        };
+        let translated = FlowKey { destination: Address::from_v4([10, 244, 1, 3]), ..key };
+        let sockets = PodSockets { namespace: namespace.path.clone(), addresses: [pod.into()].into() };
+        // As its client, then as its server: the entry for what the pod sends is there, or the one for what it hears.
+        for (known, becomes) in [(key, translated), (key.reversed(), translated.reversed())] {
+            table.put_one(&known, Flow { becomes, ..Flow::default() }).unwrap();
+            assert_eq!(note(&table, &sockets).unwrap(), 0);
+            assert_eq!(table.entries().unwrap(), 1);
+            table.take(&known).unwrap();
+        }
+        assert_eq!(note(&table, &sockets).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_pod_that_is_gone_has_no_sockets() {
+        let table: Table<FlowKey, Flow> = Table::create(&FLOWS, 1);
+        let gone = PodSockets { namespace: "/proc/self/ns/gone".into(), addresses: BTreeSet::new() };
+        assert_eq!(note(&table, &gone).unwrap(), 0);
+    }
+
+    /// A stream from an address of the calling thread's namespace.
+    fn connect_from(from: std::net::IpAddr, to: SocketAddr) -> TcpStream {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
+        use std::os::fd::AsRawFd as _;
+        let family = if from.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let stream = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(stream.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(from, 0))).unwrap();
+        connect(stream.as_raw_fd(), &SockaddrStorage::from(to)).unwrap_or_else(|error| panic!("{from} to {to}: {error}"));
+        stream.into()
+    }
+
+    /// Two datagram sockets at one port.
+    fn served_twice(address: std::net::IpAddr) -> (UdpSocket, UdpSocket) {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt::ReusePort};
+        use std::os::fd::AsRawFd as _;
+        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let at = |port| {
+            let socket = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).unwrap();
+            setsockopt(&socket, ReusePort, &true).unwrap();
+            bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(address, port))).unwrap();
+            UdpSocket::from(socket)
+        };
+        let first = at(0);
+        let port = first.local_addr().unwrap().port();
+        (first, at(port))
+    }
+}
