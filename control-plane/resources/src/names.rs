@@ -226,6 +226,23 @@ pub fn cidr(value: &str) -> Result<ipnet::IpNet, String> {
     value.parse().map_err(|_| "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned())
 }
 
+/// The network in a form that nobody reads in two ways, or what is wrong with it: no leading zeros, no zone, no IPv4 address as an IPv6 one
+/// (CEL's `isCIDR`). Bits beyond the prefix may be set.
+pub fn canonical_cidr(value: &str) -> Result<ipnet::IpNet, String> {
+    let network = cidr(value)?;
+    let (address, length) = value.split_once('/').unwrap_or((value, ""));
+    // The standard library's parser takes no leading zeros, ipnet's does.
+    let two_ways = match address.parse() {
+        Ok(IpAddr::V4(_)) => false,
+        Ok(IpAddr::V6(address)) => address.to_ipv4_mapped().is_some(),
+        Err(_) => true,
+    };
+    if two_ways || length != network.prefix_len().to_string() {
+        return Err("must be a valid CIDR value without leading zeros, and not of an IPv4 address in IPv6 form".to_owned());
+    }
+    Ok(network)
+}
+
 /// A complaint about a form: text, examples, the expression that defines it.
 pub fn form(text: &str, expression: &str, examples: &[&str]) -> String {
     let mut shown = String::new();

@@ -3,6 +3,7 @@
 use crate::contract::Resource;
 use crate::kinds::{
     binding::Binding,
+    cluster_network_policy::ClusterNetworkPolicyKind,
     config_map::ConfigMap,
     controller_revision::ControllerRevision,
     cron_job::CronJob,
@@ -88,6 +89,7 @@ static KINDS: &[&dyn Resource] = &[
     &Typed::<Role>::NEW,
     &Typed::<PriorityClass>::NEW,
     &Typed::<StorageClass>::NEW,
+    &Typed::<ClusterNetworkPolicyKind>::NEW,
     &Typed::<NetworkPolicyStatusKind>::NEW,
     &Typed::<NodeProgrammingKind>::NEW,
     &Typed::<ServiceStatusKind>::NEW,
