@@ -301,7 +301,7 @@ pub mod flow_state {
     pub const MASQUERADE: u32 = 1 << 6;
     /// The backend answers the client directly: this node sees one direction only.
     pub const DIRECT: u32 = 1 << 7;
-    /// Policy has let the connection through, at one time or another.
+    /// With [`DIRECT`]: policy has let a packet of it through, here where the backend is.
     pub const JUDGED: u32 = 1 << 8;
 }
 

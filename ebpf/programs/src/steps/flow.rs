@@ -218,7 +218,7 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, bytes: u32, beco
     }
     let from = from & !entrance::WIRE;
     // A flow's first packet does not confirm it.
-    let state = flow_state::FORWARD | flow_state::JUDGED | segment.says() & !flow_state::CONFIRMED;
+    let state = flow_state::FORWARD | segment.says() & !flow_state::CONFIRMED;
     let is_here = global::is_here(becomes) != 0;
     if from == entrance::NETWORK && !is_here && answers_directly(key, becomes) {
         return match global::insert_pair(key, becomes, state | flow_state::DIRECT) {
@@ -324,7 +324,7 @@ pub fn open_masquerade(segment: &Segment, becomes: &mut FlowKey) -> u32 {
         return opened::NOT;
     }
     words::copy(&segment.key, becomes);
-    let state = flow_state::FORWARD | flow_state::MASQUERADE | flow_state::JUDGED | segment.says() & !flow_state::CONFIRMED;
+    let state = flow_state::FORWARD | flow_state::MASQUERADE | segment.says() & !flow_state::CONFIRMED;
     global::claim_port(&segment.key, becomes, state, NODES)
 }
 
@@ -390,7 +390,7 @@ pub fn insert_pair(key: &FlowKey, becomes: &mut FlowKey, state: u32) -> u32 {
     // One value for both: what differs is written in between.
     wipe(&mut entry.way);
     entry.becomes = Words::of(key).reversed();
-    entry.state = state & (flow_state::MASQUERADE | flow_state::DIRECT | flow_state::JUDGED);
+    entry.state = state & (flow_state::MASQUERADE | flow_state::DIRECT);
     entry.used_seconds = now;
     // SAFETY: both are the same words; the alignment is that of the larger ones.
     let flow = unsafe { &*ptr::from_ref(entry).cast::<Flow>() };

@@ -15,6 +15,8 @@ const HEADROOM: usize = 256;
 pub struct Arrival {
     /// Index of the device in the caller's network namespace; 0 and 1 are the loopback device.
     pub device: u32,
+    /// Index of the device where the packet came into the node, for programs that see it leave; 0 for one that the node itself sends.
+    pub came_in: u32,
     /// The packet's mark.
     pub mark: u32,
     /// Into how many packets some device will cut it, and how large; 0 for a packet that is one.
@@ -40,6 +42,7 @@ const SUMMED: u32 = 1 << 2;
 /// `struct __sk_buff` as words; these are the ones that a test run takes.
 type SkBuff = [u32; 48];
 const MARK: usize = 2;
+const INGRESS_IFINDEX: usize = 9;
 const IFINDEX: usize = 10;
 const GSO_SEGS: usize = 41;
 const GSO_SIZE: usize = 44;
@@ -51,6 +54,7 @@ pub(crate) fn test_run(program: BorrowedFd<'_>, frame: &[u8], arrival: Option<&A
     let mut before: SkBuff = [0; 48];
     if let Some(arrival) = arrival {
         before[MARK] = arrival.mark;
+        before[INGRESS_IFINDEX] = arrival.came_in;
         before[IFINDEX] = arrival.device;
         before[GSO_SEGS] = arrival.segments;
         before[GSO_SIZE] = arrival.segment_size;

@@ -281,6 +281,13 @@ impl Bench {
         self.node.run(|| self.dataplane.run(Hook::ToPod, frame, 1)).unwrap()
     }
 
+    /// A frame from elsewhere that the stack hands to pod A.
+    #[track_caller]
+    pub fn forwarded_to_pod(&self, frame: &[u8], mark: u32) -> Ran {
+        let arrival = Arrival { came_in: self.eth0, mark, ..Arrival::default() };
+        self.node.run(|| self.dataplane.run_from(Hook::ToPod, &arrival, frame, 1)).unwrap()
+    }
+
     /// A frame that pod B sends.
     #[track_caller]
     pub fn from_pod_b(&self, frame: Frame) -> Ran {

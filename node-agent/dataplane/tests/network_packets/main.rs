@@ -25,6 +25,7 @@ mod overlay;
 mod own;
 mod pairs;
 mod pods;
+mod policy;
 mod redirects;
 mod refusals;
 mod round;
