@@ -30,4 +30,4 @@ pub use facts::{
 };
 pub use image::{Flaw, MapImage, Plan, Step};
 pub use names::Names;
-pub use state::{Change, HealthCheck, Lead, State, WithoutTable};
+pub use state::{Change, HealthCheck, Lead, PodAt, PolicyName, State, WithoutTable};

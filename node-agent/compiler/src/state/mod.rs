@@ -26,6 +26,7 @@ use std::sync::Arc;
 use policies::Policies;
 use take_back::Before;
 
+pub use policies::{PodAt, PolicyName};
 pub use query::{HealthCheck, Lead, WithoutTable};
 
 /// One fact that changed. A change is the whole new value, never a difference; `None` means that the object is gone.

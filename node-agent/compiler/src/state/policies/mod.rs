@@ -1,10 +1,14 @@
 //! What is known of policies and of those whom they speak of.
 
+mod explain;
+
 use super::State;
 use crate::facts::{ClusterPolicyFacts, NamespaceFacts, ObjectName, PeerNodeFacts, PodFacts, PolicyFacts};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
+
+pub use explain::{PodAt, PolicyName};
 
 /// The objects.
 #[derive(Debug, Default)]
