@@ -52,11 +52,12 @@ impl World {
     /// Whether a NetworkPolicy selects the pod and is about the direction.
     fn isolates(&self, policy: &NetworkPolicy, direction: Direction, pod: &Pod) -> bool {
         let spec = &policy.spec;
-        let is_about = match (&spec.policy_types, direction) {
-            (Some(types), Direction::Ingress) => types.iter().any(|one| one == "Ingress"),
-            (Some(types), Direction::Egress) => types.iter().any(|one| one == "Egress"),
-            (None, Direction::Ingress) => true,
-            (None, Direction::Egress) => !spec.egress.is_empty(),
+        // The API server fills in empty types as it does missing ones.
+        let types = spec.policy_types.as_deref().unwrap_or_default();
+        let is_about = match direction {
+            Direction::Ingress => types.is_empty() || types.iter().any(|one| one == "Ingress"),
+            Direction::Egress if types.is_empty() => !spec.egress.is_empty(),
+            Direction::Egress => types.iter().any(|one| one == "Egress"),
         };
         is_about && policy.metadata.namespace == pod.metadata.namespace && spec.pod_selector.selects(&pod.metadata.labels)
     }

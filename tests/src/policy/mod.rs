@@ -20,5 +20,5 @@ mod tests;
 pub use answer::{Answer, Direction, Kind, Protocol, Question, RuleName, Said};
 pub use generate::any_set;
 pub use objects::World;
-pub use scene::{End, NAMESPACES, NODES, OUTSIDE, PODS, PORTS, Scene, Spread, kinds, labels_of_pod, namespace, ports_of_pod};
+pub use scene::{End, NAMESPACES, NODES, OUTSIDE, PODS, PORTS, SERVICE_PORT, Scene, Spread, kinds, labels_of_pod, namespace, ports_of_pod};
 pub use sets::{Set, cluster_policy, network_policy, sets};

@@ -15,6 +15,8 @@ use std::net::IpAddr;
 pub const NAMESPACES: [&str; 3] = ["x", "y", "z"];
 pub const PODS: [&str; 3] = ["a", "b", "c"];
 pub const PORTS: [u16; 2] = [80, 81];
+/// What a Service's port is more than its pod's.
+pub const SERVICE_PORT: u16 = 8_000;
 /// The nodes' addresses.
 pub const NODES: [(&str, [&str; 2]); 2] = [("node1", ["192.0.2.1", "2001:db8::1"]), ("node2", ["192.0.2.2", "2001:db8::2"])];
 /// Somebody who is not of the cluster.
@@ -36,6 +38,8 @@ pub struct End {
     pub name: String,
     /// IPv4 and IPv6.
     pub addresses: [IpAddr; 2],
+    /// The cluster addresses of the Service that leads to it alone, if it is a pod: see [`Scene::services`].
+    pub service: Option<[IpAddr; 2]>,
     /// Its node; `None` outside of the cluster.
     pub node: Option<&'static str>,
     pub is_pod: bool,
@@ -58,13 +62,19 @@ impl Scene {
                 ends.push(End {
                     name: format!("{namespace}/{pod}"),
                     addresses: [format!("10.244.{node}.{last}"), v6].map(|text| parsed(&text)),
+                    service: Some([format!("10.96.0.{last}"), format!("fd00:10:96::{last:x}")].map(|text| parsed(&text))),
                     node: Some(NODES[node].0),
                     is_pod: true,
                 });
             }
         }
-        let other =
-            |name: &str, addresses: [&str; 2], node| End { name: name.to_owned(), addresses: addresses.map(parsed), node, is_pod: false };
+        let other = |name: &str, addresses: [&str; 2], node| End {
+            name: name.to_owned(),
+            addresses: addresses.map(parsed),
+            service: None,
+            node,
+            is_pod: false,
+        };
         ends.extend(NODES.map(|(name, addresses)| other(name, addresses, Some(name))));
         ends.push(other("outside", OUTSIDE, None));
         Self { ends }
@@ -99,6 +109,41 @@ impl Scene {
         over["status"]["phase"] = json!("Succeeded");
         objects.push(over);
         objects
+    }
+
+    /// For each pod a Service of its name that leads to it alone, TCP and UDP from ports 8000 above its own, and the Service's slices.
+    pub fn services(&self) -> Vec<Value> {
+        let of = |end: &End| {
+            let (namespace, name) = end.name.split_once('/').unwrap_or_default();
+            let kinds = || ["TCP", "UDP"].into_iter().flat_map(|protocol| PORTS.map(|port| (protocol, port)));
+            let port = |(protocol, port): (&str, u16), number: u16| json!({"name": format!("{protocol}-{port}").to_lowercase(), "protocol": protocol, "port": number});
+            let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": {
+                "clusterIP": end.service.map(|all| all[0]), "clusterIPs": end.service,
+                "ports": kinds().map(|kind| port(kind, SERVICE_PORT + kind.1)).collect::<Vec<_>>()}});
+            let slice = |(address, kind): (&IpAddr, &str)| {
+                json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": kind,
+                    "metadata": {"namespace": namespace, "name": format!("{name}-{kind}").to_lowercase(), "labels": {"kubernetes.io/service-name": name}},
+                    "endpoints": [{"addresses": [address], "nodeName": end.node, "conditions": {"ready": true}}],
+                    "ports": kinds().map(|kind| port(kind, kind.1)).collect::<Vec<_>>()})
+            };
+            let slices = end.addresses.iter().zip(["IPv4", "IPv6"]).map(slice);
+            [service].into_iter().chain(slices).collect::<Vec<_>>()
+        };
+        self.pods().flat_map(of).collect()
+    }
+
+    /// What can be asked of pods through their Services, by each of them, itself as well.
+    pub fn questions_through_services(&self) -> Vec<(&End, &End, Question)> {
+        let pairs = self.pods().flat_map(|client| self.pods().map(move |server| (client, server)));
+        let asked = pairs.flat_map(|(client, server)| {
+            let ask = move |family: usize, (protocol, port)| {
+                let question = Question::new(client.addresses[family], server.addresses[family], protocol, port);
+                (client, server, Question { through_service: true, ..question })
+            };
+            let led = || kinds().filter(|(protocol, _)| matches!(protocol, Protocol::Tcp | Protocol::Udp));
+            (0..2).flat_map(move |family| led().map(move |kind| ask(family, kind)))
+        });
+        asked.collect()
     }
 
     /// Everything that can be asked where a pod of the scene is at one end at least: TCP and UDP at both ports, SCTP at one, and a ping.
