@@ -7,6 +7,7 @@ use crate::fronts::{Front, Ground, fronts};
 use crate::hosts::host_fronts;
 use crate::image::MapImage;
 use crate::maglev::is_table_size;
+use crate::policy::whole::{self, PolicyInputs};
 use crate::tables::{self, Addresses};
 use orknet_abi::{Backend, BackendKey, Node, Range, RangeKey, ServiceKey, SourceKey, TableKey};
 use std::collections::{BTreeMap, HashMap};
@@ -25,15 +26,14 @@ pub struct Inputs {
     pub ranges: BTreeMap<RangeKey, Range>,
     /// What programs must know of the node.
     pub settings: Option<Node>,
+    pub policy: PolicyInputs,
 }
 
 /// The image of these inputs. Lists, tables and sets are numbered from 1 in the order of the Services' entries, so equal inputs give
 /// equal images.
 pub fn compile(inputs: &Inputs) -> MapImage {
     let mut image = MapImage { ranges: inputs.ranges.clone(), node: inputs.settings, ..MapImage::default() };
-    for attachment in inputs.attachments.values() {
-        image.pods.extend(attachment.entries());
-    }
+    whole::put(&inputs.attachments, &inputs.policy, &mut image);
     let fronts = all_fronts(inputs);
     let size = image.node.map(|node| node.table_size).filter(|size| is_table_size(*size)).unwrap_or(0);
     let wanted: BTreeMap<Rank, ()> = fronts.values().filter_map(|front| rank(front, size)).map(|rank| (rank, ())).collect();

@@ -19,6 +19,7 @@ mod demand;
 mod hosts;
 mod image;
 mod names;
+mod policy;
 mod pool;
 mod state;
 mod tables;
@@ -30,4 +31,5 @@ pub use facts::{
 };
 pub use image::{Flaw, MapImage, Plan, Step};
 pub use names::Names;
+pub use policy::whole::PolicyInputs;
 pub use state::{Change, HealthCheck, Lead, PodAt, PolicyName, State, WithoutTable};

@@ -1,5 +1,9 @@
 //! [`MapImage`]: everything the kernel should know, as plain values, and the order in which a change of it is safe to apply.
 
+mod policy;
+
+pub(crate) use policy::{sets_of, with_sets};
+
 use orknet_abi::{
     Backend, BackendKey, Judgement, Node, Peer, Pod, PodKey, PortKey, Range, RangeKey, Rule, Service, ServiceKey, SourceKey, TABLE_CHUNK,
     TableChunk, TableKey, Verdict, VerdictKey, scope,
@@ -81,6 +85,12 @@ pub enum Flaw {
     MissingSources(ServiceKey),
     /// A front is there for packets from outside, and not for what is inside.
     OnlyOutside(ServiceKey),
+    /// A pod's set of rules says nothing about peer set 0.
+    MissingSet(PodKey, u32),
+    /// A verdict's table of ports is not there.
+    MissingPorts(VerdictKey),
+    /// Something is said by a rule that is not there.
+    MissingRule(u32),
 }
 
 impl MapImage {
@@ -129,7 +139,7 @@ impl MapImage {
     /// The first thing that is wrong, if any.
     pub fn flaw(&self) -> Option<Flaw> {
         let sets: BTreeSet<u32> = self.sources.iter().map(|key| key.set).collect();
-        self.services.iter().find_map(|(key, service)| {
+        let of_services = self.services.iter().find_map(|(key, service)| {
             self.missing_backend(*key, service)
                 .or_else(|| self.table_flaw(*key, service))
                 .or_else(|| (service.sources != 0 && !sets.contains(&service.sources)).then_some(Flaw::MissingSources(*key)))
@@ -137,7 +147,8 @@ impl MapImage {
                     let inside = ServiceKey { scope: scope::INSIDE, ..*key };
                     (!self.services.contains_key(&inside)).then_some(Flaw::OnlyOutside(*key))
                 })
-        })
+        });
+        of_services.or_else(|| self.policy_flaw())
     }
 
     fn missing_backend(&self, key: ServiceKey, service: &Service) -> Option<Flaw> {
@@ -158,7 +169,7 @@ impl MapImage {
         slots.find(|slot| u32::from(*slot) >= service.count).map(|slot| Flaw::StrangeSlot(key, slot))
     }
 
-    /// The writes that would remove what no Service reaches: backends, look-up tables, sources.
+    /// The writes that would remove what no Service reaches: backends, look-up tables, sources; and what no pod reaches of verdicts and ports.
     pub fn orphans(&self) -> Vec<Step> {
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
         let (mut tables, mut sets) = (BTreeSet::new(), BTreeSet::new());
@@ -172,13 +183,16 @@ impl MapImage {
         let unreached = |key: &&BackendKey| counts.get(&key.list).is_none_or(|count| key.slot >= *count);
         let backends = self.backends.keys().filter(unreached).map(|key| Step::DeleteBackend(*key));
         let unused = self.tables.keys().filter(|key| key.table == 0 || !tables.contains(&key.table));
-        sources.chain(backends).chain(unused.map(|key| Step::DeleteTable(*key))).collect()
+        let of_services = sources.chain(backends).chain(unused.map(|key| Step::DeleteTable(*key)));
+        of_services.chain(self.policy_orphans()).collect()
     }
 
-    /// The same contents with lists, tables and sets numbered from 1 in the order of the Services, equal ones with equal numbers: two
+    /// The same contents with lists, tables and sets numbered from 1 in the order of the Services (and so what policies are made of, in the order
+    /// of addresses and pods), equal ones with equal numbers: two
     /// images that mean the same are equal in this form. Orphans are left out.
     pub fn canonical(&self) -> Self {
-        let mut canonical = Self { pods: self.pods.clone(), ranges: self.ranges.clone(), node: self.node, ..Self::default() };
+        let mut canonical = Self { ranges: self.ranges.clone(), node: self.node, ..Self::default() };
+        self.put_canonical_policies(&mut canonical);
         let (mut lists, mut tables, mut sets) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut sources: BTreeMap<u32, BTreeSet<RangeKey>> = BTreeMap::new();
         self.sources.iter().for_each(|key| _ = sources.entry(key.set).or_default().insert(key.range()));

@@ -1,0 +1,64 @@
+//! Atoms: the questions that rules on this node ask about the other end. What an address answers is its peer set.
+
+use crate::facts::{Block, Labels, NamedPort, Selector, port_named};
+use std::sync::Arc;
+
+/// One question.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Atom {
+    /// Is it a pod of this namespace that the selector selects?
+    OwnPods(Arc<str>, Selector),
+    /// The same of namespaces and pods.
+    Pods { namespaces: Selector, pods: Selector },
+    /// Is it an address of such a node?
+    Nodes(Selector),
+    /// Is it in there?
+    Block(Block),
+    /// Which port does the pod call so? An answer is a number.
+    Port { protocol: u8, name: Arc<str> },
+}
+
+/// An answer that is not no: the atom's number, and after it 16 bits of a port, 0 but for [`Atom::Port`]. A peer set is a list of them, ascending.
+pub(crate) type Answer = u64;
+
+/// What an atom is answered with; `port` in native byte order.
+pub(crate) fn answer(atom: u32, port: u16) -> Answer {
+    (u64::from(atom) << 16) | u64::from(port)
+}
+
+/// The atom that is answered.
+pub(crate) fn atom_of(answer: Answer) -> u32 {
+    (answer >> 16) as u32
+}
+
+/// The port that an atom is answered with, native byte order.
+pub(crate) fn port_of(answer: Answer) -> u16 {
+    (answer & 0xffff) as u16
+}
+
+/// What of a pod atoms depend on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PodView<'a> {
+    pub namespace: &'a str,
+    pub namespace_labels: &'a Labels,
+    pub labels: &'a Labels,
+    pub ports: &'a [NamedPort],
+}
+
+impl Atom {
+    /// What a pod answers to the atom with this number.
+    pub fn ask_pod(&self, number: u32, pod: &PodView<'_>) -> Option<Answer> {
+        let is_selected = match self {
+            Self::OwnPods(namespace, pods) => **namespace == *pod.namespace && pods.selects(pod.labels),
+            Self::Pods { namespaces, pods } => namespaces.selects(pod.namespace_labels) && pods.selects(pod.labels),
+            Self::Port { protocol, name } => return port_named(pod.ports, name, *protocol).map(|port| answer(number, port)),
+            Self::Nodes(_) | Self::Block(_) => false,
+        };
+        is_selected.then(|| answer(number, 0))
+    }
+
+    /// What a node answers.
+    pub fn ask_node(&self, number: u32, labels: &Labels) -> Option<Answer> {
+        matches!(self, Self::Nodes(nodes) if nodes.selects(labels)).then(|| answer(number, 0))
+    }
+}
