@@ -88,6 +88,13 @@ pub const fn connection_slot(cookie: u64) -> u32 {
     cookie as u32 % CONNECTIONS.capacity
 }
 
+/// The same of a pair that stands for packets of one protocol to or from one port; see [`Pair::side`].
+#[inline(always)]
+pub const fn port_pair_slot(source: &[u32; 4], destination: &[u32; 4], port_be: u16, protocol: u8, side: u8) -> u32 {
+    let port = port_be as u32 | (protocol as u32) << 16 | (side as u32) << 24;
+    (pair_slot(source, destination) ^ (port.wrapping_mul(0xc2b2_ae3d) >> 16)) % PAIRS.capacity
+}
+
 /// Where in [`PAIRS`] a pair of addresses may be, each by its words. Pairs that share a place are searched ways for, but for one of them.
 #[inline(always)]
 pub const fn pair_slot(source: &[u32; 4], destination: &[u32; 4]) -> u32 {

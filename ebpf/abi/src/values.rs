@@ -536,7 +536,7 @@ sizes! {
     FlowKey = 40,
     Flow = 96,
     Way = 48,
-    Pair = 80,
+    Pair = 96,
     FragmentKey = 40,
     FragmentPorts = 4,
     Connection = 48,

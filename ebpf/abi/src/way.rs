@@ -55,7 +55,18 @@ pub struct Way {
     pub family: u8,
 }
 
-/// The way between two addresses for packets of theirs that nobody translates, of whatever ports: neither is a Service's.
+/// For which packets between its addresses a pair stands; see [`Pair::side`].
+pub mod pair_side {
+    /// For all, of whatever ports.
+    pub const ANY: u8 = 0;
+    /// For those of one protocol to one port, as rules allow them: whatever answers them is let through anyway.
+    pub const TO_PORT: u8 = 1;
+    /// For those of one protocol from one port, which answer such.
+    pub const FROM_PORT: u8 = 2;
+}
+
+/// The way between two addresses for packets of theirs that nobody translates, of whatever ports, or of those that policy allows: neither is
+/// a Service's.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pair {
@@ -65,6 +76,16 @@ pub struct Pair {
     pub destination: Address,
     /// Its stamp is that of a packet with these addresses and, in the place of ports, the device's index.
     pub way: Way,
+    /// The rules that let the packets through, of the client and of the server; 0 for none.
+    pub rules: [u32; 2],
+    /// Network order; 0 with [`pair_side::ANY`].
+    pub port_be: u16,
+    /// 0 with [`pair_side::ANY`].
+    pub protocol: u8,
+    /// See [`pair_side`].
+    pub side: u8,
+    /// 0.
+    pub reserved: u32,
 }
 
 impl Way {

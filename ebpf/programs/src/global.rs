@@ -12,7 +12,7 @@ use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     programs::{TcContext, XdpContext},
 };
-use orknet_abi::{Address, AffinityKey, Backend, FlowKey, Service, ServiceKey, Way};
+use orknet_abi::{Address, AffinityKey, Backend, FlowKey, Pair, Service, ServiceKey, Way};
 
 /// The values behind pointers, or an answer where one is absent, which never happens.
 macro_rules! present {
@@ -116,6 +116,32 @@ pub extern "C" fn note_pair(ip: *const Ip, way: *const Way, kind: u32, device: u
     present!(0; ip: as_ref, way: as_ref);
     steps::pair::note(ip, way, kind, device);
     1
+}
+
+/// [`steps::pair::note_judged`]; answers 1.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn note_judged_pair(ip: *const Ip, way: *const Way, kind: u32, device: u32) -> u32 {
+    present!(0; ip: as_ref, way: as_ref);
+    steps::pair::note_judged(ip, way, kind, device);
+    1
+}
+
+/// [`steps::judge::count`] for both rules of a pair; answers 1.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn count_rules(pair: *const Pair, bytes: u32) -> u32 {
+    present!(0; pair: as_ref);
+    pair.rules.into_iter().for_each(|rule| steps::judge::count(rule, 0, bytes));
+    1
+}
+
+/// [`steps::police::need_not_know`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn need_not_know(segment: *const Segment) -> u32 {
+    present!(0; segment: as_ref);
+    u32::from(steps::police::need_not_know(segment))
 }
 
 /// [`steps::forward::pass_on`]; `is_plain` is 0 if not.

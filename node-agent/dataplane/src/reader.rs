@@ -150,6 +150,11 @@ impl Reader {
         collect(&self.tables.rules)
     }
 
+    /// What each rule has let through and refused: see [`RULE_COUNTS`](orknet_abi::RULE_COUNTS).
+    pub fn rule_counts(&self) -> Result<BTreeMap<u32, Count>, Error> {
+        numbered(&self.tables.rule_counts)
+    }
+
     /// The TCP sockets that connected to a Service lately, in no order.
     pub fn connections(&self) -> Result<Vec<Connection>, Error> {
         let mut connections = Vec::new();

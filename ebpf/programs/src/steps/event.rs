@@ -1,7 +1,7 @@
 //! Events: what programs tell of packets, in a ring that user space reads. Only what was asked for is told, and of each kind no more in a
 //! tick than was asked for; what is left out is counted.
 
-use super::{clock::now_ticks, count::add, read, scratch, words};
+use super::{clock::now_ticks, count::add, pair::Stateless, read, scratch, words};
 use crate::{
     frame::Frame as _,
     maps::{EVENTS, LOST, MONITOR, TELLING},
@@ -37,6 +37,8 @@ pub struct Judged {
     pub egress: Judgements,
     /// What the server's rules say.
     pub ingress: Judgements,
+    /// For which packets nothing but that need be known.
+    pub stateless: Stateless,
 }
 
 /// What the rules of one end say: which set was asked (0 for none) about which peer set, and its answer.
@@ -81,6 +83,12 @@ fn may_tell(kind: u32) -> bool {
     let told = if kind == event_kind::DROP { &mut telling.drops } else { &mut telling.flows };
     *told += 1;
     *told <= monitor.per_tick || lose(lost::RATE)
+}
+
+/// Whether somebody wants to hear of flows.
+#[inline(always)]
+pub fn tells_flows() -> bool {
+    read(MONITOR.get_ptr(0)).is_some_and(|monitor| monitor.flags & monitor_flags::FLOWS != 0)
 }
 
 /// Counts an event that is not told; false.

@@ -7,7 +7,9 @@ use crate::{
     maps::{PEERS, PODS, PORTS, PortPrefix, RULE_COUNTS, VERDICTS},
 };
 use aya_ebpf::maps::lpm_trie::Key;
-use orknet_abi::{Address, DropReason, FlowKey, Judgement, Pod, PodKey, Verdict, VerdictKey, action, direction, node_flags, protocol};
+use orknet_abi::{
+    Address, DropReason, FlowKey, Judgement, Pod, PodKey, Verdict, VerdictKey, action, direction, node_flags, pair_side, protocol,
+};
 
 /// How a packet is judged; bits.
 pub mod judging {
@@ -48,6 +50,7 @@ pub fn begin() {
         judged.generation = quick::generation();
         (judged.egress.set, judged.ingress.set) = (0, 0);
         (judged.egress.rule, judged.ingress.rule) = (0, 0);
+        judged.stateless.side = pair_side::ANY;
     }
 }
 
@@ -138,9 +141,22 @@ fn of_port(verdict: Verdict, port: u32) -> Judgement {
     read(PORTS.get(Key::new(64, prefix)).map(core::ptr::from_ref)).unwrap_or(verdict.otherwise)
 }
 
+/// Whether all answers to what the source sends the destination are let through whoever asks: then nothing need be remembered of it.
+#[inline(always)]
+pub fn may_forget(source: &Address, destination: &Address) -> bool {
+    if is_lenient() {
+        return false;
+    }
+    // SAFETY: the pointers come from map look-ups that succeeded; the memory stays a value of this map until the program ends.
+    let ingress = PODS.get_ptr(PodKey { address: *source }).map_or(0, |pod| unsafe { (&raw const (*pod).ingress).read() });
+    // SAFETY: as above.
+    let egress = PODS.get_ptr(PodKey { address: *destination }).map_or(0, |pod| unsafe { (&raw const (*pod).egress).read() });
+    ingress | egress == 0
+}
+
 /// Counts for a rule. What no rule said is counted by its drop reason alone.
 #[inline(always)]
-fn count(rule: u32, how: u32, bytes: u32) {
+pub fn count(rule: u32, how: u32, bytes: u32) {
     if rule != 0
         && how & judging::SILENT == 0
         && let Some(count) = RULE_COUNTS.get_ptr_mut(rule)

@@ -4,6 +4,9 @@
 //! Beside them, what the node's routes answered for pairs of addresses that packets have become: the first packet of the next flow between
 //! the same two need not ask again.
 //!
+//! Pods with rules have pairs too, for one port each: where whatever answers a packet would be let through even if nothing were known of the
+//! packet, nothing need be known of its flow. So it is as long as rules are about one direction at both ends.
+//!
 //! A way is believed as that of a flow is (see [`quick`](super::quick)), and as long as no Service gets the address: user space begins a new
 //! generation then. Each processor has ways of its own, and no program interrupts another one there, so nothing is written while it is read.
 
@@ -12,28 +15,45 @@ use super::{
     judge,
     packet::Ip,
     quick::generation,
-    range,
-    words::{self, to_words},
+    range, scratch,
+    words::{self, Words, to_words},
 };
 use crate::maps::{PAIRS, ROUTES, SERVICES};
-use orknet_abi::{FlowKey, Pair, Way, pair_slot};
+use orknet_abi::{FlowKey, Pair, Way, pair_side, pair_slot, port_pair_slot};
 
 #[inline(always)]
 fn stamp(generation: u64, source: &[u32; 4], destination: &[u32; 4], device: u32) -> u64 {
     Way::stamp(generation as u32, now_ticks(), [source[3], destination[3], device])
 }
 
-/// Where the pair's way is, if it is believed.
+/// The pair that a packet's flow without an entry belongs to, if its way is believed: one for all ports, or for that of the one or the other end.
 #[inline(always)]
-pub fn find_way(source: &[u32; 4], destination: &[u32; 4], device: u32) -> Option<&'static Way> {
-    believed(PAIRS.get_ptr(pair_slot(source, destination))?, source, destination, device)
+pub fn find(key: &Words, device: u32) -> Option<&'static Pair> {
+    let (source, destination) = (&key.source, &key.destination);
+    let (from_port, to_port, number) = (key.ports as u16, (key.ports >> 16) as u16, key.protocol as u8);
+    if let Some(pair) = believed(PAIRS.get_ptr(pair_slot(source, destination))?, source, destination, device)
+        && pair.side == pair_side::ANY
+    {
+        return Some(pair);
+    }
+    for (side, port) in [(pair_side::TO_PORT, to_port), (pair_side::FROM_PORT, from_port)] {
+        let slot = port_pair_slot(source, destination, port, number, side);
+        if let Some(pair) = believed(PAIRS.get_ptr(slot)?, source, destination, device)
+            && pair.side == side
+            && pair.port_be == port
+            && pair.protocol == number
+        {
+            return Some(pair);
+        }
+    }
+    None
 }
 
 /// The same of a route's answer.
 #[inline(always)]
 pub fn find_route(becomes: &FlowKey, device: u32) -> Option<&'static Way> {
     let (source, destination) = (to_words(&becomes.source), to_words(&becomes.destination));
-    believed(ROUTES.get_ptr(pair_slot(source, destination))?, source, destination, device)
+    believed(ROUTES.get_ptr(pair_slot(source, destination))?, source, destination, device).map(|pair| &pair.way)
 }
 
 /// Notes a route's answer, in whosever place: another one's costs a question. `way.stamp` is the generation in which it was asked.
@@ -51,14 +71,14 @@ pub fn note_route(becomes: &FlowKey, way: &Way, device: u32) {
 }
 
 #[inline(always)]
-fn believed(pair: *const Pair, source: &[u32; 4], destination: &[u32; 4], device: u32) -> Option<&'static Way> {
+fn believed(pair: *const Pair, source: &[u32; 4], destination: &[u32; 4], device: u32) -> Option<&'static Pair> {
     // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map, which nobody writes now.
     let pair = unsafe { &*pair };
     let is_it = pair.way.stamp == stamp(generation(), source, destination, device)
         && pair.way.device == device
         && is_same(to_words(&pair.source), source)
         && is_same(to_words(&pair.destination), destination);
-    is_it.then_some(&pair.way)
+    is_it.then_some(pair)
 }
 
 #[inline(always)]
@@ -66,10 +86,15 @@ fn is_same(one: &[u32; 4], other: &[u32; 4]) -> bool {
     (0..4).all(|word| one[word] == other[word])
 }
 
-/// Whether no other pair, whose way is believed, has this one's place.
+/// Whether no other pair, whose way is believed, has the place of this one for all ports.
 #[inline(always)]
 pub fn has_place(ip: &Ip) -> bool {
-    let Some(pair) = PAIRS.get_ptr(pair_slot(to_words(&ip.source), to_words(&ip.destination))) else { return false };
+    is_free(pair_slot(to_words(&ip.source), to_words(&ip.destination)))
+}
+
+#[inline(always)]
+fn is_free(slot: u32) -> bool {
+    let Some(pair) = PAIRS.get_ptr(slot) else { return false };
     // SAFETY: as above.
     let pair = unsafe { &*pair };
     pair.way.stamp != stamp(generation(), to_words(&pair.source), to_words(&pair.destination), pair.way.device)
@@ -79,20 +104,47 @@ pub fn has_place(ip: &Ip) -> bool {
 /// asked. An address that is the node's own must not be noted: node ports are there, of which the address as a whole does not tell.
 #[inline(always)]
 pub fn note(ip: &Ip, way: &Way, kind: u32, device: u32) {
-    // While user space changes what ways depend on, nothing is noted. Nor is what pods with rules send and get: those have flows.
-    if way.stamp & 1 != 0 || !has_place(ip) || SERVICES.get_ptr(range::whole(&ip.destination)).is_some() {
+    if SERVICES.get_ptr(range::whole(&ip.destination)).is_some() || judge::has_rules(&ip.source) || judge::has_rules(&ip.destination) {
         return;
     }
-    if judge::has_rules(&ip.source) || judge::has_rules(&ip.destination) {
+    let slot = pair_slot(to_words(&ip.source), to_words(&ip.destination));
+    put(slot, ip, way, kind, device, &Stateless { rules: [0; 2], port_be: 0, protocol: 0, side: pair_side::ANY });
+}
+
+/// For which packets rules let a pair's packets through without a flow of their own, and which rules they are.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Stateless {
+    pub rules: [u32; 2],
+    pub port_be: u16,
+    pub protocol: u8,
+    /// See [`pair_side`].
+    pub side: u8,
+}
+
+/// Notes the way of a packet that rules let through, of which no flow need be known, as what was judged last says.
+#[inline(always)]
+pub fn note_judged(ip: &Ip, way: &Way, kind: u32, device: u32) {
+    let Some(judged) = scratch::judged() else { return };
+    let of = &judged.stateless;
+    let slot = port_pair_slot(to_words(&ip.source), to_words(&ip.destination), of.port_be, of.protocol, of.side);
+    put(slot, ip, way, kind, device, of);
+}
+
+#[inline(always)]
+fn put(slot: u32, ip: &Ip, way: &Way, kind: u32, device: u32, of: &Stateless) {
+    // While user space changes what ways depend on, nothing is noted.
+    if way.stamp & 1 != 0 || !is_free(slot) {
         return;
     }
     let (source, destination) = (to_words(&ip.source), to_words(&ip.destination));
-    let Some(pair) = PAIRS.get_ptr_mut(pair_slot(source, destination)) else { return };
+    let Some(pair) = PAIRS.get_ptr_mut(slot) else { return };
     let stamp = stamp(way.stamp, source, destination, device);
     // SAFETY: as above; nobody reads it now.
-    unsafe {
-        (&raw mut (*pair).source).write(ip.source);
-        (&raw mut (*pair).destination).write(ip.destination);
-        (&raw mut (*pair).way).write(Way { stamp, device, kind: kind as u8, ..*way });
-    }
+    let pair = unsafe { &mut *pair };
+    words::copy(&ip.source, &mut pair.source);
+    words::copy(&ip.destination, &mut pair.destination);
+    words::copy(way, &mut pair.way);
+    (pair.way.stamp, pair.way.device, pair.way.kind) = (stamp, device, kind as u8);
+    (pair.rules, pair.port_be, pair.protocol, pair.side) = (of.rules, of.port_be, of.protocol, of.side);
 }

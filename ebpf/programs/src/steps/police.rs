@@ -7,6 +7,7 @@ use super::{
     judge::{self, judging},
     node,
     packet::{self, Ip, parsed},
+    pair::Stateless,
     pod, quick, range, scratch,
     segment::{Kind, Segment, segment},
     way::{self, kind},
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{frame::Frame as _, global};
 use aya_ebpf::programs::TcContext;
-use orknet_abi::{DropReason, FlowKey, event_kind, flow_state, range_kinds};
+use orknet_abi::{DropReason, FlowKey, event_kind, flow_state, pair_side, protocol, range_kinds};
 
 /// What becomes of a packet that was policed.
 pub mod policed {
@@ -86,7 +87,9 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
         *becomes = FlowKey { source: ip.source, destination: ip.destination, protocol: segment.key.protocol, ..FlowKey::default() };
     }
     let is_settled = is_flow && judge::is_lenient() && flow::is_judged_elsewhere(&segment.key);
-    let verdict = if is_settled { judge::ALLOWED } else { global::judge(becomes, becomes, judging::NEW, ctx.len()) };
+    let begins = segment.is_opening() || segment.key.protocol != protocol::TCP;
+    let how = if begins { judging::NEW } else { 0 };
+    let verdict = if is_settled { judge::ALLOWED } else { global::judge(becomes, becomes, how, ctx.len()) };
     if verdict != judge::ALLOWED {
         let is_for_node = from == entrance::POD && global::is_for_node(ctx.skb.skb, ip) != 0;
         return if is_for_node { policed::FOR_NODE } else { policed::DROPPED.wrapping_add(verdict) };
@@ -94,9 +97,16 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
     if !is_flow || !segment.may_open() || node::is_own(&becomes.destination) {
         return policed::PASSES;
     }
+    let leaves = from == entrance::POD && global::leaves_cluster(ip) != 0;
+    if !leaves && from != entrance::STACK && global::need_not_know(segment) != 0 {
+        if begins && scratch::judged().is_some_and(|judged| judged.stateless.side == pair_side::TO_PORT) {
+            let _ = global::tell_event(ctx.skb.skb, event_kind::FLOW, 0);
+        }
+        return policed::PASSES;
+    }
     let mut outcome = policed::PASSES;
     let mut opened = opened::NOT;
-    if from == entrance::POD && global::leaves_cluster(ip) != 0 {
+    if leaves {
         opened = global::open_masquerade(segment, becomes);
         outcome = policed::BECOMES;
     }
@@ -124,6 +134,29 @@ pub fn police_forwarded(ctx: &TcContext) -> i32 {
         parsed::OTHER => NOT_OURS,
         broken => global::drop_packet(ctx.skb.skb, broken.wrapping_sub(parsed::BROKEN)),
     }
+}
+
+/// Whether nothing need be known of the flow of a packet that has been let through: what answers it would be, too, whoever opened the flow; or it
+/// answers such a packet itself. Notes for which others that holds.
+#[inline(always)]
+pub fn need_not_know(segment: &Segment) -> bool {
+    // Who traces asks what was judged.
+    if event::is_traced() {
+        return false;
+    }
+    let key = &segment.key;
+    let answers = |key| global::judge(key, key, judging::BACK | judging::SILENT, 0) == judge::ALLOWED;
+    let Some(judged) = scratch::judged() else { return false };
+    let rules = [judged.egress.rule, judged.ingress.rule];
+    let (side, port_be) = if judge::may_forget(&key.source, &key.destination) {
+        (pair_side::TO_PORT, key.destination_port_be)
+    } else if !segment.is_opening() && judge::may_forget(&key.destination, &key.source) && answers(key) {
+        (pair_side::FROM_PORT, key.source_port_be)
+    } else {
+        return false;
+    };
+    judged.stateless = Stateless { rules, port_be, protocol: key.protocol, side };
+    true
 }
 
 /// Whether the packet is for the node itself: one of its addresses, of which not all need be known.
@@ -166,7 +199,11 @@ pub fn pass_judged(ctx: &TcContext, ip: &Ip, segment: &Segment, from: u32) -> i3
         kind = kind::PASSED;
     } else if quick::may_know(segment, kind) {
         way.stamp = judge::generation();
-        let _ = global::note(&segment.key, &segment.key, way, kind, ctx.device());
+        if scratch::judged().is_some_and(|judged| judged.stateless.side != pair_side::ANY) {
+            let _ = global::note_judged_pair(ip, way, kind, ctx.device());
+        } else {
+            let _ = global::note(&segment.key, &segment.key, way, kind, ctx.device());
+        }
     }
     match kind {
         kind::POD => way::into_pod(ctx, way.ifindex, &way.macs),

@@ -7,6 +7,7 @@
 use super::{
     clock::now_ticks,
     count::{count_drop, count_left},
+    event,
     flow::entrance,
     former, open,
     packet::{self, ETHERNET},
@@ -25,7 +26,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use core::{arch::asm, mem::MaybeUninit, ptr};
-use orknet_abi::{DropReason, Flow, FlowKey, LeftReason, Way, flow_state, protocol};
+use orknet_abi::{DropReason, Flow, FlowKey, LeftReason, Way, flow_state, pair_side, protocol};
 
 /// In the place of a verdict: the packet has left the line.
 pub const NOT_QUICK: i32 = i32::MIN;
@@ -342,8 +343,16 @@ pub fn send(ctx: &TcContext, is_leaving: bool) -> i32 {
 /// Sends on a packet without a flow whose pair of addresses knows its way. Answers the verdict or [`NO_FLOW`].
 #[inline(always)]
 fn pass(ctx: &TcContext, plain: &Plain, length: u32) -> i32 {
-    let Some(way) = pair::find_way(&plain.key.source, &plain.key.destination, ctx.device()) else { return NO_FLOW };
+    let Some(pair) = pair::find(&plain.key, ctx.device()) else { return NO_FLOW };
+    let way = &pair.way;
     let kind = u32::from(way.kind);
+    if plain.turns & u32::from(tcp::SYN) != 0 && pair.side == pair_side::TO_PORT {
+        // Whoever wants to hear of flows hears of it from the slow way.
+        if event::tells_flows() {
+            return NO_FLOW;
+        }
+        let _ = global::count_rules(pair, ctx.len());
+    }
     if length > u32::from(way.mtu) || travels(kind) && plain.hops <= 1 {
         return NO_FLOW;
     }

@@ -94,12 +94,15 @@ fn root_only_who_the_rules_name_gets_in_and_answers_pass() {
 
 #[test]
 fn root_a_changed_policy_counts_for_open_connections_at_once_or_for_new_ones_only() {
-    for is_lenient in [false, true] {
-        let bench = Bench::new(if is_lenient { "policy-lenient" } else { "policy-strict" });
+    // With rules for one direction nothing need be remembered; with rules for both, answers pass because their flow is known.
+    for (name, is_lenient, egress) in [("strict", false, 0), ("lenient", true, 0), ("strict-2", false, CLOSED), ("lenient-2", true, CLOSED)]
+    {
+        let bench = Bench::new(&format!("policy-{name}"));
         let lenient = if is_lenient { node_flags::LENIENT } else { 0 };
         bench.set_node(orknet_abi::Node { flags: settings().flags | lenient, ..settings() });
         for family in FAMILIES {
             guard_a(&bench, family);
+            rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (FRIENDLY, egress));
             befriend(&bench, family.pod_b);
             let (server, client) = (at(family.pod_a, 80), at(family.pod_b, 999));
             let (there, back) = (tcp(client, server, flags::ACK, b"?"), tcp(server, client, flags::ACK, b"!"));
@@ -109,17 +112,62 @@ fn root_a_changed_policy_counts_for_open_connections_at_once_or_for_new_ones_onl
                 assert_eq!(bench.from_pod_b(there.clone()).verdict, Outcome::Redirect);
                 assert_eq!(bench.from_pod(&back.bytes()).verdict, Outcome::Redirect);
             }
-            rules(&bench, family.pod_a, |pod| pod.ingress = CLOSED);
+            assert_eq!(bench.flows().is_empty(), !is_lenient && egress == 0);
+            rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (CLOSED, egress));
             let wanted = if is_lenient { Outcome::Redirect } else { Outcome::Drop };
+            // Where nothing says what may go out, the server may send what it likes, and hears no answer.
+            let wanted_back = if egress == 0 { Outcome::Redirect } else { wanted };
             assert_eq!(bench.from_pod_b(there.clone()).verdict, wanted);
-            assert_eq!(bench.from_pod(&back.bytes()).verdict, wanted, "answers are part of the connection");
+            assert_eq!(bench.from_pod(&back.bytes()).verdict, wanted_back, "answers are part of the connection");
             assert_eq!(bench.from_pod_b(tcp(at(family.pod_b, 998), server, flags::SYN, b"")).verdict, Outcome::Drop, "a new one");
-            rules(&bench, family.pod_a, |pod| pod.ingress = FRIENDLY);
+            rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (FRIENDLY, egress));
             assert_eq!(bench.from_pod_b(there).verdict, Outcome::Redirect);
             // Who the other end is, may change too.
             bench.apply(&Plan { steps: vec![Step::DeletePeer(RangeKey::new(ip(family.pod_b), 128))] });
-            assert_eq!(bench.from_pod(&back.bytes()).verdict, wanted);
+            assert_eq!(bench.from_pod(&back.bytes()).verdict, wanted_back);
+            bench.flows().keys().for_each(|key| bench.forget_flow(key));
         }
+    }
+}
+
+#[test]
+fn root_connections_of_which_nothing_need_be_known_take_no_place_and_are_counted() {
+    let bench = Bench::new("policy-forgets");
+    for (rule, family) in (7..).zip(FAMILIES) {
+        bench.apply(&sets());
+        let told = Judgement { action: action::ALLOW, rule };
+        bench.apply(&Plan {
+            steps: vec![Step::PutRule(rule, orknet_abi::Rule::default()), Step::PutPort(PortKey::ports(TABLE, TCP, 80, 16), told)],
+        });
+        rules(&bench, family.pod_a, |pod| pod.ingress = FRIENDLY);
+        befriend(&bench, family.pod_b);
+        let server = at(family.pod_a, 80);
+        for number in 0..50 {
+            let client = at(family.pod_b, 10_000 + number);
+            for (there, back) in
+                [(flags::SYN, flags::SYN_ACK), (flags::ACK, flags::ACK), (flags::FIN | flags::ACK, flags::FIN | flags::ACK)]
+            {
+                let sent = tcp(client, server, there, b"");
+                assert_sent(&bench.from_pod_b(sent.clone()), &into_pod(Frame { destination_mac: B_MACS[1], ..sent }, A_MACS));
+                let answered = tcp(server, client, back, b"");
+                assert_sent(&bench.from_pod(&answered.bytes()), &into_pod(answered, B_MACS));
+            }
+            assert_refused(&bench, || bench.from_pod_b(tcp(client, at(family.pod_a, 81), flags::ACK, b"")), DropReason::PolicyIngress);
+        }
+        assert!(bench.flows().is_empty(), "{:?}", bench.flows());
+        // What the pod opens itself is known, also from that port: its answers are no friend's questions.
+        let stranger = at(family.remote_pod, 443);
+        for from in [80, 5_000] {
+            let own = at(family.pod_a, from);
+            assert_eq!(bench.from_pod(&tcp(own, stranger, flags::SYN, b"").bytes()).verdict, Outcome::Redirect);
+            let answer = wired(tcp(stranger, own, flags::SYN_ACK, b"")).bytes();
+            assert_eq!(bench.from_network(&answer).verdict, Outcome::Redirect);
+        }
+        let strange = wired(tcp(stranger, server, flags::SYN, b"")).bytes();
+        assert_refused(&bench, || bench.from_network(&strange), DropReason::PolicyIngress);
+        assert_eq!(bench.flows().len(), 4);
+        assert_eq!(bench.dataplane.reader().rule_counts().unwrap()[&rule].packets, 50, "each connection once");
+        bench.flows().keys().for_each(|key| bench.forget_flow(key));
     }
 }
 
