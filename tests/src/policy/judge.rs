@@ -39,9 +39,12 @@ impl World {
         }
         let isolating: Vec<_> = self.policies.iter().filter(|policy| self.isolates(policy, direction, pod)).collect();
         if !isolating.is_empty() {
-            // It decides about the pods that it selects, and lets each of them reach itself.
+            // They decide about the pods that they select, and let each of them reach itself.
+            if is_itself {
+                return Said::AllowedBy(BTreeSet::new());
+            }
             let allowing: BTreeSet<_> = isolating.iter().flat_map(|policy| self.allowing(policy, direction, other, question)).collect();
-            return if allowing.is_empty() && !is_itself { Said::Isolated } else { Said::AllowedBy(allowing) };
+            return if allowing.is_empty() { Said::Isolated } else { Said::AllowedBy(allowing) };
         }
         match self.tier(Tier::Baseline, direction, pod, other, question) {
             Tiered::Final(said) => said,

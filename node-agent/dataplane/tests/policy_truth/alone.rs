@@ -2,7 +2,7 @@
 
 use crate::cluster;
 use crate::interpret::{Judged, agrees, judge, uids};
-use orknet_compiler::MapImage;
+use orknet_compiler::{MapImage, compile};
 use orknet_tests::policy::{NODES, Question, Said, Scene, Spread, World, any_set, sets};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -12,7 +12,7 @@ pub const SPREADS: [Spread; 2] = [Spread::OneNode, Spread::TwoNodes];
 /// What of the scene's questions is answered wrongly by what is compiled for these policies.
 fn mistakes(scene: &Scene, policies: &[Value]) -> Vec<String> {
     let world = World::of(scene.objects().iter().chain(policies));
-    let images: Vec<(&str, MapImage)> = NODES.iter().map(|(node, _)| (*node, image(scene, node, policies))).collect();
+    let images: Vec<(&str, MapImage)> = NODES.iter().map(|(node, _)| (*node, compile(&cluster::inputs(scene, node, policies)))).collect();
     let (known, nowhere) = (uids(policies), MapImage::default());
     let on = |node: Option<&str>| images.iter().find(|(name, _)| Some(*name) == node).map_or(&nowhere, |(_, image)| image);
     let mut mistakes = Vec::new();
@@ -37,13 +37,6 @@ fn mistake(client: &str, server: &str, question: &Question, said: &Said, wrong: 
     let way = if question.through_service { " through its Service" } else { "" };
     let family = if question.client.is_ipv4() { "IPv4" } else { "IPv6" };
     format!("{client} to {server}{way}, {:?} {} over {family}: {wrong}, but {said:?}", question.protocol, question.port)
-}
-
-/// What is compiled for a node.
-fn image(scene: &Scene, node: &str, policies: &[Value]) -> MapImage {
-    let mut state = cluster::state(scene, node, policies);
-    state.plan();
-    state.image().clone()
 }
 
 /// The first few, a line each.

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use orknet_abi::{self as abi, Address, Range, RangeKey, node_flags, range_kinds};
+use orknet_compiler::Inputs;
 use orknet_compiler::clusternetworkpolicy::ClusterNetworkPolicy;
 use orknet_compiler::{
     Attachment, Change, ClusterPolicyFacts, Names, NamespaceFacts, NodeFacts, ObjectName, Owner, PeerNodeFacts, PodFacts, PolicyFacts,
@@ -33,14 +34,45 @@ pub fn macs(device: u32) -> [[u8; 6]; 2] {
 /// A compiler on `node` that knows the scene and these objects.
 pub fn state(scene: &Scene, node: &str, objects: &[Value]) -> State {
     let mut state = State::default();
-    note_scene(&mut state, scene, node);
-    changes(scene, node, objects).into_iter().for_each(|change| state.note(change));
+    whole(scene, node, objects).into_iter().for_each(|change| state.note(change));
     state.policies_known();
     state
 }
 
-/// The node itself, its pods' devices, all objects of the scene.
-fn note_scene(state: &mut State, scene: &Scene, node: &str) {
+/// The same for who compiles everything at once.
+pub fn inputs(scene: &Scene, node: &str, objects: &[Value]) -> Inputs {
+    let mut inputs = Inputs::default();
+    inputs.policy.known = true;
+    whole(scene, node, objects).into_iter().for_each(|change| put(&mut inputs, change));
+    inputs
+}
+
+/// Has the inputs know of a change.
+pub fn put(inputs: &mut Inputs, change: Change) {
+    fn enter<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+        match value {
+            Some(value) => drop(map.insert(key, value)),
+            None => drop(map.remove(&key)),
+        }
+    }
+    match change {
+        Change::Settings(node) => inputs.settings = Some(node),
+        Change::Ranges(ranges) => inputs.ranges = ranges,
+        Change::Node(node) => inputs.node = node,
+        Change::Options(options) => inputs.options = options,
+        Change::Service(name, facts) => enter(&mut inputs.services, name, facts),
+        Change::Slice(name, facts) => enter(&mut inputs.slices, name, facts),
+        Change::Attachment(name, facts) => enter(&mut inputs.attachments, name, facts),
+        Change::Policy(name, facts) => enter(&mut inputs.policy.policies, name, facts),
+        Change::ClusterPolicy(name, facts) => enter(&mut inputs.policy.cluster_policies, name, facts),
+        Change::Namespace(name, facts) => enter(&mut inputs.policy.namespaces, name, facts),
+        Change::PeerPod(name, facts) => enter(&mut inputs.policy.pods, name, facts),
+        Change::PeerNode(name, facts) => enter(&mut inputs.policy.nodes, name, facts),
+    }
+}
+
+/// The node itself, its pods' devices, all objects of the scene, and these.
+fn whole(scene: &Scene, node: &str, more: &[Value]) -> Vec<Change> {
     let (_, [v4, v6]) = NODES.into_iter().find(|(name, _)| *name == node).unwrap();
     let settings = abi::Node {
         v4: ip(v4).into(),
@@ -50,7 +82,6 @@ fn note_scene(state: &mut State, scene: &Scene, node: &str) {
         flags: node_flags::MASQUERADE,
         ..abi::Node::default()
     };
-    state.note(Change::Settings(settings));
     let mut ranges = BTreeMap::new();
     for (index, (name, addresses)) in NODES.into_iter().enumerate() {
         let blocks =
@@ -67,9 +98,8 @@ fn note_scene(state: &mut State, scene: &Scene, node: &str) {
     for (network, bits) in [("10.96.0.0", 16), ("fd00:10:96::", 112)] {
         ranges.insert(RangeKey::new(ip(network), bits), Range { kinds: range_kinds::SERVICES, ..Range::default() });
     }
-    state.note(Change::Ranges(ranges));
-    let objects = [scene.objects(), scene.services()].concat();
-    changes(scene, node, &objects).into_iter().for_each(|change| state.note(change));
+    let objects = [&scene.objects()[..], &scene.services(), more].concat();
+    [Change::Settings(settings), Change::Ranges(ranges)].into_iter().chain(changes(scene, node, &objects)).collect()
 }
 
 /// What is to be noted of objects that there are.

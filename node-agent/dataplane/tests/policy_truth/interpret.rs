@@ -75,7 +75,8 @@ pub fn uids(objects: &[Value]) -> Uids {
 /// Whether the judgement is what the model says, by one of the rules that it names.
 pub fn agrees(image: &MapImage, uids: &Uids, judged: Option<Judgement>, said: &Said) -> Result<(), String> {
     let Some(judgement) = judged else {
-        return if matches!(said, Said::Unasked | Said::Nothing) { Ok(()) } else { Err("nobody was asked".into()) };
+        let names_nobody = said.allows() && !matches!(said, Said::AllowedBy(rules) if !rules.is_empty());
+        return if names_nobody { Ok(()) } else { Err("nobody was asked".into()) };
     };
     let rule = (judgement.rule != 0).then(|| name(image, uids, judgement.rule)).transpose()?;
     let is_allowed = judgement.action == action::ALLOW;
