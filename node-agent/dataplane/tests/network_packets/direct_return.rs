@@ -10,7 +10,7 @@ use orknet_dataplane::Verdict;
 use std::net::{IpAddr, SocketAddr};
 
 /// The node of the drawing, where answers go to clients directly.
-fn direct(name: &str) -> Bench {
+pub fn direct(name: &str) -> Bench {
     let bench = Bench::new(name);
     let settings = settings();
     bench.set_node(orknet_abi::Node { flags: settings.flags | node_flags::DIRECT_RETURN, ..settings });

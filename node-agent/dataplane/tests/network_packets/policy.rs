@@ -15,15 +15,15 @@ use orknet_dataplane::Verdict as Outcome;
 /// Peer sets: whoever is a friend, and everybody else.
 const FRIENDS: u32 = 1;
 /// A set that refuses all.
-const CLOSED: u32 = 1;
+pub const CLOSED: u32 = 1;
 /// A set that takes friends at TCP port 80 and all of what they ask over UDP.
-const FRIENDLY: u32 = 2;
+pub const FRIENDLY: u32 = 2;
 const TABLE: u32 = 1;
 
 const OPEN: Judgement = Judgement { action: action::ALLOW, rule: 7 };
 const SHUT: Judgement = Judgement { action: action::DENY, rule: 0 };
 
-fn sets() -> Plan {
+pub fn sets() -> Plan {
     let whole = |otherwise| Verdict { table: 0, otherwise };
     Plan {
         steps: vec![
@@ -36,11 +36,11 @@ fn sets() -> Plan {
     }
 }
 
-fn befriend(bench: &Bench, address: &str) {
+pub fn befriend(bench: &Bench, address: &str) {
     bench.apply(&Plan { steps: vec![Step::PutPeer(RangeKey::new(ip(address), 128), Peer { peers: FRIENDS })] });
 }
 
-fn rules(bench: &Bench, address: &str, change: impl FnOnce(&mut Pod)) {
+pub fn rules(bench: &Bench, address: &str, change: impl FnOnce(&mut Pod)) {
     let is_a = FAMILIES.iter().any(|family| family.pod_a == address);
     let mut entry = if is_a { pod(DEVICE_A, A_MACS[0], A_MACS[1]) } else { pod(DEVICE_B, B_MACS[0], B_MACS[1]) };
     change(&mut entry);
@@ -54,7 +54,7 @@ fn guard_a(bench: &Bench, family: Family) {
 }
 
 #[track_caller]
-fn assert_refused(bench: &Bench, act: impl FnOnce() -> orknet_dataplane::Ran, reason: DropReason) {
+pub fn assert_refused(bench: &Bench, act: impl FnOnce() -> orknet_dataplane::Ran, reason: DropReason) {
     let (ran, dropped) = bench.dropped_by(act);
     assert_eq!((ran.verdict, dropped), (Outcome::Drop, vec![reason]));
 }
