@@ -27,6 +27,7 @@ mod pod_events;
 mod pod_garbage;
 mod pod_template;
 mod portion;
+mod programming;
 mod replica_set;
 mod revision_history;
 mod service_account;
@@ -71,6 +72,7 @@ pub async fn run_with(config: Config, informers: SharedInformers, shutdown: Canc
     endpoint_slice::start(&context);
     endpoints::start(&context);
     endpoint_mirror::start(&context);
+    programming::start(&context);
     service_account::start(&context);
     cluster_role_aggregation::start(&context);
     node_ipam::start(&context);

@@ -10,10 +10,14 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, Container, Endpoints, Namespace, Node, PersistentVolumeClaim, Pod, ReplicationController, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::Resource;
+use kube::core::PartialObjectMeta;
+use orknet_resources::kinds::cluster_network_policy::ClusterNetworkPolicy;
+use orknet_resources::kinds::programming::{NetworkPolicyStatus, NodeProgramming, ServiceStatus};
 use serde::de::DeserializeOwned;
 
 /// A kind that the shared store can hold.
@@ -29,6 +33,7 @@ macro_rules! cached {
 }
 
 cached!(
+    ClusterNetworkPolicy,
     ClusterRole,
     ControllerRevision,
     DaemonSet,
@@ -40,11 +45,15 @@ cached!(
     Lease,
     Endpoints,
     Namespace,
+    NetworkPolicyStatus,
+    NodeProgramming,
+    PartialObjectMeta<NetworkPolicy>,
     PersistentVolumeClaim,
     PodDisruptionBudget,
     ReplicationController,
     Service,
     ServiceAccount,
+    ServiceStatus,
     PriorityClass,
 );
 

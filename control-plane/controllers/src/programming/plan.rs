@@ -1,0 +1,98 @@
+//! Pure: what an object needs of the nodes, and what its status says of how it stands.
+
+use std::fmt::Write;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
+use orknet_resources::kinds::programming::PROGRAMMED;
+
+use super::progress::Verdict;
+
+/// So many nodes are named in a message.
+const NAMED: usize = 3;
+
+/// What a node must have come to for an object to be in force: the version at which the object's present generation was first seen. Later versions
+/// differ in metadata and status alone.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Mark {
+    pub uid: String,
+    pub generation: i64,
+    pub version: u64,
+}
+
+/// The mark of an object as it is now; `before` is the one that was noted of it, or of a predecessor of its name.
+pub(super) fn mark(meta: &ObjectMeta, before: Option<Mark>) -> Mark {
+    let uid = meta.uid.clone().unwrap_or_default();
+    let generation = meta.generation.unwrap_or_default();
+    let version = meta.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0);
+    // A mark above the object's own version is of a store that was set back since.
+    match before.filter(|before| before.uid == uid && before.generation == generation && before.version <= version) {
+        Some(before) => before,
+        None => Mark { uid, generation, version },
+    }
+}
+
+/// The mark that a condition stands for: where it says that a generation is in force everywhere, whoever reports since then has it.
+pub(super) fn mark_of_condition(meta: &ObjectMeta, condition: Option<&Condition>) -> Option<Mark> {
+    let condition = condition.filter(|condition| condition.status == "True")?;
+    Some(Mark { uid: meta.uid.clone()?, generation: condition.observed_generation?, version: 0 })
+}
+
+/// `2/3`.
+pub(super) fn nodes(verdict: &Verdict) -> String {
+    format!("{}/{}", verdict.programmed, verdict.nodes)
+}
+
+/// The condition `Programmed`. The time is that of `before` unless the status has changed.
+pub(super) fn condition(generation: i64, verdict: &Verdict, before: Option<&Condition>, now: Timestamp) -> Condition {
+    let (status, reason) = match verdict {
+        Verdict { nodes: 0, .. } => ("Unknown", "NoNodes"),
+        Verdict { failed, .. } if !failed.is_empty() => ("False", "Failed"),
+        Verdict { nodes, programmed, .. } if programmed < nodes => ("False", "Pending"),
+        _ => ("True", "Programmed"),
+    };
+    let since = before.filter(|before| before.status == status).map_or(Time(now), |before| before.last_transition_time.clone());
+    Condition {
+        type_: PROGRAMMED.into(),
+        status: status.into(),
+        reason: reason.into(),
+        message: message(verdict),
+        observed_generation: Some(generation),
+        last_transition_time: since,
+    }
+}
+
+/// The conditions of a type among others.
+pub(super) fn programmed(conditions: Option<&Vec<Condition>>) -> Option<&Condition> {
+    conditions?.iter().find(|condition| condition.type_ == PROGRAMMED)
+}
+
+fn message(verdict: &Verdict) -> String {
+    let Verdict { nodes, programmed, waiting, failed } = verdict;
+    if *nodes == 0 {
+        return "there are no nodes".into();
+    }
+    let mut text = match nodes - programmed {
+        0 if *nodes == 1 => return "in force on the only node".into(),
+        0 => return format!("in force on all {nodes} nodes"),
+        _ => format!("in force on {programmed} of {nodes} nodes"),
+    };
+    let reasons: Vec<String> = failed.iter().take(NAMED).map(|(node, why)| format!("{node} ({why})")).collect();
+    for (what, names, count) in [("failed on", &reasons, failed.len()), ("waiting for", waiting, waiting.len())] {
+        if count > 0 {
+            // Writing to a String does not fail.
+            let _ = write!(text, "; {what} {}", listed(names, count));
+        }
+    }
+    text
+}
+
+/// Three of the names, and how many there are besides.
+fn listed(names: &[String], count: usize) -> String {
+    let mut text = names[..names.len().min(NAMED)].join(", ");
+    if count > NAMED {
+        // Writing to a String does not fail.
+        let _ = write!(text, " and {} more", count - NAMED);
+    }
+    text
+}
