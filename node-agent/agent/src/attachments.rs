@@ -28,6 +28,22 @@ impl Record {
         }
     }
 
+    /// The pod's device.
+    pub fn device(&self) -> u32 {
+        match self {
+            Self::Whole(record) => record.host_ifindex,
+            Self::Broken { host_ifindex, .. } => *host_ifindex,
+        }
+    }
+
+    /// The file of the pod's network namespace, if it is known.
+    pub fn namespace(&self) -> Option<PathBuf> {
+        match self {
+            Self::Whole(record) => namespace(record),
+            Self::Broken { .. } => None,
+        }
+    }
+
     /// The pod as the maps know it. A broken record loses nothing that `held`, the image of the kernel's maps, still has.
     pub fn facts(&self, held: &MapImage) -> Attachment {
         match self {
@@ -69,12 +85,17 @@ pub fn restore(state_dir: &Path, device_index: impl Fn(&str) -> Option<u32>) -> 
 /// The network namespaces of the pods that are recorded. Records that can't be read are passed over.
 pub fn namespaces(state_dir: &Path) -> Vec<PathBuf> {
     match Attachments::new(state_dir).all() {
-        Ok((records, _)) => records.into_iter().filter(|record| !record.netns.is_empty()).map(|record| record.netns.into()).collect(),
+        Ok((records, _)) => records.iter().filter_map(namespace).collect(),
         Err(error) => {
             tracing::warn!(%error, "cannot read the records of the CNI plugin");
             Vec::new()
         }
     }
+}
+
+/// The file of a pod's network namespace, if it is known.
+pub fn namespace(record: &protocol::Attachment) -> Option<PathBuf> {
+    (!record.netns.is_empty()).then(|| PathBuf::from(&record.netns))
 }
 
 /// The pod of a record as the maps know it.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A failed operation; the message names it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Failure(pub String);
 
@@ -64,6 +64,10 @@ pub trait Dataplane: Send + Sync + 'static {
     fn forget_unused(&self, namespaces: &NamespacePaths<'_>, pace: &mut Pace<'_>) -> Result<u64, Failure>;
     /// Removes flows that are over; see [`orknet_dataplane::Dataplane::sweep_flows`].
     fn sweep_flows(&self, ask: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Failure>;
+    /// Forgets all flows of addresses that are another pod's now; see [`orknet_dataplane::Dataplane::forget_flows_of`].
+    fn forget_flows_of(&self, addresses: &BTreeSet<orknet_abi::Address>) -> Result<u64, Failure>;
+    /// Takes note of the flows that a pod has open; see [`orknet_dataplane::Dataplane::note_open_flows`].
+    fn note_open_flows(&self, pod: &orknet_dataplane::PodSockets) -> Result<u64, Failure>;
     /// Maps of former versions are no longer needed.
     fn retire_other_versions(&self) -> Result<(), Failure>;
     /// Counters by drop reason.
@@ -151,6 +155,14 @@ impl Dataplane for orknet_dataplane::Dataplane {
 
     fn sweep_flows(&self, ask: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Failure> {
         Ok(orknet_dataplane::Dataplane::sweep_flows(self, ask, pace)?)
+    }
+
+    fn forget_flows_of(&self, addresses: &BTreeSet<orknet_abi::Address>) -> Result<u64, Failure> {
+        Ok(orknet_dataplane::Dataplane::forget_flows_of(self, addresses)?)
+    }
+
+    fn note_open_flows(&self, pod: &orknet_dataplane::PodSockets) -> Result<u64, Failure> {
+        Ok(orknet_dataplane::Dataplane::note_open_flows(self, pod)?)
     }
 
     fn retire_other_versions(&self) -> Result<(), Failure> {

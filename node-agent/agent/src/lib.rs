@@ -36,6 +36,7 @@ mod own_way;
 mod pressure;
 mod programmer;
 mod proxy_health;
+mod purger;
 mod room;
 mod route_keeper;
 mod route_message;

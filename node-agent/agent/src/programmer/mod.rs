@@ -4,21 +4,25 @@
 //! the next changes queue up and become the next plan. Services are written only after the first complete lists, so that a restart
 //! never removes what it has merely not seen yet.
 
+mod first_rules;
 mod pods;
 mod tell;
 
 use crate::attachments::Record;
 use crate::dataplane::{Cause, Dataplane, FailedStep, Failure};
 use crate::metrics::Metrics;
+use crate::purger::Purger;
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
-use orknet_compiler::{Change, ObjectName, Options, Plan, State};
+use orknet_compiler::{Change, ObjectName, Options, Plan, State, Step};
 use orknet_dataplane::Use;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use first_rules::Ruled;
 pub use tell::Listeners;
 
 /// Most messages that one plan takes.
@@ -78,6 +82,11 @@ pub struct Programmer {
     was_synced: bool,
     /// No hooks of another version are left.
     others_retired: bool,
+    /// The pods that have rules in the kernel.
+    ruled: Ruled,
+    /// The files of pods' network namespaces, by device.
+    namespaces: BTreeMap<u32, PathBuf>,
+    purger: Purger,
     resync: Duration,
     retry: Duration,
 }
@@ -87,6 +96,8 @@ pub struct Programmer {
 struct Waiting {
     attached: Vec<(AttachmentName, Reply)>,
     detached: Vec<(BTreeSet<u32>, Reply)>,
+    /// Devices of pods that are being attached.
+    new_devices: BTreeSet<u32>,
     /// Devices of pods that had to go without being detached.
     abandoned: BTreeSet<u32>,
     seen: Vec<Instant>,
@@ -107,7 +118,11 @@ impl Programmer {
         let mut state = State::default();
         state.note(Change::Options(options));
         state.adopt(dataplane.image()?);
+        let of_flows = Arc::clone(&dataplane);
         let mut programmer = Self {
+            ruled: first_rules::ruled(state.image()),
+            namespaces: records.iter().filter_map(|record| Some((record.device(), record.namespace()?))).collect(),
+            purger: Purger::start(move |addresses| of_flows.forget_flows_of(addresses)),
             state,
             dataplane,
             metrics,
@@ -224,7 +239,10 @@ impl Programmer {
         match self.read_back() {
             Ok(()) => {
                 let plan = if self.is_synced() { self.state.plan() } else { self.state.plan_attachments() };
+                let ruled = self.pods_with_first_rules(&plan, &waiting.new_devices);
+                self.note_open_flows(&ruled);
                 let failures = self.write(&plan);
+                self.note_open_flows(&ruled);
                 self.tell_room(&failures);
                 self.tell_fronts(&plan);
                 self.settle(waiting, &plan, &failures);
@@ -242,6 +260,7 @@ impl Programmer {
         if !self.is_image_known {
             let image = self.dataplane.image().inspect_err(|failure| tracing::error!(%failure, "cannot read the maps; trying again"))?;
             self.state.adopt(image);
+            self.ruled = first_rules::ruled(self.state.image());
             self.is_image_known = true;
         }
         Ok(())
@@ -265,7 +284,10 @@ impl Programmer {
             }
         }
         for (name, reply) in waiting.attached {
-            answer(reply, self.outcome_of(&name, failures));
+            match self.outcome_of(&name, failures) {
+                Ok(addresses) => self.purge_then_answer(addresses, reply),
+                Err(refusal) => answer(reply, Err(refusal)),
+            }
         }
         if let Err(failure) = self.release(&waiting.abandoned) {
             tracing::warn!(%failure, "cannot detach a device that is no pod's any more");
@@ -283,6 +305,9 @@ impl Programmer {
             tracing::error!(why = failure.why, "a map was not written");
         }
         self.is_refused = failures.iter().any(|failure| failure.cause == Cause::Refused);
+        if plan.steps.iter().any(|step| matches!(step, Step::PutPod(..) | Step::DeletePod(_))) {
+            self.ruled = first_rules::ruled(self.state.image());
+        }
         if failures.is_empty() {
             (self.is_applied, self.retry) = (true, FIRST_RETRY);
             return failures;

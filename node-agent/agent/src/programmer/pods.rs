@@ -3,6 +3,7 @@
 use super::{NO_ENTRIES, Programmer, Reply, Waiting, answer, key, refusal};
 use crate::attachments;
 use crate::dataplane::{FailedStep, Failure};
+use orknet_abi::Address;
 use orknet_cni::protocol::{self, AttachmentName, Reason, Refusal};
 use orknet_compiler::{Attachment, Change, Step};
 use std::collections::BTreeSet;
@@ -16,6 +17,8 @@ impl Programmer {
                 // The plugin gives an address to one pod at a time: who had it before is gone, even if nobody told us.
                 let abandoned = self.note_pod(&record.attachment, Some(attachments::facts(record)));
                 waiting.abandoned.extend(abandoned);
+                waiting.new_devices.insert(record.host_ifindex);
+                self.namespaces.extend(attachments::namespace(record).map(|path| (record.host_ifindex, path)));
                 waiting.attached.push((record.attachment.clone(), reply));
             }
             Err(failure) => answer(reply, Err(refusal(Reason::Failed, failure))),
@@ -26,7 +29,9 @@ impl Programmer {
     pub(super) fn note_pod(&mut self, name: &AttachmentName, facts: Option<Attachment>) -> BTreeSet<u32> {
         let before = self.devices();
         self.state.note(Change::Attachment(key(name), facts));
-        before.difference(&self.devices()).copied().collect()
+        let gone: BTreeSet<u32> = before.difference(&self.devices()).copied().collect();
+        self.namespaces.retain(|device, _| !gone.contains(device));
+        gone
     }
 
     pub(super) fn check(&self, name: &AttachmentName) -> Result<(), Refusal> {
@@ -56,16 +61,23 @@ impl Programmer {
         Ok(())
     }
 
-    pub(super) fn outcome_of(&self, name: &AttachmentName, failures: &[FailedStep]) -> Result<(), Refusal> {
+    /// The addresses of a pod that has been programmed.
+    pub(super) fn outcome_of(&self, name: &AttachmentName, failures: &[FailedStep]) -> Result<BTreeSet<Address>, Refusal> {
         let known = self.state.attachment(&key(name)).ok_or_else(|| {
             // A detach of the same pod, or another pod with its address, was in the same batch.
             refusal(Reason::NotFound, "the pod was detached meanwhile")
         })?;
         if self.leads_to(known) {
-            return Ok(());
+            return Ok(known.addresses.iter().copied().collect());
         }
         let own = |failure: &&FailedStep| matches!(failure.step, Step::PutPod(key, _) if known.addresses.contains(&key.address));
         Err(refusal(Reason::Failed, failures.iter().find(own).map_or(NO_ENTRIES, |failure| &failure.why)))
+    }
+
+    /// Answers for a pod that has been programmed once no flow is left of who had its addresses before.
+    pub(super) fn purge_then_answer(&self, addresses: BTreeSet<Address>, reply: Reply) {
+        let then = |outcome: Result<(), Failure>| answer(reply, outcome.map_err(|failure| refusal(Reason::Failed, failure)));
+        self.purger.purge(addresses, Box::new(then));
     }
 
     /// A pod whose device is gone is gone with it, even if nobody could tell us: its DEL may have come while no agent was there.

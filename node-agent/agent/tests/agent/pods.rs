@@ -1,9 +1,11 @@
 //! The socket for the CNI plugin, with a fake data plane and real devices in a namespace of the test's own.
 
 use crate::harness::{Agent, FakeApi, FakeDataplane, eventually, in_namespace, ip, node};
+use orknet_abi::Address;
 use orknet_cni::host_name;
 use orknet_cni::protocol::{Answer, Attachment, AttachmentName, MacAddress, PodName, Reason, Request};
 use orknet_cni::state::Attachments;
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
@@ -278,5 +280,30 @@ fn root_a_pod_with_a_broken_record_keeps_what_the_maps_hold() {
         assert_eq!(*dataplane.devices.lock().unwrap(), [pod.host_ifindex].into());
         assert_eq!(agent.ask(&Request::Detach(pod.attachment)).await, Answer::Done);
         assert_eq!(dataplane.dump(), "maps empty\n");
+    });
+}
+
+#[test]
+fn root_nobody_starts_with_an_address_that_has_flows_of_another_pod() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        let (first, second) = (pod("a"), pod("b"));
+        assert_eq!(agent.ask(&Request::Attach(first.clone())).await, Answer::Done);
+        assert_eq!(agent.ask(&Request::Detach(first.attachment)).await, Answer::Done);
+        // The second one gets the first one's address.
+        *dataplane.keeps_flows.lock().unwrap() = true;
+        assert_eq!(reason(&agent.ask(&Request::Attach(second.clone())).await), Some(Reason::Failed));
+        *dataplane.keeps_flows.lock().unwrap() = false;
+        assert_eq!(agent.ask(&Request::Attach(second.clone())).await, Answer::Done);
+        let addresses: BTreeSet<Address> = second.addresses.iter().map(|address| Address::from(*address)).collect();
+        assert_eq!(*dataplane.purges.lock().unwrap(), [addresses.clone(), addresses]);
+        // A pod that runs keeps its flows over a restart.
+        Attachments::new(&agent.state_dir()).put(&second).unwrap();
+        let folder = agent.stop().await;
+        let agent = Agent::start_in(folder, &api, &dataplane);
+        agent.configured().await;
+        assert_eq!(dataplane.purges.lock().unwrap().len(), 2);
     });
 }

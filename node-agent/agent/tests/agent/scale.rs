@@ -1,11 +1,11 @@
 //! Ten thousand Services with ten endpoints each, on the real maps: they fit, and one change is quick.
 
 use crate::harness::{FakeApi, eventually, in_namespace, node, service, slice};
-use orknet_abi::{Count, DropReason};
+use orknet_abi::{Address, Count, DropReason};
 use orknet_agent::dataplane::{FailedStep, Failure};
 use orknet_agent::{Config, Dataplane, cleanup, run_with};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::{AskGone, EndedSockets, MapUse, NamespacePaths, Pace, Swept, Trouble};
+use orknet_dataplane::{AskGone, EndedSockets, MapUse, NamespacePaths, Pace, PodSockets, Swept, Trouble};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -82,6 +82,14 @@ impl Dataplane for Timed {
 
     fn sweep_flows(&self, ask: &mut AskGone<'_>, pace: &mut Pace<'_>) -> Result<Swept, Failure> {
         Dataplane::sweep_flows(&self.inner, ask, pace)
+    }
+
+    fn forget_flows_of(&self, addresses: &BTreeSet<Address>) -> Result<u64, Failure> {
+        Dataplane::forget_flows_of(&self.inner, addresses)
+    }
+
+    fn note_open_flows(&self, pod: &PodSockets) -> Result<u64, Failure> {
+        Dataplane::note_open_flows(&self.inner, pod)
     }
 
     fn retire_other_versions(&self) -> Result<(), Failure> {

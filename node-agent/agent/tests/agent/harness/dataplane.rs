@@ -1,10 +1,10 @@
 //! A data plane of plain maps that remembers what was done to it and checks every step.
 
-use orknet_abi::{Count, DropReason, LeftReason};
+use orknet_abi::{Address, Count, DropReason, LeftReason, PodKey};
 use orknet_agent::Dataplane;
 use orknet_agent::dataplane::{Cause, FailedStep, Failure};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::{AskGone, EndedSockets, MapUse, NamespacePaths, Pace, Swept, Trouble, Use};
+use orknet_dataplane::{AskGone, EndedSockets, MapUse, NamespacePaths, Pace, PodSockets, Swept, Trouble, Use};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -32,6 +32,12 @@ pub struct FakeDataplane {
     pub sockets: Mutex<BTreeSet<Use>>,
     /// The pods' namespaces that sockets were last looked for in.
     pub namespaces: Mutex<Vec<PathBuf>>,
+    /// Addresses whose flows were forgotten, a set for each time.
+    pub purges: Mutex<Vec<BTreeSet<Address>>>,
+    /// Forgetting flows fails.
+    pub keeps_flows: Mutex<bool>,
+    /// Pods whose open flows were taken note of, each with whether its rules were in the maps.
+    pub noted: Mutex<Vec<(PodSockets, bool)>>,
     /// Entries of clients and sockets that are no more.
     pub unused: Mutex<u64>,
     pub cgroup: Mutex<Option<PathBuf>>,
@@ -177,6 +183,24 @@ impl Dataplane for FakeDataplane {
             sums
         });
         Ok(Swept { flows: by_protocol, gone: gone.len() as u64, entries: 2 * known.len() as u32, capacity: 100, ..Swept::default() })
+    }
+
+    fn forget_flows_of(&self, addresses: &BTreeSet<Address>) -> Result<u64, Failure> {
+        if *self.keeps_flows.lock().unwrap() {
+            return Err(Failure("the test wants it".into()));
+        }
+        let pods = &self.maps.lock().unwrap().pods;
+        assert!(addresses.iter().all(|address| pods.contains_key(&PodKey { address: *address })), "the maps say whose they are");
+        self.purges.lock().unwrap().push(addresses.clone());
+        Ok(0)
+    }
+
+    fn note_open_flows(&self, pod: &PodSockets) -> Result<u64, Failure> {
+        let pods = &self.maps.lock().unwrap().pods;
+        let has_rules = |address: &Address| pods.get(&PodKey { address: *address }).is_some_and(|pod| pod.ingress | pod.egress != 0);
+        let are_ruled = pod.addresses.iter().any(has_rules);
+        self.noted.lock().unwrap().push((pod.clone(), are_ruled));
+        Ok(0)
     }
 
     fn retire_other_versions(&self) -> Result<(), Failure> {

@@ -1,0 +1,91 @@
+//! Pods that get their first rules while they run: programs take note of the flows of pods with rules only, so those that are open by then
+//! are looked up among the pod's sockets. Before its entry is switched, so that the next packet of each finds its flow; and once more after
+//! it, for what was opened in between.
+
+use super::Programmer;
+use orknet_abi::{Pod, PodKey};
+use orknet_compiler::{MapImage, Plan, Step};
+use orknet_dataplane::PodSockets;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// Devices of the pods that have rules in the kernel, by address.
+pub(super) type Ruled = BTreeMap<PodKey, u32>;
+
+/// Whether programs follow a pod's flows.
+fn has_rules(pod: &Pod) -> bool {
+    pod.ingress | pod.egress | pod.own_ingress | pod.own_egress != 0
+}
+
+/// Those that have rules in these maps.
+pub(super) fn ruled(image: &MapImage) -> Ruled {
+    image.pods.iter().filter(|(_, pod)| has_rules(pod)).map(|(key, pod)| (*key, pod.ifindex)).collect()
+}
+
+/// The pods that get their first rules by a plan, by device, with the addresses concerned.
+fn first_rules(plan: &Plan, ruled: &Ruled) -> BTreeMap<u32, BTreeSet<PodKey>> {
+    let mut first: BTreeMap<u32, BTreeSet<PodKey>> = BTreeMap::new();
+    for step in &plan.steps {
+        if let Step::PutPod(key, pod) = step
+            && has_rules(pod)
+            && ruled.get(key) != Some(&pod.ifindex)
+        {
+            first.entry(pod.ifindex).or_default().insert(*key);
+        }
+    }
+    first
+}
+
+impl Programmer {
+    /// The pods whose open flows must be known once a plan has been written; not those that are being attached, which have not run yet.
+    pub(super) fn pods_with_first_rules(&self, plan: &Plan, new_devices: &BTreeSet<u32>) -> Vec<PodSockets> {
+        let first = first_rules(plan, &self.ruled);
+        let running = first.into_iter().filter(|(device, _)| !new_devices.contains(device));
+        let sockets = running.filter_map(|(device, keys)| {
+            let namespace: Option<&PathBuf> = self.namespaces.get(&device);
+            if namespace.is_none() {
+                tracing::warn!(
+                    device,
+                    "a pod gets its first rules, and its network namespace is not known: what it has open may be cut off"
+                );
+            }
+            Some(PodSockets { namespace: namespace?.clone(), addresses: keys.into_iter().map(|key| key.address).collect() })
+        });
+        sockets.collect()
+    }
+
+    /// Takes note of what these pods have open.
+    pub(super) fn note_open_flows(&self, pods: &[PodSockets]) {
+        for pod in pods {
+            match self.dataplane.note_open_flows(pod) {
+                Ok(0) => {}
+                Ok(flows) => {
+                    tracing::info!(namespace = %pod.namespace.display(), flows, "a pod with open connections gets its first rules")
+                }
+                Err(failure) => tracing::warn!(%failure, "what a pod has open may be cut off by its first rules"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orknet_abi::Address;
+
+    #[test]
+    fn only_pods_that_had_no_rules_get_their_first() {
+        let key = |last| PodKey { address: Address::from_v4([10, 244, 1, last]) };
+        let pod = |ifindex, ingress| Pod { ifindex, ingress, ..Pod::default() };
+        let mut image = MapImage::default();
+        // Of two pods with rules the second one's address goes to another pod.
+        image.pods.extend([(key(1), pod(1, 0)), (key(2), pod(2, 7)), (key(3), pod(3, 7)), (key(5), pod(1, 0))]);
+        let ruled = ruled(&image);
+        let puts = [(key(1), pod(1, 8)), (key(2), pod(2, 8)), (key(3), pod(4, 8)), (key(4), pod(5, 0)), (key(5), pod(1, 8))];
+        let plan = Plan { steps: puts.into_iter().map(|(key, pod)| Step::PutPod(key, pod)).collect() };
+        assert_eq!(first_rules(&plan, &ruled), BTreeMap::from([(1, [key(1), key(5)].into()), (4, [key(3)].into())]));
+        let own = Pod { own_egress: 1, ..pod(6, 0) };
+        let plan = Plan { steps: vec![Step::PutPod(key(6), own), Step::DeletePod(key(2))] };
+        assert_eq!(first_rules(&plan, &ruled).len(), 1, "sets for what a pod sends itself are rules, too");
+    }
+}
