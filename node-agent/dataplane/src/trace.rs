@@ -13,7 +13,7 @@ use crate::{
 };
 use aya::{Ebpf, EbpfLoader, maps::Map};
 use orknet_abi::{
-    AFFINITY, AffinityChoice, AffinityKey, BACKENDS, CONNECTIONS, DATAGRAMS, DEVICES, EVENTS, FLOWS, FORMER, FORMER_FLOWS, FRAGMENTS,
+    AFFINITY, AffinityChoice, AffinityKey, BACKENDS, CONNECTIONS, Count, DATAGRAMS, DEVICES, DROPS, DropReason, EVENTS, FLOWS, FORMER, FORMER_FLOWS, FRAGMENTS,
     GENERATION, MapSpec, NODE, PEERS, PODS, PORTS, RANGES, RULES, SERVICES, SOCKETS, SOURCES, TABLES, TRACE, TRANSLATED, VERDICTS,
 };
 use std::{
@@ -32,6 +32,8 @@ const SMALL: [(&MapSpec, u32); 5] = [(&FLOWS, 1_024), (&FRAGMENTS, 1_024), (&SOC
 pub struct Traced {
     pub ran: Ran,
     pub told: Vec<Told>,
+    /// Why it does not go on: it was dropped, or answered by a refusal in its place.
+    pub refused: Option<DropReason>,
 }
 
 /// A second load of a node's programs. Flows that packets open stay with it, so that answers find them.
@@ -39,6 +41,7 @@ pub struct Traced {
 pub struct Tracer {
     programs: Programs,
     events: Events,
+    drops: Table<u32, Count>,
     reader: Reader,
 }
 
@@ -71,14 +74,25 @@ impl Tracer {
         let mut object = loader.load(OBJECT).map_err(|error| Error::Load(Box::new(error)))?;
         take_after(&object, &reader)?;
         let ring = object.take_map(EVENTS.name).ok_or_else(|| Error::Load("the object has no ring of events".into()))?;
-        Ok(Self { programs: Programs::load(object, |_| false)?, events: Events::over(ring)?, reader })
+        let drops = own(&object, &DROPS)?;
+        Ok(Self { programs: Programs::load(object, |_| false)?, events: Events::over(ring)?, drops, reader })
     }
 
     /// Runs the program of a device hook on an Ethernet frame that comes in, or leaves, on a device of the caller's network namespace.
     pub fn run(&mut self, hook: Hook, arrival: &Arrival, frame: &[u8]) -> Result<Traced, Error> {
         while self.events.take().is_some() {}
+        let before = self.dropped()?;
         let ran = run_program(&self.programs, hook, arrival, frame, 1)?;
-        Ok(Traced { ran, told: std::iter::from_fn(|| self.events.take()).collect() })
+        let refused = self.dropped()?.into_iter().zip(before).find(|((_, after), (_, before))| after > before).map(|((reason, _), _)| reason);
+        Ok(Traced { ran, told: std::iter::from_fn(|| self.events.take()).collect(), refused })
+    }
+
+    /// How many packets this load has dropped, by reason.
+    fn dropped(&self) -> Result<Vec<(DropReason, u64)>, Error> {
+        let packets = |reason: DropReason| -> Result<u64, Error> {
+            Ok(self.drops.get(&(reason as u32))?.unwrap_or_default().iter().map(|count| count.packets).sum())
+        };
+        DropReason::ALL.iter().map(|reason| Ok((*reason, packets(*reason)?))).collect()
     }
 
     /// The maps that live.
@@ -112,7 +126,7 @@ fn own<K: crate::kernel::Plain, V: crate::kernel::Plain>(object: &Ebpf, spec: &'
 
 fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
     match map {
-        Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) => Some(data.fd().as_fd()),
+        Map::Array(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) => Some(data.fd().as_fd()),
         _ => None,
     }
 }

@@ -76,10 +76,15 @@ fn root_each_step_of_a_traced_packet_is_told() {
         // From another node's pod: refused by a rule; from outside, by isolation alone.
         for (source, rule) in [(family.remote_pod, 6), (family.client, 0)] {
             let refused = from_network(&bench, &mut tracer, &wired(tcp(at(source, 40_001), backend, flags::SYN, b"")).bytes());
-            assert_eq!(refused.ran.verdict, Verdict::Drop);
+            assert_eq!((refused.ran.verdict, refused.refused), (Verdict::Drop, Some(DropReason::PolicyIngress)));
             let dropped = refused.told.iter().find(|told| told.event.kind == event_kind::DROP).unwrap();
             assert_eq!((dropped.dropped(), dropped.event.rule), (Some(DropReason::PolicyIngress), rule));
         }
+        // To a Service without endpoints: the sender is answered, and it is a refusal all the same.
+        let empty = at(family.cluster, 81);
+        bench.put(&Front::new(list + 10, TCP, empty, &[]).cluster());
+        let answered = from_pod(&bench, &mut tracer, &tcp(a, empty, flags::SYN, b"").bytes());
+        assert_eq!((answered.ran.verdict, answered.refused), (Verdict::Redirect, Some(DropReason::NoEndpoints)));
         // To no Service.
         let nowhere = at(if family.pod_a == V4.pod_a { "10.96.0.99" } else { "fd00:10:96::99" }, 80);
         let dropped = from_pod(&bench, &mut tracer, &tcp(a, nowhere, flags::SYN, b"").bytes());
