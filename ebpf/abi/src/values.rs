@@ -303,6 +303,8 @@ pub mod flow_state {
     pub const DIRECT: u32 = 1 << 7;
     /// With [`DIRECT`]: policy has let a packet of it through, here where the backend is.
     pub const JUDGED: u32 = 1 << 8;
+    /// The flow translates nothing: it is there so that policy knows who began.
+    pub const PLAIN: u32 = 1 << 9;
 }
 
 /// One direction of a translated flow: what its packets become. Two entries make a flow; the key of each is the other's
@@ -327,7 +329,8 @@ pub struct Flow {
 /// TCP: 2 hours 4 minutes once both ends have spoken and the handshake is complete, else 4 minutes (RFC 5382 REQ-5: who only sends the first
 /// segment, with a source that is not its own, takes no place for hours), and after a RST too (RFC 7857 section 2.2).
 /// UDP: 5 minutes (RFC 4787 REQ-5), 2 minutes before an answer. ICMP queries: 60 seconds (RFC 5508 REQ-2). SCTP as TCP. Protocols without
-/// ports: 10 minutes (`nf_conntrack_generic_timeout`). Where only one direction comes by ([`flow_state::DIRECT`]), it speaks for both.
+/// ports: 10 minutes (`nf_conntrack_generic_timeout`). What translates nothing ([`flow_state::PLAIN`]) is forgotten 10 seconds after its end: no
+/// address or port of somebody else's waits for it. Where only one direction comes by ([`flow_state::DIRECT`]), it speaks for both.
 pub const fn flow_timeout(protocol: u8, any: u32, both: u32) -> u32 {
     const TRANSITORY: u32 = 240;
     const ESTABLISHED: u32 = 7_440;
@@ -336,7 +339,11 @@ pub const fn flow_timeout(protocol: u8, any: u32, both: u32) -> u32 {
         protocol::TCP | protocol::SCTP => {
             let is_over = any & (flow_state::RESET | flow_state::GONE) != 0 || both & flow_state::FINISHED != 0;
             let is_whole = both & flow_state::OPENED != 0 && any & flow_state::CONFIRMED != 0;
-            if !is_over && is_whole { ESTABLISHED } else { TRANSITORY }
+            match (is_over, is_whole) {
+                (true, _) if any & flow_state::PLAIN != 0 => 10,
+                (false, true) => ESTABLISHED,
+                _ => TRANSITORY,
+            }
         }
         protocol::ICMP | protocol::ICMP6 => 60,
         protocol::UDP if both & flow_state::CONFIRMED != 0 => 300,

@@ -177,7 +177,7 @@ pub fn note_judged_elsewhere(key: &FlowKey) {
 /// the flow, since a reset may be forged (RFC 7857 section 2.2).
 #[inline(always)]
 fn next_state(state: u32, segment: &Segment) -> u32 {
-    const LASTING: u32 = flow_state::FORWARD | flow_state::MASQUERADE | flow_state::DIRECT | flow_state::JUDGED;
+    const LASTING: u32 = flow_state::FORWARD | flow_state::MASQUERADE | flow_state::DIRECT | flow_state::JUDGED | flow_state::PLAIN;
     match segment.says() {
         flow_state::OPENED => state & LASTING | flow_state::OPENED,
         flow_state::CONFIRMED => state & !flow_state::RESET | flow_state::CONFIRMED,
@@ -390,7 +390,7 @@ pub fn insert_pair(key: &FlowKey, becomes: &mut FlowKey, state: u32) -> u32 {
     // One value for both: what differs is written in between.
     wipe(&mut entry.way);
     entry.becomes = Words::of(key).reversed();
-    entry.state = state & (flow_state::MASQUERADE | flow_state::DIRECT);
+    entry.state = state & (flow_state::MASQUERADE | flow_state::DIRECT | flow_state::PLAIN);
     entry.used_seconds = now;
     // SAFETY: both are the same words; the alignment is that of the larger ones.
     let flow = unsafe { &*ptr::from_ref(entry).cast::<Flow>() };

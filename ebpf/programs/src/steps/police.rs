@@ -112,7 +112,7 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
     }
     if opened == opened::NOT {
         words::copy(&segment.key, becomes);
-        let state = flow_state::FORWARD | segment.says() & !flow_state::CONFIRMED;
+        let state = flow_state::FORWARD | flow_state::PLAIN | segment.says() & !flow_state::CONFIRMED;
         opened = global::insert_pair(&segment.key, becomes, state);
         outcome = policed::PASSES;
     }

@@ -56,12 +56,13 @@ pub fn flow_rows(flows: &[(FlowKey, Flow)], now: u32) -> Vec<FlowRow> {
     rows
 }
 
-const STATES: [(u32, &str); 5] = [
+const STATES: [(u32, &str); 6] = [
     (flow_state::OPENED, "opened"),
     (flow_state::CONFIRMED, "confirmed"),
     (flow_state::FINISHED, "finished"),
     (flow_state::RESET, "reset"),
     (flow_state::GONE, "gone"),
+    (flow_state::PLAIN, "plain"),
 ];
 
 fn row(key: FlowKey, becomes: FlowKey, forward: Option<Flow>, answers: Option<Flow>, now: u32) -> FlowRow {

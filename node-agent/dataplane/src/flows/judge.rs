@@ -20,7 +20,7 @@ pub(super) enum Verdict {
 /// second look.
 pub(super) fn stays_alone(key: &FlowKey, flow: &Flow, now: u32) -> Option<u32> {
     // With any pair it may be silent for longer, but for the pair's FIN, RST or end of the backend, after which this is the time.
-    let shortest = flow_timeout(key.protocol, flow_state::GONE, 0);
+    let shortest = flow_timeout(key.protocol, flow_state::GONE | flow.state & flow_state::PLAIN, 0);
     left(flow.used_seconds, shortest, now)
 }
 
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn flows_live_as_long_as_the_standards_say() {
-        use flow_state::{CONFIRMED, DIRECT, FINISHED, GONE, OPENED, RESET};
+        use flow_state::{CONFIRMED, DIRECT, FINISHED, GONE, OPENED, PLAIN, RESET};
         let after = |seconds: u32| seconds + 1;
         assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED, OPENED), after(7_440), "established");
         assert_eq!(lifetime(protocol::TCP, OPENED, OPENED), after(240), "half open");
@@ -92,6 +92,8 @@ mod tests {
         assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED | FINISHED, OPENED | FINISHED), after(240), "closed");
         assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED, OPENED | RESET), after(240), "reset");
         assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED | GONE, OPENED | GONE), after(240), "the backend is gone");
+        assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED | FINISHED | PLAIN, OPENED | FINISHED | PLAIN), after(10), "closed, and never translated");
+        assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED | PLAIN, OPENED | PLAIN), after(7_440));
         assert_eq!(lifetime(protocol::UDP, CONFIRMED, CONFIRMED), after(300));
         assert_eq!(lifetime(protocol::UDP, CONFIRMED, 0), after(120), "no answer yet");
         assert_eq!(lifetime(protocol::ICMP, 0, 0), after(60));
@@ -121,7 +123,7 @@ mod tests {
         #[test]
         fn what_stays_without_a_look_at_its_pair_is_expired_with_none(
             protocol in prop::sample::select(vec![protocol::TCP, protocol::UDP, protocol::SCTP, protocol::ICMP, protocol::ICMP6, 47]),
-            states in (0_u32..128, 0_u32..128),
+            states in (0_u32..1_024, 0_u32..1_024),
             used in (0_u32..20_000, 0_u32..20_000),
         ) {
             let (key, mut forward, _, mut reply) = pair(protocol);

@@ -214,10 +214,10 @@ impl Pass<'_, '_> {
     }
 }
 
-/// From which front to which backend an entry leads, if it does: the other direction, flows out of the cluster, and what has been
-/// marked already lead to none.
+/// From which front to which backend an entry leads, if it does: the other direction, flows out of the cluster or of no Service, and what
+/// has been marked already lead to none.
 fn use_of(key: &FlowKey, flow: &Flow) -> Option<Use> {
-    const ELSEWHERE: u32 = flow_state::MASQUERADE | flow_state::GONE;
+    const ELSEWHERE: u32 = flow_state::MASQUERADE | flow_state::GONE | flow_state::PLAIN;
     let leads = flow.state & flow_state::FORWARD != 0 && flow.state & ELSEWHERE == 0;
     leads.then_some(Use {
         front: key.destination,

@@ -67,7 +67,7 @@ struct Open {
 
 /// Writes both directions, unless one of them leads elsewhere; whether it is new.
 fn put(table: &Table<FlowKey, Flow>, flow: &Open, used_seconds: u32) -> Result<bool, Error> {
-    const KNOWN: u32 = flow_state::OPENED | flow_state::CONFIRMED | flow_state::JUDGED;
+    const KNOWN: u32 = flow_state::OPENED | flow_state::CONFIRMED | flow_state::PLAIN;
     let entry = |key: FlowKey, is_forward: bool| Flow {
         becomes: key,
         state: KNOWN | if is_forward { flow_state::FORWARD } else { 0 },
@@ -143,7 +143,7 @@ mod tests {
 
     /// Both entries of a flow that the first opened.
     fn expected(protocol: u8, from: SocketAddr, to: SocketAddr) -> [((Address, u16, Address, u16, u8), u32); 2] {
-        const KNOWN: u32 = flow_state::OPENED | flow_state::CONFIRMED | flow_state::JUDGED;
+        const KNOWN: u32 = flow_state::OPENED | flow_state::CONFIRMED | flow_state::PLAIN;
         let [(a, b), (c, d)] = [from, to].map(|end| (Address::from(end.ip().to_canonical()), end.port()));
         [((a, b, c, d, protocol), KNOWN | flow_state::FORWARD), ((c, d, a, b, protocol), KNOWN)]
     }
