@@ -200,7 +200,7 @@ fn agent_rules() -> Vec<Value> {
         rule(&["networking.orknet.io"], &["nodeprogrammings"], &["create", "delete", "get", "list", "patch", "update", "watch"]),
         // Which maps are full: a condition of its node, and events.
         rule(&[""], &["nodes/status"], &["patch"]),
-        rule(&[""], &["events"], &["create"]),
+        rule(&[""], &["events"], &["create", "patch"]),
     ]
 }
 

@@ -60,6 +60,9 @@ pub struct Config {
     /// Prefixes of the node's addresses at which node ports answer, whatever the type by which the Node lists them; its InternalIPs unless
     /// given. Host ports do not go by it.
     pub node_port_addresses: Vec<IpNet>,
+    /// Dropped packets, and as many opened flows while a monitor wants to hear of flows, that programs tell of on each CPU in a second. The
+    /// others are counted only.
+    pub event_rate: u32,
     /// The data plane's own settings.
     pub dataplane: orknet_dataplane::Config,
 }
@@ -147,6 +150,7 @@ impl Default for Config {
             maglev_table_size: 16_381,
             node_port_loopback: false,
             node_port_addresses: Vec::new(),
+            event_rate: 256,
             dataplane: orknet_dataplane::Config::default(),
         }
     }

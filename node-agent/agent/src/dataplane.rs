@@ -1,8 +1,10 @@
 //! The seam to the kernel: what the agent needs of a data plane, so that it can be tested with one that is not there.
 
-use orknet_abi::{Count, DropReason, LeftReason};
+use crate::ring::Ring;
+use futures::future::{BoxFuture, FutureExt, pending};
+use orknet_abi::{Count, DropReason, LeftReason, Monitor};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::{AskGone, EndedSockets, FailureCause, MapUse, NamespacePaths, Pace, Swept, Trouble};
+use orknet_dataplane::{AskGone, EndedSockets, FailureCause, MapUse, NamespacePaths, Pace, Swept, Told, Trouble, Untold};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -76,10 +78,41 @@ pub trait Dataplane: Send + Sync + 'static {
     fn left(&self) -> Result<Vec<(LeftReason, Count)>, Failure> {
         Ok(Vec::new())
     }
+    /// Connections and bytes by the number of the rule that decided.
+    fn rule_counts(&self) -> Result<BTreeMap<u32, Count>, Failure> {
+        Ok(BTreeMap::new())
+    }
+    /// What programs tell from now on; there is one reader at a time.
+    fn events(&self) -> Result<Box<dyn EventSource>, Failure> {
+        Ok(Box::new(Silence))
+    }
+    /// Says what programs are to tell from now on.
+    fn tell_events(&self, _: Monitor) -> Result<(), Failure> {
+        Ok(())
+    }
+    /// How many events programs could not tell.
+    fn untold_events(&self) -> Result<Untold, Failure> {
+        Ok(Untold::default())
+    }
     /// How full the maps are.
     fn maps(&self) -> Result<Vec<MapUse>, Failure>;
     /// The same of some, by their names.
     fn maps_named(&self, names: &[&str]) -> Result<Vec<MapUse>, Failure>;
+}
+
+/// Where events come from.
+pub trait EventSource: Send {
+    /// Waits for events; some, the oldest first. Cancelling it loses none.
+    fn take(&mut self) -> BoxFuture<'_, Result<Vec<Told>, Failure>>;
+}
+
+/// No events, ever.
+struct Silence;
+
+impl EventSource for Silence {
+    fn take(&mut self) -> BoxFuture<'_, Result<Vec<Told>, Failure>> {
+        pending().boxed()
+    }
 }
 
 impl From<orknet_dataplane::Error> for Failure {
@@ -175,6 +208,24 @@ impl Dataplane for orknet_dataplane::Dataplane {
 
     fn left(&self) -> Result<Vec<(LeftReason, Count)>, Failure> {
         Ok(self.reader().left()?)
+    }
+
+    fn rule_counts(&self) -> Result<BTreeMap<u32, Count>, Failure> {
+        Ok(self.reader().rule_counts()?)
+    }
+
+    fn events(&self) -> Result<Box<dyn EventSource>, Failure> {
+        let events = orknet_dataplane::Dataplane::events(self)?;
+        let ring = Ring::read(events).map_err(|error| Failure(format!("cannot begin to read events: {error}")))?;
+        Ok(Box::new(ring))
+    }
+
+    fn tell_events(&self, what: Monitor) -> Result<(), Failure> {
+        Ok(orknet_dataplane::Dataplane::tell_events(self, what)?)
+    }
+
+    fn untold_events(&self) -> Result<Untold, Failure> {
+        Ok(self.reader().untold_events()?)
     }
 
     fn maps(&self) -> Result<Vec<MapUse>, Failure> {

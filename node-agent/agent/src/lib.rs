@@ -16,6 +16,7 @@
 pub mod config;
 pub mod dataplane;
 pub mod error;
+pub mod monitor;
 pub mod overlay;
 pub mod routes;
 
@@ -37,6 +38,7 @@ mod pressure;
 mod programmer;
 mod proxy_health;
 mod purger;
+mod ring;
 mod room;
 mod route_keeper;
 mod route_message;

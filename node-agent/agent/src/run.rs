@@ -15,7 +15,7 @@ use crate::routes::{Router, barred};
 use crate::settings_keeper::keep_settings;
 use crate::socket::{PATIENCE, Server};
 use crate::watch::NodesView;
-use crate::{attachments, health_check, http, notice, proxy_health, socket, sysctl, watch};
+use crate::{attachments, health_check, http, monitor, notice, proxy_health, socket, sysctl, watch};
 use kube::Client;
 use orknet_abi::{RangeKey, TABLES};
 use orknet_compiler::Options;
@@ -63,6 +63,7 @@ async fn run_once_open(
     let _stop_all = shutdown.clone().drop_guard();
     // The socket is also what keeps two agents from working on the same maps.
     let listener = socket::bind(&config.socket)?;
+    let monitors = monitor::bind(&config)?;
     let pages = config.http_address.map(|address| http::listen(address, "metrics and health")).transpose()?;
     let proxy_pages = config.proxy_health_address.map(|address| http::listen(address, "health to balancers")).transpose()?;
     // The programs take the kernel a while. Meanwhile the API is read and the CNI plugin comes in; both wait in the queue.
@@ -100,6 +101,20 @@ async fn run_once_open(
     let (of_room, of_devices, node) = (client.clone(), client.clone(), config.node_name.clone());
     parts.spawn(named("reports of full maps", notice::report(of_room, node.clone(), rooms, Room::full)));
     parts.spawn(named("reports of devices", notice::report(of_devices, node, known_troubles, Option::<Troubles>::clone)));
+    let hub = monitor::Hub::default();
+    let (drops, refused) = mpsc::channel(monitor::REFUSED);
+    let feed = monitor::Feed {
+        dataplane: Arc::clone(&dataplane),
+        messages: messages.clone(),
+        hub: hub.clone(),
+        drops,
+        node: config.node_name.as_str().into(),
+        rate: config.event_rate,
+    };
+    parts.spawn(named("feed of events", monitor::feed(feed)));
+    parts.spawn(named("monitors' socket", monitor::serve(monitors, hub)));
+    let of_pods = monitor::report(client.clone(), config.node_name.clone(), refused, shutdown.clone());
+    parts.spawn(named("events about pods", of_pods));
     let (overlay, overlays) = latest::channel(0);
     let settings = keep_settings(config.clone(), views.clone(), overlays, messages, resync);
     parts.spawn(named("settings keeper", settings));

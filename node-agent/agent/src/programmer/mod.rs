@@ -11,6 +11,7 @@ mod tell;
 use crate::attachments::Record;
 use crate::dataplane::{Cause, Dataplane, FailedStep, Failure};
 use crate::metrics::Metrics;
+use crate::monitor::{self, Happened, Seen};
 use crate::purger::Purger;
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
 use orknet_compiler::{Change, ObjectName, Options, Plan, State, Step};
@@ -50,6 +51,8 @@ pub enum Message {
     Network(BTreeSet<u32>),
     /// Which of these lead to backends that are gone?
     AskGone(BTreeSet<Use>, oneshot::Sender<BTreeSet<Use>>),
+    /// What do these events of the named node mean?
+    Explain(Vec<Seen>, Arc<str>, oneshot::Sender<Vec<Happened>>),
     /// A pod is to be programmed.
     Attach(protocol::Attachment, Reply),
     /// Is it programmed?
@@ -209,6 +212,7 @@ impl Programmer {
                     }
                 }
                 Message::AskGone(uses, reply) => drop(reply.send(self.gone(uses))),
+                Message::Explain(seen, node, reply) => drop(reply.send(monitor::explain(&seen, &self.state, &node))),
                 Message::Attach(record, reply) => self.attach(&record, reply, &mut waiting),
                 Message::Detach(name, reply) => {
                     let devices = self.note_pod(&name, None);

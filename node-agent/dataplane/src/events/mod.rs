@@ -6,10 +6,14 @@ mod read;
 
 use crate::{Dataplane, Error};
 use aya::maps::{Map, MapData, MapError, RingBuf};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use orknet_abi::{Count, DropReason, EVENTS, Event, Monitor, event_kind, lost};
 use std::{
     fmt, io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    os::fd::{AsFd as _, BorrowedFd},
     path::Path,
 };
 
@@ -40,7 +44,7 @@ pub struct Untold {
     pub full: u64,
 }
 
-/// The reading end of the ring. Its descriptor becomes readable when there are events; dropping it leaves the ring as it is.
+/// The reading end of the ring; dropping it leaves the ring as it is.
 pub struct Events {
     ring: RingBuf<MapData>,
 }
@@ -58,6 +62,17 @@ impl Events {
         Ok(Self { ring: ring.map_err(|error| Error::map("open", EVENTS.name)(io::Error::other(error.to_string())))? })
     }
 
+    /// Blocks until there are events, or `end` can be read or is closed at its other end; whether it was the former alone.
+    pub fn wait(&self, end: BorrowedFd<'_>) -> Result<bool, Error> {
+        let mut files = [PollFd::new(self.ring.as_fd(), PollFlags::POLLIN), PollFd::new(end, PollFlags::POLLIN)];
+        match poll(&mut files, PollTimeout::NONE) {
+            // A signal: nothing is there yet, and nobody has ended it.
+            Err(Errno::EINTR) => Ok(true),
+            Err(error) => Err(Error::map("wait for", EVENTS.name)(error.into())),
+            Ok(_) => Ok(!files[1].any().unwrap_or(true)),
+        }
+    }
+
     /// The next event, the oldest first; `None` if there is none now. What is no event of this version is passed over.
     pub fn take(&mut self) -> Option<Told> {
         loop {
@@ -67,18 +82,6 @@ impl Events {
                 return Some(Told { event, packet: Packet::read(shown) });
             }
         }
-    }
-}
-
-impl AsFd for Events {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
-    }
-}
-
-impl AsRawFd for Events {
-    fn as_raw_fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
     }
 }
 

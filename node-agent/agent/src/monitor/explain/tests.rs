@@ -1,0 +1,181 @@
+//! Events of a node with a client and a server, told and explained.
+
+use super::*;
+use orknet_abi::{EVENT_BYTES, Event, Rule as AbiRule, protocol};
+use orknet_compiler::facts::{Labels, Owner, PodFacts, PolicyFacts, ServicePort};
+use orknet_compiler::{Attachment, Change, MapImage, ObjectName, ServiceFacts};
+
+const CLIENT: [u8; 4] = [10, 244, 0, 2];
+const SERVER: [u8; 4] = [10, 244, 0, 3];
+const FRONT: [u8; 4] = [10, 96, 0, 10];
+/// Device and sets of rules (ingress, egress).
+const OF_CLIENT: (u32, [u32; 2]) = (7, [1, 2]);
+const OF_SERVER: (u32, [u32; 2]) = (8, [3, 4]);
+const INGRESS_RULE: u32 = 21;
+const EGRESS_RULE: u32 = 22;
+
+fn object(namespace: &str, name: &str) -> ObjectName {
+    ObjectName { namespace: namespace.into(), name: name.into() }
+}
+
+/// Pods `shop/client` and `web/server`, a Service `front/service` with port 80, a policy `web/let-in`.
+fn state() -> State {
+    let mut state = State::default();
+    let policy = PolicyFacts { uid: Uid::of("p"), ingress: Some(Box::default()), ..PolicyFacts::default() };
+    state.note(Change::Policy(object("web", "let-in"), Some(policy)));
+    let port = ServicePort { name: "http".into(), protocol: protocol::TCP, port: 80, node_port: 0 };
+    let service =
+        ServiceFacts { cluster_addresses: Box::new([Address::from_v4(FRONT)]), ports: Box::new([port]), ..ServiceFacts::default() };
+    state.note(Change::Service(object("front", "service"), Some(service)));
+    let mut image = MapImage::default();
+    for (name, address, (ifindex, [ingress, egress])) in
+        [(object("shop", "client"), CLIENT, OF_CLIENT), (object("web", "server"), SERVER, OF_SERVER)]
+    {
+        let address = Address::from_v4(address);
+        let pod = orknet_abi::Pod { ifindex, ingress, egress, ..orknet_abi::Pod::default() };
+        let (labels, uid) = (Labels::default(), Uid::of(&name.name));
+        let facts = PodFacts { uid, labels, addresses: Box::new([address]), ports: [].into(), is_peer: true, created: 1 };
+        state.note(Change::PeerPod(name.clone(), Some(facts)));
+        let owner = Some(Owner { pod: name.clone(), uid });
+        state.note(Change::Attachment(name.name, Some(Attachment { addresses: vec![address], pod, owner, host_ports: Vec::new() })));
+        image.pods.insert(PodKey { address }, pod);
+    }
+    let rule = |uid: &str, kind| AbiRule { policy: Uid::of(uid).0, index: 3, direction: direction::INGRESS as u8, kind, reserved: 0 };
+    image.rules.insert(INGRESS_RULE, rule("p", policy_kind::NETWORK_POLICY));
+    image.rules.insert(EGRESS_RULE, rule("00112233-4455-6677-8899-aabbccddeeff", policy_kind::CLUSTER_NETWORK_POLICY));
+    state.adopt(image);
+    state
+}
+
+fn key(source: ([u8; 4], u16), destination: ([u8; 4], u16)) -> FlowKey {
+    FlowKey {
+        source: Address::from_v4(source.0),
+        destination: Address::from_v4(destination.0),
+        source_port_be: source.1.to_be(),
+        destination_port_be: destination.1.to_be(),
+        protocol: protocol::TCP,
+        reserved: [0; 3],
+    }
+}
+
+/// A packet that goes as `is` and would have become `becomes`.
+fn told(kind: u32, reason: u32, is: FlowKey, becomes: FlowKey, flags: u8) -> Told {
+    let event = Event {
+        time: 0,
+        kind,
+        reason,
+        rule: 0,
+        egress_rule: 0,
+        set: 0,
+        peers: 0,
+        direction: 0,
+        device: 7,
+        bytes: 74,
+        becomes,
+        head_bytes: 0,
+        head: [0; EVENT_BYTES],
+    };
+    let transport =
+        Transport::Tcp { source: u16::from_be(is.source_port_be), destination: u16::from_be(is.destination_port_be), flags: Some(flags) };
+    Told { event, packet: Some(Packet { source: is.source.into(), destination: is.destination.into(), protocol: is.protocol, transport }) }
+}
+
+fn dropped(reason: DropReason, is: FlowKey, becomes: FlowKey, flags: u8) -> Told {
+    told(event_kind::DROP, reason as u32, is, becomes, flags)
+}
+
+#[track_caller]
+fn explained(told: Told) -> Happened {
+    let seen = Seen { at: "2026-01-02T03:04:05.678901Z".parse().unwrap(), told };
+    let mut all = explain(&[seen], &state(), "node1");
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
+fn ends(happened: &Happened) -> (String, String) {
+    (happened.client.to_string(), happened.server.to_string())
+}
+
+const SYN: u8 = 2;
+const ACK: u8 = 0x10;
+
+#[test]
+fn a_refused_connection_has_its_pods_its_service_and_its_rule() {
+    let (asked, got) = (key((CLIENT, 40_000), (FRONT, 80)), key((CLIENT, 40_000), (SERVER, 8_080)));
+    let mut told = dropped(DropReason::PolicyIngress, asked, got, SYN);
+    (told.event.direction, told.event.set, told.event.rule) = (direction::INGRESS, OF_SERVER.1[0], INGRESS_RULE);
+    let happened = explained(told);
+    assert_eq!(ends(&happened), ("shop/client:40000".into(), "web/server:8080".into()));
+    let front = happened.service.unwrap();
+    assert_eq!((front.namespace.as_str(), front.name.as_str(), front.port), ("front", "service", Some(80)));
+    let [judged] = happened.judged.as_slice() else { panic!("{:?}", happened.judged) };
+    let rule = judged.rule.as_ref().unwrap();
+    assert_eq!((judged.direction, rule.policy.to_string(), rule.index), (Direction::Ingress, "NetworkPolicy web/let-in".into(), 3));
+    assert_eq!((happened.time.as_str(), happened.verdict), ("2026-01-02T03:04:05.678901Z", Verdict::Dropped));
+    assert_eq!((happened.reason.as_deref(), happened.tcp_flags, happened.is_answer), (Some("policy-ingress"), vec!["SYN".into()], false));
+}
+
+#[test]
+fn what_no_rule_lets_in_names_the_policies_that_isolate() {
+    let is = key((CLIENT, 40_000), (SERVER, 8_080));
+    let mut told = dropped(DropReason::PolicyIngress, is, is, SYN);
+    (told.event.direction, told.event.set) = (direction::INGRESS, OF_SERVER.1[0]);
+    let happened = explained(told);
+    assert_eq!(happened.service, None);
+    let judged = &happened.judged[0];
+    assert_eq!(judged.rule, None);
+    assert_eq!(judged.isolated_by.iter().map(ToString::to_string).collect::<Vec<_>>(), ["NetworkPolicy web/let-in"]);
+}
+
+#[test]
+fn an_answer_that_is_refused_is_the_clients_connection_all_the_same() {
+    // From the server, through the Service: seen as what the front answers.
+    let (is, becomes) = (key((SERVER, 8_080), (CLIENT, 40_000)), key((FRONT, 80), (CLIENT, 40_000)));
+    for (reason, way, set) in
+        [(DropReason::PolicyIngress, direction::INGRESS, OF_SERVER.1[0]), (DropReason::PolicyEgress, direction::EGRESS, OF_CLIENT.1[1])]
+    {
+        let mut told = dropped(reason, is, becomes, ACK);
+        (told.event.direction, told.event.set) = (way, set);
+        let happened = explained(told);
+        assert_eq!(ends(&happened), ("shop/client:40000".into(), "web/server:8080".into()));
+        assert!(happened.is_answer);
+        assert_eq!(happened.service.map(|front| front.port), Some(Some(80)));
+    }
+    let accepted = explained(dropped(DropReason::EndpointGone, is, FlowKey::default(), SYN | ACK));
+    assert_eq!((ends(&accepted).0, accepted.is_answer), ("shop/client:40000".into(), true));
+}
+
+#[test]
+fn a_flow_has_the_rules_of_both_ends() {
+    let (asked, got) = (key((CLIENT, 40_000), (FRONT, 80)), key((CLIENT, 40_000), (SERVER, 8_080)));
+    let mut told = told(event_kind::FLOW, 0, asked, got, SYN);
+    (told.event.rule, told.event.egress_rule) = (INGRESS_RULE, EGRESS_RULE);
+    let happened = explained(told);
+    assert_eq!((happened.verdict, happened.reason), (Verdict::Allowed, None));
+    let rules: Vec<_> = happened.judged.iter().map(|judged| judged.rule.as_ref().unwrap().policy.to_string()).collect();
+    // The policy of the second is not known: its uid stands for it.
+    assert_eq!(rules, ["ClusterNetworkPolicy 00112233-4455-6677-8899-aabbccddeeff", "NetworkPolicy web/let-in"]);
+}
+
+#[test]
+fn who_sends_with_anothers_address_is_told_by_its_device() {
+    let happened = explained(dropped(DropReason::SourceNotPod, key((SERVER, 1), ([192, 0, 2, 1], 2)), FlowKey::default(), SYN));
+    assert_eq!(ends(&happened), ("shop/client:1".into(), "192.0.2.1:2".into()));
+    assert_eq!(happened.client.address, IpAddr::from(SERVER));
+}
+
+#[test]
+fn where_no_backend_was_found_the_service_is_known() {
+    let happened = explained(dropped(DropReason::NoEndpoints, key((CLIENT, 1), (FRONT, 80)), FlowKey::default(), SYN));
+    assert_eq!(happened.service.as_ref().map(|front| front.name.as_str()), Some("service"));
+    assert_eq!(happened.server, End { address: FRONT.into(), port: Some(80), pod: None });
+}
+
+#[test]
+fn steps_of_a_trace_and_frames_without_addresses_are_left_out() {
+    let is = key((CLIENT, 1), (SERVER, 2));
+    let step = told(event_kind::STEP_JUDGED, 0, is, is, SYN);
+    let broken = Told { packet: None, ..dropped(DropReason::Truncated, is, is, SYN) };
+    let seen = [step, broken].map(|told| Seen { at: Timestamp::UNIX_EPOCH, told });
+    assert!(explain(&seen, &state(), "node1").is_empty());
+}
