@@ -42,10 +42,13 @@ pub(crate) fn kind<T: k8s_openapi::Resource>() -> String {
     T::KIND.to_owned()
 }
 
-/// Takes `null` out of the properties of a derived schema: the API's schemas have fields that may be absent, not fields that may be null.
-pub(crate) fn without_null(schema: &mut Schema) {
+/// From a derived schema to one as the API has them: fields may be absent, but not `null`, and descriptions are broken where they are shown, not
+/// where the source is.
+pub(crate) fn schema(schema: &mut Schema) {
+    unwrap_lines(schema.get_mut("description"));
     let Some(Value::Object(properties)) = schema.get_mut("properties") else { return };
     for property in properties.values_mut().filter_map(Value::as_object_mut) {
+        unwrap_lines(property.get_mut("description"));
         if let Some(Value::Array(types)) = property.get_mut("type") {
             types.retain(|name| name != "null");
             if let [only] = &types[..] {
@@ -60,6 +63,12 @@ pub(crate) fn without_null(schema: &mut Schema) {
                 (last, _) => drop(property.insert("anyOf".to_owned(), choices.into_iter().chain(last).collect())),
             }
         }
+    }
+}
+
+fn unwrap_lines(text: Option<&mut Value>) {
+    if let Some(Value::String(text)) = text {
+        *text = text.replace('\n', " ");
     }
 }
 
@@ -94,13 +103,15 @@ mod tests {
     use serde_json::json;
 
     #[derive(JsonSchema)]
-    #[schemars(transform = without_null)]
+    #[schemars(transform = super::schema, extend("required" = ["must"]))]
     #[allow(dead_code, reason = "only its schema is looked at")]
+    /// An example
+    /// of a type.
     struct Example {
-        /// A text.
+        /// A text that is described
+        /// in two lines.
         text: Option<String>,
         inner: Option<Box<Example>>,
-        #[schemars(required)]
         must: Option<i32>,
     }
 
@@ -108,9 +119,9 @@ mod tests {
     fn what_may_be_absent_may_not_be_null() {
         let schema = schemars::SchemaGenerator::default().into_root_schema_for::<Example>().to_value();
         assert!(!schema.to_string().contains("null"), "{schema}");
-        assert_eq!(schema["properties"]["text"], json!({"description": "A text.", "type": "string"}));
+        assert_eq!(schema["properties"]["text"], json!({"description": "A text that is described in two lines.", "type": "string"}));
         assert_eq!(schema["properties"]["inner"], json!({"$ref": "#"}));
-        assert_eq!(schema["required"], json!(["must"]));
+        assert_eq!((&schema["required"], &schema["description"]), (&json!(["must"]), &json!("An example of a type.")));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 /// ClusterNetworkPolicy is a network policy of the whole cluster, above (tier Admin) or below (tier Baseline) the NetworkPolicies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicy", transform = own::without_null)]
+#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicy", transform = own::schema,
+    extend("required" = ["spec"]))]
 pub struct ClusterNetworkPolicy {
     /// The version of the schema of this object.
     #[serde(default = "own::api_version::<ClusterNetworkPolicy>")]
@@ -22,7 +23,6 @@ pub struct ClusterNetworkPolicy {
     pub metadata: ObjectMeta,
     /// The desired behaviour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(required)]
     pub spec: Option<ClusterNetworkPolicySpec>,
     /// What the implementation reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,21 +32,21 @@ pub struct ClusterNetworkPolicy {
 /// The desired behaviour of a ClusterNetworkPolicy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicySpec", transform = own::without_null)]
+#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicySpec", transform = own::schema,
+    extend("required" = ["tier", "priority", "subject"]))]
 pub struct ClusterNetworkPolicySpec {
     /// When the policy is looked at: Admin before every NetworkPolicy, which cannot override it; Baseline after them, for connections of pods
     /// that no NetworkPolicy selects in the direction. What no tier decides is allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, extend("enum" = ["Admin", "Baseline"]))]
+    #[schemars(extend("enum" = ["Admin", "Baseline"]))]
     pub tier: Option<String>,
     /// The policy's place in its tier, from 0 to 1000: lower values are looked at first. Which of two policies of one tier and one priority is
     /// looked at first is not defined.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, range(min = 0, max = 1000))]
+    #[schemars(range(min = 0, max = 1000))]
     pub priority: Option<i32>,
     /// The pods that the policy is for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required)]
     pub subject: Option<Subject>,
     /// Rules for connections to the selected pods, at most 25. The first that matches decides. Without rules, such connections are not
     /// affected.
@@ -63,7 +63,7 @@ pub struct ClusterNetworkPolicySpec {
 /// What the implementation reports of a ClusterNetworkPolicy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyStatus", transform = own::without_null)]
+#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyStatus", transform = own::schema)]
 pub struct ClusterNetworkPolicyStatus {
     /// `Programmed`: whether the policy is in force on every node.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ pub struct ClusterNetworkPolicyStatus {
 /// The pods that a policy is for. Exactly one field must be set. Pods in the host's network are never selected.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicySubject", transform = own::without_null,
+#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicySubject", transform = own::schema,
     extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct Subject {
     /// All pods of the selected namespaces.
@@ -89,7 +89,8 @@ pub struct Subject {
 /// A rule for connections to the selected pods.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyIngressRule", transform = own::without_null)]
+#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyIngressRule", transform = own::schema,
+    extend("required" = ["action", "from"]))]
 pub struct IngressRule {
     /// What the rule is called in what is told of it; at most 100 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,11 +98,11 @@ pub struct IngressRule {
     pub name: Option<String>,
     /// What becomes of a connection that matches: Accept, Deny, or Pass: no further rule of this tier, the next tier decides.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, extend("enum" = ["Accept", "Deny", "Pass"]))]
+    #[schemars(extend("enum" = ["Accept", "Deny", "Pass"]))]
     pub action: Option<String>,
     /// Where the connection comes from: the rule matches if any of these does. 1 to 25.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, length(min = 1, max = 25), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(min = 1, max = 25), extend("x-kubernetes-list-type" = "atomic"))]
     pub from: Option<Vec<IngressPeer>>,
     /// Protocols and ports: the rule matches if any of these does. Absent: all; else 1 to 25.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,7 +113,8 @@ pub struct IngressRule {
 /// A rule for connections from the selected pods.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyEgressRule", transform = own::without_null)]
+#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyEgressRule", transform = own::schema,
+    extend("required" = ["action", "to"]))]
 pub struct EgressRule {
     /// What the rule is called in what is told of it; at most 100 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,11 +122,11 @@ pub struct EgressRule {
     pub name: Option<String>,
     /// What becomes of a connection that matches: Accept, Deny, or Pass: no further rule of this tier, the next tier decides.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, extend("enum" = ["Accept", "Deny", "Pass"]))]
+    #[schemars(extend("enum" = ["Accept", "Deny", "Pass"]))]
     pub action: Option<String>,
     /// Where the connection goes to: the rule matches if any of these does. 1 to 25.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, length(min = 1, max = 25), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(min = 1, max = 25), extend("x-kubernetes-list-type" = "atomic"))]
     pub to: Option<Vec<EgressPeer>>,
     /// Protocols and ports: the rule matches if any of these does. Absent: all; else 1 to 25.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,7 +138,7 @@ pub struct EgressRule {
 /// any other rule denies everything.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyIngressPeer", transform = own::without_null,
+#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyIngressPeer", transform = own::schema,
     extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct IngressPeer {
     /// All pods of the selected namespaces, but those in the host's network.
@@ -151,7 +153,7 @@ pub struct IngressPeer {
 /// any other rule denies everything.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyEgressPeer", transform = own::without_null,
+#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyEgressPeer", transform = own::schema,
     extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct EgressPeer {
     /// All pods of the selected namespaces, but those in the host's network.
@@ -177,21 +179,21 @@ pub struct EgressPeer {
 /// Pods of namespaces, both by their labels.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.NamespacedPod", transform = own::without_null)]
+#[schemars(rename = "io.k8s.networking.policy.v1alpha2.NamespacedPod", transform = own::schema,
+    extend("required" = ["podSelector"]))]
 pub struct NamespacedPod {
     /// The namespaces; empty or absent selects all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
     /// The pods; empty selects all.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required)]
     pub pod_selector: Option<LabelSelector>,
 }
 
 /// A protocol and its ports. Exactly one field must be set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyProtocol", transform = own::without_null,
+#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyProtocol", transform = own::schema,
     extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct Protocol {
     /// TCP.
@@ -212,7 +214,7 @@ pub struct Protocol {
 /// What of a protocol must match; at least one field must be set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyProtocolPorts", transform = own::without_null,
+#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyProtocolPorts", transform = own::schema,
     extend("minProperties" = 1))]
 pub struct Ports {
     /// The destination's port.
@@ -223,7 +225,7 @@ pub struct Ports {
 /// A port or a range of ports. Exactly one field must be set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.Port", transform = own::without_null,
+#[schemars(rename = "io.k8s.networking.policy.v1alpha2.Port", transform = own::schema,
     extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct Port {
     /// One port, 1 to 65535.
@@ -238,15 +240,16 @@ pub struct Port {
 /// The ports from `start` to `end`, both included; `start` must be less than `end`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.PortRange", transform = own::without_null)]
+#[schemars(rename = "io.k8s.networking.policy.v1alpha2.PortRange", transform = own::schema,
+    extend("required" = ["start", "end"]))]
 pub struct PortRange {
     /// The first port, 1 to 65535.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, range(min = 1, max = 65535))]
+    #[schemars(range(min = 1, max = 65535))]
     pub start: Option<i32>,
     /// The last port, 1 to 65535.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, range(min = 1, max = 65535))]
+    #[schemars(range(min = 1, max = 65535))]
     pub end: Option<i32>,
 }
 

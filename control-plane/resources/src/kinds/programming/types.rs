@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What the kernel of one node has been given. Written by the agent of the node, whose name the object has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "io.orknet.networking.v1alpha1.NodeProgramming", transform = own::without_null)]
+#[schemars(rename = "io.orknet.networking.v1alpha1.NodeProgramming", transform = own::schema)]
 pub struct NodeProgramming {
     /// The version of the schema of this object.
     #[serde(default = "own::api_version::<NodeProgramming>")]
@@ -27,7 +27,7 @@ pub struct NodeProgramming {
 /// What the kernel of a node has been given.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "io.orknet.networking.v1alpha1.NodeProgrammingStatus", transform = own::without_null)]
+#[schemars(rename = "io.orknet.networking.v1alpha1.NodeProgrammingStatus", transform = own::schema)]
 pub struct NodeProgrammingStatus {
     /// For each kind that the agent watches, how far the kernel has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,30 +45,28 @@ pub struct NodeProgrammingStatus {
 /// How far the kernel of a node has come with the objects of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.orknet.networking.v1alpha1.ProgrammedKind", transform = own::without_null)]
+#[schemars(rename = "io.orknet.networking.v1alpha1.ProgrammedKind", transform = own::schema,
+    extend("required" = ["kind", "resourceVersion"]))]
 pub struct ProgrammedKind {
     /// The kind: NetworkPolicy, ClusterNetworkPolicy, Service, EndpointSlice, Pod, Namespace, Node.
-    #[schemars(required)]
     pub kind: String,
     /// The highest resource version of the kind that is in the kernel: every object of the kind as it was at this version is in force, but
     /// for those in `failed`. Compared as a number.
-    #[schemars(required)]
     pub resource_version: String,
 }
 
 /// An object that is not in force on a node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.orknet.networking.v1alpha1.FailedObject", transform = own::without_null)]
+#[schemars(rename = "io.orknet.networking.v1alpha1.FailedObject", transform = own::schema,
+    extend("required" = ["kind", "name"]))]
 pub struct FailedObject {
     /// The object's kind.
-    #[schemars(required)]
     pub kind: String,
     /// The object's namespace; absent for an object that is in none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The object's name.
-    #[schemars(required)]
     pub name: String,
     /// Why it is not in force, for people.
     pub message: String,
@@ -77,7 +75,7 @@ pub struct FailedObject {
 /// Whether the NetworkPolicy of the same name is in force on the nodes. Written by the control plane; goes with the policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "io.orknet.networking.v1alpha1.NetworkPolicyStatus", transform = own::without_null)]
+#[schemars(rename = "io.orknet.networking.v1alpha1.NetworkPolicyStatus", transform = own::schema)]
 pub struct NetworkPolicyStatus {
     /// The version of the schema of this object.
     #[serde(default = "own::api_version::<NetworkPolicyStatus>")]
@@ -96,7 +94,7 @@ pub struct NetworkPolicyStatus {
 /// Whether the Service of the same name is in force on the nodes. Written by the control plane; goes with the Service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "io.orknet.networking.v1alpha1.ServiceStatus", transform = own::without_null)]
+#[schemars(rename = "io.orknet.networking.v1alpha1.ServiceStatus", transform = own::schema)]
 pub struct ServiceStatus {
     /// The version of the schema of this object.
     #[serde(default = "own::api_version::<ServiceStatus>")]
@@ -115,7 +113,7 @@ pub struct ServiceStatus {
 /// How far the nodes have come with one object.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "io.orknet.networking.v1alpha1.ProgrammingStatus", transform = own::without_null)]
+#[schemars(rename = "io.orknet.networking.v1alpha1.ProgrammingStatus", transform = own::schema)]
 pub struct ProgrammingStatus {
     /// The generation of the object that this speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
