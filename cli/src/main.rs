@@ -4,6 +4,8 @@
 mod cluster;
 mod commands;
 mod inspect;
+mod monitor;
+mod trace;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -92,6 +94,8 @@ enum Command {
     Flows(Inspect),
     /// Shows how full a node's maps are, and what was dropped.
     Maps(Inspect),
+    Monitor(monitor::Monitor),
+    Trace(trace::Trace),
     /// Answers whether an HTTP server answers.
     #[command(hide = true)]
     Probe {
@@ -107,7 +111,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     match run(Options::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("orknet: {error:#}");
             ExitCode::FAILURE
@@ -115,8 +119,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
-    match command {
+fn run(command: Command) -> Result<ExitCode> {
+    let done = match command {
         Command::Up { name, nodes, store, routing, agent_config, bare } => {
             let wish = cluster::up::Wish { nodes, store, agent: agent_settings(agent_config.as_deref(), routing)?, bare };
             let cluster = Cluster::new(&name)?;
@@ -139,8 +143,11 @@ fn run(command: Command) -> Result<()> {
         Command::Flows(options) => inspect::run(Subject::Flows, &options),
         Command::Endpoints(options) => inspect::run(Subject::Endpoints, &options),
         Command::Maps(options) => inspect::run(Subject::Maps, &options),
+        Command::Monitor(options) => monitor::run(&options),
+        Command::Trace(options) => return Ok(trace::main(&options)),
         Command::Probe { address } => probe::run(address),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// What is said of the agents, if anything is. Nonsense is told before anything is made of it.

@@ -65,10 +65,14 @@ pub fn run_command(main: impl Future<Output = Result<()>>) -> Result<()> {
 }
 
 fn block_on(main: impl Future<Output = Result<()>>) -> Result<()> {
+    runtime()?.block_on(main)
+}
+
+/// What clients run on.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
     // One provider in the process, whoever asks for the default.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(main)
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
 }
 
 /// A client from a kubeconfig file, for a part of the product: its name is the manager of the fields that it writes. Does not connect yet.

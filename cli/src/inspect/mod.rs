@@ -2,7 +2,7 @@
 //! pinned maps; no agent is asked. Here is which maps are meant; [`balancing`] and [`traffic`] hold what they show.
 
 mod balancing;
-mod print;
+pub mod print;
 mod traffic;
 
 use crate::cluster::layout::{Cluster, DEFAULT_NAME};
@@ -77,7 +77,7 @@ fn directory(options: &Inspect) -> Result<PathBuf> {
 }
 
 /// The nodes of a local cluster that have a directory for pins, in the order of their numbers.
-fn pinned_nodes(directory: &Path) -> Result<Vec<String>> {
+pub fn pinned_nodes(directory: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

@@ -65,7 +65,11 @@ impl View {
 
 /// Prints to standard output. Whoever closes it has seen enough (`orknet services | head`).
 pub fn print(view: &View, output: Output) -> Result<()> {
-    let text = view.text(output)?;
+    write(&view.text(output)?)
+}
+
+/// The same of a text.
+pub fn write(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -1,0 +1,198 @@
+//! The nodes that can be looked into from here: those of a local cluster, or this host. Each has its pins, its network namespace and devices.
+
+use super::packet::ANY_MAC;
+use crate::cluster::layout::{Cluster, DEFAULT_NAME};
+use crate::cluster::namespaces::{enter, netns_path};
+use crate::inspect::pinned_nodes;
+use anyhow::{Context, Result, bail};
+use nix::sched::CloneFlags;
+use orknet_abi::{Address, Node, Pod, PodKey};
+use orknet_dataplane::{Arrival, Hook, Reader, Traced, Tracer};
+use rtnetlink::RouteMessageBuilder;
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// A node that can be looked into.
+pub struct Place {
+    pub name: String,
+    pin_dir: PathBuf,
+    /// Of its network; `None` for this process's own.
+    netns: Option<PathBuf>,
+    pub pods: BTreeMap<PodKey, Pod>,
+    pub node: Node,
+    pub devices: Vec<Device>,
+    tracer: Option<Tracer>,
+}
+
+/// A network device of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    pub index: u32,
+    pub name: String,
+    pub mac: [u8; 6],
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Where a node's routes lead.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    pub device: u32,
+    /// The next machine; `None` where the destination itself is.
+    pub next: Option<IpAddr>,
+}
+
+/// The nodes that are here, in the order of their numbers, and the local cluster that they are of.
+pub fn find(name: Option<&str>, pin_dir: Option<PathBuf>) -> Result<(Vec<Place>, Option<Cluster>)> {
+    if let Some(directory) = pin_dir {
+        return Ok((vec![Place::open(host_name(), directory, None)?], None));
+    }
+    let cluster = Cluster::new(name.unwrap_or(DEFAULT_NAME))?;
+    let nodes = pinned_nodes(&cluster.bpf_dir())?;
+    if nodes.is_empty() && name.is_none() {
+        return Ok((vec![Place::open(host_name(), orknet_dataplane::Config::default().pin_dir, None)?], None));
+    }
+    if nodes.is_empty() {
+        bail!("there is no local cluster {:?} on this host; remedy: orknet up --name {0}", cluster.name());
+    }
+    let open = |node: String| {
+        let number = node.strip_prefix("node").and_then(|number| number.parse().ok()).unwrap_or_default();
+        Place::open(node.clone(), cluster.bpf_dir().join(&node), Some(netns_path(&cluster.node(number).netns())))
+    };
+    Ok((nodes.into_iter().map(open).collect::<Result<_>>()?, Some(cluster)))
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "this host".to_owned() } else { name.trim().to_owned() }
+}
+
+impl Place {
+    fn open(name: String, pin_dir: PathBuf, netns: Option<PathBuf>) -> Result<Self> {
+        let reader = Reader::open(&pin_dir).with_context(|| format!("cannot look into {name}"))?;
+        let (pods, node) = (reader.pods()?, reader.node()?.unwrap_or_default());
+        let mut place = Self { name, pin_dir, netns, pods, node, devices: Vec::new(), tracer: None };
+        place.devices = place.inside(devices)??;
+        Ok(place)
+    }
+
+    /// Runs `act` on a thread inside the node's network. Blocking.
+    fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T> {
+        let netns = self.netns.as_deref();
+        std::thread::scope(|scope| {
+            let entered = move || -> Result<T> {
+                if let Some(netns) = netns {
+                    enter(netns, CloneFlags::CLONE_NEWNET)?;
+                }
+                Ok(act())
+            };
+            scope.spawn(entered).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// The maps of the node.
+    pub fn reader(&self) -> Result<Reader> {
+        Ok(Reader::open(&self.pin_dir)?)
+    }
+
+    /// Runs the program of a hook on a frame at one of the node's devices. Loads the programs the first time.
+    pub fn run(&mut self, hook: Hook, device: u32, mark: u32, frame: &[u8]) -> Result<Traced> {
+        let mut tracer = match self.tracer.take() {
+            Some(tracer) => tracer,
+            None => Tracer::open(&self.pin_dir).with_context(|| format!("cannot trace on {}", self.name))?,
+        };
+        let arrival = Arrival { device, mark, ..Arrival::default() };
+        let traced = self.inside(|| tracer.run(hook, &arrival, frame))?;
+        self.tracer = Some(tracer);
+        Ok(traced?)
+    }
+
+    /// Where the node's routes lead to an address; `None` for nowhere.
+    pub fn route(&self, to: IpAddr) -> Result<Option<Route>> {
+        self.inside(|| ask_route(to))?
+    }
+
+    /// The pod with an address.
+    pub fn pod(&self, address: IpAddr) -> Option<&Pod> {
+        self.pods.get(&PodKey { address: address.into() })
+    }
+
+    /// Whether an address is the node's own.
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        self.devices.iter().any(|device| device.addresses.contains(&address)) || self.addresses().any(|own| own == address)
+    }
+
+    /// The node's addresses in the cluster.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        [self.node.v4, self.node.v6].into_iter().filter(|address| *address != Address::default()).map(IpAddr::from)
+    }
+
+    /// The device by which the network reaches the node.
+    pub fn network_device(&self) -> Option<&Device> {
+        self.devices.iter().find(|device| self.addresses().any(|address| device.addresses.contains(&address)))
+    }
+
+    /// The device of this index.
+    pub fn device(&self, index: u32) -> Option<&Device> {
+        self.devices.iter().find(|device| device.index == index)
+    }
+
+    /// Its name, for people.
+    pub fn device_name(&self, index: u32) -> String {
+        self.device(index).map_or_else(|| format!("device {index}"), |device| device.name.clone())
+    }
+}
+
+/// The devices of the calling thread's network.
+fn devices() -> Result<Vec<Device>> {
+    let mut devices: BTreeMap<String, Device> = BTreeMap::new();
+    for found in nix::ifaddrs::getifaddrs().context("cannot list the node's devices")? {
+        let new = Device { index: 0, name: found.interface_name.clone(), mac: ANY_MAC, addresses: Vec::new() };
+        let device = devices.entry(found.interface_name).or_insert(new);
+        let Some(address) = found.address else { continue };
+        if let Some(link) = address.as_link_addr() {
+            device.index = u32::try_from(link.ifindex()).unwrap_or_default();
+            device.mac = link.addr().unwrap_or(ANY_MAC);
+        } else if let Some(v4) = address.as_sockaddr_in() {
+            device.addresses.push(v4.ip().into());
+        } else if let Some(v6) = address.as_sockaddr_in6() {
+            device.addresses.push(v6.ip().into());
+        }
+    }
+    Ok(devices.into_values().collect())
+}
+
+/// Asks the kernel, in the calling thread's network.
+fn ask_route(to: IpAddr) -> Result<Option<Route>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let (connection, handle, _) = rtnetlink::new_connection().context("cannot ask for routes")?;
+        tokio::spawn(connection);
+        let bits = if to.is_ipv4() { 32 } else { 128 };
+        let question = RouteMessageBuilder::<IpAddr>::new().destination_prefix(to, bits).context("no destination of a route")?.build();
+        let mut answers = std::pin::pin!(handle.route().get(question).execute());
+        match futures::TryStreamExt::try_next(&mut answers).await {
+            Ok(answer) => Ok(answer.as_ref().and_then(read_route)),
+            // ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL: what a route says that leads nowhere.
+            Err(rtnetlink::Error::NetlinkError(_)) => Ok(None),
+            Err(error) => Err(error).context("cannot ask for routes"),
+        }
+    })
+}
+
+fn read_route(message: &RouteMessage) -> Option<Route> {
+    if !matches!(message.header.kind, RouteType::Unicast | RouteType::Local) {
+        return None;
+    }
+    let mut route = Route::default();
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => route.device = *index,
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) => route.next = Some((*address).into()),
+            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => route.next = Some((*address).into()),
+            _ => {}
+        }
+    }
+    Some(route)
+}
