@@ -15,6 +15,7 @@ pub mod policy;
 mod promises;
 mod record;
 pub mod sctp;
+pub mod programmed;
 pub mod server;
 pub mod stream;
 pub mod suite;
