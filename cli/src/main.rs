@@ -110,7 +110,7 @@ fn main() -> ExitCode {
         Some(orknet_cni::loopback::LOOPBACK_NAME) => return orknet_cni::loopback_main(),
         _ => {}
     }
-    match run(Options::parse().command) {
+    match run(Options::parse_from(trace::without_arrow(std::env::args_os())).command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("orknet: {error:#}");

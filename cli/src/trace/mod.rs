@@ -12,6 +12,7 @@ mod words;
 use crate::inspect::print::{Output, write};
 use anyhow::{Result, bail};
 use names::Names;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use walk::Walk;
@@ -21,7 +22,7 @@ use walk::Walk;
 pub struct Trace {
     /// Who opens the connection, and to whom: pods (`namespace/name`, or `name` in the namespace default), `node/name`, addresses; to whom
     /// also `service/name` and `service/namespace/name`. An arrow may stand between them, in quotes: '->'.
-    #[arg(value_names = ["SRC", "DST"], num_args = 2..=3, required = true, allow_hyphen_values = true)]
+    #[arg(value_names = ["SRC", "DST"], num_args = 2, required = true)]
     ends: Vec<String>,
     /// The port, by number or name (default: the only one that the pod or Service has).
     #[arg(long, value_name = "N")]
@@ -95,12 +96,22 @@ fn run(options: &Trace) -> Result<bool> {
     Ok(story.end.arrives())
 }
 
-/// The two ends, without the arrow. A shell takes an arrow without quotes for `-` and a file to write.
+/// The words of a command line without the arrow between the two ends, which would be taken for an option.
+pub fn without_arrow(words: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let mut is_trace = None;
+    words.enumerate().filter_map(move |(place, word)| {
+        if place == 1 {
+            is_trace = Some(word == "trace");
+        }
+        (is_trace != Some(true) || word != "->").then_some(word)
+    })
+}
+
+/// The two ends. A shell takes an arrow without quotes for `-` and a file to write.
 fn ends_of(ends: &[String]) -> Result<(&str, &str)> {
     match ends {
         [_, dash] if dash == "-" => bail!("the shell took the arrow for itself; leave it out: orknet trace SRC DST"),
         [source, destination] => Ok((source, destination)),
-        [source, arrow, destination] if arrow == "->" => Ok((source, destination)),
         _ => bail!("say from whom to whom: orknet trace SRC DST"),
     }
 }
@@ -111,13 +122,10 @@ mod tests {
 
     #[test]
     fn an_arrow_may_stand_between_the_ends() {
-        let read = |words: &[&str]| {
-            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            ends_of(&words).map(|(source, destination)| format!("{source} {destination}")).map_err(|error| error.to_string())
-        };
-        assert_eq!(read(&["a", "b"]), Ok("a b".to_owned()));
-        assert_eq!(read(&["a", "->", "b"]), Ok("a b".to_owned()));
-        assert!(read(&["a", "-"]).unwrap_err().contains("shell"));
-        assert!(read(&["a", "to", "b"]).is_err());
+        let left = |words: &[&str]| -> Vec<OsString> { without_arrow(words.iter().map(OsString::from)).collect() };
+        assert_eq!(left(&["orknet", "trace", "a", "->", "b", "--port", "80"]), ["orknet", "trace", "a", "b", "--port", "80"]);
+        assert_eq!(left(&["orknet", "enter", "->"]), ["orknet", "enter", "->"]);
+        let ends = ["a".to_owned(), "-".to_owned()];
+        assert!(ends_of(&ends).unwrap_err().to_string().contains("shell"));
     }
 }
