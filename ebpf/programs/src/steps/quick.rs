@@ -205,6 +205,8 @@ fn read_plain(frame: &impl Frame, plain: &mut Plain) -> bool {
 struct Found {
     flow: *const Flow,
     stamp: u64,
+    /// The flow translates nothing.
+    is_plain: bool,
 }
 
 /// Finds the packet's flow and its way, into which `length` must fit. Answers the kind of way, [`NOT_QUICK`] or [`NO_FLOW`].
@@ -221,7 +223,7 @@ fn find(plain: &Plain, device: u32, is_leaving: bool, length: u32, found: &mut F
     if plain.turns != 0 || state & ORDINARY != flow_state::CONFIRMED || plain.protocol() == protocol::UDP && state & TELLS == TELLS {
         return NOT_QUICK;
     }
-    *found = Found { flow, stamp: stamp(generation(), becomes(flow)) };
+    *found = Found { flow, stamp: stamp(generation(), becomes(flow)), is_plain: state & flow_state::PLAIN != 0 };
     let kind = u32::from(way.kind);
     let is_it = is_still(found)
         && way.device == device
@@ -320,7 +322,7 @@ pub fn send(ctx: &TcContext, is_leaving: bool) -> i32 {
     if !is_leaving && !packet::is_for_host(ctx) || !read_plain(ctx, plain) {
         return NOT_QUICK;
     }
-    let mut found = Found { flow: ptr::null(), stamp: 0 };
+    let mut found = Found { flow: ptr::null(), stamp: 0, is_plain: false };
     let length = plain.travelling_length(ctx);
     let kind = find(plain, ctx.device(), is_leaving, length, &mut found);
     if kind == NO_FLOW && !is_leaving {
@@ -334,7 +336,9 @@ pub fn send(ctx: &TcContext, is_leaving: bool) -> i32 {
     if !copy_way(&found, way) {
         return NOT_QUICK;
     }
-    if !rewrite(ctx, plain, becomes(found.flow), travels(kind)) {
+    let is_done =
+        if !found.is_plain { rewrite(ctx, plain, becomes(found.flow), travels(kind)) } else { !travels(kind) || take_hop(ctx, plain) };
+    if !is_done {
         return super::drop_packet(ctx, DropReason::RewriteFailed);
     }
     go(ctx, way, kind)
@@ -398,7 +402,7 @@ pub fn send_on_wire(frame: &XdpContext) -> i32 {
     if !read_plain(frame, plain) {
         return NOT_QUICK;
     }
-    let mut found = Found { flow: ptr::null(), stamp: 0 };
+    let mut found = Found { flow: ptr::null(), stamp: 0, is_plain: false };
     let device = frame.device();
     let kind = find(plain, device, false, plain.length, &mut found);
     if kind <= NO_FLOW {
