@@ -45,10 +45,10 @@ impl Prefixes {
         let mut outer: Vec<RangeKey> = Vec::new();
         for ((address, prefix_bits), node) in nodes {
             let range = RangeKey { prefix_bits, address };
-            while outer.last().is_some_and(|outer| !is_in(&range, outer)) {
+            while outer.last().is_some_and(|outer| !holds(outer, &range)) {
                 outer.pop();
             }
-            let above = outer.last().and_then(|outer| held.get(outer)).map(|above| &**above).unwrap_or_default();
+            let above = outer.last().filter(|outer| is_in(&range, outer)).and_then(|outer| held.get(outer)).map(|above| &**above).unwrap_or_default();
             let mut own: BTreeSet<u32> = above.iter().copied().chain(node.begin).collect();
             node.end.iter().for_each(|ended| _ = own.remove(ended));
             held.insert(range, own.into_iter().collect());
@@ -85,7 +85,12 @@ fn is_v4(range: &RangeKey) -> bool {
 
 /// Whether the whole of a range is in another of its family.
 fn is_in(inner: &RangeKey, outer: &RangeKey) -> bool {
-    is_v4(inner) == is_v4(outer) && inner.prefix_bits >= outer.prefix_bits && outer.contains(inner.address)
+    is_v4(inner) == is_v4(outer) && holds(outer, inner)
+}
+
+/// Whether the whole of a range is in another, by the form of their addresses.
+fn holds(outer: &RangeKey, inner: &RangeKey) -> bool {
+    inner.prefix_bits >= outer.prefix_bits && outer.contains(inner.address)
 }
 
 #[cfg(test)]
@@ -109,12 +114,14 @@ mod tests {
             block("0.0.0.0/0", &["10.1.2.128/25"]),
             block("::/0", &["fd00::/8"]),
             block("fd00:1::/32", &[]),
+            // Behind the mapped form of IPv4 in the walk.
+            block("2000::/8", &[]),
             block("192.0.2.0/24", &["192.0.2.0/24"]),
             block("10.0.0.0/8", &["0.0.0.0/0"]),
         ];
         let prefixes = Prefixes::new((1..).zip(&blocks));
         for address in
-            ["10.0.0.1", "10.1.0.1", "10.1.2.1", "10.1.2.129", "10.2.3.4", "192.0.2.1", "fd00::1", "fd00:1::1", "2001:db8::1", "::1"]
+            ["10.0.0.1", "10.1.0.1", "10.1.2.1", "10.1.2.129", "10.2.3.4", "192.0.2.1", "fd00::1", "fd00:1::1", "2001:db8::1", "2401::1", "::1"]
         {
             let address = Address::from(address.parse::<std::net::IpAddr>().unwrap());
             let of_family = |range: &RangeKey| is_v4(range) == address.is_v4() && range.contains(address);
