@@ -4,7 +4,6 @@
 mod cluster;
 mod commands;
 mod inspect;
-mod monitor;
 mod trace;
 
 use anyhow::Result;
@@ -94,7 +93,6 @@ enum Command {
     Flows(Inspect),
     /// Shows how full a node's maps are, and what was dropped.
     Maps(Inspect),
-    Monitor(monitor::Monitor),
     Trace(trace::Trace),
     /// Answers whether an HTTP server answers.
     #[command(hide = true)]
@@ -143,7 +141,6 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Flows(options) => inspect::run(Subject::Flows, &options),
         Command::Endpoints(options) => inspect::run(Subject::Endpoints, &options),
         Command::Maps(options) => inspect::run(Subject::Maps, &options),
-        Command::Monitor(options) => monitor::run(&options),
         Command::Trace(options) => return Ok(trace::main(&options)),
         Command::Probe { address } => probe::run(address),
     };
