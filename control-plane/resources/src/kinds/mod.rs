@@ -24,6 +24,8 @@ pub mod persistent_volume_claim;
 pub mod pod;
 pub mod pod_disruption_budget;
 pub mod pod_template;
+#[cfg(test)]
+mod policy_properties;
 pub mod priority_class;
 pub mod programming;
 pub mod rbac;
