@@ -7,8 +7,8 @@ use crate::{
     table::{Table, Tables},
 };
 use orknet_abi::{
-    Backend, BackendKey, Connection, Count, DropReason, Flow, FlowKey, LeftReason, Node, Pod, PodKey, Range, RangeKey, Rule, Service,
-    ServiceKey, SourceKey, TableChunk, TableKey, TrafficKey,
+    Address, Backend, BackendKey, Connection, Count, DropReason, Flow, FlowKey, LeftReason, Node, Peer, Pod, PodKey, Range, RangeKey, Rule,
+    Service, ServiceKey, SourceKey, TableChunk, TableKey, TrafficKey,
 };
 use orknet_compiler::MapImage;
 use std::{
@@ -98,6 +98,17 @@ impl Reader {
     /// One Service's front, if it is there: a system call.
     pub fn service(&self, key: &ServiceKey) -> Result<Option<Service>, Error> {
         Ok(self.tables.services.get(key)?.and_then(|values| values.first().copied()))
+    }
+
+    /// The pod of this node that has the address.
+    pub fn pod(&self, key: &PodKey) -> Result<Option<Pod>, Error> {
+        Ok(self.tables.pods.get(key)?.and_then(|values| values.first().copied()))
+    }
+
+    /// What policies know of an address.
+    pub fn peer(&self, address: Address) -> Result<Option<Peer>, Error> {
+        let whole = RangeKey { prefix_bits: 128, address };
+        Ok(self.tables.peers.get(&whole)?.and_then(|values| values.first().copied()))
     }
 
     /// The Services' fronts.

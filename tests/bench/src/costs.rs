@@ -2,7 +2,7 @@
 //! (BPF_PROG_TEST_RUN), on maps that hold one Service.
 
 #[path = "../../../node-agent/dataplane/tests/frames/mod.rs"]
-mod frames;
+pub mod frames;
 
 use crate::arena::nettool;
 use crate::report::Section;

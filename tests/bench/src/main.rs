@@ -7,6 +7,11 @@ mod costs;
 mod netperf;
 mod nodeport;
 mod places;
+mod policies;
+mod policy_costs;
+mod policy_in_force;
+mod policy_scale;
+mod policy_traffic;
 mod programming;
 mod proxy_rules;
 mod report;
@@ -38,6 +43,10 @@ const BENCHMARKS: &[Benchmark] = &[
     ("services/fast-path", stack::measure),
     ("services/costs", costs::measure),
     ("services/scale", programming::measure_large),
+    ("policy/traffic", policy_traffic::measure),
+    ("policy/costs", policy_costs::measure),
+    ("policy/in-force", policy_in_force::measure),
+    ("policy/scale", policy_scale::measure),
 ];
 
 fn main() -> ExitCode {

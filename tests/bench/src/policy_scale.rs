@@ -1,0 +1,231 @@
+//! One node's agent in a large cluster: ten thousand policies, fifty thousand pods that are made up, but for those of the node itself.
+
+use crate::places::Place;
+use crate::policies::{self, APPS, OF_NAMESPACE};
+use crate::report::Section;
+use crate::samples::percentile;
+use crate::services;
+use crate::startup::resident_mib;
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use orknet_abi::{Address, PodKey};
+use orknet_dataplane::Reader;
+use orknet_tests::{Cluster, eventually};
+use serde_json::json;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const POLICIES: u32 = 10_000;
+const PODS: u32 = 50_000;
+const NAMESPACES: u32 = POLICIES / OF_NAMESPACE;
+/// Nodes that are made up: they get as many pods as nodes may have.
+const NODES: u32 = 455;
+/// Pods of the node.
+const OWN: u32 = 20;
+const CHANGES: u32 = 200;
+/// Between two looks into the map.
+const LOOK: Duration = Duration::from_micros(100);
+
+/// Measures.
+pub fn measure() -> Result<Section> {
+    let cluster = Cluster::up("ps", &["--bare", "--nodes", "1"])?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let client = runtime.block_on(services::client(&cluster))?;
+    runtime.block_on(policies::make_namespaces(&client, NAMESPACES))?;
+    for number in 0..OWN {
+        own_pod(&cluster, number)?;
+    }
+    let start = Instant::now();
+    runtime.block_on(fill(&client))?;
+    let created = start.elapsed();
+    let pins = cluster.run_dir().join("bpf/node1");
+    let own = own_addresses(&cluster)?;
+    eventually("the node's pods to have their rules", || is_full(&pins, &own))?;
+    let reader = Reader::open(&pins)?;
+    let labels = runtime.block_on(change_labels(&client, &reader))?;
+    let changed = runtime.block_on(change_policies(&client, &reader, &own))?;
+    let memory = resident_mib(cluster.process("node1", "agent")?)?;
+    let image = reader.image()?;
+    drop(reader);
+
+    let id = cluster.process("node1", "agent")?;
+    cluster.signal("node1", "agent", nix::sys::signal::Signal::SIGKILL)?;
+    eventually("the agent to be gone", || {
+        ensure!(!Path::new(&format!("/proc/{id}/exe")).exists(), "it is still there");
+        Ok(())
+    })?;
+    std::fs::remove_dir_all(&pins).context("cannot remove the pins")?;
+    let start = Instant::now();
+    cluster.start_up(&["--bare"])?.wait()?;
+    let started = eventually("the agent to be started", || cluster.process("node1", "agent"))?;
+    let end = Instant::now() + Duration::from_secs(120);
+    while is_full(&pins, &own).is_err() {
+        ensure!(Instant::now() < end, "the maps are not full");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let programmed = start.elapsed();
+    let fresh = resident_mib(started)?;
+
+    let mut table = vec![["what", "measured", "aim"].map(str::to_owned).to_vec()];
+    let ms = |seconds: f64| format!("{:.2} ms", seconds * 1000.0);
+    let mut row = |what: &str, measured: String, aim: &str| table.push(vec![what.to_owned(), measured, aim.to_owned()]);
+    row(
+        "full programming from empty maps, `orknet up` and the agent's start included",
+        format!("{:.2} s", programmed.as_secs_f64()),
+        "5 s",
+    );
+    row("resident memory of the agent after full programming", format!("{fresh:.1} MiB"), "150 MiB");
+    row("resident memory of the agent after the changes", format!("{memory:.1} MiB"), "150 MiB");
+    for (what, found) in [("a label of one pod changes", &labels), ("one policy changes", &changed)] {
+        row(&format!("{what}, from the API's answer to the map: p50"), ms(percentile(found, 50.0)), "-");
+        row(&format!("{what}, from the API's answer to the map: p99"), ms(percentile(found, 99.0)), "20 ms");
+    }
+    row(
+        "entries: peers, verdicts, ports, rules",
+        format!("{}, {}, {}, {}", image.peers.len(), image.verdicts.len(), image.ports.len(), image.rules.len()),
+        "-",
+    );
+    row("creating the objects through the API", format!("{:.1} s", created.as_secs_f64()), "-");
+    Ok(Section {
+        title: "Programming policies at scale",
+        command: "cargo xtask bench policy",
+        method: format!(
+            "{POLICIES} policies in {NAMESPACES} namespaces, {PODS} pods on {NODES} nodes that are made up, {OWN} real pods on the node whose agent is measured; {CHANGES} changes of each \
+             kind, one at a time, each looked for in the pinned maps ten thousand times a second."
+        ),
+        table,
+    })
+}
+
+/// A real pod of a made-up namespace.
+fn own_pod(cluster: &Cluster, number: u32) -> Result<()> {
+    let kubectl = cluster.kubectl().in_namespace(&policies::namespace(number));
+    Place::pod(&kubectl, &format!("own-{number}"), "node1")?;
+    kubectl.run(&["label", "pod", &format!("own-{number}"), "--overwrite", &format!("app=a{}", number % APPS)]).map(drop)
+}
+
+fn own_addresses(cluster: &Cluster) -> Result<Vec<IpAddr>> {
+    let of = |number: u32| {
+        let kubectl = cluster.kubectl().in_namespace(&policies::namespace(number));
+        let text = kubectl.run(&["get", "pod", &format!("own-{number}"), "-o", "jsonpath={.status.podIP}"])?;
+        text.parse().with_context(|| text.clone())
+    };
+    (0..OWN).map(of).collect()
+}
+
+/// Every pod of the node has rules, and nearly every made-up pod is one that they ask about.
+fn is_full(pins: &Path, own: &[IpAddr]) -> Result<()> {
+    let reader = Reader::open(pins)?;
+    for address in own {
+        let pod = reader.pod(&PodKey { address: Address::from(*address) })?;
+        ensure!(pod.is_some_and(|pod| pod.ingress != 0), "{address}: {pod:?}");
+    }
+    let last = reader.peer(Address::from(IpAddr::from(address(asked_pods().last().unwrap_or(0)))))?;
+    ensure!(last.is_some(), "the last pod is not known");
+    Ok(())
+}
+
+/// Made-up pods that the rules of the node's own ask about, of the namespaces that these are in.
+fn asked_pods() -> impl DoubleEndedIterator<Item = u32> {
+    (0..PODS).filter(|number| number % NAMESPACES < OWN)
+}
+
+fn address(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(0x0b00_0000 + number + 1)
+}
+
+fn pod_name(number: u32) -> String {
+    format!("m{number:05}")
+}
+
+fn place_of(number: u32) -> String {
+    policies::namespace(number % NAMESPACES)
+}
+
+/// All that is made up.
+async fn fill(client: &kube::Client) -> Result<()> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let node = |number: u32| {
+        let nodes = nodes.clone();
+        async move {
+            let object = policies::read(json!({"metadata": {"name": format!("elsewhere-{number}")}}))?;
+            nodes.create(&PostParams::default(), &object).await.with_context(|| format!("cannot create node {number}"))?;
+            anyhow::Ok(())
+        }
+    };
+    policies::each((0..NODES).map(node)).await?;
+    let pod = |number: u32| {
+        let pods: Api<Pod> = Api::namespaced(client.clone(), &place_of(number));
+        async move {
+            let object = json!({"metadata": {"name": pod_name(number), "labels": {"app": app(number, 0)}},
+                "spec": {"nodeName": format!("elsewhere-{}", number % NODES), "containers": [{"name": "c", "image": "made-up", "ports": [{"name": "web", "containerPort": 8080}]}]}});
+            pods.create(&PostParams::default(), &policies::read(object)?).await.with_context(|| format!("cannot create pod {number}"))?;
+            let ip = address(number).to_string();
+            let status = json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}});
+            pods.patch_status(&pod_name(number), &PatchParams::default(), &Patch::Merge(status)).await?;
+            anyhow::Ok(())
+        }
+    };
+    policies::each((0..PODS).map(pod)).await?;
+    let policy = |number: u32| {
+        let api: Api<NetworkPolicy> = Api::namespaced(client.clone(), &policies::namespace(number % NAMESPACES));
+        async move {
+            // Fifty of each namespace, of which two are about each app.
+            let object = json!({"metadata": {"name": policies::name(number)}, "spec": policies::spec(number / NAMESPACES, 0)});
+            api.create(&PostParams::default(), &policies::read(object)?).await.with_context(|| format!("cannot create policy {number}"))?;
+            anyhow::Ok(())
+        }
+    };
+    policies::each((0..POLICIES).map(policy)).await
+}
+
+fn app(number: u32, variant: u32) -> String {
+    format!("a{}", (number / NAMESPACES + variant) % APPS)
+}
+
+/// Seconds from the API's answer until the map showed each change of a pod's label.
+async fn change_labels(client: &kube::Client, reader: &Reader) -> Result<Vec<f64>> {
+    let mut found = Vec::new();
+    for (turn, number) in (0..).zip(asked_pods().step_by(7).take(CHANGES as usize)) {
+        let pods: Api<Pod> = Api::namespaced(client.clone(), &place_of(number));
+        let place = Address::from(IpAddr::from(address(number)));
+        let before = reader.peer(place)?;
+        let patch = json!({"metadata": {"labels": {"app": app(number, 1 + turn % 3)}}});
+        pods.patch(&pod_name(number), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        found.push(until_other(|| Ok(reader.peer(place)? != before)).with_context(|| format!("pod {number}"))?);
+    }
+    Ok(found)
+}
+
+/// The same of policies that select a pod of the node.
+async fn change_policies(client: &kube::Client, reader: &Reader, own: &[IpAddr]) -> Result<Vec<f64>> {
+    let mut found = Vec::new();
+    for turn in 0..CHANGES {
+        let number = turn % OWN;
+        let api: Api<NetworkPolicy> = Api::namespaced(client.clone(), &policies::namespace(number));
+        // It selects what the namespace's own pod is labelled.
+        let place = number % APPS;
+        let key = PodKey { address: Address::from(own[number as usize]) };
+        let before = reader.pod(&key)?;
+        let patch = json!({"spec": policies::spec(place, 1 + turn / OWN)});
+        api.patch(&policies::name(place * NAMESPACES + number), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        found.push(until_other(|| Ok(reader.pod(&key)? != before)).with_context(|| format!("policy {place} of {number}"))?);
+    }
+    Ok(found)
+}
+
+/// Seconds until it is so.
+fn until_other(mut is_other: impl FnMut() -> Result<bool>) -> Result<f64> {
+    let start = Instant::now();
+    while !is_other()? {
+        if start.elapsed() > Duration::from_secs(10) {
+            bail!("the change did not reach the map");
+        }
+        // Not a spin: on two cores it would take one of them from what it measures.
+        std::thread::sleep(LOOK);
+    }
+    Ok(start.elapsed().as_secs_f64())
+}
