@@ -12,6 +12,7 @@ mod lists;
 mod outage;
 mod patches;
 mod pods;
+mod policies;
 mod services;
 mod validation;
 mod verbs;
