@@ -52,7 +52,10 @@ impl Names {
     fn ask<T>(&self, what: impl AsyncFnOnce(Client) -> kube::Result<T>) -> Result<T> {
         let client = self.client.clone().map_err(anyhow::Error::msg).context("names cannot be looked up")?;
         let answer = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, what(client)).await });
-        Ok(answer.context("the API server does not answer")??)
+        match answer.context("the API server does not answer")? {
+            Err(kube::Error::Api(status)) => Err(anyhow::Error::msg(status.message.clone())),
+            answer => answer.context("the API server cannot be asked"),
+        }
     }
 
     /// A pod by its name.
@@ -144,7 +147,7 @@ fn has_ended(pod: &Pod) -> bool {
 pub fn addresses(pod: &Pod) -> impl Iterator<Item = IpAddr> + '_ {
     let status = pod.status.iter();
     let listed = status.clone().flat_map(|status| status.pod_ips.iter().flatten()).map(|ip| ip.ip.as_str());
-    let one = status.filter_map(|status| status.pod_ip.as_deref());
+    let one = status.filter(|status| status.pod_ips.is_none()).filter_map(|status| status.pod_ip.as_deref());
     listed.chain(one).filter_map(|text| text.parse().ok())
 }
 

@@ -82,6 +82,7 @@ impl<'a> Walk<'a> {
             return Ok(Story { steps, end, answer: None });
         };
         let arrived = self.walk(&mut journey, &mut steps)?;
+        self.tell_arrival(&arrived, &journey.frame, &mut steps);
         let answer = match (&arrived, &journey.at) {
             (At::InPod(place, device), _) => self.answer(&journey.frame, At::Hook(Hook::FromPod, *place, *device))?,
             (At::End(End::Arrives(_)), At::Stack(place)) => self.answer(&journey.frame, At::Stack(*place))?,
@@ -125,7 +126,7 @@ impl<'a> Walk<'a> {
                 At::Hook(hook, place, device) => self.run(hook, place, device, journey, steps)?,
                 At::Stack(place) => self.in_stack(place, journey)?,
                 At::Leaves(place, device) => self.leave(place, device, journey, steps)?,
-                At::Comes(place) => self.come(place, journey)?,
+                At::Comes(place) => self.come(place, journey, steps)?,
                 At::InPod(..) | At::End(_) => bail!("a walk goes on after its end"),
             };
             if matches!(next, At::InPod(..) | At::End(_)) {
@@ -166,6 +167,19 @@ impl<'a> Walk<'a> {
             },
             Verdict::Redirect => self.redirected(place, &traced, &journey.frame)?,
         })
+    }
+
+    /// A packet that nobody translates or judges goes into the pod without a word of the programs.
+    fn tell_arrival(&self, arrived: &At, frame: &[u8], steps: &mut Vec<Told>) {
+        let (At::InPod(place, device), Some(ends)) = (arrived, Ends::of(frame)) else { return };
+        let node = &self.places[*place];
+        let to = ends.destination.ip();
+        if node.pod(to).is_some_and(|pod| pod.ingress == 0) {
+            steps.push(words::not_isolated(node, Hook::ToPod, to, "ingress", self.names));
+        }
+        if !steps.iter().any(Told::leads_into_pod) {
+            steps.push(words::into_pod(node, *device));
+        }
     }
 
     /// A pod without rules of a direction is not judged, and no event says so.
@@ -242,13 +256,14 @@ impl<'a> Walk<'a> {
     }
 
     /// Into a node.
-    fn come(&self, place: usize, journey: &mut Journey) -> Result<At> {
+    fn come(&self, place: usize, journey: &mut Journey, steps: &mut Vec<Told>) -> Result<At> {
         let node = &self.places[place];
         let device = node.network_device().with_context(|| format!("no device of {} leads to the network", node.name))?;
         let to = destination(&journey.frame)?;
         let is_pods = node.pod(to).is_some();
         // What comes through the overlay comes in on its device.
         let device = if is_pods && node.node.overlay != 0 { node.device(node.node.overlay).unwrap_or(device) } else { device };
+        steps.push(words::comes(node, device));
         send_to(&mut journey.frame, device.mac);
         journey.mark = 0;
         Ok(At::Hook(Hook::FromNetwork, place, device.index))

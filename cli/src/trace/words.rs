@@ -3,7 +3,7 @@
 use super::ends::Question;
 use super::names::Names;
 use super::packet::{Ends, is_refusal};
-use super::places::Place;
+use super::places::{Device, Place};
 use super::sockets::Connect;
 use super::walk::{End, Story};
 use crate::inspect::print::{Column::Text, Output, View};
@@ -23,6 +23,8 @@ const GOES_BACK: u32 = 8;
 /// And of the first packet of one (the same file, `opened`).
 const NO_SERVICE: u32 = 0;
 const REFUSED: u32 = 256;
+/// Beside [`way_kind`]: another machine whose MAC address the kernel has to ask for (`ebpf/programs/src/steps/way.rs`).
+const STRANGER: u8 = 16;
 
 /// A step that was seen.
 pub struct Told {
@@ -37,6 +39,11 @@ pub struct Told {
 impl Told {
     fn new(node: &Place, at: impl ToString, text: String, value: Value) -> Self {
         Self { node: node.name.clone(), at: at.to_string(), text, value, end: None }
+    }
+
+    /// Whether it says that the packet goes into a pod.
+    pub fn leads_into_pod(&self) -> bool {
+        self.value["step"] == "way" && self.value["kind"] == "pod"
     }
 
     /// What ends here, if anything does.
@@ -95,6 +102,17 @@ pub fn not_isolated(node: &Place, hook: Hook, pod: IpAddr, direction: &str, name
     Told::new(node, hook, text, json!({"step": "judged", "direction": direction, "action": "allow", "isolated": false}))
 }
 
+/// Into a pod, without a word of the programs.
+pub fn into_pod(node: &Place, device: u32) -> Told {
+    let by = node.device_name(device);
+    Told::new(node, "route", format!("into the pod at {by}"), json!({"step": "way", "kind": "pod", "device": by}))
+}
+
+/// Into a node.
+pub fn comes(node: &Place, device: &Device) -> Told {
+    Told::new(node, "route", format!("comes in at {}", device.name), json!({"step": "route", "device": device.name}))
+}
+
 /// Out of a node.
 pub fn leaves(node: &Place, device: u32, next: Option<IpAddr>, to: IpAddr) -> Told {
     let by = node.device_name(device);
@@ -133,9 +151,6 @@ pub fn events(node: &Place, hook: Hook, traced: &Traced, before: &[u8], names: &
             },
             _ => continue,
         };
-        let mut value = value;
-        value["set"] = json!(event.set);
-        value["peers"] = json!(event.peers);
         steps.push(Told::new(node, hook, text, value));
     }
     if let Some(became) = translated(before, &traced.ran.frame).filter(|_| !steps.iter().any(|step| step.value["step"] == "service")) {
@@ -205,25 +220,23 @@ fn judged(event: &orknet_abi::Event, pod: Option<(IpAddr, IpAddr)>, rule: Option
     };
     let kind =
         rule.iter().flatten().map(|(_, kind)| if *kind == policy_kind::CLUSTER_NETWORK_POLICY { "cluster" } else { "namespaced" }).next();
-    let value = json!({"step": "judged", "direction": way, "action": if is_allowed { "allow" } else { "deny" }, "rule": event.rule,
-        "by": rule.flatten().map(|(name, _)| name), "kind": kind});
+    let value = json!({"step": "judged", "direction": way, "action": if is_allowed { "allow" } else { "deny" }, "set": event.set,
+        "peers": event.peers, "rule": event.rule, "by": rule.flatten().map(|(name, _)| name), "kind": kind});
     (format!("{way} of {pod}: {verb} by {by}").replace("by no rule", "as no rule").replace("by policies", "as policies"), value)
 }
 
 fn way(node: &Place, kind: u32, device: u32) -> Option<(String, Value)> {
     let by = node.device_name(device);
-    let text = match u8::try_from(kind).ok()? {
-        way_kind::POD => format!("into the pod at {by}"),
-        way_kind::NEIGHBOUR => format!("to another machine by {by}, past the stack"),
-        way_kind::TUNNEL => format!("to another node through the overlay {by}"),
-        way_kind::HOME => format!("home into the node by {by}"),
-        way_kind::STACK => "to the node itself".to_owned(),
-        way_kind::PASSED => "left to the node's stack".to_owned(),
-        // A neighbour whose MAC address the kernel has to ask for.
-        16 => format!("to another machine by {by}, past the stack"),
+    let (name, text) = match u8::try_from(kind).ok()? {
+        way_kind::POD => ("pod", format!("into the pod at {by}")),
+        way_kind::NEIGHBOUR | STRANGER => ("machine", format!("to another machine by {by}, past the stack")),
+        way_kind::TUNNEL => ("tunnel", format!("to another node through the overlay {by}")),
+        way_kind::HOME => ("home", format!("home into the node by {by}")),
+        way_kind::STACK => ("node", "to the node itself".to_owned()),
+        way_kind::PASSED => ("stack", "left to the node's stack".to_owned()),
         _ => return None,
     };
-    Some((text, json!({"step": "way", "kind": kind, "device": by})))
+    Some((text, json!({"step": "way", "kind": name, "device": by})))
 }
 
 fn sides(key: &FlowKey) -> (SocketAddr, SocketAddr) {
