@@ -93,6 +93,22 @@ impl<C: Clone + Eq + Hash> Pool<C> {
         number
     }
 
+    /// A number that was taken over without knowing its content turns out to have this one. Whether it has now.
+    pub fn recognise(&mut self, number: u32, content: &C) -> bool {
+        let Some(found) = self.numbers.get_mut(&number).filter(|found| number != 0 && found.content.is_none()) else { return false };
+        if self.by_content.contains_key(content) {
+            return false;
+        }
+        found.content = Some(content.clone());
+        self.by_content.insert(content.clone(), number);
+        true
+    }
+
+    /// The content of a number that was retired in the plan that is being made.
+    pub fn retired(&self, number: u32) -> Option<&C> {
+        self.retired.get(&number)?.as_ref()
+    }
+
     /// One user more.
     pub fn hold(&mut self, number: u32) {
         let found = self.numbers.entry(number).or_insert(Number { content: None, users: 0 });

@@ -45,6 +45,11 @@ impl Labels {
         self.0.iter().map(|(key, value)| (&**key, &**value))
     }
 
+    /// The same, as shared texts.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = (Arc<str>, Arc<str>)> + '_ {
+        self.0.iter().cloned()
+    }
+
     /// How many share them.
     pub(crate) fn sharers(&self) -> usize {
         Arc::strong_count(&self.0)

@@ -74,7 +74,7 @@ pub struct RuleFacts {
 /// The other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerFacts {
-    /// Pods of the policy's own namespace.
+    /// Pods of the policy's own namespace. Of a NetworkPolicy alone.
     OwnPods(Selector),
     Pods(NamespacedPods),
     /// An `ipBlock`, or one of `networks`.

@@ -48,7 +48,12 @@ impl Prefixes {
             while outer.last().is_some_and(|outer| !holds(outer, &range)) {
                 outer.pop();
             }
-            let above = outer.last().filter(|outer| is_in(&range, outer)).and_then(|outer| held.get(outer)).map(|above| &**above).unwrap_or_default();
+            let above = outer
+                .last()
+                .filter(|outer| is_in(&range, outer))
+                .and_then(|outer| held.get(outer))
+                .map(|above| &**above)
+                .unwrap_or_default();
             let mut own: BTreeSet<u32> = above.iter().copied().chain(node.begin).collect();
             node.end.iter().for_each(|ended| _ = own.remove(ended));
             held.insert(range, own.into_iter().collect());
@@ -120,9 +125,19 @@ mod tests {
             block("10.0.0.0/8", &["0.0.0.0/0"]),
         ];
         let prefixes = Prefixes::new((1..).zip(&blocks));
-        for address in
-            ["10.0.0.1", "10.1.0.1", "10.1.2.1", "10.1.2.129", "10.2.3.4", "192.0.2.1", "fd00::1", "fd00:1::1", "2001:db8::1", "2401::1", "::1"]
-        {
+        for address in [
+            "10.0.0.1",
+            "10.1.0.1",
+            "10.1.2.1",
+            "10.1.2.129",
+            "10.2.3.4",
+            "192.0.2.1",
+            "fd00::1",
+            "fd00:1::1",
+            "2001:db8::1",
+            "2401::1",
+            "::1",
+        ] {
             let address = Address::from(address.parse::<std::net::IpAddr>().unwrap());
             let of_family = |range: &RangeKey| is_v4(range) == address.is_v4() && range.contains(address);
             let expected: Vec<u32> = (1..)

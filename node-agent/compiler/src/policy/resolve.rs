@@ -8,12 +8,10 @@ use crate::facts::{
 use orknet_abi::{Rule, direction, policy_kind};
 use std::sync::Arc;
 
-/// What of a pod of this node its policies depend on.
+/// What of a pod of this node the rules of its policies depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subject<'a> {
     pub namespace: &'a Arc<str>,
-    pub namespace_labels: &'a Labels,
-    pub labels: &'a Labels,
     pub ports: &'a [NamedPort],
 }
 
@@ -66,6 +64,13 @@ pub(crate) fn cluster_section(
 pub(crate) fn rule_set(cluster: &[(Tier, Section)], policies: Option<&[Section]>) -> RuleSet {
     let of = |tier: Tier| cluster.iter().filter(|(known, _)| *known == tier).map(|(_, section)| Arc::clone(section)).collect();
     RuleSet { admin: of(Tier::Admin), policies: policies.map(Into::into), baseline: of(Tier::Baseline) }
+}
+
+/// The set for what the pod sends to itself through a Service. NetworkPolicies never refuse that, and their word is final for a pod that they
+/// isolate: then only the tier before theirs counts.
+pub(crate) fn own_rule_set(cluster: &[(Tier, Section)], is_isolated: bool) -> RuleSet {
+    let all = rule_set(cluster, None);
+    RuleSet { baseline: if is_isolated { Box::default() } else { all.baseline }, ..all }
 }
 
 /// Whether the rules depend on what the pod calls its ports.

@@ -4,7 +4,7 @@ use super::atoms::{Answer, Atom, PodView, answer};
 use super::blocks::Prefixes;
 use super::flatten::flatten;
 use super::ports::{Table, numbered, table};
-use super::resolve::{Direction, Subject, cluster_section, rule_set, section};
+use super::resolve::{Direction, Subject, cluster_section, own_rule_set, rule_set, section};
 use super::rules::{Indexed, RuleSet};
 use crate::facts::{Attachment, ClusterPolicyFacts, Labels, NamespaceFacts, ObjectName, PeerNodeFacts, PodFacts, PolicyFacts};
 use crate::image::MapImage;
@@ -83,19 +83,19 @@ fn local<'a>(name: &Arc<str>, attachment: &'a Attachment, inputs: &'a PolicyInpu
 /// Ingress, egress, and both for what comes from the pod itself.
 fn sets(local: &Local<'_>, inputs: &PolicyInputs, intern: &mut impl FnMut(Atom) -> u32) -> [RuleSet; 4] {
     let namespace_labels = labels_of(local.namespace, inputs);
-    let subject =
-        Subject { namespace: local.namespace, namespace_labels: &namespace_labels, labels: &local.facts.labels, ports: &local.facts.ports };
+    let subject = Subject { namespace: local.namespace, ports: &local.facts.ports };
+    let labels = &local.facts.labels;
     let mut cluster: Vec<_> =
-        inputs.cluster_policies.iter().filter(|(_, facts)| facts.subject.selects(&namespace_labels, subject.labels)).collect();
+        inputs.cluster_policies.iter().filter(|(_, facts)| facts.subject.selects(&namespace_labels, labels)).collect();
     cluster.sort_by_key(|(name, facts)| (facts.tier, facts.priority, Arc::clone(name)));
-    let own = inputs.policies.iter().filter(|(name, facts)| name.namespace == *local.namespace && facts.pods.selects(subject.labels));
+    let own = inputs.policies.iter().filter(|(name, facts)| name.namespace == *local.namespace && facts.pods.selects(labels));
     let own: Vec<&PolicyFacts> = own.map(|(_, facts)| facts).collect();
     let mut both = |way: Direction| {
         let of = |(_, facts): &(&Arc<str>, &ClusterPolicyFacts)| Some((facts.tier, cluster_section(facts, way, &subject, intern)?));
         let cluster: Vec<_> = cluster.iter().filter_map(of).collect();
         let sections: Vec<_> = own.iter().filter_map(|facts| section(facts, way, &subject, intern)).collect();
         let isolates = (!sections.is_empty()).then_some(sections.as_slice());
-        (rule_set(&cluster, isolates), rule_set(&cluster, None))
+        (rule_set(&cluster, isolates), own_rule_set(&cluster, isolates.is_some()))
     };
     let ((ingress, own_ingress), (egress, own_egress)) = (both(direction::INGRESS), both(direction::EGRESS));
     [ingress, egress, own_ingress, own_egress]

@@ -115,6 +115,7 @@ impl State {
         self.sweep = true;
         self.pods_dirty = true;
         self.ranges_dirty = true;
+        self.policies.adopt();
         self.look_at_all_again();
     }
 
@@ -129,11 +130,22 @@ impl State {
                 self.look_at_all_again();
             }
             Change::Attachment(name, Some(facts)) => {
-                self.pods_dirty |= self.attachments.get(&name) != Some(&facts);
-                self.attachments.retain(|_, known| !known.collides_with(&facts));
+                if self.attachments.get(&name) == Some(&facts) {
+                    return;
+                }
+                self.pods_dirty = true;
+                let rivals = self.attachments.iter().filter(|(other, known)| **other != name && known.collides_with(&facts));
+                for rival in rivals.map(|(rival, _)| Arc::clone(rival)).collect::<Vec<_>>() {
+                    self.attachments.remove(&rival);
+                    self.policies.note_attachment(&rival, None);
+                }
+                self.policies.note_attachment(&name, Some(&facts));
                 self.attachments.insert(name, facts);
             }
-            Change::Attachment(name, None) => self.pods_dirty |= self.attachments.remove(&name).is_some(),
+            Change::Attachment(name, None) => {
+                self.pods_dirty |= self.attachments.remove(&name).is_some();
+                self.policies.note_attachment(&name, None);
+            }
             Change::Ranges(ranges) => {
                 self.ranges_dirty |= self.ranges != ranges;
                 self.ranges = ranges;

@@ -4,7 +4,6 @@ use super::State;
 use super::draft::Draft;
 use super::query::health_check;
 use crate::claims::Claim;
-use crate::facts::Attachment;
 use crate::fronts::{Front, Ground, fronts};
 use crate::hosts::host_fronts;
 use crate::image::{Plan, Step};
@@ -49,28 +48,39 @@ impl State {
         moved.into_iter().for_each(|key| self.put_table(key, &mut draft));
         self.sweep = false;
         self.retire(&mut draft);
-        if std::mem::take(&mut self.pods_dirty) {
-            self.plan_pods(&mut draft);
-        }
+        let again = self.plan_policies(&mut draft);
         if std::mem::take(&mut self.ranges_dirty) {
             self.plan_ranges(&mut draft);
         }
         let mut plan = draft.into_plan();
-        if !self.waiting.is_empty() && self.has_room_for_a_table() {
-            // Tables that had no room before others went. Each round serves one of them or more.
+        // Tables that had no room before others went (each round serves one of them or more), and addresses that no rule asks any more.
+        if again || (!self.waiting.is_empty() && self.has_room_for_a_table()) {
             plan.steps.extend(self.plan_round().steps);
         }
         plan
     }
 
-    /// The same for the pods alone, for the time before the Services are known. What is not planned now is planned later.
+    /// The same for the pods and their policies alone, for the time before the Services are known. What is not planned now is planned later.
     pub fn plan_attachments(&mut self) -> Plan {
         self.forget_before();
-        let mut draft = Draft::default();
-        if std::mem::take(&mut self.pods_dirty) {
-            self.plan_pods(&mut draft);
+        let mut plan = Plan::default();
+        loop {
+            let mut draft = Draft::default();
+            let again = self.plan_policies(&mut draft);
+            plan.steps.extend(draft.into_plan().steps);
+            if !again {
+                return plan;
+            }
         }
-        draft.into_plan()
+    }
+
+    /// Pods and all that policies say of them. Whether another round is to follow.
+    fn plan_policies(&mut self, draft: &mut Draft) -> bool {
+        self.pods_dirty |= self.policies.plan(&self.attachments, &mut self.image, draft);
+        if std::mem::take(&mut self.pods_dirty) {
+            self.plan_pods(draft);
+        }
+        self.policies.retire(&mut self.image, draft)
     }
 
     /// Finds out which lists, tables and sets of an image that was read back are whole, and who uses them.
@@ -337,7 +347,11 @@ impl State {
     }
 
     fn plan_pods(&mut self, draft: &mut Draft) {
-        let wanted: BTreeMap<PodKey, Pod> = self.attachments.values().flat_map(Attachment::entries).collect();
+        let mut wanted: BTreeMap<PodKey, Pod> = BTreeMap::new();
+        for (name, attachment) in &self.attachments {
+            let entry = |(key, _)| Some((key, self.policies.entry(name, attachment, &key, &self.image)?));
+            wanted.extend(attachment.entries().filter_map(entry));
+        }
         let changed = wanted.iter().filter(|(key, pod)| self.image.pods.get(key) != Some(pod));
         draft.put_pods.extend(changed.map(|(key, pod)| Step::PutPod(*key, *pod)));
         draft.delete_pods.extend(self.image.pods.keys().filter(|key| !wanted.contains_key(key)).map(|key| Step::DeletePod(*key)));

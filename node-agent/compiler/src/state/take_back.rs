@@ -58,6 +58,7 @@ impl State {
         self.lists.forget_retired();
         self.tables.forget_retired();
         self.sources.forget_retired();
+        self.policies.forget_before();
     }
 
     fn take_back_part(&mut self, step: &Step) -> bool {

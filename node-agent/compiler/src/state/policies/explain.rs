@@ -26,29 +26,7 @@ pub enum PolicyName {
 impl State {
     /// The pods that have these addresses. Pods on their host's network have none of their own.
     pub fn pods_at(&self, addresses: &HashSet<Address>) -> HashMap<Address, PodAt> {
-        let mut found = HashMap::new();
-        let mut created = HashMap::new();
-        for (name, facts) in self.policies.pods.iter().filter(|(_, facts)| facts.is_peer) {
-            for address in facts.addresses.iter().filter(|address| addresses.contains(*address)) {
-                // Of two pods with one address, the younger has it.
-                if created.get(address).is_none_or(|other| *other <= facts.created) {
-                    created.insert(*address, facts.created);
-                    found.insert(*address, PodAt { name: name.clone(), uid: facts.uid, is_local: false });
-                }
-            }
-        }
-        for attachment in self.attachments.values() {
-            for address in attachment.addresses.iter().filter(|address| addresses.contains(*address)) {
-                // Whose device the address leads to is known better here than anywhere.
-                match &attachment.owner {
-                    Some(owner) => {
-                        _ = found.insert(*address, PodAt { name: owner.pod.clone(), uid: owner.uid, is_local: true });
-                    }
-                    None => drop(found.remove(address)),
-                }
-            }
-        }
-        found
+        addresses.iter().filter_map(|address| Some((*address, self.policies.pods.named_at(*address)?))).collect()
     }
 
     /// The pod behind a device of this node.
@@ -59,26 +37,19 @@ impl State {
 
     /// The policies with these `metadata.uid`s.
     pub fn policies_with(&self, uids: &BTreeSet<Uid>) -> HashMap<Uid, PolicyName> {
-        if uids.is_empty() {
-            return HashMap::new();
-        }
-        let namespaced = self.policies.policies.iter().map(|(name, facts)| (facts.uid, PolicyName::Namespaced(name.clone())));
-        let of_cluster = self.policies.cluster_policies.iter().map(|(name, facts)| (facts.uid, PolicyName::Cluster(Arc::clone(name))));
-        namespaced.chain(of_cluster).filter(|(uid, _)| uids.contains(uid)).collect()
+        uids.iter().filter_map(|uid| Some((*uid, self.policies.names.get(uid)?.clone()))).collect()
     }
 
     /// The NetworkPolicies that isolate a pod in a [`direction`], by name.
     pub fn isolating(&self, pod: &ObjectName, direction: u32) -> Vec<ObjectName> {
         let Some(facts) = self.policies.pods.get(pod) else { return Vec::new() };
-        let of_namespace = self.policies.policies.iter().filter(|(name, _)| name.namespace == pod.namespace);
+        let of_namespace = self.policies.policies.get(&pod.namespace).into_iter().flatten();
         let isolates = |policy: &crate::facts::PolicyFacts| match direction {
             direction::EGRESS => policy.egress.is_some(),
             _ => policy.ingress.is_some(),
         };
         let isolating = of_namespace.filter(|(_, policy)| isolates(policy) && policy.pods.selects(&facts.labels));
-        let mut names: Vec<_> = isolating.map(|(name, _)| name.clone()).collect();
-        names.sort_unstable();
-        names
+        isolating.map(|(name, _)| ObjectName { namespace: Arc::clone(&pod.namespace), name: Arc::clone(name) }).collect()
     }
 
     /// What a rule does; `None` if its policy is not known (any more), or has no such rule.
@@ -91,7 +62,7 @@ impl State {
         match (policy, rule.kind) {
             (PolicyName::Cluster(name), policy_kind::CLUSTER_NETWORK_POLICY) => self.policies.cluster_policies.get(name).and_then(of),
             (PolicyName::Namespaced(name), policy_kind::NETWORK_POLICY) => {
-                let facts = self.policies.policies.get(name)?;
+                let facts = self.policies.policies.get(&name.namespace)?.get(&name.name)?;
                 let rules = if u32::from(rule.direction) == direction::EGRESS { &facts.egress } else { &facts.ingress };
                 rules.as_ref()?.get(index).map(|_| Action::Accept)
             }

@@ -1,92 +1,177 @@
-//! What is known of policies and of those whom they speak of.
+//! Policies kept up to date: what is known of them and of those whom they speak of, and what of it is in the maps.
+//!
+//! [`notes`] takes changes, [`pods`] knows the pods of the cluster, [`locals`] those of this node and which rules hold for them, [`atoms`] what these
+//! rules ask. [`addresses`] gives addresses their peer sets, [`sets`] writes what sets of rules say about those; [`sweep`] finds both in an
+//! image that was read back.
 
+mod addresses;
+mod atoms;
 mod explain;
-
-use super::State;
-use crate::facts::{ClusterPolicyFacts, NamespaceFacts, ObjectName, PeerNodeFacts, PodFacts, PolicyFacts};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::Hash;
-use std::sync::Arc;
+mod locals;
+mod notes;
+mod pods;
+mod query;
+mod sets;
+mod sweep;
 
 pub use explain::{PodAt, PolicyName};
 
-/// The objects.
-#[derive(Debug, Default)]
+use super::draft::Draft;
+use crate::facts::{Attachment, ClusterPolicyFacts, NamespaceFacts, ObjectName, PeerNodeFacts, PolicyFacts, Uid};
+use crate::image::{MapImage, with_sets};
+use crate::policy::atoms::Answer;
+use crate::policy::blocks::Prefixes;
+use crate::policy::ports::Table;
+use crate::policy::resolve::Direction;
+use crate::policy::rules::{RuleSet, Section};
+use crate::pool::Pool;
+use atoms::Atoms;
+use locals::Locals;
+use orknet_abi::{Address, Pod, PodKey, RangeKey, Rule};
+use pods::Pods;
+use sets::Set;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// All about policies.
+#[derive(Debug)]
 pub(super) struct Policies {
     is_known: bool,
-    policies: HashMap<ObjectName, PolicyFacts>,
+    policies: HashMap<Arc<str>, BTreeMap<Arc<str>, PolicyFacts>>,
     cluster_policies: BTreeMap<Arc<str>, ClusterPolicyFacts>,
     namespaces: HashMap<Arc<str>, NamespaceFacts>,
-    pods: HashMap<ObjectName, PodFacts>,
     nodes: BTreeMap<Arc<str>, PeerNodeFacts>,
+    node_addresses: BTreeMap<Address, BTreeSet<Arc<str>>>,
+    names: HashMap<Uid, PolicyName>,
+    pods: Pods,
+    locals: Locals,
+    atoms: Atoms,
+    /// Rules of policies that do not depend on the pod.
+    sections: HashMap<(Option<Arc<str>>, Arc<str>, Direction), Section>,
+    prefixes: Prefixes,
+    blocks_dirty: bool,
+    nodes_dirty: bool,
+    rules: Pool<Rule>,
+    tables: Pool<Table>,
+    peers: Pool<Arc<[Answer]>>,
+    sets: Pool<Arc<RuleSet>>,
+    by_set: HashMap<u32, Set>,
+    /// Sets of rules that ask an atom.
+    sets_asking: HashMap<u32, BTreeSet<u32>>,
+    /// Peer sets that answer an atom.
+    peers_answering: HashMap<u32, BTreeSet<u32>>,
+    /// Peer sets that no set of rules has spoken of.
+    new_peers: Vec<u32>,
+    /// The image may hold what is not known here.
+    sweep: bool,
 }
 
-impl State {
-    /// All policies, and all whom they speak of, have been noted, so plans may begin to lead to what they say. Before, pods' entries that the
-    /// kernel has keep their sets of rules, and pods that have none get no entry. There is no way back.
-    pub fn policies_known(&mut self) {
-        self.policies.is_known = true;
-    }
-
-    pub(super) fn note_policy(&mut self, name: ObjectName, facts: Option<PolicyFacts>) {
-        put(&mut self.policies.policies, name, facts);
-    }
-
-    pub(super) fn note_cluster_policy(&mut self, name: Arc<str>, facts: Option<ClusterPolicyFacts>) {
-        match facts {
-            Some(facts) => drop(self.policies.cluster_policies.insert(name, facts)),
-            None => drop(self.policies.cluster_policies.remove(&name)),
+impl Default for Policies {
+    fn default() -> Self {
+        Self {
+            is_known: false,
+            policies: HashMap::new(),
+            cluster_policies: BTreeMap::new(),
+            namespaces: HashMap::new(),
+            nodes: BTreeMap::new(),
+            node_addresses: BTreeMap::new(),
+            names: HashMap::new(),
+            pods: Pods::default(),
+            locals: Locals::default(),
+            atoms: Atoms::default(),
+            sections: HashMap::new(),
+            prefixes: Prefixes::default(),
+            blocks_dirty: false,
+            nodes_dirty: false,
+            rules: Pool::default(),
+            tables: Pool::default(),
+            peers: Pool::default(),
+            sets: Pool::default(),
+            by_set: HashMap::new(),
+            sets_asking: HashMap::new(),
+            peers_answering: HashMap::new(),
+            new_peers: Vec::new(),
+            sweep: true,
         }
     }
+}
 
-    pub(super) fn note_namespace(&mut self, name: Arc<str>, facts: Option<NamespaceFacts>) {
-        put(&mut self.policies.namespaces, name, facts);
+impl Policies {
+    /// The image was replaced by one that was read back.
+    pub fn adopt(&mut self) {
+        self.sweep = true;
     }
 
-    pub(super) fn note_peer_pod(&mut self, name: ObjectName, facts: Option<PodFacts>) {
-        put(&mut self.policies.pods, name, facts);
+    /// A new plan is made: the last one is in the kernel.
+    pub fn forget_before(&mut self) {
+        self.rules.forget_retired();
+        self.tables.forget_retired();
+        self.peers.forget_retired();
+        self.sets.forget_retired();
+        // What no set has may ask atoms that are gone.
+        self.sections.retain(|_, section| Arc::strong_count(section) > 1);
     }
 
-    pub(super) fn note_peer_node(&mut self, name: Arc<str>, facts: Option<PeerNodeFacts>) {
-        match facts {
-            Some(facts) => drop(self.policies.nodes.insert(name, facts)),
-            None => drop(self.policies.nodes.remove(&name)),
+    /// Plans all but the pods' entries and what goes after them. Whether some of these may have changed.
+    pub fn plan(&mut self, attachments: &BTreeMap<Arc<str>, Attachment>, image: &mut MapImage, draft: &mut Draft) -> bool {
+        if !self.is_known {
+            return false;
         }
+        let is_sweep = std::mem::take(&mut self.sweep);
+        if is_sweep {
+            self.take_stock(attachments, image);
+        }
+        let resolved = self.resolve_dirty();
+        self.ask();
+        let dirty = self.take_dirty_ranges(is_sweep.then_some(&*image));
+        if is_sweep {
+            self.recognise_peers(&dirty, image);
+            self.recognise_sets(&resolved, image, draft);
+        }
+        dirty.into_iter().for_each(|range| self.put_peer(range, image, draft));
+        self.speak_of_new_peers(image, draft);
+        let pods_changed = is_sweep || !resolved.is_empty();
+        self.switch(resolved, image, draft);
+        pods_changed
     }
 
-    /// Forgets NetworkPolicies that are not in `listed`: the end of a new list, which shows no deletions.
-    pub fn retain_policies(&mut self, listed: &HashSet<ObjectName>) {
-        gone(self.policies.policies.keys(), listed).into_iter().for_each(|name| self.note_policy(name, None));
+    /// Plans what goes once the pods' entries are written. Whether that makes another round: addresses are freed of what nobody asks
+    /// any more when no pod depends on it.
+    pub fn retire(&mut self, image: &mut MapImage, draft: &mut Draft) -> bool {
+        if !self.is_known {
+            return false;
+        }
+        self.retire_sets(image, draft);
+        self.retire_peers(image, draft);
+        self.retire_parts(image, draft);
+        self.forget_atoms()
     }
 
-    /// Forgets ClusterNetworkPolicies that are not in `listed`.
-    pub fn retain_cluster_policies(&mut self, listed: &HashSet<Arc<str>>) {
-        gone(self.policies.cluster_policies.keys(), listed).into_iter().for_each(|name| self.note_cluster_policy(name, None));
-    }
-
-    /// Forgets namespaces that are not in `listed`.
-    pub fn retain_namespaces(&mut self, listed: &HashSet<Arc<str>>) {
-        gone(self.policies.namespaces.keys(), listed).into_iter().for_each(|name| self.note_namespace(name, None));
-    }
-
-    /// Forgets pods of the cluster that are not in `listed`.
-    pub fn retain_peer_pods(&mut self, listed: &HashSet<ObjectName>) {
-        gone(self.policies.pods.keys(), listed).into_iter().for_each(|name| self.note_peer_pod(name, None));
-    }
-
-    /// Forgets nodes of the cluster that are not in `listed`.
-    pub fn retain_peer_nodes(&mut self, listed: &HashSet<Arc<str>>) {
-        gone(self.policies.nodes.keys(), listed).into_iter().for_each(|name| self.note_peer_node(name, None));
+    /// The entry of an attachment's address; `None` if it must not have one yet. See [`State::policies_known`](super::State::policies_known).
+    pub fn entry(&self, name: &str, attachment: &Attachment, key: &PodKey, image: &MapImage) -> Option<Pod> {
+        if attachment.owner.is_none() {
+            return Some(attachment.pod);
+        }
+        if let Some(sets) = self.locals.sets(name).filter(|_| self.is_known) {
+            return Some(with_sets(attachment.pod, sets));
+        }
+        if self.is_known {
+            return None;
+        }
+        kept(attachment, key, image).map(|sets| with_sets(attachment.pod, sets))
     }
 }
 
-fn put<K: Eq + Hash, V>(known: &mut HashMap<K, V>, name: K, facts: Option<V>) {
-    match facts {
-        Some(facts) => drop(known.insert(name, facts)),
-        None => drop(known.remove(&name)),
-    }
+/// The sets that the kernel has for an address of an attachment.
+fn kept(attachment: &Attachment, key: &PodKey, image: &MapImage) -> Option<[u32; 4]> {
+    image.pods.get(key).filter(|held| held.ifindex == attachment.pod.ifindex).map(crate::image::sets_of)
 }
 
-fn gone<'a, K: Clone + Eq + Hash + 'a>(known: impl Iterator<Item = &'a K>, listed: &HashSet<K>) -> Vec<K> {
-    known.filter(|name| !listed.contains(*name)).cloned().collect()
+fn whole(address: Address) -> RangeKey {
+    RangeKey { prefix_bits: 128, address }
+}
+
+/// The policy of a name.
+fn policy_name(namespace: &Arc<str>, name: &Arc<str>) -> PolicyName {
+    PolicyName::Namespaced(ObjectName { namespace: Arc::clone(namespace), name: Arc::clone(name) })
 }
