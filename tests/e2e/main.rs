@@ -24,6 +24,7 @@ mod rollouts;
 mod scheduling;
 mod services;
 mod tables;
+mod trace;
 mod verbs;
 mod views;
 mod volumes;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             bad_input::TESTS,
             discovery::TESTS,
             tables::TESTS,
+            trace::TESTS,
             node_verbs::TESTS,
             views::TESTS,
             rollouts::TESTS,
