@@ -3,6 +3,7 @@
 use crate::dataplane::Dataplane;
 use crate::error::Error;
 use crate::metrics::{self, Metrics};
+use crate::programmer::Message;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,12 +11,15 @@ use axum::{Router, routing};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Clone)]
 struct Shared {
     metrics: Arc<Metrics>,
     dataplane: Arc<dyn Dataplane>,
+    /// To the programmer, who knows the names of rules.
+    messages: mpsc::Sender<Message>,
 }
 
 /// Listens at once, so that a taken address ends the start. `what` is for the log.
@@ -43,12 +47,18 @@ pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Serves until the shutdown.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, dataplane: Arc<dyn Dataplane>, shutdown: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    dataplane: Arc<dyn Dataplane>,
+    messages: mpsc::Sender<Message>,
+    shutdown: CancellationToken,
+) {
     let router = Router::new()
         .route("/metrics", routing::get(metrics_page))
         .route("/healthz", routing::get(healthz))
         .route("/readyz", routing::get(readyz))
-        .with_state(Shared { metrics, dataplane });
+        .with_state(Shared { metrics, dataplane, messages });
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "metrics and health are no longer served");
@@ -56,7 +66,11 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, dataplane: Arc<
 }
 
 async fn metrics_page(State(shared): State<Shared>) -> Response {
-    let rendered = tokio::task::spawn_blocking(move || metrics::render(&shared.metrics, shared.dataplane)).await;
+    let (reply, answer) = oneshot::channel();
+    let _ = shared.messages.send(Message::NameRules(reply)).await;
+    // Nobody answers when the agent ends.
+    let rules = answer.await.unwrap_or_default();
+    let rendered = tokio::task::spawn_blocking(move || metrics::render(&shared.metrics, shared.dataplane, rules)).await;
     match rendered {
         Ok(Ok(text)) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

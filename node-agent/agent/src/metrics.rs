@@ -2,11 +2,12 @@
 
 use crate::dataplane::Dataplane;
 use crate::degraded::Troubles;
+use crate::monitor::RuleName;
 use crate::room::Missing;
 use orknet_abi::{MAPS, protocol};
-use orknet_dataplane::{EndedSockets, Swept, TroubleKind};
+use orknet_dataplane::{EndedSockets, Swept, TroubleKind, Untold};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -122,8 +123,9 @@ impl Default for Metrics {
     }
 }
 
-/// Everything in the text format. Reads the maps: blocks for some tens of milliseconds when they are large.
-pub fn render(metrics: &Metrics, dataplane: Arc<dyn Dataplane>) -> Result<String, fmt::Error> {
+/// Everything in the text format; rules are those that the maps have by number. Reads the maps: blocks for some tens of milliseconds when they
+/// are large.
+pub fn render(metrics: &Metrics, dataplane: Arc<dyn Dataplane>, rules: BTreeMap<u32, RuleName>) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("orknet");
     let own = [
         ("plan_steps", "Writes to the maps", metrics.steps.clone()),
@@ -145,14 +147,18 @@ pub fn render(metrics: &Metrics, dataplane: Arc<dyn Dataplane>) -> Result<String
     let help = "Devices to the network that do not do what the configuration wants of them";
     registry.register("device_troubles", help, metrics.troubles.clone());
     registry.register("flow_sweep_seconds", "Work of a pass over the flows", metrics.flow_sweep.clone());
-    registry.register_collector(Box::new(Kernel(dataplane)));
+    registry.register_collector(Box::new(Kernel { dataplane, rules }));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
 }
 
 /// What the kernel counts. What cannot be read is left out and logged.
-struct Kernel(Arc<dyn Dataplane>);
+struct Kernel {
+    dataplane: Arc<dyn Dataplane>,
+    /// Of policies, by their numbers.
+    rules: BTreeMap<u32, RuleName>,
+}
 
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,14 +168,14 @@ impl fmt::Debug for Kernel {
 
 impl Collector for Kernel {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        match self.0.drops() {
+        match self.dataplane.drops() {
             Ok(drops) => {
                 let packets = drops.iter().map(|(reason, count)| (reason.name(), ConstCounter::new(count.packets)));
                 family(&mut encoder, "drops", "Packets and calls that were not let through", "reason", packets)?;
             }
             Err(failure) => tracing::warn!(%failure, "cannot read the drop counters"),
         }
-        match self.0.left() {
+        match self.dataplane.left() {
             Ok(left) => {
                 let frames = left.iter().map(|(reason, count)| (reason.name(), ConstCounter::new(count.packets)));
                 let help = "Frames from the wire that could have gone on at once but were left to the stack";
@@ -177,7 +183,23 @@ impl Collector for Kernel {
             }
             Err(failure) => tracing::warn!(%failure, "cannot read the counters of frames that were left to the stack"),
         }
-        match self.0.maps() {
+        match self.dataplane.rule_counts() {
+            Ok(counts) => {
+                let named = counts.iter().filter_map(|(number, count)| Some((self.rules.get(number)?, ConstCounter::new(count.packets))));
+                let help = "Connections that a rule of a policy let through, packets that it refused";
+                labelled(&mut encoder, "policy_rule_hits", help, named.map(|(rule, counter)| (rule.labels(), counter)))?;
+            }
+            Err(failure) => tracing::warn!(%failure, "cannot read the counters of rules"),
+        }
+        match self.dataplane.untold_events() {
+            Ok(Untold { rate, full }) => {
+                let lost = [("rate", rate), ("full", full)].map(|(reason, events)| (reason, ConstCounter::new(events)));
+                let help = "Events that programs did not tell: more than they are to tell, or more than was read";
+                family(&mut encoder, "events_lost", help, "reason", lost.into_iter())?;
+            }
+            Err(failure) => tracing::warn!(%failure, "cannot read how many events were lost"),
+        }
+        match self.dataplane.maps() {
             Ok(maps) => {
                 let entries = maps.iter().map(|map| (map.name, ConstGauge::new(i64::from(map.entries))));
                 family(&mut encoder, "map_entries", "Entries of a map", "map", entries)?;
@@ -197,11 +219,20 @@ fn family<'a, M: EncodeMetric>(
     label: &str,
     metrics: impl Iterator<Item = (&'a str, M)>,
 ) -> fmt::Result {
+    labelled(encoder, name, help, metrics.map(|(value, metric)| ([(label, value)], metric)))
+}
+
+fn labelled<M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    metrics: impl Iterator<Item = (impl EncodeLabelSet, M)>,
+) -> fmt::Result {
     let mut metrics = metrics.peekable();
     let Some((_, first)) = metrics.peek() else { return Ok(()) };
     let mut descriptor = encoder.encode_descriptor(name, help, None, first.metric_type())?;
-    for (value, metric) in metrics {
-        metric.encode(descriptor.encode_family(&[(label, value)])?)?;
+    for (labels, metric) in metrics {
+        metric.encode(descriptor.encode_family(&labels)?)?;
     }
     Ok(())
 }

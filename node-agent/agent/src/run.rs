@@ -116,6 +116,7 @@ async fn run_once_open(
     let of_pods = monitor::report(client.clone(), config.node_name.clone(), refused, shutdown.clone());
     parts.spawn(named("events about pods", of_pods));
     let (overlay, overlays) = latest::channel(0);
+    let of_pages = messages.clone();
     let settings = keep_settings(config.clone(), views.clone(), overlays, messages, resync);
     parts.spawn(named("settings keeper", settings));
     let own_way = keep_own_way(router.clone(), Arc::clone(&dataplane), config.service_cidrs.clone(), views.clone(), known_fronts, resync);
@@ -130,7 +131,7 @@ async fn run_once_open(
     }
     parts.spawn(named("health checks", health_check::serve(healths)));
     if let Some(pages) = pages {
-        parts.spawn(named("metrics server", http::serve(pages, metrics, dataplane, shutdown.clone())));
+        parts.spawn(named("metrics server", http::serve(pages, metrics, dataplane, of_pages, shutdown.clone())));
     }
     tokio::select! {
         biased;

@@ -207,6 +207,21 @@ impl fmt::Display for Policy {
     }
 }
 
+/// The rule as a path leads to it: `NetworkPolicy default/web ingress[0]`; without one, what there is none of.
+impl fmt::Display for Judged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direction = self.direction;
+        match (&self.rule, self.isolated_by.as_slice()) {
+            (Some(rule), _) => write!(f, "{} {direction}[{}]", rule.policy, rule.index),
+            (None, []) => write!(f, "no {direction} rule of the policies that isolate the pod allows it"),
+            (None, policies) => {
+                let names: Vec<_> = policies.iter().map(ToString::to_string).collect();
+                write!(f, "no {direction} rule of {} allows it", names.join(", "))
+            }
+        }
+    }
+}
+
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

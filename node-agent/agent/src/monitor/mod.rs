@@ -18,6 +18,7 @@ mod filter;
 mod hub;
 mod line;
 mod pods;
+mod rules;
 #[cfg(test)]
 mod samples;
 mod serve;
@@ -30,4 +31,5 @@ pub(crate) use explain::{Seen, explain};
 pub(crate) use feed::{Feed, feed};
 pub(crate) use hub::Hub;
 pub(crate) use pods::{REFUSED, report};
+pub(crate) use rules::{RuleName, name_rules};
 pub(crate) use serve::{bind, serve};

@@ -4,7 +4,7 @@
 //! the count of the Event that is there, and about all pods so many a minute. [`notices`] says what an Event would be, [`Memory`]
 //! whether it is written; both are pure.
 
-use super::line::{Direction, End, Happened, Judged, Pod};
+use super::line::{Direction, End, Happened, Pod};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod as PodObject};
 use kube::{Api, Client};
 use orknet_abi::DropReason;
@@ -78,7 +78,7 @@ pub fn notices(happened: &Happened) -> Vec<Notice> {
     let client = local(&happened.client).map(|pod| {
         let what = format!("connection to {} was refused: ", target(happened));
         let why = match judged {
-            Some(judged) if judged.direction == Direction::Egress => by_rule(judged),
+            Some(judged) if judged.direction == Direction::Egress => judged.to_string(),
             Some(_) => "the policies of the other end do not let it in".to_owned(),
             None => in_words(dropped),
         };
@@ -87,7 +87,7 @@ pub fn notices(happened: &Happened) -> Vec<Notice> {
     let server = judged.filter(|judged| judged.direction == Direction::Ingress).and_then(|judged| {
         let (pod, port) = (local(&happened.server)?, port_text(happened.server.port));
         let from = End { port: None, ..happened.client.clone() };
-        let message = format!("connection from {from} to port {port}{} was refused: {}", happened.protocol, by_rule(judged));
+        let message = format!("connection from {from} to port {port}{} was refused: {}", happened.protocol, judged);
         Some(Notice { pod: pod.clone(), reason, message })
     });
     client.into_iter().chain(server).collect()
@@ -114,19 +114,6 @@ fn local(end: &End) -> Option<&Pod> {
 
 fn in_words(dropped: DropReason) -> String {
     dropped.explain().trim().trim_end_matches('.').to_owned()
-}
-
-/// Which rule refuses, or which policies isolate without any that lets through.
-fn by_rule(judged: &Judged) -> String {
-    let direction = judged.direction;
-    match (&judged.rule, judged.isolated_by.as_slice()) {
-        (Some(rule), _) => format!("rule {} ({direction}) of {}", rule.index, rule.policy),
-        (None, []) => format!("no {direction} rule of the policies that isolate the pod allows it"),
-        (None, policies) => {
-            let names: Vec<_> = policies.iter().map(ToString::to_string).collect();
-            format!("no {direction} rule of {} allows it", names.join(", "))
-        }
-    }
 }
 
 /// What was written lately.
@@ -204,7 +191,7 @@ fn reference(pod: &Pod, uid: Option<String>) -> ObjectReference {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::{Policy, Rule};
+    use super::super::line::{Judged, Policy, Rule};
     use super::super::samples::dropped;
     use super::*;
 
@@ -225,7 +212,7 @@ mod tests {
             (
                 "web/server".to_owned(),
                 "PolicyDenied",
-                "connection from shop/client to port 8080/TCP was refused: rule 2 (ingress) of ClusterNetworkPolicy closed".to_owned(),
+                "connection from shop/client to port 8080/TCP was refused: ClusterNetworkPolicy closed ingress[2]".to_owned(),
             ),
         ];
         assert_eq!(messages(&happened), expected);
@@ -238,7 +225,7 @@ mod tests {
         happened.judged = vec![Judged { direction: Direction::Egress, rule, isolated_by: Vec::new() }];
         let told = messages(&happened);
         assert_eq!(told.len(), 1, "the server's pod has nothing to do with it");
-        assert_eq!(told[0].2, format!("{client}rule 0 (egress) of NetworkPolicy web/out"));
+        assert_eq!(told[0].2, format!("{client}NetworkPolicy web/out egress[0]"));
     }
 
     #[test]

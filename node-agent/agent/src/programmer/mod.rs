@@ -11,7 +11,7 @@ mod tell;
 use crate::attachments::Record;
 use crate::dataplane::{Cause, Dataplane, FailedStep, Failure};
 use crate::metrics::Metrics;
-use crate::monitor::{self, Happened, Seen};
+use crate::monitor::{self, Happened, RuleName, Seen};
 use crate::purger::Purger;
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
 use orknet_compiler::{Change, ObjectName, Options, Plan, State, Step};
@@ -53,6 +53,8 @@ pub enum Message {
     AskGone(BTreeSet<Use>, oneshot::Sender<BTreeSet<Use>>),
     /// What do these events of the named node mean?
     Explain(Vec<Seen>, Arc<str>, oneshot::Sender<Vec<Happened>>),
+    /// Which rules are in the maps?
+    NameRules(oneshot::Sender<BTreeMap<u32, RuleName>>),
     /// A pod is to be programmed.
     Attach(protocol::Attachment, Reply),
     /// Is it programmed?
@@ -213,6 +215,7 @@ impl Programmer {
                 }
                 Message::AskGone(uses, reply) => drop(reply.send(self.gone(uses))),
                 Message::Explain(seen, node, reply) => drop(reply.send(monitor::explain(&seen, &self.state, &node))),
+                Message::NameRules(reply) => drop(reply.send(monitor::name_rules(&self.state))),
                 Message::Attach(record, reply) => self.attach(&record, reply, &mut waiting),
                 Message::Detach(name, reply) => {
                     let devices = self.note_pod(&name, None);
