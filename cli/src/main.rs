@@ -4,6 +4,7 @@
 mod cluster;
 mod commands;
 mod inspect;
+mod monitor;
 mod trace;
 
 use anyhow::Result;
@@ -93,6 +94,7 @@ enum Command {
     Flows(Inspect),
     /// Shows how full a node's maps are, and what was dropped.
     Maps(Inspect),
+    Monitor(monitor::Monitor),
     Trace(trace::Trace),
     /// Answers whether an HTTP server answers.
     #[command(hide = true)]
@@ -141,6 +143,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Flows(options) => inspect::run(Subject::Flows, &options),
         Command::Endpoints(options) => inspect::run(Subject::Endpoints, &options),
         Command::Maps(options) => inspect::run(Subject::Maps, &options),
+        Command::Monitor(options) => monitor::run(&options),
         Command::Trace(options) => return Ok(trace::main(&options)),
         Command::Probe { address } => probe::run(address),
     };
