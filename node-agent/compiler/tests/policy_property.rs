@@ -72,6 +72,7 @@ proptest! {
         before.iter().cloned().for_each(|change| put(&mut inputs, change));
         settle(&mut first, before).into_iter().for_each(|step| maps.apply(step));
         inputs.policy.former.clear();
+        policies::know_pods(&mut inputs);
         let expected = compile(&inputs);
         let mut second = State::default();
         second.adopt(maps.clone());

@@ -235,6 +235,12 @@ pub fn put(inputs: &mut Inputs, change: Change) {
         }
         other => unreachable!("{other:?}"),
     }
+    know_pods(inputs);
+}
+
+/// Takes note of what is known of the attachments' pods.
+pub fn know_pods(inputs: &mut Inputs) {
+    let policy = &mut inputs.policy;
     for (name, attachment) in &inputs.attachments {
         let known = attachment.owner.as_ref().and_then(|owner| policy.pods.get(&owner.pod).filter(|facts| facts.uid == owner.uid));
         policy.former.extend(known.map(|facts| (Arc::clone(name), facts.clone())));
