@@ -336,6 +336,14 @@ pub extern "C" fn find_policed(ctx: *mut __sk_buff, ip: *const Ip, from: u32) ->
     steps::police::find_policed(&TcContext::new(ctx), ip, from)
 }
 
+/// [`steps::police::is_about_forgotten`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn is_about_forgotten(segment: *const Segment) -> u32 {
+    present!(0; segment: as_ref);
+    u32::from(steps::police::is_about_forgotten(segment))
+}
+
 /// [`steps::police::is_for_node`]: 1 if so.
 #[inline(never)]
 #[unsafe(no_mangle)]

@@ -79,6 +79,9 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
             };
         }
     }
+    if segment.kind == Kind::Error && global::is_about_forgotten(segment) != 0 {
+        return policed::PASSES;
+    }
     let is_flow = matches!(segment.kind, Kind::Flow | Kind::Later);
     if is_flow {
         words::copy(&segment.key, becomes);
@@ -159,11 +162,21 @@ pub fn need_not_know(segment: &Segment) -> bool {
     true
 }
 
+/// Whether an error is about a flow that may be, and of which nothing need be known, whoever opened it.
+#[inline(always)]
+pub fn is_about_forgotten(segment: &Segment) -> bool {
+    let key = &segment.key;
+    let may_be = |how| global::judge(key, key, how | judging::SILENT, 0) == judge::ALLOWED;
+    judge::may_forget(&key.source, &key.destination) && may_be(0)
+        || judge::may_forget(&key.destination, &key.source) && may_be(judging::BACK)
+}
+
 /// Whether the packet is for the node itself: one of its addresses, of which not all need be known.
 #[inline(always)]
 pub fn is_for_node(ctx: &TcContext, ip: &Ip) -> bool {
     let Some(way) = scratch::way() else { return false };
-    find_own_way(ctx, ip, way) == kind::STACK
+    let kind = find_own_way(ctx, ip, way);
+    way::is_to_node(way, kind)
 }
 
 /// Sends on a packet that has been judged, as it is: into a pod of this node, to other nodes' pods past the stack, to anywhere else by it. Its

@@ -129,6 +129,15 @@ fn to_words(address: &Address) -> [u32; 4] {
     unsafe { mem::transmute::<[u8; 16], [u32; 4]>(address.0) }
 }
 
+/// In the place of a device: the stack sends the packet to another machine.
+const ELSEWHERE: u32 = u32::MAX;
+
+/// Whether a way of this kind ends at the node itself.
+#[inline(always)]
+pub fn is_to_node(way: &Way, kind: u32) -> bool {
+    kind == kind::STACK && way.ifindex != ELSEWHERE
+}
+
 /// Whether the next machine of a way by the node's routes is the one that has this address.
 #[inline(always)]
 pub fn is_end(way: &Way, address: &Address) -> bool {
@@ -191,8 +200,12 @@ fn route(frame: &impl Frame, ip: &Ip, becomes: &FlowKey, way: &mut Way, more: u3
             way.mtu = unsafe { question.__bindgen_anon_1.mtu_result };
             kind::TOO_BIG
         }
+        BPF_FIB_LKUP_RET_NOT_FWDED => kind::STACK,
         // Routes with an encapsulation of their own are the stack's to take.
-        BPF_FIB_LKUP_RET_NOT_FWDED | BPF_FIB_LKUP_RET_UNSUPP_LWT => kind::STACK,
+        BPF_FIB_LKUP_RET_UNSUPP_LWT => {
+            way.ifindex = ELSEWHERE;
+            kind::STACK
+        }
         _ => kind::NOWHERE,
     }
 }

@@ -334,6 +334,13 @@ fn root_errors_and_fragments_follow_their_flow_and_others_are_refused() {
         assert_eq!(bench.from_network(&about(&sent)).verdict, Outcome::Redirect, "an error about it");
         let unknown = udp(client, at(family.remote_pod, 81), b"never sent");
         assert_refused(&bench, || bench.from_network(&about(&unknown)), DropReason::PolicyIngress);
+        // Where nothing need be known of flows, errors about those that may be pass, and no others.
+        rules(&bench, family.pod_a, |pod| pod.ingress = FRIENDLY);
+        befriend(&bench, family.remote_pod);
+        let answer = |port| tcp(at(family.pod_a, port), server, flags::ACK, b"too big");
+        assert_eq!(bench.from_network(&about(&answer(80))).verdict, Outcome::Redirect);
+        assert_refused(&bench, || bench.from_network(&about(&answer(81))), DropReason::PolicyIngress);
+        rules(&bench, family.pod_a, |pod| pod.ingress = CLOSED);
         // Pings are judged as what has no ports, and answers to its own come back.
         assert_refused(&bench, || bench.from_pod_b(ping(ip(family.pod_b), ip(family.pod_a), 7)), DropReason::PolicyIngress);
         assert_eq!(bench.from_pod(&ping(ip(family.pod_a), ip(family.pod_b), 8).bytes()).verdict, Outcome::Redirect);
