@@ -26,6 +26,9 @@ pub struct Agent {
     /// The cgroup whose sockets are balanced.
     #[arg(long)]
     cgroup: Option<PathBuf>,
+    /// How network policies are enforced: strict (open connections are judged, too), lenient (new ones only), off.
+    #[arg(long, value_name = "MODE")]
+    policy: Option<orknet_agent::config::Policy>,
     /// Removes what the agent made on this host (links, maps, routes), and ends. Kernel settings for routing stay as they are.
     #[arg(long)]
     cleanup: bool,
@@ -40,7 +43,8 @@ pub fn run(options: Agent) -> Result<()> {
         ("dataplane", options.pin_dir.map(|directory| json!({"pinDir": directory}))),
         ("cgroup", options.cgroup.map(path)),
     ]);
-    let config: orknet_agent::Config = daemon::config(options.config.as_deref(), flags)?;
+    let mut config: orknet_agent::Config = daemon::config(options.config.as_deref(), flags)?;
+    config.policy = options.policy.unwrap_or(config.policy);
     daemon::run(|shutdown| async move {
         if options.cleanup {
             return orknet_agent::cleanup(&config).await.context("cannot clean up");

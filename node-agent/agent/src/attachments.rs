@@ -4,7 +4,8 @@ use orknet_abi::{Address, Pod, protocol as ip_protocol};
 use orknet_cni::error::CniError;
 use orknet_cni::protocol::{self, AttachmentName};
 use orknet_cni::state::Attachments;
-use orknet_compiler::{Attachment, HostPort, MapImage};
+use orknet_compiler::facts::Uid;
+use orknet_compiler::{Attachment, HostPort, MapImage, ObjectName, Owner};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -45,9 +46,10 @@ impl Record {
     }
 
     /// The pod as the maps know it. A broken record loses nothing that `held`, the image of the kernel's maps, still has.
-    pub fn facts(&self, held: &MapImage) -> Attachment {
+    /// `has_policies` says whether its policies count.
+    pub fn facts(&self, held: &MapImage, has_policies: bool) -> Attachment {
         match self {
-            Self::Whole(record) => facts(record),
+            Self::Whole(record) => facts(record, owner(&record.pod).filter(|_| has_policies)),
             Self::Broken { host_ifindex, .. } => salvage(*host_ifindex, held),
         }
     }
@@ -98,13 +100,19 @@ pub fn namespace(record: &protocol::Attachment) -> Option<PathBuf> {
     (!record.netns.is_empty()).then(|| PathBuf::from(&record.netns))
 }
 
-/// The pod of a record as the maps know it.
-pub fn facts(record: &protocol::Attachment) -> Attachment {
+/// The pod of the API, if it is one.
+pub fn owner(pod: &protocol::PodName) -> Option<Owner> {
+    let name = || ObjectName { namespace: pod.namespace.as_str().into(), name: pod.name.as_str().into() };
+    (!pod.name.is_empty()).then(|| Owner { pod: name(), uid: Uid::of(&pod.uid) })
+}
+
+/// The pod of a record as the maps know it; `owner` is whose policies hold for it.
+pub fn facts(record: &protocol::Attachment, owner: Option<Owner>) -> Attachment {
     Attachment {
         addresses: record.addresses.iter().map(|address| Address::from(*address)).collect(),
         pod: Pod { ifindex: record.host_ifindex, pod_mac: record.pod_mac.0, host_mac: record.host_mac.0, ..Pod::default() },
+        owner,
         host_ports: record.host_ports.iter().map(host_port).collect(),
-        owner: None,
     }
 }
 
@@ -160,7 +168,7 @@ mod tests {
         let text = r#"{"containerID":"c1","ifname":"eth0","pod":{"namespace":"","name":"","uid":""},"netns":"","hostIfname":"ork0","hostIfindex":7,
             "hostMac":"02:00:00:00:00:01","podMac":"02:00:00:00:00:02","addresses":["10.0.0.2"],
             "hostPorts":[{"hostPort":53,"containerPort":5353,"protocol":"udp","hostIP":"192.0.2.1"},{"hostPort":80,"containerPort":8080,"protocol":"sctp"}]}"#;
-        let ports = facts(&serde_json::from_str(text).unwrap()).host_ports;
+        let ports = facts(&serde_json::from_str(text).unwrap(), None).host_ports;
         let expected = [
             HostPort { address: Some(Address::from_v4([192, 0, 2, 1])), port: 53, protocol: 17, container_port: 5353 },
             HostPort { address: None, port: 80, protocol: 132, container_port: 8080 },
@@ -178,8 +186,8 @@ mod tests {
         let pod = Pod { ifindex: 7, pod_mac: [2; 6], host_mac: [3; 6], ..Pod::default() };
         let key = |last| PodKey { address: Address::from_v4([10, 0, 0, last]) };
         let held = MapImage { pods: [(key(2), pod), (key(3), Pod { ifindex: 8, ..pod })].into(), ..MapImage::default() };
-        assert_eq!(records[0].facts(&held), Attachment { addresses: vec![key(2).address], pod, ..Attachment::default() });
+        assert_eq!(records[0].facts(&held, true), Attachment { addresses: vec![key(2).address], pod, ..Attachment::default() });
         let nothing = Attachment { pod: Pod { ifindex: 7, ..Pod::default() }, ..Attachment::default() };
-        assert_eq!(records[0].facts(&MapImage::default()), nothing);
+        assert_eq!(records[0].facts(&MapImage::default(), true), nothing);
     }
 }

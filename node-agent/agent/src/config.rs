@@ -63,8 +63,43 @@ pub struct Config {
     /// Dropped packets, and as many opened flows while a monitor wants to hear of flows, that programs tell of on each CPU in a second. The
     /// others are counted only.
     pub event_rate: u32,
+    /// Whether, and how, this node's pods are held to network policies.
+    pub policy: Policy,
     /// The data plane's own settings.
     pub dataplane: orknet_dataplane::Config,
+}
+
+/// How network policies are enforced.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum Policy {
+    /// A change counts for connections that are open, too.
+    #[default]
+    Strict,
+    /// What was let through once goes on: a change counts for new connections.
+    Lenient,
+    /// Not at all: for clusters where somebody else does it. Policies and pods are not even watched.
+    Off,
+}
+
+impl Policy {
+    /// Whether policies count.
+    pub fn is_on(self) -> bool {
+        self != Self::Off
+    }
+}
+
+impl FromStr for Policy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "strict" => Ok(Self::Strict),
+            "lenient" => Ok(Self::Lenient),
+            "off" => Ok(Self::Off),
+            other => Err(format!("{other:?} is neither strict nor lenient nor off")),
+        }
+    }
 }
 
 /// Ports from the first to the last, both included; `30000-32767` as text.
@@ -151,6 +186,7 @@ impl Default for Config {
             node_port_loopback: false,
             node_port_addresses: Vec::new(),
             event_rate: 256,
+            policy: Policy::Strict,
             dataplane: orknet_dataplane::Config::default(),
         }
     }

@@ -22,6 +22,8 @@ use std::sync::Arc;
 pub struct Metrics {
     /// Seconds from a watch event to its change in the maps.
     pub programming: Histogram,
+    /// The same of policies, and of the pods, namespaces and nodes that they speak of.
+    pub policy_programming: Histogram,
     pub steps: Counter,
     pub failures: Counter,
     pub repairs: Counter,
@@ -105,6 +107,7 @@ impl Default for Metrics {
         Self {
             // 50 µs to 26 s.
             programming: Histogram::new(exponential_buckets(0.000_05, 2.0, 20)),
+            policy_programming: Histogram::new(exponential_buckets(0.000_05, 2.0, 20)),
             steps: Counter::default(),
             failures: Counter::default(),
             repairs: Counter::default(),
@@ -135,7 +138,10 @@ pub fn render(metrics: &Metrics, dataplane: Arc<dyn Dataplane>, rules: BTreeMap<
     for (name, help, counter) in own {
         registry.register(name, help, counter);
     }
-    registry.register("programming_seconds", "Time from a watch event to its change in the maps", metrics.programming.clone());
+    let help = "Time from a watch event of a Service or its endpoints to its change in the maps";
+    registry.register("programming_seconds", help, metrics.programming.clone());
+    let help = "Time from a watch event of a policy, pod, namespace or node to its change in the maps";
+    registry.register("policy_programming_seconds", help, metrics.policy_programming.clone());
     registry.register("services", "Services with entries in the maps", metrics.services.clone());
     registry.register("attachments", "Pods of this node", metrics.attachments.clone());
     registry.register("synced", "Whether the maps hold what the cluster wants", metrics.synced.clone());

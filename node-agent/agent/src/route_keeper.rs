@@ -96,7 +96,7 @@ pub async fn keep_pod_routes(client: Client, resync: Duration, shutdown: Cancell
     let (messages, _) = mpsc::channel(1);
     tokio::select! {
         () = shutdown.cancelled() => Ok(()),
-        () = watch::nodes(client, "", messages, view) => Err(Error::Ended("Node watch")),
+        () = watch::nodes(client, "", messages, view, false) => Err(Error::Ended("Node watch")),
         () = keep_network(router, views, None, Wires::default(), resync) => Err(Error::Ended("route keeper")),
     }
 }

@@ -15,7 +15,7 @@ use crate::routes::{Router, barred};
 use crate::settings_keeper::keep_settings;
 use crate::socket::{PATIENCE, Server};
 use crate::watch::NodesView;
-use crate::{attachments, health_check, http, monitor, notice, proxy_health, socket, sysctl, watch};
+use crate::{attachments, health_check, http, monitor, notice, proxy_health, report, socket, sysctl, watch};
 use kube::Client;
 use orknet_abi::{RangeKey, TABLES};
 use orknet_compiler::Options;
@@ -75,10 +75,17 @@ async fn run_once_open(
     parts.spawn(named("Service watch", watch::services(client.clone(), messages.clone())));
     parts.spawn(named("EndpointSlice watch", watch::slices(client.clone(), messages.clone())));
     let (of_nodes, own, sender) = (client.clone(), config.node_name.clone(), messages.clone());
+    let has_policies = config.policy.is_on();
     parts.spawn(async move {
-        watch::nodes(of_nodes, &own, sender, view).await;
+        watch::nodes(of_nodes, &own, sender, view, has_policies).await;
         "Node watch"
     });
+    if has_policies {
+        parts.spawn(named("NetworkPolicy watch", watch::policies(client.clone(), messages.clone())));
+        parts.spawn(named("ClusterNetworkPolicy watch", watch::cluster_policies(client.clone(), messages.clone())));
+        parts.spawn(named("Namespace watch", watch::namespaces(client.clone(), messages.clone())));
+        parts.spawn(named("Pod watch", watch::pods(client.clone(), messages.clone())));
+    }
     let server = Server { messages: messages.clone(), configuration, is_synced, patience: PATIENCE };
     parts.spawn(named("socket server", socket::serve(listener, server)));
     let dataplane = open.await?;
@@ -90,7 +97,8 @@ async fn run_once_open(
     let (room, rooms) = latest::channel(Room::default());
     let (fronts, known_fronts) = latest::channel(None);
     let (troubles, known_troubles) = latest::channel(None);
-    let listeners = Listeners { alarm, health, room: room.clone(), troubles, fronts, synced };
+    let (progress, made) = latest::channel(None);
+    let listeners = Listeners { alarm, health, room: room.clone(), troubles, fronts, progress, synced };
     let programmer = start_programmer(&config, &dataplane, &metrics, listeners, resync).await?;
     collect_on_own_thread(&config, &dataplane, &metrics, messages.clone(), room, ear);
     let programmed = on_own_thread(programmer, queue, shutdown.clone());
@@ -100,6 +108,7 @@ async fn run_once_open(
     });
     let (of_room, of_devices, node) = (client.clone(), client.clone(), config.node_name.clone());
     parts.spawn(named("reports of full maps", notice::report(of_room, node.clone(), rooms, Room::full)));
+    parts.spawn(named("reports of progress", report::report(client.clone(), config.node_name.clone(), made)));
     parts.spawn(named("reports of devices", notice::report(of_devices, node, known_troubles, Option::<Troubles>::clone)));
     let hub = monitor::Hub::default();
     let (drops, refused) = mpsc::channel(monitor::REFUSED);
@@ -170,10 +179,11 @@ async fn start_programmer(
     let node_port_ranges = config.node_port_addresses.iter().map(|prefix| RangeKey::new(prefix.addr(), prefix.prefix_len())).collect();
     let options = Options { loopback_ports: config.node_port_loopback, node_port_ranges, table_room };
     let (state_dir, dataplane, metrics) = (config.state_dir.clone(), Arc::clone(dataplane), Arc::clone(metrics));
+    let has_policies = config.policy.is_on();
     blocking(move || {
         let records = attachments::restore(&state_dir, attachments::device_index).map_err(Error::Records)?;
         tracing::info!(pods = records.len(), "restored the pods of this node");
-        let programmer = Programmer::new(Arc::clone(&dataplane), metrics, &records, options, listeners, resync)?;
+        let programmer = Programmer::new(Arc::clone(&dataplane), metrics, &records, options, has_policies, listeners, resync)?;
         dataplane.attach_cgroup(&cgroup)?;
         tracing::info!(cgroup = %cgroup.display(), "the socket hooks are attached");
         Ok(programmer)

@@ -1,6 +1,6 @@
 //! What programs must know of this node and of ranges of addresses: pure functions of the Nodes and of the configuration.
 
-use crate::config::{Config, PortRange};
+use crate::config::{Config, Policy, PortRange};
 use crate::nodes::Outlook;
 use crate::overlay::Routing;
 use crate::routes::NodeNetwork;
@@ -26,7 +26,8 @@ pub fn node(own: &NodeNetwork, config: &Config, ports: PortRange, overlay: u32) 
         last_port: ports.last,
         flags: flag(config.masquerade, node_flags::MASQUERADE)
             | flag(config.direct_return, node_flags::DIRECT_RETURN)
-            | flag(!config.dataplane.redirect, node_flags::NO_REDIRECT),
+            | flag(!config.dataplane.redirect, node_flags::NO_REDIRECT)
+            | flag(config.policy == Policy::Lenient, node_flags::LENIENT),
         table_size: config.maglev_table_size,
         overlay,
         ..Node::default()
@@ -183,7 +184,7 @@ mod tests {
     #[test]
     fn the_node_stands_for_others_with_an_address_of_each_family_that_it_has() {
         let dataplane = orknet_dataplane::Config { redirect: false, ..orknet_dataplane::Config::default() };
-        let config = Config { direct_return: true, masquerade: false, dataplane, ..Config::default() };
+        let config = Config { direct_return: true, masquerade: false, policy: Policy::Lenient, dataplane, ..Config::default() };
         let value = node(&NodeNetwork::of(&[], &["2001:db8::1", "192.0.2.1", "192.0.2.9"]), &config, range(1_024, 29_999), 7);
         let address = |text: &str| Address::from(text.parse::<IpAddr>().unwrap());
         let expected = Node {
@@ -191,7 +192,7 @@ mod tests {
             v6: address("2001:db8::1"),
             first_port: 1_024,
             last_port: 29_999,
-            flags: node_flags::DIRECT_RETURN | node_flags::NO_REDIRECT,
+            flags: node_flags::DIRECT_RETURN | node_flags::NO_REDIRECT | node_flags::LENIENT,
             table_size: 16_381,
             overlay: 7,
             ..Node::default()

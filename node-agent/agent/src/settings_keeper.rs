@@ -72,7 +72,7 @@ fn tell(nodes: &Outlook, config: &Config, overlay: u32, said: &mut Said) -> Vec<
     let ports = ports(config, &mut said.port_conflict);
     let node = Node { namespace_cookie: namespace_cookie(), ..settings::node(&nodes.own, config, ports, overlay) };
     let changes = [Change::Ranges(settings::ranges(nodes, config)), Change::Settings(node)];
-    let mut messages: Vec<_> = changes.into_iter().map(|change| Message::Change { change, seen }).collect();
+    let mut messages: Vec<_> = changes.into_iter().map(|change| Message::Change { change, seen, version: 0 }).collect();
     match devices::to_network(&config.devices, &nodes.own_addresses()) {
         Ok(mut found) => {
             found.extend(Some(overlay).filter(|device| *device != 0));

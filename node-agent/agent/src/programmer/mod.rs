@@ -5,18 +5,22 @@
 //! never removes what it has merely not seen yet.
 
 mod first_rules;
+mod held;
+mod known;
 mod pods;
 mod tell;
+mod troubles;
 
 use crate::attachments::Record;
 use crate::dataplane::{Cause, Dataplane, FailedStep, Failure};
 use crate::metrics::Metrics;
 use crate::monitor::{self, Happened, RuleName, Seen};
+use crate::progress::{Kind, Versions};
 use crate::purger::Purger;
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
-use orknet_compiler::{Change, ObjectName, Options, Plan, State, Step};
+use orknet_compiler::{Change, Options, Plan, State, Step};
 use orknet_dataplane::Use;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +28,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use first_rules::Ruled;
+use held::HeldPods;
+pub use known::Listed;
+use known::{Part, Unseen};
 pub use tell::Listeners;
+use troubles::PolicyTroubles;
 
 /// Most messages that one plan takes.
 const BATCH: usize = 4096;
@@ -41,12 +49,10 @@ pub type Reply = oneshot::Sender<Result<(), Refusal>>;
 /// What the programmer is told.
 #[derive(Debug)]
 pub enum Message {
-    /// A fact changed; `seen` is when the event came in.
-    Change { change: Change, seen: Instant },
-    /// The Services have been listed completely.
-    ServicesListed(HashSet<ObjectName>),
-    /// The slices have been listed completely.
-    SlicesListed(HashSet<ObjectName>),
+    /// A fact changed; `seen` is when the event came in. With it all of its kind is known up to `version`, unless that is 0.
+    Change { change: Change, seen: Instant, version: u64 },
+    /// The objects of a kind have been listed completely; the highest version among them.
+    Listed(Listed, u64),
     /// The devices that lead to the network.
     Network(BTreeSet<u32>),
     /// Which of these lead to backends that are gone?
@@ -71,11 +77,14 @@ pub struct Programmer {
     dataplane: Arc<dyn Dataplane>,
     metrics: Arc<Metrics>,
     listeners: Listeners,
-    services_listed: bool,
-    slices_listed: bool,
-    node_known: bool,
-    /// What all Nodes mean for the programs is known.
-    settings_known: bool,
+    unseen: Unseen,
+    /// Network policies count on this node.
+    has_policies: bool,
+    /// Pods that are to be attached once it is known which policies hold for them.
+    held: HeldPods,
+    troubles: PolicyTroubles,
+    /// What has been taken note of, by kind.
+    noted: Versions,
     /// The devices that lead to the network, once they are known.
     network: Option<BTreeSet<u32>>,
     /// Every plan since the last failure is in the kernel.
@@ -106,6 +115,8 @@ struct Waiting {
     /// Devices of pods that had to go without being detached.
     abandoned: BTreeSet<u32>,
     seen: Vec<Instant>,
+    /// The same of policies, and of those whom they speak of.
+    policies_seen: Vec<Instant>,
     /// An endpoint may be gone.
     is_alarming: bool,
 }
@@ -117,11 +128,15 @@ impl Programmer {
         metrics: Arc<Metrics>,
         records: &[Record],
         options: Options,
+        has_policies: bool,
         listeners: Listeners,
         resync: Duration,
     ) -> Result<Self, crate::Error> {
         let mut state = State::default();
         state.note(Change::Options(options));
+        if !has_policies {
+            state.policies_known();
+        }
         state.adopt(dataplane.image()?);
         let of_flows = Arc::clone(&dataplane);
         let mut programmer = Self {
@@ -132,11 +147,12 @@ impl Programmer {
             dataplane,
             metrics,
             listeners,
-            settings_known: false,
+            unseen: Unseen::new(has_policies),
+            has_policies,
+            held: HeldPods::default(),
+            troubles: PolicyTroubles::default(),
+            noted: Versions::new(),
             network: None,
-            services_listed: false,
-            slices_listed: false,
-            node_known: false,
             is_applied: true,
             is_refused: false,
             is_image_known: true,
@@ -146,7 +162,7 @@ impl Programmer {
             retry: FIRST_RETRY,
         };
         for record in records {
-            let facts = record.facts(programmer.state.image());
+            let facts = record.facts(programmer.state.image(), has_policies);
             programmer.state.note(Change::Attachment(key(record.name()), Some(facts)));
         }
         // Maps first: over new maps (another version's, after an upgrade) programs would take what these pods send for a stranger's.
@@ -160,7 +176,9 @@ impl Programmer {
         let mut batch = Vec::new();
         let mut next_resync = tokio::time::Instant::now() + self.resync;
         loop {
-            let wake = if self.is_applied { next_resync } else { next_resync.min(tokio::time::Instant::now() + self.retry) };
+            let retry_at = (!self.is_applied).then(|| tokio::time::Instant::now() + self.retry);
+            let held_until = self.held.until().map(tokio::time::Instant::from_std);
+            let wake = [retry_at, held_until].into_iter().flatten().fold(next_resync, tokio::time::Instant::min);
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
@@ -172,11 +190,17 @@ impl Programmer {
                     self.program(waiting);
                 }
                 () = tokio::time::sleep_until(wake) => {
-                    if !self.is_applied {
+                    let now = tokio::time::Instant::now();
+                    if held_until.is_some_and(|until| until <= now) {
+                        let mut waiting = Waiting::default();
+                        self.settle_held(now.into_std(), &mut waiting);
+                        self.program(waiting);
+                    }
+                    if retry_at.is_some_and(|at| at <= now) {
                         self.retry = (self.retry * 2).min(self.resync);
                         self.program(Waiting::default());
                     }
-                    if tokio::time::Instant::now() >= next_resync {
+                    if now >= next_resync {
                         self.compare();
                         next_resync = tokio::time::Instant::now() + self.resync;
                     }
@@ -189,22 +213,11 @@ impl Programmer {
         let mut waiting = Waiting::default();
         for message in messages {
             match message {
-                Message::Change { change, seen } => {
-                    self.node_known |= matches!(change, Change::Node(_));
-                    self.settings_known |= matches!(change, Change::Settings(_));
-                    waiting.is_alarming |= matches!(change, Change::Service(..) | Change::Slice(..));
-                    self.state.note(change);
-                    waiting.seen.push(seen);
-                }
-                Message::ServicesListed(names) => {
-                    self.state.retain_services(&names);
-                    self.services_listed = true;
-                    waiting.is_alarming = true;
-                }
-                Message::SlicesListed(names) => {
-                    self.state.retain_slices(&names);
-                    self.slices_listed = true;
-                    waiting.is_alarming = true;
+                Message::Change { change, seen, version } => self.note_change(change, seen, version, &mut waiting),
+                Message::Listed(listed, version) => {
+                    waiting.is_alarming |= matches!(listed, Listed::Services(_) | Listed::Slices(_));
+                    self.note_version(listed.kind(), version);
+                    self.note_listed(listed);
                 }
                 Message::Network(devices) => {
                     let is_new = self.network.as_ref() != Some(&devices);
@@ -216,8 +229,9 @@ impl Programmer {
                 Message::AskGone(uses, reply) => drop(reply.send(self.gone(uses))),
                 Message::Explain(seen, node, reply) => drop(reply.send(monitor::explain(&seen, &self.state, &node))),
                 Message::NameRules(reply) => drop(reply.send(monitor::name_rules(&self.state))),
-                Message::Attach(record, reply) => self.attach(&record, reply, &mut waiting),
+                Message::Attach(record, reply) => self.attach_once_known(record, reply, &mut waiting),
                 Message::Detach(name, reply) => {
+                    self.drop_held(&name);
                     let devices = self.note_pod(&name, None);
                     waiting.detached.push((devices, reply));
                 }
@@ -225,20 +239,44 @@ impl Programmer {
                 Message::Status(reply) => drop(reply.send(self.status())),
             }
         }
+        self.settle_held(Instant::now(), &mut waiting);
         waiting
+    }
+
+    fn note_change(&mut self, change: Change, seen: Instant, version: u64, waiting: &mut Waiting) {
+        match &change {
+            Change::Node(_) => self.unseen.see(Part::Node),
+            Change::Settings(_) => self.unseen.see(Part::Settings),
+            Change::Service(..) | Change::Slice(..) => waiting.is_alarming = true,
+            _ => {}
+        }
+        let kind = Kind::of(&change);
+        let is_of_policy = !matches!(kind, None | Some(Kind::Service | Kind::EndpointSlice));
+        if is_of_policy { &mut waiting.policies_seen } else { &mut waiting.seen }.push(seen);
+        self.note_version(kind, version);
+        self.troubles.follow(&change);
+        self.state.note(change);
+    }
+
+    /// Versions only grow: an older one was seen by a list that came late.
+    fn note_version(&mut self, kind: Option<Kind>, version: u64) {
+        if let Some(kind) = kind.filter(|_| version > 0) {
+            let noted = self.noted.entry(kind).or_default();
+            *noted = version.max(*noted);
+        }
     }
 
     fn status(&self) -> AgentStatus {
         AgentStatus {
             synced: self.is_synced(),
             programmed: self.is_synced() && self.is_applied,
-            addressed: self.node_known,
+            addressed: self.unseen.is_known(Part::Node),
             attachments: self.state.attachments().count(),
         }
     }
 
     fn is_synced(&self) -> bool {
-        self.services_listed && self.slices_listed && self.node_known && self.settings_known
+        self.unseen.is_empty()
     }
 
     /// Compiles and writes, then answers.
@@ -252,6 +290,7 @@ impl Programmer {
                 self.note_open_flows(&ruled);
                 self.tell_room(&failures);
                 self.tell_fronts(&plan);
+                self.tell_progress(&failures);
                 self.settle(waiting, &plan, &failures);
             }
             Err(failure) => waiting.refuse(&failure),
@@ -277,7 +316,9 @@ impl Programmer {
     fn settle(&mut self, waiting: Waiting, plan: &Plan, failures: &[FailedStep]) {
         let now = Instant::now();
         if self.is_synced() {
-            waiting.seen.iter().for_each(|seen| self.metrics.programming.observe((now - *seen).as_secs_f64()));
+            let seconds = |seen: &Instant| (now - *seen).as_secs_f64();
+            waiting.seen.iter().for_each(|seen| self.metrics.programming.observe(seconds(seen)));
+            waiting.policies_seen.iter().for_each(|seen| self.metrics.policy_programming.observe(seconds(seen)));
             if !std::mem::replace(&mut self.was_synced, true) {
                 let (services, steps, failed) = (self.state.service_count(), plan.steps.len(), failures.len());
                 tracing::info!(services, steps, failed, "all Services are known; the maps follow them");

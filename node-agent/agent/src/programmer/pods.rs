@@ -3,19 +3,19 @@
 use super::{NO_ENTRIES, Programmer, Reply, Waiting, answer, key, refusal};
 use crate::attachments;
 use crate::dataplane::{FailedStep, Failure};
-use orknet_abi::Address;
+use orknet_abi::{Address, Pod, PodKey};
 use orknet_cni::protocol::{self, AttachmentName, Reason, Refusal};
-use orknet_compiler::{Attachment, Change, Step};
+use orknet_compiler::{Attachment, Change, Owner, Step};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Programmer {
-    pub(super) fn attach(&mut self, record: &protocol::Attachment, reply: Reply, waiting: &mut Waiting) {
+    pub(super) fn attach(&mut self, record: &protocol::Attachment, owner: Option<Owner>, reply: Reply, waiting: &mut Waiting) {
         // Programs first: once the maps lead to the device, packets must already be checked.
         match self.dataplane.attach_pod(record.host_ifindex) {
             Ok(()) => {
                 // The plugin gives an address to one pod at a time: who had it before is gone, even if nobody told us.
-                let abandoned = self.note_pod(&record.attachment, Some(attachments::facts(record)));
+                let abandoned = self.note_pod(&record.attachment, Some(attachments::facts(record, owner)));
                 waiting.abandoned.extend(abandoned);
                 waiting.new_devices.insert(record.host_ifindex);
                 self.namespaces.extend(attachments::namespace(record).map(|path| (record.host_ifindex, path)));
@@ -46,7 +46,10 @@ impl Programmer {
     /// Whether the kernel is known to hold what a pod needs.
     pub(super) fn leads_to(&self, pod: &Attachment) -> bool {
         let pods = &self.state.image().pods;
-        self.is_image_known && !pod.addresses.is_empty() && pod.entries().all(|(key, value)| pods.get(&key) == Some(&value))
+        // Its rules are as they were planned.
+        let place = |pod: &Pod| (pod.ifindex, pod.pod_mac, pod.host_mac);
+        let is_held = |(key, value): (PodKey, Pod)| pods.get(&key).is_some_and(|held| place(held) == place(&value));
+        self.is_image_known && !pod.addresses.is_empty() && pod.entries().all(is_held)
     }
 
     /// Takes the programs from devices that are no pod's, once the maps no longer send packets to them.

@@ -2,11 +2,13 @@
 
 use super::Programmer;
 use crate::collector::Alarm;
-use crate::dataplane::FailedStep;
+use crate::dataplane::{Cause, FailedStep};
 use crate::degraded::Troubles;
 use crate::health_check::Health;
 use crate::own_routes::{Fronts, is_whole};
+use crate::progress::{FailedObjects, Kind, Object, Progress};
 use crate::room::{self, Room};
+use orknet_abi::{PodKey, direction};
 use orknet_compiler::{Lead, Plan, Step};
 use orknet_dataplane::Use;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,8 +25,18 @@ pub struct Listeners {
     pub troubles: watch::Sender<Option<Troubles>>,
     /// The addresses of Services, once all are in the maps.
     pub fronts: watch::Sender<Option<Arc<Fronts>>>,
+    /// What of the cluster is in the maps, once all of it has been tried.
+    pub progress: watch::Sender<Option<Progress>>,
     /// Told when all of the cluster is in the maps for the first time.
     pub synced: watch::Sender<bool>,
+}
+
+/// What failures mean for objects.
+enum Failed {
+    /// All that is not in force.
+    Objects(FailedObjects),
+    /// There may be more.
+    Somewhere(FailedObjects),
 }
 
 impl Programmer {
@@ -85,6 +97,61 @@ impl Programmer {
             *room = now;
             is_new
         });
+    }
+
+    /// Tells up to which versions the cluster is in the maps, and which objects are not. What was noted before a plan is in it.
+    pub(super) fn tell_progress(&self, failures: &[FailedStep]) {
+        if !self.is_synced() {
+            return;
+        }
+        let failed = self.failed_objects(failures);
+        self.listeners.progress.send_if_modified(|progress| {
+            let before = progress.take().unwrap_or_default();
+            // What no object can be named for keeps all of its kind from being in force.
+            let programmed = match &failed {
+                Failed::Objects(_) => self.noted.clone(),
+                Failed::Somewhere(_) => before.programmed.clone(),
+            };
+            let (Failed::Objects(mut objects) | Failed::Somewhere(mut objects)) = failed;
+            objects.extend(self.troubles.failed());
+            let now = Progress { programmed, failed: objects };
+            let is_new = now != before;
+            *progress = Some(now);
+            is_new
+        });
+    }
+
+    /// The objects that are not in force because of these.
+    fn failed_objects(&self, failures: &[FailedStep]) -> Failed {
+        let (mut objects, mut is_whole) = (FailedObjects::new(), true);
+        for failure in failures {
+            match &failure.step {
+                Step::PutService(key, _) | Step::DeleteService(key) => {
+                    let name = self.state.service_of(key);
+                    objects.extend(name.map(|name| (Object::named(Kind::Service, name), failure.why.clone())));
+                }
+                // Services wait for these, and are named.
+                Step::PutBackend(..) | Step::PutTable(..) | Step::PutSource(_) if failure.cause != Cause::Refused => {}
+                // Nobody uses them any more.
+                Step::DeleteBackend(_) | Step::DeleteTable(_) | Step::DeleteSource(_) => {}
+                Step::DeleteVerdict(_) | Step::DeletePort(_) | Step::DeleteRule(_) => {}
+                Step::PutPod(key, pod) if pod.ingress | pod.egress | pod.own_ingress | pod.own_egress != 0 => {
+                    objects.extend(self.policies_of_pod(key, &failure.why));
+                    is_whole = false;
+                }
+                _ => is_whole = false,
+            }
+        }
+        if is_whole { Failed::Objects(objects) } else { Failed::Somewhere(objects) }
+    }
+
+    /// The NetworkPolicies that a pod's entry would put in force.
+    fn policies_of_pod(&self, key: &PodKey, why: &str) -> FailedObjects {
+        let pods = self.state.pods_at(&[key.address].into());
+        let Some(pod) = pods.get(&key.address) else { return FailedObjects::new() };
+        let isolating = [direction::INGRESS, direction::EGRESS].into_iter().flat_map(|way| self.state.isolating(&pod.name, way));
+        let message = format!("not in force for pod {}/{}: {why}", pod.name.namespace, pod.name.name);
+        isolating.map(|policy| (Object::named(Kind::NetworkPolicy, &policy), message.clone())).collect()
     }
 
     /// Tells which addresses Services have, where a plan changes that.

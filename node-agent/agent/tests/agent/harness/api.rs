@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -19,6 +20,13 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 pub const SERVICES: &str = "/api/v1/services";
 pub const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
 pub const NODES: &str = "/api/v1/nodes";
+pub const PODS: &str = "/api/v1/pods";
+pub const NAMESPACES: &str = "/api/v1/namespaces";
+pub const POLICIES: &str = "/apis/networking.k8s.io/v1/networkpolicies";
+pub const CLUSTER_POLICIES: &str = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
+/// Where nodes report; the kind's collection.
+const REPORTS: &str = "/apis/networking.orknet.io/v1alpha1/nodeprogrammings/";
+const COLLECTIONS: [&str; 7] = [SERVICES, SLICES, NODES, PODS, NAMESPACES, POLICIES, CLUSTER_POLICIES];
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
@@ -29,12 +37,18 @@ pub struct FakeApi(Arc<Mutex<Inner>>);
 struct Inner {
     streams_lists: bool,
     is_down: bool,
+    /// It knows ClusterNetworkPolicies.
+    has_cluster_policies: bool,
+    /// Nobody gets a list of these.
+    withheld: Option<&'static str>,
     version: u64,
     /// By path of the collection and name.
     objects: BTreeMap<(&'static str, String), Value>,
     log: Vec<(u64, &'static str, Bytes)>,
     watches: Vec<(&'static str, UnboundedSender<Bytes>)>,
     events: Vec<Value>,
+    /// What nodes have reported, with the moment.
+    reports: Vec<(Instant, Value)>,
 }
 
 impl FakeApi {
@@ -98,6 +112,26 @@ impl FakeApi {
         }
     }
 
+    /// From now on it knows ClusterNetworkPolicies.
+    pub fn serve_cluster_policies(&self) {
+        self.0.lock().unwrap().has_cluster_policies = true;
+    }
+
+    /// Answers 503 to who wants this collection, or serves all.
+    pub fn withhold(&self, path: Option<&'static str>) {
+        self.0.lock().unwrap().withheld = path;
+    }
+
+    /// What nodes have reported.
+    pub fn reports(&self) -> Vec<(Instant, Value)> {
+        self.0.lock().unwrap().reports.clone()
+    }
+
+    /// The highest version that there is.
+    pub fn version(&self) -> u64 {
+        self.0.lock().unwrap().version
+    }
+
     /// The events that were created.
     pub fn events(&self) -> Vec<Value> {
         self.0.lock().unwrap().events.clone()
@@ -135,6 +169,12 @@ impl FakeApi {
                 inner.objects.insert(key_of(&node), node.clone());
                 full(200, node)
             }
+            ("PATCH", ["apis", "networking.orknet.io", ..]) => {
+                assert_eq!(parts.uri.path().strip_prefix(REPORTS), object["metadata"]["name"].as_str());
+                assert!(parts.uri.query().unwrap().contains("fieldManager=orknet-agent"), "{}", parts.uri);
+                inner.reports.push((Instant::now(), object.clone()));
+                full(200, object)
+            }
             other => panic!("the fake API serves no {other:?}"),
         }
     }
@@ -146,9 +186,10 @@ impl FakeApi {
         {
             return inner.node(name).map_or_else(|| full(404, status(404, "NotFound")), |node| full(200, node.clone()));
         }
-        let path = [SERVICES, SLICES, NODES].into_iter().find(|path| *path == request.uri().path());
+        let path = COLLECTIONS.into_iter().find(|path| *path == request.uri().path());
+        let path = path.filter(|path| *path != CLUSTER_POLICIES || inner.has_cluster_policies);
         let Some(path) = path else { return full(404, status(404, "NotFound")) };
-        if inner.is_down {
+        if inner.is_down || inner.withheld == Some(path) {
             return full(503, status(503, "ServiceUnavailable"));
         }
         let query = request.uri().query().unwrap_or_default();
@@ -205,6 +246,10 @@ impl Inner {
         let (api_version, kind) = match path {
             SERVICES => ("v1", "Service"),
             NODES => ("v1", "Node"),
+            PODS => ("v1", "Pod"),
+            NAMESPACES => ("v1", "Namespace"),
+            POLICIES => ("networking.k8s.io/v1", "NetworkPolicy"),
+            CLUSTER_POLICIES => ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"),
             _ => ("discovery.k8s.io/v1", "EndpointSlice"),
         };
         let metadata = json!({ "resourceVersion": self.version.to_string(), "annotations": { "k8s.io/initial-events-end": "true" } });
@@ -218,6 +263,10 @@ fn key_of(object: &Value) -> (&'static str, String) {
         "Service" => SERVICES,
         "EndpointSlice" => SLICES,
         "Node" => NODES,
+        "Pod" => PODS,
+        "Namespace" => NAMESPACES,
+        "NetworkPolicy" => POLICIES,
+        "ClusterNetworkPolicy" => CLUSTER_POLICIES,
         other => panic!("the fake API has no {other}"),
     };
     (path, format!("{}/{}", object["metadata"]["namespace"], object["metadata"]["name"]))

@@ -29,6 +29,11 @@ impl State {
         addresses.iter().filter_map(|address| Some((*address, self.policies.pods.named_at(*address)?))).collect()
     }
 
+    /// The uid of a pod of the cluster, as its node calls it; `None` if no pod of that name has been seen.
+    pub fn pod_uid(&self, pod: &ObjectName) -> Option<Uid> {
+        self.policies.pods.get(pod).map(|facts| facts.uid)
+    }
+
     /// The pod behind a device of this node.
     pub fn pod_behind(&self, device: u32) -> Option<PodAt> {
         let owner = self.attachments.values().find(|attachment| attachment.pod.ifindex == device)?.owner.as_ref()?;

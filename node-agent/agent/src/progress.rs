@@ -1,0 +1,108 @@
+//! What of the cluster is in this node's maps, as the node says it: for each kind up to which version, and which objects are not.
+
+use orknet_compiler::{Change, ObjectName};
+use std::collections::BTreeMap;
+
+/// Kinds of objects that the maps depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Service,
+    EndpointSlice,
+    NetworkPolicy,
+    ClusterNetworkPolicy,
+    Namespace,
+    Pod,
+}
+
+impl Kind {
+    /// As the API has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::NetworkPolicy => "NetworkPolicy",
+            Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
+            Self::Namespace => "Namespace",
+            Self::Pod => "Pod",
+        }
+    }
+
+    /// Of what a change is; of this node's own affairs, and of Nodes, whose versions grow with every heartbeat, nobody is told.
+    pub fn of(change: &Change) -> Option<Self> {
+        match change {
+            Change::Service(..) => Some(Self::Service),
+            Change::Slice(..) => Some(Self::EndpointSlice),
+            Change::Policy(..) => Some(Self::NetworkPolicy),
+            Change::ClusterPolicy(..) => Some(Self::ClusterNetworkPolicy),
+            Change::Namespace(..) => Some(Self::Namespace),
+            Change::PeerPod(..) => Some(Self::Pod),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody may wait for an object of the kind to be in force. Of the others, pods first of all, there is always something new.
+    pub fn is_awaited(self) -> bool {
+        matches!(self, Self::Service | Self::NetworkPolicy | Self::ClusterNetworkPolicy)
+    }
+}
+
+/// An object that somebody may ask about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Object {
+    pub kind: Kind,
+    /// Empty for one of the cluster.
+    pub namespace: String,
+    pub name: String,
+}
+
+impl Object {
+    /// One of a namespace.
+    pub fn named(kind: Kind, name: &ObjectName) -> Self {
+        Self { kind, namespace: name.namespace.to_string(), name: name.name.to_string() }
+    }
+
+    /// One of the cluster.
+    pub fn of_cluster(kind: Kind, name: &str) -> Self {
+        Self { kind, namespace: String::new(), name: name.to_owned() }
+    }
+}
+
+/// Objects that are not in force, and why.
+pub type FailedObjects = BTreeMap<Object, String>;
+
+/// Up to which version all objects of a kind are in the maps.
+pub type Versions = BTreeMap<Kind, u64>;
+
+/// What there is to tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub programmed: Versions,
+    /// Whatever its version, an object that is in here is not in force.
+    pub failed: FailedObjects,
+}
+
+impl Progress {
+    /// Whether somebody may wait for the difference.
+    pub fn is_awaited_after(&self, told: &Self) -> bool {
+        let awaited = |(kind, version): (&Kind, &u64)| kind.is_awaited() && told.programmed.get(kind) != Some(version);
+        self.failed != told.failed || self.programmed.iter().any(awaited)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_services_and_failures_are_awaited_and_the_rest_is_not() {
+        let told = Progress { programmed: [(Kind::Pod, 5), (Kind::NetworkPolicy, 3)].into(), failed: FailedObjects::new() };
+        assert!(!told.is_awaited_after(&told));
+        let mut new = told.clone();
+        new.programmed.extend([(Kind::Pod, 7), (Kind::EndpointSlice, 1), (Kind::Namespace, 6)]);
+        assert!(!new.is_awaited_after(&told));
+        let failed = Progress { failed: [(Object::of_cluster(Kind::ClusterNetworkPolicy, "a"), "no".into())].into(), ..told.clone() };
+        assert!(failed.is_awaited_after(&told) && told.is_awaited_after(&failed));
+        new.programmed.insert(Kind::NetworkPolicy, 4);
+        assert!(new.is_awaited_after(&told));
+    }
+}

@@ -1,0 +1,95 @@
+//! The Nodes: our own for the programmer, all of them for whoever keeps the routes, and as the other end of connections.
+
+use super::{Follower, follow, version};
+use crate::nodes::{Nodes, Outlook};
+use crate::programmer::{Listed, Message};
+use k8s_openapi::api::core::v1::Node;
+use kube::runtime::watcher::Event;
+use kube::{Api, Client};
+use orknet_compiler::{Change, Names, PeerNodeFacts};
+use std::collections::HashSet;
+use std::mem;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, watch};
+
+/// Follows the Nodes; the programmer hears of those other than our own if there are policies that may speak of them.
+pub async fn nodes(client: Client, own: &str, sender: mpsc::Sender<Message>, view: watch::Sender<Arc<NodesView>>, are_peers: bool) {
+    let nodes = Nodes::new(own);
+    let feed = NodeFeed { sender, view, nodes, seen: HashSet::new(), is_complete: false, are_peers, names: Names::default() };
+    follow(Api::all(client), "Node", feed).await;
+}
+
+/// What the Nodes amount to for this node's own network.
+#[derive(Debug, Default)]
+pub struct NodesView {
+    pub nodes: Outlook,
+    /// All Nodes have been seen, so routes that are not wanted may go.
+    pub is_complete: bool,
+}
+
+struct NodeFeed {
+    sender: mpsc::Sender<Message>,
+    view: watch::Sender<Arc<NodesView>>,
+    nodes: Nodes,
+    seen: HashSet<String>,
+    is_complete: bool,
+    are_peers: bool,
+    names: Names,
+}
+
+impl NodeFeed {
+    async fn send(&self, change: Change, seen: Instant, version: u64) {
+        let _ = self.sender.send(Message::Change { change, seen, version }).await;
+    }
+
+    async fn send_peer(&mut self, node: &Node, is_there: bool, seen: Instant, version: u64) {
+        if self.are_peers {
+            let name = self.names.intern(node.metadata.name.as_deref().unwrap_or_default());
+            let facts = is_there.then(|| PeerNodeFacts::of(node, &mut self.names));
+            self.send(Change::PeerNode(name, facts), seen, version).await;
+        }
+    }
+}
+
+impl Follower<Node> for NodeFeed {
+    async fn event(&mut self, event: Event<Node>) {
+        let now = Instant::now();
+        let changed = match event {
+            Event::Init => {
+                self.seen.clear();
+                false
+            }
+            Event::InitApply(node) => {
+                self.seen.extend(node.metadata.name.clone());
+                self.send_peer(&node, true, now, 0).await;
+                self.nodes.put(&node)
+            }
+            Event::InitDone => {
+                let seen = mem::take(&mut self.seen);
+                let removed = self.nodes.retain(&seen);
+                if self.are_peers {
+                    let names = seen.iter().map(|name| self.names.intern(name)).collect();
+                    let _ = self.sender.send(Message::Listed(Listed::Nodes(names), 0)).await;
+                }
+                !mem::replace(&mut self.is_complete, true) || removed
+            }
+            Event::Apply(node) => {
+                self.send_peer(&node, true, now, version(&node)).await;
+                self.nodes.put(&node)
+            }
+            Event::Delete(node) => {
+                self.send_peer(&node, false, now, version(&node)).await;
+                self.nodes.remove(node.metadata.name.as_deref().unwrap_or_default())
+            }
+        };
+        if !changed {
+            return;
+        }
+        if let Some(facts) = self.nodes.own_facts() {
+            // The state ignores facts that it has already.
+            self.send(Change::Node(facts.clone()), now, 0).await;
+        }
+        self.view.send_replace(Arc::new(NodesView { nodes: self.nodes.outlook(), is_complete: self.is_complete }));
+    }
+}
