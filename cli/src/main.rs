@@ -5,6 +5,7 @@ mod cluster;
 mod commands;
 mod inspect;
 mod monitor;
+mod policy;
 mod trace;
 
 use anyhow::Result;
@@ -95,6 +96,7 @@ enum Command {
     /// Shows how full a node's maps are, and what was dropped.
     Maps(Inspect),
     Monitor(monitor::Monitor),
+    Policy(policy::Policy),
     Trace(trace::Trace),
     /// Answers whether an HTTP server answers.
     #[command(hide = true)]
@@ -144,6 +146,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Endpoints(options) => inspect::run(Subject::Endpoints, &options),
         Command::Maps(options) => inspect::run(Subject::Maps, &options),
         Command::Monitor(options) => monitor::run(&options),
+        Command::Policy(options) => policy::run(options),
         Command::Trace(options) => return Ok(trace::main(&options)),
         Command::Probe { address } => probe::run(address),
     };

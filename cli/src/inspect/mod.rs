@@ -20,12 +20,12 @@ pub struct Inspect {
     node: Option<String>,
     /// The local cluster's name (default: local).
     #[arg(long)]
-    name: Option<String>,
+    pub name: Option<String>,
     /// The directory of an agent's pins, instead of a node.
     #[arg(long, conflicts_with_all = ["node", "name"])]
-    pin_dir: Option<PathBuf>,
+    pub pin_dir: Option<PathBuf>,
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    pub output: Output,
 }
 
 /// What to show.
@@ -58,21 +58,35 @@ pub fn run(subject: Subject, options: &Inspect) -> Result<()> {
     print::print(&view, options.output)
 }
 
+/// A node that can be looked into.
+pub struct Node {
+    pub name: String,
+    pub pin_dir: PathBuf,
+}
+
 /// Where the maps are pinned that were asked for.
 fn directory(options: &Inspect) -> Result<PathBuf> {
+    let first = nodes(options)?.into_iter().next().map(|node| node.pin_dir);
+    first.context("there is no node")
+}
+
+/// The nodes that were asked for, in the order of their numbers: one, or all of a local cluster.
+pub fn nodes(options: &Inspect) -> Result<Vec<Node>> {
+    let this_host = |pin_dir| Ok(vec![Node { name: "this host".to_owned(), pin_dir }]);
     if let Some(directory) = &options.pin_dir {
-        return Ok(directory.clone());
+        return this_host(directory.clone());
     }
     let name = options.name.as_deref();
     let cluster = Cluster::new(name.unwrap_or(DEFAULT_NAME))?;
     let nodes = pinned_nodes(&cluster.bpf_dir())?;
-    match (&options.node, nodes.first()) {
-        (Some(node), Some(_)) if nodes.contains(node) => Ok(cluster.bpf_dir().join(node)),
-        (Some(node), Some(_)) => bail!("cluster {:?} has no node {node:?}; its nodes are {}", cluster.name(), nodes.join(", ")),
-        (None, Some(first)) => Ok(cluster.bpf_dir().join(first)),
+    let of = |node: &String| Node { name: node.clone(), pin_dir: cluster.bpf_dir().join(node) };
+    match &options.node {
+        Some(node) if nodes.contains(node) => Ok(vec![of(node)]),
+        Some(node) if !nodes.is_empty() => bail!("cluster {:?} has no node {node:?}; its nodes are {}", cluster.name(), nodes.join(", ")),
+        None if !nodes.is_empty() => Ok(nodes.iter().map(of).collect()),
         // Nothing was named: this host's own agent is meant, where there is no local cluster.
-        (None, None) if name.is_none() => Ok(orknet_dataplane::Config::default().pin_dir),
-        (_, None) => bail!("there is no local cluster {:?} on this host; remedy: orknet up --name {0}", cluster.name()),
+        None if name.is_none() => this_host(orknet_dataplane::Config::default().pin_dir),
+        _ => bail!("there is no local cluster {:?} on this host; remedy: orknet up --name {0}", cluster.name()),
     }
 }
 

@@ -2,7 +2,7 @@
 //! that lives learns of it. [`ends`] finds out who is meant, [`walk`] goes from hook to hook and from node to node, [`words`] says it.
 
 mod ends;
-mod names;
+pub mod names;
 mod packet;
 mod places;
 mod sockets;

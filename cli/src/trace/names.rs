@@ -39,10 +39,7 @@ impl Names {
     /// With a kubeconfig if there is one: the one named, the cluster's, that of `KUBECONFIG`, or `~/.kube/config`.
     pub fn open(kubeconfig: Option<PathBuf>, cluster: Option<&Cluster>) -> Result<Self> {
         let runtime = daemon::runtime()?;
-        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config")).filter(|path| path.exists());
-        let of_environment = || std::env::var_os("KUBECONFIG").map(PathBuf::from).or_else(home);
-        let path = kubeconfig.or_else(|| cluster.map(Cluster::kubeconfig_path)).or_else(of_environment);
-        let client = match path {
+        let client = match kubeconfig_path(kubeconfig, cluster) {
             None => Err("no kubeconfig; remedy: --kubeconfig FILE".to_owned()),
             Some(path) => runtime.block_on(daemon::client(&path, "orknet")).map_err(|error| format!("{error:#}")),
         };
@@ -119,6 +116,13 @@ impl Names {
         };
         policies.chain(cluster).map(named).collect()
     }
+}
+
+/// The kubeconfig that is meant: the one named, the cluster's, that of `KUBECONFIG`, or `~/.kube/config`.
+pub fn kubeconfig_path(named: Option<PathBuf>, cluster: Option<&Cluster>) -> Option<PathBuf> {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config")).filter(|path| path.exists());
+    let of_environment = || std::env::var_os("KUBECONFIG").map(PathBuf::from).or_else(home);
+    named.or_else(|| cluster.map(Cluster::kubeconfig_path)).or_else(of_environment)
 }
 
 /// `namespace/name`.

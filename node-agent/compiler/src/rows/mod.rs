@@ -2,9 +2,13 @@
 //! rows of what is under way.
 
 mod flows;
+mod policy;
+mod rule_words;
 mod text;
 
 pub use flows::{DirectionRow, FlowRow, flow_rows};
+pub use policy::{PeerRow, PodPolicyRow, PortRow, RuleRow, SaidRow, VerdictRow, uid_text};
+pub use rule_words::action_name;
 pub use text::{range_text, scope_name};
 
 use crate::image::MapImage;

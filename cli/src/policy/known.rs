@@ -1,0 +1,149 @@
+//! What the API server says of policies and of those whom they select; without it, everything goes by addresses and uids.
+
+use crate::cluster::layout::Cluster;
+use crate::commands::daemon;
+use crate::trace::names::kubeconfig_path;
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{Api, ListParams};
+use kube::{Client, Resource};
+use orknet_abi::{Address, direction};
+use orknet_compiler::Names;
+use orknet_compiler::clusternetworkpolicy::ClusterNetworkPolicy;
+use orknet_compiler::facts::{Action, ClusterPolicyFacts, Labels, NamespaceFacts, ObjectName, PodFacts, PolicyFacts, RuleFacts, Tier, Uid};
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the API server may take for all that is asked.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The objects.
+#[derive(Debug, Default)]
+pub struct Known {
+    pods: BTreeMap<ObjectName, PodFacts>,
+    namespaces: BTreeMap<Arc<str>, NamespaceFacts>,
+    policies: BTreeMap<ObjectName, PolicyFacts>,
+    cluster_policies: BTreeMap<Arc<str>, ClusterPolicyFacts>,
+}
+
+/// A policy, as `kubectl` writes a resource: `NetworkPolicy default/web`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicyRef {
+    Own(ObjectName),
+    Cluster(Arc<str>),
+}
+
+/// What one policy says about a pod in one direction.
+#[derive(Debug)]
+pub struct Holding<'a> {
+    pub policy: PolicyRef,
+    pub uid: Uid,
+    /// `Admin`, `NetworkPolicy`, `Baseline`: in this order they are asked.
+    pub tier: &'static str,
+    /// In their order, with their places.
+    pub rules: Vec<(u32, Action, &'a RuleFacts)>,
+}
+
+impl Known {
+    /// Asks the API server of a kubeconfig: the one named, the cluster's, that of `KUBECONFIG`, or `~/.kube/config`.
+    pub fn load(kubeconfig: Option<PathBuf>, cluster: Option<&Cluster>) -> Result<Self> {
+        let path = kubeconfig_path(kubeconfig, cluster).context("there is no kubeconfig; remedy: --kubeconfig FILE")?;
+        let asked = async {
+            let client = daemon::client(&path, "orknet").await?;
+            let mut names = Names::default();
+            let mut known = Self::default();
+            for pod in all::<Pod>(&client).await? {
+                known.pods.insert(ObjectName::of(&pod.metadata, &mut names), PodFacts::of(&pod, &mut names));
+            }
+            for namespace in all::<Namespace>(&client).await? {
+                let name = names.intern(namespace.metadata.name.as_deref().unwrap_or_default());
+                known.namespaces.insert(name, NamespaceFacts::of(&namespace, &mut names));
+            }
+            for policy in all::<NetworkPolicy>(&client).await? {
+                known.policies.insert(ObjectName::of(&policy.metadata, &mut names), PolicyFacts::of(&policy, &mut names));
+            }
+            for policy in all::<ClusterNetworkPolicy>(&client).await? {
+                let name = names.intern(policy.metadata.name.as_deref().unwrap_or_default());
+                known.cluster_policies.insert(name, ClusterPolicyFacts::of(&policy, &mut names));
+            }
+            Ok::<_, anyhow::Error>(known)
+        };
+        daemon::runtime()?.block_on(async { tokio::time::timeout(PATIENCE, asked).await }).context("the API server does not answer")?
+    }
+
+    /// The addresses of a pod by its name.
+    pub fn addresses(&self, pod: &ObjectName) -> Option<&[Address]> {
+        self.pods.get(pod).map(|facts| &*facts.addresses)
+    }
+
+    /// The pod that has an address of its own.
+    pub fn pod_at(&self, address: Address) -> Option<&ObjectName> {
+        let has = |(_, facts): &(&ObjectName, &PodFacts)| facts.is_peer && facts.addresses.contains(&address);
+        self.pods.iter().filter(has).max_by_key(|(_, facts)| facts.created).map(|(name, _)| name)
+    }
+
+    /// The policy with a uid.
+    pub fn policy_with(&self, uid: Uid) -> Option<PolicyRef> {
+        let own = self.policies.iter().find(|(_, facts)| facts.uid == uid).map(|(name, _)| PolicyRef::Own(name.clone()));
+        let cluster =
+            || self.cluster_policies.iter().find(|(_, facts)| facts.uid == uid).map(|(name, _)| PolicyRef::Cluster(Arc::clone(name)));
+        own.or_else(cluster)
+    }
+
+    /// The policies that select a pod and say something about a [`direction`], in the order in which they are asked.
+    pub fn holding(&self, pod: &ObjectName, way: u32) -> Vec<Holding<'_>> {
+        let Some(facts) = self.pods.get(pod) else { return Vec::new() };
+        let unseen = Labels::default();
+        let namespace_labels = self.namespaces.get(&pod.namespace).map_or(&unseen, |namespace| &namespace.labels);
+        let mut cluster: Vec<_> = self
+            .cluster_policies
+            .iter()
+            .filter(|(_, policy)| policy.subject.namespaces.selects(namespace_labels) && policy.subject.pods.selects(&facts.labels))
+            .collect();
+        cluster.sort_by_key(|(name, policy)| (policy.priority, Arc::clone(name)));
+        let of_tier = |tier: Tier, tier_name: &'static str| {
+            let rules =
+                move |policy: &'_ ClusterPolicyFacts| if way == direction::EGRESS { policy.egress.len() } else { policy.ingress.len() };
+            let of = cluster.iter().filter(move |(_, policy)| policy.tier == tier && rules(policy) > 0);
+            of.map(move |(name, policy)| Holding {
+                policy: PolicyRef::Cluster(Arc::clone(name)),
+                uid: policy.uid,
+                tier: tier_name,
+                rules: (0..)
+                    .zip(if way == direction::EGRESS { &policy.egress } else { &policy.ingress })
+                    .map(|(index, rule)| (index, rule.action, &rule.rule))
+                    .collect(),
+            })
+            .collect::<Vec<_>>()
+        };
+        let own = self.policies.iter().filter(|(name, policy)| name.namespace == pod.namespace && policy.pods.selects(&facts.labels));
+        let own = own.filter_map(|(name, policy)| {
+            let rules = if way == direction::EGRESS { policy.egress.as_deref() } else { policy.ingress.as_deref() }?;
+            let rules = (0..).zip(rules).map(|(index, rule)| (index, Action::Accept, rule)).collect();
+            Some(Holding { policy: PolicyRef::Own(name.clone()), uid: policy.uid, tier: "NetworkPolicy", rules })
+        });
+        let (admin, baseline) = (of_tier(Tier::Admin, "Admin"), of_tier(Tier::Baseline, "Baseline"));
+        admin.into_iter().chain(own).chain(baseline).collect()
+    }
+}
+
+impl fmt::Display for PolicyRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(name) => write!(f, "NetworkPolicy {}/{}", name.namespace, name.name),
+            Self::Cluster(name) => write!(f, "ClusterNetworkPolicy {name}"),
+        }
+    }
+}
+
+async fn all<T>(client: &Client) -> Result<Vec<T>>
+where
+    T: Resource<DynamicType = ()> + Clone + Debug + serde::de::DeserializeOwned,
+{
+    let list = Api::<T>::all(client.clone()).list(&ListParams::default()).await;
+    Ok(list.with_context(|| format!("cannot list {}", T::plural(&())))?.items)
+}

@@ -1,0 +1,263 @@
+//! `orknet policy list | show`: what policies say about the pods of a node, from the pinned maps, as rules in words and as map entries. Names
+//! come from the API server if it can be reached; no agent is asked.
+
+mod known;
+
+use crate::cluster::layout::{Cluster, DEFAULT_NAME};
+use crate::inspect::print::Column::{Number, Text};
+use crate::inspect::print::{Output, View, print};
+use crate::inspect::{Inspect, nodes};
+use anyhow::{Context, Result, bail};
+use known::{Known, PolicyRef};
+use orknet_abi::{Address, PodKey, direction};
+use orknet_compiler::MapImage;
+use orknet_compiler::facts::{ObjectName, Uid};
+use orknet_compiler::rows::{PodPolicyRow, action_name, uid_text};
+use orknet_dataplane::Reader;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Directions of rules, by name and number.
+const WAYS: [(&str, u32); 2] = [("ingress", direction::INGRESS), ("egress", direction::EGRESS)];
+/// Addresses of a peer set that a table shows.
+const SHOWN: usize = 4;
+
+/// What policies say about the pods of a node.
+#[derive(clap::Args)]
+pub struct Policy {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Lists a node's pods: whether policies isolate them, and which hold for them.
+    List(Where),
+    /// Shows the rules for a pod, in their order and as map entries.
+    Show {
+        /// `namespace/name`, `name` in the namespace default, or an address.
+        pod: String,
+        #[command(flatten)]
+        at: Where,
+    },
+}
+
+#[derive(clap::Args)]
+struct Where {
+    #[command(flatten)]
+    maps: Inspect,
+    /// Where names are looked up (default: the local cluster, or as kubectl does).
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+}
+
+/// Prints it.
+pub fn run(options: Policy) -> Result<()> {
+    match options.what {
+        What::List(at) => {
+            let (known, _) = names(&at);
+            let node = nodes(&at.maps)?.into_iter().next().context("there is no node")?;
+            let image = Reader::open(&node.pin_dir)?.image()?;
+            print(&list(&image, &known), at.maps.output)
+        }
+        What::Show { pod, at } => {
+            let (known, why_unknown) = names(&at);
+            let addresses = addresses_of(&pod, &known, why_unknown)?;
+            for node in nodes(&at.maps)? {
+                let reader = Reader::open(&node.pin_dir)?;
+                let pods = reader.pods()?;
+                if let Some(address) = addresses.iter().find(|address| pods.contains_key(&PodKey { address: **address })) {
+                    return print(&show(&node.name, *address, &reader.image()?, &known)?, at.maps.output);
+                }
+            }
+            bail!("{pod} is a pod of none of these nodes, or has no network yet")
+        }
+    }
+}
+
+/// What the API server knows; what keeps it from being asked is told, and goes for nothing.
+fn names(at: &Where) -> (Known, Option<anyhow::Error>) {
+    let cluster = Cluster::new(at.maps.name.as_deref().unwrap_or(DEFAULT_NAME)).ok().filter(|cluster| cluster.kubeconfig_path().exists());
+    match Known::load(at.kubeconfig.clone(), cluster.filter(|_| at.maps.pin_dir.is_none()).as_ref()) {
+        Ok(known) => (known, None),
+        Err(error) => {
+            eprintln!("orknet: names are not known: {error:#}");
+            (Known::default(), Some(error))
+        }
+    }
+}
+
+fn addresses_of(pod: &str, known: &Known, why_unknown: Option<anyhow::Error>) -> Result<Vec<Address>> {
+    if let Ok(address) = pod.parse::<IpAddr>() {
+        return Ok(vec![address.into()]);
+    }
+    let (namespace, name) = pod.split_once('/').unwrap_or(("default", pod));
+    let found = known.addresses(&ObjectName { namespace: namespace.into(), name: name.into() });
+    match (found, why_unknown) {
+        (Some(addresses), _) if addresses.is_empty() => bail!("pod {namespace}/{name} has no address yet"),
+        (Some(addresses), _) => Ok(addresses.to_vec()),
+        (None, Some(_)) => bail!("pod {namespace}/{name} cannot be looked up; give its address instead"),
+        (None, None) => bail!("there is no pod {namespace}/{name}"),
+    }
+}
+
+/// The pods of a node, by device.
+fn list(image: &MapImage, known: &Known) -> View {
+    let mut view = View::default();
+    view.table([Text("POD"), Text("ADDRESSES"), Text("INGRESS"), Text("INGRESS POLICIES"), Text("EGRESS"), Text("EGRESS POLICIES")]);
+    let mut pods: BTreeMap<u32, Vec<Address>> = BTreeMap::new();
+    image.pods.iter().for_each(|(key, pod)| pods.entry(pod.ifindex).or_default().push(key.address));
+    for (device, addresses) in pods {
+        let pod = addresses.iter().find_map(|address| known.pod_at(*address));
+        let shown: Vec<IpAddr> = addresses.iter().map(|address| (*address).into()).collect();
+        let rows = addresses.first().and_then(|address| image.pod_policy_rows(*address)).unwrap_or_default();
+        let mut value = json!({"pod": pod.map(full_name), "addresses": shown, "ifindex": device});
+        let mut cells = Vec::new();
+        for (name, way) in WAYS {
+            let Some(row) = rows.iter().find(|row| row.direction == name) else { continue };
+            let policies = policies(row, pod, way, image, known);
+            let state = if row.is_isolated() { "isolated" } else { "open" };
+            value[name] = json!({"set": row.set, "isolated": row.is_isolated(), "policies": policies});
+            cells.push([state.to_owned(), if policies.is_empty() { "-".to_owned() } else { policies.join(", ") }]);
+        }
+        if let [ingress, egress] = cells.as_slice() {
+            let pod = pod.map_or_else(|| format!("device {device}"), full_name);
+            let addresses = shown.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            view.line([pod, addresses, ingress[0].clone(), ingress[1].clone(), egress[0].clone(), egress[1].clone()]);
+        }
+        view.value(value);
+    }
+    view
+}
+
+/// The policies that hold for a pod: by the API's word, where it knows the pod, else those of the rules that the maps speak of.
+fn policies(row: &PodPolicyRow, pod: Option<&ObjectName>, way: u32, image: &MapImage, known: &Known) -> Vec<String> {
+    let of_api: Vec<_> =
+        pod.map(|pod| known.holding(pod, way)).unwrap_or_default().iter().map(|holding| holding.policy.to_string()).collect();
+    if !of_api.is_empty() {
+        return of_api;
+    }
+    let said = row.verdicts.iter().flat_map(|verdict| verdict.ports.iter().map(|port| port.said.rule).chain([verdict.otherwise.rule]));
+    let uids: BTreeSet<[u8; 16]> = said.filter_map(|number| image.rules.get(&number)).map(|rule| rule.policy).collect();
+    uids.into_iter().map(|uid| policy_text(uid, known)).collect()
+}
+
+fn policy_text(uid: [u8; 16], known: &Known) -> String {
+    known.policy_with(Uid(uid)).map_or_else(|| format!("policy with uid {}", uid_text(uid)), |policy: PolicyRef| policy.to_string())
+}
+
+/// A rule by its number: `NetworkPolicy default/web ingress[0]`.
+fn rule_text(number: u32, image: &MapImage, known: &Known) -> String {
+    match image.rules.get(&number) {
+        Some(rule) => {
+            let list = if u32::from(rule.direction) == direction::EGRESS { "egress" } else { "ingress" };
+            format!("{} {list}[{}]", policy_text(rule.policy, known), rule.index)
+        }
+        None => format!("rule {number}"),
+    }
+}
+
+/// One pod: who it is, its rules in words, and what the maps say.
+fn show(node: &str, address: Address, image: &MapImage, known: &Known) -> Result<View> {
+    let held = image.pods.get(&PodKey { address }).context("the pod has gone")?;
+    let rows = image.pod_policy_rows(address).context("the pod has gone")?;
+    let addresses: Vec<IpAddr> =
+        image.pods.iter().filter(|(_, pod)| pod.ifindex == held.ifindex).map(|(key, _)| key.address.into()).collect();
+    let pod = known.pod_at(address);
+    let mut view = View::default();
+    view.table([Text("POD"), Text("NODE"), Text("ADDRESSES"), Number("DEVICE (INDEX)"), Text("INGRESS"), Text("EGRESS")]);
+    let state = |name: &str| if rows.iter().any(|row| row.direction == name && row.is_isolated()) { "isolated" } else { "open" }.to_owned();
+    let shown = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let name = pod.map_or_else(|| "-".to_owned(), full_name);
+    view.line([name, node.to_owned(), shown, held.ifindex.to_string(), state("ingress"), state("egress")]);
+    let mut value = json!({"pod": pod.map(full_name), "node": node, "addresses": addresses, "ifindex": held.ifindex, "directions": []});
+    let rules = rules(pod, image, known, &mut view);
+    entries(&rows, image, known, &mut view);
+    let of_row = |row: &PodPolicyRow| {
+        let members: BTreeMap<String, Vec<String>> = row
+            .verdicts
+            .iter()
+            .filter(|verdict| verdict.peers != 0)
+            .map(|verdict| (verdict.peers.to_string(), image.members(verdict.peers)))
+            .collect();
+        json!({"direction": row.direction, "set": row.set, "isolated": row.is_isolated(), "rules": rules.get(row.direction),
+            "verdicts": row.verdicts, "peers": members})
+    };
+    value["directions"] = rows.iter().map(of_row).collect();
+    view.value(value);
+    Ok(view)
+}
+
+/// The rules in the order in which they are asked, in words, for each direction.
+fn rules(pod: Option<&ObjectName>, image: &MapImage, known: &Known, view: &mut View) -> BTreeMap<&'static str, Vec<Value>> {
+    let mut found = BTreeMap::new();
+    view.table([Text("DIRECTION"), Text("TIER"), Text("RULE"), Text("ACTION"), Text("OTHER END"), Text("PORTS"), Number("NUMBER")]);
+    for (name, way) in WAYS {
+        let mut values = Vec::new();
+        for holding in pod.map(|pod| known.holding(pod, way)).unwrap_or_default() {
+            if holding.rules.is_empty() {
+                view.line([
+                    name.into(),
+                    holding.tier.into(),
+                    holding.policy.to_string(),
+                    "allow".into(),
+                    "nobody".into(),
+                    "none".into(),
+                    "-".into(),
+                ]);
+            }
+            for (index, action, rule) in &holding.rules {
+                let is_it = |(_, known): &(&u32, &orknet_abi::Rule)| {
+                    known.policy == holding.uid.0 && known.index == *index && u32::from(known.direction) == way
+                };
+                let number = image.rules.iter().find(is_it).map(|(number, _)| *number);
+                let (peers, ports) = (rule.peers_text(), rule.ports_text());
+                let text = format!("{} {name}[{index}]", holding.policy);
+                let shown = number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+                view.line([name.into(), holding.tier.into(), text, action_name(*action).into(), peers.clone(), ports.clone(), shown]);
+                values.push(json!({"policy": holding.policy.to_string(), "tier": holding.tier, "index": index,
+                    "action": action_name(*action), "peers": peers, "ports": ports, "number": number}));
+            }
+        }
+        found.insert(name, values);
+    }
+    found
+}
+
+/// What the maps say, an entry a line.
+fn entries(rows: &[PodPolicyRow], image: &MapImage, known: &Known, view: &mut View) {
+    view.table([Text("DIRECTION"), Number("SET"), Number("PEERS"), Text("WHO"), Number("TABLE"), Text("VERDICT")]);
+    for row in rows.iter().filter(|row| row.set != 0) {
+        for verdict in &row.verdicts {
+            let who = if verdict.peers == 0 { "everybody else".to_owned() } else { who(&image.members(verdict.peers), known) };
+            let words = verdict.words(&|number| rule_text(number, image, known));
+            let table = if verdict.table == 0 { "-".to_owned() } else { verdict.table.to_string() };
+            view.line([row.direction.into(), row.set.to_string(), verdict.peers.to_string(), who, table, words]);
+        }
+    }
+}
+
+/// A peer set's ranges; the pods' names for whole addresses.
+fn who(members: &[String], known: &Known) -> String {
+    let name = |range: &String| {
+        let address = range.strip_suffix("/32").or_else(|| range.strip_suffix("/128")).and_then(|text| text.parse::<IpAddr>().ok());
+        address.and_then(|address| known.pod_at(address.into())).map_or_else(|| range.clone(), full_name)
+    };
+    let mut shown: Vec<String> = Vec::new();
+    members.iter().map(name).for_each(|name| {
+        if !shown.contains(&name) && shown.len() <= SHOWN {
+            shown.push(name)
+        }
+    });
+    match shown.as_slice() {
+        [] => "nobody now".to_owned(),
+        [.., _] if shown.len() > SHOWN => format!("{} and others ({} ranges)", shown[..SHOWN].join(", "), members.len()),
+        _ => shown.join(", "),
+    }
+}
+
+fn full_name(name: &ObjectName) -> String {
+    format!("{}/{}", name.namespace, name.name)
+}
