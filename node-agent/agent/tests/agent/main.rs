@@ -10,6 +10,7 @@ mod network;
 mod overlay;
 mod own;
 mod pods;
+mod policies;
 mod room;
 mod scale;
 mod services;

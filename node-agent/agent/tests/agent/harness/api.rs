@@ -9,7 +9,7 @@ use hyper::body::Frame;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -41,6 +41,8 @@ struct Inner {
     has_cluster_policies: bool,
     /// Nobody gets a list of these.
     withheld: Option<&'static str>,
+    /// Collections that somebody wanted in vain.
+    refused: BTreeSet<&'static str>,
     version: u64,
     /// By path of the collection and name.
     objects: BTreeMap<(&'static str, String), Value>,
@@ -122,6 +124,11 @@ impl FakeApi {
         self.0.lock().unwrap().withheld = path;
     }
 
+    /// Whether somebody has wanted this collection in vain since the last question.
+    pub fn refused(&self, path: &'static str) -> bool {
+        self.0.lock().unwrap().refused.remove(path)
+    }
+
     /// What nodes have reported.
     pub fn reports(&self) -> Vec<(Instant, Value)> {
         self.0.lock().unwrap().reports.clone()
@@ -190,6 +197,7 @@ impl FakeApi {
         let path = path.filter(|path| *path != CLUSTER_POLICIES || inner.has_cluster_policies);
         let Some(path) = path else { return full(404, status(404, "NotFound")) };
         if inner.is_down || inner.withheld == Some(path) {
+            inner.refused.insert(path);
             return full(503, status(503, "ServiceUnavailable"));
         }
         let query = request.uri().query().unwrap_or_default();

@@ -1,0 +1,277 @@
+//! Network policies from the API to the maps, with a fake data plane: who waits for them, what a change of them writes, what is reported.
+
+use crate::harness::{Agent, CLUSTER_POLICIES, FakeApi, FakeDataplane, PODS, POLICIES, eventually, in_namespace, ip, node, service};
+use orknet_abi::{Address, Pod, PodKey, node_flags};
+use orknet_agent::config::Policy;
+use orknet_cni::host_name;
+use orknet_cni::protocol::{Answer, Attachment, AttachmentName, MacAddress, PodName, Reason, Request};
+use orknet_cni::state::Attachments;
+use orknet_compiler::Step;
+use orknet_dataplane::PodSockets;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+const UID: &str = "00112233-4455-6677-8899-aabbccddeeff";
+const ADDRESS: [u8; 4] = [10, 244, 1, 2];
+const NETNS: &str = "/run/netns/of-the-pod";
+
+fn cluster() -> (FakeApi, Arc<FakeDataplane>) {
+    let api = FakeApi::new();
+    api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"]));
+    api.put(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } }));
+    (api, Arc::default())
+}
+
+/// The pod shop/web.
+fn web(uid: &str, app: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "namespace": "shop", "uid": uid, "labels": { "app": app } },
+        "spec": { "nodeName": "here", "containers": [{ "name": "a" }] },
+    })
+}
+
+/// A policy that lets nobody in to pods with a label.
+fn closes(name: &str, app: &str) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": { "name": name, "namespace": "shop", "uid": format!("00000000-0000-0000-0000-{:0>12}", name.len()) },
+        "spec": { "podSelector": { "matchLabels": { "app": app } }, "policyTypes": ["Ingress"] },
+    })
+}
+
+/// Its device, made, and what the CNI plugin says of it.
+fn attachment() -> Attachment {
+    let name = AttachmentName { container_id: "c1".into(), ifname: "eth0".into() };
+    let host_ifname = host_name(&name);
+    ip(&format!("link add {host_ifname} type veth peer name to-pod"));
+    Attachment {
+        attachment: name,
+        pod: PodName { namespace: "shop".into(), name: "web".into(), uid: UID.into() },
+        netns: NETNS.into(),
+        host_ifindex: nix::net::if_::if_nametoindex(host_ifname.as_str()).unwrap(),
+        host_ifname,
+        host_mac: MacAddress([2, 0, 0, 0, 0, 1]),
+        pod_mac: MacAddress([2, 0, 0, 0, 0, 2]),
+        addresses: vec![std::net::IpAddr::from(ADDRESS)],
+        host_ports: Vec::new(),
+    }
+}
+
+/// The pod's entry.
+fn entry(dataplane: &FakeDataplane) -> Option<Pod> {
+    dataplane.maps.lock().unwrap().pods.get(&PodKey { address: Address::from_v4(ADDRESS) }).copied()
+}
+
+fn reason(answer: &Answer) -> Option<Reason> {
+    if let Answer::Error(refusal) = answer { Some(refusal.reason) } else { None }
+}
+
+#[test]
+fn root_a_pod_is_attached_once_the_policies_and_the_pod_itself_have_been_seen_and_never_without_its_rules() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        api.put(closes("a", "web"));
+        api.put(web("another-pod-of-that-name", "other"));
+        for path in [POLICIES, PODS] {
+            api.withhold(Some(path));
+            let agent = Arc::new(Agent::start(&api, &dataplane));
+            eventually("the agent waits for what it does not get", || api.refused(path).then_some(())).await;
+            assert!(matches!(agent.ask(&Request::Status).await, Answer::Status(status) if !status.synced), "{path}");
+            api.withhold(None);
+            agent.configured().await;
+            let (asking, record) = (Arc::clone(&agent), attachment());
+            let attached = tokio::spawn(async move { asking.ask(&Request::Attach(record)).await });
+            // The pod of that name is not this one.
+            assert!(matches!(agent.ask(&Request::Status).await, Answer::Status(status) if status.attachments == 0));
+            assert!(!attached.is_finished() && entry(&dataplane).is_none(), "{path}");
+            api.put(web(UID, "web"));
+            assert_eq!(attached.await.unwrap(), Answer::Done, "{path}");
+            let puts = dataplane.take_steps();
+            let rules: Vec<_> =
+                puts.iter().filter_map(|step| if let Step::PutPod(_, pod) = step { Some(pod.ingress) } else { None }).collect();
+            assert!(rules.len() == 1 && rules[0] != 0, "{rules:?}");
+            let name = AttachmentName { container_id: "c1".into(), ifname: "eth0".into() };
+            assert_eq!(agent.ask(&Request::Detach(name)).await, Answer::Done);
+            ip(&format!("link delete {}", host_name(&AttachmentName { container_id: "c1".into(), ifname: "eth0".into() })));
+            api.put(web("another-pod-of-that-name", "other"));
+            Arc::into_inner(agent).unwrap().stop().await;
+        }
+    });
+}
+
+#[test]
+fn root_a_pod_that_the_api_does_not_show_is_refused_for_the_time_being() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        let answer = agent.ask(&Request::Attach(attachment())).await;
+        assert_eq!(reason(&answer), Some(Reason::NotReady));
+        assert!(format!("{answer:?}").contains(&format!("has not yet seen the pod shop/web (uid {UID})")), "{answer:?}");
+        assert_eq!(entry(&dataplane), None);
+    });
+}
+
+#[test]
+fn root_a_label_reaches_the_maps_and_what_is_open_is_noted_before_the_first_rules() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        api.put(closes("a", "closed"));
+        api.put(web(UID, "open"));
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        assert_eq!(agent.ask(&Request::Attach(attachment())).await, Answer::Done);
+        assert_eq!(entry(&dataplane).unwrap().ingress, 0);
+        assert_eq!(*dataplane.noted.lock().unwrap(), []);
+        api.put(web(UID, "closed"));
+        let closed = eventually("the pod has rules", || entry(&dataplane).filter(|pod| pod.ingress != 0)).await;
+        assert_eq!(closed.egress, 0);
+        let sockets = PodSockets { namespace: NETNS.into(), addresses: [Address::from_v4(ADDRESS)].into() };
+        let noted = || (dataplane.noted.lock().unwrap().len() == 2).then_some(());
+        eventually("what is open is looked for", noted).await;
+        assert_eq!(*dataplane.noted.lock().unwrap(), [(sockets.clone(), false), (sockets, true)], "before and after the entry is switched");
+        // Other rules are not the first ones.
+        let mut closes_more = closes("a", "closed");
+        closes_more["spec"]["policyTypes"] = json!(["Ingress", "Egress"]);
+        api.put(closes_more);
+        eventually("it has rules in both directions", || entry(&dataplane).filter(|pod| pod.egress != 0)).await;
+        api.delete(&closes("a", "closed"));
+        let open = eventually("it has none", || entry(&dataplane).filter(|pod| pod.ingress | pod.egress == 0)).await;
+        assert_eq!(open.ifindex, closed.ifindex);
+        assert_eq!(dataplane.noted.lock().unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn root_policies_stay_as_they_are_over_a_restart_and_while_the_server_is_down() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        api.put(closes("a", "web"));
+        api.put(web(UID, "web"));
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        let record = attachment();
+        Attachments::new(&agent.state_dir()).put(&record).unwrap();
+        assert_eq!(agent.ask(&Request::Attach(record)).await, Answer::Done);
+        let before = entry(&dataplane).unwrap();
+        assert_ne!(before.ingress, 0);
+        let folder = agent.stop().await;
+        dataplane.take_steps();
+        api.set_down(true);
+        let agent = Agent::start_in(folder, &api, &dataplane);
+        eventually("the agent asks in vain", || api.refused(POLICIES).then_some(())).await;
+        assert!(matches!(agent.ask(&Request::Status).await, Answer::Status(status) if !status.synced && status.attachments == 1));
+        assert_eq!(entry(&dataplane), Some(before));
+        api.set_down(false);
+        agent.configured().await;
+        assert_eq!(dataplane.take_steps(), [], "what was there is not written again");
+        assert_eq!(*dataplane.noted.lock().unwrap(), []);
+    });
+}
+
+#[test]
+fn root_cluster_policies_count_where_the_cluster_has_them() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        api.serve_cluster_policies();
+        api.put(web(UID, "web"));
+        api.put(json!({
+            "apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy", "metadata": { "name": "nobody", "uid": UID },
+            "spec": {
+                "tier": "Admin", "priority": 1, "subject": { "namespaces": {} },
+                "ingress": [{ "action": "Deny", "from": [{ "namespaces": {} }] }],
+            },
+        }));
+        api.withhold(Some(CLUSTER_POLICIES));
+        let agent = Agent::start(&api, &dataplane);
+        eventually("they are waited for", || api.refused(CLUSTER_POLICIES).then_some(())).await;
+        assert!(matches!(agent.ask(&Request::Status).await, Answer::Status(status) if !status.synced));
+        api.withhold(None);
+        agent.configured().await;
+        assert_eq!(agent.ask(&Request::Attach(attachment())).await, Answer::Done);
+        assert_ne!(entry(&dataplane).unwrap().ingress, 0);
+    });
+}
+
+#[test]
+fn root_the_node_says_how_policies_count_and_without_them_nobody_waits_for_any() {
+    in_namespace(|| async {
+        let lenient = |dataplane: &FakeDataplane| dataplane.maps.lock().unwrap().node.map(|node| node.flags & node_flags::LENIENT != 0);
+        for (policy, expected) in [(Policy::Strict, false), (Policy::Lenient, true), (Policy::Off, false)] {
+            let (api, dataplane) = cluster();
+            api.put(closes("a", "web"));
+            if policy == Policy::Off {
+                api.withhold(Some(PODS));
+            }
+            let agent = Agent::start_with(Arc::new(tempfile::tempdir().unwrap()), &api, &dataplane, |config| config.policy = policy);
+            agent.configured().await;
+            assert_eq!(lenient(&dataplane), Some(expected), "{policy:?}");
+            if policy == Policy::Off {
+                assert_eq!(agent.ask(&Request::Attach(attachment())).await, Answer::Done);
+                assert_eq!(entry(&dataplane).unwrap().ingress, 0);
+                assert!(!api.refused(PODS), "nobody asks for pods");
+            }
+            agent.stop().await;
+        }
+    });
+}
+
+/// The version of a kind in a report.
+fn version(report: &Value, kind: &str) -> Option<u64> {
+    let programmed = report["status"]["programmed"].as_array()?;
+    programmed.iter().find(|entry| entry["kind"] == kind)?["resourceVersion"].as_str()?.parse().ok()
+}
+
+#[test]
+fn root_what_is_programmed_is_reported_up_to_the_last_change_and_not_too_often() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        api.put(service("web", "10.96.0.1"));
+        let service_version = api.version();
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        for number in 0..200 {
+            api.put(closes("a", &format!("app-{number}")));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (_, report) = eventually("the last change is reported", || {
+            let last = api.reports().pop()?;
+            (version(&last.1, "NetworkPolicy") == Some(api.version())).then_some(last)
+        })
+        .await;
+        assert_eq!((version(&report, "Service"), version(&report, "EndpointSlice")), (Some(service_version), None));
+        assert_eq!(report["metadata"]["ownerReferences"][0]["kind"], "Node");
+        assert_eq!(report["status"]["failed"], json!([]));
+        let reports = api.reports();
+        let pauses: Vec<_> = reports.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+        assert!(pauses.iter().all(|pause| *pause >= Duration::from_millis(200)), "{pauses:?}");
+        assert!(pauses.len() >= 2, "changes are told while more are coming");
+    });
+}
+
+#[test]
+fn root_what_is_not_in_force_is_named_in_the_report() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        let mut strange = closes("strange", "web");
+        strange["spec"]["ingress"] = json!([{ "from": [{ "ipBlock": { "cidr": "everywhere" } }] }]);
+        api.put(strange);
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        let failed =
+            |name: &str| api.reports().pop()?.1["status"]["failed"].as_array()?.iter().find(|failed| failed["name"] == name).cloned();
+        let trouble = eventually("what is not understood is told", || failed("strange")).await;
+        assert_eq!((&trouble["kind"], &trouble["namespace"]), (&"NetworkPolicy".into(), &"shop".into()));
+        assert!(trouble["message"].as_str().unwrap().contains("from[0] is not understood"), "{trouble}");
+        // A Service that the maps have no room for: its two entries, at each attempt.
+        *dataplane.full.lock().unwrap() = Some(("SERVICES", 0));
+        *dataplane.failing.lock().unwrap() = usize::MAX;
+        api.put(service("web", "10.96.0.1"));
+        let full = eventually("what does not fit is told", || failed("web")).await;
+        assert_eq!((&full["kind"], &full["namespace"]), (&"Service".into(), &"default".into()));
+        *dataplane.failing.lock().unwrap() = 0;
+        eventually("it fits", || failed("web").is_none().then_some(())).await;
+        assert!(failed("strange").is_some());
+    });
+}
