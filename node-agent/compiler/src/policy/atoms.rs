@@ -14,8 +14,8 @@ pub(crate) enum Atom {
     Nodes(Selector),
     /// Is it in there?
     Block(Block),
-    /// Which port does the pod call so? An answer is a number.
-    Port { protocol: u8, name: Arc<str> },
+    /// Which port does the pod call so? An answer is a number. Asked of pods that one of these selects alone, or of all without any.
+    Port { protocol: u8, name: Arc<str>, of: Option<Box<[Atom]>> },
 }
 
 /// An answer that is not no: the atom's number, and after it 16 bits of a port, 0 but for [`Atom::Port`]. A peer set is a list of them, ascending.
@@ -51,7 +51,10 @@ impl Atom {
         let is_selected = match self {
             Self::OwnPods(namespace, pods) => **namespace == *pod.namespace && pods.selects(pod.labels),
             Self::Pods { namespaces, pods } => namespaces.selects(pod.namespace_labels) && pods.selects(pod.labels),
-            Self::Port { protocol, name } => return port_named(pod.ports, name, *protocol).map(|port| answer(number, port)),
+            Self::Port { protocol, name, of } => {
+                let is_asked = || of.as_ref().is_none_or(|of| of.iter().any(|atom| atom.ask_pod(number, pod).is_some()));
+                return port_named(pod.ports, name, *protocol).filter(|_| is_asked()).map(|port| answer(number, port));
+            }
             Self::Nodes(_) | Self::Block(_) => false,
         };
         is_selected.then(|| answer(number, 0))

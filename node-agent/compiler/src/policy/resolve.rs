@@ -92,8 +92,11 @@ fn set_rule(
         atoms.dedup();
         atoms.into()
     });
+    // An address is in a block whatever pod has it.
+    let is_of_pods = |peers: &&Box<[PeerFacts]>| !peers.iter().any(|peer| matches!(peer, PeerFacts::Block(_)));
+    let named = facts.peers.as_ref().filter(is_of_pods).map(|peers| peers.iter().map(|peer| atom(peer, subject)).collect::<Box<[_]>>());
     let ports = facts.ports.as_ref().map(|ports| {
-        let mut found: Vec<PortMatch> = ports.iter().filter_map(|port| port_match(port, way, subject, intern)).collect();
+        let mut found: Vec<PortMatch> = ports.iter().filter_map(|port| port_match(port, way, subject, &named, intern)).collect();
         found.sort_unstable();
         found.dedup();
         found.into()
@@ -111,7 +114,13 @@ fn atom(peer: &PeerFacts, subject: &Subject<'_>) -> Atom {
 }
 
 /// A name is the server's: of what comes in, the pod's own.
-fn port_match(port: &PortFacts, way: Direction, subject: &Subject<'_>, intern: &mut impl FnMut(Atom) -> u32) -> Option<PortMatch> {
+fn port_match(
+    port: &PortFacts,
+    way: Direction,
+    subject: &Subject<'_>,
+    named: &Option<Box<[Atom]>>,
+    intern: &mut impl FnMut(Atom) -> u32,
+) -> Option<PortMatch> {
     match port {
         &PortFacts::Range { protocol, first, last } => Some(PortMatch::Range { protocol, first, last }),
         PortFacts::Named { protocol, name } if way == direction::INGRESS => {
@@ -119,7 +128,7 @@ fn port_match(port: &PortFacts, way: Direction, subject: &Subject<'_>, intern: &
             Some(PortMatch::Range { protocol: *protocol, first: port, last: port })
         }
         PortFacts::Named { protocol, name } => {
-            let atom = intern(Atom::Port { protocol: *protocol, name: Arc::clone(name) });
+            let atom = intern(Atom::Port { protocol: *protocol, name: Arc::clone(name), of: named.clone() });
             Some(PortMatch::Answered { protocol: *protocol, atom })
         }
     }

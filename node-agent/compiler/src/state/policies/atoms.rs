@@ -126,12 +126,7 @@ impl Atoms {
 
     /// Whether it can select a pod of a namespace.
     pub fn may_select(&self, number: u32, name: &str, labels: &Labels) -> bool {
-        self.get(number).is_some_and(|atom| match atom {
-            Atom::OwnPods(namespace, _) => **namespace == *name,
-            Atom::Pods { namespaces, .. } => namespaces.selects(labels),
-            Atom::Port { .. } => true,
-            Atom::Nodes(_) | Atom::Block(_) => false,
-        })
+        self.get(number).is_some_and(|atom| may_select(atom, name, labels))
     }
 
     /// What a node answers to all of them.
@@ -149,10 +144,20 @@ impl Atoms {
     }
 }
 
-/// A pod that has none of these is not selected. They exclude each other, so that a pod is asked once.
+fn may_select(atom: &Atom, name: &str, labels: &Labels) -> bool {
+    match atom {
+        Atom::OwnPods(namespace, _) => **namespace == *name,
+        Atom::Pods { namespaces, .. } => namespaces.selects(labels),
+        Atom::Port { of, .. } => of.as_ref().is_none_or(|of| of.iter().any(|atom| may_select(atom, name, labels))),
+        Atom::Nodes(_) | Atom::Block(_) => false,
+    }
+}
+
+/// A pod that has none of these is not selected.
 fn needs(atom: &Atom) -> Vec<Need> {
     match atom {
         Atom::OwnPods(namespace, _) => vec![Need::Namespace(Arc::clone(namespace))],
+        Atom::Port { of: Some(of), .. } => of.iter().flat_map(needs).collect(),
         Atom::Port { name, .. } => vec![Need::Port(Arc::clone(name))],
         Atom::Pods { pods, .. } => label(pods).unwrap_or_else(|| vec![Need::Nothing]),
         Atom::Nodes(_) | Atom::Block(_) => Vec::new(),

@@ -1,0 +1,160 @@
+//! Ten thousand policies and fifty thousand pods, a hundred of them on this node: what a change costs must not grow with them.
+//!
+//! The limits are for a debug build on a busy machine; `cargo test --release -p orknet-compiler --test policy_scale -- --nocapture` shows what
+//! it really takes.
+
+use k8s_openapi::api::core::v1::{Container, ContainerPort, Namespace, Pod as ApiPod, PodIP, PodSpec, PodStatus};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use orknet_abi::{Address, Pod, RangeKey};
+use orknet_compiler::{Attachment, Change, Names, NamespaceFacts, ObjectName, Owner, PodFacts, PolicyFacts, State, Step};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+const NAMESPACES: u32 = 500;
+const POLICIES: u32 = 10_000;
+const PODS: u32 = 50_000;
+/// Every so many pods is here: of another namespace each, and of all applications.
+const LOCAL_EACH: u32 = 501;
+
+fn namespace(number: u32) -> String {
+    format!("namespace-{number}")
+}
+
+fn meta(namespace: &str, name: String, labels: &[(&str, String)]) -> ObjectMeta {
+    ObjectMeta {
+        namespace: Some(namespace.into()),
+        uid: Some(format!("{namespace}/{name}")),
+        name: Some(name),
+        labels: Some(labels.iter().map(|(key, value)| ((*key).into(), value.clone())).collect::<BTreeMap<_, _>>()),
+        ..ObjectMeta::default()
+    }
+}
+
+/// Ten applications in each namespace, ten pods of each; `version` is of one pod alone.
+fn pod(number: u32, version: &str, names: &mut Names) -> (ObjectName, PodFacts, Owner) {
+    let labels =
+        [("app", format!("app-{}", number / NAMESPACES % 10)), ("tier", format!("tier-{}", number % 3)), ("version", version.into())];
+    let port = ContainerPort { name: Some("http".into()), container_port: 8_080, ..ContainerPort::default() };
+    let pod = ApiPod {
+        metadata: meta(&namespace(number % NAMESPACES), format!("application-7c9d8f6b5d-{number:05}"), &labels),
+        spec: Some(PodSpec { containers: vec![Container { ports: Some(vec![port]), ..Container::default() }], ..PodSpec::default() }),
+        status: Some(PodStatus { pod_ips: Some(vec![PodIP { ip: text(number) }]), ..PodStatus::default() }),
+    };
+    (ObjectName::of(&pod.metadata, names), PodFacts::of(&pod, names), Owner::of(&pod.metadata, names))
+}
+
+fn text(number: u32) -> String {
+    std::net::Ipv4Addr::from(0x0af4_0000 + number).to_string()
+}
+
+/// Of each namespace twenty: by application, from pods of the own namespace, of others by label, from blocks, and to named ports.
+fn policy(number: u32, port: u16, names: &mut Names) -> (ObjectName, PolicyFacts) {
+    let app = |number: u32| json!({"matchLabels": {"app": format!("app-{}", number % 10)}});
+    let (kind, own) = (number / NAMESPACES % 4, number / NAMESPACES);
+    let peers = match kind {
+        0 => json!([{"podSelector": app(own + 1)}]),
+        1 => json!([{"namespaceSelector": {"matchLabels": {"team": format!("team-{}", number % 50)}}, "podSelector": app(own)}]),
+        2 => json!([{"ipBlock": {"cidr": format!("10.{}.0.0/16", number % 200), "except": [format!("10.{}.4.0/24", number % 200)]}}]),
+        _ => json!([{"podSelector": {}}, {"namespaceSelector": {}, "podSelector": app(own + 3)}]),
+    };
+    let rule = |side: &str| json!([{side: peers, "ports": [{"port": port}, {"port": "http"}, {"port": 9_000, "endPort": 9_100}]}]);
+    let mut spec: Value = json!({"podSelector": app(own), "policyTypes": ["Ingress"], "ingress": rule("from")});
+    if kind == 1 {
+        spec = json!({"podSelector": app(own), "policyTypes": ["Egress"], "egress": rule("to")});
+    }
+    let policy = NetworkPolicy {
+        metadata: meta(&namespace(number % NAMESPACES), format!("policy-{number}"), &[]),
+        spec: Some(serde_json::from_value(spec).unwrap()),
+    };
+    (ObjectName::of(&policy.metadata, names), PolicyFacts::of(&policy, names))
+}
+
+fn attachment(number: u32, owner: Owner) -> Attachment {
+    let addresses = vec![Address::from_v4((0x0af4_0000 + number).to_be_bytes())];
+    Attachment { addresses, pod: Pod { ifindex: number + 1, ..Pod::default() }, owner: Some(owner), ..Attachment::default() }
+}
+
+/// Bytes of this process that are in memory (proc_pid_statm(5), in pages of 4,096 bytes on the machines that tests run on).
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+fn cluster(names: &mut Names) -> State {
+    let mut state = State::default();
+    for number in 0..NAMESPACES {
+        let meta = ObjectMeta { namespace: None, ..meta("", namespace(number), &[("team", format!("team-{}", number % 50))]) };
+        let facts = NamespaceFacts::of(&Namespace { metadata: meta, ..Namespace::default() }, names);
+        state.note(Change::Namespace(namespace(number).as_str().into(), Some(facts)));
+    }
+    for number in 0..POLICIES {
+        let (name, facts) = policy(number, 80, names);
+        state.note(Change::Policy(name, Some(facts)));
+    }
+    for number in 0..PODS {
+        let (name, facts, owner) = pod(number, "1", names);
+        state.note(Change::PeerPod(name, Some(facts)));
+        if number.is_multiple_of(LOCAL_EACH) {
+            state.note(Change::Attachment(format!("local-{number}").as_str().into(), Some(attachment(number, owner))));
+        }
+    }
+    state.policies_known();
+    state
+}
+
+/// The slowest of a hundred, but for the slowest.
+fn most(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() - 2]
+}
+
+#[test]
+fn one_label_among_fifty_thousand_pods_and_one_policy_among_ten_thousand_touch_what_they_change() {
+    let before = resident();
+    let mut names = Names::default();
+    let began = Instant::now();
+    let mut state = cluster(&mut names);
+    let noted = began.elapsed();
+    let plan = state.plan();
+    let whole = began.elapsed();
+    let image = state.image();
+    let sizes = (image.peers.len(), image.verdicts.len(), image.ports.len(), image.rules.len());
+    assert!(image.pods.len() == 100 && image.pods.values().any(|pod| pod.ingress != 0), "the policies select pods of the node");
+    drop(plan);
+    let bytes = resident() - before;
+    let mut labels = Vec::new();
+    for number in (1..PODS).step_by(LOCAL_EACH as usize) {
+        let (name, mut facts, _) = pod(number, "2", &mut names);
+        facts.labels = names.labels([(&"app".to_owned(), &"app-3".to_owned())]);
+        let began = Instant::now();
+        let plan = state.apply([Change::PeerPod(name, Some(facts))]);
+        labels.push(began.elapsed());
+        let strange = plan.steps.iter().filter(|step| matches!(step, Step::PutPeer(range, _) | Step::DeletePeer(range) if *range != RangeKey::new(text(number).parse().unwrap(), 32)));
+        assert_eq!(strange.count(), 0, "another address is touched");
+    }
+    let mut policies = Vec::new();
+    let mut elsewhere = Vec::new();
+    for number in 0..100 {
+        let (name, facts) = policy(number, 81, &mut names);
+        let began = Instant::now();
+        state.apply([Change::Policy(name, Some(facts))]);
+        policies.push(began.elapsed());
+        let (name, facts) = policy(number + 200, 81, &mut names);
+        let began = Instant::now();
+        let plan = state.apply([Change::Policy(name, Some(facts))]);
+        elsewhere.push(began.elapsed());
+        assert!(plan.is_empty(), "a policy of other nodes' pods is not in the maps");
+    }
+    let (labels, policies, elsewhere) = (most(labels), most(policies), most(elsewhere));
+    println!(
+        "{POLICIES} policies, {PODS} pods: noted {noted:?}, whole {whole:?}, one label {labels:?}, one policy {policies:?}, one of others {elsewhere:?}, \
+         {} MB; peers, verdicts, ports, rules: {sizes:?}",
+        bytes >> 20
+    );
+    // Costs that grow with the number of pods or policies would miss these by far.
+    assert!(labels < Duration::from_millis(200) && policies < Duration::from_millis(200) && elsewhere < Duration::from_millis(5));
+    assert!(whole < Duration::from_secs(60), "{whole:?}");
+    assert!(bytes < 150 << 20, "{} MB", bytes >> 20);
+}
