@@ -174,8 +174,10 @@ impl<'a> Walk<'a> {
         let (At::InPod(place, device), Some(ends)) = (arrived, Ends::of(frame)) else { return };
         let node = &self.places[*place];
         let to = ends.destination.ip();
-        if node.pod(to).is_some_and(|pod| pod.ingress == 0) {
-            steps.push(words::not_isolated(node, Hook::ToPod, to, "ingress", self.names));
+        match node.pod(to) {
+            Some(pod) if pod.ingress == 0 => steps.push(words::not_isolated(node, Hook::ToPod, to, "ingress", self.names)),
+            Some(_) if node.is_own(ends.source.ip()) => steps.push(words::from_own_node(node, to, self.names)),
+            _ => {}
         }
         if !steps.iter().any(Told::leads_into_pod) {
             steps.push(words::into_pod(node, *device));

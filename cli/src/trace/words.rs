@@ -8,7 +8,7 @@ use super::sockets::Connect;
 use super::walk::{End, Story};
 use crate::inspect::print::{Column::Text, Output, View};
 use anyhow::Result;
-use orknet_abi::{DropReason, FlowKey, action, direction, event_kind, policy_kind, protocol, way_kind};
+use orknet_abi::{DropReason, FlowKey, action, direction, event_kind, protocol, way_kind};
 use orknet_dataplane::{Hook, Traced};
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
@@ -102,6 +102,12 @@ pub fn not_isolated(node: &Place, hook: Hook, pod: IpAddr, direction: &str, name
     Told::new(node, hook, text, json!({"step": "judged", "direction": direction, "action": "allow", "isolated": false}))
 }
 
+/// A pod hears its own node, whatever policies say.
+pub fn from_own_node(node: &Place, pod: IpAddr, names: &Names) -> Told {
+    let text = format!("ingress of {}: what comes from its own node is not judged", who(pod, names));
+    Told::new(node, Hook::ToPod, text, json!({"step": "judged", "direction": "ingress", "action": "allow", "ownNode": true}))
+}
+
 /// Into a pod, without a word of the programs.
 pub fn into_pod(node: &Place, device: u32) -> Told {
     let by = node.device_name(device);
@@ -141,7 +147,7 @@ pub fn events(node: &Place, hook: Hook, traced: &Traced, before: &[u8], names: &
             event_kind::STEP_SERVICE if event.reason == NO_SERVICE => continue,
             event_kind::STEP_SERVICE => service(event.reason, &event.becomes, before, names),
             event_kind::STEP_JUDGED => {
-                let rule = (event.rule != 0).then(|| rules.get(&event.rule).map(|rule| (names.rule(rule), rule.kind)));
+                let rule = (event.rule != 0).then(|| rules.get(&event.rule).map(|rule| names.rule(rule)));
                 let pod = judged_pod(event.direction, &event.becomes, before);
                 judged(event, pod, rule, names)
             }
@@ -187,7 +193,9 @@ fn service(reason: u32, becomes: &FlowKey, before: &[u8], names: &Names) -> (Str
         (_, Some(front)) => front.to_string(),
         _ => "a Service".to_owned(),
     };
-    if reason >= REFUSED {
+    // What was refused by policy has a backend, which is told with the judgement behind it.
+    let is_judged = [DropReason::PolicyIngress, DropReason::PolicyEgress].map(|reason| REFUSED + reason as u32).contains(&reason);
+    if reason >= REFUSED && !is_judged {
         let reason = DropReason::ALL.iter().find(|known| **known as u32 == reason - REFUSED);
         let text = reason.map_or_else(|| "refused".to_owned(), |reason| explained(*reason));
         return (format!("{shown}: {text}"), json!({"step": "service", "service": name, "reason": reason.map(|reason| reason.name())}));
@@ -207,22 +215,20 @@ fn judged_pod(way: u32, becomes: &FlowKey, before: &[u8]) -> Option<(IpAddr, IpA
 }
 
 /// `rule` is `None` if no rule says it, and within it if the rule has no name.
-fn judged(event: &orknet_abi::Event, pod: Option<(IpAddr, IpAddr)>, rule: Option<Option<(String, u8)>>, names: &Names) -> (String, Value) {
+fn judged(event: &orknet_abi::Event, pod: Option<(IpAddr, IpAddr)>, rule: Option<Option<String>>, names: &Names) -> (String, Value) {
     let way = if event.direction == direction::EGRESS { "egress" } else { "ingress" };
     let (pod, other) = pod.map_or_else(Default::default, |(pod, other)| (who(pod, names), who(other, names)));
     let is_allowed = event.reason == action::ALLOW;
     let (preposition, verb) = (if way == "egress" { "to" } else { "from" }, if is_allowed { "allowed" } else { "denied" });
     let by = match &rule {
-        None if is_allowed => "no rule refuses it".to_owned(),
-        None => format!("policies isolate the pod, and no rule allows this {preposition} {other}"),
-        Some(None) => format!("rule {}, which the map of rules has not", event.rule),
-        Some(Some((name, _))) => name.clone(),
+        None if is_allowed => ": no rule refuses it".to_owned(),
+        None => format!(": policies isolate the pod, and no rule allows this {preposition} {other}"),
+        Some(None) => format!(" by rule {}, which the map of rules has not", event.rule),
+        Some(Some(name)) => format!(" by {name}"),
     };
-    let kind =
-        rule.iter().flatten().map(|(_, kind)| if *kind == policy_kind::CLUSTER_NETWORK_POLICY { "cluster" } else { "namespaced" }).next();
     let value = json!({"step": "judged", "direction": way, "action": if is_allowed { "allow" } else { "deny" }, "set": event.set,
-        "peers": event.peers, "rule": event.rule, "by": rule.flatten().map(|(name, _)| name), "kind": kind});
-    (format!("{way} of {pod}: {verb} by {by}").replace("by no rule", "as no rule").replace("by policies", "as policies"), value)
+        "peers": event.peers, "rule": event.rule, "by": rule.flatten()});
+    (format!("{way} of {pod}: {verb}{by}"), value)
 }
 
 fn way(node: &Place, kind: u32, device: u32) -> Option<(String, Value)> {
