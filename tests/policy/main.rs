@@ -2,6 +2,8 @@
 //! policies of the cluster are about all pods.
 
 mod changes;
+mod churn;
+mod crowd;
 mod hosts;
 mod matrix;
 mod outside;
@@ -11,5 +13,5 @@ mod services;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    scene::play("p", &[], "", &[matrix::TESTS, services::TESTS, outside::TESTS, hosts::TESTS, changes::TESTS])
+    scene::play("p", &[], "", &[matrix::TESTS, services::TESTS, outside::TESTS, hosts::TESTS, changes::TESTS, churn::TESTS])
 }

@@ -1,6 +1,7 @@
 //! The same questions where pods of different nodes reach each other through the overlay only.
 
 mod changes;
+mod crowd;
 mod hosts;
 mod matrix;
 mod outside;

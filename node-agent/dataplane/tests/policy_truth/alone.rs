@@ -61,7 +61,7 @@ fn written_policies_are_compiled_to_what_they_mean() {
 
 proptest! {
     // As many as the environment asks for (PROPTEST_CASES), and never fewer.
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(1_000), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(600), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn made_up_policies_are_compiled_to_what_they_mean(policies in any_set(), is_spread in any::<bool>()) {

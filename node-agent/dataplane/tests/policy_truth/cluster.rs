@@ -20,9 +20,9 @@ use std::sync::Arc;
 /// The first device of pods, on every node.
 const FIRST_DEVICE: u32 = 100;
 
-/// The device of a pod of the scene.
-pub fn device(scene: &Scene, name: &str) -> u32 {
-    let place = scene.pods().position(|end| end.name == name).unwrap();
+/// The device behind an address of a pod of the scene, whoever has the address now.
+pub fn device(scene: &Scene, address: IpAddr) -> u32 {
+    let place = scene.pods().position(|end| end.addresses.contains(&address)).unwrap();
     FIRST_DEVICE + place as u32
 }
 
@@ -166,7 +166,7 @@ fn noted(scene: &Scene, node: &str, object: &Value, names: &mut Names) -> Vec<Ch
 /// The device of a pod, as the CNI plugin told of it.
 fn attachment(scene: &Scene, pod: &Pod, facts: &PodFacts, names: &mut Names) -> Change {
     let name = ObjectName::of(&pod.metadata, names);
-    let device = device(scene, &format!("{}/{}", name.namespace, name.name));
+    let device = device(scene, facts.addresses[0].into());
     let [pod_mac, host_mac] = macs(device);
     let attachment = Attachment {
         addresses: facts.addresses.to_vec(),

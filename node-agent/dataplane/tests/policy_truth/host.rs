@@ -4,12 +4,13 @@ use crate::cluster::{self, device, macs};
 use crate::harness::{Node, command};
 use aya::maps::{HashMap, Map, MapData, PerCpuHashMap};
 use orknet_abi::{ABI_VERSION, DropReason};
-use orknet_compiler::{MapImage, Plan, Step, compile};
+use orknet_compiler::{Change, Inputs, MapImage, State, compile};
 use orknet_dataplane::{Arrival, Dataplane, Hook, Verdict};
 use orknet_tests::policy::{NODES, Scene};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Of the node's device to the others.
 pub const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xe0];
@@ -17,10 +18,13 @@ pub const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xe0];
 /// See above.
 pub struct Host {
     pub name: &'static str,
-    pub state: MapImage,
+    pub state: State,
+    /// The same objects, for who compiles everything at once.
+    inputs: Inputs,
     node: Node,
     dataplane: Dataplane,
     eth0: u32,
+    policies: Vec<Value>,
 }
 
 /// A frame, and the program that gets it.
@@ -55,7 +59,7 @@ impl Host {
             assert_ne!(other, name);
         }
         for pod in scene.pods().filter(|pod| pod.node == Some(name)) {
-            let index = device(scene, &pod.name);
+            let index = device(scene, pod.addresses[0]);
             let mac = macs(index)[1].map(|byte| format!("{byte:02x}")).join(":");
             batch.push(format!("link add pod{index} index {index} address {mac} type veth peer name peer{index}"));
             batch.push(format!("link set pod{index} up"));
@@ -68,19 +72,58 @@ impl Host {
             nix::net::if_::if_nametoindex("eth0").unwrap()
         });
         let dataplane = Dataplane::open(&node.config).unwrap();
-        let mut host = Self { name, state: MapImage::default(), node, dataplane, eth0 };
-        host.set_policies(scene, &[]);
+        let (state, inputs) = (cluster::state(scene, name, &[]), cluster::inputs(scene, name, &[]));
+        let mut host = Self { name, state, inputs, node, dataplane, eth0, policies: Vec::new() };
+        host.note(Vec::new());
         host
     }
 
     /// Replaces all policies there are.
     #[track_caller]
     pub fn set_policies(&mut self, scene: &Scene, policies: &[Value]) {
-        let wanted = compile(&cluster::inputs(scene, self.name, policies));
-        let plan = afresh(&self.state, &wanted);
+        let mut changes = cluster::removals(scene, self.name, &self.policies);
+        changes.extend(cluster::changes(scene, self.name, policies));
+        self.policies = policies.to_vec();
+        self.note(changes);
+    }
+
+    /// Brings the kernel to what is wanted after these changes.
+    #[track_caller]
+    pub fn note(&mut self, changes: Vec<Change>) {
+        let plan = self.state.apply(changes.clone());
+        changes.into_iter().for_each(|change| cluster::put(&mut self.inputs, change));
         let applied = self.dataplane.apply(&plan);
         assert!(applied.failures.is_empty(), "{:?}", applied.failures);
-        self.state = wanted;
+    }
+
+    /// The same while programs run on these frames again and again: whether each was let through, at each time.
+    pub fn note_under<'a>(&mut self, changes: Vec<Change>, runs: &[&'a Run]) -> Vec<(&'a Run, bool)> {
+        let plan = self.state.apply(changes.clone());
+        changes.into_iter().for_each(|change| cluster::put(&mut self.inputs, change));
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| {
+                let mut seen = Vec::new();
+                while !is_done.load(Ordering::Acquire) {
+                    let passed = self.run(runs.iter().copied());
+                    seen.extend(runs.iter().copied().zip(passed));
+                }
+                seen
+            });
+            let applied = self.dataplane.apply(&plan);
+            is_done.store(true, Ordering::Release);
+            assert!(applied.failures.is_empty(), "{:?}", applied.failures);
+            running.join().unwrap()
+        })
+    }
+
+    /// Whether the kernel holds what is wanted, and nothing else, and that is what everything compiled at once amounts to.
+    #[track_caller]
+    pub fn assert_programmed(&self) {
+        let kernel = self.image();
+        assert!(kernel == *self.state.image(), "{}: the kernel holds {kernel:#?}, wanted is {:#?}", self.name, self.state.image());
+        let (canonical, fresh) = (kernel.canonical(), compile(&self.inputs));
+        assert!(canonical == fresh, "{}: the kernel holds {canonical:#?}, from the beginning it would hold {fresh:#?}", self.name);
     }
 
     /// What the kernel holds.
@@ -88,21 +131,14 @@ impl Host {
         self.dataplane.reader().image().unwrap()
     }
 
-    /// Whether it holds what is wanted, and nothing else.
-    #[track_caller]
-    pub fn assert_programmed(&self) {
-        let kernel = self.image();
-        assert!(kernel == self.state, "{}: the kernel holds {kernel:#?}, wanted is {:#?}", self.name, self.state);
-    }
-
     /// Runs programs on frames, one after the other: whether each was let through.
-    pub fn run(&self, runs: &[Run]) -> Vec<bool> {
+    pub fn run<'a>(&self, runs: impl Iterator<Item = &'a Run> + Send) -> Vec<bool> {
         let run = |run: &Run| {
             let device = if run.device == 0 { self.eth0 } else { run.device };
             let ran = self.dataplane.run_from(run.hook, &Arrival { device, ..Arrival::default() }, &run.frame, 1).unwrap();
             ran.verdict != Verdict::Drop
         };
-        self.node.run(|| runs.iter().map(run).collect())
+        self.node.run(|| runs.map(run).collect())
     }
 
     /// Packets by drop reason; those of which there were none are left out.
@@ -130,28 +166,6 @@ impl Host {
     fn pinned(&self, map: &str) -> PathBuf {
         self.node.pin_dir().join(format!("v{ABI_VERSION}/maps/{map}"))
     }
-}
-
-fn afresh(from: &MapImage, to: &MapImage) -> Plan {
-    let mut steps = Vec::new();
-    steps.extend(from.ranges.keys().map(|key| Step::DeleteRange(*key)));
-    steps.extend(from.services.keys().map(|key| Step::DeleteService(*key)));
-    steps.extend(from.pods.keys().map(|key| Step::DeletePod(*key)));
-    steps.extend(from.peers.keys().map(|key| Step::DeletePeer(*key)));
-    steps.extend(from.verdicts.keys().map(|key| Step::DeleteVerdict(*key)));
-    steps.extend(from.ports.keys().map(|key| Step::DeletePort(*key)));
-    steps.extend(from.rules.keys().map(|key| Step::DeleteRule(*key)));
-    steps.extend(from.backends.keys().map(|key| Step::DeleteBackend(*key)));
-    steps.extend(to.node.map(Step::PutNode));
-    steps.extend(to.backends.iter().map(|(key, value)| Step::PutBackend(*key, *value)));
-    steps.extend(to.rules.iter().map(|(key, value)| Step::PutRule(*key, *value)));
-    steps.extend(to.ports.iter().map(|(key, value)| Step::PutPort(*key, *value)));
-    steps.extend(to.verdicts.iter().map(|(key, value)| Step::PutVerdict(*key, *value)));
-    steps.extend(to.peers.iter().map(|(key, value)| Step::PutPeer(*key, *value)));
-    steps.extend(to.pods.iter().map(|(key, value)| Step::PutPod(*key, *value)));
-    steps.extend(to.services.iter().map(|(key, value)| Step::PutService(*key, *value)));
-    steps.extend(to.ranges.iter().map(|(key, value)| Step::PutRange(*key, *value)));
-    Plan { steps }
 }
 
 /// All nodes that have pods.

@@ -7,6 +7,7 @@ mod frames;
 mod harness;
 
 mod alone;
+mod churn;
 mod cluster;
 mod host;
 mod interpret;

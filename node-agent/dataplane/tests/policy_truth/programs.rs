@@ -6,10 +6,12 @@ use crate::frames::{Frame, chunk, flags, ping, sctp, tcp, udp};
 use crate::host::{Host, NODE_MAC, Run, hosts};
 use crate::interpret::judge;
 use orknet_abi::{DropReason, action};
+use orknet_compiler::Change;
 use orknet_dataplane::Hook;
-use orknet_tests::policy::{Answer, End, Protocol, Question, SERVICE_PORT, Scene, World, any_set, sets};
+use orknet_tests::policy::{Answer, End, Protocol, Question, SERVICE_PORT, Said, Scene, World, any_set, sets};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use rand::{Rng as _, rngs::StdRng};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -18,46 +20,71 @@ use std::net::SocketAddr;
 pub struct Table {
     pub scene: Scene,
     pub hosts: Vec<Host>,
+    probes: Vec<Probe>,
 }
 
-/// A packet at one of the nodes, and whether it should be let through.
+/// A packet at one of the nodes.
 #[derive(Clone, Debug)]
 struct Probe {
     host: &'static str,
     run: Run,
-    /// What drops it.
-    reason: Option<DropReason>,
     about: String,
     question: Question,
     is_first: bool,
+    /// Whether the client's rules for what goes out are the node's to ask, and the server's for what comes in.
+    judges: [bool; 2],
+}
+
+impl Probe {
+    fn mistake(&self, passed: bool, answer: &Answer) -> String {
+        format!("{} {:?} at {}: {}, but {answer:?}", self.about, self.question, self.host, if passed { "let through" } else { "dropped" })
+    }
 }
 
 impl Table {
     pub fn new(tag: &str, scene: Scene) -> Self {
-        let hosts = hosts(tag, &scene);
-        Self { scene, hosts }
+        let (hosts, probes) = (hosts(tag, &scene), probes(&scene));
+        Self { scene, hosts, probes }
     }
 
     /// Puts these policies in force.
+    #[track_caller]
     pub fn set_policies(&mut self, policies: &[Value]) {
-        let Self { scene, hosts } = self;
+        let Self { scene, hosts, .. } = self;
         hosts.iter_mut().for_each(|host| host.set_policies(scene, policies));
+    }
+
+    /// All that can be asked, by number.
+    pub fn everything(&self) -> Vec<usize> {
+        (0..self.probes.len()).collect()
+    }
+
+    /// About so many of what may be asked, in order: the second packet comes after the first.
+    pub fn sample(&self, random: &mut StdRng, count: usize, may_be: impl Fn(&Question) -> bool) -> Vec<usize> {
+        let share = (count as f64 / self.probes.len() as f64).min(1.0);
+        let is_chosen = |number: &usize| may_be(&self.probes[*number].question) && random.random_bool(share);
+        (0..self.probes.len()).filter(is_chosen).collect()
     }
 
     /// What the programs do otherwise than the model says.
     pub fn mistakes(&self, world: &World) -> Vec<String> {
-        let probes = self.probes(world);
+        self.mistakes_among(&self.everything(), world)
+    }
+
+    /// The same of these questions.
+    pub fn mistakes_among(&self, numbers: &[usize], world: &World) -> Vec<String> {
         let mut mistakes = Vec::new();
         for host in &self.hosts {
-            let own: Vec<&Probe> = probes.iter().filter(|probe| probe.host == host.name).collect();
-            let before = host.drops();
-            let passed = host.run(&own.iter().map(|probe| probe.run.clone()).collect::<Vec<_>>());
-            let mut wanted = before;
+            let own = self.at(host.name, numbers);
+            let mut wanted = host.drops();
+            let passed = host.run(own.iter().map(|probe| &probe.run));
             for (probe, passed) in own.iter().zip(passed) {
-                if passed != probe.reason.is_none() {
-                    mistakes.push(format!("{}: {}", probe.about, if passed { "let through" } else { "dropped" }));
+                let answer = world.answer(&probe.question);
+                let reason = reason(&answer, probe.judges);
+                if passed != reason.is_none() {
+                    mistakes.push(probe.mistake(passed, &answer));
                 }
-                probe.reason.iter().for_each(|reason| *wanted.entry(*reason).or_default() += 1);
+                reason.into_iter().for_each(|reason| *wanted.entry(reason).or_default() += 1);
             }
             if mistakes.is_empty() && host.drops() != wanted {
                 mistakes.push(format!("{}: dropped {:?}, wanted {wanted:?}", host.name, host.drops()));
@@ -66,53 +93,78 @@ impl Table {
         mistakes
     }
 
-    /// Each question, at the node of who asks and at the node of who is asked: the first packet and a second one, which may know its way.
-    fn probes(&self, world: &World) -> Vec<Probe> {
-        let mut probes = Vec::new();
-        let scene = &self.scene;
-        for (client, server, question) in scene.questions().into_iter().chain(scene.questions_through_services()) {
-            if client == server && !question.through_service {
-                continue;
-            }
-            let answer = world.answer(&question);
-            for is_first in [true, false] {
-                let frame = frame(scene, client, server, &question, is_first);
-                let probe = |host, hook, device, frame: Frame, reason| Probe {
-                    host,
-                    run: Run { hook, device, frame: frame.bytes() },
-                    reason,
-                    about: format!("{} to {}, {question:?}, at {host}, {hook:?}: {answer:?}", client.name, server.name),
-                    question,
-                    is_first,
+    /// Has each node, one after the other, know of its changes while these questions are asked there: what is neither as before nor as after, at
+    /// any end of a connection that is judged there.
+    pub fn change_under(&mut self, changes: Vec<Vec<Change>>, numbers: &[usize], before: &World, after: &World) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        let Self { hosts, probes, .. } = self;
+        for (host, changes) in hosts.iter_mut().zip(changes) {
+            let own: Vec<&Probe> = numbers.iter().map(|number| &probes[*number]).filter(|probe| probe.host == host.name).collect();
+            let runs: Vec<&Run> = own.iter().map(|probe| &probe.run).collect();
+            let seen = host.note_under(changes, &runs);
+            for (probe, (_, passed)) in own.iter().cycle().zip(seen) {
+                let answers = [before, after].map(|world| world.answer(&probe.question));
+                let may = |is_allowed: bool| {
+                    let ends: [fn(&Answer) -> &Said; 2] = [|answer| &answer.egress, |answer| &answer.ingress];
+                    let mut asked = ends.iter().zip(probe.judges).filter(|(_, judges)| *judges).map(|(end, _)| end);
+                    let can_be = |end: &fn(&Answer) -> &Said, wanted: bool| answers.iter().any(|answer| end(answer).allows() == wanted);
+                    if is_allowed { asked.all(|end| can_be(end, true)) } else { asked.any(|end| can_be(end, false)) }
                 };
-                if let (true, Some(host)) = (client.is_pod, client.node) {
-                    let device = device(scene, &client.name);
-                    let frame = Frame { destination_mac: macs(device)[1], ..frame.clone() };
-                    probes.push(probe(host, Hook::FromPod, device, frame, reason(&answer, true, server.node == Some(host))));
-                }
-                if let (true, false, Some(host)) = (server.is_pod, question.through_service, server.node)
-                    && client.node != Some(host)
-                {
-                    let frame = Frame { destination_mac: NODE_MAC, ..frame };
-                    probes.push(probe(host, Hook::FromNetwork, 0, frame, reason(&answer, false, true)));
-                } else if let (true, false, Some(host)) = (server.is_pod, client.is_pod, server.node) {
-                    let device = device(scene, &server.name);
-                    let frame = Frame { destination_mac: macs(device)[0], ..frame };
-                    probes.push(probe(host, Hook::ToPod, device, frame, None));
+                if !may(passed) {
+                    mistakes.push(format!("during the change: {}", probe.mistake(passed, &answers[1])));
                 }
             }
         }
-        probes
+        mistakes
+    }
+
+    fn at(&self, host: &str, numbers: &[usize]) -> Vec<&Probe> {
+        numbers.iter().map(|number| &self.probes[*number]).filter(|probe| probe.host == host).collect()
     }
 
     #[track_caller]
-    fn assert_programmed(&self) {
+    pub fn assert_programmed(&self) {
         self.hosts.iter().for_each(Host::assert_programmed);
     }
 }
 
-/// Why a node drops it that judges by these rules; `None` if it does not.
-fn reason(answer: &Answer, judges_egress: bool, judges_ingress: bool) -> Option<DropReason> {
+/// Each question, at the node of who asks and at the node of who is asked: the first packet and a second one, which may know its way.
+fn probes(scene: &Scene) -> Vec<Probe> {
+    let mut probes = Vec::new();
+    for (client, server, question) in scene.questions().into_iter().chain(scene.questions_through_services()) {
+        if client == server && !question.through_service {
+            continue;
+        }
+        for is_first in [true, false] {
+            let frame = frame(scene, client, server, &question, is_first);
+            let probe = |host, hook, device, destination_mac, judges| Probe {
+                host,
+                run: Run { hook, device, frame: Frame { destination_mac, ..frame.clone() }.bytes() },
+                about: format!("{} to {}, {hook:?}", client.name, server.name),
+                question,
+                is_first,
+                judges,
+            };
+            if let (true, Some(host)) = (client.is_pod, client.node) {
+                let device = device(scene, client.addresses[0]);
+                probes.push(probe(host, Hook::FromPod, device, macs(device)[1], [true, server.node == Some(host)]));
+            }
+            if let (true, false, Some(host)) = (server.is_pod, question.through_service, server.node)
+                && client.node != Some(host)
+            {
+                probes.push(probe(host, Hook::FromNetwork, 0, NODE_MAC, [false, true]));
+            } else if let (true, false, Some(host)) = (server.is_pod, client.is_pod, server.node) {
+                // What the node itself sends to its pods.
+                let device = device(scene, server.addresses[0]);
+                probes.push(probe(host, Hook::ToPod, device, macs(device)[0], [false, false]));
+            }
+        }
+    }
+    probes
+}
+
+/// Why a node drops it that asks these rules; `None` if it does not.
+fn reason(answer: &Answer, [judges_egress, judges_ingress]: [bool; 2]) -> Option<DropReason> {
     if judges_egress && !answer.egress.allows() {
         Some(DropReason::PolicyEgress)
     } else {
@@ -182,15 +234,16 @@ fn root_each_rule_counts_the_connections_that_it_let_through_or_refused() {
     let mut table = Table::new("counts", Scene::new(SPREADS[1]));
     for set in sets() {
         table.set_policies(&set.objects());
-        let probes = table.probes(&world(&table.scene, &set.objects()));
         for host in &table.hosts {
             host.forget_flows();
-            let is_counted = |probe: &&Probe| probe.host == host.name && probe.run.hook != Hook::ToPod && probe.is_first;
-            let own: Vec<&Probe> = probes.iter().filter(is_counted).collect();
+            // Of a datagram whose answer is let through anyway nobody remembers whether it is the first.
+            let begins = |probe: &Probe| probe.is_first && probe.question.protocol == Protocol::Tcp;
+            let is_counted = |probe: &&Probe| probe.host == host.name && probe.run.hook != Hook::ToPod && begins(probe);
+            let own: Vec<&Probe> = table.probes.iter().filter(is_counted).collect();
             let mut wanted = host.rule_counts();
-            let passed = host.run(&own.iter().map(|probe| probe.run.clone()).collect::<Vec<_>>());
+            let passed = host.run(own.iter().map(|probe| &probe.run));
             for (probe, passed) in own.iter().zip(passed) {
-                let judged = judge(&host.state, &probe.question);
+                let judged = judge(host.state.image(), &probe.question);
                 // Who is refused going out is not asked about coming in.
                 let ingress = judged.ingress.filter(|_| judged.egress.is_none_or(|egress| egress.action == action::ALLOW));
                 let asked = [judged.egress, ingress].into_iter().flatten();
