@@ -2,6 +2,7 @@
 
 mod collector;
 mod devices;
+mod enforced;
 mod full;
 mod harness;
 mod health;

@@ -43,23 +43,22 @@ impl PodNamespace {
         Self { path: format!("/proc/{}/task/{thread}/ns/net", std::process::id()).into(), _park: park }
     }
 
-    pub fn listen(&self, address: IpAddr) -> TcpListener {
-        let file = File::open(&self.path).unwrap();
-        let inside = move || {
-            setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
-            TcpListener::bind(SocketAddr::new(address, 8080)).unwrap()
+    /// Does something inside, such as opening a socket.
+    pub fn run<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        let inside = || {
+            setns(File::open(&self.path).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
+            act()
         };
-        std::thread::spawn(inside).join().unwrap()
+        std::thread::scope(|scope| scope.spawn(inside).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    pub fn listen(&self, address: IpAddr) -> TcpListener {
+        self.run(|| TcpListener::bind(SocketAddr::new(address, 8080)).unwrap())
     }
 
     /// A datagram socket that is bound to port 8080.
     pub fn bind(&self, address: IpAddr) -> UdpSocket {
-        let file = File::open(&self.path).unwrap();
-        let inside = move || {
-            setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
-            UdpSocket::bind(SocketAddr::new(address, 8080)).unwrap()
-        };
-        std::thread::spawn(inside).join().unwrap()
+        self.run(|| UdpSocket::bind(SocketAddr::new(address, 8080)).unwrap())
     }
 }
 
@@ -129,8 +128,19 @@ impl RealAgent {
     }
 }
 
-/// The plugin, called as containerd would.
+/// The plugin, called as containerd would for what is no pod of the API.
 pub async fn plugin(config: &Config, command: &'static str, container: &'static str, pod: &PodNamespace) -> Result<Value, String> {
+    plugin_for(config, command, container, pod, None).await
+}
+
+/// The plugin, called as containerd would; `args` is `CNI_ARGS`.
+pub async fn plugin_for(
+    config: &Config,
+    command: &'static str,
+    container: &'static str,
+    pod: &PodNamespace,
+    args: Option<String>,
+) -> Result<Value, String> {
     let input = json!({
         "cniVersion": "1.0.0", "name": "orknet", "type": "orknet-cni", "agentSocket": config.socket, "stateDir": config.state_dir,
     });
@@ -141,6 +151,7 @@ pub async fn plugin(config: &Config, command: &'static str, container: &'static 
             "CNI_CONTAINERID" => Some(container.to_owned()),
             "CNI_IFNAME" => Some("eth0".to_owned()),
             "CNI_NETNS" => Some(path.clone()),
+            "CNI_ARGS" => args.clone(),
             _ => None,
         };
         orknet_cni::run(&variable, input.to_string().as_bytes())
