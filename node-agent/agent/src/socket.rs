@@ -135,7 +135,7 @@ impl Server {
             Err(_) if *self.is_synced.borrow() => {
                 refuse(Reason::NotReady, "the node has no pod addresses yet (spec.podCIDRs of its Node is empty)".into())
             }
-            Err(_) => refuse(Reason::NotReady, "the agent has not yet seen all Services and Nodes of the cluster".into()),
+            Err(_) => refuse(Reason::NotReady, "the agent has not yet seen all Services, policies, pods and Nodes of the cluster".into()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{MapUse, Reader};
-use orknet_abi::{Address, Node, Pod, Range, RangeKey, TABLES, protocol, range_kinds, scope};
+use orknet_abi::{Address, Backend, BackendKey, Node, Pod, PodKey, Range, RangeKey, TABLES, protocol, range_kinds, scope};
 use orknet_compiler::facts::{Endpoint, ExternalFacts, Readiness, ServicePort, SlicePort};
 use orknet_compiler::{Attachment, Change, MapImage, NodeFacts, ObjectName, ServiceFacts, SliceFacts, State};
 use std::{collections::BTreeMap, net::IpAddr};
@@ -220,4 +220,31 @@ fn a_failure_names_map_entry_and_cause() {
         failure.to_string(),
         "SERVICES 10.96.0.1 port 80 protocol 6 inside: the map is full (16 entries); raise capacities.SERVICES"
     );
+}
+
+/// Whoever is told of the writes that change ways hears of them before the first and after the last, and of nothing else.
+#[test]
+fn root_marked_steps_are_told_of_before_the_first_and_after_the_last() {
+    let tables = Tables::create(|_| 16);
+    let key = |last| PodKey { address: Address::from_v4([10, 244, 1, last]) };
+    let backend = BackendKey { list: 1, slot: 0 };
+    let steps = vec![
+        Step::PutBackend(backend, Backend::default()),
+        Step::PutPod(key(1), Pod::default()),
+        Step::PutService(ServiceKey::default(), Service::default()),
+        Step::DeletePod(key(2)),
+        Step::DeleteBackend(backend),
+    ];
+    tables.pods.put_one(&key(2), Pod::default()).unwrap();
+    let is_pods = |step: &Step| matches!(step, Step::PutPod(..) | Step::DeletePod(_));
+    let mut told = Vec::new();
+    let mut tell = |begins| {
+        let pods = [1, 2].map(|last| tables.pods.get_single(&key(last)).unwrap().is_some());
+        told.push((begins, pods, tables.backends.get_single(&backend).unwrap().is_some()));
+    };
+    apply_around(&tables, &Plan { steps: steps.clone() }, is_pods, &mut tell);
+    assert_eq!(told, [(true, [false, true], true), (false, [true, false], true)]);
+    told.clear();
+    apply_around(&tables, &Plan { steps }, |_| false, &mut |begins| told.push((begins, [false; 2], false)));
+    assert_eq!(told, []);
 }
