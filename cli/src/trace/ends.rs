@@ -37,6 +37,8 @@ pub enum Start {
 pub struct Question {
     pub ends: Ends,
     pub start: Start,
+    /// Whether the client's address was given; a process of a node else has the one that the node's routes say.
+    pub has_source: bool,
     /// The two ends, for people.
     pub from: String,
     pub to: String,
@@ -117,7 +119,8 @@ pub fn question(options: &Trace, source: &str, destination: &str, names: &Names,
     let port = if has_ports { port(options, &destination)? } else { 0 };
     let client_port = if has_ports { options.source_port.unwrap_or(CLIENT_PORT) } else { 0 };
     let ends = Ends { source: SocketAddr::new(from, client_port), destination: SocketAddr::new(to, port), protocol };
-    Ok(Question { ends, start, from: source.text, to: destination.text })
+    let has_source = source.pod.is_none() && source.node.is_none();
+    Ok(Question { ends, start, has_source, from: source.text, to: destination.text })
 }
 
 /// What the two ends have.

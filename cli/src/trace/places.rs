@@ -41,6 +41,8 @@ pub struct Route {
     pub device: u32,
     /// The next machine; `None` where the destination itself is.
     pub next: Option<IpAddr>,
+    /// The address that the node's own packets have, unless they say another.
+    pub source: Option<IpAddr>,
 }
 
 /// The nodes that are here, in the order of their numbers, and the local cluster that they are of.
@@ -189,6 +191,8 @@ fn read_route(message: &RouteMessage) -> Option<Route> {
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Oif(index) => route.device = *index,
+            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => route.source = Some((*address).into()),
+            RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => route.source = Some((*address).into()),
             RouteAttribute::Gateway(RouteAddress::Inet(address)) => route.next = Some((*address).into()),
             RouteAttribute::Gateway(RouteAddress::Inet6(address)) => route.next = Some((*address).into()),
             _ => {}

@@ -105,6 +105,10 @@ impl<'a> Walk<'a> {
                     Connect::OneOf(backends) => ends.destination = *backends.first().context("a list without backends")?,
                     Connect::AsItIs | Connect::Packets => {}
                 }
+                let route = if question.has_source { None } else { self.places[place].route(ends.destination.ip())? };
+                if let Some(source) = route.and_then(|route| route.source) {
+                    ends.source.set_ip(source);
+                }
                 At::Stack(place)
             }
             Start::Outside(place) => At::Comes(place),
