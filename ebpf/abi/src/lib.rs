@@ -22,4 +22,4 @@ pub use maps::*;
 pub use overlay::{OVERLAY_ID, overlay_mac};
 pub use policy::*;
 pub use values::*;
-pub use way::{DONE_MARK, JUDGED_MARK, Pair, Way, pair_side, way_kind};
+pub use way::{DONE_MARK, Pair, Way, judged_mark, pair_side, way_kind};

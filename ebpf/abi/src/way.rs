@@ -6,8 +6,11 @@ use crate::Address;
 /// itself come in with it.
 pub const DONE_MARK: u32 = 0x6e6b_726f;
 
-/// The mark of packets that programs have judged and leave to the node's stack: "orkj" as bytes. Where they leave it, nothing is left to do.
-pub const JUDGED_MARK: u32 = 0x6a6b_726f;
+/// The mark of packets that programs have judged for the pod behind a device, by its index, and leave to the node's stack to hand over: nothing
+/// is left to do there. Should the stack send them to another pod, they are judged anew.
+pub const fn judged_mark(ifindex: u32) -> u32 {
+    0x6a6f_0000 | ifindex & 0xffff
+}
 
 /// Kinds of ways that a flow may know; see [`Way::kind`].
 pub mod way_kind {
@@ -26,7 +29,7 @@ pub mod way_kind {
     pub const HOME: u8 = 5;
     /// To another node's pod, through the overlay to that node's address: its measure is the overlay device's.
     pub const TUNNEL: u8 = 6;
-    /// By the node's stack, to wherever that sends it: all that is to be done is done, and the packet's mark says so.
+    /// Into a pod of this node by the stack: all that is to be done is done, and the packet's mark says so ([`judged_mark`](crate::judged_mark)).
     pub const PASSED: u8 = 7;
 }
 

@@ -465,6 +465,14 @@ pub extern "C" fn find_translated(ctx: *mut __sk_buff, ip: *const Ip, from: u32)
     steps::forward::find_translated(&TcContext::new(ctx), ip, from)
 }
 
+/// [`steps::forward::find_opened`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn find_opened(ctx: *mut __sk_buff, ip: *const Ip, from: u32) -> u32 {
+    present!(steps::forward::translated::NOT_OURS; ip: as_ref);
+    steps::forward::find_opened(&TcContext::new(ctx), ip, from)
+}
+
 /// [`steps::forward::translate_on_leaving`].
 #[inline(never)]
 #[unsafe(no_mangle)]

@@ -11,7 +11,7 @@ use aya_ebpf::programs::TcContext;
 /// were translated where they came in pass; of those that the stack had to cut up, the pieces get what is left to do.
 #[inline(always)]
 pub fn to_network(ctx: &TcContext) -> i32 {
-    if way::is_done(ctx) || way::is_judged(ctx) {
+    if way::is_done(ctx) {
         return packet::NEXT;
     }
     let mark = cut::take_mark(ctx);

@@ -2,6 +2,7 @@
 //! destination option, and that node answers the client itself.
 
 use super::{
+    judge::{self, judging},
     node,
     packet::{ETHERNET, Ip},
     scratch,
@@ -159,6 +160,10 @@ pub fn listen(ctx: &TcContext, ip: &Ip) -> u32 {
         key.destination_port_be = options.port_be;
     }
     if global::is_here(&segment.key) == 0 || global::may_be_front(key) == 0 {
+        return 0;
+    }
+    // What the pod's rules refuse opens nothing. It is judged, and counted, once more with the packet.
+    if global::judge(&segment.key, &segment.key, judging::SILENT, 0) != judge::ALLOWED {
         return 0;
     }
     global::open_direct(segment, key)

@@ -32,6 +32,8 @@ pub mod translated {
     pub const ENDS: u32 = 2;
     /// It is a ping for a Service, which is answered in its place.
     pub const ANSWERED: u32 = 3;
+    /// It is no known flow's.
+    pub const UNKNOWN: u32 = 4;
     /// From here on, this and what is made of [`sending`](super::sending): it goes on as what it becomes.
     pub const BECOMES: u32 = 16;
     /// From here on, this and the number of a drop reason: it is answered with a refusal, or dropped.
@@ -44,7 +46,10 @@ pub mod translated {
 /// Answers the verdict, or [`NOT_OURS`].
 #[inline(always)]
 pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
-    let outcome = global::find_translated(ctx.skb.skb, ip, from);
+    let mut outcome = global::find_translated(ctx.skb.skb, ip, from);
+    if outcome == translated::UNKNOWN {
+        outcome = global::find_opened(ctx.skb.skb, ip, from & !entrance::NO_FLOW);
+    }
     if outcome == translated::NOT_OURS {
         return NOT_OURS;
     }
@@ -59,7 +64,7 @@ pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
     }
 }
 
-/// Finds what becomes of such a packet, and notes what it becomes in its place; see [`translated`].
+/// Finds what becomes of such a packet if its flow is known, and notes what it becomes in its place; see [`translated`].
 #[inline(always)]
 pub fn find_translated(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
     let segment = match segment(ctx, ip) {
@@ -67,7 +72,9 @@ pub fn find_translated(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
         Err(reason @ DropReason::FragmentUnknown) if global::is_front(ip) != 0 => return translated::DROPPED + reason as u32,
         Err(_) => return translated::NOT_OURS,
     };
-    if segment.kind == Kind::Rest {
+    // A pod is no router: it has errors about what was for itself.
+    let is_anothers = segment.kind == Kind::Error && from & entrance::POD != 0 && segment.key.source != ip.source;
+    if segment.kind == Kind::Rest || is_anothers {
         return translated::NOT_OURS;
     }
     let Some(becomes) = scratch::becomes() else { return translated::NOT_OURS };
@@ -75,19 +82,21 @@ pub fn find_translated(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
     if from & entrance::NO_FLOW == 0 {
         let is_known = global::follow(segment, becomes);
         match is_known & known::KIND {
-            known::BECOMES => return go_on(ctx, segment, becomes, is_known),
-            known::DIRECT => return translated::BECOMES + sending::TELLS,
+            known::BECOMES | known::DIRECT => return go_on(ctx, segment, becomes, is_known),
             known::GONE => return translated::ENDS,
             _ => {}
         }
     }
-    if segment.kind == Kind::Error {
-        return translated::NOT_OURS;
-    }
+    if segment.kind == Kind::Error { translated::NOT_OURS } else { translated::UNKNOWN }
+}
+
+/// The same of a packet whose flow is not known: the first one of a flow to a Service, or a ping of one.
+#[inline(always)]
+pub fn find_opened(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
+    let (Some(segment), Some(becomes)) = (scratch::segment(), scratch::becomes()) else { return translated::NOT_OURS };
     if segment.is_ping() || segment.is_rest_of_query() {
         return if global::is_front(ip) != 0 { translated::ANSWERED } else { translated::NOT_OURS };
     }
-    let from = from & !entrance::NO_FLOW;
     let scope = if from == entrance::NETWORK { global::scope_of(ip) } else { u32::from(orknet_abi::scope::INSIDE) };
     if global::opens_nothing(ctx.skb.skb, segment, scope) != 0 {
         return translated::NOT_OURS;
@@ -119,6 +128,9 @@ fn go_on(ctx: &TcContext, segment: &Segment, becomes: &FlowKey, is_known: u32) -
     }
     if verdict != judge::ALLOWED {
         return translated::DROPPED.wrapping_add(verdict);
+    }
+    if is_known & known::KIND == known::DIRECT {
+        return translated::BECOMES + sending::TELLS;
     }
     if is_same(becomes, &segment.key) { translated::PASSES } else { translated::BECOMES + sending::NOTES }
 }
@@ -226,7 +238,7 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how:
         return drop_packet(ctx, DropReason::RewriteFailed);
     }
     if is_left {
-        kind = kind::PASSED;
+        kind = if kind == kind::POD { kind::PASSED } else { kind::STACK };
     }
     if tells && global::tell(ctx.skb.skb, ip, &segment.key) == 0 {
         return drop_packet(ctx, DropReason::RewriteFailed);
@@ -243,7 +255,7 @@ pub fn send(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, how:
         kind::NEIGHBOUR | kind::STRANGER => global::to_neighbour(ctx.skb.skb, way),
         kind::TUNNEL => global::to_tunnel(ctx.skb.skb, way),
         kind::HOME => way::go_home(ctx, way),
-        kind::PASSED => way::leave_judged(ctx),
+        kind::PASSED => way::leave_judged(ctx, way.ifindex),
         _ => packet::NEXT,
     }
 }
@@ -379,6 +391,10 @@ pub fn translate_on_leaving(ctx: &TcContext, ip: &Ip, quick: i32) -> i32 {
     }
     // The stack has chosen the way already, so only the source may change here.
     if becomes.destination != segment.key.destination && segment.kind != Kind::Error {
+        return packet::NEXT;
+    }
+    if is_same(becomes, &segment.key) {
+        // The pod's own device has its way.
         return packet::NEXT;
     }
     if known == known::BECOMES && quick::may_know(segment, kind::LEAVING) {

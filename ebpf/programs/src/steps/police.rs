@@ -74,12 +74,16 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
         let is_known = global::follow(segment, becomes);
         if is_known & known::KIND == known::BECOMES {
             return match global::judge_known(&segment.key, becomes, is_known, ctx.len()) {
+                // What its flow makes of it is left to do.
+                judge::ALLOWED if !flow::is_same(becomes, &segment.key) => policed::NOT_OURS,
                 judge::ALLOWED => policed::PASSES,
                 denied => policed::DROPPED.wrapping_add(denied),
             };
         }
     }
-    if segment.kind == Kind::Error && global::is_about_forgotten(segment) != 0 {
+    // A pod is no router: it has errors about what was for itself.
+    if segment.kind == Kind::Error && (from != entrance::POD || segment.key.source == ip.source) && global::is_about_forgotten(segment) != 0
+    {
         return policed::PASSES;
     }
     let is_flow = matches!(segment.kind, Kind::Flow | Kind::Later);
@@ -90,7 +94,7 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
         *becomes = FlowKey { source: ip.source, destination: ip.destination, protocol: segment.key.protocol, ..FlowKey::default() };
     }
     let is_settled = is_flow && judge::is_lenient() && flow::is_judged_elsewhere(&segment.key);
-    let begins = segment.is_opening() || segment.key.protocol != protocol::TCP;
+    let begins = segment.is_opening() || !matches!(segment.key.protocol, protocol::TCP | protocol::SCTP);
     let how = if begins { judging::NEW } else { 0 };
     let verdict = if is_settled { judge::ALLOWED } else { global::judge(becomes, becomes, how, ctx.len()) };
     if verdict != judge::ALLOWED {
@@ -100,18 +104,19 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
     if !is_flow || !segment.may_open() || node::is_own(&becomes.destination) {
         return policed::PASSES;
     }
-    let leaves = from == entrance::POD && global::leaves_cluster(ip) != 0;
-    if !leaves && from != entrance::STACK && global::need_not_know(segment) != 0 {
+    let mut outcome = policed::BECOMES;
+    let mut opened = opened::NOT;
+    if from == entrance::POD && global::leaves_cluster(ip) != 0 {
+        if global::is_for_node(ctx.skb.skb, ip) != 0 {
+            return policed::FOR_NODE;
+        }
+        opened = global::open_masquerade(segment, becomes);
+    }
+    if opened == opened::NOT && from != entrance::STACK && global::need_not_know(segment) != 0 {
         if begins && scratch::judged().is_some_and(|judged| judged.stateless.side == pair_side::TO_PORT) {
             let _ = global::tell_event(ctx.skb.skb, event_kind::FLOW, 0);
         }
         return policed::PASSES;
-    }
-    let mut outcome = policed::PASSES;
-    let mut opened = opened::NOT;
-    if leaves {
-        opened = global::open_masquerade(segment, becomes);
-        outcome = policed::BECOMES;
     }
     if opened == opened::NOT {
         words::copy(&segment.key, becomes);
@@ -150,16 +155,19 @@ pub fn need_not_know(segment: &Segment) -> bool {
     let key = &segment.key;
     let answers = |key| global::judge(key, key, judging::BACK | judging::SILENT, 0) == judge::ALLOWED;
     let Some(judged) = scratch::judged() else { return false };
-    let rules = [judged.egress.rule, judged.ingress.rule];
+    let (egress, ingress) = (judged.egress, judged.ingress);
+    let rules = [egress.rule, ingress.rule];
     let (side, port_be) = if judge::may_forget(&key.source, &key.destination) {
         (pair_side::TO_PORT, key.destination_port_be)
     } else if !segment.is_opening() && judge::may_forget(&key.destination, &key.source) && answers(key) {
         (pair_side::FROM_PORT, key.source_port_be)
     } else {
-        return false;
+        (pair_side::ANY, 0)
     };
+    // What is told of the packet is its own judgement.
+    (judged.egress, judged.ingress) = (egress, ingress);
     judged.stateless = Stateless { rules, port_be, protocol: key.protocol, side };
-    true
+    side != pair_side::ANY
 }
 
 /// Whether an error is about a flow that may be, and of which nothing need be known, whoever opened it.
@@ -188,28 +196,26 @@ pub fn pass_judged(ctx: &TcContext, ip: &Ip, segment: &Segment, from: u32) -> i3
     }
     let Some(way) = scratch::way() else { return packet::DROP };
     let redirects = node::redirects();
-    let mut kind = kind::PASSED;
+    let mut kind = kind::STACK;
     words::wipe(way);
     way.mtu = u16::MAX;
     if pod::find_way(&ip.destination, way) {
         if way.ifindex == ctx.device() {
             return packet::NEXT;
         }
-        if redirects {
-            kind = kind::POD;
-        }
+        kind = if redirects { kind::POD } else { kind::PASSED };
     } else if range::kinds(&ip.destination) & range_kinds::PODS != 0 && (redirects || node::has_overlay()) {
         kind = match find_own_way(ctx, ip, way) {
             known @ (kind::NEIGHBOUR | kind::STRANGER | kind::TUNNEL) => known,
             // The stack answers for what has no way, or must not go it.
-            _ => kind::PASSED,
+            _ => kind::STACK,
         };
     }
     if event::is_traced() {
         let _ = global::tell_way(ctx.skb.skb, kind, way.ifindex);
     }
-    if kind != kind::PASSED && !packet::take_hop(ctx, ip) {
-        kind = kind::PASSED;
+    if !matches!(kind, kind::PASSED | kind::STACK) && !packet::take_hop(ctx, ip) {
+        kind = kind::STACK;
     } else if quick::may_know(segment, kind) {
         way.stamp = judge::generation();
         if scratch::judged().is_some_and(|judged| judged.stateless.side != pair_side::ANY) {
@@ -222,6 +228,7 @@ pub fn pass_judged(ctx: &TcContext, ip: &Ip, segment: &Segment, from: u32) -> i3
         kind::POD => way::into_pod(ctx, way.ifindex, &way.macs),
         kind::NEIGHBOUR | kind::STRANGER => global::to_neighbour(ctx.skb.skb, way),
         kind::TUNNEL => global::to_tunnel(ctx.skb.skb, way),
-        _ => way::leave_judged(ctx),
+        kind::PASSED => way::leave_judged(ctx, way.ifindex),
+        _ => packet::NEXT,
     }
 }

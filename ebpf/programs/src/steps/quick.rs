@@ -373,7 +373,7 @@ fn go(ctx: &TcContext, way: &Way, kind: u32) -> i32 {
         kind::POD => way::into_pod(ctx, way.ifindex, &way.macs),
         kind::NEIGHBOUR => way::to_neighbour(ctx, way),
         kind::TUNNEL => global::to_tunnel(ctx.skb.skb, way),
-        kind::PASSED => way::leave_judged(ctx),
+        kind::PASSED => way::leave_judged(ctx, way.ifindex),
         _ => packet::NEXT,
     }
 }

@@ -221,6 +221,12 @@ pub fn read_segment(frame: &impl Frame, ip: &Ip, segment: &mut Segment) -> u32 {
     if (ip.length + ETHERNET).saturating_sub(place.offset) < least(place.protocol) || !read_header(frame, segment) {
         return TRUNCATED;
     }
+    if segment.kind == Kind::Error && segment.key.destination != ip.destination {
+        // Whoever sent what it quotes is not whom it is for: it is about nobody's flow.
+        wipe(&mut segment.key);
+        (segment.key.source, segment.key.destination, segment.key.protocol) = (ip.source, ip.destination, place.protocol);
+        segment.kind = Kind::Rest;
+    }
     if place.is_fragment && segment.kind == Kind::Flow {
         let ports = FragmentPorts { source_port_be: segment.key.source_port_be, destination_port_be: segment.key.destination_port_be };
         let _ = FRAGMENTS.insert(fragment_key(ip, &place), ports, 0);

@@ -48,7 +48,7 @@ pub mod kind {
     pub const HOME: u32 = way_kind::HOME as u32;
     /// Another node's pod, through the overlay.
     pub const TUNNEL: u32 = way_kind::TUNNEL as u32;
-    /// By the node's stack, with nothing left to do.
+    /// A pod of this node, by the stack, with nothing left to do.
     pub const PASSED: u32 = way_kind::PASSED as u32;
     /// Another machine whose MAC address the kernel has to ask for.
     pub const STRANGER: u32 = 16;
@@ -340,18 +340,18 @@ pub fn go_home(ctx: &TcContext, way: &Way) -> i32 {
     redirected(ctx, unsafe { bpf_redirect(way.ifindex, 0) } as i32)
 }
 
-/// Leaves a packet to the stack for which all is done.
+/// Leaves a packet for a pod of this node to the stack, for which all is done.
 #[inline(always)]
-pub fn leave_judged(ctx: &TcContext) -> i32 {
-    ctx.set_mark(orknet_abi::JUDGED_MARK);
+pub fn leave_judged(ctx: &TcContext, ifindex: u32) -> i32 {
+    ctx.set_mark(orknet_abi::judged_mark(ifindex));
     packet::NEXT
 }
 
-/// Whether a packet that the stack sends on is one of these. Takes the mark off.
+/// Whether a packet that the stack hands to this pod is one of these. Takes the mark off.
 #[inline(always)]
 pub fn is_judged(ctx: &TcContext) -> bool {
     // SAFETY: the kernel hands a valid context to the program; the word may be read.
-    let is_judged = unsafe { (*ctx.skb.skb).mark } == orknet_abi::JUDGED_MARK;
+    let is_judged = unsafe { (*ctx.skb.skb).mark } == orknet_abi::judged_mark(ctx.device());
     if is_judged {
         ctx.set_mark(0);
     }

@@ -1,5 +1,5 @@
-//! Pods that get their first rules while they run: programs take note of the flows of pods with rules only, so those that are open by then
-//! are looked up among the pod's sockets. Before its entry is switched, so that the next packet of each finds its flow; and once more after
+//! Pods that get their first rules for a direction while they run: programs remember flows only where answers to them might be refused, so those
+//! that are open by then are looked up among the pod's sockets. Before its entry is switched, so that the next packet of each finds its flow; and once more after
 //! it, for what was opened in between.
 
 use super::Programmer;
@@ -9,27 +9,26 @@ use orknet_dataplane::PodSockets;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// Devices of the pods that have rules in the kernel, by address.
-pub(super) type Ruled = BTreeMap<PodKey, u32>;
+/// The pods in the kernel by address: device, and whether they have rules for what comes in and for what goes out.
+pub(super) type Ruled = BTreeMap<PodKey, (u32, [bool; 2])>;
 
-/// Whether programs follow a pod's flows.
-fn has_rules(pod: &Pod) -> bool {
-    pod.ingress | pod.egress | pod.own_ingress | pod.own_egress != 0
+/// Whether answers to what others send a pod, and to what it sends others, may be refused. What it sends itself is remembered anyway.
+fn has_rules(pod: &Pod) -> [bool; 2] {
+    [pod.ingress != 0, pod.egress != 0]
 }
 
-/// Those that have rules in these maps.
+/// Those in these maps.
 pub(super) fn ruled(image: &MapImage) -> Ruled {
-    image.pods.iter().filter(|(_, pod)| has_rules(pod)).map(|(key, pod)| (*key, pod.ifindex)).collect()
+    image.pods.iter().map(|(key, pod)| (*key, (pod.ifindex, has_rules(pod)))).collect()
 }
 
-/// The pods that get their first rules by a plan, by device, with the addresses concerned.
+/// The pods that get their first rules for a direction by a plan, by device, with the addresses concerned.
 fn first_rules(plan: &Plan, ruled: &Ruled) -> BTreeMap<u32, BTreeSet<PodKey>> {
     let mut first: BTreeMap<u32, BTreeSet<PodKey>> = BTreeMap::new();
     for step in &plan.steps {
-        if let Step::PutPod(key, pod) = step
-            && has_rules(pod)
-            && ruled.get(key) != Some(&pod.ifindex)
-        {
+        let Step::PutPod(key, pod) = step else { continue };
+        let had = ruled.get(key).filter(|(device, _)| *device == pod.ifindex).map_or([false; 2], |(_, had)| *had);
+        if has_rules(pod).into_iter().zip(had).any(|(has, had)| has && !had) {
             first.entry(pod.ifindex).or_default().insert(*key);
         }
     }
@@ -84,8 +83,8 @@ mod tests {
         let puts = [(key(1), pod(1, 8)), (key(2), pod(2, 8)), (key(3), pod(4, 8)), (key(4), pod(5, 0)), (key(5), pod(1, 8))];
         let plan = Plan { steps: puts.into_iter().map(|(key, pod)| Step::PutPod(key, pod)).collect() };
         assert_eq!(first_rules(&plan, &ruled), BTreeMap::from([(1, [key(1), key(5)].into()), (4, [key(3)].into())]));
-        let own = Pod { own_egress: 1, ..pod(6, 0) };
-        let plan = Plan { steps: vec![Step::PutPod(key(6), own), Step::DeletePod(key(2))] };
-        assert_eq!(first_rules(&plan, &ruled).len(), 1, "sets for what a pod sends itself are rules, too");
+        let (own, both) = (Pod { own_egress: 1, ..pod(6, 0) }, Pod { egress: 9, ..pod(2, 7) });
+        let plan = Plan { steps: vec![Step::PutPod(key(6), own), Step::PutPod(key(2), both), Step::DeletePod(key(3))] };
+        assert_eq!(first_rules(&plan, &ruled), BTreeMap::from([(2, [key(2)].into())]), "the first ones for the other direction");
     }
 }

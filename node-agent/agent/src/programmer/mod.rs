@@ -322,6 +322,8 @@ impl Programmer {
             if !std::mem::replace(&mut self.was_synced, true) {
                 let (services, steps, failed) = (self.state.service_count(), plan.steps.len(), failures.len());
                 tracing::info!(services, steps, failed, "all Services are known; the maps follow them");
+                // Those that had to wait for their entries, before other programs go.
+                self.restore_devices();
                 self.keep_network();
                 // What a former run left may lead to what is gone since.
                 self.listeners.alarm.ring();

@@ -104,7 +104,10 @@ impl Programmer {
     /// Every attachment has its programs, and nothing else has.
     pub(super) fn restore_devices(&self) {
         let wanted = self.devices();
-        for &device in &wanted {
+        // Over new maps (another version's, after an upgrade) there are no entries before the policies are known: till then programs of ours
+        // would take what these pods send for a stranger's, and those of before serve them by their own maps.
+        let is_served = |device: &&u32| self.was_synced || self.state.image().pods.values().any(|pod| pod.ifindex == **device);
+        for &device in wanted.iter().filter(is_served) {
             if let Err(failure) = self.dataplane.attach_pod(device) {
                 tracing::warn!(device, %failure, "cannot attach the programs of a pod");
             }

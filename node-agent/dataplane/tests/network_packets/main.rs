@@ -26,6 +26,7 @@ mod own;
 mod pairs;
 mod pods;
 mod policy;
+mod policy_holes;
 mod policy_ways;
 mod redirects;
 mod refusals;

@@ -6,7 +6,7 @@ use crate::bench::{
 use crate::frames::{Frame, Packet, error, flags, fragments_v4, ping, pong, tcp, udp};
 use crate::harness::pod;
 use orknet_abi::{
-    DropReason, JUDGED_MARK, Judgement, Peer, Pod, PodKey, PortKey, RangeKey, Verdict, VerdictKey, action, node_flags,
+    DropReason, Judgement, Peer, Pod, PodKey, PortKey, RangeKey, Verdict, VerdictKey, action, judged_mark, node_flags,
     protocol::{TCP, UDP},
 };
 use orknet_compiler::{Plan, Step};
@@ -264,8 +264,10 @@ fn root_the_nodes_own_traffic_passes_and_what_others_send_by_its_stack_is_judged
         assert_refused(&bench, || bench.from_network(&forged), DropReason::PolicyIngress);
         let stranger = tcp(at(family.client, 9), pod, flags::SYN, b"").bytes();
         assert_refused(&bench, || bench.forwarded_to_pod(&stranger, 0), DropReason::PolicyIngress);
-        let ran = bench.forwarded_to_pod(&stranger, JUDGED_MARK);
+        let ran = bench.forwarded_to_pod(&stranger, judged_mark(DEVICE_A));
         assert_eq!((ran.verdict, ran.mark), (Outcome::Next, 0), "it has been judged before");
+        let for_another = bench.forwarded_to_pod(&stranger, judged_mark(DEVICE_B));
+        assert_eq!(for_another.verdict, Outcome::Drop, "and not for this pod");
         rules(&bench, family.pod_a, |pod| pod.ingress = FRIENDLY);
         befriend(&bench, family.client);
         let friendly = tcp(at(family.client, 9), at(family.pod_a, 80), flags::SYN, b"").bytes();
@@ -299,7 +301,9 @@ fn root_what_leaves_the_cluster_gets_the_nodes_address_and_its_answers_come_back
         for data in [flags::SYN, flags::ACK, flags::ACK, flags::ACK] {
             let plain = tcp(at(family.pod_a, 998), server, data, b"");
             let ran = bench.from_pod(&plain.bytes());
-            assert_eq!((ran.verdict, ran.mark, ran.frame), (Outcome::Next, JUDGED_MARK, plain.bytes()));
+            assert_eq!((ran.verdict, ran.mark, &ran.frame), (Outcome::Next, 0, &plain.bytes()));
+            let left = bench.to_network(&ran.frame);
+            assert_eq!((left.verdict, left.frame), (Outcome::Next, plain.bytes()));
         }
         bench.set_node(settings());
     }

@@ -1,10 +1,10 @@
 //! Policy on every way into a pod and out of it: direct server return, the wire, the stack, full maps.
 
-use crate::bench::{A_MACS, Bench, FAMILIES, Front, assert_sent, at, into_pod, ip, key, one_hop_on, settings, wired};
+use crate::bench::{A_MACS, Bench, DEVICE_A, FAMILIES, Front, assert_sent, at, into_pod, ip, key, one_hop_on, settings, wired};
 use crate::direct_return::{direct, telling};
 use crate::frames::{Packet, flags, tcp, udp};
 use crate::policy::{CLOSED, FRIENDLY, assert_refused, befriend, rules, sets};
-use orknet_abi::{DropReason, JUDGED_MARK, RangeKey, node_flags, protocol::TCP};
+use orknet_abi::{DropReason, RangeKey, judged_mark, node_flags, protocol::TCP};
 use orknet_compiler::{Plan, Step};
 use orknet_dataplane::Verdict;
 
@@ -70,7 +70,7 @@ fn root_what_is_left_to_the_stack_is_judged_once_and_answers_of_services_are_not
         bench.put(&Front::new(list, TCP, front, &[backend]).cluster());
         for (there, back) in [(flags::SYN, flags::SYN_ACK), (flags::ACK, flags::ACK), (flags::ACK, flags::ACK), (flags::ACK, flags::ACK)] {
             let sent = bench.from_pod(&tcp(client, front, there, b"").bytes());
-            assert_eq!((sent.verdict, sent.mark), (Verdict::Next, JUDGED_MARK));
+            assert_eq!((sent.verdict, sent.mark), (Verdict::Next, 0));
             assert_eq!(Packet::read(&sent.frame).unwrap().ends(), (client, backend));
             let left = bench.to_network(&sent.frame);
             assert_eq!((left.verdict, &left.frame), (Verdict::Next, &sent.frame));
@@ -81,9 +81,9 @@ fn root_what_is_left_to_the_stack_is_judged_once_and_answers_of_services_are_not
         let plain = at(family.pod_a, 998);
         for (there, back) in [(flags::SYN, flags::SYN_ACK), (flags::ACK, flags::ACK), (flags::ACK, flags::ACK), (flags::ACK, flags::ACK)] {
             let sent = bench.from_pod(&tcp(plain, backend, there, b"").bytes());
-            assert_eq!((sent.verdict, sent.mark), (Verdict::Next, JUDGED_MARK));
+            assert_eq!((sent.verdict, sent.mark), (Verdict::Next, 0));
             let answered = bench.from_network(&wired(tcp(backend, plain, back, b"")).bytes());
-            assert_eq!((answered.verdict, answered.mark), (Verdict::Next, JUDGED_MARK));
+            assert_eq!((answered.verdict, answered.mark), (Verdict::Next, judged_mark(DEVICE_A)));
             let handed = bench.forwarded_to_pod(&answered.frame, answered.mark);
             assert_eq!((handed.verdict, handed.mark), (Verdict::Next, 0));
         }

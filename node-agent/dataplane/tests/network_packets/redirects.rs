@@ -1,8 +1,8 @@
 //! Packets that are redirected past the stack, and the same ones where the node leaves them to it.
 
-use crate::bench::{A_MACS, B_MACS, Bench, FAMILIES, Front, assert_sent, at, into_pod, one_hop_on, settings, wired};
+use crate::bench::{A_MACS, B_MACS, Bench, DEVICE_A, FAMILIES, Front, assert_sent, at, into_pod, one_hop_on, settings, wired};
 use crate::frames::{Frame, Packet, flags, tcp, udp};
-use orknet_abi::{JUDGED_MARK, node_flags, protocol::UDP};
+use orknet_abi::{judged_mark, node_flags, protocol::UDP};
 use orknet_dataplane::{Ran, Verdict};
 
 fn leave_to_stack(bench: &Bench) {
@@ -52,7 +52,7 @@ fn root_translated_packets_are_left_to_the_stack_where_it_takes_their_source() {
                 let sent = bench.from_network(&wired(udp(client, front, data)).bytes());
                 let wanted = wired(udp(client, backend, data));
                 if is_left {
-                    assert_left(&sent, &wanted, JUDGED_MARK)
+                    assert_left(&sent, &wanted, judged_mark(DEVICE_A))
                 } else {
                     assert_sent(&sent, &into_pod(wanted, A_MACS))
                 }
