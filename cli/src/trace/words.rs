@@ -260,7 +260,7 @@ pub fn text(question: &Question, story: &Story, output: Output) -> Result<String
         _ => "ICMP",
     };
     let answer = story.answer.as_ref().map(|answer| match answer {
-        End::Arrives(_) | End::GoesOut(_) => "replies pass (flow)".to_owned(),
+        End::Arrives(_) | End::GoesOut(_) => "replies pass".to_owned(),
         End::Dropped { node, text, .. } => format!("replies do not pass: on {node} {text}"),
     });
     let end = match &story.end {
