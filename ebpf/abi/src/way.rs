@@ -9,7 +9,8 @@ pub const DONE_MARK: u32 = 0x6e6b_726f;
 /// The mark of packets that programs have judged for the pod behind a device, by its index, and leave to the node's stack to hand over: nothing
 /// is left to do there. Should the stack send them to another pod, they are judged anew.
 pub const fn judged_mark(ifindex: u32) -> u32 {
-    0x6a6f_0000 | ifindex & 0xffff
+    // Without the two bits that kube-proxy marks packets with.
+    0x6a6f_0000 | ifindex & 0x3fff
 }
 
 /// Kinds of ways that a flow may know; see [`Way::kind`].

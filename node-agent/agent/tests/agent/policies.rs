@@ -131,15 +131,17 @@ fn root_a_label_reaches_the_maps_and_what_is_open_is_noted_before_the_first_rule
         let noted = || (dataplane.noted.lock().unwrap().len() == 2).then_some(());
         eventually("what is open is looked for", noted).await;
         assert_eq!(*dataplane.noted.lock().unwrap(), [(sockets.clone(), false), (sockets, true)], "before and after the entry is switched");
-        // Other rules are not the first ones.
+        // The first rules for the other direction have flows remembered that were not.
         let mut closes_more = closes("a", "closed");
         closes_more["spec"]["policyTypes"] = json!(["Ingress", "Egress"]);
         api.put(closes_more);
         eventually("it has rules in both directions", || entry(&dataplane).filter(|pod| pod.egress != 0)).await;
+        let noted = || (dataplane.noted.lock().unwrap().len() == 4).then_some(());
+        eventually("what is open is looked for again", noted).await;
         api.delete(&closes("a", "closed"));
         let open = eventually("it has none", || entry(&dataplane).filter(|pod| pod.ingress | pod.egress == 0)).await;
         assert_eq!(open.ifindex, closed.ifindex);
-        assert_eq!(dataplane.noted.lock().unwrap().len(), 2);
+        assert_eq!(dataplane.noted.lock().unwrap().len(), 4);
     });
 }
 
