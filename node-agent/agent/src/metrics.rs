@@ -63,6 +63,11 @@ impl Metrics {
         self.flow_sweep.observe(swept.took.as_secs_f64());
     }
 
+    /// Takes note of flows, by their entries, of addresses that another pod has now.
+    pub fn count_purged(&self, entries: u64) {
+        self.flows_ended.get_or_create(&[("reason", "address-reused")]).inc_by(entries / 2);
+    }
+
     /// Takes note of what does not fit into the maps.
     pub fn count_missing(&self, full: &BTreeMap<&'static str, Missing>) {
         for map in MAPS.iter().filter(|map| !map.kind.forgets() && !map.kind.is_per_cpu()) {

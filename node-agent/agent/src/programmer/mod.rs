@@ -138,11 +138,11 @@ impl Programmer {
             state.policies_known();
         }
         state.adopt(dataplane.image()?);
-        let of_flows = Arc::clone(&dataplane);
+        let (of_flows, counts) = (Arc::clone(&dataplane), Arc::clone(&metrics));
         let mut programmer = Self {
             ruled: first_rules::ruled(state.image()),
             namespaces: records.iter().filter_map(|record| Some((record.device(), record.namespace()?))).collect(),
-            purger: Purger::start(move |addresses| of_flows.forget_flows_of(addresses)),
+            purger: Purger::start(move |addresses| of_flows.forget_flows_of(addresses).inspect(|entries| counts.count_purged(*entries))),
             state,
             dataplane,
             metrics,
