@@ -132,7 +132,7 @@ pub extern "C" fn note_judged_pair(ip: *const Ip, way: *const Way, kind: u32, de
 #[unsafe(no_mangle)]
 pub extern "C" fn count_rules(pair: *const Pair, bytes: u32) -> u32 {
     present!(0; pair: as_ref);
-    pair.rules.into_iter().for_each(|rule| steps::judge::count(rule, 0, bytes));
+    pair.rules.into_iter().for_each(|rule| steps::judge::count(rule, bytes));
     1
 }
 

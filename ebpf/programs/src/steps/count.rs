@@ -1,6 +1,6 @@
 //! Counters: drops by reason, frames left to the stack by reason, traffic by pod device.
 
-use super::{event, packet};
+use super::{event, judge, packet};
 use crate::{
     frame::Frame as _,
     global,
@@ -43,6 +43,7 @@ pub fn drop_packet(ctx: &TcContext, reason: DropReason) -> i32 {
 #[inline(always)]
 pub fn drop_number(ctx: &TcContext, reason: u32) -> i32 {
     count_number(reason, ctx.len());
+    judge::count_refused(reason, ctx.len());
     event::tell(ctx, event_kind::DROP, reason);
     debug!(ctx, "packet on device {} dropped: reason {}", ctx.device(), reason);
     packet::DROP

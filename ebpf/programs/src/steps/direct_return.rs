@@ -2,8 +2,7 @@
 //! destination option, and that node answers the client itself.
 
 use super::{
-    judge::{self, judging},
-    node,
+    judge, node,
     packet::{ETHERNET, Ip},
     scratch,
     segment::{Kind, segment},
@@ -163,7 +162,7 @@ pub fn listen(ctx: &TcContext, ip: &Ip) -> u32 {
         return 0;
     }
     // What the pod's rules refuse opens nothing. It is judged, and counted, once more with the packet.
-    if global::judge(&segment.key, &segment.key, judging::SILENT, 0) != judge::ALLOWED {
+    if global::judge(&segment.key, &segment.key, 0, 0) != judge::ALLOWED {
         return 0;
     }
     global::open_direct(segment, key)

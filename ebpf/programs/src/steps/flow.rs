@@ -210,7 +210,8 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, bytes: u32, beco
         return resolved;
     }
     if from & entrance::NODE == 0 {
-        let how = judging::NEW | if from & entrance::WIRE != 0 { judging::SILENT } else { 0 };
+        // Where a frame from the wire is for this node, its packet will open the flow again, and is counted then.
+        let how = if from & entrance::WIRE == 0 { judging::NEW } else { 0 };
         let verdict = global::judge(key, becomes, how, bytes);
         if verdict != judge::ALLOWED {
             return opened::REFUSED.wrapping_add(verdict);

@@ -15,10 +15,8 @@ use orknet_abi::{
 pub mod judging {
     /// It goes against the direction in which its flow was opened.
     pub const BACK: u32 = 1;
-    /// Its flow is new: rules that let it through count it.
+    /// Its flow is new: rules that let it through count it. Those that refuse a packet count it as it is dropped.
     pub const NEW: u32 = 2;
-    /// Another hook will judge it again: nothing is counted.
-    pub const SILENT: u32 = 4;
 }
 
 /// The answer to what may be; any other is the number of a drop reason.
@@ -86,7 +84,6 @@ pub fn judge(key: &FlowKey, becomes: &FlowKey, how: u32, bytes: u32) -> u32 {
         // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends.
         let set = unsafe { if is_self { (&raw const (*pod).own_egress).read() } else { (&raw const (*pod).egress).read() } };
         if set != 0 && !node::is_own(server) && global::ask(set, server, port, direction::EGRESS) != action::ALLOW {
-            count(judged.egress.rule, how, bytes);
             return DropReason::PolicyEgress as u32;
         }
     }
@@ -95,13 +92,12 @@ pub fn judge(key: &FlowKey, becomes: &FlowKey, how: u32, bytes: u32) -> u32 {
         let set = unsafe { if is_self { (&raw const (*pod).own_ingress).read() } else { (&raw const (*pod).ingress).read() } };
         // Of the node's own address as a client, only what answers it may be believed: anybody could write it into a packet.
         if set != 0 && !(is_back && node::is_own(client)) && global::ask(set, client, port, direction::INGRESS) != action::ALLOW {
-            count(judged.ingress.rule, how, bytes);
             return DropReason::PolicyIngress as u32;
         }
     }
     if how & judging::NEW != 0 {
-        count(judged.egress.rule, how, bytes);
-        count(judged.ingress.rule, how, bytes);
+        count(judged.egress.rule, bytes);
+        count(judged.ingress.rule, bytes);
     }
     ALLOWED
 }
@@ -154,11 +150,21 @@ pub fn may_forget(source: &Address, destination: &Address) -> bool {
     ingress | egress == 0
 }
 
+/// Counts a packet that is dropped, for the rule that refused it, if one did: it was judged last.
+#[inline(always)]
+pub fn count_refused(reason: u32, bytes: u32) {
+    let Some(judged) = scratch::judged() else { return };
+    if reason == DropReason::PolicyEgress as u32 {
+        count(judged.egress.rule, bytes);
+    } else if reason == DropReason::PolicyIngress as u32 {
+        count(judged.ingress.rule, bytes);
+    }
+}
+
 /// Counts for a rule. What no rule said is counted by its drop reason alone.
 #[inline(always)]
-pub fn count(rule: u32, how: u32, bytes: u32) {
+pub fn count(rule: u32, bytes: u32) {
     if rule != 0
-        && how & judging::SILENT == 0
         && let Some(count) = RULE_COUNTS.get_ptr_mut(rule)
     {
         add(count, bytes);

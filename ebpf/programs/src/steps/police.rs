@@ -153,7 +153,7 @@ pub fn need_not_know(segment: &Segment) -> bool {
         return false;
     }
     let key = &segment.key;
-    let answers = |key| global::judge(key, key, judging::BACK | judging::SILENT, 0) == judge::ALLOWED;
+    let answers = |key| global::judge(key, key, judging::BACK, 0) == judge::ALLOWED;
     let Some(judged) = scratch::judged() else { return false };
     let (egress, ingress) = (judged.egress, judged.ingress);
     let rules = [egress.rule, ingress.rule];
@@ -174,7 +174,7 @@ pub fn need_not_know(segment: &Segment) -> bool {
 #[inline(always)]
 pub fn is_about_forgotten(segment: &Segment) -> bool {
     let key = &segment.key;
-    let may_be = |how| global::judge(key, key, how | judging::SILENT, 0) == judge::ALLOWED;
+    let may_be = |how| global::judge(key, key, how, 0) == judge::ALLOWED;
     judge::may_forget(&key.source, &key.destination) && may_be(0)
         || judge::may_forget(&key.destination, &key.source) && may_be(judging::BACK)
 }
