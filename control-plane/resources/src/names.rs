@@ -243,6 +243,34 @@ pub fn canonical_cidr(value: &str) -> Result<ipnet::IpNet, String> {
     Ok(network)
 }
 
+/// What to tell of a range that [`cidr`] takes and that is not in the one form that everybody reads alike (KEP-4858).
+pub fn cidr_warnings(at: &str, value: &str) -> Vec<String> {
+    let Ok(network) = cidr(value) else { return Vec::new() };
+    // An IPv4 range in IPv6 form is meant as what it is.
+    let network = match network {
+        ipnet::IpNet::V6(v6) if v6.prefix_len() >= 96 => match v6.addr().to_ipv4_mapped() {
+            Some(v4) => ipnet::Ipv4Net::new(v4, v6.prefix_len() - 96).map_or(network, ipnet::IpNet::V4),
+            None => network,
+        },
+        _ => network,
+    };
+    let whole = network.trunc();
+    let mut found = Vec::new();
+    if network != whole {
+        let single = format!("{}/{}", network.addr(), network.max_prefix_len());
+        found.push(format!("{at}: CIDR value {value:?} is ambiguous in this context (should be \"{whole}\" or {single:?}?)"));
+    }
+    if canonical_cidr(value).is_err() {
+        found.push(format!(
+            "{at}: non-standard CIDR value {value:?} will be considered invalid in a future Kubernetes release: use \"{whole}\""
+        ));
+    }
+    if found.is_empty() && network.to_string() != value {
+        found.push(format!("{at}: IPv6 CIDR value {value:?} should be in RFC 5952 canonical format (\"{network}\")"));
+    }
+    found
+}
+
 /// A complaint about a form: text, examples, the expression that defines it.
 pub fn form(text: &str, expression: &str, examples: &[&str]) -> String {
     let mut shown = String::new();
@@ -309,6 +337,41 @@ mod tests {
         );
         assert_eq!(label(&"a".repeat(64)), ["must be no more than 63 bytes"]);
         assert_eq!(port_number(0).as_deref(), Some("must be between 1 and 65535, inclusive"));
+    }
+
+    #[test]
+    fn ranges_in_odd_forms_are_warned_of() {
+        for (value, warnings) in [
+            ("10.0.0.0/8", &[][..]),
+            ("2001:db8::/64", &[]),
+            ("nonsense", &[]),
+            (
+                "192.12.2.8/24",
+                &["a: CIDR value \"192.12.2.8/24\" is ambiguous in this context (should be \"192.12.2.0/24\" or \"192.12.2.8/32\"?)"],
+            ),
+            (
+                "10.0.0.0/08",
+                &[
+                    "a: non-standard CIDR value \"10.0.0.0/08\" will be considered invalid in a future Kubernetes release: use \"10.0.0.0/8\"",
+                ],
+            ),
+            (
+                "192.012.2.8/24",
+                &[
+                    "a: CIDR value \"192.012.2.8/24\" is ambiguous in this context (should be \"192.12.2.0/24\" or \"192.12.2.8/32\"?)",
+                    "a: non-standard CIDR value \"192.012.2.8/24\" will be considered invalid in a future Kubernetes release: use \"192.12.2.0/24\"",
+                ],
+            ),
+            (
+                "::ffff:192.12.2.0/120",
+                &[
+                    "a: non-standard CIDR value \"::ffff:192.12.2.0/120\" will be considered invalid in a future Kubernetes release: use \"192.12.2.0/24\"",
+                ],
+            ),
+            ("2001:db8:0:0::/64", &["a: IPv6 CIDR value \"2001:db8:0:0::/64\" should be in RFC 5952 canonical format (\"2001:db8::/64\")"]),
+        ] {
+            assert_eq!(cidr_warnings("a", value), warnings);
+        }
     }
 
     #[test]

@@ -67,6 +67,20 @@ impl Kind for NetworkPolicy {
         }
     }
 
+    fn warnings(object: &v1::NetworkPolicy) -> Vec<String> {
+        let spec = or_empty(&object.spec);
+        let ingress = spec.ingress.iter().flatten().map(|rule| rule.from.as_deref());
+        let egress = spec.egress.iter().flatten().map(|rule| rule.to.as_deref());
+        let mut found = Vec::new();
+        for (i, peers) in ingress.enumerate() {
+            odd_ranges(peers, &format!("spec.ingress[{i}].from"), &mut found);
+        }
+        for (i, peers) in egress.enumerate() {
+            odd_ranges(peers, &format!("spec.egress[{i}].to"), &mut found);
+        }
+        found
+    }
+
     fn cells(object: &v1::NetworkPolicy, now: i64) -> Vec<Value> {
         let chosen = object.spec.as_ref().and_then(|s| s.pod_selector.as_ref());
         vec![table::name(&object.metadata), selector::shown(chosen).into(), table::age(&object.metadata, now)]
@@ -84,7 +98,8 @@ fn ports(list: &[v1::NetworkPolicyPort], at: &Path<'_>, errors: &mut Errors) {
                 }
                 if let Some(end) = port.end_port {
                     if end < *number {
-                        errors.invalid(&at.field("endPort"), end, "must be greater than or equal to `port`");
+                        // The API shows the port here, not its end.
+                        errors.invalid(&at.field("endPort"), *number, "must be greater than or equal to `port`");
                     }
                     if let Some(detail) = names::port_number(end) {
                         errors.invalid(&at.field("endPort"), end, detail);
@@ -123,6 +138,15 @@ fn peers(list: &[v1::NetworkPolicyPeer], at: &Path<'_>, errors: &mut Errors) {
             (false, false) => errors.required(&at, "must specify a peer"),
             (true, true) => errors.forbidden(&at, "may not specify both ipBlock and another peer"),
             _ => {}
+        }
+    }
+}
+
+fn odd_ranges(peers: Option<&[v1::NetworkPolicyPeer]>, at: &str, found: &mut Vec<String>) {
+    for (i, block) in peers.into_iter().flatten().enumerate().filter_map(|(i, peer)| Some((i, peer.ip_block.as_ref()?))) {
+        found.extend(names::cidr_warnings(&format!("{at}[{i}].ipBlock.cidr"), &block.cidr));
+        for (j, except) in block.except.iter().flatten().enumerate() {
+            found.extend(names::cidr_warnings(&format!("{at}[{i}].ipBlock.except[{j}]"), except));
         }
     }
 }
@@ -202,7 +226,7 @@ mod tests {
             ),
             (
                 json!({"ingress": [{"ports": [{"port": 80, "endPort": 79}]}]}),
-                Some("spec.ingress[0].ports[0].endPort: Invalid value: 79: must be greater than or equal to `port`"),
+                Some("spec.ingress[0].ports[0].endPort: Invalid value: 80: must be greater than or equal to `port`"),
             ),
             (
                 json!({"ingress": [{"ports": [{"port": "http", "endPort": 79}]}]}),
@@ -217,6 +241,17 @@ mod tests {
             assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
             assert!(expected.is_none_or(|e| found[0].starts_with(e)), "{found:?}");
         }
+    }
+
+    #[test]
+    fn ranges_that_are_read_in_two_ways_are_warned_of() {
+        let spec = json!({"ingress": [{}, {"from": [{"podSelector": {}}, {"ipBlock": {"cidr": "10.0.0.1/8", "except": ["10.1.0.0/16", "10.02.0.0/16"]}}]}],
+            "egress": [{"to": [{"ipBlock": {"cidr": "::ffff:10.0.0.0/104"}}]}]});
+        let places: Vec<String> = KIND.warnings(&policy(spec)).iter().map(|text| text.split(": ").next().unwrap().to_owned()).collect();
+        assert_eq!(
+            places,
+            ["spec.ingress[1].from[1].ipBlock.cidr", "spec.ingress[1].from[1].ipBlock.except[1]", "spec.egress[0].to[0].ipBlock.cidr"]
+        );
     }
 
     #[test]
