@@ -33,7 +33,7 @@ use progress::{Progress, Report};
 const WORKERS: usize = 4;
 
 /// How long a step that does not complete an object waits for others: nodes report one after the other, and a node that joins reports soon.
-const SETTLING: Duration = Duration::from_secs(2);
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// Starts one controller per kind, so that ten thousand Services hold up no policy.
 pub(crate) fn start(context: &Context) {
