@@ -20,6 +20,7 @@ mod pod_isolation;
 mod pod_life;
 mod pod_probes;
 mod pod_restarts;
+mod policy_kinds;
 mod rollouts;
 mod scheduling;
 mod services;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
             pod_life::TESTS,
             pod_probes::TESTS,
             pod_restarts::TESTS,
+            policy_kinds::TESTS,
             scheduling::TESTS,
             volumes::TESTS,
             workloads::TESTS,
