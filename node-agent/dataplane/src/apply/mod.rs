@@ -1,6 +1,8 @@
 //! Plans onto maps: runs of equal steps become batches; what fails is reported, and what depends on it is left undone.
 
 mod failure;
+#[cfg(test)]
+mod full_tests;
 mod policy;
 #[cfg(test)]
 mod policy_tests;

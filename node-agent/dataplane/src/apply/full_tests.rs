@@ -1,0 +1,50 @@
+//! Policies made up at random, by the real compiler's plans, on real maps that have no room: whatever fails, nothing is let through that
+//! neither what was there nor what is wanted lets through.
+
+#[path = "../../../compiler/tests/policies/mod.rs"]
+#[allow(dead_code, reason = "the compiler's own tests use more of it")]
+mod policies;
+
+use super::*;
+use crate::Reader;
+use orknet_abi::{MapSpec, PEERS, PODS, PORTS, RULE_COUNTS, RULES, VERDICTS, direction};
+use orknet_compiler::{Flaw, State};
+use policies::{answer, ask, change};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// Maps that find no room in turn, each with so many entries.
+const FULL: [(&MapSpec, u32); 6] = [(&PEERS, 3), (&VERDICTS, 5), (&PORTS, 4), (&RULES, 2), (&RULE_COUNTS, 2), (&PODS, 2)];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn root_whatever_finds_no_room_opens_nothing(full in 0..FULL.len(), changes in vec(change(), 1..40)) {
+        let (map, capacity) = FULL[full];
+        let reader = Reader::over(Tables::create(|spec| if spec == map { capacity } else { 4_096 }));
+        let mut state = State::default();
+        state.policies_known();
+        for change in changes {
+            let before = reader.image().unwrap();
+            let plan = state.apply([change.clone()]);
+            let wanted = state.image().clone();
+            let failures = apply(reader.tables(), &plan).failures;
+            let after = reader.image().unwrap();
+            prop_assert!(failures.is_empty() || failures.iter().any(|failure| failure.map == map.name), "{:?}", failures);
+            prop_assert!(matches!(after.flaw(), None | Some(Flaw::MissingRule(_))), "{:?}", after.flaw());
+            for pod in after.pods.keys() {
+                for way in [direction::INGRESS, direction::EGRESS] {
+                    for (question, is_allowed) in ask(&after, pod, way) {
+                        let was = before.pods.contains_key(pod) && answer(&before, pod, way, question);
+                        let may = wanted.pods.contains_key(pod) && answer(&wanted, pod, way, question);
+                        prop_assert!(!is_allowed || was || may, "{} full, {:?}: {:?} {} {:?}\n{:?}", map.name, change, pod, way, question, failures);
+                    }
+                }
+            }
+            if !failures.is_empty() && !state.take_back(failures.iter().map(|failure| &failure.step)) {
+                state.adopt(after);
+            }
+        }
+    }
+}
