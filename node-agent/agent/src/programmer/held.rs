@@ -38,6 +38,7 @@ impl HeldPods {
 enum Lacks {
     Policies,
     Pod,
+    Namespace,
 }
 
 impl Programmer {
@@ -78,8 +79,12 @@ impl Programmer {
             // A runtime that does not say so means the one that there is.
             owner.uid = seen;
         }
-        // Another one of its name, most likely the last one: its labels mean nothing.
-        if owner.uid == seen { Ok(Some(owner)) } else { Err(Lacks::Pod) }
+        if owner.uid != seen {
+            // Another one of its name, most likely the last one: its labels mean nothing.
+            return Err(Lacks::Pod);
+        }
+        // A new one may come by its watch a moment later than the pod by the pods'.
+        if self.state.knows_namespace(&owner.pod.namespace) { Ok(Some(owner)) } else { Err(Lacks::Namespace) }
     }
 }
 
@@ -88,6 +93,9 @@ impl Lacks {
         let PodName { namespace, name, uid } = pod;
         match self {
             Self::Policies => "the agent has not yet seen all policies, namespaces, pods and nodes of the cluster".into(),
+            Self::Namespace => {
+                format!("the agent has not yet seen the namespace {namespace} in the API, and so does not know the policies of {name}")
+            }
             Self::Pod => {
                 format!("the agent has not yet seen the pod {namespace}/{name} (uid {uid}) in the API, and so does not know its policies")
             }

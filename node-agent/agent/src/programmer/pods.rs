@@ -70,11 +70,12 @@ impl Programmer {
             // A detach of the same pod, or another pod with its address, was in the same batch.
             refusal(Reason::NotFound, "the pod was detached meanwhile")
         })?;
-        if self.leads_to(known) {
-            return Ok(known.addresses.iter().copied().collect());
-        }
+        // An entry of its own may be left from before, with other rules.
         let own = |failure: &&FailedStep| matches!(failure.step, Step::PutPod(key, _) if known.addresses.contains(&key.address));
-        Err(refusal(Reason::Failed, failures.iter().find(own).map_or(NO_ENTRIES, |failure| &failure.why)))
+        match failures.iter().find(own) {
+            None if self.leads_to(known) => Ok(known.addresses.iter().copied().collect()),
+            failure => Err(refusal(Reason::Failed, failure.map_or(NO_ENTRIES, |failure| &failure.why))),
+        }
     }
 
     /// Answers for a pod that has been programmed once no flow is left of who had its addresses before.

@@ -21,6 +21,10 @@ fn uid(name: &str) -> String {
     format!("00000000-0000-0000-0000-00000000000{name}")
 }
 
+fn namespace() -> Value {
+    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } })
+}
+
 fn pod(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -98,6 +102,7 @@ fn root_connections_that_are_open_when_a_pod_gets_its_first_rules_are_judged_by_
             let _clean_up = CleanUp(config.clone());
             let api = FakeApi::new();
             api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"]));
+            api.put(namespace());
             ["a", "b"].into_iter().for_each(|name| api.put(pod(name)));
             let agent = RealAgent::start(&config, &api);
             let (a, b) = (PodNamespace::new(), PodNamespace::new());
@@ -133,6 +138,7 @@ fn root_a_pod_gets_an_address_without_the_flows_of_the_last_one() {
         let api = FakeApi::new();
         // Five addresses.
         api.put(node("here", &["10.244.1.0/29"], &["192.0.2.1"]));
+        api.put(namespace());
         ["a", "b", "c"].into_iter().for_each(|name| api.put(pod(name)));
         // The server takes from the first pod alone; the rule for what it may open itself has its flows remembered.
         let from_a = json!([{ "from": [{ "podSelector": { "matchLabels": { "app": "a" } } }] }]);

@@ -114,6 +114,25 @@ fn root_a_pod_that_the_api_does_not_show_is_refused_for_the_time_being() {
 }
 
 #[test]
+fn root_a_pod_waits_for_its_namespace() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } });
+        api.delete(&namespace);
+        api.put(web(UID, "web"));
+        let agent = Arc::new(Agent::start(&api, &dataplane));
+        agent.configured().await;
+        let (asking, record) = (Arc::clone(&agent), attachment());
+        let attached = tokio::spawn(async move { asking.ask(&Request::Attach(record)).await });
+        assert!(matches!(agent.ask(&Request::Status).await, Answer::Status(status) if status.attachments == 0));
+        assert!(!attached.is_finished() && entry(&dataplane).is_none());
+        api.put(namespace);
+        assert_eq!(attached.await.unwrap(), Answer::Done);
+        assert!(entry(&dataplane).is_some());
+    });
+}
+
+#[test]
 fn root_a_label_reaches_the_maps_and_what_is_open_is_noted_before_the_first_rules() {
     in_namespace(|| async {
         let (api, dataplane) = cluster();

@@ -34,6 +34,11 @@ impl State {
         self.policies.pods.get(pod).map(|facts| facts.uid)
     }
 
+    /// Whether a namespace has been seen. Before, it is taken for one that has no labels but its name.
+    pub fn knows_namespace(&self, name: &str) -> bool {
+        self.policies.namespaces.contains_key(name)
+    }
+
     /// The pod behind a device of this node.
     pub fn pod_behind(&self, device: u32) -> Option<PodAt> {
         let owner = self.attachments.values().find(|attachment| attachment.pod.ifindex == device)?.owner.as_ref()?;
