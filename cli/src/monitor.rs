@@ -112,7 +112,7 @@ fn filter(options: &Monitor) -> Filter {
 fn sources(options: &Monitor) -> Result<Vec<Source>> {
     let of = |node: &str, agent_socket: PathBuf| Source { node: node.to_owned(), socket: socket_of(&agent_socket) };
     if let Some(socket) = &options.socket {
-        return Ok(vec![of("this agent", socket.clone())]);
+        return Ok(vec![of("this host", socket.clone())]);
     }
     let cluster = Cluster::new(options.name.as_deref().unwrap_or(DEFAULT_NAME))?;
     let nodes = pinned_nodes(&cluster.bpf_dir())?;

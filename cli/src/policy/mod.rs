@@ -5,7 +5,7 @@ mod known;
 
 use crate::cluster::layout::{Cluster, DEFAULT_NAME};
 use crate::inspect::print::Column::{Number, Text};
-use crate::inspect::print::{Output, View, print};
+use crate::inspect::print::{View, print};
 use crate::inspect::{Inspect, nodes};
 use anyhow::{Context, Result, bail};
 use known::{Known, PolicyRef};
@@ -96,7 +96,7 @@ fn addresses_of(pod: &str, known: &Known, why_unknown: Option<anyhow::Error>) ->
     let (namespace, name) = pod.split_once('/').unwrap_or(("default", pod));
     let found = known.addresses(&ObjectName { namespace: namespace.into(), name: name.into() });
     match (found, why_unknown) {
-        (Some(addresses), _) if addresses.is_empty() => bail!("pod {namespace}/{name} has no address yet"),
+        (Some([]), _) => bail!("pod {namespace}/{name} has no address yet"),
         (Some(addresses), _) => Ok(addresses.to_vec()),
         (None, Some(_)) => bail!("pod {namespace}/{name} cannot be looked up; give its address instead"),
         (None, None) => bail!("there is no pod {namespace}/{name}"),

@@ -49,3 +49,46 @@ pub fn name_rules(state: &State) -> BTreeMap<u32, RuleName> {
     });
     named.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orknet_abi::{Rule, policy_kind};
+    use orknet_compiler::facts::{ClusterPolicyFacts, ClusterRuleFacts, NamespacedPods, ObjectName, PolicyFacts, RuleFacts, Tier};
+    use orknet_compiler::{Change, MapImage};
+
+    #[test]
+    fn rules_have_the_labels_of_their_policies_and_none_once_these_are_gone() {
+        let mut state = State::default();
+        let name = ObjectName { namespace: "web".into(), name: "let-in".into() };
+        let policy = PolicyFacts { uid: Uid::of("n"), ingress: Some(Box::new([RuleFacts::default()])), ..PolicyFacts::default() };
+        let rule = |action| ClusterRuleFacts { name: "".into(), action, rule: RuleFacts::default() };
+        let closed = ClusterPolicyFacts {
+            uid: Uid::of("c"),
+            tier: Tier::Admin,
+            priority: 0,
+            subject: NamespacedPods::default(),
+            ingress: Box::default(),
+            egress: Box::new([rule(Action::Accept), rule(Action::Deny)]),
+            trouble: None,
+        };
+        state.note(Change::Policy(name.clone(), Some(policy)));
+        state.note(Change::ClusterPolicy("closed".into(), Some(closed)));
+        let rule = |uid, kind, way: u32, index| Rule { policy: Uid::of(uid).0, index, direction: way as u8, kind, reserved: 0 };
+        let rules = [
+            (1, rule("n", policy_kind::NETWORK_POLICY, direction::INGRESS, 0)),
+            (2, rule("c", policy_kind::CLUSTER_NETWORK_POLICY, direction::EGRESS, 1)),
+            (3, rule("gone", policy_kind::NETWORK_POLICY, direction::INGRESS, 0)),
+            (4, rule("n", policy_kind::NETWORK_POLICY, direction::INGRESS, 7)),
+        ];
+        state.adopt(MapImage { rules: rules.into(), ..MapImage::default() });
+        let values = |state: &State| -> BTreeMap<u32, String> {
+            let joined = |rule: &RuleName| rule.labels().into_iter().map(|(_, value)| value).collect::<Vec<_>>().join(" ");
+            name_rules(state).iter().map(|(number, rule)| (*number, joined(rule))).collect()
+        };
+        let cluster = (2, "ClusterNetworkPolicy  closed egress 1 dropped".to_owned());
+        assert_eq!(values(&state), [(1, "NetworkPolicy web let-in ingress 0 allowed".to_owned()), cluster.clone()].into());
+        state.note(Change::Policy(name, None));
+        assert_eq!(values(&state), [cluster].into());
+    }
+}

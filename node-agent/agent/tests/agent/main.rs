@@ -6,6 +6,7 @@ mod enforced;
 mod full;
 mod harness;
 mod health;
+mod monitor;
 mod moved;
 mod network;
 mod overlay;

@@ -1,15 +1,18 @@
 //! A data plane of plain maps that remembers what was done to it and checks every step.
 
-use orknet_abi::{Address, Count, DropReason, LeftReason, PodKey};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use orknet_abi::{Address, Count, DropReason, LeftReason, Monitor, PodKey};
 use orknet_agent::Dataplane;
-use orknet_agent::dataplane::{Cause, FailedStep, Failure};
+use orknet_agent::dataplane::{Cause, EventSource, FailedStep, Failure};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::{AskGone, EndedSockets, MapUse, NamespacePaths, Pace, PodSockets, Swept, Trouble, Use};
+use orknet_dataplane::{AskGone, EndedSockets, MapUse, NamespacePaths, Pace, PodSockets, Swept, Told, Trouble, Use};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 #[derive(Default)]
 pub struct FakeDataplane {
@@ -54,6 +57,10 @@ pub struct FakeDataplane {
     pub retired: Mutex<bool>,
     /// The maps that were last asked for by their names.
     pub measured: Mutex<BTreeSet<String>>,
+    /// What programs are to tell.
+    pub monitor: Mutex<Monitor>,
+    /// To who reads what they tell.
+    told: Mutex<Option<UnboundedSender<Told>>>,
 }
 
 impl FakeDataplane {
@@ -72,9 +79,23 @@ impl FakeDataplane {
         MapImage { node: None, ranges: BTreeMap::new(), ..canonical }.to_string()
     }
 
+    /// Programs tell an event.
+    pub fn tell(&self, event: Told) {
+        self.told.lock().unwrap().as_ref().expect("nobody reads").send(event).unwrap();
+    }
+
     /// The steps since the last call.
     pub fn take_steps(&self) -> Vec<Step> {
         std::mem::take(&mut self.steps.lock().unwrap())
+    }
+}
+
+/// What programs tell.
+struct Telling(UnboundedReceiver<Told>);
+
+impl EventSource for Telling {
+    fn take(&mut self) -> BoxFuture<'_, Result<Vec<Told>, Failure>> {
+        async { Ok(vec![self.0.recv().await.ok_or_else(|| Failure("the test ends".into()))?]) }.boxed()
     }
 }
 
@@ -220,6 +241,17 @@ impl Dataplane for FakeDataplane {
 
     fn left(&self) -> Result<Vec<(LeftReason, Count)>, Failure> {
         Ok(vec![(LeftReason::OpenChecksum, Count { packets: 2, bytes: 0 })])
+    }
+
+    fn events(&self) -> Result<Box<dyn EventSource>, Failure> {
+        let (sender, receiver) = unbounded_channel();
+        *self.told.lock().unwrap() = Some(sender);
+        Ok(Box::new(Telling(receiver)))
+    }
+
+    fn tell_events(&self, what: Monitor) -> Result<(), Failure> {
+        *self.monitor.lock().unwrap() = what;
+        Ok(())
     }
 
     fn maps_named(&self, names: &[&str]) -> Result<Vec<MapUse>, Failure> {
