@@ -10,6 +10,7 @@ mod forward;
 mod fuzz;
 mod inspect;
 mod logs;
+mod monitor;
 mod network;
 mod network_allocation;
 mod network_kinds;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
             credentials::TESTS,
             fuzz::TESTS,
             inspect::TESTS,
+            monitor::TESTS,
             network::TESTS,
             network_allocation::TESTS,
             network_kinds::TESTS,
