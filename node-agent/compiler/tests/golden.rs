@@ -28,10 +28,12 @@ fn ordered(documents: &[Document], is_backward: bool) -> Vec<&Document> {
 
 fn check(file: &str, node: &NodeFacts, documents: &[Document], [added, removed]: [bool; 2]) -> String {
     let (mut maps, mut state) = (MapImage::default(), State::new(node.clone()));
+    state.policies_known();
     for document in ordered(documents, added) {
         play(&mut maps, &mut state, document.added(), file);
     }
     let mut inputs = Inputs { node: node.clone(), ..Inputs::default() };
+    inputs.policy.known = true;
     documents.iter().for_each(|document| document.put(&mut inputs));
     let full = compile(&inputs);
     assert_eq!(maps.canonical(), full, "{file}: step by step is not the same as at once");
@@ -45,6 +47,7 @@ fn check(file: &str, node: &NodeFacts, documents: &[Document], [added, removed]:
 /// A restart on the full maps rewrites nothing.
 fn again_from(file: &str, node: &NodeFacts, documents: &[Document]) {
     let (mut first, mut second) = (State::new(node.clone()), State::new(node.clone()));
+    [&mut first, &mut second].into_iter().for_each(State::policies_known);
     first.apply(documents.iter().map(Document::added));
     second.adopt(first.image().clone());
     let plan = second.apply(documents.iter().map(Document::added));

@@ -115,6 +115,8 @@ pub struct PodRow {
     pub ifindex: u32,
     pub pod_mac: String,
     pub host_mac: String,
+    /// Sets of rules: what comes in, what goes out, and the same from and to itself; 0 where everything passes.
+    pub sets: [u32; 4],
 }
 
 impl MapImage {
@@ -210,6 +212,7 @@ impl MapImage {
             ifindex: pod.ifindex,
             pod_mac: mac_text(pod.pod_mac),
             host_mac: mac_text(pod.host_mac),
+            sets: crate::image::sets_of(pod),
         });
         rows.collect()
     }

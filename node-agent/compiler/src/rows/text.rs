@@ -1,6 +1,6 @@
 //! One line per entry: the form of dumps and golden files.
 
-use super::{BackendRow, NodeRow, PodRow, RangeRow, ServiceRow, SourcesRow, TableRow};
+use super::{BackendRow, NodeRow, PeerRow, PodRow, RangeRow, RuleRow, SaidRow, ServiceRow, SourcesRow, TableRow, VerdictRow};
 use crate::image::MapImage;
 use orknet_abi::{RangeKey, scope};
 use std::fmt;
@@ -33,7 +33,10 @@ impl fmt::Display for MapImage {
         self.backend_rows().iter().try_for_each(|row| writeln!(f, "{row}"))?;
         self.table_rows().iter().try_for_each(|row| writeln!(f, "{row}"))?;
         self.sources_rows().iter().try_for_each(|row| writeln!(f, "{row}"))?;
-        self.pod_rows().iter().try_for_each(|row| writeln!(f, "{row}"))
+        self.pod_rows().iter().try_for_each(|row| writeln!(f, "{row}"))?;
+        self.peer_rows().iter().try_for_each(|row| writeln!(f, "{row}"))?;
+        self.verdict_rows().iter().try_for_each(|row| writeln!(f, "{row}"))?;
+        self.rule_rows().iter().try_for_each(|row| writeln!(f, "{row}"))
     }
 }
 
@@ -119,7 +122,37 @@ impl fmt::Display for SourcesRow {
 
 impl fmt::Display for PodRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pod {} device {} pod-mac {} host-mac {}", self.address, self.ifindex, self.pod_mac, self.host_mac)
+        write!(f, "pod {} device {} pod-mac {} host-mac {}", self.address, self.ifindex, self.pod_mac, self.host_mac)?;
+        let mut sets = ["ingress", "egress", "own-ingress", "own-egress"].into_iter().zip(self.sets).filter(|(_, set)| *set != 0);
+        sets.try_for_each(|(name, set)| write!(f, " {name} {set}"))
+    }
+}
+
+impl fmt::Display for PeerRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "address {} peers {}", self.range, self.peers)
+    }
+}
+
+impl fmt::Display for VerdictRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "set {} peers {}", self.set, self.peers)?;
+        self.ports.iter().try_for_each(|port| write!(f, " {port} {},", port.said))?;
+        write!(f, " {}", self.otherwise)?;
+        if self.table > 0 { write!(f, " by ports {}", self.table) } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for SaidRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.action)?;
+        if self.rule > 0 { write!(f, " rule {}", self.rule) } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for RuleRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rule {} {} {} {} {}", self.rule, self.kind, self.uid, self.direction, self.index)
     }
 }
 

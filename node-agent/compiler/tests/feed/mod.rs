@@ -1,9 +1,15 @@
 //! YAML documents as changes, for golden tests.
 
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod as ApiPod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use orknet_abi::{self as abi, Address, Pod, Range, RangeKey, protocol, range_kinds};
-use orknet_compiler::{Attachment, Change, HostPort, Inputs, Names, NodeFacts, ObjectName, Options, ServiceFacts, SliceFacts};
+use orknet_compiler::clusternetworkpolicy::ClusterNetworkPolicy;
+use orknet_compiler::facts::Uid;
+use orknet_compiler::{
+    Attachment, Change, ClusterPolicyFacts, HostPort, Inputs, Names, NamespaceFacts, NodeFacts, ObjectName, Options, Owner, PeerNodeFacts,
+    PodFacts, PolicyFacts, ServiceFacts, SliceFacts,
+};
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 use std::collections::BTreeMap;
@@ -18,6 +24,11 @@ pub enum Document {
     Settings(abi::Node),
     Ranges(BTreeMap<RangeKey, Range>),
     Options(Options),
+    Policy(ObjectName, PolicyFacts),
+    ClusterPolicy(Arc<str>, ClusterPolicyFacts),
+    Namespace(Arc<str>, NamespaceFacts),
+    Pod(ObjectName, PodFacts),
+    Node(Arc<str>, PeerNodeFacts),
 }
 
 /// What only the agent knows of this node.
@@ -68,6 +79,15 @@ struct AttachmentDocument {
     host_mac: String,
     #[serde(default)]
     host_ports: Vec<HostPortDocument>,
+    owner: Option<OwnerDocument>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OwnerDocument {
+    namespace: String,
+    name: String,
+    uid: String,
 }
 
 /// The first Node (without one: a node named `here`), and everything else.
@@ -82,7 +102,30 @@ pub fn documents(yaml: &str) -> (NodeFacts, Vec<Document>) {
             value.as_mapping_mut().unwrap().remove("kind");
         }
         match kind.as_str() {
-            "Node" => node = node.or(Some(NodeFacts::of(&serde_yaml_ng::from_value::<Node>(value).unwrap(), &mut names))),
+            "Node" => {
+                let found: Node = serde_yaml_ng::from_value(value).unwrap();
+                let name = found.metadata.name.as_deref().unwrap().into();
+                documents.push(Document::Node(name, PeerNodeFacts::of(&found, &mut names)));
+                node = node.or(Some(NodeFacts::of(&found, &mut names)));
+            }
+            "NetworkPolicy" => {
+                let policy: NetworkPolicy = serde_yaml_ng::from_value(value).unwrap();
+                documents.push(Document::Policy(ObjectName::of(&policy.metadata, &mut names), PolicyFacts::of(&policy, &mut names)));
+            }
+            "ClusterNetworkPolicy" => {
+                let policy: ClusterNetworkPolicy = serde_yaml_ng::from_value(value).unwrap();
+                let name = policy.metadata.name.as_deref().unwrap().into();
+                documents.push(Document::ClusterPolicy(name, ClusterPolicyFacts::of(&policy, &mut names)));
+            }
+            "Namespace" => {
+                let namespace: Namespace = serde_yaml_ng::from_value(value).unwrap();
+                let name = namespace.metadata.name.as_deref().unwrap().into();
+                documents.push(Document::Namespace(name, NamespaceFacts::of(&namespace, &mut names)));
+            }
+            "Pod" => {
+                let pod: ApiPod = serde_yaml_ng::from_value(value).unwrap();
+                documents.push(Document::Pod(ObjectName::of(&pod.metadata, &mut names), PodFacts::of(&pod, &mut names)));
+            }
             "Service" => {
                 let service: Service = serde_yaml_ng::from_value(value).unwrap();
                 let name = ObjectName::of(&service.metadata, &mut names);
@@ -99,7 +142,11 @@ pub fn documents(yaml: &str) -> (NodeFacts, Vec<Document>) {
                     Pod { ifindex: document.ifindex, pod_mac: mac(&document.pod_mac), host_mac: mac(&document.host_mac), ..Pod::default() };
                 let addresses = document.addresses.into_iter().map(Address::from).collect();
                 let host_ports = document.host_ports.into_iter().map(host_port).collect();
-                documents.push(Document::Attachment(document.name.into(), Attachment { addresses, pod, host_ports, owner: None }));
+                let owner = document.owner.map(|owner| Owner {
+                    pod: ObjectName { namespace: owner.namespace.as_str().into(), name: owner.name.as_str().into() },
+                    uid: Uid::of(&owner.uid),
+                });
+                documents.push(Document::Attachment(document.name.into(), Attachment { addresses, pod, host_ports, owner }));
             }
             "Settings" => {
                 let document: SettingsDocument = serde_yaml_ng::from_value(value).unwrap();
@@ -163,6 +210,11 @@ impl Document {
             Self::Settings(node) => Change::Settings(*node),
             Self::Ranges(ranges) => Change::Ranges(ranges.clone()),
             Self::Options(options) => Change::Options(options.clone()),
+            Self::Policy(name, facts) => Change::Policy(name.clone(), Some(facts.clone())),
+            Self::ClusterPolicy(name, facts) => Change::ClusterPolicy(name.clone(), Some(facts.clone())),
+            Self::Namespace(name, facts) => Change::Namespace(name.clone(), Some(facts.clone())),
+            Self::Pod(name, facts) => Change::PeerPod(name.clone(), Some(facts.clone())),
+            Self::Node(name, facts) => Change::PeerNode(name.clone(), Some(facts.clone())),
         }
     }
 
@@ -174,6 +226,11 @@ impl Document {
             Self::Settings(_) => Change::Settings(abi::Node::default()),
             Self::Ranges(_) => Change::Ranges(BTreeMap::new()),
             Self::Options(_) => Change::Options(Options::default()),
+            Self::Policy(name, _) => Change::Policy(name.clone(), None),
+            Self::ClusterPolicy(name, _) => Change::ClusterPolicy(name.clone(), None),
+            Self::Namespace(name, _) => Change::Namespace(name.clone(), None),
+            Self::Pod(name, _) => Change::PeerPod(name.clone(), None),
+            Self::Node(name, _) => Change::PeerNode(name.clone(), None),
         }
     }
 
@@ -185,6 +242,11 @@ impl Document {
             Self::Settings(node) => inputs.settings = Some(*node),
             Self::Ranges(ranges) => inputs.ranges = ranges.clone(),
             Self::Options(options) => inputs.options = options.clone(),
+            Self::Policy(name, facts) => drop(inputs.policy.policies.insert(name.clone(), facts.clone())),
+            Self::ClusterPolicy(name, facts) => drop(inputs.policy.cluster_policies.insert(name.clone(), facts.clone())),
+            Self::Namespace(name, facts) => drop(inputs.policy.namespaces.insert(name.clone(), facts.clone())),
+            Self::Pod(name, facts) => drop(inputs.policy.pods.insert(name.clone(), facts.clone())),
+            Self::Node(name, facts) => drop(inputs.policy.nodes.insert(name.clone(), facts.clone())),
         }
     }
 }
