@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`facts`] (the compact form of the objects), [`select`] (which endpoints may take traffic), [`claims`] (who has
 //! an address or port), [`fronts`] (one Service to its map entries), [`maglev`] (look-up tables for packets), [`compile()`]
-//! (everything at once), [`State`] (the same, kept up to date change by change), [`MapImage`] and [`Plan`] (the result and a safe way
+//! (everything at once, policies by `policy/`), [`State`] (the same, kept up to date change by change), [`MapImage`] and [`Plan`] (the result and a safe way
 //! to it), [`rows`] (for people).
 
 pub mod claims;

@@ -93,8 +93,12 @@ fn set_rule(
         atoms.into()
     });
     // An address is in a block whatever pod has it.
-    let is_of_pods = |peers: &&Box<[PeerFacts]>| !peers.iter().any(|peer| matches!(peer, PeerFacts::Block(_)));
-    let named = facts.peers.as_ref().filter(is_of_pods).map(|peers| peers.iter().map(|peer| atom(peer, subject)).collect::<Box<[_]>>());
+    let has_block = |peers: &[PeerFacts]| peers.iter().any(|peer| matches!(peer, PeerFacts::Block(_)));
+    let named = facts
+        .peers
+        .as_deref()
+        .filter(|peers| !has_block(peers))
+        .map(|peers| peers.iter().map(|peer| atom(peer, subject)).collect::<Box<[_]>>());
     let ports = facts.ports.as_ref().map(|ports| {
         let mut found: Vec<PortMatch> = ports.iter().filter_map(|port| port_match(port, way, subject, &named, intern)).collect();
         found.sort_unstable();

@@ -160,7 +160,7 @@ fn pods_by_address<'a>(attachments: &'a BTreeMap<Arc<str>, Attachment>, inputs: 
         for address in &attachment.addresses {
             found.remove(address);
             let local = local(name, attachment, inputs).filter(|local| local.facts.is_peer);
-            local.into_iter().for_each(|local| drop(found.insert(*address, local)));
+            found.extend(local.map(|local| (*address, local)));
         }
     }
     found

@@ -33,6 +33,9 @@ use sets::Set;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+/// Namespace (none of a ClusterNetworkPolicy), name, and direction.
+type SectionKey = (Option<Arc<str>>, Arc<str>, Direction);
+
 /// All about policies.
 #[derive(Debug)]
 pub(super) struct Policies {
@@ -47,7 +50,7 @@ pub(super) struct Policies {
     locals: Locals,
     atoms: Atoms,
     /// Rules of policies that do not depend on the pod.
-    sections: HashMap<(Option<Arc<str>>, Arc<str>, Direction), Section>,
+    sections: HashMap<SectionKey, Section>,
     prefixes: Prefixes,
     blocks_dirty: bool,
     nodes_dirty: bool,
@@ -56,6 +59,8 @@ pub(super) struct Policies {
     peers: Pool<Arc<[Answer]>>,
     sets: Pool<Arc<RuleSet>>,
     by_set: HashMap<u32, Set>,
+    /// Sets of which nothing is known but what they say, and the rules that they say it by.
+    kept: HashMap<u32, Vec<u32>>,
     /// Sets of rules that ask an atom.
     sets_asking: HashMap<u32, BTreeSet<u32>>,
     /// Peer sets that answer an atom.
@@ -88,6 +93,7 @@ impl Default for Policies {
             peers: Pool::default(),
             sets: Pool::default(),
             by_set: HashMap::new(),
+            kept: HashMap::new(),
             sets_asking: HashMap::new(),
             peers_answering: HashMap::new(),
             new_peers: Vec::new(),

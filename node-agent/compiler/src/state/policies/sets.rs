@@ -150,6 +150,7 @@ impl Policies {
         for number in self.sets.retire() {
             let keys: Vec<VerdictKey> = image.set(number).map(|(key, _)| key).collect();
             keys.into_iter().for_each(|key| self.delete_verdict(key, image, draft));
+            self.kept.remove(&number).into_iter().flatten().for_each(|rule| self.rules.release(rule));
             let Some(set) = self.by_set.remove(&number) else { continue };
             set.indexed.numbers().for_each(|rule| self.rules.release(rule));
             for atom in set.atoms {
@@ -180,7 +181,7 @@ impl Policies {
                     }
                 }
             }
-            for set in self.sets_interested(&answers) {
+            for set in self.sets_interested(&answers).into_iter().chain(self.kept.keys().copied().collect::<Vec<_>>()) {
                 self.delete_verdict(VerdictKey { set, peers }, image, draft);
             }
         }

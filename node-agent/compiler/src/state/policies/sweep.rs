@@ -18,6 +18,7 @@ impl Policies {
         for set in std::mem::take(&mut self.by_set).into_values() {
             set.atoms.iter().for_each(|atom| self.atoms.release(*atom));
         }
+        self.kept.clear();
         self.sets_asking.clear();
         self.peers_answering.clear();
         self.new_peers.clear();
@@ -48,9 +49,14 @@ impl Policies {
         }
         frozen.iter().for_each(|set| self.sets.hold(*set));
         let tables = image.port_tables();
-        for (_, verdict) in frozen.into_iter().collect::<BTreeSet<u32>>().into_iter().flat_map(|set| image.set(set)) {
-            let of_table = tables.get(&verdict.table).into_iter().flatten().map(|(_, judgement)| judgement.rule);
-            of_table.chain([verdict.otherwise.rule]).filter(|rule| *rule != 0).for_each(|rule| self.rules.hold(rule));
+        for set in frozen.into_iter().collect::<BTreeSet<u32>>() {
+            let said = image.set(set).flat_map(|(_, verdict)| {
+                let of_table = tables.get(&verdict.table).into_iter().flatten().map(|(_, judgement)| judgement.rule);
+                of_table.chain([verdict.otherwise.rule]).collect::<Vec<_>>()
+            });
+            let rules: Vec<u32> = said.filter(|rule| *rule != 0).collect();
+            rules.iter().for_each(|rule| self.rules.hold(*rule));
+            self.kept.insert(set, rules);
         }
     }
 

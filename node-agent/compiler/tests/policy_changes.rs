@@ -1,0 +1,127 @@
+//! Single changes of policies and pods: what they write, who waits, and what stays.
+
+use orknet_abi::{Address, Pod, PodKey, VerdictKey};
+use orknet_compiler::facts::{Labels, PeerFacts, RuleFacts, Selector, Uid};
+use orknet_compiler::{Attachment, Change, ObjectName, Owner, PodFacts, PolicyFacts, PolicyName, State, Step};
+use std::sync::Arc;
+
+fn object(name: &str) -> ObjectName {
+    ObjectName { namespace: "a".into(), name: name.into() }
+}
+
+fn address(last: u8) -> Address {
+    Address::from_v4([10, 244, 1, last])
+}
+
+fn pod(last: u8) -> Change {
+    let facts = PodFacts {
+        uid: Uid::of("pod"),
+        labels: Labels::default(),
+        addresses: Box::new([address(last)]),
+        ports: Arc::from([]),
+        is_peer: true,
+        created: 0,
+    };
+    Change::PeerPod(object(&format!("pod-{last}")), Some(facts))
+}
+
+fn attachment(last: u8) -> Change {
+    let owner = Some(Owner { pod: object(&format!("pod-{last}")), uid: Uid::of("pod") });
+    let pod = Pod { ifindex: u32::from(last), ..Pod::default() };
+    Change::Attachment(format!("{last}").into(), Some(Attachment { addresses: vec![address(last)], pod, owner, ..Attachment::default() }))
+}
+
+/// Selects all pods of the namespace and lets nobody in, or the namespace's pods.
+fn policy(name: &str, lets_in: bool) -> Change {
+    let rule = RuleFacts { peers: Some(Box::new([PeerFacts::OwnPods(Selector::default())])), ports: None };
+    let ingress: Box<[RuleFacts]> = if lets_in { Box::new([rule]) } else { Box::default() };
+    Change::Policy(object(name), Some(PolicyFacts { uid: Uid::of(name), ingress: Some(ingress), ..PolicyFacts::default() }))
+}
+
+fn entry(state: &State, last: u8) -> Option<Pod> {
+    state.image().pods.get(&PodKey { address: address(last) }).copied()
+}
+
+#[test]
+fn before_policies_are_known_pods_keep_what_they_have_and_new_ones_wait() {
+    let mut first = State::default();
+    first.policies_known();
+    first.apply([pod(2), attachment(2), policy("closed", false)]);
+    let held = entry(&first, 2).unwrap();
+    assert_ne!(held.ingress, 0);
+    let mut second = State::default();
+    second.adopt(first.image().clone());
+    assert_eq!(second.apply([attachment(2), attachment(3), pod(3)]).steps, []);
+    assert_eq!((entry(&second, 2), entry(&second, 3)), (Some(held), None));
+    second.apply([pod(2), policy("closed", false)]);
+    second.policies_known();
+    let steps = second.plan().steps;
+    assert!(matches!(steps.as_slice(), [Step::PutPod(key, pod)] if key.address == address(3) && pod.ingress == held.ingress), "{steps:?}");
+}
+
+#[test]
+fn a_pod_that_is_attached_and_not_known_yet_waits_for_what_is_known_of_it() {
+    let mut state = State::default();
+    state.policies_known();
+    assert_eq!(state.apply([attachment(2), policy("closed", false)]).steps, []);
+    let steps = state.apply([pod(2)]).steps;
+    assert!(matches!(steps.last(), Some(Step::PutPod(_, pod)) if pod.ingress != 0), "{steps:?}");
+}
+
+#[test]
+fn a_pod_that_is_gone_from_the_api_is_policed_until_its_device_goes() {
+    let mut state = State::default();
+    state.policies_known();
+    state.apply([pod(2), attachment(2), policy("closed", false)]);
+    let closed = entry(&state, 2).unwrap();
+    assert_eq!(state.apply([Change::PeerPod(object("pod-2"), None)]).steps, []);
+    state.apply([policy("closed", true), pod(9)]);
+    let open = entry(&state, 2).unwrap();
+    assert_ne!(open.ingress, closed.ingress);
+    // A restart knows nothing of it but what the kernel has.
+    let mut second = State::default();
+    second.adopt(state.image().clone());
+    second.apply([attachment(2), pod(9), policy("closed", true)]);
+    second.policies_known();
+    second.plan();
+    assert_eq!((entry(&second, 2), second.image().flaw()), (Some(open), None));
+    assert!(second.image().verdicts.contains_key(&VerdictKey { set: open.ingress, peers: 0 }));
+    second.apply([Change::Attachment("2".into(), None), Change::PeerPod(object("pod-9"), None)]);
+    assert!(second.image().is_empty(), "left over\n{}", second.image());
+}
+
+#[test]
+fn pods_switch_between_what_comes_before_and_what_goes_after() {
+    let mut state = State::default();
+    state.policies_known();
+    state.apply([pod(2), attachment(2), pod(9), policy("closed", false)]);
+    let steps = state.apply([policy("closed", true)]).steps;
+    let place = |is_meant: fn(&Step) -> bool| steps.iter().position(is_meant).unwrap_or_else(|| panic!("{steps:?}"));
+    let order = [
+        place(|step| matches!(step, Step::PutRule(..))),
+        place(|step| matches!(step, Step::PutVerdict(..))),
+        place(|step| matches!(step, Step::PutPeer(..))),
+        place(|step| matches!(step, Step::PutPod(..))),
+        place(|step| matches!(step, Step::DeleteVerdict(..))),
+    ];
+    assert!(order.is_sorted(), "{steps:?}");
+    assert_eq!(steps.iter().filter(|step| matches!(step, Step::PutPod(..))).count(), 1, "one instant");
+}
+
+#[test]
+fn a_write_is_known_by_the_policies_that_wait_for_it() {
+    let mut state = State::default();
+    state.policies_known();
+    state.apply([pod(2), attachment(2), pod(9), policy("closed", false)]);
+    let steps = state.apply([policy("open", true)]).steps;
+    let [closed, open] = ["closed", "open"].map(|name| PolicyName::Namespaced(object(name)));
+    assert_eq!(state.policies_of("2"), Some(vec![closed.clone(), open.clone()]));
+    for step in &steps {
+        let behind = state.policies_behind(step);
+        match step {
+            Step::PutPod(..) => assert_eq!(behind, [closed.clone(), open.clone()].into()),
+            Step::PutRule(..) | Step::PutVerdict(..) | Step::PutPeer(..) => assert_eq!(behind, [open.clone()].into(), "{step:?}"),
+            _ => assert_eq!(behind, [].into(), "{step:?}"),
+        }
+    }
+}
