@@ -43,6 +43,14 @@ const SEEDS: &[(&str, &str)] = &[
         r#"{"metadata":{"generateName":"f-"},"spec":{"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"from":[{"ipBlock":{"cidr":"10.0.0.0/8","except":["10.1.0.0/16"]}}],"ports":[{"port":80,"endPort":90}]}]}}"#,
     ),
     (
+        "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies",
+        r#"{"metadata":{"generateName":"f-"},"spec":{"tier":"Admin","priority":10,"subject":{"namespaces":{}},"ingress":[{"action":"Deny","from":[{"pods":{"podSelector":{}}}],"protocols":[{"tcp":{"destinationPort":{"range":{"start":80,"end":90}}}}]}],"egress":[{"name":"a","action":"Accept","to":[{"networks":["10.0.0.0/8"]}]}]}}"#,
+    ),
+    (
+        "/apis/networking.orknet.io/v1alpha1/nodeprogrammings",
+        r#"{"metadata":{"generateName":"f-"},"status":{"programmed":[{"kind":"NetworkPolicy","resourceVersion":"7"}],"failed":[{"kind":"Service","namespace":"a","name":"b","message":"c"}],"observedTime":"2026-01-02T03:04:05.000006Z"}}"#,
+    ),
+    (
         "/apis/networking.k8s.io/v1/namespaces/default/ingresses",
         r#"{"metadata":{"generateName":"f-"},"spec":{"rules":[{"host":"*.a.b","http":{"paths":[{"path":"/x","pathType":"Prefix","backend":{"service":{"name":"s","port":{"number":80}}}}]}}]}}"#,
     ),
@@ -241,7 +249,7 @@ fn is_sound(server: &Server, connection: &mut Connection) -> Result<()> {
     ensure!(ready.code == 200, "{}", ready.text());
     server.kubectl().run(&[
         "get",
-        "configmaps,secrets,services,pods,deployments,cronjobs,networkpolicies,ingresses,endpointslices,roles,events",
+        "configmaps,secrets,services,pods,deployments,cronjobs,networkpolicies,clusternetworkpolicies,nodeprogrammings,ingresses,endpointslices,roles,events",
         "-A",
     ])?;
     let log = server.log();
