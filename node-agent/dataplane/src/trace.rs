@@ -13,8 +13,9 @@ use crate::{
 };
 use aya::{Ebpf, EbpfLoader, maps::Map};
 use orknet_abi::{
-    AFFINITY, AffinityChoice, AffinityKey, BACKENDS, CONNECTIONS, Count, DATAGRAMS, DEVICES, DROPS, DropReason, EVENTS, FLOWS, FORMER, FORMER_FLOWS, FRAGMENTS,
-    GENERATION, MapSpec, NODE, PEERS, PODS, PORTS, RANGES, RULES, SERVICES, SOCKETS, SOURCES, TABLES, TRACE, TRANSLATED, VERDICTS,
+    AFFINITY, AffinityChoice, AffinityKey, BACKENDS, CONNECTIONS, Count, DATAGRAMS, DEVICES, DROPS, DropReason, EVENTS, FLOWS, FORMER,
+    FORMER_FLOWS, FRAGMENTS, GENERATION, MapSpec, NODE, PEERS, PODS, PORTS, RANGES, RULES, SERVICES, SOCKETS, SOURCES, TABLES, TRACE,
+    TRANSLATED, VERDICTS,
 };
 use std::{
     os::fd::{AsFd as _, BorrowedFd},
@@ -83,7 +84,8 @@ impl Tracer {
         while self.events.take().is_some() {}
         let before = self.dropped()?;
         let ran = run_program(&self.programs, hook, arrival, frame, 1)?;
-        let refused = self.dropped()?.into_iter().zip(before).find(|((_, after), (_, before))| after > before).map(|((reason, _), _)| reason);
+        let refused =
+            self.dropped()?.into_iter().zip(before).find(|((_, after), (_, before))| after > before).map(|((reason, _), _)| reason);
         Ok(Traced { ran, told: std::iter::from_fn(|| self.events.take()).collect(), refused })
     }
 

@@ -5,7 +5,7 @@ use crate::frames::{Packet, flags, tcp};
 use orknet_abi::protocol::TCP;
 use orknet_abi::{
     DropReason, Judgement, Peer, Pod, PodKey, RangeKey, Verdict as PolicyVerdict, VerdictKey, action, direction, event_kind, monitor_flags,
-    policy_kind, way_kind,
+    policy_kind, service_flags, way_kind,
 };
 use orknet_abi::{Monitor, Rule};
 use orknet_compiler::{Plan, Step};
@@ -89,6 +89,26 @@ fn root_each_step_of_a_traced_packet_is_told() {
         let nowhere = at(if family.pod_a == V4.pod_a { "10.96.0.99" } else { "fd00:10:96::99" }, 80);
         let dropped = from_pod(&bench, &mut tracer, &tcp(a, nowhere, flags::SYN, b"").bytes());
         assert_eq!(dropped.told.iter().find_map(|told| told.dropped()), Some(DropReason::NoSuchService));
+    }
+}
+
+/// A client that keeps its backend keeps it in a trace.
+#[test]
+fn root_a_traced_client_keeps_the_backend_that_it_has() {
+    let bench = Bench::new("trace-sticky");
+    let (client, front) = (at(V4.client, 40_000), at(V4.load_balancer, 80));
+    let backends: Vec<_> = (0..8).map(|number| at(V4.pod_b, 8_000 + number)).collect();
+    let sticky = Front::new(1, TCP, front, &backends).with(|service| {
+        service.flags |= service_flags::AFFINITY;
+        service.affinity_seconds = 600;
+    });
+    bench.put(&sticky);
+    let chosen = |frame: &[u8]| Packet::read(frame).unwrap().ends().1;
+    let kept = chosen(&bench.from_network(&wired(tcp(client, front, flags::SYN, b"")).bytes()).frame);
+    let mut tracer = Tracer::open(&bench.node.pin_dir()).unwrap();
+    for port in 40_001..40_020 {
+        let frame = wired(tcp(at(V4.client, port), front, flags::SYN, b"")).bytes();
+        assert_eq!(chosen(&from_network(&bench, &mut tracer, &frame).ran.frame), kept);
     }
 }
 
