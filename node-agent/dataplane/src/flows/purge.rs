@@ -12,7 +12,7 @@ impl Dataplane {
     /// Forgets every flow that one of these addresses has a part in: as client, as server, as Service front, translated or not. How many
     /// entries (a flow has two). What programs write meanwhile may stay, so first the map of pods must say whose the addresses are now.
     ///
-    /// Blocks for about 0.2 µs per entry of the map, however many addresses there are.
+    /// Blocks for half a microsecond per entry of the map, or less, however many addresses there are.
     ///
     /// # Errors
     /// A map that can't be read or written. What was done until then is done.
