@@ -41,6 +41,12 @@ impl<'a> Crowd<'a> {
         let kubectl = cluster.kubectl();
         make_pods(&kubectl)?;
         let outer = Outside::attach(cluster, NETTOOL)?;
+        for node in NODES {
+            let ranges = kubectl.json(&["get", "node", node])?["spec"]["podCIDRs"].take();
+            for range in serde_json::from_value::<Vec<String>>(ranges)? {
+                outer.route(&range, node)?;
+            }
+        }
         let ends = ends(&kubectl, &outer)?;
         Ok(Self { cluster, kubectl, outer, ends })
     }
@@ -92,6 +98,10 @@ impl<'a> Crowd<'a> {
         let servers: Vec<&End> =
             self.ends.iter().filter(|server| server.name != client.name && (server.is_pod() || client.is_pod())).collect();
         let questions = questions(client, &servers);
+        // From pods' own addresses answers to datagrams do not come back to the outside (source NAT takes them for what a pod sends), but where
+        // rules have the node remember who asked.
+        let is_outside = client.node.is_none() && !client.is_pod();
+        let questions: BTreeMap<_, _> = questions.into_iter().filter(|(target, _)| !is_outside || target.how == How::Tcp).collect();
         let targets = questions.keys().cloned();
         let found = match (client.name.split_once('/'), client.node) {
             (Some((namespace, pod)), _) => Client::of(&self.kubectl.in_namespace(namespace), pod).try_all(targets)?,
