@@ -7,7 +7,8 @@ use crate::room::Missing;
 use orknet_abi::{MAPS, protocol};
 use orknet_dataplane::{EndedSockets, Swept, TroubleKind, Untold};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -198,7 +199,11 @@ impl Collector for Kernel {
             Ok(counts) => {
                 let named = counts.iter().filter_map(|(number, count)| Some((self.rules.get(number)?, ConstCounter::new(count.packets))));
                 let help = "Connections that a rule of a policy let through, packets that it refused";
-                labelled(&mut encoder, "policy_rule_hits", help, named.map(|(rule, counter)| (rule.labels(), counter)))?;
+                // Named also while no policy selects a pod of this node.
+                let mut descriptor = encoder.encode_descriptor("policy_rule_hits", help, None, MetricType::Counter)?;
+                for (rule, counter) in named {
+                    counter.encode(descriptor.encode_family(&rule.labels())?)?;
+                }
             }
             Err(failure) => tracing::warn!(%failure, "cannot read the counters of rules"),
         }
@@ -230,20 +235,11 @@ fn family<'a, M: EncodeMetric>(
     label: &str,
     metrics: impl Iterator<Item = (&'a str, M)>,
 ) -> fmt::Result {
-    labelled(encoder, name, help, metrics.map(|(value, metric)| ([(label, value)], metric)))
-}
-
-fn labelled<M: EncodeMetric>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    metrics: impl Iterator<Item = (impl EncodeLabelSet, M)>,
-) -> fmt::Result {
     let mut metrics = metrics.peekable();
     let Some((_, first)) = metrics.peek() else { return Ok(()) };
     let mut descriptor = encoder.encode_descriptor(name, help, None, first.metric_type())?;
-    for (labels, metric) in metrics {
-        metric.encode(descriptor.encode_family(&labels)?)?;
+    for (value, metric) in metrics {
+        metric.encode(descriptor.encode_family(&[(label, value)])?)?;
     }
     Ok(())
 }

@@ -5,8 +5,9 @@ use super::line::{Direction, End, Front, Happened, Judged, Pod, Policy, Rule, Ve
 use k8s_openapi::jiff::Timestamp;
 use orknet_abi::{Address, DropReason, FlowKey, PodKey, ServiceKey, direction, event_kind, policy_kind, scope};
 use orknet_compiler::facts::Uid;
-use orknet_compiler::{PodAt, PolicyName, State};
+use orknet_compiler::{ObjectName, PodAt, PolicyName, State};
 use orknet_dataplane::{Packet, Told, Transport};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
@@ -89,6 +90,8 @@ struct Names<'a> {
     state: &'a State,
     pods: HashMap<Address, PodAt>,
     rules: HashMap<u32, Rule>,
+    /// Asked for once for each pod and direction: there may be many policies, and who is refused tries again.
+    isolating: RefCell<HashMap<(ObjectName, Direction), Vec<Policy>>>,
 }
 
 impl<'a> Names<'a> {
@@ -108,7 +111,8 @@ impl<'a> Names<'a> {
             };
             (number, Rule { policy, index: rule.index })
         };
-        Self { state, pods: state.pods_at(&addresses), rules: rules.into_iter().map(named).collect() }
+        let rules = rules.into_iter().map(named).collect();
+        Self { state, pods: state.pods_at(&addresses), rules, isolating: RefCell::default() }
     }
 
     fn end(&self, (address, port): Side) -> End {
@@ -119,10 +123,18 @@ impl<'a> Names<'a> {
     fn judged(&self, direction: Direction, number: u32, end: Side) -> Judged {
         let rule = (number != 0).then(|| self.rules.get(&number).cloned().unwrap_or_else(|| unknown_rule(number)));
         let isolated_by = match (&rule, self.pods.get(&end.0.into())) {
-            (None, Some(pod)) => self.state.isolating(&pod.name, number_of(direction)),
+            (None, Some(pod)) => self.isolating(&pod.name, direction),
             _ => Vec::new(),
         };
-        Judged { direction, rule, isolated_by: isolated_by.into_iter().map(|name| policy(&PolicyName::Namespaced(name))).collect() }
+        Judged { direction, rule, isolated_by }
+    }
+
+    fn isolating(&self, pod: &ObjectName, direction: Direction) -> Vec<Policy> {
+        let ask = || {
+            let names = self.state.isolating(pod, number_of(direction)).into_iter();
+            names.map(|name| policy(&PolicyName::Namespaced(name))).collect()
+        };
+        self.isolating.borrow_mut().entry((pod.clone(), direction)).or_insert_with(ask).clone()
     }
 
     fn front(&self, connection: &Connection) -> Option<Front> {

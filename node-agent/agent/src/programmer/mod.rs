@@ -71,6 +71,13 @@ pub enum Message {
     Status(oneshot::Sender<AgentStatus>),
 }
 
+impl Message {
+    /// Whether it asks for names alone: nothing is to be written for it. Such questions come as often as packets are dropped.
+    fn is_question(&self) -> bool {
+        matches!(self, Self::Explain(..) | Self::NameRules(_))
+    }
+}
+
 /// State, kernel, and what has been seen of the cluster.
 pub struct Programmer {
     state: State,
@@ -186,8 +193,12 @@ impl Programmer {
                     if count == 0 {
                         return;
                     }
+                    // What failed is tried again with whatever comes in.
+                    let changes_nothing = self.is_applied && batch.iter().all(Message::is_question);
                     let waiting = self.take(batch.drain(..));
-                    self.program(waiting);
+                    if !changes_nothing {
+                        self.program(waiting);
+                    }
                 }
                 () = tokio::time::sleep_until(wake) => {
                     let now = tokio::time::Instant::now();
