@@ -8,9 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use orknet_compiler::clusternetworkpolicy::ClusterNetworkPolicy;
-use orknet_compiler::facts::Uid;
 use orknet_compiler::{Change, ClusterPolicyFacts, Names, NamespaceFacts, ObjectName, PodFacts, PolicyFacts};
-use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -25,14 +23,7 @@ pub async fn policies(client: Client, sender: mpsc::Sender<Message>) {
 }
 
 fn policy_facts(policy: &DynamicObject, names: &mut Names) -> PolicyFacts {
-    let spec = policy.data.get("spec").cloned().unwrap_or_default();
-    match serde_json::from_value(json!({ "spec": spec })) {
-        Ok(whole) => PolicyFacts::of(&NetworkPolicy { metadata: policy.metadata.clone(), ..whole }, names),
-        Err(error) => {
-            let uid = Uid::of(policy.metadata.uid.as_deref().unwrap_or_default());
-            PolicyFacts::closed(uid, &format!("it cannot be read ({error}); all pods of the namespace are isolated"))
-        }
-    }
+    PolicyFacts::read(&policy.metadata, &policy.data["spec"], names)
 }
 
 /// The ClusterNetworkPolicies, where the cluster has the kind.
@@ -71,6 +62,7 @@ fn name_of(meta: &ObjectMeta, names: &mut Names) -> Arc<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn facts(spec: serde_json::Value) -> PolicyFacts {
         let object = json!({

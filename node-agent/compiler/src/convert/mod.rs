@@ -3,6 +3,7 @@
 
 mod clusterpolicy;
 mod policy;
+mod stored;
 
 use crate::facts::{Endpoint, ExternalFacts, Hints, NodeFacts, ObjectName, Readiness, ServiceFacts, ServicePort, SliceFacts, SlicePort};
 use crate::names::Names;
