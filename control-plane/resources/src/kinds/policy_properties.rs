@@ -34,9 +34,11 @@ enum Break {
     Member(&'static str, Value),
 }
 
-/// A value is named by the field that it is in, an item of a list by that and `[]`. Of a rule that is not about values of every form, the fourth
-/// part says which.
-fn rules() -> Vec<(Of, &'static str, Break, fn(&Value) -> bool)> {
+/// What breaks which value of which kind. A value is named by the field that it is in, an item of a list by that and `[]`. Of a rule that is not
+/// about values of every form, the last part says which.
+type Rule = (Of, &'static str, Break, fn(&Value) -> bool);
+
+fn rules() -> Vec<Rule> {
     let any: fn(&Value) -> bool = |_| true;
     let has_items: fn(&Value) -> bool = |list| list.as_array().is_some_and(|items| !items.is_empty());
     let bad = |value: Value| Break::With(value);
