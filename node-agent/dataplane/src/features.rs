@@ -38,6 +38,7 @@ const MAPS: &[Needed<MapType>] = needed! {
     MapType::PerCpuArray, "BPF array maps with values for each CPU", "4.6";
     MapType::LruHash, "BPF hash maps that forget (LRU)", "4.10";
     MapType::LpmTrie, "BPF maps of address ranges (LPM tries)", "4.11";
+    MapType::RingBuf, "BPF ring buffers", "5.8";
 };
 
 /// Functions that socket hooks call.
@@ -78,6 +79,7 @@ const OF_PACKETS: &[Needed<BpfHelper>] = needed! {
     BpfHelper::BPF_FUNC_skb_set_tunnel_key, "bpf_skb_set_tunnel_key", "4.3";
     BpfHelper::BPF_FUNC_skb_store_bytes, "bpf_skb_store_bytes", "4.1";
     BpfHelper::BPF_FUNC_l4_csum_replace, "bpf_l4_csum_replace", "4.1";
+    BpfHelper::BPF_FUNC_ktime_get_ns, "bpf_ktime_get_ns", "4.1";
 };
 
 /// Functions that the program for frames from the wire calls, beside those.
