@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use orknet_tests::suite::{self, Test};
-use orknet_tests::talk::{self, Client, How, Outcome};
+use orknet_tests::talk::{self, Client, How, Outcome, Target};
 use orknet_tests::{Kubectl, programmed};
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -71,19 +71,23 @@ pub fn addresses(kubectl: &Kubectl, pod: &str) -> Result<[String; 2]> {
     all.try_into().map_err(|all| anyhow::anyhow!("{pod} has {all:?}"))
 }
 
-/// The client is answered, or its packets are lost without a word.
-pub fn expect(client: &Client<'_>, how: How, address: &str, is_allowed: bool) -> Result<()> {
-    let attempt = client.attempt(how, address)?;
-    let wanted = match &attempt.outcome {
-        Outcome::Answer { .. } => is_allowed,
-        // Of a datagram's answer that does not come, the kernel says the latter.
-        Outcome::Error(kind) => !is_allowed && ["TimedOut", "WouldBlock"].contains(&kind.as_str()),
-    };
-    ensure!(wanted, "{how:?} to {address}: {attempt:?}, expected {}", if is_allowed { "an answer" } else { "none" });
+/// The client is answered, or is not, at each address.
+pub fn expect_all(client: &Client<'_>, asked: &[(How, String, bool)]) -> Result<()> {
+    let target = |how: How, address: &str| Target { how, address: address.to_owned() };
+    let found = client.try_all(asked.iter().map(|(how, address, _)| target(*how, address)))?;
+    for (how, address, is_allowed) in asked {
+        let attempt = found.get(&target(*how, address)).with_context(|| format!("nothing came of {how:?} to {address}"))?;
+        let is_answered = matches!(attempt.outcome, Outcome::Answer { .. });
+        ensure!(
+            is_answered == *is_allowed,
+            "{how:?} to {address}: {attempt:?}, expected {}",
+            if *is_allowed { "an answer" } else { "none" }
+        );
+    }
     Ok(())
 }
 
 /// The same over TCP and UDP.
 pub fn expect_both(client: &Client<'_>, who: &str, address: &str, is_allowed: bool) -> Result<()> {
-    [How::Tcp, How::Udp].into_iter().try_for_each(|how| expect(client, how, address, is_allowed).with_context(|| who.to_owned()))
+    expect_all(client, &[How::Tcp, How::Udp].map(|how| (how, address.to_owned(), is_allowed))).with_context(|| who.to_owned())
 }

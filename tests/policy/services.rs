@@ -1,6 +1,6 @@
 //! Through Services: what counts is the pod and its port that are reached, whichever way led there.
 
-use crate::scene::{NODES, client, expect, expect_both, policy, server, without};
+use crate::scene::{NODES, client, expect_all, expect_both, policy, server, without};
 use anyhow::{Context, Result};
 use orknet_tests::outside::node_addresses;
 use orknet_tests::talk::{self, How, at};
@@ -44,13 +44,13 @@ fn e2e_policy_counts_for_the_pod_and_its_port_that_a_service_leads_to(_: &Cluste
     let fronts = fronts(kubectl, "web")?;
     policy(kubectl, "friends", &friends_at(talk::PORT))?;
     for (name, is_friend, from, client) in &clients {
+        let mut asked = Vec::new();
         for (front, node) in &fronts {
             // A node that leads to a pod elsewhere gives the client its own address.
             let is_seen = node.is_none_or(|node| node == *from || node == NODES[0]);
-            for how in [How::Tcp, How::Udp, How::UdpConnected] {
-                expect(client, how, front, *is_friend && is_seen).with_context(|| format!("{name} at {front}"))?;
-            }
+            asked.extend([How::Tcp, How::Udp, How::UdpConnected].map(|how| (how, front.clone(), *is_friend && is_seen)));
         }
+        expect_all(client, &asked).with_context(|| name.clone())?;
     }
     // The Service's own port is nobody's.
     policy(kubectl, "friends", &friends_at(80))?;
@@ -66,10 +66,11 @@ fn e2e_policy_counts_for_the_pod_and_its_port_that_a_service_leads_to(_: &Cluste
     policy(kubectl, "out", &out)?;
     for (name, is_friend, from, client) in &clients {
         // Another node's port is that node's address to whom it goes out.
+        let mut asked = Vec::new();
         for (front, _) in fronts.iter().filter(|(_, node)| node.is_none_or(|node| node == *from)) {
-            expect(client, How::Tcp, front, true).with_context(|| format!("{name} at {front}"))?;
-            expect(client, How::Udp, front, *is_friend).with_context(|| format!("{name} at {front}"))?;
+            asked.extend([(How::Tcp, front.clone(), true), (How::Udp, front.clone(), *is_friend)]);
         }
+        expect_all(client, &asked).with_context(|| name.clone())?;
     }
     Ok(())
 }

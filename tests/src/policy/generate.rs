@@ -197,7 +197,7 @@ fn cluster_protocol() -> impl Strategy<Value = Value> {
     let port = prop_oneof![
         3 => (79..83_u16).prop_map(|number| json!({"destinationPort": {"number": number}})),
         2 => (1..81_u16, 1..20_u16).prop_map(|(start, more)| json!({"destinationPort": {"range": {"start": start, "end": start + more}}})),
-        1 => Just(json!({})),
+        1 => Just(json!({"destinationPort": {"range": {"start": 1, "end": u16::MAX}}})),
     ];
     prop_oneof![
         4 => (select(vec!["tcp", "udp", "sctp"]), port).prop_map(|(protocol, port)| json!({protocol: port})),
