@@ -44,10 +44,14 @@ proptest! {
 
     #[test]
     fn one_change_never_shows_what_neither_before_nor_after_holds(before in vec(change(), 5..40), after in vec(change(), 1..8)) {
-        let ((_, mut state), mut maps) = (known(), MapImage::default());
+        let ((mut inputs, mut state), mut maps) = (known(), MapImage::default());
+        before.iter().cloned().for_each(|change| put(&mut inputs, change));
         settle(&mut state, before).into_iter().for_each(|step| maps.apply(step));
         for change in after {
             let old = maps.clone();
+            let mut own = policies::addresses_of(&inputs, &change);
+            put(&mut inputs, change.clone());
+            own.extend(policies::addresses_of(&inputs, &change));
             let steps = settle(&mut state, vec![change.clone()]);
             let new = state.image().clone();
             // Of a pod that comes or goes, the address is new to all.
@@ -56,7 +60,9 @@ proptest! {
                 maps.apply(step.clone());
                 for pod in &stays {
                     for way in [direction::INGRESS, direction::EGRESS] {
-                        for (question, said) in ask(&maps, pod, way) {
+                        // A pod that changes is both ends of what it sends to itself: these are two writes.
+                        let is_own = |end| own.contains(&end) && own.contains(&pod.address);
+                        for (question, said) in ask(&maps, pod, way).into_iter().filter(|((end, ..), _)| !is_own(*end)) {
                             let allowed = [policies::answer(&old, pod, way, question), policies::answer(&new, pod, way, question)];
                             prop_assert!(allowed.contains(&said), "{:?}: {:?} {:?} says {:?} of {:?}, not {:?}", change, pod, way, said, question, allowed);
                         }

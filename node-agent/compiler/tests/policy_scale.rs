@@ -158,3 +158,46 @@ fn one_label_among_fifty_thousand_pods_and_one_policy_among_ten_thousand_touch_w
     assert!(whole < Duration::from_secs(60), "{whole:?}");
     assert!(bytes < 150 << 20, "{} MB", bytes >> 20);
 }
+
+#[test]
+fn ten_thousand_policies_that_hold_for_one_pod_are_one_set_and_a_change_of_one_is_soon_written() {
+    let mut names = Names::default();
+    let mut state = State::default();
+    state.policies_known();
+    let whole = |number: u32, port: u16, names: &mut Names| {
+        let (name, _) = policy(0, port, names);
+        let peer = json!([{"podSelector": {"matchLabels": {"version": format!("{}", number % 1_000)}}}]);
+        let spec = json!({"podSelector": {}, "ingress": [{"from": peer, "ports": [{"port": port}]}]});
+        let policy = NetworkPolicy {
+            metadata: meta(&name.namespace, format!("policy-{number}"), &[]),
+            spec: Some(serde_json::from_value(spec).unwrap()),
+        };
+        (ObjectName::of(&policy.metadata, names), PolicyFacts::of(&policy, names))
+    };
+    let began = Instant::now();
+    for number in 0..POLICIES {
+        let (name, facts) = whole(number, 80, &mut names);
+        state.note(Change::Policy(name, Some(facts)));
+    }
+    for number in 0..1_000 {
+        let (name, facts, owner) = pod(number * NAMESPACES, &number.to_string(), &mut names);
+        state.note(Change::PeerPod(name, Some(facts)));
+        if number < 100 {
+            state.note(Change::Attachment(format!("{number}").as_str().into(), Some(attachment(number * NAMESPACES, owner))));
+        }
+    }
+    state.plan();
+    let from_empty = began.elapsed();
+    let sets: std::collections::BTreeSet<u32> = state.image().pods.values().map(|pod| pod.ingress).collect();
+    assert_eq!((sets.len(), state.image().verdicts.len()), (1, 1_001), "equal sets are there once");
+    let mut changes = Vec::new();
+    for number in 0..20 {
+        let (name, facts) = whole(number, 81, &mut names);
+        let began = Instant::now();
+        state.apply([Change::Policy(name, Some(facts))]);
+        changes.push(began.elapsed());
+    }
+    let change = most(changes);
+    println!("{POLICIES} policies for each of 100 pods: from empty {from_empty:?}, one policy {change:?}");
+    assert!(from_empty < Duration::from_secs(60) && change < Duration::from_secs(2), "{from_empty:?}, {change:?}");
+}

@@ -254,6 +254,14 @@ fn set<K: Ord, V>(known: &mut std::collections::BTreeMap<K, V>, name: K, facts: 
     }
 }
 
+/// All addresses of the pod that a change is about.
+pub fn addresses_of(inputs: &Inputs, change: &Change) -> Vec<Address> {
+    let Change::PeerPod(name, _) = change else { return Vec::new() };
+    let attached = inputs.attachments.values().filter(|attachment| attachment.owner.as_ref().is_some_and(|owner| owner.pod == *name));
+    let listed = inputs.policy.pods.get(name).into_iter().flat_map(|facts| facts.addresses.iter());
+    attached.flat_map(|attachment| attachment.addresses.iter()).chain(listed).copied().collect()
+}
+
 /// Everything but the attachments.
 pub fn note_all(inputs: &Inputs, mut note: impl FnMut(Change)) {
     let policy = inputs.policy.clone();

@@ -2,7 +2,7 @@
 
 use super::Policies;
 use super::pods::Pods;
-use crate::facts::{Attachment, Labels, NamespaceFacts, NamespacedPods, ObjectName, Owner, PodFacts, Selector};
+use crate::facts::{Attachment, Labels, NamedPort, NamespaceFacts, NamespacedPods, ObjectName, Owner, PodFacts, Selector};
 use crate::image::sets_of;
 use crate::policy::resolve::{self, Direction, Subject};
 use crate::policy::rules::{RuleSet, Section};
@@ -33,7 +33,10 @@ pub(super) struct Local {
     sets: Option<[u32; 4]>,
 }
 
-/// For attachments that have to be looked at again: which rules hold.
+/// What pods' sets depend on: namespace, policies of both kinds, and what the pod calls its ports.
+type Alike = (Arc<str>, BTreeSet<Arc<str>>, Vec<Arc<str>>, Arc<[NamedPort]>);
+
+/// For attachments that have to be looked at again: which rules hold. Equal ones are mostly the same.
 pub(super) type Resolved = Vec<(Arc<str>, [Arc<RuleSet>; 4])>;
 
 impl Locals {
@@ -194,17 +197,18 @@ impl Policies {
     /// Looks at the attachments that something concerns.
     pub(super) fn resolve_dirty(&mut self) -> Resolved {
         let dirty = std::mem::take(&mut self.locals.dirty);
-        dirty.into_iter().filter_map(|name| Some((Arc::clone(&name), self.resolve(&name)?))).collect()
+        let mut alike = HashMap::new();
+        dirty.into_iter().filter_map(|name| Some((Arc::clone(&name), self.resolve(&name, &mut alike)?))).collect()
     }
 
-    fn resolve(&mut self, name: &Arc<str>) -> Option<[Arc<RuleSet>; 4]> {
+    fn resolve(&mut self, name: &Arc<str>, alike: &mut HashMap<Alike, [Arc<RuleSet>; 4]>) -> Option<[Arc<RuleSet>; 4]> {
         let local = self.locals.all.get(name)?;
         let (owner, facts) = (local.owner.clone()?, local.facts.clone()?);
         if local.addresses.is_empty() {
             return Some(Default::default());
         }
         let namespace = &owner.pod.namespace;
-        let selected = match &local.policies {
+        let selected: BTreeSet<Arc<str>> = match &local.policies {
             Some(selected) => selected.clone(),
             None => {
                 let own = self.policies.get(namespace).into_iter().flatten();
@@ -214,6 +218,12 @@ impl Policies {
         let labels = self.namespaces.get(namespace).cloned().unwrap_or_else(|| NamespaceFacts::unseen(namespace)).labels;
         let subject = Subject { namespace, ports: &facts.ports };
         let cluster = self.cluster_policies_of(&labels, &facts.labels);
+        self.locals.all.get_mut(name)?.policies = Some(selected.clone());
+        let key = (Arc::clone(namespace), selected, cluster, Arc::clone(&facts.ports));
+        if let Some(sets) = alike.get(&key) {
+            return Some(sets.clone());
+        }
+        let (_, selected, cluster, _) = &key;
         let mut both = |way: Direction| {
             let cluster: Vec<_> = cluster
                 .iter()
@@ -224,8 +234,9 @@ impl Policies {
             (Arc::new(resolve::rule_set(&cluster, isolates)), Arc::new(resolve::own_rule_set(&cluster, isolates.is_some())))
         };
         let ((ingress, own_ingress), (egress, own_egress)) = (both(direction::INGRESS), both(direction::EGRESS));
-        self.locals.all.get_mut(name)?.policies = Some(selected);
-        Some([ingress, egress, own_ingress, own_egress])
+        let sets = [ingress, egress, own_ingress, own_egress];
+        alike.insert(key, sets.clone());
+        Some(sets)
     }
 
     /// The ClusterNetworkPolicies that select a pod, in their order.

@@ -9,7 +9,7 @@ use crate::policy::ports::{Table, numbered, table};
 use crate::policy::rules::{Indexed, RuleSet};
 use crate::state::draft::Draft;
 use orknet_abi::{Judgement, PortKey, Rule, Verdict, VerdictKey};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// A set that is in the maps, or is being written.
@@ -39,10 +39,16 @@ impl Set {
 impl Policies {
     /// Attachments' pods get these sets. Those that are new are written with all that they say.
     pub(super) fn switch(&mut self, resolved: Resolved, image: &mut MapImage, draft: &mut Draft) {
-        for (name, contents) in resolved {
-            let sets = contents.map(|content| if content.is_empty() { 0 } else { self.set_of(&content, image, draft) });
+        // The same need not be compared with itself.
+        let mut known: HashMap<*const RuleSet, u32> = HashMap::new();
+        for (name, contents) in &resolved {
+            let sets = contents.each_ref().map(|content| {
+                *known
+                    .entry(Arc::as_ptr(content))
+                    .or_insert_with(|| if content.is_empty() { 0 } else { self.set_of(content, image, draft) })
+            });
             sets.into_iter().filter(|set| *set != 0).for_each(|set| self.sets.hold(set));
-            let old = self.locals.switch(&name, sets);
+            let old = self.locals.switch(name, sets);
             old.into_iter().flatten().filter(|set| *set != 0).for_each(|set| self.sets.release(set));
         }
     }
