@@ -360,6 +360,21 @@ pub extern "C" fn pass_judged(ctx: *mut __sk_buff, ip: *const Ip, segment: *cons
     steps::police::pass_judged(&TcContext::new(ctx), ip, segment, from)
 }
 
+/// [`steps::flow::forget_plain`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn forget_plain(key: *const FlowKey) -> u32 {
+    present!(0; key: as_ref);
+    u32::from(steps::flow::forget_plain(key))
+}
+
+/// [`steps::way::is_tunnel_of_pod`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn is_tunnel_of_pod(ctx: *mut __sk_buff) -> u32 {
+    u32::from(steps::way::is_tunnel_of_pod(&TcContext::new(ctx)))
+}
+
 /// [`steps::event::tell_judged`]; answers 1.
 #[inline(never)]
 #[unsafe(no_mangle)]

@@ -10,11 +10,15 @@ use crate::{
     },
 };
 use aya_ebpf::programs::TcContext;
+use orknet_abi::DropReason;
 
 /// Hands packets for pods of this node straight to them, sends those for Services to a backend, translates answers and errors back, and
 /// leaves everything else to the node's stack.
 #[inline(always)]
 pub fn from_network(ctx: &TcContext) -> i32 {
+    if steps::is_overlay(ctx.device()) && global::is_tunnel_of_pod(ctx.skb.skb) != 0 {
+        return steps::drop_packet(ctx, DropReason::TunnelNotNode);
+    }
     let quick = global::quick(ctx.skb.skb, 0);
     if quick > quick::NO_FLOW {
         return quick;

@@ -146,6 +146,21 @@ pub fn is_same(becomes: &FlowKey, key: &FlowKey) -> bool {
     differs(&one.source, &other.source) | differs(&one.destination, &other.destination) | (one.ports ^ other.ports) == 0
 }
 
+/// Forgets the flow that a packet goes against, if it translates nothing; whether it was so.
+#[inline(always)]
+pub fn forget_plain(key: &FlowKey) -> bool {
+    let Some(flow) = FLOWS.get_ptr(key) else { return false };
+    // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends.
+    if unsafe { (&raw const (*flow).state).read() } & (flow_state::PLAIN | flow_state::FORWARD) != flow_state::PLAIN {
+        return false;
+    }
+    let _ = FLOWS.remove(key);
+    let Some(answers) = scratch::answers() else { return false };
+    *answers = Words::of(key).reversed();
+    let _ = FLOWS.remove(answers.key());
+    true
+}
+
 /// Whether answers to a packet are translated by a flow that came in at another node, and whether policy has let that one through.
 #[inline(always)]
 pub fn is_judged_elsewhere(key: &FlowKey) -> bool {
@@ -212,6 +227,7 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, bytes: u32, beco
     if from & entrance::NODE == 0 {
         // Where a frame from the wire is for this node, its packet will open the flow again, and is counted then.
         let how = if from & entrance::WIRE == 0 { judging::NEW } else { 0 };
+        let how = how | if from & (entrance::POD | entrance::STACK) == 0 { judging::FOREIGN } else { 0 };
         let verdict = global::judge(key, becomes, how, bytes);
         if verdict != judge::ALLOWED {
             return opened::REFUSED.wrapping_add(verdict);

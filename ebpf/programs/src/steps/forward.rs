@@ -127,7 +127,13 @@ fn go_on(ctx: &TcContext, segment: &Segment, becomes: &FlowKey, is_known: u32) -
         let _ = global::tell_judged(ctx.skb.skb);
     }
     if verdict != judge::ALLOWED {
-        return translated::DROPPED.wrapping_add(verdict);
+        // The other end may not open it any more. This one may, and then it does: both may have the same ports for good.
+        let reopens = is_known & known::BACK != 0
+            && segment.kind == Kind::Flow
+            && is_same(becomes, &segment.key)
+            && global::judge(&segment.key, &segment.key, 0, 0) == judge::ALLOWED
+            && global::forget_plain(&segment.key) != 0;
+        return if reopens { translated::NOT_OURS } else { translated::DROPPED.wrapping_add(verdict) };
     }
     if is_known & known::KIND == known::DIRECT {
         return translated::BECOMES + sending::TELLS;

@@ -17,6 +17,8 @@ pub mod judging {
     pub const BACK: u32 = 1;
     /// Its flow is new: rules that let it through count it. Those that refuse a packet count it as it is dropped.
     pub const NEW: u32 = 2;
+    /// It came from the network: its source is no pod of this node.
+    pub const FOREIGN: u32 = 4;
 }
 
 /// The answer to what may be; any other is the number of a drop reason.
@@ -81,6 +83,9 @@ pub fn judge(key: &FlowKey, becomes: &FlowKey, how: u32, bytes: u32) -> u32 {
     let port = u32::from(key.protocol) | if has_ports { u32::from(port_be) << 16 } else { 0 };
     let is_self = client == server;
     if let Some(pod) = PODS.get_ptr(PodKey { address: *client }) {
+        if how & judging::FOREIGN != 0 {
+            return DropReason::SourceIsPod as u32;
+        }
         // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends.
         let set = unsafe { if is_self { (&raw const (*pod).own_egress).read() } else { (&raw const (*pod).egress).read() } };
         if set != 0 && !node::is_own(server) && global::ask(set, server, port, direction::EGRESS) != action::ALLOW {

@@ -36,6 +36,7 @@ mod words;
 pub use count::{count_traffic, drop_number, drop_packet};
 pub use flow::entrance;
 pub use forward::NOT_OURS;
+pub use node::is_overlay;
 pub use packet::is_for_device;
 pub use pod::{check_source, hand_over, may_be_answers, source};
 pub use range::is_unallocated;

@@ -23,6 +23,12 @@ pub fn redirects() -> bool {
     pointer().is_none_or(|node| node.flags & node_flags::NO_REDIRECT == 0)
 }
 
+/// Whether the device is the overlay's.
+#[inline(always)]
+pub fn is_overlay(device: u32) -> bool {
+    pointer().is_some_and(|node| node.overlay == device)
+}
+
 /// Whether other nodes' pods are behind the overlay, of which the stack knows nothing.
 #[inline(always)]
 pub fn has_overlay() -> bool {

@@ -95,7 +95,7 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
     }
     let is_settled = is_flow && judge::is_lenient() && flow::is_judged_elsewhere(&segment.key);
     let begins = segment.is_opening() || !matches!(segment.key.protocol, protocol::TCP | protocol::SCTP);
-    let how = if begins { judging::NEW } else { 0 };
+    let how = if begins { judging::NEW } else { 0 } | if from == entrance::NETWORK { judging::FOREIGN } else { 0 };
     let verdict = if is_settled { judge::ALLOWED } else { global::judge(becomes, becomes, how, ctx.len()) };
     if verdict != judge::ALLOWED {
         let is_for_node = from == entrance::POD && global::is_for_node(ctx.skb.skb, ip) != 0;
@@ -121,6 +121,10 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
     if opened == opened::NOT {
         words::copy(&segment.key, becomes);
         let state = flow_state::FORWARD | flow_state::PLAIN | segment.says() & !flow_state::CONFIRMED;
+        if segment.is_opening() {
+            // A connection of its own takes the place of one that the other end opened.
+            let _ = global::forget_plain(&segment.key);
+        }
         opened = global::insert_pair(&segment.key, becomes, state);
         outcome = policed::PASSES;
     }

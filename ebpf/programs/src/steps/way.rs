@@ -318,6 +318,26 @@ pub fn turn_tunnel(ctx: &TcContext) -> u32 {
     0
 }
 
+/// Whether a packet came through the overlay from a pod: nothing keeps pods from sending such to their nodes, and it is only nodes that have
+/// judged what is inside. A pod's packets have its own address, or one of the link to its node.
+#[inline(always)]
+pub fn is_tunnel_of_pod(ctx: &TcContext) -> bool {
+    const BYTES: u32 = size_of::<bpf_tunnel_key>() as u32;
+    let Some(key) = scratch::tunnel() else { return true };
+    wipe(key);
+    // SAFETY: the structure is as long as the helper is told; which member of the union holds the address, the flag says.
+    let remote = unsafe {
+        if bpf_skb_get_tunnel_key(ctx.skb.skb, key, BYTES, 0) == 0 {
+            Address::from_v4(key.__bindgen_anon_1.remote_ipv4.to_be_bytes())
+        } else if bpf_skb_get_tunnel_key(ctx.skb.skb, key, BYTES, TUNNEL_V6) == 0 {
+            Address(mem::transmute::<[u32; 4], [u8; 16]>(key.__bindgen_anon_1.remote_ipv6))
+        } else {
+            return false;
+        }
+    };
+    remote.is_link_local_v6() || range::kinds(&remote) & range_kinds::PODS != 0
+}
+
 /// Sends the packet back out of the device that it came in on.
 #[inline(always)]
 pub fn back(ctx: &TcContext) -> i32 {

@@ -186,3 +186,52 @@ fn root_a_route_with_an_encapsulation_leads_to_no_address_of_the_node() {
     let sent: Frame = tcp(at(family.pod_a, 9), at("198.18.0.9", 80), flags::SYN, b"");
     assert_refused(&bench, || bench.from_pod(&sent.bytes()), DropReason::PolicyEgress);
 }
+
+#[test]
+fn root_nobody_from_the_network_has_a_pods_address() {
+    let bench = Bench::new("policy-forged");
+    for (list, family) in (1..).zip(FAMILIES) {
+        bench.apply(&sets());
+        rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (FRIENDLY, CLOSED));
+        befriend(&bench, family.pod_b);
+        for source in [family.pod_a, family.pod_b] {
+            let forged = wired(udp(at(source, 9), at(family.pod_a, 81), b"x")).bytes();
+            assert_refused(&bench, || bench.from_network(&forged), DropReason::SourceIsPod);
+        }
+        // By a Service, too.
+        bench.put(&Front::new(list, UDP, at(family.load_balancer, 81), &[at(family.pod_a, 81)]));
+        let forged = wired(udp(at(family.pod_b, 9), at(family.load_balancer, 81), b"x")).bytes();
+        assert_refused(&bench, || bench.from_network(&forged), DropReason::SourceIsPod);
+        assert_eq!(bench.from_pod_b(udp(at(family.pod_b, 9), at(family.pod_a, 81), b"x")).verdict, Verdict::Redirect);
+        bench.flows().keys().for_each(|key| bench.forget_flow(key));
+    }
+}
+
+#[test]
+fn root_who_may_open_does_although_the_other_end_did_when_it_might() {
+    let bench = Bench::new("policy-reopened");
+    for family in FAMILIES {
+        bench.apply(&sets());
+        befriend(&bench, family.pod_b);
+        befriend(&bench, family.pod_a);
+        let (pod_a, pod_b) = (at(family.pod_a, 7_946), at(family.pod_b, 7_946));
+        // The same port at both ends; B asked first. Then A may ask, and B may not any more.
+        rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (FRIENDLY, CLOSED));
+        assert_eq!(bench.from_pod_b(udp(pod_b, pod_a, b"?")).verdict, Verdict::Redirect);
+        assert_eq!(bench.from_pod(&udp(pod_a, pod_b, b"!").bytes()).verdict, Verdict::Redirect);
+        rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (CLOSED, FRIENDLY));
+        for _ in 0..3 {
+            assert_eq!(bench.from_pod(&udp(pod_a, pod_b, b"?").bytes()).verdict, Verdict::Redirect);
+            assert_eq!(bench.from_pod_b(udp(pod_b, pod_a, b"!")).verdict, Verdict::Redirect, "an answer");
+        }
+        // A connection of its own against one that is half dead.
+        rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (FRIENDLY, FRIENDLY));
+        let (pod_a, pod_b) = (at(family.pod_a, 80), at(family.pod_b, 80));
+        assert_eq!(bench.from_pod_b(tcp(pod_b, pod_a, flags::SYN, b"")).verdict, Verdict::Redirect);
+        rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (CLOSED, FRIENDLY));
+        assert_eq!(bench.from_pod(&tcp(pod_a, pod_b, flags::SYN, b"").bytes()).verdict, Verdict::Redirect);
+        assert_eq!(bench.from_pod_b(tcp(pod_b, pod_a, flags::SYN_ACK, b"")).verdict, Verdict::Redirect);
+        bench.assert_pairs();
+        bench.flows().keys().for_each(|key| bench.forget_flow(key));
+    }
+}
