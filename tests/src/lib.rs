@@ -11,11 +11,11 @@ pub mod outside;
 pub mod panics;
 pub mod pods;
 pub mod policy;
+pub mod programmed;
 #[cfg(test)]
 mod promises;
 mod record;
 pub mod sctp;
-pub mod programmed;
 pub mod server;
 pub mod stream;
 pub mod suite;

@@ -121,15 +121,15 @@ pub mod event_kind {
     pub const DROP: u32 = 1;
     /// A flow was opened: what the packet became, and the rule that let it through.
     pub const FLOW: u32 = 2;
-    /// From here on: the steps of a packet that is traced, which no others tell. What is known of the flow: `reason` is one of the
-    /// programs' answers, `becomes` what the packet becomes.
+    /// From here on: the steps of a packet that is traced, which no others tell. The packet's flow is known: `becomes` says what the packet
+    /// becomes, `reason` has bit 3 set (8) if it goes against the direction in which the flow was opened.
     pub const STEP_FLOW: u32 = 16;
-    /// A Service's backend was looked for: `reason` is 0 if it was found, else 256 and a drop reason, or 1 if the packet is no Service's; `set` is the
-    /// list, `peers` the slot.
+    /// A Service's backend was looked for: `reason` is 0 if the packet is no Service's, 1 or 3 if one was found (3: it answers the client
+    /// directly), else 256 and a drop reason; `becomes` has the backend.
     pub const STEP_SERVICE: u32 = 17;
     /// A judgement: `direction`, `set`, `peers`, `rule`, and in `reason` the action.
     pub const STEP_JUDGED: u32 = 18;
-    /// A way: `reason` is its kind, `device` where it leads.
+    /// A way: `reason` is its kind, `set` the index of the device where it leads.
     pub const STEP_WAY: u32 = 19;
 }
 

@@ -92,7 +92,11 @@ mod tests {
         assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED | FINISHED, OPENED | FINISHED), after(240), "closed");
         assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED, OPENED | RESET), after(240), "reset");
         assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED | GONE, OPENED | GONE), after(240), "the backend is gone");
-        assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED | FINISHED | PLAIN, OPENED | FINISHED | PLAIN), after(10), "closed, and never translated");
+        assert_eq!(
+            lifetime(protocol::TCP, OPENED | CONFIRMED | FINISHED | PLAIN, OPENED | FINISHED | PLAIN),
+            after(10),
+            "closed, and never translated"
+        );
         assert_eq!(lifetime(protocol::TCP, OPENED | CONFIRMED | PLAIN, OPENED | PLAIN), after(7_440));
         assert_eq!(lifetime(protocol::UDP, CONFIRMED, CONFIRMED), after(300));
         assert_eq!(lifetime(protocol::UDP, CONFIRMED, 0), after(120), "no answer yet");
