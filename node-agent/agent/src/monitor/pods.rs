@@ -41,6 +41,7 @@ pub fn reason_of(reason: DropReason) -> Option<&'static str> {
     match reason {
         DropReason::PolicyIngress | DropReason::PolicyEgress => Some("PolicyDenied"),
         DropReason::SourceNotPod => Some("SourceNotPod"),
+        DropReason::SourceIsPod => Some("SourceIsPod"),
         DropReason::NoEndpoints => Some("NoEndpoints"),
         DropReason::NoLocalEndpoints => Some("NoLocalEndpoints"),
         DropReason::NoSuchPort => Some("NoSuchPort"),
@@ -60,7 +61,9 @@ pub fn reason_of(reason: DropReason) -> Option<&'static str> {
         | DropReason::RewriteFailed
         | DropReason::TooBig
         | DropReason::NoHopLeft
-        | DropReason::NotForService => None,
+        | DropReason::NotForService
+        | DropReason::TunnelNotNode
+        | DropReason::SourceIsPod => None,
     }
 }
 
