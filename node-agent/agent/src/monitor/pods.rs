@@ -62,8 +62,7 @@ pub fn reason_of(reason: DropReason) -> Option<&'static str> {
         | DropReason::TooBig
         | DropReason::NoHopLeft
         | DropReason::NotForService
-        | DropReason::TunnelNotNode
-        | DropReason::SourceIsPod => None,
+        | DropReason::TunnelNotNode => None,
     }
 }
 

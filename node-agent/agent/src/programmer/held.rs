@@ -2,6 +2,7 @@
 
 use super::{Programmer, Reply, Waiting, answer, refusal};
 use crate::attachments::owner;
+use crate::progress::Kind;
 use orknet_cni::protocol::{self, AttachmentName, PodName, Reason};
 use orknet_compiler::Owner;
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ impl HeldPods {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lacks {
     Policies,
+    /// The watch of a kind fails.
+    Sight(Kind),
     Pod,
     Namespace,
 }
@@ -74,6 +77,10 @@ impl Programmer {
         if !self.is_synced() {
             return Err(Lacks::Policies);
         }
+        // What was seen until a watch failed may not be all by now: a policy that somebody made before the pod.
+        if let Some(kind) = self.behind.first() {
+            return Err(Lacks::Sight(*kind));
+        }
         let seen = self.state.pod_uid(&owner.pod).ok_or(Lacks::Pod)?;
         if record.pod.uid.is_empty() {
             // A runtime that does not say so means the one that there is.
@@ -93,6 +100,12 @@ impl Lacks {
         let PodName { namespace, name, uid } = pod;
         match self {
             Self::Policies => "the agent has not yet seen all policies, namespaces, pods and nodes of the cluster".into(),
+            Self::Sight(kind) => {
+                let kind = kind.name();
+                format!(
+                    "the agent has not yet seen all changes of kind {kind}, which it cannot watch, and so does not know the policies of {namespace}/{name}"
+                )
+            }
             Self::Namespace => {
                 format!("the agent has not yet seen the namespace {namespace} in the API, and so does not know the policies of {name}")
             }

@@ -53,6 +53,8 @@ pub enum Message {
     Change { change: Change, seen: Instant, version: u64 },
     /// The objects of a kind have been listed completely; the highest version among them.
     Listed(Listed, u64),
+    /// Watching a kind failed: until it has been listed again, there may be objects of it that nobody has seen.
+    Behind(Kind),
     /// The devices that lead to the network.
     Network(BTreeSet<u32>),
     /// Which of these lead to backends that are gone?
@@ -85,6 +87,8 @@ pub struct Programmer {
     metrics: Arc<Metrics>,
     listeners: Listeners,
     unseen: Unseen,
+    /// Kinds that policies depend on and whose watch has failed since they were listed.
+    behind: BTreeSet<Kind>,
     /// Network policies count on this node.
     has_policies: bool,
     /// Pods that are to be attached once it is known which policies hold for them.
@@ -155,6 +159,7 @@ impl Programmer {
             metrics,
             listeners,
             unseen: Unseen::new(has_policies),
+            behind: BTreeSet::new(),
             has_policies,
             held: HeldPods::default(),
             troubles: PolicyTroubles::default(),
@@ -228,8 +233,10 @@ impl Programmer {
                 Message::Listed(listed, version) => {
                     waiting.is_alarming |= matches!(listed, Listed::Services(_) | Listed::Slices(_));
                     self.note_version(listed.kind(), version);
+                    listed.kind().iter().for_each(|kind| _ = self.behind.remove(kind));
                     self.note_listed(listed);
                 }
+                Message::Behind(kind) => _ = self.behind.insert(kind),
                 Message::Network(devices) => {
                     let is_new = self.network.as_ref() != Some(&devices);
                     self.network = Some(devices);

@@ -24,6 +24,11 @@ impl Absence {
         self.refusals = self.refusals.saturating_add(1);
         self.refusals == if self.was_served { GONE } else { 1 }
     }
+
+    /// Whether the kind was served and is not taken for gone yet: there may be objects of it that nobody shows.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.was_served && self.refusals < GONE
+    }
 }
 
 /// Whether the server does not know what it was asked for.
@@ -39,9 +44,14 @@ mod tests {
     fn a_kind_that_was_never_served_is_absent_at_once_and_one_that_was_after_some_refusals() {
         let mut absence = Absence::default();
         let refusals = |absence: &mut Absence| [(); 4].map(|()| absence.refused());
+        assert!(!absence.is_doubtful());
         assert_eq!(refusals(&mut absence), [true, false, false, false]);
+        assert!(!absence.is_doubtful());
+        absence.served();
+        assert!(!absence.refused() && absence.is_doubtful());
         absence.served();
         assert_eq!(refusals(&mut absence), [false, false, true, false]);
+        assert!(!absence.is_doubtful());
         absence.served();
         assert!(!absence.refused());
         absence.served();

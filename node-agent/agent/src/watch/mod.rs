@@ -8,12 +8,13 @@ pub use nodes::{NodesView, nodes};
 pub use policies::{cluster_policies, namespaces, pods, policies};
 
 use crate::programmer::{Listed, Message};
+use crate::progress::Kind;
 use absence::{Absence, is_absence};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Client, Resource};
 use orknet_compiler::{Change, Names, ObjectName, ServiceFacts, SliceFacts};
 use serde::de::DeserializeOwned;
@@ -32,6 +33,10 @@ const ABSENT_RETRY: Duration = Duration::from_secs(30);
 pub trait Follower<K>: Send {
     /// Takes one event; waiting here slows the watch down, which is right when the programmer is busy.
     fn event(&mut self, event: Event<K>) -> impl Future<Output = ()> + Send;
+
+    /// Hears that watching failed: from now on there may be objects that nobody shows. Whether all of them must be listed again, so that
+    /// the end of the list says that it is over. (A watch that goes on where it was tells nothing before there is something new.)
+    fn failed(&mut self) -> impl Future<Output = bool> + Send;
 }
 
 /// Follows all objects of a kind for ever. Errors are logged and tried again with back-off; a server that cannot stream lists is
@@ -56,13 +61,19 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let mut streams_lists = true;
+    let mut backoff = DefaultBackoff::default();
     loop {
         let config = if streams_lists { watcher::Config::default().streaming_lists() } else { watcher::Config::default() };
         let mut events = Box::pin(watcher(api.clone(), config).default_backoff());
+        let mut is_listed = false;
         while let Some(event) = events.next().await {
             match (event, &mut absence) {
                 (Ok(event), _) => {
-                    absence.iter_mut().for_each(Absence::served);
+                    // A list begins before the server has said anything.
+                    if !matches!(event, Event::Init) {
+                        absence.iter_mut().for_each(Absence::served);
+                    }
+                    is_listed |= matches!(event, Event::InitDone);
                     follower.event(event).await;
                 }
                 (Err(error), Some(absence)) if is_absence(&error) => {
@@ -70,6 +81,8 @@ where
                         tracing::info!(kind, "the server does not know the kind, so there are none; asking again from time to time");
                         follower.event(Event::Init).await;
                         follower.event(Event::InitDone).await;
+                    } else if absence.is_doubtful() {
+                        follower.failed().await;
                     }
                     tokio::time::sleep(ABSENT_RETRY).await;
                     break;
@@ -77,9 +90,17 @@ where
                 (Err(error), _) if streams_lists && is_refusal(&error) => {
                     tracing::info!(kind, "the server does not stream lists; listing instead");
                     streams_lists = false;
+                    follower.failed().await;
                     break;
                 }
-                (Err(error), _) => tracing::warn!(kind, %error, "watching failed; trying again"),
+                (Err(error), _) => {
+                    tracing::warn!(kind, %error, "watching failed; trying again");
+                    if follower.failed().await && is_listed {
+                        // A new watch begins with a list, and tries that again by itself.
+                        tokio::time::sleep(backoff.next().unwrap_or(ABSENT_RETRY)).await;
+                        break;
+                    }
+                }
             }
         }
     }
@@ -132,6 +153,10 @@ struct Feed<K, N, F> {
     /// The highest version in it.
     version: u64,
     names: Names,
+    /// What is said of it where pods must not start without knowing all of the kind.
+    vital: Option<Kind>,
+    /// It has been said that not all is seen.
+    is_behind: bool,
 }
 
 impl<K: Resource, N: Clone + Eq + Hash, F> Feed<K, N, F> {
@@ -141,7 +166,13 @@ impl<K: Resource, N: Clone + Eq + Hash, F> Feed<K, N, F> {
         change: fn(N, Option<F>) -> Change,
         listed: fn(HashSet<N>) -> Listed,
     ) -> Self {
-        Self { sender, convert, change, listed, seen: HashSet::new(), version: 0, names: Names::default() }
+        let (seen, names) = (HashSet::new(), Names::default());
+        Self { sender, convert, change, listed, seen, version: 0, names, vital: None, is_behind: false }
+    }
+
+    /// Pods must not start without all of this kind.
+    fn vital(self, kind: Kind) -> Self {
+        Self { vital: Some(kind), ..self }
     }
 
     /// The programmer outlives the watches, so nobody is told of a failure. Once it has taken `version` (unless that is 0), it knows all of
@@ -171,6 +202,7 @@ impl<K: Resource + Send, N: Clone + Eq + Hash + Send + Sync, F: Send + Sync> Fol
                 self.send(name, facts, now, 0).await;
             }
             Event::InitDone => {
+                self.is_behind = false;
                 let listed = (self.listed)(mem::take(&mut self.seen));
                 let _ = self.sender.send(Message::Listed(listed, self.version)).await;
             }
@@ -187,6 +219,13 @@ impl<K: Resource + Send, N: Clone + Eq + Hash + Send + Sync, F: Send + Sync> Fol
                 self.send(name, None, now, version).await;
             }
         }
+    }
+
+    async fn failed(&mut self) -> bool {
+        if let Some(kind) = self.vital.filter(|_| !mem::replace(&mut self.is_behind, true)) {
+            let _ = self.sender.send(Message::Behind(kind)).await;
+        }
+        self.vital.is_some()
     }
 }
 

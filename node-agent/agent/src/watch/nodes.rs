@@ -92,4 +92,9 @@ impl Follower<Node> for NodeFeed {
         }
         self.view.send_replace(Arc::new(NodesView { nodes: self.nodes.outlook(), is_complete: self.is_complete }));
     }
+
+    /// Nodes are who policies speak of, not whom they are for.
+    async fn failed(&mut self) -> bool {
+        false
+    }
 }

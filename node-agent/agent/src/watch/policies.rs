@@ -2,6 +2,7 @@
 
 use super::{Feed, follow, follow_if_served};
 use crate::programmer::{Listed, Message};
+use crate::progress::Kind;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -19,7 +20,8 @@ pub async fn policies(client: Client, sender: mpsc::Sender<Message>) {
         (name, Some(policy_facts(policy, names)))
     };
     let api = Api::all_with(client, &ApiResource::erase::<NetworkPolicy>(&()));
-    follow(api, "NetworkPolicy", Feed::new(sender, convert, Change::Policy, Listed::Policies)).await;
+    let feed = Feed::new(sender, convert, Change::Policy, Listed::Policies).vital(Kind::NetworkPolicy);
+    follow(api, "NetworkPolicy", feed).await;
 }
 
 fn policy_facts(policy: &DynamicObject, names: &mut Names) -> PolicyFacts {
@@ -32,7 +34,7 @@ pub async fn cluster_policies(client: Client, sender: mpsc::Sender<Message>) {
         let name = name_of(&policy.metadata, names);
         (name, Some(ClusterPolicyFacts::of(policy, names)))
     };
-    let feed = Feed::new(sender, convert, Change::ClusterPolicy, Listed::ClusterPolicies);
+    let feed = Feed::new(sender, convert, Change::ClusterPolicy, Listed::ClusterPolicies).vital(Kind::ClusterNetworkPolicy);
     follow_if_served(Api::all(client), "ClusterNetworkPolicy", feed).await;
 }
 
@@ -42,10 +44,11 @@ pub async fn namespaces(client: Client, sender: mpsc::Sender<Message>) {
         let name = name_of(&namespace.metadata, names);
         (name, Some(NamespaceFacts::of(namespace, names)))
     };
-    follow(Api::all(client), "Namespace", Feed::new(sender, convert, Change::Namespace, Listed::Namespaces)).await;
+    let feed = Feed::new(sender, convert, Change::Namespace, Listed::Namespaces).vital(Kind::Namespace);
+    follow(Api::all(client), "Namespace", feed).await;
 }
 
-/// All pods of the cluster.
+/// All pods of the cluster. Tens of thousands are not listed again for a failure: a new pod is waited for until it is seen itself.
 pub async fn pods(client: Client, sender: mpsc::Sender<Message>) {
     let convert = |pod: &Pod, names: &mut Names| {
         let name = ObjectName::of(&pod.metadata, names);

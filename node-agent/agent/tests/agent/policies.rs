@@ -43,10 +43,15 @@ fn closes(name: &str, app: &str) -> Value {
 /// Its device, made, and what the CNI plugin says of it.
 fn attachment() -> Attachment {
     let name = AttachmentName { container_id: "c1".into(), ifname: "eth0".into() };
-    let host_ifname = host_name(&name);
-    ip(&format!("link add {host_ifname} type veth peer name to-pod"));
+    ip(&format!("link add {} type veth peer name to-pod", host_name(&name)));
+    attachment_of(&name)
+}
+
+/// The same, of a device that is there.
+fn attachment_of(name: &AttachmentName) -> Attachment {
+    let host_ifname = host_name(name);
     Attachment {
-        attachment: name,
+        attachment: name.clone(),
         pod: PodName { namespace: "shop".into(), name: "web".into(), uid: UID.into() },
         netns: NETNS.into(),
         host_ifindex: nix::net::if_::if_nametoindex(host_ifname.as_str()).unwrap(),
@@ -110,6 +115,49 @@ fn root_a_pod_that_the_api_does_not_show_is_refused_for_the_time_being() {
         assert_eq!(reason(&answer), Some(Reason::NotReady));
         assert!(format!("{answer:?}").contains(&format!("has not yet seen the pod shop/web (uid {UID})")), "{answer:?}");
         assert_eq!(entry(&dataplane), None);
+    });
+}
+
+#[test]
+fn root_a_pod_waits_while_policies_cannot_be_watched_and_starts_with_what_came_meanwhile() {
+    in_namespace(|| async {
+        for is_streaming in [false, true] {
+            let (_, dataplane) = cluster();
+            let api = if is_streaming { FakeApi::with_streaming_lists() } else { FakeApi::new() };
+            api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"]));
+            api.put(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } }));
+            let agent = Arc::new(Agent::start(&api, &dataplane));
+            agent.configured().await;
+            api.refused(POLICIES);
+            api.hide(POLICIES);
+            for _ in 0..2 {
+                // What is asked for once more has been told of.
+                eventually("watching fails", || api.refused(POLICIES).then_some(())).await;
+            }
+            api.put(closes("a", "web"));
+            api.put(web(UID, "web"));
+            let (asking, record) = (Arc::clone(&agent), attachment());
+            let name = record.attachment.clone();
+            if is_streaming {
+                let refused = asking.ask(&Request::Attach(record.clone())).await;
+                assert_eq!(reason(&refused), Some(Reason::NotReady), "{refused:?}");
+                assert!(format!("{refused:?}").contains("changes of kind NetworkPolicy"), "{refused:?}");
+                assert_eq!(entry(&dataplane), None);
+            }
+            let attached = tokio::spawn(async move { asking.ask(&Request::Attach(record)).await });
+            assert!(matches!(agent.ask(&Request::Status).await, Answer::Status(status) if status.attachments == 0));
+            api.withhold(None);
+            // One more refusal may come where the list is not tried again within the time that a pod waits.
+            let mut answer = attached.await.unwrap();
+            while reason(&answer) == Some(Reason::NotReady) {
+                answer = agent.ask(&Request::Attach(attachment_of(&name))).await;
+            }
+            assert_eq!(answer, Answer::Done);
+            assert_ne!(entry(&dataplane).unwrap().ingress, 0, "streaming: {is_streaming}");
+            assert_eq!(agent.ask(&Request::Detach(name.clone())).await, Answer::Done);
+            ip(&format!("link delete {}", host_name(&name)));
+            Arc::into_inner(agent).unwrap().stop().await;
+        }
     });
 }
 

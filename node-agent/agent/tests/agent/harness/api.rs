@@ -119,6 +119,13 @@ impl FakeApi {
         self.0.lock().unwrap().has_cluster_policies = true;
     }
 
+    /// Ends the watches of a collection, and answers 503 to who wants it: what happens there is not seen.
+    pub fn hide(&self, path: &'static str) {
+        let mut inner = self.0.lock().unwrap();
+        inner.watches.retain(|(of, _)| *of != path);
+        inner.withheld = Some(path);
+    }
+
     /// Answers 503 to who wants this collection, or serves all.
     pub fn withhold(&self, path: Option<&'static str>) {
         self.0.lock().unwrap().withheld = path;
