@@ -117,8 +117,9 @@ pub fn follow(segment: &Segment, becomes: &mut FlowKey) -> u32 {
         return known::NOTHING;
     }
     let state = next_state(kept_state, segment);
-    // Most packets change nothing: a line that is only read stays in every processor's cache.
-    if used_seconds != now {
+    // Most packets change nothing: a line that is only read stays in every processor's cache. What translates nothing is used by what may pass
+    // alone: a flow of which nothing may be any more ends, and then the other end may open one between the same ports.
+    if used_seconds != now && kept_state & flow_state::PLAIN == 0 {
         // SAFETY: as above.
         unsafe { (&raw mut (*flow).used_seconds).write(now) };
     }
@@ -144,6 +145,21 @@ pub fn is_same(becomes: &FlowKey, key: &FlowKey) -> bool {
     let (one, other) = (Words::of(becomes), Words::of(key));
     let differs = |one: &[u32; 4], other: &[u32; 4]| (0..4).fold(0, |all, word| all | (one[word] ^ other[word]));
     differs(&one.source, &other.source) | differs(&one.destination, &other.destination) | (one.ports ^ other.ports) == 0
+}
+
+/// Takes note that a packet went this way.
+#[inline(always)]
+pub fn touch(key: &FlowKey) {
+    let Some(flow) = FLOWS.get_ptr_mut(key) else { return };
+    let now = now_seconds();
+    // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends, and the field is
+    // a whole word.
+    unsafe {
+        let used = &raw mut (*flow).used_seconds;
+        if used.read() != now {
+            used.write(now);
+        }
+    }
 }
 
 /// Forgets the flow that a packet goes against, if it translates nothing; whether it was so.

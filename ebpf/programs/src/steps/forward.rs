@@ -4,7 +4,7 @@ use super::{
     answer::{self, complaint},
     count::{count_drop, count_left, drop_packet},
     direct_return, event,
-    flow::{entrance, is_same, known, opened},
+    flow::{self, entrance, is_same, known, opened},
     judge, node, open,
     packet::{self, ETHERNET, Ip},
     pair, quick, range, read, scratch,
@@ -127,18 +127,16 @@ fn go_on(ctx: &TcContext, segment: &Segment, becomes: &FlowKey, is_known: u32) -
         let _ = global::tell_judged(ctx.skb.skb);
     }
     if verdict != judge::ALLOWED {
-        // The other end may not open it any more. This one may, and then it does: both may have the same ports for good.
-        let reopens = is_known & known::BACK != 0
-            && segment.kind == Kind::Flow
-            && is_same(becomes, &segment.key)
-            && global::judge(&segment.key, &segment.key, 0, 0) == judge::ALLOWED
-            && global::forget_plain(&segment.key) != 0;
-        return if reopens { translated::NOT_OURS } else { translated::DROPPED.wrapping_add(verdict) };
+        return translated::DROPPED.wrapping_add(verdict);
     }
     if is_known & known::KIND == known::DIRECT {
         return translated::BECOMES + sending::TELLS;
     }
-    if is_same(becomes, &segment.key) { translated::PASSES } else { translated::BECOMES + sending::NOTES }
+    if is_same(becomes, &segment.key) {
+        flow::touch(&segment.key);
+        return translated::PASSES;
+    }
+    translated::BECOMES + sending::NOTES
 }
 
 /// Leaves a packet from the network, of which nobody here knows, to the stack, if it is for anybody: see [`goes_round`].

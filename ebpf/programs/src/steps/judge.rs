@@ -43,6 +43,13 @@ pub fn has_rules(address: &Address) -> bool {
     PODS.get_ptr(PodKey { address: *address }).is_some_and(is_policed)
 }
 
+/// Whether the address is that of a pod of this node that has rules for what it sends itself.
+#[inline(always)]
+pub fn has_own_rules(address: &Address) -> bool {
+    // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends.
+    PODS.get_ptr(PodKey { address: *address }).is_some_and(|pod| unsafe { own_sets(pod) } != 0)
+}
+
 /// Before a packet is judged: what is learnt of its way counts only as long as nothing has changed since.
 #[inline(always)]
 pub fn begin() {

@@ -76,7 +76,10 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
             return match global::judge_known(&segment.key, becomes, is_known, ctx.len()) {
                 // What its flow makes of it is left to do.
                 judge::ALLOWED if !flow::is_same(becomes, &segment.key) => policed::NOT_OURS,
-                judge::ALLOWED => policed::PASSES,
+                judge::ALLOWED => {
+                    flow::touch(&segment.key);
+                    policed::PASSES
+                }
                 denied => policed::DROPPED.wrapping_add(denied),
             };
         }
@@ -94,7 +97,7 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
         *becomes = FlowKey { source: ip.source, destination: ip.destination, protocol: segment.key.protocol, ..FlowKey::default() };
     }
     let is_settled = is_flow && judge::is_lenient() && flow::is_judged_elsewhere(&segment.key);
-    let begins = segment.is_opening() || !matches!(segment.key.protocol, protocol::TCP | protocol::SCTP);
+    let begins = segment.is_opening() || !is_connected(segment.key.protocol);
     let how = if begins { judging::NEW } else { 0 } | if from == entrance::NETWORK { judging::FOREIGN } else { 0 };
     let verdict = if is_settled { judge::ALLOWED } else { global::judge(becomes, becomes, how, ctx.len()) };
     if verdict != judge::ALLOWED {
@@ -116,6 +119,10 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
         if begins && scratch::judged().is_some_and(|judged| judged.stateless.side == pair_side::TO_PORT) {
             let _ = global::tell_event(ctx.skb.skb, event_kind::FLOW, 0);
         }
+        return policed::PASSES;
+    }
+    // Who opened a connection, only its first packet tells: a server that may send anything has not opened what it answers.
+    if opened == opened::NOT && !begins {
         return policed::PASSES;
     }
     if opened == opened::NOT {
@@ -152,11 +159,11 @@ pub fn police_forwarded(ctx: &TcContext) -> i32 {
 /// answers such a packet itself. Notes for which others that holds.
 #[inline(always)]
 pub fn need_not_know(segment: &Segment) -> bool {
-    // Who traces asks what was judged.
-    if event::is_traced() {
+    let key = &segment.key;
+    // Who traces asks what was judged. Of datagrams, each may be the first of a flow or an answer: that must be known.
+    if event::is_traced() || !is_connected(key.protocol) {
         return false;
     }
-    let key = &segment.key;
     let answers = |key| global::judge(key, key, judging::BACK, 0) == judge::ALLOWED;
     let Some(judged) = scratch::judged() else { return false };
     let (egress, ingress) = (judged.egress, judged.ingress);
@@ -174,10 +181,19 @@ pub fn need_not_know(segment: &Segment) -> bool {
     side != pair_side::ANY
 }
 
+/// Whether packets of the protocol tell where a connection begins.
+#[inline(always)]
+fn is_connected(number: u8) -> bool {
+    matches!(number, protocol::TCP | protocol::SCTP)
+}
+
 /// Whether an error is about a flow that may be, and of which nothing need be known, whoever opened it.
 #[inline(always)]
 pub fn is_about_forgotten(segment: &Segment) -> bool {
     let key = &segment.key;
+    if !is_connected(key.protocol) {
+        return false;
+    }
     let may_be = |how| global::judge(key, key, how, 0) == judge::ALLOWED;
     judge::may_forget(&key.source, &key.destination) && may_be(0)
         || judge::may_forget(&key.destination, &key.source) && may_be(judging::BACK)

@@ -1,7 +1,7 @@
 //! Translation at sockets: the way out, from a Service to its backend, and the way back.
 
 use super::{
-    count, node, origin,
+    count, judge, node, origin,
     resolve::{Resolution, Room, resolve},
     socket,
     sticky::SocketClient,
@@ -23,6 +23,10 @@ pub fn send_to_backend<F: Family>(ctx: &SockAddrContext, front: &ServiceKey, cli
         Resolution::NotAService => socket::ALLOW,
         // What it sends after all is refused as a packet.
         Resolution::Refused(DropReason::NoSuchPort) if client.is_silent(front) => socket::ALLOW,
+        // What a pod sends itself never leaves it once it is translated. Where rules are about that, packets are translated, and judged.
+        Resolution::Backend if judge::has_own_rules(&room.backend.address) && !node::is_own_namespace(socket::namespace_cookie(ctx)) => {
+            socket::ALLOW
+        }
         Resolution::Backend => {
             let backend = &room.backend;
             origin::remember_origin(ctx, front, backend);

@@ -131,6 +131,35 @@ fn root_a_changed_policy_counts_for_open_connections_at_once_or_for_new_ones_onl
 }
 
 #[test]
+fn root_a_server_that_may_send_anything_does_not_open_what_it_answers() {
+    let bench = Bench::new("policy-late-answer");
+    for family in FAMILIES {
+        guard_a(&bench, family);
+        befriend(&bench, family.pod_b);
+        let (server, client) = (at(family.pod_a, 80), at(family.pod_b, 999));
+        let make = |is_tcp: bool, from, to, protocol_flags| if is_tcp { tcp(from, to, protocol_flags, b"") } else { udp(from, to, b"x") };
+        for is_tcp in [true, false] {
+            let there = |protocol_flags| make(is_tcp, client, server, protocol_flags);
+            let back = |protocol_flags| make(is_tcp, server, client, protocol_flags).bytes();
+            for (question, answer) in [(flags::SYN, flags::SYN_ACK), (flags::ACK, flags::ACK), (flags::ACK, flags::ACK)] {
+                assert_eq!(bench.from_pod_b(there(question)).verdict, Outcome::Redirect);
+                assert_eq!(bench.from_pod(&back(answer)).verdict, Outcome::Redirect);
+            }
+            rules(&bench, family.pod_a, |pod| pod.ingress = CLOSED);
+            // An answer to what came in before.
+            for _ in 0..3 {
+                bench.from_pod(&back(flags::ACK));
+                assert_refused(&bench, || bench.from_pod_b(there(flags::ACK)), DropReason::PolicyIngress);
+            }
+            rules(&bench, family.pod_a, |pod| pod.ingress = FRIENDLY);
+            assert_eq!(bench.from_pod_b(there(flags::ACK)).verdict, Outcome::Redirect, "it goes on");
+            assert_eq!(bench.from_pod(&back(flags::ACK)).verdict, Outcome::Redirect);
+        }
+        bench.flows().keys().for_each(|key| bench.forget_flow(key));
+    }
+}
+
+#[test]
 fn root_connections_of_which_nothing_need_be_known_take_no_place_and_are_counted() {
     let bench = Bench::new("policy-forgets");
     for (rule, family) in (7..).zip(FAMILIES) {

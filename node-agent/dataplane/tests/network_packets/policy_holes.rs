@@ -1,6 +1,6 @@
 //! Ways around policy that there are in theory: each is closed, and what must pass does.
 
-use crate::bench::{Bench, DEVICE_A, FAMILIES, Front, at, ip, wired};
+use crate::bench::{Bench, DEVICE_A, FAMILIES, Front, at, ip, key, wired};
 use crate::direct_return::{direct, telling};
 use crate::frames::{Frame, Packet, error, flags, tcp, udp};
 use crate::policy::{CLOSED, FRIENDLY, assert_refused, befriend, rules, sets};
@@ -215,11 +215,18 @@ fn root_who_may_open_does_although_the_other_end_did_when_it_might() {
         befriend(&bench, family.pod_b);
         befriend(&bench, family.pod_a);
         let (pod_a, pod_b) = (at(family.pod_a, 7_946), at(family.pod_b, 7_946));
-        // The same port at both ends; B asked first. Then A may ask, and B may not any more.
+        // The same port at both ends; B asked first. Then A may ask, and B may not any more: once the flow of before has ended, which
+        // what is refused does not put off.
         rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (FRIENDLY, CLOSED));
         assert_eq!(bench.from_pod_b(udp(pod_b, pod_a, b"?")).verdict, Verdict::Redirect);
         assert_eq!(bench.from_pod(&udp(pod_a, pod_b, b"!").bytes()).verdict, Verdict::Redirect);
         rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (CLOSED, FRIENDLY));
+        let both = [key(UDP, pod_a, pod_b), key(UDP, pod_b, pod_a)];
+        both.iter().for_each(|key| bench.make_old(key));
+        assert_refused(&bench, || bench.from_pod(&udp(pod_a, pod_b, b"?").bytes()), DropReason::PolicyIngress);
+        assert_refused(&bench, || bench.from_pod_b(udp(pod_b, pod_a, b"?")), DropReason::PolicyIngress);
+        assert!(both.iter().all(|key| bench.flows()[key].used_seconds == 0));
+        bench.forget_flow(&both[0]);
         for _ in 0..3 {
             assert_eq!(bench.from_pod(&udp(pod_a, pod_b, b"?").bytes()).verdict, Verdict::Redirect);
             assert_eq!(bench.from_pod_b(udp(pod_b, pod_a, b"!")).verdict, Verdict::Redirect, "an answer");
