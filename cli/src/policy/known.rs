@@ -6,7 +6,7 @@ use crate::trace::names::kubeconfig_path;
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, ObjectList};
 use kube::{Client, Resource};
 use orknet_abi::{Address, direction};
 use orknet_compiler::Names;
@@ -63,10 +63,12 @@ impl Known {
                 let name = names.intern(namespace.metadata.name.as_deref().unwrap_or_default());
                 known.namespaces.insert(name, NamespaceFacts::of(&namespace, &mut names));
             }
-            for policy in all::<NetworkPolicy>(&client).await? {
-                known.policies.insert(ObjectName::of(&policy.metadata, &mut names), PolicyFacts::of(&policy, &mut names));
+            let policies = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::erase::<NetworkPolicy>(&()));
+            for policy in items(policies.list(&ListParams::default()).await, "networkpolicies")? {
+                let facts = PolicyFacts::read(&policy.metadata, &policy.data["spec"], &mut names);
+                known.policies.insert(ObjectName::of(&policy.metadata, &mut names), facts);
             }
-            for policy in all::<ClusterNetworkPolicy>(&client).await? {
+            for policy in all_served::<ClusterNetworkPolicy>(&client).await? {
                 let name = names.intern(policy.metadata.name.as_deref().unwrap_or_default());
                 known.cluster_policies.insert(name, ClusterPolicyFacts::of(&policy, &mut names));
             }
@@ -144,6 +146,20 @@ async fn all<T>(client: &Client) -> Result<Vec<T>>
 where
     T: Resource<DynamicType = ()> + Clone + Debug + serde::de::DeserializeOwned,
 {
-    let list = Api::<T>::all(client.clone()).list(&ListParams::default()).await;
-    Ok(list.with_context(|| format!("cannot list {}", T::plural(&())))?.items)
+    items(Api::<T>::all(client.clone()).list(&ListParams::default()).await, &T::plural(&()))
+}
+
+/// The same of a kind that not every cluster has.
+async fn all_served<T>(client: &Client) -> Result<Vec<T>>
+where
+    T: Resource<DynamicType = ()> + Clone + Debug + serde::de::DeserializeOwned,
+{
+    match Api::<T>::all(client.clone()).list(&ListParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+        list => items(list, &T::plural(&())),
+    }
+}
+
+fn items<T: Clone>(list: kube::Result<ObjectList<T>>, kind: &str) -> Result<Vec<T>> {
+    Ok(list.with_context(|| format!("cannot list {kind}"))?.items)
 }

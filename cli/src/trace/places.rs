@@ -99,12 +99,13 @@ impl Place {
     }
 
     /// Runs the program of a hook on a frame at one of the node's devices. Loads the programs the first time.
-    pub fn run(&mut self, hook: Hook, device: u32, mark: u32, frame: &[u8]) -> Result<Traced> {
+    /// `came_in` is where the packet came into the node; 0 for one that the node itself sends.
+    pub fn run(&mut self, hook: Hook, device: u32, came_in: u32, mark: u32, frame: &[u8]) -> Result<Traced> {
         let mut tracer = match self.tracer.take() {
             Some(tracer) => tracer,
             None => Tracer::open(&self.pin_dir).with_context(|| format!("cannot trace on {}", self.name))?,
         };
-        let arrival = Arrival { device, mark, ..Arrival::default() };
+        let arrival = Arrival { device, came_in, mark, ..Arrival::default() };
         let traced = self.inside(|| tracer.run(hook, &arrival, frame))?;
         self.tracer = Some(tracer);
         Ok(traced?)

@@ -60,6 +60,8 @@ struct Journey {
     frame: Vec<u8>,
     /// The packet's mark on the node where it is.
     mark: u32,
+    /// Index of the device where it came into that node; 0 if the node itself sends it.
+    came_in: u32,
     at: At,
 }
 
@@ -113,7 +115,7 @@ impl<'a> Walk<'a> {
             }
             Start::Outside(place) => At::Comes(place),
         };
-        Ok(Some(Journey { frame: ends.opening(), mark: 0, at }))
+        Ok(Some(Journey { frame: ends.opening(), mark: 0, came_in: 0, at }))
     }
 
     fn tell_connect(&self, place: usize, ends: &Ends, steps: &mut Vec<Told>) -> Result<Connect> {
@@ -149,8 +151,11 @@ impl<'a> Walk<'a> {
             let mac = journey_mac(&self.places[place], device);
             send_to(&mut journey.frame, mac);
         }
+        if matches!(hook, Hook::FromPod | Hook::FromNetwork) {
+            journey.came_in = device;
+        }
         let before = journey.frame.clone();
-        let traced = self.places[place].run(hook, device, journey.mark, &journey.frame)?;
+        let traced = self.places[place].run(hook, device, journey.came_in, journey.mark, &journey.frame)?;
         let node = &self.places[place];
         steps.extend(words::events(node, hook, &traced, &before, self.names)?);
         if let Some(reason) = traced.refused {
@@ -278,7 +283,7 @@ impl<'a> Walk<'a> {
     /// The answer's way back, without its steps.
     fn answer(&mut self, frame: &[u8], at: At) -> Result<Option<End>> {
         let Some(ends) = Ends::of(frame) else { return Ok(None) };
-        let mut journey = Journey { frame: ends.reversed().answer(), mark: 0, at };
+        let mut journey = Journey { frame: ends.reversed().answer(), mark: 0, came_in: 0, at };
         let arrived = self.walk(&mut journey, &mut Vec::new())?;
         Ok(Some(self.end(arrived, &journey.frame)))
     }
