@@ -2,7 +2,8 @@
 
 use super::Programmer;
 use crate::progress::Kind;
-use orknet_compiler::ObjectName;
+use orknet_compiler::facts::Uid;
+use orknet_compiler::{Attachment, Change, ObjectName, Owner};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -119,9 +120,26 @@ impl Programmer {
                 Part::Nodes
             }
         };
+        let knew = self.unseen.knows_policies();
         self.unseen.see(part);
         if OF_POLICIES.contains(&part) && self.unseen.knows_policies() {
+            if !knew {
+                self.find_owners();
+            }
             self.state.policies_known();
+        }
+    }
+
+    /// Records of a runtime that gives no uids mean the pods of their names that there are, as at ADD. Later ones of these names are other
+    /// pods.
+    fn find_owners(&mut self) {
+        let found = self.state.attachments().filter_map(|(name, attachment)| {
+            let owner = attachment.owner.as_ref().filter(|owner| owner.uid == Uid::of(""))?;
+            let owner = Owner { uid: self.state.pod_uid(&owner.pod)?, ..owner.clone() };
+            Some((Arc::clone(name), Attachment { owner: Some(owner), ..attachment.clone() }))
+        });
+        for (name, attachment) in found.collect::<Vec<_>>() {
+            self.state.note(Change::Attachment(name, Some(attachment)));
         }
     }
 }

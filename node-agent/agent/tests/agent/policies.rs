@@ -6,7 +6,7 @@ use orknet_agent::config::Policy;
 use orknet_cni::host_name;
 use orknet_cni::protocol::{Answer, Attachment, AttachmentName, MacAddress, PodName, Reason, Request};
 use orknet_cni::state::Attachments;
-use orknet_compiler::Step;
+use orknet_compiler::{MapImage, Step};
 use orknet_dataplane::PodSockets;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -236,6 +236,45 @@ fn root_policies_stay_as_they_are_over_a_restart_and_while_the_server_is_down() 
         agent.configured().await;
         assert_eq!(dataplane.take_steps(), [], "what was there is not written again");
         assert_eq!(*dataplane.noted.lock().unwrap(), []);
+    });
+}
+
+#[test]
+fn root_a_pod_whose_runtime_gives_no_uid_follows_its_policies_after_a_restart_too() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        api.put(closes("a", "closed"));
+        api.put(web(UID, "open"));
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        let mut record = attachment();
+        record.pod.uid = String::new();
+        Attachments::new(&agent.state_dir()).put(&record).unwrap();
+        assert_eq!(agent.ask(&Request::Attach(record)).await, Answer::Done);
+        let open = entry(&dataplane).unwrap();
+        assert_eq!(open.ingress, 0);
+        let folder = agent.stop().await;
+        let agent = Agent::start_in(folder, &api, &dataplane);
+        agent.configured().await;
+        assert_eq!(entry(&dataplane), Some(open));
+        api.put(web(UID, "closed"));
+        let closed = eventually("the pod has rules", || entry(&dataplane).filter(|pod| pod.ingress != 0)).await;
+        // Another pod of its name is not it.
+        api.put(web("another-pod-of-that-name", "open"));
+        let version = api.version();
+        // A policy is reported soon, and what else is known with it.
+        api.put(closes("b", "nobody"));
+        eventually("the other one is seen", || {
+            api.reports().iter().any(|(_, report)| self::version(report, "Pod") >= Some(version)).then_some(())
+        })
+        .await;
+        assert_eq!(entry(&dataplane), Some(closed));
+        // Over new maps it has an entry, too.
+        let folder = agent.stop().await;
+        *dataplane.maps.lock().unwrap() = MapImage::default();
+        api.put(web(UID, "closed"));
+        let _agent = Agent::start_in(folder, &api, &dataplane);
+        eventually("the pod has rules", || entry(&dataplane).filter(|pod| pod.ingress != 0)).await;
     });
 }
 
