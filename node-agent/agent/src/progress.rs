@@ -1,7 +1,7 @@
 //! What of the cluster is in this node's maps, as the node says it: for each kind up to which version, and which objects are not.
 
 use orknet_compiler::{Change, ObjectName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds of objects that the maps depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +46,14 @@ impl Kind {
     }
 }
 
+/// What Services are in the maps by.
+pub const OF_SERVICES: [Kind; 2] = [Kind::Service, Kind::EndpointSlice];
+/// The same of policies.
+pub const OF_POLICIES: [Kind; 4] = [Kind::NetworkPolicy, Kind::ClusterNetworkPolicy, Kind::Namespace, Kind::Pod];
+
+/// Objects that a report names; see the API.
+pub const NAMED: usize = 1_000;
+
 /// An object that somebody may ask about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Object {
@@ -81,7 +89,26 @@ pub struct Progress {
     pub failed: FailedObjects,
 }
 
+/// What keeps objects from being in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failed {
+    pub objects: FailedObjects,
+    /// Kinds of which more may not be in force than can be named.
+    pub behind: BTreeSet<Kind>,
+}
+
 impl Progress {
+    /// After a plan with everything up to `noted`. Kinds of which not all that failed is named stay where they were.
+    pub fn after(before: &Self, noted: &Versions, failed: Failed) -> Self {
+        let Failed { objects, mut behind } = failed;
+        behind.extend(objects.keys().skip(NAMED).map(|object| object.kind));
+        let reached = |(kind, version): (&Kind, &u64)| {
+            let version = if behind.contains(kind) { before.programmed.get(kind) } else { Some(version) };
+            Some((*kind, *version?))
+        };
+        Self { programmed: noted.iter().filter_map(reached).collect(), failed: objects }
+    }
+
     /// Whether somebody may wait for the difference.
     pub fn is_awaited_after(&self, told: &Self) -> bool {
         let awaited = |(kind, version): (&Kind, &u64)| kind.is_awaited() && told.programmed.get(kind) != Some(version);
@@ -104,5 +131,22 @@ mod tests {
         assert!(failed.is_awaited_after(&told) && told.is_awaited_after(&failed));
         new.programmed.insert(Kind::NetworkPolicy, 4);
         assert!(new.is_awaited_after(&told));
+    }
+
+    #[test]
+    fn a_kind_of_which_not_all_that_failed_is_named_stays_where_it_was() {
+        let before = Progress { programmed: [(Kind::Service, 3), (Kind::Pod, 4)].into(), ..Progress::default() };
+        let noted = [(Kind::Service, 7), (Kind::NetworkPolicy, 8), (Kind::Pod, 9)].into();
+        let service = |number: usize| (Object { kind: Kind::Service, namespace: "a".into(), name: format!("{number:05}") }, String::new());
+        let reached = |failed: &Failed| Progress::after(&before, &noted, failed.clone()).programmed.into_values().collect::<Vec<_>>();
+        let mut failed = Failed { objects: (0..NAMED).map(service).collect(), ..Failed::default() };
+        assert_eq!(reached(&failed), [7, 8, 9], "all are named");
+        failed.objects.extend([service(NAMED)]);
+        assert_eq!(reached(&failed), [3, 8, 9], "one is not");
+        // What comes after them finds no place.
+        failed.objects.insert(Object::of_cluster(Kind::NetworkPolicy, "a"), String::new());
+        assert_eq!(reached(&failed), [3, 9]);
+        let failed = Failed { behind: OF_POLICIES.into(), ..Failed::default() };
+        assert_eq!(reached(&failed), [7, 4]);
     }
 }

@@ -1,7 +1,7 @@
 //! Writes what of the cluster is in this node's maps where the cluster can see it: one small object (networking.orknet.io, NodeProgramming)
 //! with the node's name. Others sum up what all nodes say. What is newest always goes out, but never oftener than somebody can use it.
 
-use crate::progress::{Object, Progress};
+use crate::progress::{NAMED, Object, Progress};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
@@ -22,8 +22,6 @@ const RENEWAL: Duration = Duration::from_secs(300);
 /// Before a report that was not taken is tried again; doubled up to a minute.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(60);
-/// Objects that a report names; see the API.
-const NAMED: usize = 1_000;
 
 /// Reports until nobody knows of any progress any more.
 pub async fn report(client: Client, node: String, mut progress: watch::Receiver<Option<Progress>>) {

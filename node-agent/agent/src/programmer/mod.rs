@@ -107,6 +107,8 @@ pub struct Programmer {
     was_synced: bool,
     /// No hooks of another version are left.
     others_retired: bool,
+    /// Pods whose records cannot be read.
+    broken: BTreeSet<Arc<str>>,
     /// The pods that have rules in the kernel.
     ruled: Ruled,
     /// The files of pods' network namespaces, by device.
@@ -151,6 +153,7 @@ impl Programmer {
         state.adopt(dataplane.image()?);
         let (of_flows, counts) = (Arc::clone(&dataplane), Arc::clone(&metrics));
         let mut programmer = Self {
+            broken: records.iter().filter(|record| matches!(record, Record::Broken { .. })).map(|record| key(record.name())).collect(),
             ruled: first_rules::ruled(state.image()),
             namespaces: records.iter().filter_map(|record| Some((record.device(), record.namespace()?))).collect(),
             purger: Purger::start(move |addresses| of_flows.forget_flows_of(addresses).inspect(|entries| counts.count_purged(*entries))),

@@ -28,6 +28,7 @@ impl Programmer {
     /// Takes note of a pod; the devices that are no pod's from now on.
     pub(super) fn note_pod(&mut self, name: &AttachmentName, facts: Option<Attachment>) -> BTreeSet<u32> {
         let before = self.devices();
+        self.broken.remove(&key(name));
         self.state.note(Change::Attachment(key(name), facts));
         let gone: BTreeSet<u32> = before.difference(&self.devices()).copied().collect();
         self.namespaces.retain(|device, _| !gone.contains(device));

@@ -6,7 +6,7 @@ use crate::dataplane::{Cause, FailedStep};
 use crate::degraded::Troubles;
 use crate::health_check::Health;
 use crate::own_routes::{Fronts, is_whole};
-use crate::progress::{FailedObjects, Kind, Object, Progress};
+use crate::progress::{Failed, FailedObjects, Kind, OF_POLICIES, OF_SERVICES, Object, Progress};
 use crate::room::{self, Room};
 use orknet_abi::{PodKey, direction};
 use orknet_compiler::{Lead, Plan, Step};
@@ -29,14 +29,6 @@ pub struct Listeners {
     pub progress: watch::Sender<Option<Progress>>,
     /// Told when all of the cluster is in the maps for the first time.
     pub synced: watch::Sender<bool>,
-}
-
-/// What failures mean for objects.
-enum Failed {
-    /// All that is not in force.
-    Objects(FailedObjects),
-    /// There may be more.
-    Somewhere(FailedObjects),
 }
 
 impl Programmer {
@@ -104,45 +96,72 @@ impl Programmer {
         if !self.is_synced() {
             return;
         }
-        let failed = self.failed_objects(failures);
+        let mut failed = self.failed_objects(failures);
+        failed.objects.extend(self.troubles.failed());
+        let unknown = self.unknown_pods();
+        if !unknown.is_empty() {
+            failed.behind.extend(OF_POLICIES);
+            failed.objects.extend(unknown);
+        }
         self.listeners.progress.send_if_modified(|progress| {
             let before = progress.take().unwrap_or_default();
-            // What no object can be named for keeps all of its kind from being in force.
-            let programmed = match &failed {
-                Failed::Objects(_) => self.noted.clone(),
-                Failed::Somewhere(_) => before.programmed.clone(),
-            };
-            let (Failed::Objects(mut objects) | Failed::Somewhere(mut objects)) = failed;
-            objects.extend(self.troubles.failed());
-            let now = Progress { programmed, failed: objects };
+            let now = Progress::after(&before, &self.noted, failed);
             let is_new = now != before;
             *progress = Some(now);
             is_new
         });
     }
 
-    /// The objects that are not in force because of these.
+    /// The objects that are not in force because of these, and the kinds of those that cannot be named.
     fn failed_objects(&self, failures: &[FailedStep]) -> Failed {
-        let (mut objects, mut is_whole) = (FailedObjects::new(), true);
+        let mut failed = Failed::default();
         for failure in failures {
             match &failure.step {
                 Step::PutService(key, _) | Step::DeleteService(key) => {
                     let name = self.state.service_of(key);
-                    objects.extend(name.map(|name| (Object::named(Kind::Service, name), failure.why.clone())));
+                    failed.objects.extend(name.map(|name| (Object::named(Kind::Service, name), failure.why.clone())));
                 }
                 // Services wait for these, and are named.
                 Step::PutBackend(..) | Step::PutTable(..) | Step::PutSource(_) if failure.cause != Cause::Refused => {}
                 // Nobody uses them any more.
                 Step::DeleteBackend(_) | Step::DeleteTable(_) | Step::DeleteSource(_) => {}
                 Step::DeleteVerdict(_) | Step::DeletePort(_) | Step::DeleteRule(_) => {}
-                Step::PutPod(key, pod) if pod.ingress | pod.egress | pod.own_ingress | pod.own_egress != 0 => {
-                    objects.extend(self.policies_of_pod(key, &failure.why));
-                    is_whole = false;
+                Step::PutBackend(..) | Step::PutTable(..) | Step::PutSource(_) | Step::PutRange(..) | Step::DeleteRange(_) => {
+                    failed.behind.extend(OF_SERVICES);
                 }
-                _ => is_whole = false,
+                Step::PutPod(key, pod) => {
+                    if pod.ingress | pod.egress | pod.own_ingress | pod.own_egress != 0 {
+                        failed.objects.extend(self.policies_of_pod(key, &failure.why));
+                    }
+                    failed.behind.extend(OF_POLICIES);
+                }
+                Step::DeletePod(_) | Step::PutPeer(..) | Step::DeletePeer(_) => failed.behind.extend(OF_POLICIES),
+                Step::PutVerdict(..) | Step::PutPort(..) | Step::PutRule(..) => failed.behind.extend(OF_POLICIES),
+                // Addresses of the node, and how policies count.
+                Step::PutNode(_) => failed.behind.extend(OF_SERVICES.into_iter().chain(OF_POLICIES)),
             }
         }
-        if is_whole { Failed::Objects(objects) } else { Failed::Somewhere(objects) }
+        failed
+    }
+
+    /// The pods that keep the rules they had because nobody knows which policies select them.
+    fn unknown_pods(&self) -> FailedObjects {
+        if !self.has_policies {
+            return FailedObjects::new();
+        }
+        let attachments = self.state.attachments().filter_map(|(name, attachment)| match &attachment.owner {
+            // One that the API had while the agent ran keeps to what was known of it then.
+            Some(owner) => {
+                let is_known = self.state.pod_uid(&owner.pod) == Some(owner.uid) || self.state.policies_of(name).is_some();
+                let why = "the API does not have the pod (any more), so its policies are not known: it keeps the rules that it had";
+                (!is_known).then(|| (Object::named(Kind::Pod, &owner.pod), why))
+            }
+            None => {
+                let why = "the CNI plugin's record cannot be read, so it is not known whose it is: it keeps the rules that it had";
+                self.broken.contains(name).then(|| (Object::of_cluster(Kind::Pod, name), why))
+            }
+        });
+        attachments.map(|(pod, why)| (pod, why.to_owned())).collect()
     }
 
     /// The NetworkPolicies that a pod's entry would put in force.

@@ -383,3 +383,73 @@ fn root_what_is_not_in_force_is_named_in_the_report() {
         assert!(failed("strange").is_some());
     });
 }
+
+#[test]
+fn root_while_it_is_not_known_whose_a_pod_is_no_policy_is_told_as_programmed() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        api.put(closes("a", "web"));
+        api.put(web(UID, "web"));
+        let mut agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        let record = attachment();
+        let (name, file) = (record.attachment.clone(), agent.state_dir().join("attachments/c1@eth0.json"));
+        Attachments::new(&agent.state_dir()).put(&record).unwrap();
+        assert_eq!(agent.ask(&Request::Attach(record)).await, Answer::Done);
+        let told = |since: usize, policies: bool, pod: Option<&str>| {
+            let report = api.reports().split_off(since).pop()?.1;
+            let failed = report["status"]["failed"].as_array()?;
+            let named = failed.iter().find(|failed| failed["kind"] == "Pod").and_then(|failed| failed["name"].as_str());
+            (version(&report, "NetworkPolicy").is_some() == policies && named == pod).then_some(())
+        };
+        eventually("the policy is in force", || told(0, true, None)).await;
+        let before = entry(&dataplane);
+        // The pod goes from the API while no agent is there, but runs on.
+        let pod = web(UID, "web");
+        for (expected, is_broken) in [("web", false), ("c1/eth0", true)] {
+            let folder = agent.stop().await;
+            if is_broken {
+                api.put(pod.clone());
+                std::fs::write(&file, "{").unwrap();
+            } else {
+                api.delete(&pod);
+            }
+            let since = api.reports().len();
+            api.put(service("web", "10.96.0.1"));
+            agent = Agent::start_in(folder, &api, &dataplane);
+            eventually("the pod is named", || told(since, false, Some(expected))).await;
+            assert!(version(&api.reports().pop().unwrap().1, "Service").is_some());
+            assert_eq!(entry(&dataplane), before);
+        }
+        assert_eq!(agent.ask(&Request::Detach(name)).await, Answer::Done);
+        eventually("the policy is in force", || told(0, true, None)).await;
+    });
+}
+
+#[test]
+fn root_what_has_no_room_for_a_policy_keeps_no_service_from_being_told() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        api.put(web(UID, "web"));
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        assert_eq!(agent.ask(&Request::Attach(attachment())).await, Answer::Done);
+        *dataplane.full.lock().unwrap() = Some(("VERDICTS", 0));
+        *dataplane.failing.lock().unwrap() = usize::MAX;
+        api.put(closes("a", "web"));
+        let closed = api.version();
+        // Of one without an address there is nothing to write.
+        api.put(service("web", "None"));
+        let served = api.version();
+        let told = |names_it: bool| {
+            let report = api.reports().pop()?.1;
+            let named = report["status"]["failed"].as_array()?.iter().any(|failed| failed["name"] == "a");
+            (named == names_it && version(&report, "Service") >= Some(served)).then_some(report)
+        };
+        let report = eventually("the Service is there, the policy is not", || told(true)).await;
+        assert!(version(&report, "NetworkPolicy") < Some(closed), "{report}");
+        *dataplane.failing.lock().unwrap() = 0;
+        let report = eventually("it has room", || told(false)).await;
+        assert_eq!(version(&report, "NetworkPolicy"), Some(closed));
+    });
+}
