@@ -438,18 +438,19 @@ fn root_what_has_no_room_for_a_policy_keeps_no_service_from_being_told() {
         *dataplane.failing.lock().unwrap() = usize::MAX;
         api.put(closes("a", "web"));
         let closed = api.version();
-        // Of one without an address there is nothing to write.
-        api.put(service("web", "None"));
-        let served = api.version();
-        let told = |names_it: bool| {
+        let told = |names_it: bool, served: u64| {
             let report = api.reports().pop()?.1;
             let named = report["status"]["failed"].as_array()?.iter().any(|failed| failed["name"] == "a");
-            (named == names_it && version(&report, "Service") >= Some(served)).then_some(report)
+            (named == names_it && version(&report, "Service").unwrap_or(0) >= served).then_some(report)
         };
-        let report = eventually("the Service is there, the policy is not", || told(true)).await;
+        eventually("the policy does not fit", || told(true, 0)).await;
+        // Of a Service without an address there is nothing to write.
+        api.put(service("web", "None"));
+        let served = api.version();
+        let report = eventually("the Service is there, the policy is not", || told(true, served)).await;
         assert!(version(&report, "NetworkPolicy") < Some(closed), "{report}");
         *dataplane.failing.lock().unwrap() = 0;
-        let report = eventually("it has room", || told(false)).await;
+        let report = eventually("it has room", || told(false, served)).await;
         assert_eq!(version(&report, "NetworkPolicy"), Some(closed));
     });
 }
