@@ -1,9 +1,6 @@
-//! The same questions where pods of different nodes reach each other through the overlay only.
+//! The questions that depend on the way between nodes, where pods of different nodes reach each other through the overlay only.
 
-mod changes;
-mod crowd;
 mod hosts;
-mod matrix;
 mod outside;
 mod scene;
 mod services;
@@ -11,5 +8,5 @@ mod services;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    scene::play("po", &["--routing", "vxlan"], "", &[matrix::TESTS, services::TESTS, outside::TESTS, hosts::TESTS, changes::TESTS])
+    scene::play("po", &["--routing", "vxlan"], "", &[services::TESTS, outside::TESTS, hosts::TESTS])
 }

@@ -130,7 +130,9 @@ mod tests {
         net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     };
 
-    type Held = BTreeMap<(Address, u16, Address, u16, u8), u32>;
+    /// Source and destination with their ports, and the protocol.
+    type Place = (Address, u16, Address, u16, u8);
+    type Held = BTreeMap<Place, u32>;
 
     fn held(table: &Table<FlowKey, Flow>) -> Held {
         let mut held = Held::new();
@@ -142,7 +144,7 @@ mod tests {
     }
 
     /// Both entries of a flow that the first opened.
-    fn expected(protocol: u8, from: SocketAddr, to: SocketAddr) -> [((Address, u16, Address, u16, u8), u32); 2] {
+    fn expected(protocol: u8, from: SocketAddr, to: SocketAddr) -> [(Place, u32); 2] {
         const KNOWN: u32 = flow_state::OPENED | flow_state::CONFIRMED | flow_state::PLAIN;
         let [(a, b), (c, d)] = [from, to].map(|end| (Address::from(end.ip().to_canonical()), end.port()));
         [((a, b, c, d, protocol), KNOWN | flow_state::FORWARD), ((c, d, a, b, protocol), KNOWN)]
