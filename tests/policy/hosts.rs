@@ -8,8 +8,9 @@ use orknet_tests::{Cluster, Kubectl, tests};
 
 tests![e2e_policy_lets_the_own_node_through_and_no_other, e2e_policy_is_not_about_pods_on_the_hosts_network,];
 
-/// A port on the nodes that no other test has.
+/// Ports of the nodes, one for each test: what is over may still be on its way out.
 const HOST_PORT: u16 = 8_092;
+const OTHER_HOST_PORT: u16 = 8_093;
 
 fn e2e_policy_lets_the_own_node_through_and_no_other(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
     policy(kubectl, "deny", "{podSelector: {}, policyTypes: [Ingress, Egress]}")?;
@@ -21,8 +22,8 @@ fn e2e_policy_lets_the_own_node_through_and_no_other(cluster: &Cluster, kubectl:
             expect_both(&Client::of_node(cluster, node, NETTOOL), node, &web, index == 0)?;
         }
     }
-    on_host(kubectl, "host", NODES[0])?;
-    on_host(kubectl, "other-host", NODES[1])?;
+    on_host(kubectl, "host", NODES[0], HOST_PORT)?;
+    on_host(kubectl, "other-host", NODES[1], HOST_PORT)?;
     for (index, node) in NODES.into_iter().enumerate() {
         for address in node_addresses(node)? {
             let who = format!("a pod of {} to {node}", NODES[0]);
@@ -33,14 +34,14 @@ fn e2e_policy_lets_the_own_node_through_and_no_other(cluster: &Cluster, kubectl:
 }
 
 fn e2e_policy_is_not_about_pods_on_the_hosts_network(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
-    on_host(kubectl, "host", NODES[0])?;
+    on_host(kubectl, "host", NODES[0], OTHER_HOST_PORT)?;
     server(kubectl, "near", NODES[0])?;
     server(kubectl, "far", NODES[1])?;
     let asker = client(kubectl, "asker", NODES[1], "asker")?;
     // It selects them all, and all of them may reach each other.
     policy(kubectl, "own", "{podSelector: {}, policyTypes: [Ingress], ingress: [{from: [{podSelector: {}}]}]}")?;
     for address in node_addresses(NODES[0])? {
-        expect_both(&asker, "to the host", &at(&address.to_string(), HOST_PORT), true)?;
+        expect_both(&asker, "to the host", &at(&address.to_string(), OTHER_HOST_PORT), true)?;
     }
     let host = Client::of(kubectl, "host");
     for (pod, is_allowed) in [("near", true), ("far", false)] {
@@ -53,9 +54,9 @@ fn e2e_policy_is_not_about_pods_on_the_hosts_network(_: &Cluster, kubectl: &Kube
 }
 
 /// A server on the network of a node, ready.
-fn on_host(kubectl: &Kubectl, name: &str, node: &str) -> Result<()> {
+fn on_host(kubectl: &Kubectl, name: &str, node: &str, port: u16) -> Result<()> {
     kubectl.apply(&format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: {name}}}}}\nspec: {{nodeName: {node}, hostNetwork: true, terminationGracePeriodSeconds: 0, containers: [{{name: server, image: \"{TOOLS}\", command: [nettool, serve, \"[::]:{HOST_PORT}\"], readinessProbe: {{tcpSocket: {{port: {HOST_PORT}}}, periodSeconds: 1}}}}]}}\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: {name}}}}}\nspec: {{nodeName: {node}, hostNetwork: true, terminationGracePeriodSeconds: 0, containers: [{{name: server, image: \"{TOOLS}\", command: [nettool, serve, \"[::]:{port}\"], readinessProbe: {{tcpSocket: {{port: {port}}}, periodSeconds: 1}}}}]}}\n"
     ))?;
     talk::wait_ready(kubectl, name)?;
     Ok(())
