@@ -31,6 +31,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("iproute2", "/bin/ip"),
     ("ethtool", "/usr/sbin/ethtool"),
     ("bpftool", "/usr/sbin/bpftool"),
+    ("nftables", "/usr/sbin/nft"),
 ];
 
 /// What compiles BPF programs where rustup's nightly cannot: Debian's compiler, which comes with a prebuilt `core` for BPF.
@@ -47,7 +48,7 @@ const LLVM: &[(&str, &str)] = &[
     ("zlib1g-dev", "/usr/include/zlib.h"),
 ];
 
-const BENCH_PACKAGES: &[(&str, &str)] = &[("nftables", "/usr/sbin/nft"), ("iptables", "/usr/sbin/iptables")];
+const BENCH_PACKAGES: &[(&str, &str)] = &[("iptables", "/usr/sbin/iptables")];
 
 /// Installs what is missing.
 pub fn setup(purpose: Purpose) -> Result<()> {
@@ -236,7 +237,7 @@ mod tests {
         assert!(!rustup_and_linker.contains(&"rustc-web") && !rustup_and_linker.contains(&"llvm-22-dev"), "{rustup_and_linker:?}");
         assert!(all(Purpose::Everything, true, false).contains(&"llvm-22-dev"), "the linker is built with it");
         assert!(
-            !all(Purpose::Everything, false, false).contains(&"nftables") && all(Purpose::Benchmarks, true, true).contains(&"nftables")
+            !all(Purpose::Everything, false, false).contains(&"iptables") && all(Purpose::Benchmarks, true, true).contains(&"iptables")
         );
         let without_runc = missing_packages(Purpose::Everything, false, false, |file| file != "/usr/sbin/runc");
         assert_eq!(without_runc, ["runc"]);
