@@ -13,11 +13,36 @@ use orknet_dataplane::Reader;
 use orknet_tests::eventually;
 use std::net::IpAddr;
 
-/// How many policies each cluster has.
-const SIZES: [u32; 4] = [0, 1, 100, 10_000];
-const TAGS: [&str; 4] = ["pa", "pb", "pc", "pd"];
+/// The clusters: how many policies each has, and whether all pods have rules for both directions: then programs have to know of every connection
+/// who began it.
+const CLUSTERS: [Kind; 5] = [
+    Kind { tag: "pa", size: 0, is_closed: false },
+    Kind { tag: "pb", size: 1, is_closed: false },
+    Kind { tag: "pc", size: 100, is_closed: false },
+    Kind { tag: "pd", size: 10_000, is_closed: false },
+    Kind { tag: "pe", size: 100, is_closed: true },
+];
 /// What must be left of the figures without policies.
 const REQUIRED: f64 = 0.98;
+
+struct Kind {
+    tag: &'static str,
+    size: u32,
+    is_closed: bool,
+}
+
+impl Kind {
+    fn name(&self) -> String {
+        format!("{}{}", self.size, if self.is_closed { " and default deny" } else { "" })
+    }
+}
+
+/// All pods of the namespace are isolated in both directions, and may reach each other.
+const CLOSED: &str = "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed}
+spec: {podSelector: {}, policyTypes: [Ingress, Egress], ingress: [{from: [{podSelector: {}}]}], egress: [{to: [{podSelector: {}}]}]}
+";
 
 /// A cluster with its pods.
 struct Side {
@@ -30,9 +55,10 @@ struct Side {
 
 /// Measures on one node and across nodes.
 pub fn measure() -> Result<Section> {
-    let sides = SIZES.iter().zip(TAGS).map(|(size, tag)| side(tag, *size)).collect::<Result<Vec<Side>>>()?;
-    let figures = SIZES[1..].iter().map(|size| format!("{size} ÷ 0"));
-    let header = ["placement", "test"].map(str::to_owned).into_iter().chain(SIZES.map(|size| format!("{size} policies"))).chain(figures);
+    let sides = CLUSTERS.iter().map(side).collect::<Result<Vec<Side>>>()?;
+    let figures = CLUSTERS[1..].iter().map(|kind| format!("{} ÷ 0", kind.name()));
+    let sizes = CLUSTERS.iter().map(|kind| format!("{} policies", kind.name()));
+    let header = ["placement", "test"].map(str::to_owned).into_iter().chain(sizes).chain(figures);
     let mut table = vec![header.collect::<Vec<_>>()];
     let mut misses = Vec::new();
     for (placement, to) in [("same node", (|side| side.near) as fn(&Side) -> IpAddr), ("across nodes", |side| side.far)] {
@@ -41,8 +67,8 @@ pub fn measure() -> Result<Section> {
             let outcome = arena::contest(test, &ways).with_context(|| placement.to_owned())?;
             misses.extend(missed(placement, test, &outcome));
             let row = [placement, test].map(str::to_owned).into_iter();
-            let row = row.chain((0..SIZES.len()).map(|way| show(test, outcome.median(way))));
-            let row: Vec<String> = row.chain((1..SIZES.len()).map(|way| outcome.ratio(way, 0).to_string())).collect();
+            let row = row.chain((0..CLUSTERS.len()).map(|way| show(test, outcome.median(way))));
+            let row: Vec<String> = row.chain((1..CLUSTERS.len()).map(|way| outcome.ratio(way, 0).to_string())).collect();
             eprintln!("{}", row.join(", "));
             table.push(row);
         }
@@ -53,18 +79,19 @@ pub fn measure() -> Result<Section> {
         command: "cargo xtask bench policy",
         method: format!(
             "{METHOD} From pod to pod, to its own address, in clusters of two nodes that differ in the number of policies: with one, it selects the servers; of a hundred \
-             and of ten thousand, ten select the servers and ten the client, and let through what is measured. Ratios to the cluster without policies are to be at least {REQUIRED}. {verdict}"
+             and of ten thousand, ten select the servers and ten the client, and let through what is measured. With default deny all pods have rules for both directions besides: \
+             programs then have to remember who began each connection. Ratios to the cluster without policies are to be at least {REQUIRED}. {verdict}"
         ),
         table,
     })
 }
 
 fn missed(placement: &str, test: &str, outcome: &Outcome) -> Vec<String> {
-    let ways = (1..SIZES.len()).filter(|way| outcome.ratio(*way, 0).median < REQUIRED);
-    ways.map(|way| format!("{test} {placement} with {} policies", SIZES[way])).collect()
+    let ways = (1..CLUSTERS.len()).filter(|way| outcome.ratio(*way, 0).median < REQUIRED);
+    ways.map(|way| format!("{test} {placement} with {} policies", CLUSTERS[way].name())).collect()
 }
 
-fn side(tag: &str, size: u32) -> Result<Side> {
+fn side(&Kind { tag, size, is_closed }: &Kind) -> Result<Side> {
     let mut arena = Arena::new(tag, 2)?;
     let kubectl = arena.kubectl();
     let names = ["near", "far", "client"].map(|name| format!("{tag}-{name}"));
@@ -80,12 +107,15 @@ fn side(tag: &str, size: u32) -> Result<Side> {
         policies::make_namespaces(&api, size / policies::OF_NAMESPACE).await?;
         policies::make(&api, size, "default", &[PORTS.control, PORTS.data]).await
     })?;
+    if is_closed {
+        kubectl.apply(CLOSED)?;
+    }
     if size > 0 {
         for (node, address) in [("node1", near), ("node2", far)] {
             let pins = arena.cluster.run_dir().join("bpf").join(node);
             eventually("the server's policies to be in the maps", || {
                 let pod = Reader::open(&pins)?.pod(&PodKey { address: Address::from(address) })?;
-                ensure!(pod.is_some_and(|pod| pod.ingress != 0), "{pod:?}");
+                ensure!(pod.is_some_and(|pod| pod.ingress != 0 && (pod.egress != 0) == is_closed), "{pod:?}");
                 Ok(())
             })?;
         }
