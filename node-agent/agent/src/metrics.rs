@@ -18,6 +18,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+/// Rules that have series of their own.
+const RULE_SERIES: usize = 2_000;
+
 /// What the agent itself counts.
 #[derive(Debug)]
 pub struct Metrics {
@@ -197,13 +200,21 @@ impl Collector for Kernel {
         }
         match self.dataplane.rule_counts() {
             Ok(counts) => {
-                let named = counts.iter().filter_map(|(number, count)| Some((self.rules.get(number)?, ConstCounter::new(count.packets))));
+                let named = counts.iter().filter_map(|(number, count)| Some((self.rules.get(number)?, count.packets)));
+                let mut named: Vec<_> = named.collect();
+                let unlisted = named.len().saturating_sub(RULE_SERIES);
+                // Whoever writes policies must not be able to fill the memory of whoever reads these.
+                named.sort_by_key(|(_, packets)| std::cmp::Reverse(*packets));
+                named.truncate(RULE_SERIES);
                 let help = "Connections that a rule of a policy let through, packets that it refused";
                 // Named also while no policy selects a pod of this node.
                 let mut descriptor = encoder.encode_descriptor("policy_rule_hits", help, None, MetricType::Counter)?;
-                for (rule, counter) in named {
-                    counter.encode(descriptor.encode_family(&rule.labels())?)?;
+                for (rule, packets) in named {
+                    ConstCounter::new(packets).encode(descriptor.encode_family(&rule.labels())?)?;
                 }
+                let help = "Rules of policies without a series of their own: those that were used least";
+                let descriptor = encoder.encode_descriptor("policy_rules_unlisted", help, None, MetricType::Gauge)?;
+                ConstGauge::new(unlisted as i64).encode(descriptor)?;
             }
             Err(failure) => tracing::warn!(%failure, "cannot read the counters of rules"),
         }
