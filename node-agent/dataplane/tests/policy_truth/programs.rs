@@ -2,7 +2,7 @@
 
 use crate::alone::{SPREADS, told};
 use crate::cluster::{device, macs};
-use crate::frames::{Frame, chunk, flags, ping, sctp, tcp, udp};
+use crate::frames::{Frame, chunk, flags, ping, pong, sctp, tcp, udp};
 use crate::host::{Host, NODE_MAC, Run, hosts};
 use crate::interpret::judge;
 use orknet_abi::{DropReason, action};
@@ -31,6 +31,8 @@ struct Probe {
     about: String,
     question: Question,
     is_first: bool,
+    /// What the server answers to a first packet: it passes where that does. Where it does not, it may be a question of the server's own.
+    is_answer: bool,
     /// Whether the client's rules for what goes out are the node's to ask, and the server's for what comes in.
     judges: [bool; 2],
 }
@@ -75,7 +77,8 @@ impl Table {
     pub fn mistakes_among(&self, numbers: &[usize], world: &World) -> Vec<String> {
         let mut mistakes = Vec::new();
         for host in &self.hosts {
-            let own = self.at(host.name, numbers);
+            let has_cause = |probe: &&Probe| !probe.is_answer || reason(&world.answer(&probe.question), probe.judges).is_none();
+            let own: Vec<&Probe> = self.at(host.name, numbers).into_iter().filter(has_cause).collect();
             let mut wanted = host.drops();
             let passed = host.run(own.iter().map(|probe| &probe.run));
             for (probe, passed) in own.iter().zip(passed) {
@@ -99,7 +102,8 @@ impl Table {
         let mut mistakes = Vec::new();
         let Self { hosts, probes, .. } = self;
         for (host, changes) in hosts.iter_mut().zip(changes) {
-            let own: Vec<&Probe> = numbers.iter().map(|number| &probes[*number]).filter(|probe| probe.host == host.name).collect();
+            let is_own = |probe: &&Probe| probe.host == host.name && !probe.is_answer;
+            let own: Vec<&Probe> = numbers.iter().map(|number| &probes[*number]).filter(is_own).collect();
             let runs: Vec<&Run> = own.iter().map(|probe| &probe.run).collect();
             let seen = host.note_under(changes, &runs);
             for (probe, (_, passed)) in own.iter().cycle().zip(seen) {
@@ -143,6 +147,7 @@ fn probes(scene: &Scene) -> Vec<Probe> {
                 about: format!("{} to {}, {hook:?}", client.name, server.name),
                 question,
                 is_first,
+                is_answer: false,
                 judges,
             };
             if let (true, Some(host)) = (client.is_pod, client.node) {
@@ -158,9 +163,49 @@ fn probes(scene: &Scene) -> Vec<Probe> {
                 let device = device(scene, server.addresses[0]);
                 probes.push(probe(host, Hook::ToPod, device, macs(device)[0], [false, false]));
             }
+            if is_first && server.is_pod && !question.through_service {
+                probes.extend(answers(scene, client, server, question));
+            }
         }
     }
     probes
+}
+
+/// What the server answers: where it is, and where its client is.
+fn answers(scene: &Scene, client: &End, server: &End, question: Question) -> Vec<Probe> {
+    let frame = answer(&frame(scene, client, server, &question, true), &question);
+    let probe = |host, hook, device, destination_mac, judges| Probe {
+        host,
+        run: Run { hook, device, frame: Frame { destination_mac, ..frame.clone() }.bytes() },
+        about: format!("{} answers {}, {hook:?}", server.name, client.name),
+        question,
+        is_first: false,
+        is_answer: true,
+        judges,
+    };
+    let mut probes = Vec::new();
+    if let Some(host) = server.node {
+        let device = device(scene, server.addresses[0]);
+        let is_beside = client.node == Some(host);
+        probes.push(probe(host, Hook::FromPod, device, macs(device)[1], [is_beside && client.is_pod, client.is_pod || !is_beside]));
+    }
+    if let Some(host) = client.node.filter(|host| client.is_pod && server.node != Some(host)) {
+        probes.push(probe(host, Hook::FromNetwork, 0, NODE_MAC, [true, false]));
+    }
+    probes
+}
+
+/// What answers a first packet.
+fn answer(asked: &Frame, question: &Question) -> Frame {
+    let port = |at: usize| u16::from_be_bytes([asked.payload[at], asked.payload[at + 1]]);
+    let (from, to) = (SocketAddr::new(asked.destination, port(2)), SocketAddr::new(asked.source, port(0)));
+    match question.protocol {
+        Protocol::Tcp => tcp(from, to, flags::SYN_ACK, b""),
+        Protocol::Udp => udp(from, to, b"!"),
+        Protocol::Sctp => sctp(from, to, chunk::INIT_ACK, &[0; 16]),
+        // The identifier is its fifth and sixth byte.
+        Protocol::Icmp => pong(asked.destination, asked.source, port(4)),
+    }
 }
 
 /// Why a node drops it that asks these rules; `None` if it does not.
