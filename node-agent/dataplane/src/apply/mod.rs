@@ -161,10 +161,7 @@ impl Run<'_> {
                 Step::DeletePod(key) => Some(key),
                 _ => None,
             }),
-            Some(Step::DeletePeer(_)) => self.delete(&tables.peers, steps, |step| match *step {
-                Step::DeletePeer(key) => Some(key),
-                _ => None,
-            }),
+            Some(Step::DeletePeer(_)) => self.delete_peers(steps),
             Some(Step::DeleteVerdict(_)) => self.delete_verdicts(steps),
             Some(Step::DeletePort(_)) => self.delete_ports(steps),
             Some(Step::DeleteRule(_)) => self.delete_rules(steps),

@@ -116,12 +116,25 @@ impl Run<'_> {
     pub(super) fn put_peers(&mut self, steps: &[Step]) {
         let ready = self.hold_back(steps, |run, step| match step {
             Step::PutPeer(_, peer) if run.policy.peers.contains(&peer.peers) => Some(FailureCause::Incomplete),
-            _ => None,
+            _ => run.is_seen_by_unswitched().then_some(FailureCause::InUse),
         });
         self.put(&self.tables.peers, &ready, |step| match *step {
             Step::PutPeer(key, value) => Some((key, value)),
             _ => None,
         });
+    }
+
+    pub(super) fn delete_peers(&mut self, steps: &[Step]) {
+        let free = self.hold_back(steps, |run, _| run.is_seen_by_unswitched().then_some(FailureCause::InUse));
+        self.delete(&self.tables.peers, &free, |step| match *step {
+            Step::DeletePeer(key) => Some(key),
+            _ => None,
+        });
+    }
+
+    /// Whether a pod goes on with rules that the plan meant it to leave: what addresses are after that is what other rules ask.
+    fn is_seen_by_unswitched(&self) -> bool {
+        !self.policy.pods.is_empty()
     }
 
     pub(super) fn put_pods(&mut self, steps: &[Step]) {
