@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use orknet_tests::{Cluster, Kubectl, policy, programmed, tests};
 use proptest::test_runner::TestRunner;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 tests![e2e_policy_holds_while_everything_changes];
@@ -21,9 +21,12 @@ fn e2e_policy_holds_while_everything_changes(cluster: &Cluster, _: &Kubectl) -> 
     let crowd = Crowd::make(cluster)?;
     let mut runner = TestRunner::deterministic();
     let mut policies = made_up(&mut runner);
+    let lasting = lasting();
+    let with_lasting = |policies: &[Value]| [&lasting[..], policies].concat();
+    crowd.create(&lasting)?;
     crowd.replace(&policies)?;
     for round in 0..ROUNDS {
-        let before = crowd.world(&policies)?;
+        let before = crowd.world(&with_lasting(&policies))?;
         let next = made_up(&mut runner);
         let seen = while_asked(&crowd, || {
             if round == KILLED {
@@ -37,7 +40,7 @@ fn e2e_policy_holds_while_everything_changes(cluster: &Cluster, _: &Kubectl) -> 
             programmed::settle(&crowd.kubectl)
         })
         .with_context(|| format!("round {round}"))?;
-        let after = crowd.world(&next)?;
+        let after = crowd.world(&with_lasting(&next))?;
         // What is replaced is gone for a moment, and new policies come one by one.
         // As they are deleted: namespace by namespace, and those of the cluster last.
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -46,19 +49,41 @@ fn e2e_policy_holds_while_everything_changes(cluster: &Cluster, _: &Kubectl) -> 
             (policy["kind"] != "NetworkPolicy", text(&meta["namespace"]), text(&meta["name"]))
         });
         let steps: Vec<_> = (0..=policies.len())
-            .map(|gone| crowd.world(&policies[gone..]))
-            .chain((0..next.len()).map(|come| crowd.world(&next[..come])))
+            .map(|gone| crowd.world(&with_lasting(&policies[gone..])))
+            .chain((0..next.len()).map(|come| crowd.world(&with_lasting(&next[..come]))))
             .collect::<Result<_>>()?;
         for asked in &seen {
             let worlds = [&before, &after].into_iter().chain(&steps);
             let answers: Vec<_> = worlds.map(|world| world.answer(&asked.question)).collect();
             ensure!(asked.is_as(&answers), "round {round}: {}", asked.told(&answers[..2]));
         }
-        let wrong = mistakes(&crowd, &next)?;
+        let wrong = mistakes(&crowd, &with_lasting(&next))?;
         ensure!(wrong.is_empty(), "round {round}: {} mistakes\n  {}", wrong.len(), wrong[..wrong.len().min(8)].join("\n  "));
         policies = next;
     }
+    crowd.kubectl.run(&["delete", "clusternetworkpolicies", "--all"])?;
     crowd.replace(&[])
+}
+
+/// Policies that stay all the time, so that at no time everything may be.
+fn lasting() -> Vec<Value> {
+    let named = |name: &str| json!({ "matchLabels": { "kubernetes.io/metadata.name": name } });
+    vec![
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": { "name": "own", "namespace": "y", "uid": "00000000-0000-4000-8000-0000000000a1", "labels": { "lasting": "yes" } },
+            "spec": { "podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{ "from": [{ "podSelector": {} }] }] },
+        }),
+        json!({
+            "apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy",
+            // Of equal priority the first by name counts first.
+            "metadata": { "name": "0-closed", "uid": "00000000-0000-4000-8000-0000000000a2", "labels": { "lasting": "yes" } },
+            "spec": {
+                "tier": "Admin", "priority": 0, "subject": { "namespaces": named("z") },
+                "ingress": [{ "action": "Deny", "from": [{ "namespaces": named("x") }] }],
+            },
+        }),
+    ]
 }
 
 /// A pod gets other labels, or a namespace does.

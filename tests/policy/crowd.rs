@@ -57,12 +57,18 @@ impl<'a> Crowd<'a> {
         programmed::settle(&self.kubectl)
     }
 
-    /// The same, not waited for.
+    /// The same, not waited for. Those with the label `lasting` stay.
     pub fn replace_soon(&self, policies: &[Value]) -> Result<()> {
+        const OTHERS: [&str; 2] = ["--selector", "!lasting"];
         for namespace in policy::NAMESPACES {
-            self.kubectl.in_namespace(namespace).run(&["delete", "networkpolicies", "--all"])?;
+            self.kubectl.in_namespace(namespace).run(&[&["delete", "networkpolicies"], &OTHERS[..]].concat())?;
         }
-        self.kubectl.run(&["delete", "clusternetworkpolicies", "--all"])?;
+        self.kubectl.run(&[&["delete", "clusternetworkpolicies"], &OTHERS[..]].concat())?;
+        self.create(policies)
+    }
+
+    /// These policies, too.
+    pub fn create(&self, policies: &[Value]) -> Result<()> {
         let mut fresh = policies.to_vec();
         fresh.iter_mut().filter_map(|policy| policy["metadata"].as_object_mut()).for_each(|meta| drop(meta.remove("uid")));
         if !fresh.is_empty() {

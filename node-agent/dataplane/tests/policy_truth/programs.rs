@@ -61,11 +61,11 @@ impl Table {
         (0..self.probes.len()).collect()
     }
 
-    /// About so many of what may be asked, in order: the second packet comes after the first.
+    /// About so many of what may be asked, in order: the second packet comes after the first. Answers, which need it, are left out.
     pub fn sample(&self, random: &mut StdRng, count: usize, may_be: impl Fn(&Question) -> bool) -> Vec<usize> {
         let share = (count as f64 / self.probes.len() as f64).min(1.0);
-        let is_chosen = |number: &usize| may_be(&self.probes[*number].question) && random.random_bool(share);
-        (0..self.probes.len()).filter(is_chosen).collect()
+        let mut is_chosen = |probe: &Probe| !probe.is_answer && may_be(&probe.question) && random.random_bool(share);
+        (0..self.probes.len()).filter(|number| is_chosen(&self.probes[*number])).collect()
     }
 
     /// What the programs do otherwise than the model says.
