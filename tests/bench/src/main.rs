@@ -44,6 +44,7 @@ const BENCHMARKS: &[Benchmark] = &[
     ("services/costs", costs::measure),
     ("services/scale", programming::measure_large),
     ("policy/traffic", policy_traffic::measure),
+    ("policy/both-directions", policy_traffic::measure_both_directions),
     ("policy/costs", policy_costs::measure),
     ("policy/in-force", policy_in_force::measure),
     ("policy/scale", policy_scale::measure),

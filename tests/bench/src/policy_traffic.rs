@@ -13,15 +13,15 @@ use orknet_dataplane::Reader;
 use orknet_tests::eventually;
 use std::net::IpAddr;
 
-/// The clusters: how many policies each has, and whether all pods have rules for both directions: then programs have to know of every connection
-/// who began it.
-const CLUSTERS: [Kind; 5] = [
+/// How many policies each cluster has.
+const SIZES: [Kind; 4] = [
     Kind { tag: "pa", size: 0, is_closed: false },
     Kind { tag: "pb", size: 1, is_closed: false },
     Kind { tag: "pc", size: 100, is_closed: false },
     Kind { tag: "pd", size: 10_000, is_closed: false },
-    Kind { tag: "pe", size: 100, is_closed: true },
 ];
+/// Without any, and with rules for both directions at every pod: then programs have to remember who began each connection.
+const BOTH_DIRECTIONS: [Kind; 2] = [Kind { tag: "pa", size: 0, is_closed: false }, Kind { tag: "pe", size: 100, is_closed: true }];
 /// What must be left of the figures without policies.
 const REQUIRED: f64 = 0.98;
 
@@ -53,11 +53,39 @@ struct Side {
     client: Place,
 }
 
-/// Measures on one node and across nodes.
+/// Measures by how many policies there are.
 pub fn measure() -> Result<Section> {
-    let sides = CLUSTERS.iter().map(side).collect::<Result<Vec<Side>>>()?;
-    let figures = CLUSTERS[1..].iter().map(|kind| format!("{} ÷ 0", kind.name()));
-    let sizes = CLUSTERS.iter().map(|kind| format!("{} policies", kind.name()));
+    let (table, verdict) = compare(&SIZES)?;
+    Ok(Section {
+        title: "Traffic beside policies",
+        command: "cargo xtask bench policy",
+        method: format!(
+            "{METHOD} From pod to pod, to its own address, in clusters of two nodes that differ in the number of policies: with one, it selects the servers; of a hundred \
+             and of ten thousand, ten select the servers and ten the client, and let through what is measured. Ratios to the cluster without policies are to be at least {REQUIRED}. {verdict}"
+        ),
+        table,
+    })
+}
+
+/// Measures with rules for both directions.
+pub fn measure_both_directions() -> Result<Section> {
+    let (table, verdict) = compare(&BOTH_DIRECTIONS)?;
+    Ok(Section {
+        title: "Traffic between pods with rules for both directions",
+        command: "cargo xtask bench policy",
+        method: format!(
+            "{METHOD} The same as beside policies, but every pod is isolated in both directions, and may reach the others: of each connection programs have to remember who \
+             began it. Ratios to the cluster without policies are to be at least {REQUIRED}. {verdict}"
+        ),
+        table,
+    })
+}
+
+/// On one node and across nodes: the table, and in words what is below.
+fn compare(kinds: &[Kind]) -> Result<(Vec<Vec<String>>, String)> {
+    let sides = kinds.iter().map(side).collect::<Result<Vec<Side>>>()?;
+    let figures = kinds[1..].iter().map(|kind| format!("{} ÷ 0", kind.name()));
+    let sizes = kinds.iter().map(|kind| format!("{} policies", kind.name()));
     let header = ["placement", "test"].map(str::to_owned).into_iter().chain(sizes).chain(figures);
     let mut table = vec![header.collect::<Vec<_>>()];
     let mut misses = Vec::new();
@@ -65,30 +93,20 @@ pub fn measure() -> Result<Section> {
         for test in TESTS {
             let ways: Vec<_> = sides.iter().map(|side| from_pod(&side.client, to(side))).collect();
             let outcome = arena::contest(test, &ways).with_context(|| placement.to_owned())?;
-            misses.extend(missed(placement, test, &outcome));
+            misses.extend(missed(placement, test, &outcome, kinds));
             let row = [placement, test].map(str::to_owned).into_iter();
-            let row = row.chain((0..CLUSTERS.len()).map(|way| show(test, outcome.median(way))));
-            let row: Vec<String> = row.chain((1..CLUSTERS.len()).map(|way| outcome.ratio(way, 0).to_string())).collect();
+            let row = row.chain((0..kinds.len()).map(|way| show(test, outcome.median(way))));
+            let row: Vec<String> = row.chain((1..kinds.len()).map(|way| outcome.ratio(way, 0).to_string())).collect();
             eprintln!("{}", row.join(", "));
             table.push(row);
         }
     }
-    let verdict = if misses.is_empty() { "All ratios are.".to_owned() } else { format!("Below: {}.", misses.join(", ")) };
-    Ok(Section {
-        title: "Traffic beside policies",
-        command: "cargo xtask bench policy",
-        method: format!(
-            "{METHOD} From pod to pod, to its own address, in clusters of two nodes that differ in the number of policies: with one, it selects the servers; of a hundred \
-             and of ten thousand, ten select the servers and ten the client, and let through what is measured. With default deny all pods have rules for both directions besides: \
-             programs then have to remember who began each connection. Ratios to the cluster without policies are to be at least {REQUIRED}. {verdict}"
-        ),
-        table,
-    })
+    Ok((table, if misses.is_empty() { "All ratios are.".to_owned() } else { format!("Below: {}.", misses.join(", ")) }))
 }
 
-fn missed(placement: &str, test: &str, outcome: &Outcome) -> Vec<String> {
-    let ways = (1..CLUSTERS.len()).filter(|way| outcome.ratio(*way, 0).median < REQUIRED);
-    ways.map(|way| format!("{test} {placement} with {} policies", CLUSTERS[way].name())).collect()
+fn missed(placement: &str, test: &str, outcome: &Outcome, kinds: &[Kind]) -> Vec<String> {
+    let ways = (1..kinds.len()).filter(|way| outcome.ratio(*way, 0).median < REQUIRED);
+    ways.map(|way| format!("{test} {placement} with {} policies", kinds[way].name())).collect()
 }
 
 fn side(&Kind { tag, size, is_closed }: &Kind) -> Result<Side> {
