@@ -21,6 +21,9 @@ const ACK: u8 = 0x10;
 /// Peer sets, rule sets and tables beside those that are met, so that look-ups are not in maps of a few entries.
 const OTHERS: u32 = 10_000;
 
+/// A set of rules that lets nobody in.
+const CLOSED: u32 = OTHERS + 1;
+
 struct Family {
     name: &'static str,
     client: &'static str,
@@ -43,7 +46,7 @@ pub fn measure() -> Result<Section> {
         command: "cargo xtask bench policy",
         method: format!(
             "{RUNS} single runs of the program of a pod's device by BPF_PROG_TEST_RUN, on TCP segments for a pod beside it, in maps with {OTHERS} peers, sets of rules and tables of \
-             ports. Both pods have rules: two judgements each, of which the server's goes by its port. What a run costs by itself is in each figure: the first row is about that. \
+             ports. Where both pods have rules, there are two judgements, of which the server's goes by its port; with rules for one direction nothing is remembered, with rules for both each connection has a flow. What a run costs by itself is in each figure: the first row is about that. \
              Without rules nothing is looked up but the pod."
         ),
         table,
@@ -76,23 +79,24 @@ fn on_frames(dataplane: &Dataplane) -> Result<Vec<Vec<String>>> {
             (0..RUNS).map(|number| run(first + number, flags, is_allowed)).collect::<Result<Vec<u32>>>()
         };
         let mut told = |what: &str, found: &[u32]| rows.push(row(format!("{}: {what}", family.name), found));
-        pods(dataplane, family, false)?;
+        pods(dataplane, family, Rules::None)?;
         each(10_000, SYN, true)?;
         each(10_000, ACK, true)?;
         told("no rules, known", &each(10_000, ACK, true)?);
-        pods(dataplane, family, true)?;
-        told("rules, first packet of a connection", &each(20_000, SYN, true)?);
-        told("rules, second packet", &each(20_000, ACK, true)?);
-        told("rules, known", &each(20_000, ACK, true)?);
-        let anew = (0..RUNS).map(|number| {
-            // As any change of policies does.
-            pods(dataplane, family, true)?;
-            run(20_000 + number, ACK, true)
-        });
-        told("rules, judged anew after a change", &anew.collect::<Result<Vec<u32>>>()?);
-        apply(dataplane, vec![Step::PutVerdict(VerdictKey { set: 2, peers: 1 }, refused())])?;
-        told("rules, refused", &each(30_000, SYN, false)?);
-        apply(dataplane, vec![Step::PutVerdict(VerdictKey { set: 2, peers: 1 }, by_port())])?;
+        for (first, rules, what) in [(15_000, Rules::One, "rules for one direction"), (20_000, Rules::Both, "rules for both directions")] {
+            pods(dataplane, family, rules)?;
+            told(&format!("{what}, first packet of a connection"), &each(first, SYN, true)?);
+            told(&format!("{what}, second packet"), &each(first, ACK, true)?);
+            told(&format!("{what}, known"), &each(first, ACK, true)?);
+            let anew = (0..RUNS).map(|number| {
+                // As any change of policies does.
+                pods(dataplane, family, rules)?;
+                run(first + number, ACK, true)
+            });
+            told(&format!("{what}, judged anew after a change"), &anew.collect::<Result<Vec<u32>>>()?);
+        }
+        pods(dataplane, family, Rules::Refuse)?;
+        told("refused", &each(30_000, SYN, false)?);
     }
     Ok(rows)
 }
@@ -124,6 +128,7 @@ fn others() -> Vec<Step> {
         let verdict = if set == 1 { Verdict { table: 0, otherwise: allowed(1) } } else { by_port() };
         steps.extend([Step::PutVerdict(VerdictKey { set, peers: 0 }, refused()), Step::PutVerdict(VerdictKey { set, peers: 1 }, verdict)]);
     }
+    steps.push(Step::PutVerdict(VerdictKey { set: CLOSED, peers: 0 }, refused()));
     for number in 0..OTHERS {
         let address = IpAddr::from([10, 245, (number >> 8) as u8, number as u8]);
         steps.push(Step::PutPeer(RangeKey::new(address, 32), Peer { peers: number % 1000 + 1 }));
@@ -131,24 +136,33 @@ fn others() -> Vec<Step> {
     steps
 }
 
-/// Both pods, with rules or without: the client's say yes to the peer, the server's look at the port.
-fn pods(dataplane: &Dataplane, family: &Family, are_policed: bool) -> Result<()> {
+/// Which rules the pods have. Of those that let through, the client's say yes to the peer, and the server's look at the port.
+#[derive(Clone, Copy)]
+enum Rules {
+    None,
+    /// The client's for what goes out, the server's for what comes in.
+    One,
+    /// And the client's for what comes in, the server's for what goes out: then it must be known who began.
+    Both,
+    Refuse,
+}
+
+fn pods(dataplane: &Dataplane, family: &Family, rules: Rules) -> Result<()> {
     let address = |text: &str| text.parse::<IpAddr>().with_context(|| text.to_owned());
     let (client, server) = (address(family.client)?, address(family.server)?);
-    let pod = |ifindex, ingress, egress| Pod {
-        ifindex,
-        pod_mac: [2; 6],
-        host_mac: [4; 6],
-        ingress: if are_policed { ingress } else { 0 },
-        egress: if are_policed { egress } else { 0 },
-        ..Pod::default()
-    };
+    let pod = |ifindex, ingress, egress| Pod { ifindex, pod_mac: [2; 6], host_mac: [4; 6], ingress, egress, ..Pod::default() };
     let (network, bits) = family.pods;
     let mut steps =
         vec![Step::PutRange(RangeKey::new(address(network)?, bits), Range { kinds: range_kinds::PODS, node: Address::default() })];
     steps.extend([client, server].map(|address| Step::PutPeer(RangeKey::new(address, 128), Peer { peers: 1 })));
-    steps.push(Step::PutPod(PodKey { address: client.into() }, pod(1, 0, 1)));
-    steps.push(Step::PutPod(PodKey { address: server.into() }, pod(7, 2, 0)));
+    let ([client_in, client_out], [server_in, server_out]) = match rules {
+        Rules::None => ([0, 0], [0, 0]),
+        Rules::One => ([0, 1], [2, 0]),
+        Rules::Both => ([2, 1], [2, 1]),
+        Rules::Refuse => ([0, 1], [CLOSED, 0]),
+    };
+    steps.push(Step::PutPod(PodKey { address: client.into() }, pod(1, client_in, client_out)));
+    steps.push(Step::PutPod(PodKey { address: server.into() }, pod(7, server_in, server_out)));
     apply(dataplane, steps)
 }
 
