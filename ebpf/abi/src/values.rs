@@ -334,13 +334,14 @@ pub struct Flow {
 pub const fn flow_timeout(protocol: u8, any: u32, both: u32) -> u32 {
     const TRANSITORY: u32 = 240;
     const ESTABLISHED: u32 = 7_440;
+    let is_plain = both & flow_state::PLAIN != 0;
     let both = if any & flow_state::DIRECT != 0 { any } else { both };
     match protocol {
         protocol::TCP | protocol::SCTP => {
             let is_over = any & (flow_state::RESET | flow_state::GONE) != 0 || both & flow_state::FINISHED != 0;
             let is_whole = both & flow_state::OPENED != 0 && any & flow_state::CONFIRMED != 0;
             match (is_over, is_whole) {
-                (true, _) if any & flow_state::PLAIN != 0 => 10,
+                (true, _) if is_plain => 10,
                 (false, true) => ESTABLISHED,
                 _ => TRANSITORY,
             }
