@@ -329,8 +329,8 @@ pub struct Flow {
 /// TCP: 2 hours 4 minutes once both ends have spoken and the handshake is complete, else 4 minutes (RFC 5382 REQ-5: who only sends the first
 /// segment, with a source that is not its own, takes no place for hours), and after a RST too (RFC 7857 section 2.2).
 /// UDP: 5 minutes (RFC 4787 REQ-5), 2 minutes before an answer. ICMP queries: 60 seconds (RFC 5508 REQ-2). SCTP as TCP. Protocols without
-/// ports: 10 minutes (`nf_conntrack_generic_timeout`). What translates nothing ([`flow_state::PLAIN`]) is forgotten 10 seconds after its end: no
-/// address or port of somebody else's waits for it. Where only one direction comes by ([`flow_state::DIRECT`]), it speaks for both.
+/// ports: 10 minutes (`nf_conntrack_generic_timeout`). What translates nothing ([`flow_state::PLAIN`], which both have or neither) is forgotten 10
+/// seconds after its end: no address or port of somebody else's waits for it. Where only one direction comes by ([`flow_state::DIRECT`]), it speaks for both.
 pub const fn flow_timeout(protocol: u8, any: u32, both: u32) -> u32 {
     const TRANSITORY: u32 = 240;
     const ESTABLISHED: u32 = 7_440;

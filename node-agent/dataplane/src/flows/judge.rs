@@ -20,7 +20,7 @@ pub(super) enum Verdict {
 /// second look.
 pub(super) fn stays_alone(key: &FlowKey, flow: &Flow, now: u32) -> Option<u32> {
     // With any pair it may be silent for longer, but for the pair's FIN, RST or end of the backend, after which this is the time.
-    let shortest = flow_timeout(key.protocol, flow_state::GONE | flow.state & flow_state::PLAIN, 0);
+    let shortest = flow_timeout(key.protocol, flow_state::GONE, flow.state & flow_state::PLAIN);
     left(flow.used_seconds, shortest, now)
 }
 
