@@ -2,6 +2,7 @@
 
 use super::Policies;
 use super::pods::Pods;
+use super::selecting::{Moving, Selecting, Shared};
 use crate::facts::{Attachment, Labels, NamedPort, NamespaceFacts, NamespacedPods, ObjectName, Owner, PodFacts, Selector};
 use crate::image::sets_of;
 use crate::policy::resolve::{self, Direction, Subject};
@@ -27,14 +28,23 @@ pub(super) struct Local {
     addresses: Box<[Address]>,
     /// Where the cluster's pods have it.
     slot: u32,
-    /// NetworkPolicies of its namespace that select it; `None` if that has to be found out.
-    policies: Option<BTreeSet<Arc<str>>>,
+    /// NetworkPolicies of its namespace that select it; `None` if that has to be found out. Pods that are selected by the same share them.
+    policies: Option<Arc<Selecting>>,
     /// Ingress, egress, and the same for what comes from itself; `None` as long as they are not known.
     sets: Option<[u32; 4]>,
 }
 
-/// What pods' sets depend on: namespace, policies of both kinds, and what the pod calls its ports.
-type Alike = (Arc<str>, BTreeSet<Arc<str>>, Vec<Arc<str>>, Arc<[NamedPort]>);
+/// What pods' sets depend on: policies of both kinds (NetworkPolicies by where they are kept, which tells the namespace as well), and what the
+/// pod calls its ports, where a policy asks that.
+type Alike = (*const Selecting, Vec<Arc<str>>, Option<Arc<[NamedPort]>>);
+
+/// What has been found out about pods in one look at several.
+#[derive(Default)]
+struct Found {
+    shared: Shared,
+    /// With what keeps the place from being another's.
+    alike: HashMap<Alike, (Arc<Selecting>, [Arc<RuleSet>; 4])>,
+}
 
 /// For attachments that have to be looked at again: which rules hold. Equal ones are mostly the same.
 pub(super) type Resolved = Vec<(Arc<str>, [Arc<RuleSet>; 4])>;
@@ -114,6 +124,7 @@ impl Locals {
 
     /// A NetworkPolicy selects by another selector, or in another way.
     pub fn policy_changed(&mut self, policy: &ObjectName, old: Option<&Selector>, new: Option<&Selector>) {
+        let (mut comes, mut goes) = (Moving::default(), Moving::default());
         for name in self.by_namespace.get(&policy.namespace).into_iter().flatten() {
             let Some(local) = self.all.get_mut(name) else { continue };
             let Some(labels) = local.facts.as_ref().map(|facts| &facts.labels) else { continue };
@@ -122,10 +133,19 @@ impl Locals {
             if was || is {
                 self.dirty.insert(Arc::clone(name));
             }
-            if let Some(selected) = &mut local.policies {
-                _ = if is { selected.insert(Arc::clone(&policy.name)) } else { selected.remove(&policy.name) };
+            if was != is {
+                let moving = if is { &mut comes } else { &mut goes };
+                local.policies.take().into_iter().for_each(|selecting| moving.take(name, selecting));
             }
         }
+        for (name, selecting) in comes.set(&policy.name, true).chain(goes.set(&policy.name, false)) {
+            self.all.get_mut(&name).into_iter().for_each(|local| local.policies = Some(Arc::clone(&selecting)));
+        }
+    }
+
+    /// What selects the pods of a namespace, as far as it is known.
+    pub fn selecting_in(&self, namespace: &str) -> impl Iterator<Item = &Arc<Selecting>> {
+        self.by_namespace.get(namespace).into_iter().flatten().filter_map(|name| self.all.get(name)?.policies.as_ref())
     }
 
     /// A ClusterNetworkPolicy selects, or did, by any of these.
@@ -197,46 +217,55 @@ impl Policies {
     /// Looks at the attachments that something concerns.
     pub(super) fn resolve_dirty(&mut self) -> Resolved {
         let dirty = std::mem::take(&mut self.locals.dirty);
-        let mut alike = HashMap::new();
-        dirty.into_iter().filter_map(|name| Some((Arc::clone(&name), self.resolve(&name, &mut alike)?))).collect()
+        let mut found = Found::default();
+        dirty.into_iter().filter_map(|name| Some((Arc::clone(&name), self.resolve(&name, &mut found)?))).collect()
     }
 
-    fn resolve(&mut self, name: &Arc<str>, alike: &mut HashMap<Alike, [Arc<RuleSet>; 4]>) -> Option<[Arc<RuleSet>; 4]> {
+    fn resolve(&mut self, name: &Arc<str>, found: &mut Found) -> Option<[Arc<RuleSet>; 4]> {
         let local = self.locals.all.get(name)?;
         let (owner, facts) = (local.owner.clone()?, local.facts.clone()?);
         if local.addresses.is_empty() {
             return Some(Default::default());
         }
         let namespace = &owner.pod.namespace;
-        let selected: BTreeSet<Arc<str>> = match &local.policies {
-            Some(selected) => selected.clone(),
-            None => {
-                let own = self.policies.get(namespace).into_iter().flatten();
-                own.filter(|(_, policy)| policy.pods.selects(&facts.labels)).map(|(name, _)| Arc::clone(name)).collect()
-            }
-        };
+        let selecting = local.policies.clone().unwrap_or_else(|| {
+            let own = self.policies.get(namespace).into_iter().flatten();
+            Arc::new(own.filter(|(_, policy)| policy.pods.selects(&facts.labels)).map(|(name, _)| Arc::clone(name)).collect())
+        });
+        let selecting = found.shared.of(namespace, selecting, &self.locals);
+        self.locals.all.get_mut(name)?.policies = Some(Arc::clone(&selecting));
         let labels = self.namespaces.get(namespace).cloned().unwrap_or_else(|| NamespaceFacts::unseen(namespace)).labels;
-        let subject = Subject { namespace, ports: &facts.ports };
         let cluster = self.cluster_policies_of(&labels, &facts.labels);
-        self.locals.all.get_mut(name)?.policies = Some(selected.clone());
-        let key = (Arc::clone(namespace), selected, cluster, Arc::clone(&facts.ports));
-        if let Some(sets) = alike.get(&key) {
+        let alike = |ports: Option<&Arc<[NamedPort]>>| (Arc::as_ptr(&selecting), cluster.clone(), ports.cloned());
+        let known = [None, Some(&facts.ports)].into_iter().find_map(|ports| found.alike.get(&alike(ports)));
+        if let Some((_, sets)) = known {
             return Some(sets.clone());
         }
-        let (_, selected, cluster, _) = &key;
+        let subject = Subject { namespace, ports: &facts.ports };
+        let mut asks_ports = false;
+        let sets = self.sets_by(&selecting, &cluster, &subject, &mut asks_ports);
+        found.alike.insert(alike(asks_ports.then_some(&facts.ports)), (Arc::clone(&selecting), sets.clone()));
+        Some(sets)
+    }
+
+    /// The sets that these policies make for a pod. `asks_ports` is set where they depend on what it calls its ports.
+    fn sets_by(&mut self, selecting: &Selecting, cluster: &[Arc<str>], subject: &Subject<'_>, asks_ports: &mut bool) -> [Arc<RuleSet>; 4] {
         let mut both = |way: Direction| {
-            let cluster: Vec<_> = cluster
-                .iter()
-                .filter_map(|name| Some((self.cluster_policies.get(name)?.tier, self.cluster_section(name, way, &subject)?)))
-                .collect();
-            let sections: Vec<_> = selected.iter().filter_map(|name| self.section(name, way, &subject)).collect();
+            let mut of = |section: Option<(Section, bool)>| {
+                section.map(|(section, asks)| {
+                    *asks_ports |= asks;
+                    section
+                })
+            };
+            let tier = |policies: &Self, name: &Arc<str>| policies.cluster_policies.get(name).map(|facts| facts.tier);
+            let cluster: Vec<_> =
+                cluster.iter().filter_map(|name| Some((tier(self, name)?, of(self.cluster_section(name, way, subject))?))).collect();
+            let sections: Vec<_> = selecting.names().filter_map(|name| of(self.section(name, way, subject))).collect();
             let isolates = (!sections.is_empty()).then_some(sections.as_slice());
             (Arc::new(resolve::rule_set(&cluster, isolates)), Arc::new(resolve::own_rule_set(&cluster, isolates.is_some())))
         };
         let ((ingress, own_ingress), (egress, own_egress)) = (both(direction::INGRESS), both(direction::EGRESS));
-        let sets = [ingress, egress, own_ingress, own_egress];
-        alike.insert(key, sets.clone());
-        Some(sets)
+        [ingress, egress, own_ingress, own_egress]
     }
 
     /// The ClusterNetworkPolicies that select a pod, in their order.
@@ -246,30 +275,34 @@ impl Policies {
         all.into_iter().map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    fn section(&mut self, name: &Arc<str>, way: Direction, subject: &Subject<'_>) -> Option<Section> {
+    /// Of a NetworkPolicy, and whether it depends on what the pod calls its ports.
+    fn section(&mut self, name: &Arc<str>, way: Direction, subject: &Subject<'_>) -> Option<(Section, bool)> {
         let key = (Some(Arc::clone(subject.namespace)), Arc::clone(name), way);
         if let Some(section) = self.sections.get(&key) {
-            return Some(Arc::clone(section));
+            return Some((Arc::clone(section), false));
         }
         let policy = self.policies.get(subject.namespace)?.get(name)?;
         let section = resolve::section(policy, way, subject, &mut |atom| self.atoms.intern(atom))?;
-        if way == direction::EGRESS || !resolve::names_ports(policy.ingress.iter().flatten()) {
+        let asks_ports = way == direction::INGRESS && resolve::names_ports(policy.ingress.iter().flatten());
+        if !asks_ports {
             self.sections.insert(key, Arc::clone(&section));
         }
-        Some(section)
+        Some((section, asks_ports))
     }
 
-    fn cluster_section(&mut self, name: &Arc<str>, way: Direction, subject: &Subject<'_>) -> Option<Section> {
+    /// The same of a ClusterNetworkPolicy.
+    fn cluster_section(&mut self, name: &Arc<str>, way: Direction, subject: &Subject<'_>) -> Option<(Section, bool)> {
         let key = (None, Arc::clone(name), way);
         if let Some(section) = self.sections.get(&key) {
-            return Some(Arc::clone(section));
+            return Some((Arc::clone(section), false));
         }
         let policy = self.cluster_policies.get(name)?;
         let section = resolve::cluster_section(policy, way, subject, &mut |atom| self.atoms.intern(atom))?;
-        if way == direction::EGRESS || !resolve::names_ports(policy.ingress.iter().map(|rule| &rule.rule)) {
+        let asks_ports = way == direction::INGRESS && resolve::names_ports(policy.ingress.iter().map(|rule| &rule.rule));
+        if !asks_ports {
             self.sections.insert(key, Arc::clone(&section));
         }
-        Some(section)
+        Some((section, asks_ports))
     }
 
     /// What is known of the pod of an attachment, and the policies that select it: NetworkPolicies, then ClusterNetworkPolicies in their

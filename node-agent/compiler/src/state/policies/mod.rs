@@ -1,7 +1,7 @@
 //! Policies kept up to date: what is known of them and of those whom they speak of, and what of it is in the maps.
 //!
-//! [`notes`] takes changes, [`pods`] knows the pods of the cluster, [`locals`] those of this node and which rules hold for them, [`atoms`] what these
-//! rules ask. [`addresses`] gives addresses their peer sets, [`sets`] writes what sets of rules say about those; [`sweep`] finds both in an
+//! [`notes`] takes changes, [`pods`] knows the pods of the cluster, [`locals`] those of this node and which rules hold for them ([`selecting`]: by
+//! which policies), [`atoms`] what these rules ask. [`addresses`] gives addresses their peer sets, [`sets`] writes what sets of rules say about those; [`sweep`] finds both in an
 //! image that was read back.
 
 mod addresses;
@@ -11,6 +11,7 @@ mod locals;
 mod notes;
 mod pods;
 mod query;
+mod selecting;
 mod sets;
 mod sweep;
 
