@@ -1,12 +1,15 @@
 //! Property tests: any sequence of changes ends in the image of one full compile, every prefix of every plan is safe, and a restart
 //! that finds the kernel as it was left rewrites nothing.
 
+mod course;
+
+use course::Course;
 use orknet_abi::{
     Address, Backend, BackendKey, Node, Pod, PodKey, Range, RangeKey, Service, ServiceKey, SourceKey, TableChunk, TableKey, protocol,
 };
 use orknet_compiler::facts::{Endpoint, ExternalFacts, Hints, Readiness, ServicePort, SlicePort};
 use orknet_compiler::{
-    Attachment, Change, HostPort, Inputs, Lead, MapImage, NodeFacts, ObjectName, Options, ServiceFacts, SliceFacts, State, Step, compile,
+    Attachment, Change, HostPort, Inputs, Lead, MapImage, NodeFacts, ObjectName, Options, ServiceFacts, SliceFacts, State, compile,
 };
 use proptest::collection::vec;
 use proptest::option::{of, weighted};
@@ -173,13 +176,6 @@ fn leftovers() -> impl Strategy<Value = MapImage> {
     )
 }
 
-/// The steps of a plan, after which nothing is left to do.
-fn settle(state: &mut State, changes: Vec<Change>) -> Vec<Step> {
-    let steps = state.apply(changes).steps;
-    assert_eq!(state.plan().steps, []);
-    steps
-}
-
 fn put(inputs: &mut Inputs, change: Change) {
     match change {
         Change::Service(name, Some(facts)) => drop(inputs.services.insert(name, facts)),
@@ -204,17 +200,12 @@ proptest! {
 
     #[test]
     fn any_sequence_ends_in_the_image_of_one_compile_and_every_step_is_safe(bursts in vec(vec(change(), 1..6), 1..20)) {
-        let (mut inputs, mut state, mut maps) = (Inputs::default(), State::default(), MapImage::default());
+        let mut course = Course::new(put);
         for burst in bursts {
-            burst.iter().cloned().for_each(|change| put(&mut inputs, change));
-            for step in settle(&mut state, burst) {
-                maps.apply(step);
-                prop_assert_eq!(maps.flaw(), None);
-            }
-            prop_assert_eq!(&maps, state.image());
+            course.go_soundly(burst)?;
+            course.is_one_compile()?;
+            let Course { inputs, state, maps, .. } = &course;
             prop_assert_eq!(state.service_count(), inputs.services.len());
-            prop_assert_eq!(maps.orphans(), vec![]);
-            prop_assert_eq!(maps.canonical(), compile(&inputs));
             for (key, service) in maps.services.iter().filter(|(key, _)| key.port_be != 0) {
                 let question = |backend| Lead { front: key.address, front_port_be: key.port_be, protocol: key.protocol, backend };
                 let backends = maps.list(service.list).take(service.count as usize).map(|(_, backend)| backend);
@@ -228,11 +219,11 @@ proptest! {
 
     #[test]
     fn a_restart_rewrites_nothing_and_goes_on(before in vec(change(), 1..30), after in vec(change(), 1..10)) {
-        let (mut inputs, mut first, mut maps) = (Inputs::default(), State::default(), MapImage::default());
-        before.iter().cloned().for_each(|change| put(&mut inputs, change));
-        settle(&mut first, before).into_iter().for_each(|step| maps.apply(step));
+        let mut course = Course::new(put);
+        course.go(before);
+        let inputs = &course.inputs;
         let mut second = State::new(inputs.node.clone());
-        second.adopt(maps.clone());
+        second.adopt(course.maps.clone());
         inputs.services.iter().for_each(|(name, facts)| second.note(Change::Service(name.clone(), Some(facts.clone()))));
         inputs.slices.iter().for_each(|(name, facts)| second.note(Change::Slice(name.clone(), Some(facts.clone()))));
         inputs.attachments.iter().for_each(|(name, facts)| second.note(Change::Attachment(name.clone(), Some(facts.clone()))));
@@ -240,22 +231,16 @@ proptest! {
         second.note(Change::Options(inputs.options.clone()));
         inputs.settings.iter().for_each(|node| second.note(Change::Settings(*node)));
         prop_assert_eq!(second.plan().steps, vec![]);
-        after.iter().cloned().for_each(|change| put(&mut inputs, change));
-        settle(&mut second, after).into_iter().for_each(|step| maps.apply(step));
-        prop_assert_eq!(maps.canonical(), compile(&inputs));
+        course.state = second;
+        course.go(after);
+        course.is_one_compile()?;
     }
 
     #[test]
     fn whatever_the_maps_hold_becomes_what_is_wanted(found in leftovers(), changes in vec(change(), 0..20)) {
-        let (mut inputs, mut state, mut maps) = (Inputs::default(), State::default(), found.clone());
-        changes.iter().cloned().for_each(|change| put(&mut inputs, change));
-        changes.into_iter().for_each(|change| state.note(change));
-        state.adopt(found);
-        settle(&mut state, Vec::new()).into_iter().for_each(|step| maps.apply(step));
-        prop_assert_eq!(&maps, state.image());
-        prop_assert_eq!(maps.flaw(), None);
-        prop_assert_eq!(maps.orphans(), vec![]);
-        prop_assert_eq!(maps.canonical(), compile(&inputs));
+        let mut course = Course::new(put);
+        course.go_over(changes, found);
+        course.is_one_compile()?;
     }
 
     #[test]

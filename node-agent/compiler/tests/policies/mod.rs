@@ -256,7 +256,12 @@ fn set<K: Ord, V>(known: &mut std::collections::BTreeMap<K, V>, name: K, facts: 
 
 /// All addresses of the pod that a change is about.
 pub fn addresses_of(inputs: &Inputs, change: &Change) -> Vec<Address> {
-    let Change::PeerPod(name, _) = change else { return Vec::new() };
+    let name = match change {
+        Change::PeerPod(name, _) => name,
+        // Who has an address, and which others it has, are writes of their own.
+        Change::Attachment(name, _) => return inputs.attachments.get(name).map(|facts| facts.addresses.clone()).unwrap_or_default(),
+        _ => return Vec::new(),
+    };
     let attached = inputs.attachments.values().filter(|attachment| attachment.owner.as_ref().is_some_and(|owner| owner.pod == *name));
     let listed = inputs.policy.pods.get(name).into_iter().flat_map(|facts| facts.addresses.iter());
     attached.flat_map(|attachment| attachment.addresses.iter()).chain(listed).copied().collect()
