@@ -103,7 +103,7 @@ pub const fn pair_slot(source: &[u32; 4], destination: &[u32; 4]) -> u32 {
     (mixed >> 16) % PAIRS.capacity
 }
 
-use crate::{Judgement, Monitor, Pair, Peer, PortKey, Rule, Verdict, VerdictKey, values::*};
+use crate::{Judgement, Monitor, Pair, Peer, PortKey, Rule, Uncertain, UncertainKey, Verdict, VerdictKey, values::*};
 
 maps! {
     /// A Service address and port to the list of its backends. One update of one value switches a Service to a new list.
@@ -150,6 +150,8 @@ maps! {
     PORTS: LpmTrie "PORTS", PortKey => Judgement, 1_048_576;
     /// Which rules the numbers stand for.
     RULES: Hash "RULES", u32 => Rule, 131_072;
+    /// UDP ports of pods that have just got their first rules, where a datagram may answer one of before.
+    UNCERTAIN: Hash "UNCERTAIN", UncertainKey => Uncertain, 16_384;
     /// New connections and bytes of their first packets that a rule let through, packets and bytes that it refused. User space makes the entries.
     RULE_COUNTS: PerCpuHash "RULE_COUNTS", u32 => Count, 131_072;
     /// At index 0: what programs are to tell.

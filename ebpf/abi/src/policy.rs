@@ -168,6 +168,38 @@ pub struct Event {
     pub head: [u8; EVENT_BYTES],
 }
 
+/// A UDP port of a pod that got its first rules a moment ago; port 0 stands for the pod as a whole.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UncertainKey {
+    /// The pod's.
+    pub address: crate::Address,
+    /// Network order.
+    pub port_be: u16,
+    /// 0.
+    pub reserved: u16,
+}
+
+/// Which datagrams of a port may answer others of before, that nobody took note of: rules let them through as any, but they open no flow, since
+/// what comes after them would be taken for their answers. Of the pod as a whole it counts for every port; and without it, its ports are not
+/// looked up.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uncertain {
+    /// Bits of [`uncertain`].
+    pub which: u32,
+    /// Until when: seconds of the kernel's monotonic clock.
+    pub until_seconds: u32,
+}
+
+/// Bits of [`Uncertain::which`].
+pub mod uncertain {
+    /// Those that the pod sends from the port.
+    pub const SENT: u32 = 1 << 0;
+    /// Those that it hears at the port.
+    pub const HEARD: u32 = 1 << 1;
+}
+
 /// Bits of [`Monitor::flags`].
 pub mod monitor_flags {
     /// Drops are told.

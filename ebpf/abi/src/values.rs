@@ -1,6 +1,6 @@
 //! Keys and values of the maps. No padding: sizes are asserted below, so a field more is a compile error until it is counted.
 
-use crate::{Address, Event, Judgement, Monitor, Pair, Peer, PortKey, Rule, Verdict, VerdictKey, Way};
+use crate::{Address, Event, Judgement, Monitor, Pair, Peer, PortKey, Rule, Uncertain, UncertainKey, Verdict, VerdictKey, Way};
 
 /// IP protocol numbers (IANA): those that Services know, and those that carry their errors.
 pub mod protocol {
@@ -562,6 +562,8 @@ sizes! {
     Verdict = 12,
     PortKey = 12,
     Rule = 24,
+    UncertainKey = 20,
+    Uncertain = 8,
     Event = 184,
     Monitor = 8,
 }

@@ -144,6 +144,14 @@ pub extern "C" fn need_not_know(segment: *const Segment) -> u32 {
     u32::from(steps::police::need_not_know(segment))
 }
 
+/// [`steps::police::may_answer_unknown`]: 1 if so.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn may_answer_unknown(key: *const FlowKey) -> u32 {
+    present!(0; key: as_ref);
+    u32::from(steps::police::may_answer_unknown(key))
+}
+
 /// [`steps::forward::pass_on`]; `is_plain` is 0 if not.
 #[inline(never)]
 #[unsafe(no_mangle)]

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use orknet_abi::{
     self as abi, Address, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Device, Flow, FlowKey, FragmentKey,
     FragmentPorts, Judgement, Monitor, Node, Pair, Peer, Pod, PodKey, Range, Rule, Service, ServiceKey, SocketKey, SocketOrigin,
-    TableChunk, TableKey, TrafficKey, Verdict, VerdictKey,
+    TableChunk, TableKey, TrafficKey, Uncertain, UncertainKey, Verdict, VerdictKey,
 };
 
 /// Memory follows the contents, not the capacity.
@@ -100,6 +100,9 @@ pub static PORTS: LpmTrie<PortPrefix, Judgement> = LpmTrie::with_max_entries(abi
 /// For those who explain: programs do not read it.
 #[map]
 pub static RULES: HashMap<u32, Rule> = HashMap::with_max_entries(abi::RULES.capacity, GROWING);
+
+#[map]
+pub static UNCERTAIN: HashMap<UncertainKey, Uncertain> = HashMap::with_max_entries(abi::UNCERTAIN.capacity, GROWING);
 
 #[map]
 pub static RULE_COUNTS: PerCpuHashMap<u32, Count> = PerCpuHashMap::with_max_entries(abi::RULE_COUNTS.capacity, GROWING);

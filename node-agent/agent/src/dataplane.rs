@@ -4,7 +4,9 @@ use crate::ring::Ring;
 use futures::future::{BoxFuture, FutureExt, pending};
 use orknet_abi::{Count, DropReason, LeftReason, Monitor};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::{AskGone, EndedSockets, FailureCause, MapUse, NamespacePaths, Pace, Swept, Told, Trouble, Untold};
+use orknet_dataplane::{
+    AskGone, EndedSockets, FailureCause, FirstRules, MapUse, NamespacePaths, Pace, PodSockets, Swept, Told, Trouble, Untold,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -69,7 +71,7 @@ pub trait Dataplane: Send + Sync + 'static {
     /// Forgets all flows of addresses that are another pod's now; see [`orknet_dataplane::Dataplane::forget_flows_of`].
     fn forget_flows_of(&self, addresses: &BTreeSet<orknet_abi::Address>) -> Result<u64, Failure>;
     /// Takes note of the flows that a pod has open; see [`orknet_dataplane::Dataplane::note_open_flows`].
-    fn note_open_flows(&self, pod: &orknet_dataplane::PodSockets) -> Result<u64, Failure>;
+    fn note_open_flows(&self, pod: &PodSockets, rules: FirstRules) -> Result<u64, Failure>;
     /// Maps of former versions are no longer needed.
     fn retire_other_versions(&self) -> Result<(), Failure>;
     /// Counters by drop reason.
@@ -194,8 +196,8 @@ impl Dataplane for orknet_dataplane::Dataplane {
         Ok(orknet_dataplane::Dataplane::forget_flows_of(self, addresses)?)
     }
 
-    fn note_open_flows(&self, pod: &orknet_dataplane::PodSockets) -> Result<u64, Failure> {
-        Ok(orknet_dataplane::Dataplane::note_open_flows(self, pod)?)
+    fn note_open_flows(&self, pod: &PodSockets, rules: FirstRules) -> Result<u64, Failure> {
+        Ok(orknet_dataplane::Dataplane::note_open_flows(self, pod, rules)?)
     }
 
     fn retire_other_versions(&self) -> Result<(), Failure> {

@@ -228,6 +228,7 @@ impl Reader {
             (tables.verdicts.name(), &|| use_of(&tables.verdicts)),
             (tables.ports.name(), &|| use_of(&tables.ports)),
             (tables.rules.name(), &|| use_of(&tables.rules)),
+            (tables.uncertain.name(), &|| use_of(&tables.uncertain)),
             (tables.rule_counts.name(), &|| use_of(&tables.rule_counts)),
             (tables.monitor.name(), &|| use_of(&tables.monitor)),
             (tables.lost.name(), &|| use_of(&tables.lost)),

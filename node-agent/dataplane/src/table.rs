@@ -8,7 +8,7 @@ use crate::{
 use orknet_abi::{
     self as abi, AffinityChoice, AffinityKey, Backend, BackendKey, Connection, Count, Device, Flow, FlowKey, FragmentKey, FragmentPorts,
     Judgement, MapKind, MapSpec, Monitor, Node, Pair, Peer, Pod, PodKey, PortKey, Range, RangeKey, Rule, Service, ServiceKey, SocketKey,
-    SocketOrigin, SourceKey, TableChunk, TableKey, TrafficKey, Verdict, VerdictKey,
+    SocketOrigin, SourceKey, TableChunk, TableKey, TrafficKey, Uncertain, UncertainKey, Verdict, VerdictKey,
 };
 use std::{io, marker::PhantomData, os::fd::OwnedFd, path::Path};
 
@@ -44,6 +44,7 @@ pub(crate) struct Tables {
     pub(crate) verdicts: Table<VerdictKey, Verdict>,
     pub(crate) ports: Table<PortKey, Judgement>,
     pub(crate) rules: Table<u32, Rule>,
+    pub(crate) uncertain: Table<UncertainKey, Uncertain>,
     pub(crate) rule_counts: Table<u32, Count>,
     pub(crate) monitor: Table<u32, Monitor>,
     pub(crate) lost: Table<u32, Count>,
@@ -77,6 +78,7 @@ impl Tables {
             verdicts: Table::open(pins, &abi::VERDICTS, read_only)?,
             ports: Table::open(pins, &abi::PORTS, read_only)?,
             rules: Table::open(pins, &abi::RULES, read_only)?,
+            uncertain: Table::open(pins, &abi::UNCERTAIN, read_only)?,
             rule_counts: Table::open(pins, &abi::RULE_COUNTS, read_only)?,
             monitor: Table::open(pins, &abi::MONITOR, read_only)?,
             lost: Table::open(pins, &abi::LOST, read_only)?,
@@ -115,6 +117,7 @@ impl Tables {
             verdicts: table(&abi::VERDICTS, &capacity),
             ports: table(&abi::PORTS, &capacity),
             rules: table(&abi::RULES, &capacity),
+            uncertain: table(&abi::UNCERTAIN, &capacity),
             rule_counts: table(&abi::RULE_COUNTS, &capacity),
             monitor: table(&abi::MONITOR, &capacity),
             lost: table(&abi::LOST, &capacity),

@@ -15,7 +15,7 @@ use aya::{Ebpf, EbpfLoader, maps::Map};
 use orknet_abi::{
     AFFINITY, AffinityChoice, AffinityKey, BACKENDS, CONNECTIONS, Count, DATAGRAMS, DEVICES, DROPS, DropReason, EVENTS, FLOWS, FORMER,
     FORMER_FLOWS, FRAGMENTS, GENERATION, MapSpec, NODE, PEERS, PODS, PORTS, RANGES, RULES, SERVICES, SOCKETS, SOURCES, TABLES, TRACE,
-    TRANSLATED, VERDICTS,
+    TRANSLATED, UNCERTAIN, VERDICTS,
 };
 use std::{
     os::fd::{AsFd as _, BorrowedFd},
@@ -23,8 +23,8 @@ use std::{
 };
 
 /// What user space alone writes: used as it is pinned.
-const SHARED: [&MapSpec; 13] =
-    [&SERVICES, &BACKENDS, &TABLES, &SOURCES, &RANGES, &NODE, &PODS, &PEERS, &VERDICTS, &PORTS, &RULES, &DEVICES, &GENERATION];
+const SHARED: [&MapSpec; 14] =
+    [&SERVICES, &BACKENDS, &TABLES, &SOURCES, &RANGES, &NODE, &PODS, &PEERS, &VERDICTS, &PORTS, &RULES, &UNCERTAIN, &DEVICES, &GENERATION];
 /// Room for what one packet or a few leave behind, where the maps that live have much more.
 const SMALL: [(&MapSpec, u32); 5] = [(&FLOWS, 1_024), (&FRAGMENTS, 1_024), (&SOCKETS, 1_024), (&DATAGRAMS, 1_024), (&CONNECTIONS, 1)];
 

@@ -1,6 +1,7 @@
 //! Packets of pods that policy isolates and that nobody translates: judged, remembered, and sent on as a router would.
 
 use super::{
+    clock::now_seconds,
     event,
     flow::{self, entrance, known, opened},
     forward::{NOT_OURS, find_own_way},
@@ -8,14 +9,14 @@ use super::{
     node,
     packet::{self, Ip, parsed},
     pair::Stateless,
-    pod, quick, range, scratch,
+    pod, quick, range, read, scratch,
     segment::{Kind, Segment, segment},
     way::{self, kind},
     words,
 };
-use crate::{frame::Frame as _, global};
+use crate::{frame::Frame as _, global, maps::UNCERTAIN};
 use aya_ebpf::programs::TcContext;
-use orknet_abi::{DropReason, FlowKey, event_kind, flow_state, pair_side, protocol, range_kinds};
+use orknet_abi::{Address, DropReason, FlowKey, UncertainKey, event_kind, flow_state, pair_side, protocol, range_kinds, uncertain};
 
 /// What becomes of a packet that was policed.
 pub mod policed {
@@ -121,8 +122,9 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
         }
         return policed::PASSES;
     }
-    // Who opened a connection, only its first packet tells: a server that may send anything has not opened what it answers.
-    if opened == opened::NOT && !begins {
+    // Who opened a connection, only its first packet tells: a server that may send anything has not opened what it answers. Nor has one that
+    // answers a datagram of a moment ago.
+    if opened == opened::NOT && (!begins || global::may_answer_unknown(&segment.key) != 0) {
         return policed::PASSES;
     }
     if opened == opened::NOT {
@@ -179,6 +181,25 @@ pub fn need_not_know(segment: &Segment) -> bool {
     (judged.egress, judged.ingress) = (egress, ingress);
     judged.stateless = Stateless { rules, port_be, protocol: key.protocol, side };
     side != pair_side::ANY
+}
+
+/// Whether a datagram may answer one that came before the rules of either end, so that nobody took note of it; see
+/// [`Uncertain`](orknet_abi::Uncertain).
+#[inline(always)]
+pub fn may_answer_unknown(key: &FlowKey) -> bool {
+    key.protocol == protocol::UDP
+        && (is_uncertain(&key.source, key.source_port_be, uncertain::SENT)
+            || is_uncertain(&key.destination, key.destination_port_be, uncertain::HEARD))
+}
+
+#[inline(always)]
+fn is_uncertain(address: &Address, port_be: u16, which: u32) -> bool {
+    let now = now_seconds();
+    let found = |port_be| {
+        let uncertain = read(UNCERTAIN.get_ptr(UncertainKey { address: *address, port_be, reserved: 0 }))?;
+        (uncertain.until_seconds >= now).then_some(uncertain.which & which != 0)
+    };
+    found(0).is_some_and(|all| all || found(port_be).unwrap_or(false))
 }
 
 /// Whether packets of the protocol tell where a connection begins.

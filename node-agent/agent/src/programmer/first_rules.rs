@@ -5,7 +5,7 @@
 use super::Programmer;
 use orknet_abi::{Pod, PodKey};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::PodSockets;
+use orknet_dataplane::{FirstRules, PodSockets};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -54,9 +54,9 @@ impl Programmer {
     }
 
     /// Takes note of what these pods have open.
-    pub(super) fn note_open_flows(&self, pods: &[PodSockets]) {
+    pub(super) fn note_open_flows(&self, pods: &[PodSockets], rules: FirstRules) {
         for pod in pods {
-            match self.dataplane.note_open_flows(pod) {
+            match self.dataplane.note_open_flows(pod, rules) {
                 Ok(0) => {}
                 Ok(flows) => {
                     tracing::info!(namespace = %pod.namespace.display(), flows, "a pod with open connections gets its first rules")

@@ -19,7 +19,7 @@ use crate::progress::{Kind, Versions};
 use crate::purger::Purger;
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
 use orknet_compiler::{Change, Options, Plan, State, Step};
-use orknet_dataplane::Use;
+use orknet_dataplane::{FirstRules, Use};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -306,9 +306,9 @@ impl Programmer {
             Ok(()) => {
                 let plan = if self.is_synced() { self.state.plan() } else { self.state.plan_attachments() };
                 let ruled = self.pods_with_first_rules(&plan, &waiting.new_devices);
-                self.note_open_flows(&ruled);
+                self.note_open_flows(&ruled, FirstRules::Coming);
                 let failures = self.write(&plan);
-                self.note_open_flows(&ruled);
+                self.note_open_flows(&ruled, FirstRules::InForce);
                 self.tell_room(&failures);
                 self.tell_fronts(&plan);
                 self.tell_progress(&failures);

@@ -5,7 +5,7 @@ use orknet_abi::{Address, Count, DropReason};
 use orknet_agent::dataplane::{FailedStep, Failure};
 use orknet_agent::{Config, Dataplane, cleanup, run_with};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::{AskGone, EndedSockets, MapUse, NamespacePaths, Pace, PodSockets, Swept, Trouble};
+use orknet_dataplane::{AskGone, EndedSockets, FirstRules, MapUse, NamespacePaths, Pace, PodSockets, Swept, Trouble};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -88,8 +88,8 @@ impl Dataplane for Timed {
         Dataplane::forget_flows_of(&self.inner, addresses)
     }
 
-    fn note_open_flows(&self, pod: &PodSockets) -> Result<u64, Failure> {
-        Dataplane::note_open_flows(&self.inner, pod)
+    fn note_open_flows(&self, pod: &PodSockets, rules: FirstRules) -> Result<u64, Failure> {
+        Dataplane::note_open_flows(&self.inner, pod, rules)
     }
 
     fn retire_other_versions(&self) -> Result<(), Failure> {

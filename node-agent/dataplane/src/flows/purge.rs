@@ -1,7 +1,7 @@
 //! Flows of addresses that change hands: a pod must not answer for what another one with its address was allowed, nor be taken for who opened
 //! its connections.
 
-use crate::{Dataplane, Error, kernel::Walk, table::Table};
+use crate::{Dataplane, Error, kernel::Walk, sockets::uncertain, table::Table};
 use orknet_abi::{Address, Flow, FlowKey};
 use std::collections::BTreeSet;
 
@@ -17,6 +17,7 @@ impl Dataplane {
     /// # Errors
     /// A map that can't be read or written. What was done until then is done.
     pub fn forget_flows_of(&self, addresses: &BTreeSet<Address>) -> Result<u64, Error> {
+        uncertain::forget(&self.reader().tables().uncertain, |key, _| addresses.contains(&key.address))?;
         purge(&self.reader().tables().flows, addresses)
     }
 }

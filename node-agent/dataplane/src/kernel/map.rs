@@ -59,6 +59,8 @@ plain!(
     abi::Peer,
     abi::PortKey,
     abi::Rule,
+    abi::Uncertain,
+    abi::UncertainKey,
     abi::Verdict,
     abi::VerdictKey,
     abi::FragmentKey,

@@ -7,6 +7,7 @@ mod namespaces;
 mod open;
 #[cfg(test)]
 mod tests;
+pub(crate) mod uncertain;
 
 use crate::{
     Dataplane, Error,
@@ -16,7 +17,7 @@ use crate::{
 };
 use diag::{Diagnosis, Found};
 use namespaces::Namespaces;
-pub use open::PodSockets;
+pub use open::{FirstRules, PodSockets};
 use orknet_abi::{Address, Backend, Connection, SocketKey, SocketOrigin, connection_slot, protocol};
 use std::{
     collections::{BTreeSet, HashSet},

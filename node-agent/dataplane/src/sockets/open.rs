@@ -1,14 +1,23 @@
 //! Connections that are open when a pod gets its first rules. Until then nobody took note of its flows, so what comes next of them, the
 //! answers too, would be taken for new connections. The sockets in the pod's network namespace know them, and who opened them.
 
-use super::diag::{Diagnosis, Found};
-use crate::{Dataplane, Error, flows::monotonic_seconds, kernel::When, table::Table};
+use super::{
+    diag::{Diagnosis, Found},
+    uncertain,
+};
+use crate::{
+    Dataplane, Error,
+    flows::monotonic_seconds,
+    kernel::When,
+    table::{Table, Tables},
+};
 use nix::sched::{CloneFlags, setns};
 use orknet_abi::{Address, Flow, FlowKey, flow_state, protocol};
 use std::{
     collections::{BTreeSet, HashSet},
     fs::File,
     io,
+    ops::RangeInclusive,
     path::PathBuf,
     thread,
 };
@@ -21,22 +30,37 @@ pub struct PodSockets {
     pub addresses: BTreeSet<Address>,
 }
 
+/// When a pod's sockets are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstRules {
+    /// Before its entry names its first rules.
+    Coming,
+    /// Once it does.
+    InForce,
+}
+
 impl Dataplane {
     /// Takes note of the flows of the sockets that a pod has open, as programs would have, had it had rules when they were opened: TCP
     /// connections whose handshake is complete, and connected UDP sockets. Flows that are known already, translated or not, stay as they are.
     /// How many are new. A pod that is gone has none.
     ///
     /// Whether a flow may still be, programs judge by who opened it: the other end, if the pod listens at the port (or has a UDP socket there
-    /// that is not connected), else the pod. Blocks for about a millisecond, and some microseconds for each socket.
+    /// that is not connected), else the pod. Of datagram sockets that are not connected nobody knows what they have asked or not yet answered:
+    /// until that is over, such datagrams open no flow. To be called before and after the entry is switched, within three seconds.
+    ///
+    /// Blocks for about a millisecond, and some microseconds for each socket.
     ///
     /// # Errors
     /// A namespace that can't be looked into, a map that can't be written. What was noted until then stays.
-    pub fn note_open_flows(&self, pod: &PodSockets) -> Result<u64, Error> {
-        note(&self.reader().tables().flows, pod)
+    pub fn note_open_flows(&self, pod: &PodSockets, rules: FirstRules) -> Result<u64, Error> {
+        note(self.reader().tables(), pod, rules)
     }
 }
 
-fn note(table: &Table<FlowKey, Flow>, pod: &PodSockets) -> Result<u64, Error> {
+fn note(tables: &Tables, pod: &PodSockets, rules: FirstRules) -> Result<u64, Error> {
+    if rules == FirstRules::Coming {
+        uncertain::begin(&tables.uncertain, &pod.addresses, monotonic_seconds())?;
+    }
     let failed = || Error::file("look at the sockets in the network namespace", &pod.namespace);
     let file = match File::open(&pod.namespace) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -44,16 +68,20 @@ fn note(table: &Table<FlowKey, Flow>, pod: &PodSockets) -> Result<u64, Error> {
     };
     let look = || {
         setns(&file, CloneFlags::CLONE_NEWNET)?;
-        let (streams, datagrams) = (Sockets::read(protocol::TCP)?, Sockets::read(protocol::UDP)?);
-        Ok::<_, io::Error>([streams, datagrams])
+        let sockets = [Sockets::read(protocol::TCP)?, Sockets::read(protocol::UDP)?];
+        Ok::<_, io::Error>((sockets, uncertain::ports_of_clients()?))
     };
     // A thread of its own: the namespace is left by its end.
     let looked = thread::scope(|scope| scope.spawn(look).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    let found = looked.map_err(failed())?;
+    let (found, of_clients): (_, RangeInclusive<u16>) = looked.map_err(failed())?;
     let used_seconds = monotonic_seconds();
     let mut noted = 0;
     for flow in found.iter().flat_map(|sockets| sockets.flows(&pod.addresses)) {
-        noted += u64::from(put(table, &flow, used_seconds)?);
+        noted += u64::from(put(&tables.flows, &flow, used_seconds)?);
+    }
+    if rules == FirstRules::InForce {
+        let [_, datagrams] = &found;
+        uncertain::settle(&tables.uncertain, &pod.addresses, &datagrams.serving, &of_clients, used_seconds)?;
     }
     Ok(noted)
 }
@@ -90,8 +118,8 @@ fn put(table: &Table<FlowKey, Flow>, flow: &Open, used_seconds: u32) -> Result<b
 struct Sockets {
     protocol: u8,
     flows: Vec<Found>,
-    /// Ports at which it serves, network order.
-    served: HashSet<u16>,
+    /// Those that take what anybody sends to their ports.
+    serving: Vec<Found>,
 }
 
 impl Sockets {
@@ -99,14 +127,14 @@ impl Sockets {
     fn read(protocol: u8) -> io::Result<Self> {
         let diagnosis = Diagnosis::open()?;
         let flows = diagnosis.flows(protocol, &mut || true)?;
-        let served = if flows.is_empty() { Vec::new() } else { diagnosis.servers(protocol, &mut || true)? };
-        Ok(Self { protocol, flows, served: served.iter().map(|socket| socket.local_port_be).collect() })
+        Ok(Self { protocol, flows, serving: diagnosis.servers(protocol, &mut || true)? })
     }
 
     /// The flows that leave a pod with these addresses.
     fn flows(&self, addresses: &BTreeSet<Address>) -> impl Iterator<Item = Open> {
+        let served: HashSet<u16> = self.serving.iter().map(|socket| socket.local_port_be).collect();
         let leaves = |socket: &&Found| addresses.contains(&socket.local) && !addresses.contains(&socket.peer);
-        self.flows.iter().filter(leaves).map(|socket| Open {
+        self.flows.iter().filter(leaves).map(move |socket| Open {
             sent: FlowKey {
                 source: socket.local,
                 destination: socket.peer,
@@ -115,7 +143,7 @@ impl Sockets {
                 protocol: self.protocol,
                 reserved: [0; 3],
             },
-            is_pods: !self.served.contains(&socket.local_port_be),
+            is_pods: !served.contains(&socket.local_port_be),
         })
     }
 }
@@ -124,7 +152,10 @@ impl Sockets {
 mod tests {
     use super::*;
     use crate::sockets::tests::Namespace;
-    use orknet_abi::FLOWS;
+    use orknet_abi::{
+        Uncertain, UncertainKey,
+        uncertain::{HEARD, SENT},
+    };
     use std::{
         collections::BTreeMap,
         net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
@@ -180,12 +211,43 @@ mod tests {
                 let own = connect_from(pod, SocketAddr::new(pod, server.local_addr().unwrap().port()));
                 open.push(Box::new((own, client, serving, answering, server, far_server)));
             });
-            let table: Table<FlowKey, Flow> = Table::create(&FLOWS, 64);
+            let tables = Tables::create(|_| 64);
             let sockets = PodSockets { namespace: namespace.path.clone(), addresses: [pod.into()].into() };
-            assert_eq!(note(&table, &sockets).unwrap(), 4);
-            assert_eq!(held(&table), wanted.iter().copied().collect::<Held>());
-            assert_eq!(note(&table, &sockets).unwrap(), 0, "what is known is not noted again");
+            assert_eq!(note(&tables, &sockets, FirstRules::Coming).unwrap(), 4);
+            assert_eq!(held(&tables.flows), wanted.iter().copied().collect::<Held>());
+            assert_eq!(note(&tables, &sockets, FirstRules::InForce).unwrap(), 0, "what is known is not noted again");
         }
+    }
+
+    #[test]
+    fn root_datagrams_that_may_answer_what_nobody_noted_open_nothing_for_a_while() {
+        let namespace = Namespace::new();
+        let [pod, other]: [std::net::IpAddr; 2] = ["10.244.1.2".parse().unwrap(), "10.244.1.9".parse().unwrap()];
+        namespace.own(&[pod, other]);
+        let bind = |address, port| UdpSocket::bind(SocketAddr::new(address, port)).unwrap();
+        let any = "0.0.0.0".parse().unwrap();
+        let bound = namespace.run(|| [bind(pod, 7_946), bind(any, 53), bind(pod, 0), bind(other, 54)]);
+        let of_client = bound[2].local_addr().unwrap().port();
+        let tables = Tables::create(|_| 64);
+        let uncertain = || {
+            let mut found = BTreeMap::new();
+            let mut put = |key: UncertainKey, uncertain: Uncertain| {
+                found.insert(u16::from_be(key.port_be), uncertain.which);
+                assert_eq!((key.address, key.reserved), (pod.into(), 0));
+                assert!(uncertain.until_seconds > monotonic_seconds() && uncertain.until_seconds < monotonic_seconds() + 60);
+            };
+            tables.uncertain.read_single(&mut put).unwrap();
+            found
+        };
+        let over = UncertainKey { address: other.into(), ..UncertainKey::default() };
+        tables.uncertain.put_one(&over, Uncertain { which: SENT, until_seconds: monotonic_seconds() - 1 }).unwrap();
+        let sockets = PodSockets { namespace: namespace.path.clone(), addresses: [pod.into()].into() };
+        note(&tables, &sockets, FirstRules::Coming).unwrap();
+        assert_eq!(uncertain(), BTreeMap::from([(0, SENT | HEARD)]), "nothing of the pod's opens a flow; what is over is gone");
+        note(&tables, &sockets, FirstRules::InForce).unwrap();
+        assert_eq!(uncertain(), BTreeMap::from([(0, 0), (53, SENT), (7_946, SENT), (of_client, HEARD)]));
+        uncertain::forget(&tables.uncertain, |key, _| key.address == pod.into()).unwrap();
+        assert_eq!(uncertain(), BTreeMap::new(), "the address is another pod's");
     }
 
     #[test]
@@ -198,7 +260,8 @@ mod tests {
             let client = connect_from(pod, listener.local_addr().unwrap());
             (listener, client)
         });
-        let table: Table<FlowKey, Flow> = Table::create(&FLOWS, 64);
+        let tables = Tables::create(|_| 64);
+        let table = &tables.flows;
         let key = FlowKey {
             source: pod.into(),
             destination: front.into(),
@@ -212,18 +275,17 @@ mod tests {
         // As its client, then as its server: the entry for what the pod sends is there, or the one for what it hears.
         for (known, becomes) in [(key, translated), (key.reversed(), translated.reversed())] {
             table.put_one(&known, Flow { becomes, ..Flow::default() }).unwrap();
-            assert_eq!(note(&table, &sockets).unwrap(), 0);
+            assert_eq!(note(&tables, &sockets, FirstRules::Coming).unwrap(), 0);
             assert_eq!(table.entries().unwrap(), 1);
             table.take(&known).unwrap();
         }
-        assert_eq!(note(&table, &sockets).unwrap(), 1);
+        assert_eq!(note(&tables, &sockets, FirstRules::Coming).unwrap(), 1);
     }
 
     #[test]
-    fn a_pod_that_is_gone_has_no_sockets() {
-        let table: Table<FlowKey, Flow> = Table::create(&FLOWS, 1);
+    fn root_a_pod_that_is_gone_has_no_sockets() {
         let gone = PodSockets { namespace: "/proc/self/ns/gone".into(), addresses: BTreeSet::new() };
-        assert_eq!(note(&table, &gone).unwrap(), 0);
+        assert_eq!(note(&Tables::create(|_| 1), &gone, FirstRules::Coming).unwrap(), 0);
     }
 
     /// A stream from an address of the calling thread's namespace.

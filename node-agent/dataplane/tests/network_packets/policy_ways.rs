@@ -4,7 +4,11 @@ use crate::bench::{A_MACS, Bench, DEVICE_A, FAMILIES, Front, assert_sent, at, in
 use crate::direct_return::{direct, telling};
 use crate::frames::{Packet, flags, tcp, udp};
 use crate::policy::{CLOSED, FRIENDLY, assert_refused, befriend, rules, sets};
-use orknet_abi::{DropReason, RangeKey, judged_mark, node_flags, protocol::TCP};
+use orknet_abi::{
+    DropReason, RangeKey, judged_mark, node_flags,
+    protocol::{TCP, UDP},
+    uncertain,
+};
 use orknet_compiler::{Plan, Step};
 use orknet_dataplane::Verdict;
 
@@ -108,6 +112,55 @@ fn root_where_there_is_no_room_for_a_flow_that_must_be_known_it_is_refused() {
         assert!(outcomes.iter().any(|(ran, _)| ran.verdict == Verdict::Redirect));
         let refused: Vec<_> = outcomes.iter().filter(|(ran, _)| ran.verdict == Verdict::Drop).collect();
         assert!(!refused.is_empty() && refused.iter().all(|(_, dropped)| *dropped == [DropReason::FlowsFull]));
+        bench.assert_pairs();
+        bench.flows().keys().for_each(|key| bench.forget_flow(key));
+    }
+}
+
+#[test]
+fn root_a_datagram_that_may_answer_what_nobody_noted_opens_nothing() {
+    let bench = Bench::new("policy-uncertain");
+    for family in FAMILIES {
+        bench.apply(&sets());
+        let both = uncertain::SENT | uncertain::HEARD;
+        let (server, client) = (at(family.pod_a, 53), at(family.pod_b, 40_000));
+        // A server that nobody may ask any more, and that may send anything.
+        rules(&bench, family.pod_a, |pod| pod.ingress = CLOSED);
+        let answer = || bench.from_pod(&udp(server, client, b"!").bytes()).verdict;
+        let question = || bench.from_pod_b(udp(client, server, b"?"));
+        for (pods, ports, opens) in [(both, 0, false), (0, uncertain::SENT, false), (0, uncertain::HEARD, true), (0, 0, true)] {
+            bench.be_uncertain(family.pod_a, &[(0, pods), (53, ports)]);
+            assert_eq!((answer(), answer()), (Verdict::Redirect, Verdict::Redirect), "rules let it through");
+            assert_eq!(bench.flows().contains_key(&key(UDP, server, client)), opens);
+            if !opens {
+                assert_refused(&bench, question, DropReason::PolicyIngress);
+            }
+            bench.flows().keys().for_each(|key| bench.forget_flow(key));
+        }
+        // A client that may ask nobody any more, and hears a late answer.
+        rules(&bench, family.pod_a, |pod| pod.egress = CLOSED);
+        let (client, server) = (at(family.pod_a, 40_000), at(family.pod_b, 53));
+        let answer = || bench.from_pod_b(udp(server, client, b"!")).verdict;
+        for (which, opens) in [(uncertain::HEARD, false), (uncertain::SENT, true)] {
+            bench.be_uncertain(family.pod_a, &[(0, 0), (40_000, which)]);
+            assert_eq!(answer(), Verdict::Redirect);
+            assert_eq!(bench.flows().contains_key(&key(UDP, server, client)), opens);
+            if !opens {
+                assert_refused(&bench, || bench.from_pod(&udp(client, server, b"?").bytes()), DropReason::PolicyEgress);
+            }
+            bench.flows().keys().for_each(|key| bench.forget_flow(key));
+        }
+        // What asks, from a port that was not in use then, opens a flow and hears its answer; and so does the port once its time is over.
+        rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (CLOSED, FRIENDLY));
+        befriend(&bench, family.pod_b);
+        let asks = |port| {
+            bench.from_pod(&udp(at(family.pod_a, port), server, b"?").bytes());
+            bench.from_pod_b(udp(server, at(family.pod_a, port), b"!")).verdict
+        };
+        bench.be_uncertain(family.pod_a, &[(0, 0), (123, uncertain::SENT)]);
+        assert_eq!((asks(123), asks(124)), (Verdict::Drop, Verdict::Redirect));
+        bench.be_uncertain_until(0, family.pod_a, &[(0, 0), (123, uncertain::SENT)]);
+        assert_eq!(asks(123), Verdict::Redirect);
         bench.assert_pairs();
         bench.flows().keys().for_each(|key| bench.forget_flow(key));
     }

@@ -6,7 +6,7 @@ use orknet_abi::{Address, Count, DropReason, LeftReason, Monitor, PodKey};
 use orknet_agent::Dataplane;
 use orknet_agent::dataplane::{Cause, EventSource, FailedStep, Failure};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::{AskGone, EndedSockets, MapUse, NamespacePaths, Pace, PodSockets, Swept, Told, Trouble, Use};
+use orknet_dataplane::{AskGone, EndedSockets, FirstRules, MapUse, NamespacePaths, Pace, PodSockets, Swept, Told, Trouble, Use};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -216,7 +216,7 @@ impl Dataplane for FakeDataplane {
         Ok(0)
     }
 
-    fn note_open_flows(&self, pod: &PodSockets) -> Result<u64, Failure> {
+    fn note_open_flows(&self, pod: &PodSockets, _: FirstRules) -> Result<u64, Failure> {
         let pods = &self.maps.lock().unwrap().pods;
         let has_rules = |address: &Address| pods.get(&PodKey { address: *address }).is_some_and(|pod| pod.ingress | pod.egress != 0);
         let are_ruled = pod.addresses.iter().any(has_rules);

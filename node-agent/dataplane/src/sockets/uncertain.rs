@@ -1,0 +1,72 @@
+//! Datagrams of a pod that gets its first rules. Until then nobody took note of its flows, so of a datagram between two ports that no entry names,
+//! nobody can say whether it asks or answers what was asked a moment before. Of a server's answer the wrong guess would be taken for a flow that the
+//! server opens, and what its client says next for the answers to that: past the rules, for as long as it goes on.
+//!
+//! While the entry of the pod is being switched, no datagram to or from it opens a flow; after that none of those that its unconnected sockets
+//! may answer with, or have answered, for as long as an answer may take.
+
+use super::diag::Found;
+use crate::{Error, table::Table};
+use orknet_abi::{Address, Uncertain, UncertainKey, uncertain};
+use std::{collections::BTreeSet, fs, io, ops::RangeInclusive};
+
+/// Seconds in which a question is answered: what conntrack waits (`nf_conntrack_udp_timeout`).
+const ANSWERED: u32 = 30;
+/// Seconds in which a pod's entry is switched and its sockets are looked at. If the agent ends in between, its flows are opened after that.
+const SWITCHED: u32 = 3;
+
+/// The ports that the kernel gives to sockets which ask for none, in the calling thread's network namespace.
+pub(super) fn ports_of_clients() -> io::Result<RangeInclusive<u16>> {
+    const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+    let text = fs::read_to_string(RANGE)?;
+    let mut ports = text.split_whitespace().map(str::parse);
+    match (ports.next(), ports.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => Ok(first..=last),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{RANGE} says {text:?}"))),
+    }
+}
+
+/// No datagram of these addresses opens a flow until [`settle`], or for a moment.
+pub(super) fn begin(table: &Table<UncertainKey, Uncertain>, addresses: &BTreeSet<Address>, now: u32) -> Result<(), Error> {
+    forget(table, |_, uncertain| uncertain.until_seconds < now)?;
+    let both = Uncertain { which: uncertain::SENT | uncertain::HEARD, until_seconds: now + SWITCHED };
+    addresses.iter().try_for_each(|address| table.put_one(&key(*address, 0), both))
+}
+
+/// From now on that holds for these unconnected sockets alone: for what is sent from a port of a server's, and heard at one of a client's.
+pub(super) fn settle(
+    table: &Table<UncertainKey, Uncertain>,
+    addresses: &BTreeSet<Address>,
+    sockets: &[Found],
+    of_clients: &RangeInclusive<u16>,
+    now: u32,
+) -> Result<(), Error> {
+    for address in addresses {
+        for socket in sockets.iter().filter(|socket| socket.local == *address || is_any(&socket.local)) {
+            let which = if of_clients.contains(&u16::from_be(socket.local_port_be)) { uncertain::HEARD } else { uncertain::SENT };
+            table.put_one(&key(*address, socket.local_port_be), Uncertain { which, until_seconds: now + ANSWERED })?;
+        }
+        table.put_one(&key(*address, 0), Uncertain { which: 0, until_seconds: now + ANSWERED })?;
+    }
+    Ok(())
+}
+
+/// Removes what is over, or somebody else's now.
+pub(crate) fn forget(
+    table: &Table<UncertainKey, Uncertain>,
+    mut is_over: impl FnMut(&UncertainKey, &Uncertain) -> bool,
+) -> Result<(), Error> {
+    let (mut over, mut failure) = (Vec::new(), None);
+    table.read_single(|key, uncertain| over.extend(is_over(&key, &uncertain).then_some(key)))?;
+    table.delete(&over, |_, error| failure = Some(error));
+    failure.map_or(Ok(()), |error| Err(Error::map("delete from", table.name())(error)))
+}
+
+fn key(address: Address, port_be: u16) -> UncertainKey {
+    UncertainKey { address, port_be, reserved: 0 }
+}
+
+/// Whether a socket is bound to no address: of IPv6 it may hear IPv4, too.
+fn is_any(address: &Address) -> bool {
+    address.is_unspecified_v6() || *address == Address::from_v4([0; 4])
+}
