@@ -54,6 +54,11 @@ impl Call {
         keys::object(self.names().stored_as, self.namespace(), name)
     }
 
+    /// The version that a read asks for, `None` for the newest.
+    pub fn resource_version(&self) -> Option<u64> {
+        self.options.resource_version.filter(|version| *version != 0 || !self.names().read_newest)
+    }
+
     /// 404 for the object.
     pub fn not_found(&self) -> ApiError {
         ApiError::not_found(self.names(), &self.path.name)

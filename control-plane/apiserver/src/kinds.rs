@@ -12,6 +12,8 @@ pub type StoredAs = (&'static str, &'static str);
 /// Every kind of this server.
 pub struct Kinds {
     by_path: HashMap<(&'static str, &'static str, &'static str), Kind>,
+    /// By the place of the objects that they are companions of.
+    companions: HashMap<StoredAs, Kind>,
     all: Vec<Kind>,
 }
 
@@ -22,7 +24,8 @@ impl Kinds {
             let names = kind.descriptor();
             ((names.group, names.version, names.plural), *kind)
         });
-        Self { by_path: by_path.collect(), all: registry.to_vec() }
+        let companions = registry.iter().filter_map(|kind| Some((kind.descriptor().companion_of?, *kind)));
+        Self { by_path: by_path.collect(), companions: companions.collect(), all: registry.to_vec() }
     }
 
     /// The kind served at `/apis/<group>/<version>/…/<plural>`.
@@ -33,6 +36,11 @@ impl Kinds {
     /// The kind of a group, whichever version.
     pub fn find_any_version(&self, group: &str, plural: &str) -> Option<Kind> {
         self.all.iter().copied().find(|kind| kind.descriptor().group == group && kind.descriptor().plural == plural)
+    }
+
+    /// The kind of the companions of the objects that are stored at a place.
+    pub fn companions_of(&self, stored_as: StoredAs) -> Option<Kind> {
+        self.companions.get(&stored_as).copied()
     }
 
     /// All, in the registry's order.
@@ -101,6 +109,8 @@ pub mod tests {
             subresources: &[],
             has_generation: true,
             stored_as: (group, plural),
+            companion_of: None,
+            read_newest: false,
             deprecated: None,
         }))
     }

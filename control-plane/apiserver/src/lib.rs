@@ -10,6 +10,7 @@ mod bootstrap;
 mod cache;
 mod call;
 mod codec;
+mod companions;
 mod config;
 mod continue_token;
 mod discovery;

@@ -32,6 +32,12 @@ pub struct Descriptor {
     pub has_generation: bool,
     /// Group and plural under which objects are stored, for kinds served under two names (events).
     pub stored_as: (&'static str, &'static str),
+    /// Group and plural of the objects that objects of this kind are the companions of: those of the same namespace and name. A companion is
+    /// made, follows ([`Resource::follow`]) and goes in the same transaction as its object.
+    pub companion_of: Option<(&'static str, &'static str)>,
+    /// Whether a read at any version (`resourceVersion=0`) is answered with the newest state, not with what is at hand: for what people wait for
+    /// right after a change.
+    pub read_newest: bool,
     /// What every answer about a deprecated kind warns of (`APILifecycleDeprecated` of the API's types).
     pub deprecated: Option<&'static str>,
 }
@@ -202,6 +208,12 @@ pub trait Resource: Send + Sync + 'static {
     #[allow(clippy::wrong_self_convention, reason = "the kind converts, and is an object of a trait")]
     fn from_stored(&self, stored: Value) -> Value {
         stored
+    }
+
+    /// Brings a companion (`Descriptor::companion_of`) into line with its object as that now is: afterwards it says nothing of what the object was
+    /// before. `now`: RFC 3339.
+    fn follow(&self, companion: &mut Value, object: &Value, now: &str) {
+        let _ = (companion, object, now);
     }
 
     /// JSON schema of the object; types it refers to become definitions of the generator.

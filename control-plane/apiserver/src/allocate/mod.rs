@@ -22,11 +22,20 @@ use plan::{Delta, Refused};
 use rand::Rng;
 use serde_json::{Value, json};
 
-/// What a write of a Service adds to its transaction; nothing for other kinds.
+/// What a write adds to its transaction: that of a Service for its claims, that of an object with a companion for it.
 #[derive(Debug, Default)]
 pub struct Allocation {
     pub compares: Vec<Compare>,
     pub ops: Vec<Op>,
+}
+
+impl Allocation {
+    /// This and the other.
+    pub fn and(mut self, other: Self) -> Self {
+        self.compares.extend(other.compares);
+        self.ops.extend(other.ops);
+        self
+    }
 }
 
 /// Fills in the addresses and ports of a Service and says what its transaction must claim and release. Other kinds are left alone.
@@ -44,8 +53,8 @@ pub fn plan(server: &Server, kind: Kind, old: Option<&Value>, new: &mut Value) -
                 Refused::Internal(why) => ApiError::internal(why),
             })?;
     let allocation = transaction(&delta, new);
-    // One operation is the Service's own, and two compares are: its own and that of its namespace.
-    let most = MAX_OPS - 2;
+    // Two operations are the Service's own and that of its companion, and three compares are: these, and that of its namespace.
+    let most = MAX_OPS - 3;
     if allocation.ops.len() > most || allocation.compares.len() > most {
         let mut errors = Errors::default();
         errors.too_many(&Path::Root.field("spec").field("ports"), service::ports(new).count(), most - 3);

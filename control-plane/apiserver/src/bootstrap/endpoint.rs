@@ -3,6 +3,7 @@
 
 use super::prepare;
 use crate::allocate;
+use crate::companions;
 use crate::error::ApiError;
 use crate::ownership::{SERVER, server_identity};
 use crate::server::Server;
@@ -55,6 +56,7 @@ async fn ensure_service(server: &Server, port: u16) -> Result<(), ApiError> {
     });
     let mut new = prepare(kind, service)?;
     let allocation = allocate::plan(server, kind, None, &mut new)?;
+    let allocation = allocation.and(companions::follow(server, kind, None, &mut new).await?);
     let mut compares = vec![Compare::Absent(key.clone().into())];
     compares.extend(allocation.compares);
     let mut ops = vec![Op::Put { key: key.into(), value: encode(&new), ttl: None }];

@@ -2,8 +2,10 @@
 
 use super::write;
 use crate::admission;
+use crate::allocate::Allocation;
 use crate::call::Call;
 use crate::codec::{self, BodyFormat};
+use crate::companions;
 use crate::error::{ApiError, qualified};
 use crate::kinds::Kind;
 use crate::life::{Decision, DeleteOptions, Preconditions, Propagation, decide};
@@ -89,7 +91,10 @@ pub async fn delete_object(server: &Server, who: &Identity, request: &DeleteRequ
                 }
                 let put = Op::Put { key: key.clone().into(), value: encode(&kind.to_stored((*marked).clone())), ttl: None };
                 let compare = Compare::ModRevision(key.clone().into(), stored.revision);
-                if let Commit::Done(revision) = server.storage.commit(vec![compare], vec![put]).await? {
+                let own = Allocation { compares: vec![compare], ops: vec![put] };
+                // Its companion goes now: garbage collection has nothing to wait for, whether it deletes or orphans.
+                let Allocation { compares, ops } = own.and(companions::release(server, kind, &object));
+                if let Commit::Done(revision) = server.storage.commit(compares, ops).await? {
                     return Ok(Deleted::Later(versioned(&marked, revision)));
                 }
             }

@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 /// The newest state; with `resourceVersion` a state from the cache that is not older.
 pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let storage = &call.server.storage;
-    let object = match call.options.resource_version {
+    let object = match call.resource_version() {
         None => storage.get(&call.key()).await?.map(|stored| call.kind.from_stored(stored.versioned())),
         Some(revision) => {
             storage.reach(revision).await?;

@@ -33,7 +33,7 @@ pub async fn collect(call: &Call) -> Result<(Vec<Arc<CachedObject>>, ListMeta), 
             .await
             .map_err(|error| if error.code() == 410 { page_expired() } else { error });
     }
-    match (options.resource_version, options.version_match) {
+    match (call.resource_version(), options.version_match) {
         (None, _) => {
             call.server.storage.catch_up().await?;
             Ok(present_time(call, options.limit))

@@ -43,13 +43,13 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let storage = &call.server.storage;
     let cache = storage.caches.of(call.names().stored_as).ok_or_else(|| call.method_not_allowed())?;
     let initial_events = call.options.send_initial_events;
-    let after = call.options.resource_version.unwrap_or_default();
+    let after = call.resource_version().unwrap_or_default();
     // Without a version the stream begins with the newest state, with 0 with any state.
     let from_state = match initial_events {
         Some(wanted) => wanted,
         None => after == 0,
     };
-    if call.options.resource_version.is_none() {
+    if call.resource_version().is_none() {
         storage.catch_up().await?;
     } else if initial_events == Some(true) {
         storage.reach(after).await?;

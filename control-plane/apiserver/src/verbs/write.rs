@@ -3,6 +3,7 @@
 use crate::admission::{self, Operation};
 use crate::allocate::{self, Allocation};
 use crate::call::Call;
+use crate::companions;
 use crate::error::ApiError;
 use crate::kinds::Kind;
 use crate::life;
@@ -72,7 +73,8 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
     let key = call.key_of(&name);
     for _ in 0..ATTEMPTS {
         let mut new = object.clone();
-        let mut allocation = allocate::plan(server, kind, None, &mut new)?;
+        let allocation = allocate::plan(server, kind, None, &mut new)?;
+        let mut allocation = allocation.and(companions::follow(server, kind, None, &mut new).await?);
         validate_new(kind, &new)?;
         if call.options.dry_run {
             if server.storage.get(&key).await?.is_some() {
@@ -93,7 +95,7 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
             Outcome::OtherMoved => {}
         }
     }
-    Err(ApiError::internal("addresses or ports, or the namespace, kept being changed by others"))
+    Err(ApiError::internal("addresses or ports, the namespace or the companion kept being changed by others"))
 }
 
 /// 422 when a new object breaks its kind's rules.
@@ -123,6 +125,7 @@ pub async fn update(
         life::before_update(kind, &mut new, &old, what.subresource);
         admission::admit(server, who, kind, Operation::Update { subresource: what.subresource }, &mut new, Some(&old)).await?;
         let allocation = allocate::plan(server, kind, Some(&old), &mut new)?;
+        let allocation = allocation.and(companions::follow(server, kind, Some(&old), &mut new).await?);
         if what.validate {
             let errors = kind.validate_update(&new, &old, what.subresource);
             if !errors.is_empty() {
@@ -137,7 +140,7 @@ pub async fn update(
             if what.dry_run {
                 return Ok(Updated::Removed(versioned(new, stored.revision)));
             }
-            let release = allocate::release(kind, &old);
+            let release = allocate::release(kind, &old).and(companions::release(server, kind, &old));
             let compare = Compare::ModRevision(key.clone().into(), stored.revision);
             match commit(server, &key, compare, None, release).await? {
                 Outcome::Done(revision) => return Ok(Updated::Removed(versioned(new, revision))),
@@ -156,9 +159,10 @@ pub async fn update(
     Err(ApiError::stale(names, what.name))
 }
 
-/// Removes a stored object if it is still of that revision; its claims go with it. `None`: somebody was faster.
+/// Removes a stored object if it is still of that revision; its claims and its companion go with it. `None`: somebody was faster.
 pub async fn remove(server: &Server, kind: Kind, key: &str, stored: &Stored) -> Result<Option<u64>, ApiError> {
-    let release = allocate::release(kind, &kind.from_stored(stored.object.clone()));
+    let object = kind.from_stored(stored.object.clone());
+    let release = allocate::release(kind, &object).and(companions::release(server, kind, &object));
     let compare = Compare::ModRevision(key.to_owned().into(), stored.revision);
     match commit(server, key, compare, None, release).await? {
         Outcome::Done(revision) => Ok(Some(revision)),
@@ -170,7 +174,7 @@ enum Outcome {
     Done(u64),
     /// The object is not of the version compared with.
     ObjectMoved,
-    /// The object is, but an address or port has been claimed by another, or its namespace has changed.
+    /// The object is, but an address or port has been claimed by another, or its namespace or its companion has changed.
     OtherMoved,
 }
 
@@ -197,7 +201,7 @@ async fn commit(server: &Server, key: &str, compare: Compare, write: Option<Op>,
             if !holds {
                 return Ok(Outcome::ObjectMoved);
             }
-            // The plan was made from claims and a namespace in memory: see the others' before planning anew.
+            // The plan was made from claims and other objects in memory: see the others' before planning anew.
             server.storage.reach(revision).await?;
             Ok(Outcome::OtherMoved)
         }

@@ -3,6 +3,7 @@
 
 mod access;
 mod client;
+mod companions;
 mod deletion;
 mod discovery;
 mod endpoints;

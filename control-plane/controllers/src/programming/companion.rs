@@ -1,4 +1,5 @@
-//! One pass over an object that has a companion: read the stores, plan, write the companion. It goes with its object by ownership.
+//! One pass over an object that has a companion: read the stores, plan, write the companion. The API server makes it with its object, takes back
+//! what it says when the object changes, and removes it with the object; made here is only what somebody removed.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
 use orknet_reconciler::pod_state::controller_of;
-use orknet_reconciler::{Cached, Error, Informer, Next, ObjectKey, Reconciler, is_namespace_terminating, merge_patch};
+use orknet_reconciler::{Cached, Error, Informer, Next, ObjectKey, Reconciler, is_namespace_terminating, is_not_found, merge_patch};
 use orknet_resources::kinds::programming::{NetworkPolicyStatus, ProgrammingStatus, ServiceStatus};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -70,12 +71,7 @@ where
     const NAME: &'static str = C::CONTROLLER;
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
-        if self.wanted(key).is_none() {
-            return Ok(Next::Change);
-        }
-        self.pace.turn().await;
-        // As it is now: the turn may have been long in coming.
-        if let Some(wanted) = self.wanted(key) {
+        if let Some(wanted) = self.pace.in_turn(|| self.wanted(key)).await {
             self.write(key, &wanted).await?;
         }
         Ok(Next::Change)
@@ -96,6 +92,9 @@ where
         };
         let present = self.companions.get(key);
         let meta = object.meta();
+        if present.as_deref().is_some_and(|present| plan::is_ahead(present.meta(), meta)) {
+            return None;
+        }
         let noted = present.as_deref().and_then(noted);
         let mark = plan::mark(meta, noted);
         let verdict = {
@@ -145,6 +144,8 @@ where
         match written {
             Ok(written) => self.companions.record(written),
             Err(error) if is_namespace_terminating(&error) => {}
+            // The object went, and its companion with it.
+            Err(error) if is_not_found(&error) => {}
             Err(error) => return Err(Error::api(format!("writing {} {key}", C::kind(&())))(error)),
         }
         Ok(())

@@ -27,12 +27,7 @@ impl Reconciler for ConditionController {
     const NAME: &'static str = "clusternetworkpolicy-programming";
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
-        if self.wanted(key).is_none() {
-            return Ok(Next::Change);
-        }
-        self.pace.turn().await;
-        // As it is now: the turn may have been long in coming.
-        if let Some((policy, status)) = self.wanted(key) {
+        if let Some((policy, status)) = self.pace.in_turn(|| self.wanted(key)).await {
             let api = Api::<ClusterNetworkPolicy>::all(self.client.clone());
             write_status(&api, &self.policies, &*policy, policy.status.as_ref(), &status).await?;
         }

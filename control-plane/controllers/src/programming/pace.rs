@@ -18,12 +18,15 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Waits for a turn. Cancel-safe; a turn that is not used is lost.
-    pub async fn turn(&self) {
+    /// What is wanted, if anything, when its turn has come: as it is then, for the turn may be long in coming. Cancel-safe; a turn that is not used
+    /// is lost.
+    pub async fn in_turn<W>(&self, wanted: impl Fn() -> Option<W>) -> Option<W> {
+        wanted()?;
         let wait = self.take(Instant::now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
+        wanted()
     }
 
     fn take(&self, now: Instant) -> Duration {

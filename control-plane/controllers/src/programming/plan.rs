@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
+use orknet_reconciler::pod_state::controller_of;
 use orknet_resources::kinds::programming::PROGRAMMED;
 
 use super::progress::Verdict;
@@ -36,6 +37,13 @@ pub(super) fn mark(meta: &ObjectMeta, before: Option<Mark>) -> Mark {
 pub(super) fn mark_of_condition(meta: &ObjectMeta, condition: Option<&Condition>) -> Option<Mark> {
     let condition = condition.filter(|condition| condition.status == "True")?;
     Some(Mark { uid: meta.uid.clone()?, generation: condition.observed_generation?, version: 0 })
+}
+
+/// Whether a companion is of a later generation of its object than the one that was seen: what could be said of that is outdated, and the object's
+/// change is on its way here. (The API server writes both in one transaction.)
+pub(super) fn is_ahead(companion: &ObjectMeta, object: &ObjectMeta) -> bool {
+    let is_of_it = controller_of(companion).is_some_and(|owner| Some(&owner.uid) == object.uid.as_ref());
+    is_of_it && companion.generation.unwrap_or_default() > object.generation.unwrap_or_default()
 }
 
 /// `2/3`.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Node;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use orknet_reconciler::ObjectKey;
 use orknet_resources::kinds::programming::NodeProgramming;
@@ -121,6 +121,25 @@ fn a_mark_moves_with_the_generation_alone() {
     assert_eq!(plan::mark(&meta("u", Some(1), "4"), Some(first)).version, 4);
     // Services of an earlier version have no generation.
     assert_eq!(plan::mark(&meta("u", None, "4"), None).generation, 0);
+}
+
+#[test]
+fn a_companion_ahead_of_its_object_is_left_until_the_object_is_seen() {
+    let object = |uid: &str, generation| ObjectMeta { uid: Some(uid.into()), generation, ..ObjectMeta::default() };
+    let owner = OwnerReference { uid: "u".into(), controller: Some(true), ..OwnerReference::default() };
+    let companion = |generation| ObjectMeta { generation, owner_references: Some(vec![owner.clone()]), ..ObjectMeta::default() };
+    assert!(plan::is_ahead(&companion(Some(3)), &object("u", Some(2))));
+    for (companion, object) in [
+        (companion(Some(2)), object("u", Some(2))),
+        (companion(Some(1)), object("u", Some(2))),
+        // Of a former object of the name; of an earlier version, which knew no generation; nobody's.
+        (companion(Some(3)), object("v", Some(1))),
+        (companion(None), object("u", Some(1))),
+        (companion(Some(0)), object("u", None)),
+        (object("", Some(3)), object("u", Some(1))),
+    ] {
+        assert!(!plan::is_ahead(&companion, &object));
+    }
 }
 
 #[test]

@@ -34,6 +34,8 @@ const fn stored<T: Resource>(plural: &'static str, singular: &'static str, scope
         subresources: &[],
         has_generation: false,
         stored_as: (T::GROUP, plural),
+        companion_of: None,
+        read_newest: false,
         deprecated: None,
     }
 }

@@ -97,6 +97,11 @@ pub trait Kind: Send + Sync + 'static {
     fn from_stored(stored: Value) -> Value {
         stored
     }
+
+    /// Brings a companion into line with its object, for kinds that are companions.
+    fn follow(companion: &mut Value, object: &Value, now: &str) {
+        let _ = (companion, object, now);
+    }
 }
 
 /// A [`Kind`] as the server sees it.
@@ -228,6 +233,10 @@ impl<K: Kind> Resource for Typed<K> {
 
     fn from_stored(&self, stored: Value) -> Value {
         K::from_stored(stored)
+    }
+
+    fn follow(&self, companion: &mut Value, object: &Value, now: &str) {
+        K::follow(companion, object, now);
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {

@@ -23,6 +23,7 @@ impl Kind for ClusterNetworkPolicyKind {
         short_names: &["cnp"],
         subresources: &["status"],
         has_generation: true,
+        read_newest: true,
         ..cluster::<ClusterNetworkPolicy>("clusternetworkpolicies", "clusternetworkpolicy")
     };
     const COLUMNS: &'static [Column] = &[

@@ -1,12 +1,15 @@
 //! NodeProgramming, NetworkPolicyStatus, ServiceStatus (`networking.orknet.io`): whether what was applied is in force. Agents write the first about
 //! their node, the control plane sums them up in the others. None has a spec, so none has the subresource `status`: they are written whole.
 
+mod follow;
 mod types;
 
 use crate::contract::{Column, Descriptor};
 use crate::field::{Errors, Path};
 use crate::table::{self, number, text};
 use crate::typed::{Kind, cluster, namespaced, or_empty, own};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -91,8 +94,12 @@ impl Kind for NodeProgrammingKind {
 impl Kind for NetworkPolicyStatusKind {
     type Object = NetworkPolicyStatus;
 
-    const DESCRIPTOR: Descriptor =
-        Descriptor { short_names: &["netpolstatus"], ..namespaced::<NetworkPolicyStatus>("networkpolicystatuses", "networkpolicystatus") };
+    const DESCRIPTOR: Descriptor = Descriptor {
+        short_names: &["netpolstatus"],
+        companion_of: Some(("networking.k8s.io", "networkpolicies")),
+        read_newest: true,
+        ..namespaced::<NetworkPolicyStatus>("networkpolicystatuses", "networkpolicystatus")
+    };
     const CREATES_ON_UPDATE: bool = true;
     const COLUMNS: &'static [Column] = COMPANION_COLUMNS;
 
@@ -103,13 +110,21 @@ impl Kind for NetworkPolicyStatusKind {
     fn cells(object: &NetworkPolicyStatus, now: i64) -> Vec<Value> {
         companion_cells(&object.metadata, &or_empty(&object.status), now)
     }
+
+    fn follow(companion: &mut Value, object: &Value, now: &str) {
+        follow::follow::<NetworkPolicy>(companion, object, now);
+    }
 }
 
 impl Kind for ServiceStatusKind {
     type Object = ServiceStatus;
 
-    const DESCRIPTOR: Descriptor =
-        Descriptor { short_names: &["svcstatus"], ..namespaced::<ServiceStatus>("servicestatuses", "servicestatus") };
+    const DESCRIPTOR: Descriptor = Descriptor {
+        short_names: &["svcstatus"],
+        companion_of: Some(("", "services")),
+        read_newest: true,
+        ..namespaced::<ServiceStatus>("servicestatuses", "servicestatus")
+    };
     const CREATES_ON_UPDATE: bool = true;
     const COLUMNS: &'static [Column] = COMPANION_COLUMNS;
 
@@ -119,6 +134,10 @@ impl Kind for ServiceStatusKind {
 
     fn cells(object: &ServiceStatus, now: i64) -> Vec<Value> {
         companion_cells(&object.metadata, &or_empty(&object.status), now)
+    }
+
+    fn follow(companion: &mut Value, object: &Value, now: &str) {
+        follow::follow::<Service>(companion, object, now);
     }
 }
 
