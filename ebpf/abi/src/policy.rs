@@ -121,6 +121,9 @@ pub mod event_kind {
     pub const DROP: u32 = 1;
     /// A flow was opened: what the packet became, and the rule that let it through.
     pub const FLOW: u32 = 2;
+    /// A call at a socket was refused, so that there is no packet: [`Event::reason`] says why, as of a drop; `becomes` has what was asked for
+    /// (address, port, protocol) as its destination, [`Event::cookie`] who asked.
+    pub const REFUSED: u32 = 3;
     /// From here on: the steps of a packet that is traced, which no others tell. The packet's flow is known: `becomes` says what the packet
     /// becomes, `reason` has bit 3 set (8) if it goes against the direction in which the flow was opened.
     pub const STEP_FLOW: u32 = 16;
@@ -142,6 +145,9 @@ pub const EVENT_BYTES: usize = 96;
 pub struct Event {
     /// Nanoseconds of the kernel's monotonic clock.
     pub time: u64,
+    /// Who did it, by the kernel's numbers, which are never used again: of a packet, the socket that sent it, where that is known; of a refused
+    /// call, the caller's network namespace; else 0.
+    pub cookie: u64,
     /// See [`event_kind`].
     pub kind: u32,
     /// A [`DropReason`](crate::DropReason) by number, or as the kind says.
@@ -164,7 +170,8 @@ pub struct Event {
     pub becomes: crate::FlowKey,
     /// How many of the bytes below are the frame's.
     pub head_bytes: u32,
-    /// The beginning of the frame as it came in, from the Ethernet header on.
+    /// The beginning of the frame, from the Ethernet header on: as it came in, or in part as it was to become where it could not be rewritten. Of a
+    /// refused call, nothing.
     pub head: [u8; EVENT_BYTES],
 }
 

@@ -564,7 +564,7 @@ sizes! {
     Rule = 24,
     UncertainKey = 20,
     Uncertain = 8,
-    Event = 184,
+    Event = 192,
     Monitor = 8,
 }
 

@@ -8,7 +8,7 @@ use orknet_dataplane::{
     AskGone, EndedSockets, FailureCause, FirstRules, MapUse, NamespacePaths, Pace, PodSockets, Swept, Told, Trouble, Untold,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A failed operation; the message names it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -95,6 +95,10 @@ pub trait Dataplane: Send + Sync + 'static {
     /// How many events programs could not tell.
     fn untold_events(&self) -> Result<Untold, Failure> {
         Ok(Untold::default())
+    }
+    /// The kernel's numbers of the network namespaces at these paths, in their order; `None` for one that cannot be entered.
+    fn namespace_cookies(&self, paths: &[PathBuf]) -> Vec<Option<u64>> {
+        vec![None; paths.len()]
     }
     /// How full the maps are.
     fn maps(&self) -> Result<Vec<MapUse>, Failure>;
@@ -228,6 +232,10 @@ impl Dataplane for orknet_dataplane::Dataplane {
 
     fn untold_events(&self) -> Result<Untold, Failure> {
         Ok(self.reader().untold_events()?)
+    }
+
+    fn namespace_cookies(&self, paths: &[PathBuf]) -> Vec<Option<u64>> {
+        orknet_dataplane::namespace_cookies_at(paths).into_iter().map(Result::ok).collect()
     }
 
     fn maps(&self) -> Result<Vec<MapUse>, Failure> {

@@ -83,6 +83,28 @@ fn flows_through_a_front_that_is_gone_go_on_over_tcp_while_somebody_has_the_endp
     assert!(!leads(&state, CLUSTER, 80, TCP, 2));
 }
 
+#[test]
+fn who_leads_to_a_backend_is_known_by_name() {
+    let mut state = state();
+    let ready = |last| (last, "here", Readiness::Ready);
+    web(&mut state, Some(service()), &[ready(2), ready(3)]);
+    // Another one with the same endpoint, and slices of a Service that is not there (any more), or has no address.
+    let other = ServiceFacts { cluster_addresses: Box::new([Address::from_v4([10, 96, 0, 11])]), external: None, ..service() };
+    let slice_of = |name: &str| SliceFacts { service: name.into(), ..slice(&[ready(3)]) };
+    state.apply([
+        Change::Service(object("api"), Some(other)),
+        Change::Slice(object("api-a"), Some(slice_of("api"))),
+        Change::Slice(object("gone-a"), Some(slice_of("gone"))),
+    ]);
+    let backend = |last, port: u16| Backend { address: Address::from_v4([10, 244, 1, last]), port_be: port.to_be(), reserved: 0 };
+    let wanted =
+        [(TCP, backend(2, 8_080)), (TCP, backend(3, 8_080)), (TCP, backend(4, 8_080)), (TCP, backend(2, 80)), (17, backend(2, 8_080))];
+    let leading = state.services_leading_to(&wanted.into());
+    let expected = [((TCP, backend(2, 8_080)), vec![object("web")]), ((TCP, backend(3, 8_080)), vec![object("api"), object("web")])];
+    assert_eq!(leading, expected.into());
+    assert!(state.services_leading_to(&[].into()).is_empty());
+}
+
 /// What a Service that is deleted leaves behind is asked about at once, flow by flow.
 #[test]
 fn many_questions_about_nobodys_fronts_take_one_look_at_the_endpoints() {

@@ -50,6 +50,6 @@ pub use host::try_host;
 pub use kernel::{Arrival, namespace_cookie};
 pub use pace::Pace;
 pub use reader::{MapUse, Reader};
-pub use sockets::{EndedSockets, FirstRules, NamespacePaths, PodSockets};
+pub use sockets::{EndedSockets, FirstRules, NamespacePaths, PodSockets, namespace_cookies_at};
 pub use trace::{Traced, Tracer};
 pub use trouble::{Trouble, TroubleKind};

@@ -146,7 +146,7 @@ pub(crate) fn open_checked(path: &Path, spec: &MapSpec, read_only: bool) -> Resu
 }
 
 impl<K: Plain, V: Plain> Table<K, V> {
-    fn open(pins: &Pins, spec: &'static MapSpec, read_only: bool) -> Result<Self, Error> {
+    pub(crate) fn open(pins: &Pins, spec: &'static MapSpec, read_only: bool) -> Result<Self, Error> {
         Ok(Self { spec, file: open_checked(&pins.map(spec.name), spec, read_only)?, types: PhantomData })
     }
 

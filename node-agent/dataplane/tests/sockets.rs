@@ -10,12 +10,12 @@ mod servers;
 
 use harness::{Namespace, Node, ServiceSpec, put_range, put_service};
 use orknet_abi::{
-    self as abi, DropReason, Service, ServiceKey,
+    self as abi, DropReason, Monitor, Service, ServiceKey, event_kind, monitor_flags,
     protocol::{TCP, UDP},
     service_flags,
 };
 use orknet_compiler::{Plan, Step};
-use orknet_dataplane::{Dataplane, Reader, namespace_cookie};
+use orknet_dataplane::{Dataplane, Reader, Told, Untold, namespace_cookie};
 use servers::{Servers, tcp_answer, udp_answer};
 use std::{
     collections::BTreeMap,
@@ -133,6 +133,49 @@ fn root_what_leads_nowhere_is_refused_at_once_and_counted() {
     assert_eq!(drops(reader, DropReason::NoEndpoints), 4);
     assert_eq!(drops(reader, DropReason::NoSuchPort), 2);
     assert_eq!(drops(reader, DropReason::NoLocalEndpoints), 1);
+}
+
+#[test]
+fn root_a_refused_call_is_told_with_what_it_asked_for_and_whose_network_it_is_of() {
+    let node = Node::new("told");
+    let dataplane = node.dataplane();
+    for (list, front, protocol) in [(1, "10.96.0.1:80", TCP), (2, "10.96.0.1:53", UDP), (3, "[fd00:96::1]:80", TCP)] {
+        apply(&dataplane, &put_service(&ServiceSpec::new(front, protocol, list, &[])));
+    }
+    let mut events = dataplane.events().unwrap();
+    let call = || {
+        TcpStream::connect("10.96.0.1:80").unwrap_err();
+        TcpStream::connect("[fd00:96::1]:80").unwrap_err();
+        TcpStream::connect("[::ffff:10.96.0.1]:81").unwrap_err();
+        UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"?", "10.96.0.1:53").unwrap_err();
+    };
+    node.run(call);
+    assert_eq!(events.take(), None, "nobody has asked");
+    dataplane.tell_events(Monitor { flags: monitor_flags::DROPS, per_tick: u32::MAX }).unwrap();
+    let pod = Namespace::new("told-pod");
+    let cookie = node.run(|| {
+        pod.enter();
+        call();
+        namespace_cookie().unwrap()
+    });
+    let told: Vec<_> = std::iter::from_fn(|| events.take()).collect();
+    let expected = [
+        ("10.96.0.1:80", TCP, DropReason::NoEndpoints),
+        ("[fd00:96::1]:80", TCP, DropReason::NoEndpoints),
+        ("10.96.0.1:81", TCP, DropReason::NoSuchPort),
+        ("10.96.0.1:53", UDP, DropReason::NoEndpoints),
+    ];
+    let shown = |told: &Told| {
+        let asked = told.event.becomes;
+        let front = SocketAddr::new(asked.destination.into(), u16::from_be(asked.destination_port_be));
+        (front.to_string(), asked.protocol, told.dropped().unwrap())
+    };
+    assert_eq!(told.iter().map(shown).collect::<Vec<_>>(), expected.map(|(front, protocol, reason)| (front.to_owned(), protocol, reason)));
+    assert!(told.iter().all(|told| told.event.kind == event_kind::REFUSED && told.event.cookie == cookie && told.packet.is_none()));
+    // No more in a tick than was asked for.
+    dataplane.tell_events(Monitor { flags: monitor_flags::DROPS, per_tick: 0 }).unwrap();
+    node.run(call);
+    assert_eq!((events.take(), dataplane.reader().untold_events().unwrap()), (None, Untold { rate: 4, full: 0 }));
 }
 
 /// A front at a loopback address, for processes of the node.

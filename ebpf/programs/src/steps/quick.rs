@@ -6,7 +6,7 @@
 
 use super::{
     clock::now_ticks,
-    count::{count_drop, count_left},
+    count::count_left,
     event,
     flow::entrance,
     former, open,
@@ -22,7 +22,7 @@ use crate::{
     maps::{FLOWS, GENERATION},
 };
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    bindings::xdp_action::XDP_PASS,
     programs::{TcContext, XdpContext},
 };
 use core::{arch::asm, mem::MaybeUninit, ptr};
@@ -420,8 +420,7 @@ pub fn send_on_wire(frame: &XdpContext) -> i32 {
         return XDP_PASS as i32;
     }
     if !rewrite(frame, plain, becomes(found.flow), true) {
-        count_drop(DropReason::RewriteFailed, frame.length());
-        return XDP_DROP as i32;
+        return global::drop_on_wire(frame.ctx, DropReason::RewriteFailed as u32) as i32;
     }
     way::onto_wire(frame, way) as i32
 }

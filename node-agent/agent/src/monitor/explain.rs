@@ -1,15 +1,18 @@
 //! What an event means: who spoke with whom through which Service, and which rule decided. Pure; what programs know by numbers and addresses,
 //! the compiler's state knows by name.
 
-use super::line::{Direction, End, Front, Happened, Judged, Pod, Policy, Rule, Verdict, protocol_name, tcp_flags};
+use super::callers::{Ask, Callers};
+use super::leads::{Leads, Target};
+use super::line::{Direction, End, Front, Happened, Judged, Pod, Policy, Rule, ServiceName, Verdict, protocol_name, tcp_flags};
 use k8s_openapi::jiff::Timestamp;
-use orknet_abi::{Address, DropReason, FlowKey, PodKey, ServiceKey, direction, event_kind, policy_kind, scope};
+use orknet_abi::{Address, Backend, DropReason, FlowKey, PodKey, ServiceKey, direction, event_kind, policy_kind, protocol, scope};
 use orknet_compiler::facts::Uid;
 use orknet_compiler::{ObjectName, PodAt, PolicyName, State};
 use orknet_dataplane::{Packet, Told, Transport};
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
 /// An event and when it was.
 #[derive(Clone, Debug)]
@@ -18,11 +21,36 @@ pub struct Seen {
     pub told: Told,
 }
 
-/// Explains events, in their order. Those are left out that are of no connection: steps of a trace, and frames that show no addresses.
-pub fn explain(seen: &[Seen], state: &State, node: &str) -> Vec<Happened> {
-    let connections: Vec<_> = seen.iter().filter_map(|seen| Some((seen, Connection::of(&seen.told, state)?))).collect();
-    let names = Names::of(connections.iter().map(|(seen, connection)| (&seen.told, connection)), state);
-    connections.iter().map(|(seen, connection)| happened(seen, connection, &names, node)).collect()
+/// Explains events, and remembers what does not change from one to the next.
+#[derive(Debug, Default)]
+pub struct Explainer {
+    callers: Callers,
+    leads: Leads,
+}
+
+impl Explainer {
+    /// Services or their endpoints have changed.
+    pub fn forget_services(&mut self) {
+        self.leads.forget();
+    }
+
+    /// Explains events, in their order; `files` are the network namespaces of this node's pods by device, whose numbers can be asked for. Those
+    /// are left out that are of no connection: steps of a trace, and frames that show no addresses.
+    pub fn explain(&mut self, seen: &[Seen], state: &State, node: &str, files: &BTreeMap<u32, PathBuf>, ask: &Ask<'_>) -> Vec<Happened> {
+        let of_node = state.image().node.map(|node| node.namespace_cookie);
+        let calls = seen.iter().map(|seen| &seen.told.event).filter(|event| event.kind == event_kind::REFUSED);
+        let cookies: HashSet<u64> = calls.map(|event| event.cookie).filter(|cookie| Some(*cookie) != of_node).collect();
+        let callers = if cookies.is_empty() { HashMap::new() } else { self.callers.devices(&cookies, files, ask) };
+        self.explain_with(seen, state, node, &callers)
+    }
+
+    /// The same with what is known of callers: the devices of pods by the numbers of their network namespaces.
+    fn explain_with(&mut self, seen: &[Seen], state: &State, node: &str, callers: &HashMap<u64, u32>) -> Vec<Happened> {
+        let connections: Vec<_> = seen.iter().filter_map(|seen| Some((seen, Connection::of(&seen.told, state, callers)?))).collect();
+        self.leads.ask(connections.iter().filter_map(|(_, connection)| connection.asks_for()).collect(), state);
+        let names = Names::of(connections.iter().map(|(seen, connection)| (&seen.told, connection)), state, &self.leads);
+        connections.iter().map(|(seen, connection)| happened(seen, connection, &names, node)).collect()
+    }
 }
 
 /// Who speaks with whom.
@@ -35,12 +63,21 @@ struct Connection {
     /// What the client asks for: the server's own address, if there is no Service between them.
     front: Side,
     is_answer: bool,
+    /// A call was refused: there is no packet.
+    is_call: bool,
+    /// Whether it is known what the client asks for: its packets show the server alone where its socket was translated.
+    is_front_known: bool,
+    /// The device of the pod whose call it is.
+    caller: Option<u32>,
 }
 
 type Side = (IpAddr, Option<u16>);
 
 impl Connection {
-    fn of(told: &Told, state: &State) -> Option<Self> {
+    fn of(told: &Told, state: &State, callers: &HashMap<u64, u32>) -> Option<Self> {
+        if told.event.kind == event_kind::REFUSED {
+            return Self::of_call(told, state, callers.get(&told.event.cookie).copied());
+        }
         let (event, packet) = (&told.event, told.packet?);
         let dropped = told.dropped();
         if dropped.is_none() && event.kind != event_kind::FLOW {
@@ -54,9 +91,59 @@ impl Connection {
             ((from.into(), port(event.becomes.source_port_be)), (to.into(), port(event.becomes.destination_port_be)))
         });
         let (new_source, new_destination) = becomes.unwrap_or((source, destination));
-        let there = Self { packet, dropped, client: source, server: new_destination, front: destination, is_answer: false };
-        let back = Self { packet, dropped, client: new_destination, server: source, front: new_source, is_answer: true };
+        let front = told.front.map_or(destination, |front| (front.ip(), Some(front.port())));
+        // A socket that opens a connection has just been connected: what its hooks have not written, they have not done.
+        let is_open = packet.protocol != protocol::TCP && event.kind == event_kind::FLOW || is_opening(&packet);
+        let is_direct = event.cookie != 0 && is_open;
+        let there = Self {
+            packet,
+            dropped,
+            client: source,
+            server: new_destination,
+            front,
+            is_answer: false,
+            is_call: false,
+            is_front_known: is_direct || front != new_destination,
+            caller: None,
+        };
+        let is_front_known = new_source != source;
+        let back = Self { client: new_destination, server: source, front: new_source, is_answer: true, is_front_known, ..there };
         Some(if is_answer(told, state, &there, &back) { back } else { there })
+    }
+
+    /// A call that was refused, of the pod behind a device, or of the node.
+    fn of_call(told: &Told, state: &State, caller: Option<u32>) -> Option<Self> {
+        let asked = &told.event.becomes;
+        let front: Side = (asked.destination.into(), Some(u16::from_be(asked.destination_port_be)));
+        let is_v4 = front.0.is_ipv4();
+        let unknown = if is_v4 { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+        let node = state.image().node.filter(|node| node.namespace_cookie == told.event.cookie);
+        let own: Vec<Address> = match (caller, node) {
+            (Some(device), _) => {
+                let attachment = state.attachments().find(|(_, attachment)| attachment.pod.ifindex == device);
+                attachment.map(|(_, attachment)| attachment.addresses.clone()).unwrap_or_default()
+            }
+            (None, Some(node)) => [node.v4, node.v6].into_iter().filter(|address| *address != Address::default()).collect(),
+            (None, None) => Vec::new(),
+        };
+        let client = own.into_iter().map(IpAddr::from).find(|address| address.is_ipv4() == is_v4).unwrap_or(unknown);
+        Some(Self {
+            packet: Packet { source: client, destination: front.0, protocol: asked.protocol, transport: Transport::Unknown },
+            dropped: Some(told.dropped()?),
+            client: (client, None),
+            server: front,
+            front,
+            is_answer: false,
+            is_call: true,
+            is_front_known: true,
+            caller,
+        })
+    }
+
+    /// What is to be asked to know which Services the client may have asked for.
+    fn asks_for(&self) -> Option<Target> {
+        let port_be = self.server.1?.to_be();
+        (!self.is_front_known).then_some((self.packet.protocol, Backend { address: self.server.0.into(), port_be, reserved: 0 }))
     }
 
     /// Whether a pod of the connection has the set of rules that was asked.
@@ -68,6 +155,13 @@ impl Connection {
             told.event.set != 0 && sets.contains(&told.event.set)
         })
     }
+}
+
+/// Whether it is TCP's first packet of a connection.
+fn is_opening(packet: &Packet) -> bool {
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+    matches!(packet.transport, Transport::Tcp { flags: Some(flags), .. } if flags & (SYN | ACK) == SYN)
 }
 
 /// Whether the packet goes to who opened the connection. Programs do not say so: whose rules they asked does, where they asked, and else that
@@ -88,6 +182,7 @@ fn is_answer(told: &Told, state: &State, there: &Connection, back: &Connection) 
 /// Everybody's names, asked for at once.
 struct Names<'a> {
     state: &'a State,
+    leads: &'a Leads,
     pods: HashMap<Address, PodAt>,
     rules: HashMap<u32, Rule>,
     /// Asked for once for each pod and direction: there may be many policies, and who is refused tries again.
@@ -95,7 +190,7 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn of<'b>(connections: impl Iterator<Item = (&'b Told, &'b Connection)>, state: &'a State) -> Self {
+    fn of<'b>(connections: impl Iterator<Item = (&'b Told, &'b Connection)>, state: &'a State, leads: &'a Leads) -> Self {
         let (mut addresses, mut numbers) = (HashSet::new(), BTreeSet::new());
         for (told, connection) in connections {
             addresses.extend([connection.client.0, connection.server.0].map(Address::from));
@@ -112,7 +207,7 @@ impl<'a> Names<'a> {
             (number, Rule { policy, index: rule.index })
         };
         let rules = rules.into_iter().map(named).collect();
-        Self { state, pods: state.pods_at(&addresses), rules, isolating: RefCell::default() }
+        Self { state, leads, pods: state.pods_at(&addresses), rules, isolating: RefCell::default() }
     }
 
     fn end(&self, (address, port): Side) -> End {
@@ -144,6 +239,11 @@ impl<'a> Names<'a> {
         let name = self.state.service_of(&key)?;
         Some(Front { namespace: name.namespace.to_string(), name: name.name.to_string(), address, port })
     }
+
+    fn possible_services(&self, connection: &Connection) -> Vec<ServiceName> {
+        let named = |name: &ObjectName| ServiceName { namespace: name.namespace.to_string(), name: name.name.to_string() };
+        connection.asks_for().map(|target| self.leads.of(&target).iter().map(named).collect()).unwrap_or_default()
+    }
 }
 
 fn happened(seen: &Seen, connection: &Connection, names: &Names<'_>, node: &str) -> Happened {
@@ -153,6 +253,9 @@ fn happened(seen: &Seen, connection: &Connection, names: &Names<'_>, node: &str)
     if dropped == Some(DropReason::SourceNotPod) {
         // The address is not its own; the device is.
         client.pod = names.state.pod_behind(event.device).as_ref().map(pod);
+    }
+    if let Some(device) = connection.caller {
+        client.pod = names.state.pod_behind(device).as_ref().map(pod);
     }
     let judged = match dropped {
         None => {
@@ -178,8 +281,10 @@ fn happened(seen: &Seen, connection: &Connection, names: &Names<'_>, node: &str)
         client,
         server: names.end(connection.server),
         service: names.front(connection),
+        possible_services: names.possible_services(connection),
         judged,
         is_answer: connection.is_answer,
+        is_call: connection.is_call,
         tcp_flags: flags,
         device: event.device,
         bytes: event.bytes,

@@ -34,25 +34,32 @@ pub struct Happened {
     pub explanation: Option<String>,
     /// `TCP`, `UDP`, `SCTP`, `ICMP` (of either family), or the number of another protocol.
     pub protocol: String,
-    /// Who opened the connection, with the address that it has of itself.
+    /// Who opened the connection, with the address that it has of itself; of a call by somebody who is not known, the unspecified address.
     pub client: End,
     /// Who has it in the end; where no backend was found, what the client asked for.
     pub server: End,
     /// The Service between them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Front>,
+    /// Where neither packet nor socket says what the client asked for: the Services that lead to the server, by name. It may have been one of
+    /// them, or the server itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub possible_services: Vec<ServiceName>,
     /// What policies said, by direction. A drop has one: the one that refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub judged: Vec<Judged>,
     /// The packet goes from the server to the client.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_answer: bool,
+    /// A call at the client's socket was refused, as a drop: nothing was sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_call: bool,
     /// Flags of TCP: `SYN`, `ACK`, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tcp_flags: Vec<String>,
-    /// Index of the device at which the packet was met.
+    /// Index of the device at which the packet was met; 0 of a call.
     pub device: u32,
-    /// The packet's length, from the Ethernet header on.
+    /// The packet's length, from the Ethernet header on; 0 of a call.
     pub bytes: u32,
 }
 
@@ -96,6 +103,14 @@ pub struct Front {
     pub address: IpAddr,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+}
+
+/// A Service's name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceName {
+    pub namespace: String,
+    pub name: String,
 }
 
 /// What the policies of one end said.
@@ -192,6 +207,12 @@ impl fmt::Display for End {
 }
 
 impl fmt::Display for Pod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Display for ServiceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }

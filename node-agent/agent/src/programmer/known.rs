@@ -91,10 +91,12 @@ impl Programmer {
         let part = match listed {
             Listed::Services(names) => {
                 self.state.retain_services(&names);
+                self.explainer.forget_services();
                 Part::Services
             }
             Listed::Slices(names) => {
                 self.state.retain_slices(&names);
+                self.explainer.forget_services();
                 Part::Slices
             }
             Listed::Policies(names) => {

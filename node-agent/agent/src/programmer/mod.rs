@@ -14,7 +14,7 @@ mod troubles;
 use crate::attachments::Record;
 use crate::dataplane::{Cause, Dataplane, FailedStep, Failure};
 use crate::metrics::Metrics;
-use crate::monitor::{self, Happened, RuleName, Seen};
+use crate::monitor::{self, Explainer, Happened, RuleName, Seen};
 use crate::progress::{Kind, Versions};
 use crate::purger::Purger;
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
@@ -114,6 +114,7 @@ pub struct Programmer {
     /// The files of pods' network namespaces, by device.
     namespaces: BTreeMap<u32, PathBuf>,
     purger: Purger,
+    explainer: Explainer,
     resync: Duration,
     retry: Duration,
 }
@@ -167,6 +168,7 @@ impl Programmer {
             held: HeldPods::default(),
             troubles: PolicyTroubles::default(),
             noted: Versions::new(),
+            explainer: Explainer::default(),
             network: None,
             is_applied: true,
             is_refused: false,
@@ -248,7 +250,11 @@ impl Programmer {
                     }
                 }
                 Message::AskGone(uses, reply) => drop(reply.send(self.gone(uses))),
-                Message::Explain(seen, node, reply) => drop(reply.send(monitor::explain(&seen, &self.state, &node))),
+                Message::Explain(seen, node, reply) => {
+                    let ask = |files: &[PathBuf]| self.dataplane.namespace_cookies(files);
+                    let explained = self.explainer.explain(&seen, &self.state, &node, &self.namespaces, &ask);
+                    drop(reply.send(explained));
+                }
                 Message::NameRules(reply) => drop(reply.send(monitor::name_rules(&self.state))),
                 Message::Attach(record, reply) => self.attach_once_known(record, reply, &mut waiting),
                 Message::Detach(name, reply) => {
@@ -268,7 +274,10 @@ impl Programmer {
         match &change {
             Change::Node(_) => self.unseen.see(Part::Node),
             Change::Settings(_) => self.unseen.see(Part::Settings),
-            Change::Service(..) | Change::Slice(..) => waiting.is_alarming = true,
+            Change::Service(..) | Change::Slice(..) => {
+                waiting.is_alarming = true;
+                self.explainer.forget_services();
+            }
             _ => {}
         }
         let kind = Kind::of(&change);

@@ -24,6 +24,7 @@ fn opened() -> Told {
     };
     let event = Event {
         time: 0,
+        cookie: 0,
         kind: event_kind::FLOW,
         reason: 0,
         rule: 0,
@@ -39,7 +40,7 @@ fn opened() -> Told {
     };
     let transport = Transport::Tcp { source: 40_000, destination: 80, flags: Some(2) };
     let packet = Packet { source: CLIENT.into(), destination: FRONT.into(), protocol: protocol::TCP, transport };
-    Told { event, packet: Some(packet) }
+    Told { event, packet: Some(packet), front: None }
 }
 
 async fn subscribe(agent: &Agent, filter: &str) -> Lines<BufReader<UnixStream>> {

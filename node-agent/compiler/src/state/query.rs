@@ -114,6 +114,27 @@ impl State {
         found
     }
 
+    /// The Services that have these, each a protocol and a backend, for endpoints, in whatever state; ascending by name, and without those that
+    /// have none. One look at all endpoints, so ask for many at once.
+    pub fn services_leading_to(&self, wanted: &HashSet<(u8, Backend)>) -> BTreeMap<(u8, Backend), Vec<ObjectName>> {
+        let mut found = BTreeMap::<_, BTreeSet<&ObjectName>>::new();
+        if wanted.is_empty() {
+            return BTreeMap::new();
+        }
+        let ports: HashSet<_> = wanted.iter().map(|(protocol, backend)| (*protocol, backend.port_be)).collect();
+        for (name, entry) in self.services.iter().filter(|(_, entry)| entry.service.is_some()) {
+            for (_, slice) in &entry.slices {
+                let its = slice.ports.iter().map(|port| (port.protocol, port.port.to_be()));
+                for (protocol, port_be) in its.filter(|port| ports.contains(port)) {
+                    let all =
+                        slice.endpoints.iter().map(|endpoint| (protocol, Backend { address: endpoint.address, port_be, reserved: 0 }));
+                    all.filter(|target| wanted.contains(target)).for_each(|target| _ = found.entry(target).or_default().insert(name));
+                }
+            }
+        }
+        found.into_iter().map(|(target, names)| (target, names.into_iter().cloned().collect())).collect()
+    }
+
     /// The Service that has a front.
     pub fn service_of(&self, key: &ServiceKey) -> Option<&ObjectName> {
         let ground = Ground { node: &self.node, options: &self.options, owner: |claim: &Claim| self.claims.owner(claim) };

@@ -1,10 +1,11 @@
 //! What programs tell: the ring of events, what is told into it, and what was not told. One process reads the ring: what it has read, nobody
-//! else reads. [`packet`] reads what an event shows of a frame, [`read`] the event itself.
+//! else reads. [`packet`] reads what an event shows of a frame, [`read`] the event itself, [`origin`] knows the Service that a socket asked for.
 
+mod origin;
 mod packet;
 mod read;
 
-use crate::{Dataplane, Error};
+use crate::{Dataplane, Error, bpffs::Pins};
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use nix::{
     errno::Errno,
@@ -13,9 +14,11 @@ use nix::{
 use orknet_abi::{Count, DropReason, EVENTS, Event, Monitor, event_kind, lost};
 use std::{
     fmt, io,
+    net::SocketAddr,
     os::fd::{AsFd as _, BorrowedFd},
-    path::Path,
 };
+
+use origin::Origins;
 
 pub use packet::{Packet, Transport};
 
@@ -25,13 +28,15 @@ pub struct Told {
     pub event: Event,
     /// `None` for a frame that is neither IPv4 nor IPv6, or too short to say from where to where it goes.
     pub packet: Option<Packet>,
+    /// The Service's address and port that the packet's socket connected or sent to, where it speaks to the backend itself.
+    pub front: Option<SocketAddr>,
 }
 
 impl Told {
-    /// Why the packet was dropped; `None` for other events, and for a reason that this version does not know.
+    /// Why the packet was dropped or the call refused; `None` for other events, and for a reason that this version does not know.
     pub fn dropped(&self) -> Option<DropReason> {
-        let is_reason = |reason: &&DropReason| self.event.kind == event_kind::DROP && **reason as u32 == self.event.reason;
-        DropReason::ALL.iter().find(is_reason).copied()
+        let is_drop = matches!(self.event.kind, event_kind::DROP | event_kind::REFUSED);
+        DropReason::ALL.iter().find(|reason| is_drop && **reason as u32 == self.event.reason).copied()
     }
 }
 
@@ -47,19 +52,23 @@ pub struct Untold {
 /// The reading end of the ring; dropping it leaves the ring as it is.
 pub struct Events {
     ring: RingBuf<MapData>,
+    /// What sockets are remembered for, where programs run at sockets.
+    origins: Option<Origins>,
 }
 
 impl Events {
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+    fn open(pins: &Pins) -> Result<Self, Error> {
         let failed = |error: &dyn fmt::Display| Error::map("open", EVENTS.name)(io::Error::other(error.to_string()));
-        let data = MapData::from_pin(path).map_err(|error| failed(&error))?;
-        Self::over(Map::from_map_data(data).map_err(|error| failed(&error))?)
+        let data = MapData::from_pin(pins.map(EVENTS.name)).map_err(|error| failed(&error))?;
+        let events = Self::over(Map::from_map_data(data).map_err(|error| failed(&error))?)?;
+        Ok(Self { origins: Some(Origins::open(pins)?), ..events })
     }
 
     /// The reading end of a ring that need not be pinned.
     pub(crate) fn over(map: Map) -> Result<Self, Error> {
         let ring: Result<_, MapError> = map.try_into();
-        Ok(Self { ring: ring.map_err(|error| Error::map("open", EVENTS.name)(io::Error::other(error.to_string())))? })
+        let ring = ring.map_err(|error| Error::map("open", EVENTS.name)(io::Error::other(error.to_string())))?;
+        Ok(Self { ring, origins: None })
     }
 
     /// Blocks until there are events, or `end` can be read or is closed at its other end; whether it was the former alone.
@@ -79,7 +88,10 @@ impl Events {
             let entry = self.ring.next()?;
             if let Some(event) = read::event(&entry) {
                 let shown = event.head.get(..event.head_bytes as usize).unwrap_or(&event.head);
-                return Some(Told { event, packet: Packet::read(shown) });
+                let packet = Packet::read(shown);
+                let front =
+                    packet.as_ref().filter(|_| event.cookie != 0).and_then(|packet| self.origins.as_ref()?.front(event.cookie, packet));
+                return Some(Told { event, packet, front });
             }
         }
     }
@@ -94,7 +106,7 @@ impl fmt::Debug for Events {
 impl Dataplane {
     /// The ring that the programs tell their events into. Reading it is for one process, and one reader in it, at a time.
     pub fn events(&self) -> Result<Events, Error> {
-        Events::open(&self.pins.map(EVENTS.name))
+        Events::open(&self.pins)
     }
 
     /// Says what programs are to tell from now on.

@@ -11,6 +11,7 @@ pub(super) fn event(bytes: &[u8]) -> Option<Event> {
     let number = |at: usize| Some(u32::from_ne_bytes(array(bytes, at)?));
     Some(Event {
         time: u64::from_ne_bytes(array(bytes, offset_of!(Event, time))?),
+        cookie: u64::from_ne_bytes(array(bytes, offset_of!(Event, cookie))?),
         kind: number(offset_of!(Event, kind))?,
         reason: number(offset_of!(Event, reason))?,
         rule: number(offset_of!(Event, rule))?,
@@ -53,16 +54,17 @@ mod tests {
         let mut fields = vec![0; size_of::<Event>()];
         let mut put = |at: usize, field: &[u8]| fields[at..at + field.len()].copy_from_slice(field);
         put(0, &read.time.to_ne_bytes());
+        put(8, &read.cookie.to_ne_bytes());
         let numbers = [read.kind, read.reason, read.rule, read.egress_rule, read.set, read.peers, read.direction, read.device, read.bytes];
-        (2..).zip(numbers).for_each(|(word, number)| put(word * 4, &number.to_ne_bytes()));
-        put(44, &read.becomes.source.0);
-        put(60, &read.becomes.destination.0);
-        put(76, &read.becomes.source_port_be.to_ne_bytes());
-        put(78, &read.becomes.destination_port_be.to_ne_bytes());
-        put(80, &[read.becomes.protocol]);
-        put(84, &read.head_bytes.to_ne_bytes());
-        put(88, &read.head);
-        fields[81..84].copy_from_slice(&bytes[81..84]);
+        (4..).zip(numbers).for_each(|(word, number)| put(word * 4, &number.to_ne_bytes()));
+        put(52, &read.becomes.source.0);
+        put(68, &read.becomes.destination.0);
+        put(84, &read.becomes.source_port_be.to_ne_bytes());
+        put(86, &read.becomes.destination_port_be.to_ne_bytes());
+        put(88, &[read.becomes.protocol]);
+        put(92, &read.head_bytes.to_ne_bytes());
+        put(96, &read.head);
+        fields[89..92].copy_from_slice(&bytes[89..92]);
         assert_eq!(fields, bytes);
         assert_eq!(event(&bytes[1..]), None);
     }

@@ -2,6 +2,7 @@
 //! namespaces where they live. No later packet of theirs would pass a hook, so nothing else would move them.
 
 mod closed;
+mod cookies;
 mod diag;
 mod namespaces;
 mod open;
@@ -15,6 +16,7 @@ use crate::{
     pace::{self, Pace, Rest, paced},
     table::Table,
 };
+pub use cookies::namespace_cookies_at;
 use diag::{Diagnosis, Found};
 use namespaces::Namespaces;
 pub use open::{FirstRules, PodSockets};

@@ -1,10 +1,11 @@
 //! What programs tell of packets arrives at the ring's reader, as far as it was asked for.
 
 use crate::bench::{Bench, FAMILIES, Family, Front, V4, at, wired};
-use crate::frames::{Frame, flags, tcp_numbered, udp};
-use orknet_abi::protocol::{TCP, UDP};
+use crate::fragments::fragments;
+use crate::frames::{Frame, chunk, flags, sctp, tcp_numbered, udp};
+use orknet_abi::protocol::{SCTP, TCP, UDP};
 use orknet_abi::{DropReason, EVENT_BYTES, Event, FlowKey, Monitor, event_kind, monitor_flags, service_flags};
-use orknet_dataplane::{Events, Hook, Packet, Told, Transport, Untold};
+use orknet_dataplane::{Events, Hook, Packet, Told, Transport, Untold, Verdict};
 use std::net::SocketAddr;
 
 const DROPS: Monitor = Monitor { flags: monitor_flags::DROPS, per_tick: u32::MAX };
@@ -52,6 +53,7 @@ fn root_a_drop_is_told_with_its_packet_and_only_when_it_is_asked_for() {
         head[..shown].copy_from_slice(&frame[..shown]);
         let event = Event {
             time: only.event.time,
+            cookie: only.event.cookie,
             kind: event_kind::DROP,
             reason: DropReason::NoLocalEndpoints as u32,
             rule: 0,
@@ -67,10 +69,37 @@ fn root_a_drop_is_told_with_its_packet_and_only_when_it_is_asked_for() {
         };
         let transport = Transport::Ports { source: 999, destination: 53 };
         let packet = Packet { source: source.ip(), destination: destination.ip(), protocol: 17, transport };
-        assert_eq!(*only, Told { event, packet: Some(packet) });
+        assert_eq!(*only, Told { event, packet: Some(packet), front: None });
         assert_eq!(only.dropped(), Some(DropReason::NoLocalEndpoints));
     }
     assert_eq!(bench.dataplane.reader().untold_events().unwrap(), Untold::default());
+}
+
+/// A fragment of SCTP whose port would change, for a backend on another node.
+#[test]
+fn root_what_is_dropped_before_the_stack_is_told_as_other_drops_are() {
+    let bench = Bench::new("event-wire");
+    bench.serve_wire();
+    let mut events = bench.dataplane.events().unwrap();
+    bench.dataplane.tell_events(DROPS).unwrap();
+    for (list, family) in (1..).zip(FAMILIES) {
+        let (client, front) = (at(family.client, 999), at(family.load_balancer, 81));
+        bench.put(&Front::new(list, SCTP, front, &[at(family.remote_pod, 8080)]));
+        let [first, _] = fragments(&wired(sctp(client, front, chunk::DATA, &[7; 1200])));
+        let (ran, dropped) = bench.dropped_by(|| bench.from_wire(&first));
+        assert_eq!((ran.verdict, dropped), (Verdict::Drop, vec![DropReason::RewriteFailed]), "{front}");
+        let told = all(&mut events);
+        let [only] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((only.dropped(), only.event.bytes as usize), (Some(DropReason::RewriteFailed), first.len()));
+        // Its addresses were rewritten before its ports could not be.
+        let packet = only.packet.unwrap();
+        assert_eq!((packet.destination, packet.protocol), (at(family.remote_pod, 8080).ip(), SCTP));
+    }
+    // No more of them than of others.
+    bench.dataplane.tell_events(Monitor { per_tick: 0, ..DROPS }).unwrap();
+    let [first, _] = fragments(&wired(sctp(at(V4.client, 999), at(V4.load_balancer, 81), chunk::DATA, &[7; 1200])));
+    bench.from_wire(&first);
+    assert_eq!((all(&mut events), bench.dataplane.reader().untold_events().unwrap()), (Vec::new(), Untold { rate: 1, full: 0 }));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use orknet_abi::DropReason;
 use orknet_abi::protocol::{SCTP, TCP, UDP};
 use orknet_dataplane::Verdict;
 
-fn fragments(frame: &Frame) -> [Vec<u8>; 2] {
+pub fn fragments(frame: &Frame) -> [Vec<u8>; 2] {
     if frame.source.is_ipv4() { fragments_v4(frame, 512) } else { fragments_v6(frame, 512) }
 }
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use orknet_abi::{EVENT_BYTES, Event, Rule as AbiRule, protocol};
-use orknet_compiler::facts::{Labels, Owner, PodFacts, PolicyFacts, ServicePort};
-use orknet_compiler::{Attachment, Change, MapImage, ObjectName, ServiceFacts};
+use orknet_compiler::facts::{Endpoint, Labels, Owner, PodFacts, PolicyFacts, Readiness, ServicePort, SlicePort};
+use orknet_compiler::{Attachment, Change, MapImage, ObjectName, ServiceFacts, SliceFacts};
 
 const CLIENT: [u8; 4] = [10, 244, 0, 2];
 const SERVER: [u8; 4] = [10, 244, 0, 3];
@@ -13,12 +13,16 @@ const OF_CLIENT: (u32, [u32; 2]) = (7, [1, 2]);
 const OF_SERVER: (u32, [u32; 2]) = (8, [3, 4]);
 const INGRESS_RULE: u32 = 21;
 const EGRESS_RULE: u32 = 22;
+/// Of the client's network namespace, and of the node's.
+const CALLER: u64 = 5;
+const NODE_CALLER: u64 = 6;
+const NODE: [u8; 4] = [192, 0, 2, 1];
 
 fn object(namespace: &str, name: &str) -> ObjectName {
     ObjectName { namespace: namespace.into(), name: name.into() }
 }
 
-/// Pods `shop/client` and `web/server`, a Service `front/service` with port 80, a policy `web/let-in`.
+/// Pods `shop/client` and `web/server`, a Service `front/service` with port 80 for the latter's 8080, a policy `web/let-in`.
 fn state() -> State {
     let mut state = State::default();
     let policy = PolicyFacts { uid: Uid::of("p"), ingress: Some(Box::default()), ..PolicyFacts::default() };
@@ -27,7 +31,12 @@ fn state() -> State {
     let service =
         ServiceFacts { cluster_addresses: Box::new([Address::from_v4(FRONT)]), ports: Box::new([port]), ..ServiceFacts::default() };
     state.note(Change::Service(object("front", "service"), Some(service)));
-    let mut image = MapImage::default();
+    let endpoint = Endpoint { address: Address::from_v4(SERVER), node: None, readiness: Readiness::Ready, hints: None };
+    let ports = Box::new([SlicePort { name: "http".into(), protocol: protocol::TCP, port: 8_080 }]);
+    let slice = SliceFacts { service: "service".into(), ports, endpoints: Box::new([endpoint]) };
+    state.note(Change::Slice(object("front", "service-a"), Some(slice)));
+    let node = orknet_abi::Node { v4: Address::from_v4(NODE), namespace_cookie: NODE_CALLER, ..orknet_abi::Node::default() };
+    let mut image = MapImage { node: Some(node), ..MapImage::default() };
     for (name, address, (ifindex, [ingress, egress])) in
         [(object("shop", "client"), CLIENT, OF_CLIENT), (object("web", "server"), SERVER, OF_SERVER)]
     {
@@ -62,6 +71,7 @@ fn key(source: ([u8; 4], u16), destination: ([u8; 4], u16)) -> FlowKey {
 fn told(kind: u32, reason: u32, is: FlowKey, becomes: FlowKey, flags: u8) -> Told {
     let event = Event {
         time: 0,
+        cookie: 0,
         kind,
         reason,
         rule: 0,
@@ -77,7 +87,8 @@ fn told(kind: u32, reason: u32, is: FlowKey, becomes: FlowKey, flags: u8) -> Tol
     };
     let transport =
         Transport::Tcp { source: u16::from_be(is.source_port_be), destination: u16::from_be(is.destination_port_be), flags: Some(flags) };
-    Told { event, packet: Some(Packet { source: is.source.into(), destination: is.destination.into(), protocol: is.protocol, transport }) }
+    let packet = Packet { source: is.source.into(), destination: is.destination.into(), protocol: is.protocol, transport };
+    Told { event, packet: Some(packet), front: None }
 }
 
 fn dropped(reason: DropReason, is: FlowKey, becomes: FlowKey, flags: u8) -> Told {
@@ -87,7 +98,8 @@ fn dropped(reason: DropReason, is: FlowKey, becomes: FlowKey, flags: u8) -> Told
 #[track_caller]
 fn explained(told: Told) -> Happened {
     let seen = Seen { at: "2026-01-02T03:04:05.678901Z".parse().unwrap(), told };
-    let mut all = explain(&[seen], &state(), "node1");
+    let callers = HashMap::from([(CALLER, OF_CLIENT.0)]);
+    let mut all = Explainer::default().explain_with(&[seen], &state(), "node1", &callers);
     assert_eq!(all.len(), 1);
     all.remove(0)
 }
@@ -177,5 +189,59 @@ fn steps_of_a_trace_and_frames_without_addresses_are_left_out() {
     let step = told(event_kind::STEP_JUDGED, 0, is, is, SYN);
     let broken = Told { packet: None, ..dropped(DropReason::Truncated, is, is, SYN) };
     let seen = [step, broken].map(|told| Seen { at: Timestamp::UNIX_EPOCH, told });
-    assert!(explain(&seen, &state(), "node1").is_empty());
+    assert!(Explainer::default().explain_with(&seen, &state(), "node1", &HashMap::new()).is_empty());
+}
+
+/// Packets of a socket that was translated show the server alone.
+#[test]
+fn the_service_that_a_socket_asked_for_is_told_as_one_that_packets_show() {
+    let is = key((CLIENT, 40_000), (SERVER, 8_080));
+    let told = Told { front: Some((FRONT, 80).into()), ..dropped(DropReason::PolicyIngress, is, is, SYN) };
+    let happened = explained(told);
+    assert_eq!(ends(&happened), ("shop/client:40000".into(), "web/server:8080".into()));
+    let front = happened.service.unwrap();
+    assert_eq!((front.name.as_str(), front.address, front.port), ("service", FRONT.into(), Some(80)));
+    assert_eq!(happened.possible_services, []);
+}
+
+#[test]
+fn where_nobody_knows_what_a_client_asked_for_all_services_are_told_that_lead_to_the_server() {
+    let (is, back) = (key((CLIENT, 40_000), (SERVER, 8_080)), key((SERVER, 8_080), (CLIENT, 40_000)));
+    let possible = |told: Told| {
+        let happened = explained(told);
+        assert_eq!(happened.service, None);
+        happened.possible_services.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let unknown = dropped(DropReason::PolicyIngress, is, is, SYN);
+    assert_eq!(possible(unknown), ["front/service"], "from another node: it has no socket here");
+    let of_socket = |told: Told| Told { event: Event { cookie: 9, ..told.event }, ..told };
+    assert_eq!(possible(of_socket(unknown)), Vec::<String>::new(), "its socket has just been connected, to the server itself");
+    assert_eq!(possible(of_socket(dropped(DropReason::PolicyIngress, is, is, ACK))), ["front/service"], "it may have been forgotten");
+    assert_eq!(possible(dropped(DropReason::PolicyEgress, back, back, SYN | ACK)), ["front/service"], "an answer");
+    let elsewhere = key((CLIENT, 40_000), (SERVER, 8_081));
+    assert_eq!(possible(dropped(DropReason::PolicyIngress, elsewhere, elsewhere, SYN)), Vec::<String>::new(), "nobody leads to that port");
+}
+
+#[test]
+fn a_refused_call_is_a_drop_with_its_pod_and_its_service() {
+    let asked = |address, port: u16| FlowKey {
+        destination: Address::from_v4(address),
+        destination_port_be: port.to_be(),
+        protocol: protocol::TCP,
+        ..FlowKey::default()
+    };
+    let call = |cookie, address, port| {
+        let told = told(event_kind::REFUSED, DropReason::NoEndpoints as u32, FlowKey::default(), asked(address, port), 0);
+        explained(Told { packet: None, event: Event { cookie, device: 0, bytes: 0, ..told.event }, ..told })
+    };
+    let happened = call(CALLER, FRONT, 80);
+    assert_eq!(happened.client, End { address: CLIENT.into(), port: None, pod: happened.client.pod.clone() });
+    assert_eq!(ends(&happened), ("shop/client".into(), "10.96.0.10:80".into()));
+    assert_eq!(happened.service.map(|front| (front.name, front.port)), Some(("service".into(), Some(80))));
+    assert_eq!((happened.verdict, happened.reason.as_deref(), happened.is_call), (Verdict::Dropped, Some("no-endpoints"), true));
+    assert_eq!((happened.protocol.as_str(), happened.possible_services), ("TCP", Vec::new()));
+    // Of a process of the node; of somebody who is not known any more.
+    assert_eq!(ends(&call(NODE_CALLER, FRONT, 81)), ("192.0.2.1".into(), "10.96.0.10:81".into()));
+    let stranger = call(77, [10, 96, 9, 9], 80);
+    assert_eq!((ends(&stranger).0, stranger.client.pod, stranger.service), ("0.0.0.0".into(), None, None));
 }
