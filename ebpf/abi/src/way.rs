@@ -67,6 +67,10 @@ pub mod pair_side {
     pub const TO_PORT: u8 = 1;
     /// For those of one protocol from one port, which answer such.
     pub const FROM_PORT: u8 = 2;
+    /// For those of TCP to one port, as rules allow them, where it must be known who began: the first packet of a connection makes a flow.
+    pub const OPENS: u8 = 3;
+    /// For those of TCP from one port that answer known flows.
+    pub const ANSWERS: u8 = 4;
 }
 
 /// The way between two addresses for packets of theirs that nobody translates, of whatever ports, or of those that policy allows: neither is

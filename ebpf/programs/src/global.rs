@@ -109,6 +109,14 @@ pub extern "C" fn hand_over(ctx: *mut __sk_buff, ip: *const Ip, device: u32, is_
     steps::hand_over(&TcContext::new(ctx), ip, device, is_plain != 0)
 }
 
+/// [`steps::pair::find_slot`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn find_pair(key: *const FlowKey, device: u32, asked: u32) -> u32 {
+    present!(steps::pair::NONE; key: as_ref);
+    steps::pair::find_slot(steps::Words::of(key), device, asked)
+}
+
 /// [`steps::pair::note`]; answers 1.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -118,13 +126,12 @@ pub extern "C" fn note_pair(ip: *const Ip, way: *const Way, kind: u32, device: u
     1
 }
 
-/// [`steps::pair::note_judged`]; answers 1.
+/// [`steps::pair::note_judged`]: 1 if it was done.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn note_judged_pair(ip: *const Ip, way: *const Way, kind: u32, device: u32) -> u32 {
     present!(0; ip: as_ref, way: as_ref);
-    steps::pair::note_judged(ip, way, kind, device);
-    1
+    u32::from(steps::pair::note_judged(ip, way, kind, device))
 }
 
 /// [`steps::judge::count`] for both rules of a pair; answers 1.
@@ -574,22 +581,6 @@ pub extern "C" fn turn_tunnel(ctx: *mut __sk_buff) -> u32 {
 pub extern "C" fn tell_event(ctx: *mut __sk_buff, kind: u32, reason: u32) -> u32 {
     steps::event::tell(&TcContext::new(ctx), kind, reason);
     1
-}
-
-/// [`steps::event::tell_refused`]; answers 1.
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn tell_refused(front: *const ServiceKey, namespace_cookie: u64, reason: u32) -> u32 {
-    present!(0; front: as_ref);
-    steps::event::tell_refused(front, namespace_cookie, reason);
-    1
-}
-
-/// [`steps::drop_frame`].
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn drop_on_wire(ctx: *mut xdp_md, reason: u32) -> u32 {
-    steps::drop_frame(&XdpContext::new(ctx), reason)
 }
 
 /// [`steps::drop_number`].

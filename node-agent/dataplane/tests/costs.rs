@@ -7,10 +7,14 @@ mod frames;
 mod harness;
 mod servers;
 
-use bench::{Bench, FAMILIES, Front, at, wired};
+use bench::{A_MACS, B_MACS, Bench, DEVICE_A, DEVICE_B, FAMILIES, Front, at, ip, wired};
 use frames::{Frame, flags, tcp};
 use harness::{Node, ServiceSpec, pod, put_pods, put_service};
-use orknet_abi::protocol::{TCP, UDP};
+use orknet_abi::{
+    Judgement, Peer, PodKey, PortKey, RangeKey, Verdict as Rules, VerdictKey, action,
+    protocol::{TCP, UDP},
+};
+use orknet_compiler::{Plan, Step};
 use orknet_dataplane::{Dataplane, Hook, Verdict};
 use servers::Servers;
 use std::{
@@ -98,5 +102,74 @@ fn root_a_first_packet_costs_a_few_times_what_a_known_one_does() {
             println!("{}, {what}: {costs:?} ns for the first, second and third packet", family.client);
             assert!(costs[0] < 40 * costs[2].max(100), "{costs:?}");
         }
+    }
+}
+
+/// What each segment of short connections between two pods costs, one after the other: the least tenth, and the mean of all but the dearest
+/// hundredth.
+fn time_connections(bench: &Bench, client: &str, server: &str, ports: std::ops::Range<u16>) -> Vec<(u32, u32)> {
+    const FIN: u8 = flags::FIN | flags::ACK;
+    let segments = [
+        (true, flags::SYN),
+        (false, flags::SYN_ACK),
+        (true, flags::ACK),
+        (true, flags::ACK),
+        (false, flags::ACK),
+        (false, FIN),
+        (true, FIN),
+        (false, flags::ACK),
+    ];
+    let mut costs = vec![Vec::new(); segments.len()];
+    for port in ports {
+        let (client, server) = (at(client, port), at(server, 80));
+        for ((is_there, flags), costs) in segments.iter().zip(&mut costs) {
+            let ran = if *is_there {
+                bench.from_pod(&tcp(client, server, *flags, b"").bytes())
+            } else {
+                bench.from_pod_b(tcp(server, client, *flags, b""))
+            };
+            assert_eq!(ran.verdict, Verdict::Redirect);
+            costs.push(ran.nanoseconds);
+        }
+    }
+    let told = |mut costs: Vec<u32>| {
+        costs.sort_unstable();
+        let most = &costs[..costs.len() * 99 / 100];
+        (costs[costs.len() / 10], most.iter().sum::<u32>() / most.len() as u32)
+    };
+    costs.into_iter().map(told).collect()
+}
+
+#[test]
+fn root_a_connection_whose_beginning_must_be_known_costs_little_more_than_one_of_which_nothing_is() {
+    let rounds: u16 = std::env::var("ORKNET_COST_ROUNDS").map_or(200, |rounds| rounds.parse().unwrap());
+    let bench = Bench::new("both");
+    let allowed = |rule| Judgement { action: action::ALLOW, rule };
+    for family in FAMILIES {
+        let mut totals = Vec::new();
+        for (turn, (sets, what)) in
+            (0..).zip([([0, 0], "no rules"), ([0, 1], "rules for one direction"), ([1, 1], "rules for both directions")].repeat(3))
+        {
+            let [one, both] = [sets[0].max(sets[1]), sets[0]];
+            let mut a = pod(DEVICE_A, A_MACS[0], A_MACS[1]);
+            let mut b = pod(DEVICE_B, B_MACS[0], B_MACS[1]);
+            (a.egress, a.ingress, b.ingress, b.egress) = (one, both, one, both);
+            let plan = vec![
+                Step::PutPort(PortKey::ports(1, TCP, 80, 16), allowed(2)),
+                Step::PutVerdict(VerdictKey { set: 1, peers: 0 }, Rules::default()),
+                Step::PutVerdict(VerdictKey { set: 1, peers: 1 }, Rules { table: 1, ..Rules::default() }),
+                Step::PutPeer(RangeKey::new(ip(family.pod_a), 128), Peer { peers: 1 }),
+                Step::PutPeer(RangeKey::new(ip(family.pod_b), 128), Peer { peers: 1 }),
+                Step::PutPod(PodKey { address: ip(family.pod_a).into() }, a),
+                Step::PutPod(PodKey { address: ip(family.pod_b).into() }, b),
+            ];
+            bench.apply(&Plan { steps: plan });
+            let first = 1_000 + turn * rounds;
+            let costs = time_connections(&bench, family.pod_a, family.pod_b, first..first + rounds);
+            let total = costs.iter().fold((0, 0), |all, each| (all.0 + each.0, all.1 + each.1));
+            println!("{}, {what}: {total:?} ns, of these {costs:?}", family.pod_a);
+            totals.push(total.0);
+        }
+        assert!(totals[2] < 10 * totals[0].max(1_000), "{totals:?}");
     }
 }

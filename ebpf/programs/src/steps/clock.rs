@@ -14,3 +14,10 @@ pub fn now_ticks() -> u32 {
     // SAFETY: as above.
     (unsafe { bpf_ktime_get_coarse_ns() } >> 30) as u32
 }
+
+/// Whether that second is over, and the next one too: no division.
+#[inline(always)]
+pub fn is_past(second: u32) -> bool {
+    // SAFETY: as above.
+    (unsafe { bpf_ktime_get_coarse_ns() }) > (u64::from(second) + 2) * 1_000_000_000
+}

@@ -1,7 +1,7 @@
 //! Flows: what packets become, remembered in both directions.
 
 use super::{
-    clock::now_seconds,
+    clock::{is_past, now_seconds},
     former,
     judge::{self, judging},
     node, range, read,
@@ -48,6 +48,8 @@ pub mod known {
     pub const KIND: u32 = 7;
     /// Beside them: the packet goes against the direction in which the flow was opened.
     pub const BACK: u32 = 8;
+    /// Beside them: the flow translates nothing.
+    pub const PLAIN: u32 = 16;
 }
 
 /// What became of the first packet of a flow, as a number; from [`opened::REFUSED`] on, that and the number of a drop reason.
@@ -116,7 +118,7 @@ pub fn follow(segment: &Segment, becomes: &mut FlowKey) -> u32 {
         }
         return known::NOTHING;
     }
-    let state = next_state(kept_state, segment);
+    let state = next_state(kept_state, segment.says());
     // Most packets change nothing: a line that is only read stays in every processor's cache. What translates nothing is used by what may pass
     // alone: a flow of which nothing may be any more ends, and then the other end may open one between the same ports.
     if used_seconds != now && kept_state & flow_state::PLAIN == 0 {
@@ -132,10 +134,11 @@ pub fn follow(segment: &Segment, becomes: &mut FlowKey) -> u32 {
     let tells = kept_state & flow_state::DIRECT != 0
         && segment.kind == Kind::Flow
         && (segment.key.protocol != protocol::TCP || segment.is_opening());
+    let plain = if kept_state & flow_state::PLAIN != 0 { known::PLAIN } else { 0 };
     match (is_back, tells) {
-        (true, _) => known::BECOMES | known::BACK,
+        (true, _) => known::BECOMES | known::BACK | plain,
         (false, true) => known::DIRECT,
-        (false, false) => known::BECOMES,
+        (false, false) => known::BECOMES | plain,
     }
 }
 
@@ -158,6 +161,23 @@ pub fn touch(key: &FlowKey) {
         let used = &raw mut (*flow).used_seconds;
         if used.read() != now {
             used.write(now);
+        }
+    }
+}
+
+/// Takes note of what a packet that takes the quick way says of its direction, as [`follow`] does of others; and, as the packet has been let
+/// through, of the time: of its end exactly, else every other second.
+#[inline(always)]
+pub fn renew(flow: *mut Flow, state: u32, says: u32) {
+    let next = next_state(state, says);
+    // SAFETY: callers pass a value of the map of flows, whose memory stays one until the program ends; both fields are whole words.
+    unsafe {
+        if next != state {
+            (&raw mut (*flow).state).write(next);
+        }
+        let used = &raw mut (*flow).used_seconds;
+        if says & (flow_state::FINISHED | flow_state::RESET) != 0 || is_past(used.read()) {
+            used.write(now_seconds());
         }
     }
 }
@@ -207,9 +227,9 @@ pub fn note_judged_elsewhere(key: &FlowKey) {
 /// What a packet makes of the state of its direction: a new connection forgets the former one; what comes after a reset revives
 /// the flow, since a reset may be forged (RFC 7857 section 2.2).
 #[inline(always)]
-fn next_state(state: u32, segment: &Segment) -> u32 {
+pub fn next_state(state: u32, says: u32) -> u32 {
     const LASTING: u32 = flow_state::FORWARD | flow_state::MASQUERADE | flow_state::DIRECT | flow_state::JUDGED | flow_state::PLAIN;
-    match segment.says() {
+    match says {
         flow_state::OPENED => state & LASTING | flow_state::OPENED,
         flow_state::CONFIRMED => state & !flow_state::RESET | flow_state::CONFIRMED,
         says => state | says,
@@ -402,6 +422,14 @@ pub fn claim_port(key: &FlowKey, becomes: &mut FlowKey, state: u32, whose: u32) 
     refused(DropReason::NatPortsExhausted)
 }
 
+/// Opens a flow that translates nothing for the first packet of a connection that rules let through; see [`opened`].
+#[inline(always)]
+pub fn open_plain(key: &FlowKey) -> u32 {
+    let Some(becomes) = scratch::becomes() else { return opened::NOT };
+    words::copy(key, becomes);
+    global::insert_pair(key, becomes, flow_state::FORWARD | flow_state::PLAIN | flow_state::OPENED)
+}
+
 /// A flow by words.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -447,7 +475,7 @@ pub fn insert_pair(key: &FlowKey, becomes: &mut FlowKey, state: u32) -> u32 {
             {
                 let _ = FLOWS.remove(answers.key());
                 // SAFETY: the pointer comes from a map look-up that succeeded, and this field never changes in place.
-                *becomes = unsafe { (&raw const (*theirs).becomes).read() };
+                words::copy(unsafe { &(*theirs).becomes }, becomes);
             }
             opened::FLOW
         }

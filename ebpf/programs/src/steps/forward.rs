@@ -2,19 +2,19 @@
 
 use super::{
     answer::{self, complaint},
-    count::{count_left, drop_packet},
+    count::{count_drop, count_left, drop_packet},
     direct_return, event,
     flow::{self, entrance, is_same, known, opened},
     judge, node, open,
     packet::{self, ETHERNET, Ip},
-    pair, quick, range, read, scratch,
+    pair, police, quick, range, read, scratch,
     segment::{Kind, Segment, segment},
     way::{self, kind},
     words::Words,
 };
 use crate::{frame::Frame as _, global, maps::SERVICES};
 use aya_ebpf::{
-    bindings::xdp_action::XDP_PASS,
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
     programs::{TcContext, XdpContext},
 };
 use orknet_abi::{Address, DropReason, FlowKey, LeftReason, Way, event_kind, protocol, range_kinds, service_flags};
@@ -123,7 +123,7 @@ pub fn find_opened(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
 fn go_on(ctx: &TcContext, segment: &Segment, becomes: &FlowKey, is_known: u32) -> u32 {
     let verdict = global::judge_known(&segment.key, becomes, is_known, ctx.len());
     if event::is_traced() {
-        let _ = global::tell_event(ctx.skb.skb, event_kind::STEP_FLOW, is_known);
+        let _ = global::tell_event(ctx.skb.skb, event_kind::STEP_FLOW, is_known & (known::KIND | known::BACK));
         let _ = global::tell_judged(ctx.skb.skb);
     }
     if verdict != judge::ALLOWED {
@@ -134,6 +134,7 @@ fn go_on(ctx: &TcContext, segment: &Segment, becomes: &FlowKey, is_known: u32) -
     }
     if is_same(becomes, &segment.key) {
         flow::touch(&segment.key);
+        police::note_answers(segment, is_known);
         return translated::PASSES;
     }
     translated::BECOMES + sending::NOTES
@@ -328,7 +329,8 @@ pub fn send_on_wire(frame: &XdpContext, ip: &Ip, segment: &Segment, becomes: &Fl
         global::note(&segment.key, becomes, way, kind::NEIGHBOUR, frame.device());
     }
     if global::rewrite_on_wire(frame.ctx, ip, segment, becomes) == 0 || !packet::take_hop(frame, ip) {
-        return global::drop_on_wire(frame.ctx, DropReason::RewriteFailed as u32);
+        count_drop(DropReason::RewriteFailed, frame.length());
+        return XDP_DROP;
     }
     way::onto_wire(frame, way)
 }

@@ -33,7 +33,7 @@ mod translate;
 pub mod way;
 mod words;
 
-pub use count::{count_traffic, drop_frame, drop_number, drop_packet};
+pub use count::{count_traffic, drop_number, drop_packet};
 pub use flow::entrance;
 pub use forward::NOT_OURS;
 pub use node::is_overlay;
@@ -43,6 +43,7 @@ pub use range::is_unallocated;
 pub use socket::destination;
 pub use sticky::{client_of_connection, client_of_datagram};
 pub use translate::{send_to_backend, show_service};
+pub use words::Words;
 
 /// A copy of a map's value; what the pointer leads to may be replaced at any time.
 #[inline(always)]

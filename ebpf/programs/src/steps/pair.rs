@@ -5,7 +5,8 @@
 //! the same two need not ask again.
 //!
 //! Pods with rules have pairs too, for one port each: where whatever answers a packet would be let through even if nothing were known of the
-//! packet, nothing need be known of its flow. So it is as long as rules are about one direction at both ends.
+//! packet, nothing need be known of its flow. So it is as long as rules are about one direction at both ends. Where something must be known,
+//! the pair says that the rules let such packets through and which way they go; FLOWS, whether they are a known connection's.
 //!
 //! A way is believed as that of a flow is (see [`quick`](super::quick)), and as long as no Service gets the address: user space begins a new
 //! generation then. Each processor has ways of its own, and no program interrupts another one there, so nothing is written while it is read.
@@ -18,7 +19,10 @@ use super::{
     range, scratch,
     words::{self, Words, to_words},
 };
-use crate::maps::{PAIRS, ROUTES, SERVICES};
+use crate::{
+    global,
+    maps::{PAIRS, ROUTES, SERVICES},
+};
 use orknet_abi::{FlowKey, Pair, Way, pair_side, pair_slot, port_pair_slot};
 
 #[inline(always)]
@@ -26,27 +30,60 @@ fn stamp(generation: u64, source: &[u32; 4], destination: &[u32; 4], device: u32
     Way::stamp(generation as u32, now_ticks(), [source[3], destination[3], device])
 }
 
-/// The pair that a packet's flow without an entry belongs to, if its way is believed: one for all ports, or for that of the one or the other end.
+/// For whom a pair is looked for.
+pub mod asked {
+    /// A packet of which FLOWS knows nothing.
+    pub const UNKNOWN: u32 = 0;
+    /// A packet of a known flow that translates nothing, in the direction of who opened it.
+    pub const FORWARD: u32 = 1;
+    /// The same in the answers' direction.
+    pub const BACK: u32 = 2;
+}
+
+/// In the place of a slot: there is no pair whose way is believed.
+pub const NONE: u32 = u32::MAX;
+
+/// The pair that a packet belongs to, if its way is believed: one for all ports, or for that of the one or the other end. `asked` is one of
+/// [`asked`].
 #[inline(always)]
-pub fn find(key: &Words, device: u32) -> Option<&'static Pair> {
-    let (source, destination) = (&key.source, &key.destination);
-    let (from_port, to_port, number) = (key.ports as u16, (key.ports >> 16) as u16, key.protocol as u8);
-    if let Some(pair) = believed(PAIRS.get_ptr(pair_slot(source, destination))?, source, destination, device)
-        && pair.side == pair_side::ANY
-    {
-        return Some(pair);
-    }
-    for (side, port) in [(pair_side::TO_PORT, to_port), (pair_side::FROM_PORT, from_port)] {
-        let slot = port_pair_slot(source, destination, port, number, side);
-        if let Some(pair) = believed(PAIRS.get_ptr(slot)?, source, destination, device)
-            && pair.side == side
-            && pair.port_be == port
-            && pair.protocol == number
-        {
-            return Some(pair);
+pub fn find(key: &FlowKey, device: u32, asked: u32) -> Option<&'static Pair> {
+    let slot = global::find_pair(key, device, asked);
+    // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map, which nobody writes now.
+    PAIRS.get_ptr(slot).map(|pair| unsafe { &*pair })
+}
+
+/// Where that pair is, or [`NONE`].
+#[inline(always)]
+pub fn find_slot(key: &Words, device: u32, asked: u32) -> u32 {
+    let (from_port, to_port) = (key.ports as u16, (key.ports >> 16) as u16);
+    if asked == asked::UNKNOWN {
+        let slot = pair_slot(&key.source, &key.destination);
+        if has(slot, key, device, [pair_side::ANY; 2], 0, 0) {
+            return slot;
         }
     }
-    None
+    if asked != asked::BACK {
+        let slot = port_pair_slot(&key.source, &key.destination, to_port, key.protocol as u8, pair_side::TO_PORT);
+        if has(slot, key, device, [pair_side::TO_PORT, pair_side::OPENS], to_port, key.protocol as u8) {
+            return slot;
+        }
+    }
+    if asked != asked::FORWARD {
+        let slot = port_pair_slot(&key.source, &key.destination, from_port, key.protocol as u8, pair_side::FROM_PORT);
+        let known = if asked == asked::BACK { pair_side::ANSWERS } else { pair_side::FROM_PORT };
+        if has(slot, key, device, [pair_side::FROM_PORT, known], from_port, key.protocol as u8) {
+            return slot;
+        }
+    }
+    NONE
+}
+
+/// Whether a place has the pair, for one of two sides, and its way is believed.
+#[inline(always)]
+fn has(slot: u32, key: &Words, device: u32, sides: [u8; 2], port_be: u16, protocol: u8) -> bool {
+    let Some(pair) = PAIRS.get_ptr(slot) else { return false };
+    believed(pair, &key.source, &key.destination, device)
+        .is_some_and(|pair| sides.contains(&pair.side) && pair.port_be == port_be && pair.protocol == protocol)
 }
 
 /// The same of a route's answer.
@@ -108,7 +145,7 @@ pub fn note(ip: &Ip, way: &Way, kind: u32, device: u32) {
         return;
     }
     let slot = pair_slot(to_words(&ip.source), to_words(&ip.destination));
-    put(slot, ip, way, kind, device, &Stateless { rules: [0; 2], port_be: 0, protocol: 0, side: pair_side::ANY });
+    let _ = put(slot, ip, way, kind, device, &Stateless { rules: [0; 2], port_be: 0, protocol: 0, side: pair_side::ANY });
 }
 
 /// For which packets rules let a pair's packets through without a flow of their own, and which rules they are.
@@ -122,23 +159,29 @@ pub struct Stateless {
     pub side: u8,
 }
 
-/// Notes the way of a packet that rules let through, of which no flow need be known, as what was judged last says.
+/// Notes the way of a packet that rules let through, as what was judged last says; false if another pair has its place.
 #[inline(always)]
-pub fn note_judged(ip: &Ip, way: &Way, kind: u32, device: u32) {
-    let Some(judged) = scratch::judged() else { return };
+pub fn note_judged(ip: &Ip, way: &Way, kind: u32, device: u32) -> bool {
+    let Some(judged) = scratch::judged() else { return false };
     let of = &judged.stateless;
-    let slot = port_pair_slot(to_words(&ip.source), to_words(&ip.destination), of.port_be, of.protocol, of.side);
-    put(slot, ip, way, kind, device, of);
+    // Whether flows between the two must be known is the same for all of them.
+    let side = match of.side {
+        pair_side::OPENS => pair_side::TO_PORT,
+        pair_side::ANSWERS => pair_side::FROM_PORT,
+        side => side,
+    };
+    let slot = port_pair_slot(to_words(&ip.source), to_words(&ip.destination), of.port_be, of.protocol, side);
+    put(slot, ip, way, kind, device, of)
 }
 
 #[inline(always)]
-fn put(slot: u32, ip: &Ip, way: &Way, kind: u32, device: u32, of: &Stateless) {
+fn put(slot: u32, ip: &Ip, way: &Way, kind: u32, device: u32, of: &Stateless) -> bool {
     // While user space changes what ways depend on, nothing is noted.
     if way.stamp & 1 != 0 || !is_free(slot) {
-        return;
+        return false;
     }
     let (source, destination) = (to_words(&ip.source), to_words(&ip.destination));
-    let Some(pair) = PAIRS.get_ptr_mut(slot) else { return };
+    let Some(pair) = PAIRS.get_ptr_mut(slot) else { return false };
     let stamp = stamp(way.stamp, source, destination, device);
     // SAFETY: as above; nobody reads it now.
     let pair = unsafe { &mut *pair };
@@ -147,4 +190,5 @@ fn put(slot: u32, ip: &Ip, way: &Way, kind: u32, device: u32, of: &Stateless) {
     words::copy(way, &mut pair.way);
     (pair.way.stamp, pair.way.device, pair.way.kind) = (stamp, device, kind as u8);
     (pair.rules, pair.port_be, pair.protocol, pair.side) = (of.rules, of.port_be, of.protocol, of.side);
+    true
 }

@@ -136,6 +136,9 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
         }
         opened = global::insert_pair(&segment.key, becomes, state);
         outcome = policed::PASSES;
+        if opened == opened::FLOW && segment.is_opening() {
+            note_opening(segment);
+        }
     }
     match opened {
         opened::FLOW => _ = global::tell_event(ctx.skb.skb, event_kind::FLOW, 0),
@@ -202,6 +205,32 @@ fn is_uncertain(address: &Address, port_be: u16, which: u32) -> bool {
     found(0).is_some_and(|all| all || found(port_be).unwrap_or(false))
 }
 
+/// Takes note that connections as the one that a packet opens are let through, for [`pass_judged`].
+#[inline(always)]
+fn note_opening(segment: &Segment) {
+    note_known(segment, pair_side::OPENS, segment.key.destination_port_be);
+}
+
+/// The same of answers to such connections. `is_known` is [`follow`](super::flow::follow)'s answer.
+#[inline(always)]
+pub fn note_answers(segment: &Segment, is_known: u32) {
+    const ANSWERS: u32 = known::PLAIN | known::BACK;
+    if is_known & ANSWERS == ANSWERS {
+        note_known(segment, pair_side::ANSWERS, segment.key.source_port_be);
+    }
+}
+
+#[inline(always)]
+fn note_known(segment: &Segment, side: u8, port_be: u16) {
+    // What was let through once is not judged again then: each flow for itself knows that it was.
+    if segment.key.protocol != protocol::TCP || segment.kind != Kind::Flow || judge::is_lenient() {
+        return;
+    }
+    if let Some(judged) = scratch::judged() {
+        judged.stateless = Stateless { rules: [judged.egress.rule, judged.ingress.rule], port_be, protocol: protocol::TCP, side };
+    }
+}
+
 /// Whether packets of the protocol tell where a connection begins.
 #[inline(always)]
 fn is_connected(number: u8) -> bool {
@@ -257,11 +286,12 @@ pub fn pass_judged(ctx: &TcContext, ip: &Ip, segment: &Segment, from: u32) -> i3
     }
     if !matches!(kind, kind::PASSED | kind::STACK) && !packet::take_hop(ctx, ip) {
         kind = kind::STACK;
-    } else if quick::may_know(segment, kind) {
+    } else {
         way.stamp = judge::generation();
-        if scratch::judged().is_some_and(|judged| judged.stateless.side != pair_side::ANY) {
-            let _ = global::note_judged_pair(ip, way, kind, ctx.device());
-        } else {
+        let side = scratch::judged().map_or(pair_side::ANY, |judged| judged.stateless.side);
+        let is_noted = side != pair_side::ANY && quick::may_be_known(kind) && global::note_judged_pair(ip, way, kind, ctx.device()) != 0;
+        // The flow knows the way for itself where others' ways have the place.
+        if !is_noted && !matches!(side, pair_side::TO_PORT | pair_side::FROM_PORT) && quick::may_know(segment, kind) {
             let _ = global::note(&segment.key, &segment.key, way, kind, ctx.device());
         }
     }

@@ -6,15 +6,16 @@
 
 use super::{
     clock::now_ticks,
-    count::count_left,
+    count::{count_drop, count_left},
     event,
-    flow::entrance,
+    flow::{self, entrance, opened},
     former, open,
     packet::{self, ETHERNET},
-    pair, read, scratch,
+    pair::{self, asked},
+    read, scratch,
     segment::{Kind, Segment, tcp},
     way::{self, kind},
-    words::{Words, clear},
+    words::{Words, wipe},
 };
 use crate::{
     frame::{Checksum, Frame, fold},
@@ -22,11 +23,11 @@ use crate::{
     maps::{FLOWS, GENERATION},
 };
 use aya_ebpf::{
-    bindings::xdp_action::XDP_PASS,
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
     programs::{TcContext, XdpContext},
 };
-use core::{arch::asm, mem::MaybeUninit, ptr};
-use orknet_abi::{DropReason, Flow, FlowKey, LeftReason, Way, flow_state, pair_side, protocol};
+use core::{arch::asm, ptr};
+use orknet_abi::{DropReason, Flow, FlowKey, LeftReason, Pair, Way, flow_state, pair_side, protocol};
 
 /// In the place of a verdict: the packet has left the line.
 pub const NOT_QUICK: i32 = i32::MIN;
@@ -41,13 +42,14 @@ const V6_HEADER: u32 = 40;
 const MAPPED: u32 = u32::from_be(0xffff);
 
 /// A plain packet.
-struct Plain {
+#[repr(C)]
+pub struct Plain {
     key: Words,
     /// Bytes from the IP header on.
     length: u32,
     hops: u32,
-    /// Flags of TCP that open or end a connection.
-    turns: u32,
+    /// Flags of TCP; none of UDP.
+    flags: u8,
     /// 1 if so.
     is_v4: u32,
     /// The third word of an IPv4 header: hop limit, protocol, checksum; the second one of IPv6: length, next header, hop limit.
@@ -72,6 +74,35 @@ impl Plain {
         self.key.protocol.to_ne_bytes()[0]
     }
 
+    /// Whether it opens or ends a connection.
+    #[inline(always)]
+    fn turns(&self) -> bool {
+        self.flags & (tcp::SYN | tcp::FIN | tcp::RST) != 0
+    }
+
+    /// Whether a new connection begins here.
+    #[inline(always)]
+    fn is_opening(&self) -> bool {
+        self.flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN
+    }
+
+    /// What it says about the state of its direction.
+    #[inline(always)]
+    fn says(&self) -> u32 {
+        match self.flags {
+            flags if flags & tcp::RST != 0 => flow_state::RESET,
+            flags if flags & tcp::FIN != 0 => flow_state::FINISHED,
+            flags if flags & tcp::SYN != 0 => flow_state::OPENED,
+            _ => flow_state::CONFIRMED,
+        }
+    }
+
+    /// Whether it may go such a way as it is, into which so much fits.
+    #[inline(always)]
+    fn fits(&self, kind: u32, length: u32, mtu: u16) -> bool {
+        length <= u32::from(mtu) && (self.hops > 1 || !travels(kind))
+    }
+
     /// Bytes from the IP header on that must fit into a way: of merged packets, of each that they are cut into.
     #[inline(always)]
     fn travelling_length(&self, frame: &impl Frame) -> u32 {
@@ -94,7 +125,13 @@ pub fn may_know(segment: &Segment, kind: u32) -> bool {
     segment.kind == Kind::Flow
         && matches!(segment.key.protocol, protocol::TCP | protocol::UDP)
         && segment.says() == flow_state::CONFIRMED
-        && matches!(kind, kind::POD | kind::NEIGHBOUR | kind::STACK | kind::LEAVING | kind::TUNNEL | kind::PASSED)
+        && may_be_known(kind)
+}
+
+/// Whether a way of such a kind may be known.
+#[inline(always)]
+pub fn may_be_known(kind: u32) -> bool {
+    matches!(kind, kind::POD | kind::NEIGHBOUR | kind::STACK | kind::LEAVING | kind::TUNNEL | kind::PASSED)
 }
 
 /// In which generation ways are asked now; must be read before anything is asked. It is odd while user space changes what ways depend on:
@@ -194,7 +231,7 @@ fn read_plain(frame: &impl Frame, plain: &mut Plain) -> bool {
         if payload < 20 || !frame.near(offset + 13, &mut flags) {
             return false;
         }
-        plain.turns = u32::from(flags & (tcp::SYN | tcp::FIN | tcp::RST));
+        plain.flags = flags;
     } else if next != protocol::UDP || payload < 8 {
         return false;
     }
@@ -205,14 +242,29 @@ fn read_plain(frame: &impl Frame, plain: &mut Plain) -> bool {
 struct Found {
     flow: *const Flow,
     stamp: u64,
-    /// The flow translates nothing.
-    is_plain: bool,
+    /// The way, where it is that of all such flows.
+    pair: Option<&'static Pair>,
+}
+
+impl Found {
+    const NOTHING: Self = Self { flow: ptr::null(), stamp: 0, pair: None };
+}
+
+/// Where a packet is met.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Met {
+    /// It came in on the wire.
+    OnWire,
+    /// It came in on a device.
+    ComingIn,
+    /// The node's stack sends it.
+    Leaving,
 }
 
 /// Finds the packet's flow and its way, into which `length` must fit. Answers the kind of way, [`NOT_QUICK`] or [`NO_FLOW`].
 #[inline(always)]
-fn find(plain: &Plain, device: u32, is_leaving: bool, length: u32, found: &mut Found) -> i32 {
-    let Some(flow) = FLOWS.get_ptr(plain.key.key()) else {
+fn find(plain: &Plain, device: u32, met: Met, length: u32, found: &mut Found) -> i32 {
+    let Some(flow) = FLOWS.get_ptr_mut(plain.key.key()) else {
         return if former::know(plain.key.key()) { NOT_QUICK } else { NO_FLOW };
     };
     // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends.
@@ -220,17 +272,49 @@ fn find(plain: &Plain, device: u32, is_leaving: bool, length: u32, found: &mut F
     // What would change the state, or be answered, or tell the backend something.
     const ORDINARY: u32 = flow_state::CONFIRMED | flow_state::RESET | flow_state::GONE;
     const TELLS: u32 = flow_state::DIRECT | flow_state::FORWARD;
-    if plain.turns != 0 || state & ORDINARY != flow_state::CONFIRMED || plain.protocol() == protocol::UDP && state & TELLS == TELLS {
+    if state & flow_state::PLAIN != 0 && plain.protocol() == protocol::TCP {
+        if met == Met::OnWire {
+            // Policy judges it where the packet comes in.
+            return kind::STACK as i32;
+        }
+        if met == Met::ComingIn
+            && let Some(pair) = find_judged(plain, device, length, flow, state)
+        {
+            found.pair = Some(pair);
+            return i32::from(pair.way.kind);
+        }
+    }
+    if plain.turns() || state & ORDINARY != flow_state::CONFIRMED || plain.protocol() == protocol::UDP && state & TELLS == TELLS {
         return NOT_QUICK;
     }
-    *found = Found { flow, stamp: stamp(generation(), becomes(flow)), is_plain: state & flow_state::PLAIN != 0 };
+    *found = Found { flow, stamp: stamp(generation(), becomes(flow)), pair: None };
     let kind = u32::from(way.kind);
-    let is_it = is_still(found)
-        && way.device == device
-        && (kind == kind::LEAVING) == is_leaving
-        && length <= u32::from(way.mtu)
-        && (plain.hops > 1 || !travels(kind));
+    let is_it =
+        is_still(found) && way.device == device && (kind == kind::LEAVING) == (met == Met::Leaving) && plain.fits(kind, length, way.mtu);
     if is_it { kind as i32 } else { NOT_QUICK }
+}
+
+/// The pair whose way a packet of a known connection that nobody translates may take, which takes note of what the packet says. A new connection
+/// between the same ports is none of it.
+#[inline(always)]
+fn find_judged(plain: &Plain, device: u32, length: u32, flow: *mut Flow, state: u32) -> Option<&'static Pair> {
+    if plain.is_opening() || state & flow_state::GONE != 0 {
+        return None;
+    }
+    let asked = if state & flow_state::FORWARD != 0 { asked::FORWARD } else { asked::BACK };
+    let pair = pair::find(plain.key.key(), device, asked)?;
+    if !plain.fits(u32::from(pair.way.kind), length, pair.way.mtu) {
+        return None;
+    }
+    flow::renew(flow, state, plain.says());
+    Some(pair)
+}
+
+/// Whether the flow translates nothing.
+#[inline(always)]
+fn is_plain(found: &Found) -> bool {
+    // SAFETY: a value of the map, as `find` found it.
+    unsafe { (&raw const (*found.flow).state).read() & flow_state::PLAIN != 0 }
 }
 
 /// Whether packets that go such a way lose a hop.
@@ -317,14 +401,14 @@ fn whole(sum: u64) -> u32 {
 /// Sends on a packet that came in, or that leaves. Answers the verdict, [`NOT_QUICK`] or [`NO_FLOW`].
 #[inline(always)]
 pub fn send(ctx: &TcContext, is_leaving: bool) -> i32 {
-    let mut plain = MaybeUninit::uninit();
-    let plain: &mut Plain = clear(&mut plain);
+    let Some(plain) = scratch::plain() else { return NOT_QUICK };
+    wipe(plain);
     if !is_leaving && !packet::is_for_host(ctx) || !read_plain(ctx, plain) {
         return NOT_QUICK;
     }
-    let mut found = Found { flow: ptr::null(), stamp: 0, is_plain: false };
+    let mut found = Found::NOTHING;
     let length = plain.travelling_length(ctx);
-    let kind = find(plain, ctx.device(), is_leaving, length, &mut found);
+    let kind = find(plain, ctx.device(), if is_leaving { Met::Leaving } else { Met::ComingIn }, length, &mut found);
     if kind == NO_FLOW && !is_leaving {
         return pass(ctx, plain, length);
     }
@@ -332,13 +416,17 @@ pub fn send(ctx: &TcContext, is_leaving: bool) -> i32 {
         return kind;
     }
     let kind = kind as u32;
+    if let Some(pair) = found.pair {
+        return go_as_it_is(ctx, plain, &pair.way, kind);
+    }
     let Some(way) = scratch::way() else { return NOT_QUICK };
     if !copy_way(&found, way) {
         return NOT_QUICK;
     }
-    let is_done =
-        if !found.is_plain { rewrite(ctx, plain, becomes(found.flow), travels(kind)) } else { !travels(kind) || take_hop(ctx, plain) };
-    if !is_done {
+    if is_plain(&found) {
+        return go_as_it_is(ctx, plain, way, kind);
+    }
+    if !rewrite(ctx, plain, becomes(found.flow), travels(kind)) {
         return super::drop_packet(ctx, DropReason::RewriteFailed);
     }
     go(ctx, way, kind)
@@ -347,19 +435,25 @@ pub fn send(ctx: &TcContext, is_leaving: bool) -> i32 {
 /// Sends on a packet without a flow whose pair of addresses knows its way. Answers the verdict or [`NO_FLOW`].
 #[inline(always)]
 fn pass(ctx: &TcContext, plain: &Plain, length: u32) -> i32 {
-    let Some(pair) = pair::find(&plain.key, ctx.device()) else { return NO_FLOW };
+    let Some(pair) = pair::find(plain.key.key(), ctx.device(), asked::UNKNOWN) else { return NO_FLOW };
     let way = &pair.way;
     let kind = u32::from(way.kind);
-    if plain.turns & u32::from(tcp::SYN) != 0 && pair.side == pair_side::TO_PORT {
-        // Whoever wants to hear of flows hears of it from the slow way.
-        if event::tells_flows() {
+    if !plain.fits(kind, length, way.mtu) {
+        return NO_FLOW;
+    }
+    if plain.is_opening() && matches!(pair.side, pair_side::TO_PORT | pair_side::OPENS) {
+        // Whoever wants to hear of flows hears of it from the slow way, which knows what to do where there is no room or another flow, too.
+        if event::tells_flows() || pair.side == pair_side::OPENS && flow::open_plain(plain.key.key()) != opened::FLOW {
             return NO_FLOW;
         }
         let _ = global::count_rules(pair, ctx.len());
     }
-    if length > u32::from(way.mtu) || travels(kind) && plain.hops <= 1 {
-        return NO_FLOW;
-    }
+    go_as_it_is(ctx, plain, way, kind)
+}
+
+/// Sends a packet that nobody translates such a way.
+#[inline(always)]
+fn go_as_it_is(ctx: &TcContext, plain: &Plain, way: &Way, kind: u32) -> i32 {
     if travels(kind) && !take_hop(ctx, plain) {
         return super::drop_packet(ctx, DropReason::RewriteFailed);
     }
@@ -397,14 +491,14 @@ fn take_hop(frame: &impl Frame, plain: &Plain) -> bool {
 /// [`send`] of a frame from the wire: one that does not go on to another machine passes at once, for [`send`] to find.
 #[inline(always)]
 pub fn send_on_wire(frame: &XdpContext) -> i32 {
-    let mut plain = MaybeUninit::uninit();
-    let plain: &mut Plain = clear(&mut plain);
+    let Some(plain) = scratch::plain() else { return NOT_QUICK };
+    wipe(plain);
     if !read_plain(frame, plain) {
         return NOT_QUICK;
     }
-    let mut found = Found { flow: ptr::null(), stamp: 0, is_plain: false };
+    let mut found = Found::NOTHING;
     let device = frame.device();
-    let kind = find(plain, device, false, plain.length, &mut found);
+    let kind = find(plain, device, Met::OnWire, plain.length, &mut found);
     if kind <= NO_FLOW {
         return kind;
     }
@@ -420,7 +514,8 @@ pub fn send_on_wire(frame: &XdpContext) -> i32 {
         return XDP_PASS as i32;
     }
     if !rewrite(frame, plain, becomes(found.flow), true) {
-        return global::drop_on_wire(frame.ctx, DropReason::RewriteFailed as u32) as i32;
+        count_drop(DropReason::RewriteFailed, frame.length());
+        return XDP_DROP as i32;
     }
     way::onto_wire(frame, way) as i32
 }

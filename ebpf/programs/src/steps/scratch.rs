@@ -6,7 +6,7 @@
 //!
 //! What was there before is still there: who takes a place writes all of it, or clears it.
 
-use super::{answer::Quote, event::Judged, flow::Entry, packet::Ip, resolve::Room, segment::Segment, words::Words};
+use super::{answer::Quote, event::Judged, flow::Entry, packet::Ip, quick::Plain, resolve::Room, segment::Segment, words::Words};
 use crate::maps::SCRATCH;
 use aya_ebpf::bindings::{bpf_fib_lookup, bpf_tunnel_key};
 use orknet_abi::{FlowKey, FragmentKey, ServiceKey, Way};
@@ -28,6 +28,7 @@ pub struct Scratch {
     fragment: FragmentKey,
     quote: Quote,
     judged: Judged,
+    plain: Plain,
 }
 
 /// A place, by whom it is taken. None never happens.
@@ -71,6 +72,8 @@ places! {
     fragment: FragmentKey;
     /// What was judged last: [`judge`](super::event::tell)'s, for events that tell of it.
     judged: Judged;
+    /// What the [`quick`](super::quick) way reads of a packet.
+    plain: Plain;
     /// What an error quotes: [`quote`](super::answer::quote)'s.
     quote: Quote;
 }
