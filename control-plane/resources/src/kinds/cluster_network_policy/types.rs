@@ -86,82 +86,77 @@ pub struct Subject {
     pub pods: Option<NamespacedPod>,
 }
 
-/// A rule for connections to the selected pods.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyIngressRule", transform = own::schema,
-    extend("required" = ["action", "from"]))]
-pub struct IngressRule {
-    /// What the rule is called in what is told of it; at most 100 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 100))]
-    pub name: Option<String>,
-    /// What becomes of a connection that matches: Accept, Deny, or Pass: no further rule of this tier, the next tier decides.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = ["Accept", "Deny", "Pass"]))]
-    pub action: Option<String>,
+/// A rule of one direction: what rules of both have, and the peers. (The name of the schema is a `tt`, as derives take no literal from a macro.)
+macro_rules! rule {
+    ($(#[$about:meta])* $rule:ident as $schema:tt, $(#[$of_peers:meta])* $peers:ident: $peer:ident) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "camelCase", default)]
+        #[schemars(rename = $schema, transform = own::schema, extend("required" = ["action", stringify!($peers)]))]
+        pub struct $rule {
+            /// What the rule is called in what is told of it; at most 100 characters.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[schemars(length(max = 100))]
+            pub name: Option<String>,
+            /// What becomes of a connection that matches: Accept, Deny, or Pass: no further rule of this tier, the next tier decides.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[schemars(extend("enum" = ["Accept", "Deny", "Pass"]))]
+            pub action: Option<String>,
+            $(#[$of_peers])*
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[schemars(length(min = 1, max = 25), extend("x-kubernetes-list-type" = "atomic"))]
+            pub $peers: Option<Vec<$peer>>,
+            /// Protocols and ports: the rule matches if any of these does. Absent: all; else 1 to 25.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[schemars(length(min = 1, max = 25), extend("x-kubernetes-list-type" = "atomic"))]
+            pub protocols: Option<Vec<Protocol>>,
+        }
+    };
+}
+
+/// The other ends of a direction's connections: what peers of both have, and more fields.
+macro_rules! peer {
+    ($(#[$about:meta])* $peer:ident as $schema:tt, $($more:tt)*) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "camelCase", default)]
+        #[schemars(rename = $schema, transform = own::schema, extend("minProperties" = 1, "maxProperties" = 1))]
+        pub struct $peer {
+            /// All pods of the selected namespaces, but those in the host's network.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub namespaces: Option<LabelSelector>,
+            /// The selected pods of the selected namespaces, but those in the host's network.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub pods: Option<NamespacedPod>,
+            $($more)*
+        }
+    };
+}
+
+rule! {
+    /// A rule for connections to the selected pods.
+    IngressRule as "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyIngressRule",
     /// Where the connection comes from: the rule matches if any of these does. 1 to 25.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 25), extend("x-kubernetes-list-type" = "atomic"))]
-    pub from: Option<Vec<IngressPeer>>,
-    /// Protocols and ports: the rule matches if any of these does. Absent: all; else 1 to 25.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 25), extend("x-kubernetes-list-type" = "atomic"))]
-    pub protocols: Option<Vec<Protocol>>,
+    from: IngressPeer
 }
 
-/// A rule for connections from the selected pods.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyEgressRule", transform = own::schema,
-    extend("required" = ["action", "to"]))]
-pub struct EgressRule {
-    /// What the rule is called in what is told of it; at most 100 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 100))]
-    pub name: Option<String>,
-    /// What becomes of a connection that matches: Accept, Deny, or Pass: no further rule of this tier, the next tier decides.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = ["Accept", "Deny", "Pass"]))]
-    pub action: Option<String>,
+rule! {
+    /// A rule for connections from the selected pods.
+    EgressRule as "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyEgressRule",
     /// Where the connection goes to: the rule matches if any of these does. 1 to 25.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 25), extend("x-kubernetes-list-type" = "atomic"))]
-    pub to: Option<Vec<EgressPeer>>,
-    /// Protocols and ports: the rule matches if any of these does. Absent: all; else 1 to 25.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 25), extend("x-kubernetes-list-type" = "atomic"))]
-    pub protocols: Option<Vec<Protocol>>,
+    to: EgressPeer
 }
 
-/// Where connections come from. Exactly one field must be set. A peer without any is of a later version: a rule to accept matches nothing by it,
-/// any other rule denies everything.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyIngressPeer", transform = own::schema,
-    extend("minProperties" = 1, "maxProperties" = 1))]
-pub struct IngressPeer {
-    /// All pods of the selected namespaces, but those in the host's network.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespaces: Option<LabelSelector>,
-    /// The selected pods of the selected namespaces, but those in the host's network.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pods: Option<NamespacedPod>,
+peer! {
+    /// Where connections come from. Exactly one field must be set. A peer without any is of a later version: a rule to accept matches nothing by it,
+    /// any other rule denies everything.
+    IngressPeer as "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyIngressPeer",
 }
 
-/// Where connections go to. Exactly one field must be set. A peer without any is of a later version: a rule to accept matches nothing by it,
-/// any other rule denies everything.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyEgressPeer", transform = own::schema,
-    extend("minProperties" = 1, "maxProperties" = 1))]
-pub struct EgressPeer {
-    /// All pods of the selected namespaces, but those in the host's network.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespaces: Option<LabelSelector>,
-    /// The selected pods of the selected namespaces, but those in the host's network.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pods: Option<NamespacedPod>,
+peer! {
+    /// Where connections go to. Exactly one field must be set. A peer without any is of a later version: a rule to accept matches nothing by it,
+    /// any other rule denies everything.
+    EgressPeer as "io.k8s.networking.policy.v1alpha2.ClusterNetworkPolicyEgressPeer",
     /// The addresses (`status.addresses`) of the selected nodes; empty selects all nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<LabelSelector>,
