@@ -11,7 +11,7 @@ use crate::{
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{__sk_buff, xdp_md},
-    helpers::{bpf_csum_update, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
+    helpers::{bpf_csum_update, bpf_get_socket_cookie, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
     programs::{TcContext, XdpContext},
 };
 use core::{
@@ -79,6 +79,12 @@ pub trait Frame {
 
     /// Index of the device on which the hook runs.
     fn device(&self) -> u32;
+
+    /// The number of the socket that sent the frame; 0 where that is not known.
+    fn sender(&self) -> u64;
+
+    /// Copies the first `bytes` bytes (one at least, no more than there is room for) of the frame; false where it ends before.
+    fn copy<const N: usize>(&self, to: &mut [u8; N], bytes: u32) -> bool;
 
     /// The context, for helpers that take any.
     fn context(&self) -> *mut c_void;
@@ -164,6 +170,18 @@ impl Frame for TcContext {
     }
 
     #[inline(always)]
+    fn sender(&self) -> u64 {
+        // SAFETY: the helper takes the context of this program type.
+        unsafe { bpf_get_socket_cookie(self.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn copy<const N: usize>(&self, to: &mut [u8; N], bytes: u32) -> bool {
+        // SAFETY: the helper writes as many bytes as it is told, for which callers see that there is room.
+        (unsafe { bpf_skb_load_bytes(self.as_ptr(), 0, to.as_mut_ptr().cast(), bytes) }) == 0
+    }
+
+    #[inline(always)]
     fn context(&self) -> *mut c_void {
         self.as_ptr()
     }
@@ -243,6 +261,18 @@ impl Frame for XdpContext {
     fn device(&self) -> u32 {
         // SAFETY: the kernel hands a valid context to the program; the word may be read.
         unsafe { (*self.ctx).ingress_ifindex }
+    }
+
+    /// A frame from the wire has none here.
+    #[inline(always)]
+    fn sender(&self) -> u64 {
+        0
+    }
+
+    #[inline(always)]
+    fn copy<const N: usize>(&self, to: &mut [u8; N], bytes: u32) -> bool {
+        // SAFETY: as above.
+        (unsafe { bpf_xdp_load_bytes(self.ctx, 0, to.as_mut_ptr().cast(), bytes) }) == 0
     }
 
     #[inline(always)]

@@ -583,6 +583,22 @@ pub extern "C" fn tell_event(ctx: *mut __sk_buff, kind: u32, reason: u32) -> u32
     1
 }
 
+/// [`steps::event::tell_refused`]; answers 1.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn tell_refused(front: *const ServiceKey, namespace_cookie: u64, reason: u32) -> u32 {
+    present!(0; front: as_ref);
+    steps::event::tell_refused(front, namespace_cookie, reason);
+    1
+}
+
+/// [`steps::drop_frame`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn drop_on_wire(ctx: *mut xdp_md, reason: u32) -> u32 {
+    steps::drop_frame(&XdpContext::new(ctx), reason)
+}
+
 /// [`steps::drop_number`].
 #[inline(never)]
 #[unsafe(no_mangle)]

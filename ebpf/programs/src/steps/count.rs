@@ -6,7 +6,10 @@ use crate::{
     global,
     maps::{DROPS, LEFT, TRAFFIC},
 };
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::{
+    bindings::xdp_action::XDP_DROP,
+    programs::{TcContext, XdpContext},
+};
 use aya_log_ebpf::debug;
 use core::arch::asm;
 use orknet_abi::{Count, DropReason, LeftReason, TrafficKey, event_kind};
@@ -47,6 +50,14 @@ pub fn drop_number(ctx: &TcContext, reason: u32) -> i32 {
     event::tell(ctx, event_kind::DROP, reason);
     debug!(ctx, "packet on device {} dropped: reason {}", ctx.device(), reason);
     packet::DROP
+}
+
+/// The same of a frame from the wire.
+#[inline(always)]
+pub fn drop_frame(frame: &XdpContext, reason: u32) -> u32 {
+    count_number(reason, frame.length());
+    event::tell_drop_on_wire(frame, reason);
+    XDP_DROP
 }
 
 /// Counts one packet of a pod device. User space makes the entries when it attaches to the device.

@@ -3,15 +3,15 @@
 
 use super::{clock::now_ticks, count::add, pair::Stateless, read, scratch, words};
 use crate::{
-    frame::Frame as _,
+    frame::Frame,
     maps::{EVENTS, LOST, MONITOR, TELLING},
 };
 use aya_ebpf::{
-    EbpfContext as _, Global,
-    helpers::{bpf_ktime_get_ns, bpf_skb_load_bytes},
-    programs::TcContext,
+    Global,
+    helpers::bpf_ktime_get_ns,
+    programs::{TcContext, XdpContext},
 };
-use orknet_abi::{DropReason, EVENT_BYTES, Event, direction, event_kind, lost, monitor_flags};
+use orknet_abi::{DropReason, EVENT_BYTES, Event, ServiceKey, direction, event_kind, lost, monitor_flags};
 
 /// Whether programs tell each step (1). The loader says so before the kernel verifies anything; where nobody traces, nothing of it is left
 /// in the programs.
@@ -64,7 +64,7 @@ fn may_tell(kind: u32) -> bool {
         return true;
     }
     let flag = match kind {
-        event_kind::DROP => monitor_flags::DROPS,
+        event_kind::DROP | event_kind::REFUSED => monitor_flags::DROPS,
         event_kind::FLOW => monitor_flags::FLOWS,
         _ => return false,
     };
@@ -80,7 +80,7 @@ fn may_tell(kind: u32) -> bool {
     if telling.tick != tick {
         *telling = Telling { tick, drops: 0, flows: 0 };
     }
-    let told = if kind == event_kind::DROP { &mut telling.drops } else { &mut telling.flows };
+    let told = if kind == event_kind::FLOW { &mut telling.flows } else { &mut telling.drops };
     *told += 1;
     *told <= monitor.per_tick || lose(lost::RATE)
 }
@@ -114,6 +114,36 @@ pub fn tell(ctx: &TcContext, kind: u32, reason: u32) {
     }
 }
 
+/// Tells that a frame from the wire was dropped before any rules were asked.
+#[inline(always)]
+pub fn tell_drop_on_wire(frame: &XdpContext, reason: u32) {
+    if may_tell(event_kind::DROP) {
+        put(frame, event_kind::DROP, reason, UNJUDGED, 0);
+    }
+}
+
+/// Tells that a call to `front` was refused, in a network namespace of this number.
+#[inline(always)]
+pub fn tell_refused(front: &ServiceKey, namespace_cookie: u64, reason: u32) {
+    if !may_tell(event_kind::REFUSED) {
+        return;
+    }
+    let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
+        lose(lost::FULL);
+        return;
+    };
+    let event = entry.as_mut_ptr();
+    // SAFETY: the ring has lent room for one event; every field is written before it is given back.
+    unsafe {
+        begin(event, event_kind::REFUSED, reason, namespace_cookie);
+        let becomes = &mut (*event).becomes;
+        words::wipe(becomes);
+        (becomes.destination, becomes.destination_port_be, becomes.protocol) = (front.address, front.port_be, front.protocol);
+        words::wipe(head_words(&mut (*event).head));
+    }
+    entry.submit(0);
+}
+
 /// Tells what the rules of both ends said, where they were asked.
 #[inline(always)]
 pub fn tell_judged(ctx: &TcContext) {
@@ -137,22 +167,20 @@ pub fn tell_way(ctx: &TcContext, kind: u32, ifindex: u32) {
 const UNJUDGED: u32 = 2;
 
 #[inline(always)]
-fn put(ctx: &TcContext, kind: u32, reason: u32, direction: u32, set: u32) {
+fn put(frame: &impl Frame, kind: u32, reason: u32, direction: u32, set: u32) {
     let Some(judged) = scratch::judged() else { return };
     let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
         lose(lost::FULL);
         return;
     };
     let event = entry.as_mut_ptr();
-    let bytes = ctx.len();
+    let bytes = frame.length();
     let is_judged = direction != UNJUDGED;
     let told = if direction == direction::EGRESS { &judged.egress } else { &judged.ingress };
-    // SAFETY: the ring has lent room for one event; every field is written before it is given back.
+    // SAFETY: as in `tell_refused`.
     unsafe {
-        (&raw mut (*event).time).write(bpf_ktime_get_ns());
-        (&raw mut (*event).kind).write(kind);
-        (&raw mut (*event).reason).write(reason);
-        (&raw mut (*event).device).write(ctx.device());
+        begin(event, kind, reason, frame.sender());
+        (&raw mut (*event).device).write(frame.device());
         (&raw mut (*event).bytes).write(bytes);
         (&raw mut (*event).rule).write(if is_judged { told.rule } else { 0 });
         (&raw mut (*event).set).write(if is_judged { told.set } else { set });
@@ -167,10 +195,33 @@ fn put(ctx: &TcContext, kind: u32, reason: u32, direction: u32, set: u32) {
         let head = &mut (*event).head;
         words::wipe(head_words(head));
         let wanted = if bytes < EVENT_BYTES as u32 { bytes } else { EVENT_BYTES as u32 };
-        let is_read = wanted > 0 && bpf_skb_load_bytes(ctx.as_ptr(), 0, head.as_mut_ptr().cast(), wanted) == 0;
+        let is_read = wanted > 0 && frame.copy(head, wanted);
         (&raw mut (*event).head_bytes).write(if is_read { wanted } else { 0 });
     }
     entry.submit(0);
+}
+
+/// Writes what every event has; zero for what only packets have, but for what they become and the frame.
+///
+/// # Safety
+/// There is room for an event, which nobody else uses.
+#[inline(always)]
+unsafe fn begin(event: *mut Event, kind: u32, reason: u32, cookie: u64) {
+    // SAFETY: the caller's word.
+    unsafe {
+        (&raw mut (*event).time).write(bpf_ktime_get_ns());
+        (&raw mut (*event).cookie).write(cookie);
+        (&raw mut (*event).kind).write(kind);
+        (&raw mut (*event).reason).write(reason);
+        (&raw mut (*event).device).write(0);
+        (&raw mut (*event).bytes).write(0);
+        (&raw mut (*event).rule).write(0);
+        (&raw mut (*event).egress_rule).write(0);
+        (&raw mut (*event).set).write(0);
+        (&raw mut (*event).peers).write(0);
+        (&raw mut (*event).direction).write(0);
+        (&raw mut (*event).head_bytes).write(0);
+    }
 }
 
 /// The same bytes by words: they lie at whole words.

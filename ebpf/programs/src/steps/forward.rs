@@ -2,7 +2,7 @@
 
 use super::{
     answer::{self, complaint},
-    count::{count_drop, count_left, drop_packet},
+    count::{count_left, drop_packet},
     direct_return, event,
     flow::{self, entrance, is_same, known, opened},
     judge, node, open,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{frame::Frame as _, global, maps::SERVICES};
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    bindings::xdp_action::XDP_PASS,
     programs::{TcContext, XdpContext},
 };
 use orknet_abi::{Address, DropReason, FlowKey, LeftReason, Way, event_kind, protocol, range_kinds, service_flags};
@@ -329,8 +329,7 @@ pub fn send_on_wire(frame: &XdpContext, ip: &Ip, segment: &Segment, becomes: &Fl
         global::note(&segment.key, becomes, way, kind::NEIGHBOUR, frame.device());
     }
     if global::rewrite_on_wire(frame.ctx, ip, segment, becomes) == 0 || !packet::take_hop(frame, ip) {
-        count_drop(DropReason::RewriteFailed, frame.length());
-        return XDP_DROP;
+        return global::drop_on_wire(frame.ctx, DropReason::RewriteFailed as u32);
     }
     way::onto_wire(frame, way)
 }

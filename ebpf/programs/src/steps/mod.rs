@@ -33,7 +33,7 @@ mod translate;
 pub mod way;
 mod words;
 
-pub use count::{count_traffic, drop_number, drop_packet};
+pub use count::{count_traffic, drop_frame, drop_number, drop_packet};
 pub use flow::entrance;
 pub use forward::NOT_OURS;
 pub use node::is_overlay;

@@ -6,7 +6,7 @@
 
 use super::{
     clock::now_ticks,
-    count::{count_drop, count_left},
+    count::count_left,
     event,
     flow::{self, entrance, opened},
     former, open,
@@ -23,7 +23,7 @@ use crate::{
     maps::{FLOWS, GENERATION},
 };
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    bindings::xdp_action::XDP_PASS,
     programs::{TcContext, XdpContext},
 };
 use core::{arch::asm, ptr};
@@ -514,8 +514,7 @@ pub fn send_on_wire(frame: &XdpContext) -> i32 {
         return XDP_PASS as i32;
     }
     if !rewrite(frame, plain, becomes(found.flow), true) {
-        count_drop(DropReason::RewriteFailed, frame.length());
-        return XDP_DROP as i32;
+        return global::drop_on_wire(frame.ctx, DropReason::RewriteFailed as u32) as i32;
     }
     way::onto_wire(frame, way) as i32
 }

@@ -6,7 +6,7 @@ use super::{
     socket,
     sticky::SocketClient,
 };
-use crate::family::Family;
+use crate::{family::Family, global};
 use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::{debug, trace};
 use orknet_abi::{DropReason, ServiceKey};
@@ -43,6 +43,7 @@ pub fn send_to_backend<F: Family>(ctx: &SockAddrContext, front: &ServiceKey, cli
         }
         Resolution::Refused(reason) => {
             count::count_drop(reason, 0);
+            let _ = global::tell_refused(front, socket::namespace_cookie(ctx), reason as u32);
             debug!(ctx, "{:i} port {} refused: reason {}", front.address.0, u16::from_be(front.port_be), reason as u32);
             socket::refuse(reason)
         }
