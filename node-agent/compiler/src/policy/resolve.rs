@@ -62,7 +62,7 @@ pub(crate) fn cluster_section(
 /// The set of the ClusterNetworkPolicies that select the pod, in the order of priority and name, and of its NetworkPolicies' sections, in the
 /// order of their names; `None` if none of these isolates.
 pub(crate) fn rule_set(cluster: &[(Tier, Section)], policies: Option<&[Section]>) -> RuleSet {
-    let of = |tier: Tier| cluster.iter().filter(|(known, _)| *known == tier).map(|(_, section)| Arc::clone(section)).collect();
+    let of = |tier: Tier| cluster.iter().filter(|(known, _)| *known == tier).map(|(_, section)| section.clone()).collect();
     RuleSet { admin: of(Tier::Admin), policies: policies.map(Into::into), baseline: of(Tier::Baseline) }
 }
 

@@ -3,6 +3,9 @@
 use super::atoms::{Answer, atom_of};
 use crate::facts::Action;
 use orknet_abi::Rule;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// One rule; whom it matches is said by atoms' numbers.
@@ -32,8 +35,50 @@ pub(crate) enum PortMatch {
     },
 }
 
-/// The rules of one policy in one direction, in their order.
-pub(crate) type Section = Arc<[SetRule]>;
+/// The rules of one policy in one direction, in their order. Sets of thousands of them are looked for often, so each knows its hash.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    rules: Arc<[SetRule]>,
+    print: u64,
+}
+
+impl Section {
+    /// Whether somebody else has it, too.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.rules) > 1
+    }
+}
+
+impl FromIterator<SetRule> for Section {
+    fn from_iter<I: IntoIterator<Item = SetRule>>(rules: I) -> Self {
+        let rules: Arc<[SetRule]> = rules.into_iter().collect();
+        let mut hasher = DefaultHasher::new();
+        rules.hash(&mut hasher);
+        Self { print: hasher.finish(), rules }
+    }
+}
+
+impl Deref for Section {
+    type Target = [SetRule];
+
+    fn deref(&self) -> &[SetRule] {
+        &self.rules
+    }
+}
+
+impl PartialEq for Section {
+    fn eq(&self, other: &Self) -> bool {
+        self.print == other.print && (Arc::ptr_eq(&self.rules, &other.rules) || self.rules == other.rules)
+    }
+}
+
+impl Eq for Section {}
+
+impl Hash for Section {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.print);
+    }
+}
 
 /// All that holds for a pod in one direction, in the order in which it is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -279,13 +279,13 @@ impl Policies {
     fn section(&mut self, name: &Arc<str>, way: Direction, subject: &Subject<'_>) -> Option<(Section, bool)> {
         let key = (Some(Arc::clone(subject.namespace)), Arc::clone(name), way);
         if let Some(section) = self.sections.get(&key) {
-            return Some((Arc::clone(section), false));
+            return Some((section.clone(), false));
         }
         let policy = self.policies.get(subject.namespace)?.get(name)?;
         let section = resolve::section(policy, way, subject, &mut |atom| self.atoms.intern(atom))?;
         let asks_ports = way == direction::INGRESS && resolve::names_ports(policy.ingress.iter().flatten());
         if !asks_ports {
-            self.sections.insert(key, Arc::clone(&section));
+            self.sections.insert(key, section.clone());
         }
         Some((section, asks_ports))
     }
@@ -294,13 +294,13 @@ impl Policies {
     fn cluster_section(&mut self, name: &Arc<str>, way: Direction, subject: &Subject<'_>) -> Option<(Section, bool)> {
         let key = (None, Arc::clone(name), way);
         if let Some(section) = self.sections.get(&key) {
-            return Some((Arc::clone(section), false));
+            return Some((section.clone(), false));
         }
         let policy = self.cluster_policies.get(name)?;
         let section = resolve::cluster_section(policy, way, subject, &mut |atom| self.atoms.intern(atom))?;
         let asks_ports = way == direction::INGRESS && resolve::names_ports(policy.ingress.iter().map(|rule| &rule.rule));
         if !asks_ports {
-            self.sections.insert(key, Arc::clone(&section));
+            self.sections.insert(key, section.clone());
         }
         Some((section, asks_ports))
     }

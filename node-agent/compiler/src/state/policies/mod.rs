@@ -116,7 +116,7 @@ impl Policies {
         self.peers.forget_retired();
         self.sets.forget_retired();
         // What no set has may ask atoms that are gone.
-        self.sections.retain(|_, section| Arc::strong_count(section) > 1);
+        self.sections.retain(|_, section| section.is_shared());
     }
 
     /// Plans all but the pods' entries and what goes after them. Whether some of these may have changed.
