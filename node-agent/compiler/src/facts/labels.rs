@@ -70,6 +70,11 @@ impl Selector {
         self.0.iter().all(|requirement| requirement.holds(labels))
     }
 
+    /// Whether it selects whatever has these labels and others that are not known.
+    pub fn selects_all_with(&self, known: &Labels) -> bool {
+        self.0.iter().all(|requirement| requirement.holds(known) && known.get(requirement.key()).is_some())
+    }
+
     /// Its requirements, ascending.
     pub fn requirements(&self) -> &[Requirement] {
         &self.0
@@ -77,6 +82,12 @@ impl Selector {
 }
 
 impl Requirement {
+    fn key(&self) -> &str {
+        match self {
+            Self::In(key, _) | Self::NotIn(key, _) | Self::Exists(key) | Self::DoesNotExist(key) => key,
+        }
+    }
+
     fn holds(&self, labels: &Labels) -> bool {
         let is_among = |key: &str, values: &[Arc<str>]| labels.get(key).is_some_and(|value| values.iter().any(|listed| **listed == *value));
         match self {

@@ -14,6 +14,8 @@ pub(crate) enum Atom {
     Nodes(Selector),
     /// Is it in there?
     Block(Block),
+    /// May it be a pod of which nothing is known? An address of pods that nobody is known to have, or a pod whose namespace has not been seen.
+    Unknown,
     /// Which port does the pod call so? An answer is a number. Asked of pods that one of these selects alone, or of all without any.
     Port { protocol: u8, name: Arc<str>, of: Option<Box<[Atom]>> },
 }
@@ -36,11 +38,29 @@ pub(crate) fn port_of(answer: Answer) -> u16 {
     (answer & 0xffff) as u16
 }
 
+/// What is known of a namespace's labels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NamespaceLabels<'a> {
+    All(&'a Labels),
+    /// It has not been seen: these and perhaps others.
+    Some(&'a Labels),
+}
+
+impl NamespaceLabels<'_> {
+    /// Whether a selector selects the namespace, whatever labels it may have.
+    pub fn are_selected_by(self, namespaces: &Selector) -> bool {
+        match self {
+            Self::All(labels) => namespaces.selects(labels),
+            Self::Some(labels) => namespaces.selects_all_with(labels),
+        }
+    }
+}
+
 /// What of a pod atoms depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PodView<'a> {
     pub namespace: &'a str,
-    pub namespace_labels: &'a Labels,
+    pub namespace_labels: NamespaceLabels<'a>,
     pub labels: &'a Labels,
     pub ports: &'a [NamedPort],
 }
@@ -50,7 +70,8 @@ impl Atom {
     pub fn ask_pod(&self, number: u32, pod: &PodView<'_>) -> Option<Answer> {
         let is_selected = match self {
             Self::OwnPods(namespace, pods) => **namespace == *pod.namespace && pods.selects(pod.labels),
-            Self::Pods { namespaces, pods } => namespaces.selects(pod.namespace_labels) && pods.selects(pod.labels),
+            Self::Pods { namespaces, pods } => pod.namespace_labels.are_selected_by(namespaces) && pods.selects(pod.labels),
+            Self::Unknown => matches!(pod.namespace_labels, NamespaceLabels::Some(_)),
             Self::Port { protocol, name, of } => {
                 let is_asked = || of.as_ref().is_none_or(|of| of.iter().any(|atom| atom.ask_pod(number, pod).is_some()));
                 return port_named(pod.ports, name, *protocol).filter(|_| is_asked()).map(|port| answer(number, port));

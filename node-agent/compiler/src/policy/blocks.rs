@@ -1,7 +1,7 @@
 //! Ranges of addresses as prefixes of which the longest counts: each carries all that holds in it.
 
 use crate::facts::Block;
-use orknet_abi::{Address, RangeKey};
+use orknet_abi::{Address, Range, RangeKey, range_kinds};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// For each prefix the blocks, by number, that an address in it and in no longer one is in; ascending.
@@ -10,6 +10,12 @@ pub(crate) struct Prefixes {
     held: BTreeMap<RangeKey, Box<[u32]>>,
     /// Lengths that there are, longest first.
     lengths: Box<[u32]>,
+}
+
+/// The ranges in which pods have their addresses.
+pub(crate) fn pod_ranges(ranges: &BTreeMap<RangeKey, Range>) -> impl Iterator<Item = Block> {
+    let of_pods = ranges.iter().filter(|(_, range)| range.kinds & range_kinds::PODS != 0);
+    of_pods.map(|(range, _)| Block { range: *range, except: Box::default() })
 }
 
 /// Blocks that begin and end at a prefix.

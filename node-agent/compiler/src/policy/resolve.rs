@@ -52,11 +52,30 @@ pub(crate) fn cluster_section(
     intern: &mut impl FnMut(Atom) -> u32,
 ) -> Option<Section> {
     let rules = if way == direction::INGRESS { &policy.ingress } else { &policy.egress };
-    let of = |(index, facts): (usize, &crate::facts::ClusterRuleFacts)| {
+    let mut section = Vec::new();
+    for (index, facts) in rules.iter().enumerate() {
         let written = rule(policy.uid, index, way, policy_kind::CLUSTER_NETWORK_POLICY);
-        set_rule(&facts.rule, written, facts.action, way, subject, intern)
+        let rule = set_rule(&facts.rule, written, facts.action, way, subject, intern);
+        section.extend(of_unknown(&rule, &facts.rule, intern));
+        section.push(rule);
+    }
+    (!section.is_empty()).then(|| section.into())
+}
+
+/// What comes before a rule that does not accept, if it speaks of pods: an end of which nothing is known yet may be one of them. It is refused, also
+/// where the rule hands on to the next tier, which may be stricter or not.
+fn of_unknown(rule: &SetRule, facts: &RuleFacts, intern: &mut impl FnMut(Atom) -> u32) -> Option<SetRule> {
+    let is_pods = |peer: &PeerFacts| matches!(peer, PeerFacts::Pods(_) | PeerFacts::OwnPods(_));
+    if rule.action == Action::Accept || !facts.peers.as_ref()?.iter().any(is_pods) {
+        return None;
+    }
+    // Nor is it known which port it calls so.
+    let widened = |port: &PortMatch| match *port {
+        PortMatch::Answered { protocol, .. } => PortMatch::Range { protocol, first: 0, last: u16::MAX },
+        range @ PortMatch::Range { .. } => range,
     };
-    (!rules.is_empty()).then(|| rules.iter().enumerate().map(of).collect())
+    let ports = rule.ports.as_ref().map(|ports| ports.iter().map(widened).collect());
+    Some(SetRule { rule: rule.rule, action: Action::Deny, peers: Some([intern(Atom::Unknown)].into()), ports })
 }
 
 /// The set of the ClusterNetworkPolicies that select the pod, in the order of priority and name, and of its NetworkPolicies' sections, in the

@@ -155,7 +155,7 @@ impl Indexed {
         Self { content, rules: rules.into(), by_atom: by_atom.into(), of_all: of_all.into() }
     }
 
-    /// The numbers of its rules, each once.
+    /// The numbers of its rules, of each as often as it stands there.
     pub fn numbers(&self) -> impl Iterator<Item = u32> {
         self.rules.iter().map(|place| place.number)
     }

@@ -1,7 +1,7 @@
 //! All policies at once: the yardstick.
 
-use super::atoms::{Answer, Atom, PodView, answer};
-use super::blocks::Prefixes;
+use super::atoms::{Answer, Atom, NamespaceLabels, PodView, answer};
+use super::blocks::{Prefixes, pod_ranges};
 use super::flatten::flatten;
 use super::ports::{Table, numbered, table};
 use super::resolve::{Direction, Subject, cluster_section, own_rule_set, rule_set, section};
@@ -82,11 +82,11 @@ fn local<'a>(name: &Arc<str>, attachment: &'a Attachment, inputs: &'a PolicyInpu
 
 /// Ingress, egress, and both for what comes from the pod itself.
 fn sets(local: &Local<'_>, inputs: &PolicyInputs, intern: &mut impl FnMut(Atom) -> u32) -> [RuleSet; 4] {
-    let namespace_labels = labels_of(local.namespace, inputs);
+    let unseen = NamespaceFacts::unseen(local.namespace);
+    let namespace_labels = labels_of(local.namespace, inputs).unwrap_or(&unseen.labels);
     let subject = Subject { namespace: local.namespace, ports: &local.facts.ports };
     let labels = &local.facts.labels;
-    let mut cluster: Vec<_> =
-        inputs.cluster_policies.iter().filter(|(_, facts)| facts.subject.selects(&namespace_labels, labels)).collect();
+    let mut cluster: Vec<_> = inputs.cluster_policies.iter().filter(|(_, facts)| facts.subject.selects(namespace_labels, labels)).collect();
     cluster.sort_by_key(|(name, facts)| (facts.tier, facts.priority, Arc::clone(name)));
     let own = inputs.policies.iter().filter(|(name, facts)| name.namespace == *local.namespace && facts.pods.selects(labels));
     let own: Vec<&PolicyFacts> = own.map(|(_, facts)| facts).collect();
@@ -101,8 +101,8 @@ fn sets(local: &Local<'_>, inputs: &PolicyInputs, intern: &mut impl FnMut(Atom) 
     [ingress, egress, own_ingress, own_egress]
 }
 
-fn labels_of(namespace: &Arc<str>, inputs: &PolicyInputs) -> Labels {
-    inputs.namespaces.get(namespace).cloned().unwrap_or_else(|| NamespaceFacts::unseen(namespace)).labels
+fn labels_of<'a>(namespace: &Arc<str>, inputs: &'a PolicyInputs) -> Option<&'a Labels> {
+    inputs.namespaces.get(namespace).map(|facts| &facts.labels)
 }
 
 /// Puts the addresses, and answers which peer sets there are, by number.
@@ -113,12 +113,20 @@ fn put_peers(
     image: &mut MapImage,
 ) -> Vec<Vec<Answer>> {
     let blocks = atoms.iter().filter_map(|(atom, number)| if let Atom::Block(block) = atom { Some((*number, block)) } else { None });
-    let prefixes = Prefixes::new(blocks);
+    let unknown = atoms.get(&Atom::Unknown).copied();
+    let of_pods: Vec<_> = pod_ranges(&image.ranges).collect();
+    let of_pods = unknown.into_iter().flat_map(|unknown| of_pods.iter().map(move |block| (unknown, block)));
+    let prefixes = Prefixes::new(blocks.chain(of_pods));
     let mut addresses: BTreeMap<Address, Vec<Answer>> = BTreeMap::new();
     for (address, pod) in pods_by_address(attachments, inputs) {
-        let namespace_labels = labels_of(pod.namespace, inputs);
-        let view =
-            PodView { namespace: pod.namespace, namespace_labels: &namespace_labels, labels: &pod.facts.labels, ports: &pod.facts.ports };
+        let Some(pod) = pod else {
+            addresses.entry(address).or_default();
+            continue;
+        };
+        let unseen = NamespaceFacts::unseen(pod.namespace);
+        let seen = labels_of(pod.namespace, inputs).map(NamespaceLabels::All);
+        let namespace_labels = seen.unwrap_or(NamespaceLabels::Some(&unseen.labels));
+        let view = PodView { namespace: pod.namespace, namespace_labels, labels: &pod.facts.labels, ports: &pod.facts.ports };
         addresses.entry(address).or_default().extend(atoms.iter().filter_map(|(atom, number)| atom.ask_pod(*number, &view)));
     }
     for node in inputs.nodes.values() {
@@ -127,11 +135,13 @@ fn put_peers(
             addresses.entry(*address).or_default().extend(answers);
         }
     }
-    addresses.retain(|_, answers| !answers.is_empty());
+    let is_unknown = |block: &u32| unknown == Some(*block);
+    addresses.retain(|address, answers| !answers.is_empty() || prefixes.at(*address).iter().any(is_unknown));
     let of_blocks = |blocks: &[u32]| blocks.iter().map(|block| answer(*block, 0)).collect::<Vec<_>>();
     let mut entries: BTreeMap<RangeKey, Vec<Answer>> = prefixes.iter().map(|(range, blocks)| (*range, of_blocks(blocks))).collect();
     for (address, mut answers) in addresses {
-        answers.extend(of_blocks(prefixes.at(address)));
+        let blocks: Vec<u32> = prefixes.at(address).iter().copied().filter(|block| !is_unknown(block)).collect();
+        answers.extend(of_blocks(&blocks));
         entries.insert(RangeKey { prefix_bits: 128, address }, answers);
     }
     let (mut numbers, mut sets): (HashMap<Vec<Answer>, u32>, Vec<Vec<Answer>>) = (HashMap::new(), Vec::new());
@@ -148,19 +158,21 @@ fn put_peers(
     sets
 }
 
-/// Which pod an address is: what is attached here has it, then the youngest that claims it.
-fn pods_by_address<'a>(attachments: &'a BTreeMap<Arc<str>, Attachment>, inputs: &'a PolicyInputs) -> BTreeMap<Address, Local<'a>> {
+/// Which pod an address is: what is attached here has it, then the youngest that claims it. `None` for what is no pod of the API.
+fn pods_by_address<'a>(attachments: &'a BTreeMap<Arc<str>, Attachment>, inputs: &'a PolicyInputs) -> BTreeMap<Address, Option<Local<'a>>> {
     let mut claims: Vec<_> = inputs.pods.iter().filter(|(_, facts)| facts.is_peer).collect();
     claims.sort_by_key(|(name, facts)| (facts.created, *name));
     let mut found = BTreeMap::new();
     for (name, facts) in claims {
-        found.extend(facts.addresses.iter().map(|address| (*address, Local { namespace: &name.namespace, facts })));
+        found.extend(facts.addresses.iter().map(|address| (*address, Some(Local { namespace: &name.namespace, facts }))));
     }
     for (name, attachment) in attachments {
         for address in &attachment.addresses {
             found.remove(address);
             let local = local(name, attachment, inputs).filter(|local| local.facts.is_peer);
-            found.extend(local.map(|local| (*address, local)));
+            if attachment.owner.is_none() || local.is_some() {
+                found.insert(*address, local);
+            }
         }
     }
     found

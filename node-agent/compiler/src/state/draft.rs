@@ -16,6 +16,7 @@ pub(super) struct Draft {
     pub put_rules: Vec<Step>,
     pub put_ports: Vec<Step>,
     pub put_verdicts: Vec<Step>,
+    /// In the order of their keys, as the services that go.
     pub put_peers: Vec<Step>,
     pub put_pods: Vec<Step>,
     pub put_services: Vec<Step>,
@@ -37,6 +38,8 @@ impl Draft {
     pub fn into_plan(mut self) -> Plan {
         // A front that is outside is never seen without the one that is inside.
         self.delete_services.reverse();
+        // Nor is who is known ever taken for one of those around.
+        self.put_peers.reverse();
         let kinds = [
             self.delete_leftovers,
             self.leave_tables,

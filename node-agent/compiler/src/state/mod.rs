@@ -148,6 +148,7 @@ impl State {
             }
             Change::Ranges(ranges) => {
                 self.ranges_dirty |= self.ranges != ranges;
+                self.policies.note_ranges(&ranges);
                 self.ranges = ranges;
             }
             Change::Settings(node) => {

@@ -1,6 +1,8 @@
 //! Policies and whom they speak of, made up at random from a few names, labels and addresses so that they meet; and what an image answers.
 
-use orknet_abi::{Address, Judgement, Peer, Pod, PodKey, PortKey, RangeKey, Rule, Verdict, VerdictKey, action, direction, protocol};
+use orknet_abi::{
+    Address, Judgement, Peer, Pod, PodKey, PortKey, Range, RangeKey, Rule, Verdict, VerdictKey, action, direction, protocol, range_kinds,
+};
 use orknet_compiler::facts::{
     Action, Block, ClusterRuleFacts, Labels, NamedPort, NamespacedPods, PeerFacts, PortFacts, Requirement, RuleFacts, Selector, Tier, Uid,
 };
@@ -204,6 +206,10 @@ pub fn change() -> impl Strategy<Value = Change> {
         2 => (0..3u8, weighted(0.8, labels())).prop_map(|(n, labels)| Change::Namespace(name("ns", n), labels.map(|labels| NamespaceFacts { labels }))),
         8 => (0..9u8, weighted(0.85, pod())).prop_map(|(n, facts)| Change::PeerPod(object("pod", n), facts)),
         2 => (0..3u8, weighted(0.8, node())).prop_map(|(n, facts)| Change::PeerNode(name("node", n), facts)),
+        1 => vec(range(), 0..3).prop_map(|of_pods| {
+            let kind = Range { kinds: range_kinds::PODS, ..Range::default() };
+            Change::Ranges(of_pods.into_iter().map(|range| (range, kind)).collect())
+        }),
         5 => (0..4u8, weighted(0.8, attachment())).prop_map(|(n, facts)| Change::Attachment(name("c", n), facts)),
     ]
 }
@@ -233,6 +239,7 @@ pub fn put(inputs: &mut Inputs, change: Change) {
             }
             inputs.attachments.insert(name, facts);
         }
+        Change::Ranges(ranges) => inputs.ranges = ranges,
         other => unreachable!("{other:?}"),
     }
     know_pods(inputs);
@@ -269,6 +276,7 @@ pub fn addresses_of(inputs: &Inputs, change: &Change) -> Vec<Address> {
 
 /// Everything but the attachments.
 pub fn note_all(inputs: &Inputs, mut note: impl FnMut(Change)) {
+    note(Change::Ranges(inputs.ranges.clone()));
     let policy = inputs.policy.clone();
     policy.policies.into_iter().for_each(|(name, facts)| note(Change::Policy(name, Some(facts))));
     policy.cluster_policies.into_iter().for_each(|(name, facts)| note(Change::ClusterPolicy(name, Some(facts))));

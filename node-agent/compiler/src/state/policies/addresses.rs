@@ -1,6 +1,7 @@
 //! Addresses and their peer sets.
 
 use super::{Policies, whole};
+use crate::facts::Block;
 use crate::image::{MapImage, Step};
 use crate::policy::atoms::{Answer, Atom, answer, atom_of};
 use crate::policy::blocks::Prefixes;
@@ -17,7 +18,7 @@ impl Policies {
         let new = self.atoms.take_new();
         for atom in &new {
             match self.atoms.get(*atom) {
-                Some(Atom::Block(_)) => self.blocks_dirty = true,
+                Some(Atom::Block(_) | Atom::Unknown) => self.blocks_dirty = true,
                 Some(Atom::Nodes(_)) => self.nodes_dirty = true,
                 _ => {}
             }
@@ -35,7 +36,7 @@ impl Policies {
     pub(super) fn take_dirty_ranges(&mut self, all: Option<&MapImage>) -> Vec<RangeKey> {
         let mut dirty = Vec::new();
         if std::mem::take(&mut self.blocks_dirty) || all.is_some() {
-            let new = Prefixes::new(self.atoms.blocks());
+            let new = Prefixes::new(self.ranges_asked());
             let old = std::mem::replace(&mut self.prefixes, new);
             let changed = |one: &Prefixes, other: &Prefixes| -> Vec<RangeKey> {
                 one.iter().filter(|(range, blocks)| other.get(range) != Some(*blocks)).map(|(range, _)| *range).collect()
@@ -63,6 +64,12 @@ impl Policies {
         dirty
     }
 
+    /// Ranges of addresses that atoms ask for, with the atom.
+    fn ranges_asked(&self) -> impl Iterator<Item = (u32, &Block)> {
+        let of_pods = self.atoms.unknown().into_iter().flat_map(|unknown| self.pod_ranges.iter().map(move |block| (unknown, block)));
+        self.atoms.blocks().into_iter().chain(of_pods)
+    }
+
     /// What an entry should answer; `None` for no entry.
     pub(super) fn wanted(&self, range: &RangeKey) -> Option<Arc<[Answer]>> {
         let of_blocks = |blocks: &[u32]| blocks.iter().map(|block| answer(*block, 0)).collect::<Vec<_>>();
@@ -70,13 +77,18 @@ impl Policies {
         if range.prefix_bits < 128 {
             return by_block();
         }
-        let nodes = self.node_addresses.get(&range.address).into_iter().flatten().filter_map(|name| self.nodes.get(name));
-        let mut answers: Vec<Answer> = nodes.flat_map(|node| self.atoms.ask_node(&node.labels)).collect();
+        let nodes = self.node_addresses.get(&range.address);
+        let is_known = nodes.is_some() || self.pods.is_known(range.address);
+        let of_nodes = nodes.into_iter().flatten().filter_map(|name| self.nodes.get(name));
+        let mut answers: Vec<Answer> = of_nodes.flat_map(|node| self.atoms.ask_node(&node.labels)).collect();
         answers.extend(self.pods.answers(range.address));
-        if answers.is_empty() {
+        let blocks = self.prefixes.at(range.address);
+        let is_unknown = |block: &u32| self.atoms.unknown() == Some(*block);
+        if answers.is_empty() && !(is_known && blocks.iter().any(is_unknown)) {
             return by_block();
         }
-        answers.extend(of_blocks(self.prefixes.at(range.address)));
+        let blocks: Vec<u32> = blocks.iter().copied().filter(|block| !(is_known && is_unknown(block))).collect();
+        answers.extend(of_blocks(&blocks));
         answers.sort_unstable();
         answers.dedup();
         Some(answers.into())
@@ -122,12 +134,12 @@ impl Policies {
 
     /// Frees answers of what nobody asks any more. Whether there was something.
     pub(super) fn forget_atoms(&mut self) -> bool {
-        let blocks = self.atoms.blocks().len();
+        let blocks = self.ranges_asked().count();
         let gone = self.atoms.retire();
         if gone.is_empty() {
             return false;
         }
-        self.blocks_dirty |= self.atoms.blocks().len() != blocks;
+        self.blocks_dirty |= self.ranges_asked().count() != blocks;
         self.nodes_dirty = true;
         self.pods.forget(|answer| gone.contains(&atom_of(answer)));
         true

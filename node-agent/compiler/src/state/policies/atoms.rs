@@ -1,7 +1,7 @@
 //! The atoms that sets of rules ask, by number, and which of them a pod has to be asked.
 
 use crate::facts::{Block, Labels, Requirement, Selector};
-use crate::policy::atoms::{Answer, Atom, PodView};
+use crate::policy::atoms::{Answer, Atom, NamespaceLabels, PodView};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ pub(super) struct Atoms {
     by_need: HashMap<Need, BTreeSet<u32>>,
     nodes: BTreeSet<u32>,
     blocks: BTreeSet<u32>,
+    unknown: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -59,6 +60,9 @@ impl Atoms {
             Atom::Nodes(_) => change(&mut self.nodes),
             Atom::Block(_) => change(&mut self.blocks),
             _ => {
+                if *atom == Atom::Unknown {
+                    self.unknown = is_there.then_some(number);
+                }
                 for need in needs(atom) {
                     let list = self.by_need.entry(need.clone()).or_default();
                     change(list);
@@ -125,7 +129,7 @@ impl Atoms {
     }
 
     /// Whether it can select a pod of a namespace.
-    pub fn may_select(&self, number: u32, name: &str, labels: &Labels) -> bool {
+    pub fn may_select(&self, number: u32, name: &str, labels: NamespaceLabels<'_>) -> bool {
         self.get(number).is_some_and(|atom| may_select(atom, name, labels))
     }
 
@@ -139,15 +143,21 @@ impl Atoms {
         self.blocks.iter().filter_map(block).collect()
     }
 
+    /// The one that asks who nothing is known of.
+    pub fn unknown(&self) -> Option<u32> {
+        self.unknown
+    }
+
     pub fn get(&self, number: u32) -> Option<&Atom> {
         self.known.get(&number).map(|known| &*known.atom)
     }
 }
 
-fn may_select(atom: &Atom, name: &str, labels: &Labels) -> bool {
+fn may_select(atom: &Atom, name: &str, labels: NamespaceLabels<'_>) -> bool {
     match atom {
         Atom::OwnPods(namespace, _) => **namespace == *name,
-        Atom::Pods { namespaces, .. } => namespaces.selects(labels),
+        Atom::Pods { namespaces, .. } => labels.are_selected_by(namespaces),
+        Atom::Unknown => matches!(labels, NamespaceLabels::Some(_)),
         Atom::Port { of, .. } => of.as_ref().is_none_or(|of| of.iter().any(|atom| may_select(atom, name, labels))),
         Atom::Nodes(_) | Atom::Block(_) => false,
     }
@@ -159,6 +169,7 @@ fn needs(atom: &Atom) -> Vec<Need> {
         Atom::OwnPods(namespace, _) => vec![Need::Namespace(Arc::clone(namespace))],
         Atom::Port { of: Some(of), .. } => of.iter().flat_map(needs).collect(),
         Atom::Port { name, .. } => vec![Need::Port(Arc::clone(name))],
+        Atom::Unknown => vec![Need::Nothing],
         Atom::Pods { pods, .. } => label(pods).unwrap_or_else(|| vec![Need::Nothing]),
         Atom::Nodes(_) | Atom::Block(_) => Vec::new(),
     }

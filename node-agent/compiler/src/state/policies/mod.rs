@@ -18,7 +18,7 @@ mod sweep;
 pub use explain::{PodAt, PolicyName};
 
 use super::draft::Draft;
-use crate::facts::{Attachment, ClusterPolicyFacts, NamespaceFacts, ObjectName, PeerNodeFacts, PolicyFacts, Uid};
+use crate::facts::{Attachment, Block, ClusterPolicyFacts, NamespaceFacts, ObjectName, PeerNodeFacts, PolicyFacts, Uid};
 use crate::image::{MapImage, with_sets};
 use crate::policy::atoms::Answer;
 use crate::policy::blocks::Prefixes;
@@ -53,6 +53,8 @@ pub(super) struct Policies {
     /// Rules of policies that do not depend on the pod.
     sections: HashMap<SectionKey, Section>,
     prefixes: Prefixes,
+    /// Where pods have their addresses.
+    pod_ranges: Vec<Block>,
     blocks_dirty: bool,
     nodes_dirty: bool,
     rules: Pool<Rule>,
@@ -87,6 +89,7 @@ impl Default for Policies {
             atoms: Atoms::default(),
             sections: HashMap::new(),
             prefixes: Prefixes::default(),
+            pod_ranges: Vec::new(),
             blocks_dirty: false,
             nodes_dirty: false,
             rules: Pool::default(),

@@ -3,8 +3,9 @@
 use super::super::State;
 use super::{PolicyName, policy_name};
 use crate::facts::{Attachment, ClusterPolicyFacts, NamespaceFacts, ObjectName, PeerNodeFacts, PodFacts, PolicyFacts};
-use orknet_abi::direction;
-use std::collections::HashSet;
+use crate::policy::blocks::pod_ranges;
+use orknet_abi::{Range, RangeKey, direction};
+use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -68,6 +69,13 @@ impl super::Policies {
             Some(facts) => drop(self.namespaces.insert(name, facts)),
             None => drop(self.namespaces.remove(&name)),
         }
+    }
+
+    /// All ranges of addresses that are known.
+    pub fn note_ranges(&mut self, ranges: &BTreeMap<RangeKey, Range>) {
+        let of_pods = pod_ranges(ranges).collect();
+        self.blocks_dirty |= self.pod_ranges != of_pods;
+        self.pod_ranges = of_pods;
     }
 
     fn note_peer_pod(&mut self, name: ObjectName, facts: Option<PodFacts>) {

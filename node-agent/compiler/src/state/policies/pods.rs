@@ -3,7 +3,7 @@
 use super::PodAt;
 use super::atoms::Atoms;
 use crate::facts::{Labels, NamedPort, NamespaceFacts, ObjectName, PodFacts};
-use crate::policy::atoms::{Answer, PodView};
+use crate::policy::atoms::{Answer, NamespaceLabels, PodView};
 use orknet_abi::Address;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -196,14 +196,8 @@ impl Pods {
         for number in std::mem::take(&mut self.dirty_classes) {
             let Some(class) = self.classes[number as usize].as_mut().filter(|class| class.is_dirty) else { continue };
             class.is_dirty = false;
-            let unseen;
-            let namespace_labels = match namespaces.get(&class.kind.namespace) {
-                Some(facts) => &facts.labels,
-                None => {
-                    unseen = NamespaceFacts::unseen(&class.kind.namespace);
-                    &unseen.labels
-                }
-            };
+            let unseen = NamespaceFacts::unseen(&class.kind.namespace);
+            let namespace_labels = labels_of(namespaces.get(&class.kind.namespace), &unseen);
             let answers = atoms.ask(&class.kind.view(namespace_labels));
             if *answers != *class.answers {
                 class.answers = answers.into();
@@ -216,7 +210,7 @@ impl Pods {
     pub fn ask_new(&mut self, new: &[u32], atoms: &Atoms, namespaces: &HashMap<Arc<str>, NamespaceFacts>) {
         for (namespace, numbers) in &self.by_namespace {
             let unseen = NamespaceFacts::unseen(namespace);
-            let namespace_labels = namespaces.get(namespace).map_or(&unseen.labels, |facts| &facts.labels);
+            let namespace_labels = labels_of(namespaces.get(namespace), &unseen);
             let asked: Vec<u32> = new.iter().copied().filter(|atom| atoms.may_select(*atom, namespace, namespace_labels)).collect();
             if asked.is_empty() {
                 continue;
@@ -259,6 +253,11 @@ impl Pods {
         class.map(|class| &*class.answers).unwrap_or_default()
     }
 
+    /// Whether it is known who has an address: a pod that rules may mean, or what is attached here and no pod of the API.
+    pub fn is_known(&self, address: Address) -> bool {
+        self.at(address).is_some_and(|pod| pod.class.is_some() || pod.name.name.is_empty())
+    }
+
     /// Whose an address is; nobody's, where something is attached that is no pod of the API.
     pub fn named_at(&self, address: Address) -> Option<PodAt> {
         let pod = self.at(address).filter(|pod| !pod.name.name.is_empty())?;
@@ -276,6 +275,10 @@ impl Pods {
     }
 }
 
+fn labels_of<'a>(seen: Option<&'a NamespaceFacts>, unseen: &'a NamespaceFacts) -> NamespaceLabels<'a> {
+    seen.map_or(NamespaceLabels::Some(&unseen.labels), |facts| NamespaceLabels::All(&facts.labels))
+}
+
 fn touch(dirty: &mut Vec<Address>, slots: &[Option<Pod>], class: &Class) {
     for pod in class.members.iter().filter_map(|slot| slots[*slot as usize].as_ref()) {
         dirty.extend(&pod.facts.addresses);
@@ -283,7 +286,7 @@ fn touch(dirty: &mut Vec<Address>, slots: &[Option<Pod>], class: &Class) {
 }
 
 impl Kind {
-    fn view<'a>(&'a self, namespace_labels: &'a Labels) -> PodView<'a> {
+    fn view<'a>(&'a self, namespace_labels: NamespaceLabels<'a>) -> PodView<'a> {
         PodView { namespace: &self.namespace, namespace_labels, labels: &self.labels, ports: &self.ports }
     }
 }
