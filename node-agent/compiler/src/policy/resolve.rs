@@ -59,7 +59,7 @@ pub(crate) fn cluster_section(
         section.extend(of_unknown(&rule, &facts.rule, intern));
         section.push(rule);
     }
-    (!section.is_empty()).then(|| section.into())
+    (!section.is_empty()).then(|| section.into_iter().collect())
 }
 
 /// What comes before a rule that does not accept, if it speaks of pods: an end of which nothing is known yet may be one of them. It is refused, also
