@@ -1,9 +1,10 @@
 //! What changes while there is traffic: labels, policies, pods.
 
+use crate::held::Held;
 use crate::scene::{NODES, addresses, client, expect_both, label, policy, server, without};
 use anyhow::{Result, ensure};
 use orknet_tests::talk::{self, TOOLS, at};
-use orknet_tests::{Cluster, Kubectl, Stream, pods, tests};
+use orknet_tests::{Cluster, Kubectl, pods, tests};
 
 tests![
     e2e_policy_follows_labels_of_pods_and_namespaces,
@@ -52,40 +53,12 @@ fn e2e_policy_ends_and_resumes_connections_that_are_open(_: &Cluster, kubectl: &
         "friends",
         "{podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {matchLabels: {role: friend}}}]}]}",
     )?;
-    let mut streams = Vec::new();
-    for address in addresses(kubectl, "web")? {
-        for name in ["near", "far"] {
-            streams.push((Stream::pod(kubectl, name, "hold-tcp", &at(&address, talk::PORT))?, true));
-            streams.push((Stream::pod(kubectl, name, "ask-connected-socket", &at(&address, talk::PORT))?, false));
-        }
-    }
-    let flows = || -> Result<()> {
-        for (stream, is_connection) in &streams {
-            if *is_connection {
-                stream.hear(20)?;
-            } else {
-                stream.until("web")?;
-            }
-        }
-        Ok(())
-    };
-    flows()?;
+    let held = Held::open(kubectl, &["near", "far"], "web")?;
+    held.flow()?;
     policy(kubectl, "friends", "{podSelector: {matchLabels: {app: web}}}")?;
-    let datagrams = || streams.iter().filter(|(_, is_connection)| !is_connection).map(|(stream, _)| stream);
-    datagrams().try_for_each(|stream| stream.until("error TimedOut").map(drop))?;
-    // What was on its way to who prints it comes out; then nothing more does, while datagrams go without an answer for half a second each.
-    let connections = || streams.iter().filter(|(_, is_connection)| *is_connection).map(|(stream, _)| stream);
-    connections().try_for_each(|stream| stream.hear(0).map(drop))?;
-    for stream in datagrams() {
-        let said = stream.hear(3)?;
-        ensure!(said.iter().all(|line| line == "error TimedOut"), "{}: {said:?}", stream.name());
-    }
-    for stream in connections() {
-        let said = stream.hear(0)?;
-        ensure!(said.is_empty(), "{} went on for {} answers", stream.name(), said.len());
-    }
+    held.stop()?;
     without(kubectl, "friends")?;
-    flows()
+    held.flow()
 }
 
 fn e2e_policy_lets_answers_pass(_: &Cluster, kubectl: &Kubectl) -> Result<()> {

@@ -1,9 +1,9 @@
 //! A crowd of pods on two nodes who ask each other, the nodes and somebody outside; and what a cluster holds, for the model.
 
 use crate::scene::{NETTOOL, NODES};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use orknet_tests::policy::{self, Answer, PORTS, Protocol, Question, World};
-use orknet_tests::talk::{Client, How, Outcome, TOOLS, Target};
+use orknet_tests::talk::{Client, How, TOOLS, Target};
 use orknet_tests::{Cluster, Kubectl, Outside, outside, programmed, talk};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use std::net::IpAddr;
 const HOST_PORT: u16 = 8_090;
 
 /// Who asks and is asked.
+#[derive(Clone)]
 pub struct End {
     pub name: String,
     pub addresses: Vec<IpAddr>,
@@ -30,9 +31,13 @@ pub struct Crowd<'a> {
 
 /// What came of a question.
 pub struct Asked {
-    pub about: String,
+    pub client: String,
+    pub server: String,
     pub question: Question,
     pub is_allowed: bool,
+    /// Milliseconds of [`orknet_tests::probes::now`].
+    pub began: u64,
+    pub ended: u64,
 }
 
 impl<'a> Crowd<'a> {
@@ -79,30 +84,32 @@ impl<'a> Crowd<'a> {
 
     /// What the cluster holds, with these policies as they were written.
     pub fn world(&self, policies: &[Value]) -> Result<World> {
-        let mut objects = Vec::new();
-        for (resource, kind) in [("namespaces", "Namespace"), ("nodes", "Node"), ("pods", "Pod")] {
-            let list = self.kubectl.json(&["get", resource, "--all-namespaces"])?;
-            for item in list["items"].as_array().context("there is no list")? {
-                let mut item = item.clone();
-                item["kind"] = json!(kind);
-                objects.push(item);
-            }
-        }
-        Ok(World::of(objects.iter().chain(policies)))
+        world(&self.kubectl, policies)
     }
 
     /// Everybody asks everybody, all at the same time, over TCP and UDP and both families.
     pub fn ask(&self) -> Result<Vec<Asked>> {
+        self.ask_among(&self.ends, &|_| false)
+    }
+
+    /// The same among these. Whatever comes of it, those who are gone when it is over are passed over.
+    pub fn ask_among(&self, ends: &[End], is_gone: &(dyn Fn(&str) -> bool + Sync)) -> Result<Vec<Asked>> {
         std::thread::scope(|scope| {
-            let asking: Vec<_> = self.ends.iter().map(|client| scope.spawn(move || self.ask_as(client))).collect();
-            let answers = asking.into_iter().map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?);
-            answers.collect::<Result<Vec<_>>>().map(|all| all.into_iter().flatten().collect())
+            let asking: Vec<_> = ends.iter().map(|client| (client, scope.spawn(move || self.ask_as(client, ends, is_gone)))).collect();
+            let mut all = Vec::new();
+            for (client, thread) in asking {
+                match thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))? {
+                    Ok(asked) => all.extend(asked.into_iter().filter(|asked| !is_gone(&asked.client) && !is_gone(&asked.server))),
+                    Err(_) if is_gone(&client.name) => {}
+                    Err(error) => return Err(error.context(format!("{} asks", client.name))),
+                }
+            }
+            Ok(all)
         })
     }
 
-    fn ask_as(&self, client: &End) -> Result<Vec<Asked>> {
-        let servers: Vec<&End> =
-            self.ends.iter().filter(|server| server.name != client.name && (server.is_pod() || client.is_pod())).collect();
+    fn ask_as(&self, client: &End, ends: &[End], is_gone: &(dyn Fn(&str) -> bool + Sync)) -> Result<Vec<Asked>> {
+        let servers: Vec<&End> = ends.iter().filter(|server| server.name != client.name && (server.is_pod() || client.is_pod())).collect();
         let questions = questions(client, &servers);
         // From pods' own addresses answers to datagrams do not come back to the outside (source NAT takes them for what a pod sends), but where
         // rules have the node remember who asked.
@@ -110,20 +117,36 @@ impl<'a> Crowd<'a> {
         let questions: BTreeMap<_, _> = questions.into_iter().filter(|(target, _)| !is_outside || target.how == How::Tcp).collect();
         let targets = questions.keys().cloned();
         let found = match (client.name.split_once('/'), client.node) {
-            (Some((namespace, pod)), _) => Client::of(&self.kubectl.in_namespace(namespace), pod).try_all(targets)?,
-            (None, Some(node)) => Client::of_node(self.cluster, node, NETTOOL).try_all(targets)?,
-            (None, None) => Client::outside(&self.outer).try_all(targets)?,
+            (Some((namespace, pod)), _) => Client::of(&self.kubectl.in_namespace(namespace), pod).probe_all(targets)?,
+            (None, Some(node)) => Client::of_node(self.cluster, node, NETTOOL).probe_all(targets)?,
+            (None, None) => Client::outside(&self.outer).probe_all(targets)?,
         };
-        let asked = questions.into_iter().map(|(target, (server, question))| {
-            let about = format!("{} to {server}", client.name);
-            let is_allowed = match found.get(&target).map(|attempt| &attempt.outcome) {
-                Some(Outcome::Answer { .. }) => true,
-                Some(Outcome::Error(kind)) if kind == "TimedOut" => false,
-                other => bail!("{about}, {question:?}: {other:?}"),
-            };
-            Ok(Asked { about, question, is_allowed })
-        });
-        asked.collect()
+        let mut asked = Vec::new();
+        for probe in found {
+            let (server, question) = *questions.get(&probe.target).context("nobody asked that")?;
+            match probe.is_answered() {
+                Ok(is_allowed) => {
+                    let (client, server) = (client.name.clone(), server.to_owned());
+                    asked.push(Asked { client, server, question, is_allowed, began: probe.began, ended: probe.ended });
+                }
+                Err(_) if is_gone(server) => {}
+                Err(error) => return Err(error.context(format!("{} to {server}, {question:?}", client.name))),
+            }
+        }
+        ensure!(
+            asked.len() == questions.len() || ends.iter().any(|end| is_gone(&end.name)),
+            "{} questions are missing",
+            questions.len() - asked.len()
+        );
+        Ok(asked)
+    }
+
+    /// Makes a pod with the labels and ports of one of the scene, ready; it is none of the crowd's ends yet.
+    pub fn start_pod(&self, namespace: &str, name: &str, like: &str, node: &'static str) -> Result<End> {
+        self.kubectl.apply(&server_pod(namespace, name, like, node).to_string())?;
+        let kubectl = self.kubectl.in_namespace(namespace);
+        talk::wait_ready(&kubectl, name)?;
+        End::of_pod(&kubectl, namespace, name)
     }
 }
 
@@ -136,7 +159,14 @@ impl Drop for Crowd<'_> {
 }
 
 impl End {
-    fn is_pod(&self) -> bool {
+    fn of_pod(kubectl: &Kubectl, namespace: &str, name: &str) -> Result<Self> {
+        let pod = kubectl.json(&["get", "pod", name])?;
+        let listed = pod["status"]["podIPs"].as_array().context("the pod has no addresses")?;
+        let addresses = listed.iter().filter_map(|one| one["ip"].as_str()?.parse().ok()).collect();
+        Ok(Self { name: format!("{namespace}/{name}"), addresses, ports: &PORTS, node: None })
+    }
+
+    pub fn is_pod(&self) -> bool {
         self.name.contains('/')
     }
 }
@@ -154,19 +184,33 @@ impl Asked {
 
     /// In words.
     pub fn told(&self, answers: &[Answer]) -> String {
-        format!("{}, {:?}: {}, but {answers:?}", self.about, self.question, if self.is_allowed { "answered" } else { "not answered" })
+        let (Self { client, server, question, began, ended, .. }, said) = (self, if self.is_allowed { "answered" } else { "not answered" });
+        format!("{client} to {server}, {question:?}, from {began} to {ended}: {said}, but {answers:?}")
     }
+}
+
+/// What a cluster holds, with these policies.
+pub fn world(kubectl: &Kubectl, policies: &[Value]) -> Result<World> {
+    let mut objects = Vec::new();
+    for (resource, kind) in [("namespaces", "Namespace"), ("nodes", "Node"), ("pods", "Pod")] {
+        objects.extend(all_of(kubectl, resource, kind)?);
+    }
+    Ok(World::of(objects.iter().chain(policies)))
+}
+
+/// All objects of a kind.
+pub fn all_of(kubectl: &Kubectl, resource: &str, kind: &str) -> Result<Vec<Value>> {
+    let mut list = kubectl.json(&["get", resource, "--all-namespaces"])?;
+    let mut items: Vec<Value> = serde_json::from_value(list["items"].take()).context("there is no list")?;
+    items.iter_mut().for_each(|item| item["kind"] = json!(kind));
+    Ok(items)
 }
 
 fn make_pods(kubectl: &Kubectl) -> Result<()> {
     let mut objects: Vec<Value> = policy::NAMESPACES.iter().map(|name| policy::namespace(name)).collect();
     for (row, namespace) in policy::NAMESPACES.iter().enumerate() {
         for (column, name) in policy::PODS.iter().enumerate() {
-            let servers = format!("nettool serve [::]:{} & exec nettool serve [::]:{}", PORTS[0], PORTS[1]);
-            let mut pod = pod(namespace, name, NODES[(row + column) % 2], &servers, PORTS[1]);
-            pod["metadata"]["labels"] = policy::labels_of_pod(name);
-            pod["spec"]["containers"][0]["ports"] = policy::ports_of_pod(name);
-            objects.push(pod);
+            objects.push(server_pod(namespace, name, name, NODES[(row + column) % 2]));
         }
     }
     for node in NODES {
@@ -182,6 +226,15 @@ fn make_pods(kubectl: &Kubectl) -> Result<()> {
     Ok(())
 }
 
+/// A pod with the labels and ports of one of the scene.
+fn server_pod(namespace: &str, name: &str, like: &str, node: &str) -> Value {
+    let servers = format!("nettool serve [::]:{} & exec nettool serve [::]:{}", PORTS[0], PORTS[1]);
+    let mut pod = pod(namespace, name, node, &servers, PORTS[1]);
+    pod["metadata"]["labels"] = policy::labels_of_pod(like);
+    pod["spec"]["containers"][0]["ports"] = policy::ports_of_pod(like);
+    pod
+}
+
 fn pod(namespace: &str, name: &str, node: &str, script: &str, port: u16) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": name}, "spec": {
         "nodeName": node, "terminationGracePeriodSeconds": 0,
@@ -193,10 +246,7 @@ fn ends(kubectl: &Kubectl, outer: &Outside) -> Result<Vec<End>> {
     let mut ends = Vec::new();
     for namespace in policy::NAMESPACES {
         for name in policy::PODS {
-            let pod = kubectl.in_namespace(namespace).json(&["get", "pod", name])?;
-            let listed = pod["status"]["podIPs"].as_array().context("the pod has no addresses")?;
-            let addresses = listed.iter().filter_map(|one| one["ip"].as_str()?.parse().ok()).collect();
-            ends.push(End { name: format!("{namespace}/{name}"), addresses, ports: &PORTS, node: None });
+            ends.push(End::of_pod(&kubectl.in_namespace(namespace), namespace, name)?);
         }
     }
     for node in NODES {

@@ -1,10 +1,16 @@
 //! Policies in a cluster: real sockets in real pods, policies by kubectl, on two nodes. One file a question. Tests run one after the other, since
 //! policies of the cluster are about all pods.
 
+mod addresses;
+mod asked;
 mod changes;
 mod churn;
 mod crowd;
+mod faults;
+mod fresh;
+mod held;
 mod hosts;
+mod lenient;
 mod matrix;
 mod outside;
 mod scene;
@@ -13,5 +19,20 @@ mod services;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    scene::play("p", &[], "", &[matrix::TESTS, services::TESTS, outside::TESTS, hosts::TESTS, changes::TESTS, churn::TESTS])
+    scene::play(
+        "p",
+        &["--store", "etcd"],
+        "",
+        &[
+            matrix::TESTS,
+            services::TESTS,
+            outside::TESTS,
+            hosts::TESTS,
+            changes::TESTS,
+            addresses::TESTS,
+            faults::TESTS,
+            lenient::TESTS,
+            churn::TESTS,
+        ],
+    )
 }

@@ -61,7 +61,7 @@ pub fn client<'a>(kubectl: &'a Kubectl, name: &str, node: &str, role: &str) -> R
 
 /// Gives an object a label (`KEY-` takes it), and waits until policies know.
 pub fn label(kubectl: &Kubectl, object: &str, label: &str) -> Result<()> {
-    programmed::of_object(kubectl, &kubectl.json(&["label", object, label, "--overwrite"])?)
+    programmed::label(kubectl, object, &[label])
 }
 
 /// A pod's addresses, IPv4 and IPv6.

@@ -11,6 +11,7 @@ pub mod outside;
 pub mod panics;
 pub mod pods;
 pub mod policy;
+pub mod probes;
 pub mod programmed;
 #[cfg(test)]
 mod promises;

@@ -34,6 +34,16 @@ pub fn of_object(kubectl: &Kubectl, object: &Value) -> Result<()> {
     in_force(kubectl, &text(&object["kind"]), &text(&object["metadata"]["resourceVersion"]))
 }
 
+/// Gives an object (`KIND/NAME`) labels, or takes them (`KEY-`), and waits until that is in force on every node.
+pub fn label(kubectl: &Kubectl, object: &str, labels: &[&str]) -> Result<()> {
+    kubectl.run(&[&["label", object, "--overwrite"], labels].concat())?;
+    // What `kubectl label` itself prints has the version that was before.
+    let labelled = kubectl.json(&["get", object])?;
+    // Of pods alone agents report seldom; with policies, at once.
+    settle(kubectl)?;
+    of_object(kubectl, &labelled)
+}
+
 /// Waits until all that has happened to objects of these kinds (policies' own), deletions too, is in force on every node. An object that says
 /// nothing is changed last, for each.
 pub fn settle(kubectl: &Kubectl) -> Result<()> {

@@ -4,6 +4,7 @@
 use crate::cluster::Cluster;
 use crate::kubectl::Kubectl;
 use crate::outside::Outside;
+use crate::probes::Probe;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -101,11 +102,17 @@ impl Target {
     }
 
     /// The target at the beginning of a line, and the rest of the line.
-    fn parse(line: &str) -> Result<(Self, &str)> {
+    pub(crate) fn parse(line: &str) -> Result<(Self, &str)> {
         let (target, rest) = line.split_once(' ').with_context(|| format!("nettool said {line:?}"))?;
         let (how, address) = target.split_once('@').with_context(|| format!("nettool said {line:?}"))?;
         let how = How::of(how).with_context(|| format!("nettool said {line:?}"))?;
         Ok((Self { how, address: address.to_owned() }, rest))
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.how.word(), self.address)
     }
 }
 
@@ -189,8 +196,13 @@ spec:
         said.lines().map(|line| Target::parse(line).and_then(|(target, rest)| Ok((target, Attempt::parse(rest)?)))).collect()
     }
 
+    /// The same, with the times of each.
+    pub fn probe_all(&self, targets: impl IntoIterator<Item = Target>) -> Result<Vec<Probe>> {
+        self.run_on(&["nettool", "probe", "1", "0"], targets)?.lines().map(Probe::parse).collect()
+    }
+
     fn run_on(&self, command: &[&str], targets: impl IntoIterator<Item = Target>) -> Result<String> {
-        let words: Vec<String> = targets.into_iter().map(|target| format!("{}@{}", target.how.word(), target.address)).collect();
+        let words: Vec<String> = targets.into_iter().map(|target| target.to_string()).collect();
         self.run(&command.iter().copied().chain(words.iter().map(String::as_str)).collect::<Vec<_>>())
     }
 
@@ -279,7 +291,7 @@ fn parse_tally(text: &str) -> Result<Tally> {
 }
 
 impl Outcome {
-    fn of(first: &str, second: &str) -> Self {
+    pub(crate) fn of(first: &str, second: &str) -> Self {
         match first {
             "error" => Self::Error(second.to_owned()),
             server => Self::Answer { server: server.to_owned(), seen_from: second.to_owned() },

@@ -65,20 +65,24 @@ pub fn try_all(targets: &[&str]) -> io::Result<()> {
 }
 
 /// A way to ask once from a port, any port if that is taken or 0.
-type Asks = fn(SocketAddr, u16) -> io::Result<String>;
+pub type Asks = fn(SocketAddr, u16) -> io::Result<String>;
+
+/// The way that a target names.
+pub fn way(how: &str) -> io::Result<Asks> {
+    match how {
+        "tcp" => Ok(ask_tcp_from),
+        "udp" => Ok(ask_udp_from),
+        "udp-connected" => Ok(ask_udp_connected_from),
+        "sctp" => Ok(ask_sctp_from),
+        _ => Err(io::Error::other(format!("{how} is no way to ask"))),
+    }
+}
 
 /// Does the work for all targets at the same time, and prints their lines after their names.
 fn each(targets: &[&str], work: impl Fn(u16, Asks, SocketAddr) -> Vec<String> + Sync) -> io::Result<()> {
     let one_target = |index: usize, target: &str| -> io::Result<Vec<String>> {
         let (how, address) = target.split_once('@').ok_or_else(|| io::Error::other("a target is HOW@ADDRESS"))?;
-        let one: Asks = match how {
-            "tcp" => ask_tcp_from,
-            "udp" => ask_udp_from,
-            "udp-connected" => ask_udp_connected_from,
-            "sctp" => ask_sctp_from,
-            _ => return Err(io::Error::other(format!("{how} is no way to ask"))),
-        };
-        Ok(work(u16::try_from(index).map_err(io::Error::other)?, one, address.parse().map_err(io::Error::other)?))
+        Ok(work(u16::try_from(index).map_err(io::Error::other)?, way(how)?, address.parse().map_err(io::Error::other)?))
     };
     let one_target = &one_target;
     std::thread::scope(|scope| {

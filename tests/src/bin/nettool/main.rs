@@ -2,6 +2,7 @@
 //! Everything is bounded: clients by a number of tries, servers by the pod's life.
 
 mod clients;
+mod probes;
 mod questions;
 mod servers;
 mod streams;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         ["try-large", address, bytes] => try_large(address, bytes),
         ["try-all", targets @ ..] => try_all(targets),
         ["try-stream", address, bytes] => try_stream(address, bytes),
+        ["probe", count, pause_ms, targets @ ..] => probes::probe(count, pause_ms, targets),
         ["watch", ports @ ..] => watch(ports),
         ["time-connect", address, calls] => time_connect(address, calls),
         ["get", address, path] => get(address, path),
@@ -58,7 +60,7 @@ fn main() -> ExitCode {
         ["rush-udp", address, count, pause_ms] => hold(address, count, pause_ms, BURST, connected_datagrams),
         _ => Err(io::Error::other(
             "usage: nettool serve|serve-tcp|serve-udp|serve-sctp|stay ADDRESS | ask-tcp|ask-udp|ask-udp-connected|ask-sctp ADDRESS TRIES | \
-             try-tcp|try-udp|try-udp-connected|try-sctp ADDRESS | try-large|try-stream ADDRESS BYTES | watch PORT… | ask-all FIRST_PORT TRIES HOW@ADDRESS… | try-all HOW@ADDRESS… | try-from-one-port ADDRESS… | get ADDRESS PATH | time-connect ADDRESS CALLS | \
+             try-tcp|try-udp|try-udp-connected|try-sctp ADDRESS | try-large|try-stream ADDRESS BYTES | watch PORT… | ask-all FIRST_PORT TRIES HOW@ADDRESS… | try-all HOW@ADDRESS… | probe COUNT PAUSE_MS HOW@ADDRESS… | try-from-one-port ADDRESS… | get ADDRESS PATH | time-connect ADDRESS CALLS | \
              log-tcp|log-udp|hold-tcp|hold-udp|await-tcp|rush-tcp|rush-udp|ask-one-socket|ask-connected-socket ADDRESS COUNT PAUSE_MS",
         )),
     };
