@@ -14,7 +14,7 @@ use orknet_compiler::{Plan, Step};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// A node's data plane. Dropping it detaches nothing: pins hold maps and links until [`cleanup`](crate::cleanup()).
@@ -31,6 +31,8 @@ pub struct Dataplane {
     pub(crate) refused_wires: Mutex<BTreeMap<u32, wire::Refusal>>,
     /// Plans that are changing ways; held while the generation of ways is counted up.
     changing_ways: Mutex<u32>,
+    /// Held while something is carried over from another version.
+    carrying: Mutex<()>,
     adopted: bool,
     _reading: Option<crate::program_log::Reading>,
 }
@@ -92,6 +94,7 @@ impl Dataplane {
             known_network_devices: Mutex::new(None),
             refused_wires: Mutex::default(),
             changing_ways: Mutex::new(0),
+            carrying: Mutex::new(()),
             adopted,
             _reading: reading,
         };
@@ -202,7 +205,7 @@ impl Dataplane {
 
     /// Removes pins of other ABI versions: to be called when the hooks of this one are attached and its maps are filled.
     pub fn retire_other_versions(&self) -> Result<(), Error> {
-        let others = bpffs::other_versions(&self.pin_dir, &self.pins)?;
+        let others = self.other_versions()?;
         if others.is_empty() {
             return Ok(());
         }
@@ -212,15 +215,26 @@ impl Dataplane {
         self.carry_over()?;
         others.iter().try_for_each(|version| cleanup::remove_links(version))?;
         for version in others {
-            migrate::forget_flows(&version, self.reader.tables())?;
+            migrate::forget_flows(&version, self.reader.tables(), |_, _| true)?;
             tracing::info!(path = %version.display(), "retiring the pins of another version");
             cleanup::remove_maps(&version)?;
         }
         Ok(())
     }
 
+    /// Where other versions have their pins.
+    pub(crate) fn other_versions(&self) -> Result<Vec<PathBuf>, Error> {
+        bpffs::other_versions(&self.pin_dir, &self.pins)
+    }
+
     fn carry_over(&self) -> Result<(), Error> {
+        let _carrying = self.carrying();
         migrate::carry_over(&self.pin_dir, &self.pins, self.reader.tables())
+    }
+
+    /// Nothing is carried over from another version until this is dropped.
+    pub(crate) fn carrying(&self) -> MutexGuard<'_, ()> {
+        self.carrying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn counted_devices(&self) -> Result<BTreeSet<u32>, Error> {

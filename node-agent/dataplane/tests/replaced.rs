@@ -7,12 +7,12 @@ mod bench;
 mod frames;
 mod harness;
 
-use bench::{A_MACS, B_MACS, Bench, FAMILIES, Front, assert_sent, at, into_pod, wired};
+use bench::{A_MACS, B_MACS, Bench, FAMILIES, Front, assert_sent, at, into_pod, ip, key, wired};
 use frames::{Packet, flags, tcp};
 use orknet_abi::protocol::TCP;
 use orknet_compiler::{Plan, Step};
 use orknet_dataplane::{Dataplane, Reader};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Opens the data plane anew with a map of this capacity; everything else is set aside, and plans write it again.
 fn replace(bench: &mut Bench, map: &str, capacity: u32) {
@@ -128,4 +128,44 @@ fn root_established_flows_go_on_when_their_own_map_is_replaced() {
     }
     bench.assert_pairs();
     assert!(bench.drops().is_empty());
+}
+
+#[test]
+fn root_flows_of_an_address_that_changes_hands_do_not_come_back_from_the_old_map() {
+    let mut bench = Bench::new("forgotten");
+    let ends = |family: &bench::Family| {
+        [(family.pod_a, 8080), (family.pod_b, 8081)].map(|(pod, port)| (at(pod, port), at(family.load_balancer, port)))
+    };
+    for (list, family) in (1..).step_by(2).zip(&FAMILIES) {
+        for (list, (backend, front)) in (list..).zip(ends(family)) {
+            bench.put(&Front::new(list, TCP, front, &[backend]));
+            bench.from_network(&wired(tcp(at(family.client, 999), front, flags::SYN, b"")).bytes());
+        }
+    }
+    let plan = everything(bench.dataplane.reader());
+    let old_flows = bench.flows().len();
+    bench.node.config.capacities = BTreeMap::from([("FLOWS".to_owned(), 1_000)]);
+    let new = Dataplane::open(&bench.node.config).unwrap();
+    let old = std::mem::replace(&mut bench.dataplane, new);
+    bench.apply(&plan);
+    // They are in both maps.
+    let of_a: BTreeSet<_> = FAMILIES.iter().map(|family| ip(family.pod_a).into()).collect();
+    assert_eq!(bench.dataplane.forget_flows_of(&of_a).unwrap(), 2 * 2 * FAMILIES.len() as u64);
+    for (list, family) in (21..).step_by(2).zip(&FAMILIES) {
+        for (list, (_, front)) in (list..).zip(ends(family)) {
+            bench.put(&Front::new(list, TCP, front, &[at(family.remote_pod, 80)]));
+        }
+        let client = at(family.client, 999);
+        let [(_, front_a), (backend_b, front_b)] = ends(family);
+        let sent = bench.from_network(&wired(tcp(client, front_b, flags::ACK, b"")).bytes());
+        assert_eq!(Packet::read(&sent.frame).unwrap().ends(), (client, backend_b), "the others' are known");
+        let sent = bench.from_network(&wired(tcp(client, front_a, flags::ACK, b"")).bytes());
+        assert_eq!(Packet::read(&sent.frame).unwrap().ends().1, at(family.remote_pod, 80), "it is a new one");
+        bench.forget_flow(&key(TCP, client, front_a));
+    }
+    bench.dataplane.retire_other_versions().unwrap();
+    assert_eq!(bench.flows().len(), old_flows / 2);
+    let has_part = |known: &orknet_abi::FlowKey| of_a.contains(&known.source) || of_a.contains(&known.destination);
+    assert!(bench.flows().iter().all(|(known, flow)| !has_part(known) && !has_part(&flow.becomes)));
+    drop(old);
 }

@@ -1,7 +1,7 @@
 //! Flows of addresses that change hands: a pod must not answer for what another one with its address was allowed, nor be taken for who opened
 //! its connections.
 
-use crate::{Dataplane, Error, kernel::Walk, sockets::uncertain, table::Table};
+use crate::{Dataplane, Error, kernel::Walk, migrate, sockets::uncertain, table::Table};
 use orknet_abi::{Address, Flow, FlowKey};
 use std::collections::BTreeSet;
 
@@ -9,27 +9,40 @@ use std::collections::BTreeSet;
 const BATCH: usize = 4_096;
 
 impl Dataplane {
-    /// Forgets every flow that one of these addresses has a part in: as client, as server, as Service front, translated or not. How many
-    /// entries (a flow has two). What programs write meanwhile may stay, so first the map of pods must say whose the addresses are now.
+    /// Forgets every flow that one of these addresses has a part in: as client, as server, as Service front, translated or not; also where
+    /// programs of ours would find it as long as they take over from another version. How many entries (a flow has two). What programs write
+    /// meanwhile may stay, so first the map of pods must say whose the addresses are now.
     ///
-    /// Blocks for half a microsecond per entry of the map, or less, however many addresses there are.
+    /// Blocks for half a microsecond per entry of the map, or less, however many addresses there are; and while flows are carried over.
     ///
     /// # Errors
     /// A map that can't be read or written. What was done until then is done.
     pub fn forget_flows_of(&self, addresses: &BTreeSet<Address>) -> Result<u64, Error> {
-        uncertain::forget(&self.reader().tables().uncertain, |key, _| addresses.contains(&key.address))?;
-        purge(&self.reader().tables().flows, addresses)
+        if addresses.is_empty() {
+            return Ok(0);
+        }
+        let _carrying = self.carrying();
+        let tables = self.reader().tables();
+        uncertain::forget(&tables.uncertain, |key, _| addresses.contains(&key.address))?;
+        // There first: what is looked up there meanwhile comes here.
+        let mut forgotten = 0;
+        for version in self.other_versions()? {
+            forgotten += migrate::forget_flows(&version, tables, |key, flow| has_part(addresses, key, flow))?;
+        }
+        Ok(forgotten + purge(&tables.flows, addresses)?)
     }
+}
+
+/// Whether one of the addresses has a part in a flow.
+fn has_part(addresses: &BTreeSet<Address>, key: &FlowKey, flow: &Flow) -> bool {
+    let is_in = |key: &FlowKey| addresses.contains(&key.source) || addresses.contains(&key.destination);
+    is_in(key) || is_in(&flow.becomes)
 }
 
 fn purge(table: &Table<FlowKey, Flow>, addresses: &BTreeSet<Address>) -> Result<u64, Error> {
     let (mut walk, mut forgotten, mut failure) = (Walk::new(BATCH), 0, None);
-    if addresses.is_empty() {
-        return Ok(0);
-    }
     while let Some((keys, flows)) = table.next_batch(&mut walk)? {
-        let parts = |key: &FlowKey| addresses.contains(&key.source) || addresses.contains(&key.destination);
-        let concerned = keys.iter().zip(flows).filter(|(key, flow)| parts(key) || parts(&flow.becomes));
+        let concerned = keys.iter().zip(flows).filter(|(key, flow)| has_part(addresses, key, flow));
         let concerned: Vec<FlowKey> = concerned.map(|(key, _)| *key).collect();
         table.delete(&concerned, |_, error| failure = Some(error));
         forgotten += concerned.len() as u64;

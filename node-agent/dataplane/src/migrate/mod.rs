@@ -79,26 +79,28 @@ pub(crate) fn former_flows(pin_dir: &Path, pins: &Pins) -> Result<Option<PathBuf
     Ok(pinned.find(|path| open_checked(path, &abi::FLOWS, true).is_ok_and(|map| Some(map.shape().id) != ours)))
 }
 
-/// Forgets the flows of another version whose programs are gone: ours would find there what is over. What is ours, too, stays. Blocks for
-/// a fraction of a microsecond for each.
-pub(crate) fn forget_flows(version: &Path, tables: &Tables) -> Result<(), Error> {
+/// Forgets those flows of another version that are over: because its programs are gone, or somebody in them is. Programs of ours would find
+/// them there, and carrying over bring them back. What is ours, too, stays. How many entries. Blocks for a fraction of a microsecond for each.
+pub(crate) fn forget_flows(version: &Path, tables: &Tables, is_over: impl Fn(&FlowKey, &Flow) -> bool) -> Result<u64, Error> {
     let path = version.join("maps").join(abi::FLOWS.name);
     if !path.exists() {
-        return Ok(());
+        return Ok(0);
     }
     let theirs = MapFile::open(&path, false).map_err(Error::file("open the pinned map", &path))?;
     if theirs.shape().id == tables.flows.id() || !holds::<FlowKey, Flow>(&theirs, tables.flows.kind()) {
-        return Ok(());
+        return Ok(0);
     }
-    let mut walk = Walk::<FlowKey, Flow>::new(BATCH);
-    while let Some((keys, _)) = theirs.next_batch(&mut walk).map_err(Error::map("read", abi::FLOWS.name))? {
+    let (mut walk, mut forgotten) = (Walk::<FlowKey, Flow>::new(BATCH), 0);
+    while let Some((keys, flows)) = theirs.next_batch(&mut walk).map_err(Error::map("read", abi::FLOWS.name))? {
+        let over: Vec<FlowKey> = keys.iter().zip(flows).filter(|(key, flow)| is_over(key, flow)).map(|(key, _)| *key).collect();
+        forgotten += over.len() as u64;
         // One that is gone already is as it should be; those behind it are not.
-        let mut rest = keys;
+        let mut rest = &over[..];
         while let Err((done, _)) = theirs.delete(rest) {
             rest = &rest[(done + 1).min(rest.len())..];
         }
     }
-    Ok(())
+    Ok(forgotten)
 }
 
 /// Carries over from every other directory of pins, the newest first. Repeating it is harmless. What can't be read or written is
