@@ -70,7 +70,7 @@ drop_reasons! {
     PolicyIngress = 20, "policy-ingress";
     /// No rule of the policies that isolate the client lets it out to the server.
     PolicyEgress = 21, "policy-egress";
-    /// It came through the overlay from somebody who is no node: a pod.
+    /// It came through the overlay from somebody who is no node, a pod; or it would reach a node's end of the overlay with this node's address.
     TunnelNotNode = 22, "tunnel-not-node";
     /// It came from the network with the address of a pod of this node, to a pod that has rules.
     SourceIsPod = 23, "source-is-pod";

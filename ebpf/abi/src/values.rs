@@ -228,6 +228,10 @@ pub struct Node {
     pub overlay: u32,
     /// The kernel's number of the node's network namespace, by which its own processes are told from those of pods; 0 if it is not known.
     pub namespace_cookie: u64,
+    /// The overlay's UDP port, native order. Who sends to it with a node's address is believed to be that node.
+    pub overlay_port: u16,
+    /// 0.
+    pub reserved: [u8; 6],
 }
 
 /// A device of the node.
@@ -539,7 +543,7 @@ sizes! {
     Backend = 20,
     RangeKey = 20,
     Range = 20,
-    Node = 56,
+    Node = 64,
     Device = 8,
     FlowKey = 40,
     Flow = 96,

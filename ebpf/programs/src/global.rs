@@ -319,6 +319,22 @@ pub extern "C" fn open_to_service(segment: *const Segment, from: u32, bytes: u32
     steps::flow::open_to_service(segment, from as u8, from >> 8, bytes, becomes)
 }
 
+/// [`steps::flow::open_chosen`]; `is_to_node` is 0 or 1.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn open_chosen(segment: *const Segment, is_to_node: u32, becomes: *mut FlowKey) -> u32 {
+    present!(0; segment: as_ref, becomes: as_mut);
+    steps::flow::open_chosen(segment, is_to_node != 0, becomes)
+}
+
+/// [`steps::forward::find_asked`]; `is_refused` is 0 or 1.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn find_asked(ctx: *mut __sk_buff, ip: *const Ip, is_refused: u32) -> u32 {
+    present!(steps::forward::translated::NOT_OURS; ip: as_ref);
+    steps::forward::find_asked(&TcContext::new(ctx), ip, is_refused != 0)
+}
+
 /// [`steps::judge::judge`].
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -362,9 +378,9 @@ pub extern "C" fn is_about_forgotten(segment: *const Segment) -> u32 {
 /// [`steps::police::is_for_node`]: 1 if so.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn is_for_node(ctx: *mut __sk_buff, ip: *const Ip) -> u32 {
-    present!(0; ip: as_ref);
-    u32::from(steps::police::is_for_node(&TcContext::new(ctx), ip))
+pub extern "C" fn is_for_node(ctx: *mut __sk_buff, ip: *const Ip, becomes: *const FlowKey) -> u32 {
+    present!(0; ip: as_ref, becomes: as_ref);
+    u32::from(steps::police::is_for_node(&TcContext::new(ctx), ip, becomes))
 }
 
 /// [`steps::police::pass_judged`].

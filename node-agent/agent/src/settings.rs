@@ -30,6 +30,7 @@ pub fn node(own: &NodeNetwork, config: &Config, ports: PortRange, overlay: u32) 
             | flag(config.policy == Policy::Lenient, node_flags::LENIENT),
         table_size: config.maglev_table_size,
         overlay,
+        overlay_port: if config.routing == Routing::Vxlan { config.vxlan_port } else { 0 },
         ..Node::default()
     }
 }
@@ -184,7 +185,8 @@ mod tests {
     #[test]
     fn the_node_stands_for_others_with_an_address_of_each_family_that_it_has() {
         let dataplane = orknet_dataplane::Config { redirect: false, ..orknet_dataplane::Config::default() };
-        let config = Config { direct_return: true, masquerade: false, policy: Policy::Lenient, dataplane, ..Config::default() };
+        let overlay = Config { routing: Routing::Vxlan, vxlan_port: 4_789, ..Config::default() };
+        let config = Config { direct_return: true, masquerade: false, policy: Policy::Lenient, dataplane, ..overlay };
         let value = node(&NodeNetwork::of(&[], &["2001:db8::1", "192.0.2.1", "192.0.2.9"]), &config, range(1_024, 29_999), 7);
         let address = |text: &str| Address::from(text.parse::<IpAddr>().unwrap());
         let expected = Node {
@@ -195,11 +197,12 @@ mod tests {
             flags: node_flags::DIRECT_RETURN | node_flags::NO_REDIRECT | node_flags::LENIENT,
             table_size: 16_381,
             overlay: 7,
+            overlay_port: 4_789,
             ..Node::default()
         };
         assert_eq!(value, expected);
         let v4_only = node(&NodeNetwork::of(&[], &["192.0.2.1"]), &Config::default(), range(1_024, 29_999), 0);
-        assert_eq!((v4_only.v6, v4_only.flags), (Address::default(), node_flags::MASQUERADE));
+        assert_eq!((v4_only.v6, v4_only.flags, v4_only.overlay_port), (Address::default(), node_flags::MASQUERADE, 0));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::{
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_prandom_u32};
 use core::ptr;
 use orknet_abi::{
-    Address, DropReason, Flow, FlowKey, PodKey, ServiceKey, flow_state, node_flags, protocol, range_kinds, scope, service_flags,
+    Address, DropReason, Flow, FlowKey, Node, PodKey, ServiceKey, flow_state, node_flags, protocol, range_kinds, scope, service_flags,
 };
 
 /// How many ports source NAT tries at random: with nine of ten in use, one flow in thirty finds none of them free.
@@ -50,6 +50,8 @@ pub mod known {
     pub const BACK: u32 = 8;
     /// Beside them: the flow translates nothing.
     pub const PLAIN: u32 = 16;
+    /// No answer of [`follow`](super::follow), but beside it: the packet came from the network.
+    pub const FOREIGN: u32 = 32;
 }
 
 /// What became of the first packet of a flow, as a number; from [`opened::REFUSED`] on, that and the number of a drop reason.
@@ -62,6 +64,8 @@ pub mod opened {
     pub const TAKEN: u32 = 2;
     /// There is a flow now, whose backend answers the client directly.
     pub const DIRECT: u32 = 3;
+    /// A pod's backend is chosen, and would see the node, if it is none of the node's own addresses: see [`open_chosen`].
+    pub const ASKS: u32 = 4;
     /// It leads nowhere.
     pub const REFUSED: u32 = 256;
 }
@@ -245,7 +249,8 @@ pub fn next_state(state: u32, says: u32) -> u32 {
 /// ports alone would not tell the two apart; nobody but this node has its address and ports. A backend outside of the cluster sees the
 /// node of a pod. A pod that reaches itself sees the Service, and so does the node; what else the node sends has a port that no process of
 /// its own has, so that answers are told from theirs. A backend that is the node itself sees every other client: from a device the stack takes
-/// nothing with the node's address for a source.
+/// nothing with the node's address for a source. Whether a pod's backend is one of those of its addresses that only routes know is asked
+/// where rules refuse it, and where it would see the node: see [`open_chosen`].
 #[inline(always)]
 pub fn open_to_service(segment: &Segment, scope: u8, from: u32, bytes: u32, becomes: &mut FlowKey) -> u32 {
     if !segment.may_open() || segment.is_portless() {
@@ -289,7 +294,7 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, bytes: u32, beco
     if from == entrance::POD {
         super::pod::expect_answers();
         if !is_here && global::leaves_cluster_as(becomes) != 0 {
-            return global::claim_port(key, becomes, state, NODES);
+            return opened::ASKS;
         }
     }
     if from == entrance::NODE && !is_nodes {
@@ -301,6 +306,21 @@ pub fn open_to_service(segment: &Segment, scope: u8, from: u32, bytes: u32, beco
     // The same client may have the same ports at the same backend through another front: then one of the two must look different.
     match global::insert_pair(key, becomes, state) {
         opened::TAKEN => global::claim_port(key, becomes, state, GIVEN),
+        other => other,
+    }
+}
+
+/// Opens a flow of a pod to a backend that has been chosen: another machine outside of the cluster, or the node itself, whatever rules say. See
+/// [`opened`].
+#[inline(always)]
+pub fn open_chosen(segment: &Segment, is_to_node: bool, becomes: &mut FlowKey) -> u32 {
+    super::pod::expect_answers();
+    let state = flow_state::FORWARD | segment.says() & !flow_state::CONFIRMED;
+    if !is_to_node {
+        return global::claim_port(&segment.key, becomes, state, NODES);
+    }
+    match global::insert_pair(&segment.key, becomes, state) {
+        opened::TAKEN => global::claim_port(&segment.key, becomes, state, GIVEN),
         other => other,
     }
 }
@@ -393,6 +413,9 @@ pub fn is_here(backend: &Address) -> bool {
 pub fn claim_port(key: &FlowKey, becomes: &mut FlowKey, state: u32, whose: u32) -> u32 {
     let Some(node) = node::pointer() else { return refused(DropReason::NoNodeAddress) };
     if whose == NODES {
+        if is_tunnel(node, becomes) {
+            return refused(DropReason::TunnelNotNode);
+        }
         becomes.source = if key.source.is_v4() { node.v4 } else { node.v6 };
     }
     if becomes.source.is_unspecified_v6() || node.last_port < node.first_port {
@@ -428,6 +451,16 @@ pub fn open_plain(key: &FlowKey) -> u32 {
     let Some(becomes) = scratch::becomes() else { return opened::NOT };
     words::copy(key, becomes);
     global::insert_pair(key, becomes, flow_state::FORWARD | flow_state::PLAIN | flow_state::OPENED)
+}
+
+/// Whether a packet would reach the overlay's end on some machine, of whose addresses not all need be known. With this node's address for a
+/// source it would be believed there, whoever had sent it.
+#[inline(always)]
+fn is_tunnel(node: &Node, becomes: &FlowKey) -> bool {
+    becomes.protocol == protocol::UDP
+        && node.overlay_port != 0
+        && becomes.destination_port_be == node.overlay_port.to_be()
+        && range::kinds(&becomes.destination) & (range_kinds::PODS | range_kinds::DIRECT) != range_kinds::PODS
 }
 
 /// A flow by words.

@@ -34,6 +34,10 @@ pub mod translated {
     pub const ANSWERED: u32 = 3;
     /// It is no known flow's.
     pub const UNKNOWN: u32 = 4;
+    /// It is to be asked whether its backend is an address of the node.
+    pub const ASKS: u32 = 5;
+    /// The same, and unless it is, rules refuse it.
+    pub const ASKS_REFUSED: u32 = 6;
     /// From here on, this and what is made of [`sending`](super::sending): it goes on as what it becomes.
     pub const BECOMES: u32 = 16;
     /// From here on, this and the number of a drop reason: it is answered with a refusal, or dropped.
@@ -49,6 +53,9 @@ pub fn translate(ctx: &TcContext, ip: &Ip, from: u32) -> i32 {
     let mut outcome = global::find_translated(ctx.skb.skb, ip, from);
     if outcome == translated::UNKNOWN {
         outcome = global::find_opened(ctx.skb.skb, ip, from & !entrance::NO_FLOW);
+    }
+    if matches!(outcome, translated::ASKS | translated::ASKS_REFUSED) {
+        outcome = global::find_asked(ctx.skb.skb, ip, u32::from(outcome == translated::ASKS_REFUSED));
     }
     if outcome == translated::NOT_OURS {
         return NOT_OURS;
@@ -82,7 +89,7 @@ pub fn find_translated(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
     if from & entrance::NO_FLOW == 0 {
         let is_known = global::follow(segment, becomes);
         match is_known & known::KIND {
-            known::BECOMES | known::DIRECT => return go_on(ctx, segment, becomes, is_known),
+            known::BECOMES | known::DIRECT => return go_on(ctx, ip, segment, becomes, is_known, from),
             known::GONE => return translated::ENDS,
             _ => {}
         }
@@ -103,6 +110,27 @@ pub fn find_opened(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
     }
     let room = if direct_return::has_room(ip) { 0 } else { entrance::NO_ROOM };
     let opened = global::open_to_service(segment, scope | (from | room) << 8, ctx.len(), becomes);
+    if opened == opened::ASKS || opened == REFUSED_EGRESS && from == entrance::POD {
+        return if opened == REFUSED_EGRESS { translated::ASKS_REFUSED } else { translated::ASKS };
+    }
+    tell_opened(ctx, opened)
+}
+
+/// What [`open_to_service`](flow::open_to_service) answers where the client's rules refuse the backend.
+const REFUSED_EGRESS: u32 = opened::REFUSED + DropReason::PolicyEgress as u32;
+
+/// The same where the backend has been chosen, and what becomes of the packet depends on whether that is an address of the node.
+#[inline(always)]
+pub fn find_asked(ctx: &TcContext, ip: &Ip, is_refused: bool) -> u32 {
+    let (Some(segment), Some(becomes)) = (scratch::segment(), scratch::becomes()) else { return translated::NOT_OURS };
+    let is_to_node = global::is_for_node(ctx.skb.skb, ip, becomes);
+    let opened = if is_refused && is_to_node == 0 { REFUSED_EGRESS } else { global::open_chosen(segment, is_to_node, becomes) };
+    tell_opened(ctx, opened)
+}
+
+/// What becomes of a packet for which this was opened.
+#[inline(always)]
+fn tell_opened(ctx: &TcContext, opened: u32) -> u32 {
     if event::is_traced() {
         let _ = global::tell_event(ctx.skb.skb, event_kind::STEP_SERVICE, opened);
         let _ = global::tell_judged(ctx.skb.skb);
@@ -120,8 +148,12 @@ pub fn find_opened(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
 
 /// What becomes of a packet whose flow is known, if it may still be. `is_known` is [`follow`](super::flow::follow)'s answer.
 #[inline(always)]
-fn go_on(ctx: &TcContext, segment: &Segment, becomes: &FlowKey, is_known: u32) -> u32 {
-    let verdict = global::judge_known(&segment.key, becomes, is_known, ctx.len());
+fn go_on(ctx: &TcContext, ip: &Ip, segment: &Segment, becomes: &FlowKey, is_known: u32, from: u32) -> u32 {
+    let is_foreign = if from & !entrance::NO_FLOW == entrance::NETWORK { known::FOREIGN } else { 0 };
+    let mut verdict = global::judge_known(&segment.key, becomes, is_known | is_foreign, ctx.len());
+    if verdict == DropReason::PolicyEgress as u32 && from & entrance::POD != 0 && global::is_for_node(ctx.skb.skb, ip, becomes) != 0 {
+        verdict = judge::ALLOWED;
+    }
     if event::is_traced() {
         let _ = global::tell_event(ctx.skb.skb, event_kind::STEP_FLOW, is_known & (known::KIND | known::BACK));
         let _ = global::tell_judged(ctx.skb.skb);

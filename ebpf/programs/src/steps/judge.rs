@@ -90,7 +90,7 @@ pub fn judge(key: &FlowKey, becomes: &FlowKey, how: u32, bytes: u32) -> u32 {
     let port = u32::from(key.protocol) | if has_ports { u32::from(port_be) << 16 } else { 0 };
     let is_self = client == server;
     if let Some(pod) = PODS.get_ptr(PodKey { address: *client }) {
-        if how & judging::FOREIGN != 0 {
+        if how & judging::FOREIGN != 0 && !is_back {
             return DropReason::SourceIsPod as u32;
         }
         // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends.
@@ -117,10 +117,12 @@ pub fn judge(key: &FlowKey, becomes: &FlowKey, how: u32, bytes: u32) -> u32 {
 /// The same of a packet whose flow is known: [`follow`](super::flow::follow)'s answer says in which direction it goes.
 #[inline(always)]
 pub fn judge_known(key: &FlowKey, becomes: &FlowKey, is_known: u32, bytes: u32) -> u32 {
+    let how =
+        if is_known & known::BACK != 0 { judging::BACK } else { 0 } | if is_known & known::FOREIGN != 0 { judging::FOREIGN } else { 0 };
     if is_lenient() {
-        return ALLOWED;
+        let is_forged = how == judging::FOREIGN && PODS.get_ptr(PodKey { address: key.source }).is_some();
+        return if is_forged { DropReason::SourceIsPod as u32 } else { ALLOWED };
     }
-    let how = if is_known & known::BACK != 0 { judging::BACK } else { 0 };
     global::judge(key, becomes, how, bytes)
 }
 

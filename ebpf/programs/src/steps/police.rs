@@ -102,7 +102,7 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
     let how = if begins { judging::NEW } else { 0 } | if from == entrance::NETWORK { judging::FOREIGN } else { 0 };
     let verdict = if is_settled { judge::ALLOWED } else { global::judge(becomes, becomes, how, ctx.len()) };
     if verdict != judge::ALLOWED {
-        let is_for_node = from == entrance::POD && global::is_for_node(ctx.skb.skb, ip) != 0;
+        let is_for_node = from == entrance::POD && global::is_for_node(ctx.skb.skb, ip, becomes) != 0;
         return if is_for_node { policed::FOR_NODE } else { policed::DROPPED.wrapping_add(verdict) };
     }
     if !is_flow || !segment.may_open() || node::is_own(&becomes.destination) {
@@ -111,7 +111,7 @@ pub fn find_policed(ctx: &TcContext, ip: &Ip, from: u32) -> u32 {
     let mut outcome = policed::BECOMES;
     let mut opened = opened::NOT;
     if from == entrance::POD && global::leaves_cluster(ip) != 0 {
-        if global::is_for_node(ctx.skb.skb, ip) != 0 {
+        if global::is_for_node(ctx.skb.skb, ip, becomes) != 0 {
             return policed::FOR_NODE;
         }
         opened = global::open_masquerade(segment, becomes);
@@ -249,12 +249,17 @@ pub fn is_about_forgotten(segment: &Segment) -> bool {
         || judge::may_forget(&key.destination, &key.source) && may_be(judging::BACK)
 }
 
-/// Whether the packet is for the node itself: one of its addresses, of which not all need be known.
+/// Whether what a pod's packet becomes is for the node itself: one of its addresses, of which not all need be known. No rules are about that, so
+/// those that refused it are not told of. It asks the node's routes, so it comes last: what rules let through stays in the cluster mostly.
 #[inline(always)]
-pub fn is_for_node(ctx: &TcContext, ip: &Ip) -> bool {
+pub fn is_for_node(ctx: &TcContext, ip: &Ip, becomes: &FlowKey) -> bool {
     let Some(way) = scratch::way() else { return false };
-    let kind = find_own_way(ctx, ip, way);
-    way::is_to_node(way, kind)
+    let kind = global::find_way(ctx.skb.skb, ip, becomes, way, 0);
+    let is_it = way::is_to_node(way, kind);
+    if is_it && let Some(judged) = scratch::judged() {
+        (judged.egress.set, judged.egress.rule) = (0, 0);
+    }
+    is_it
 }
 
 /// Sends on a packet that has been judged, as it is: into a pod of this node, to other nodes' pods past the stack, to anywhere else by it. Its

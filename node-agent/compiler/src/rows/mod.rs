@@ -105,6 +105,8 @@ pub struct NodeRow {
     pub table_size: u32,
     /// Index of the overlay's device; 0 without.
     pub overlay: u32,
+    /// The overlay's UDP port; 0 without.
+    pub overlay_port: u16,
 }
 
 /// One entry of the pods map.
@@ -202,6 +204,7 @@ impl MapImage {
             flags: names(node.flags, &NODE_FLAGS),
             table_size: node.table_size,
             overlay: node.overlay,
+            overlay_port: node.overlay_port,
         })
     }
 

@@ -1,8 +1,9 @@
 //! Ways around policy that there are in theory: each is closed, and what must pass does.
 
-use crate::bench::{Bench, DEVICE_A, FAMILIES, Front, at, ip, key, wired};
+use crate::bench::{Bench, DEVICE_A, FAMILIES, Front, at, ip, key, settings, wired};
 use crate::direct_return::{direct, telling};
 use crate::frames::{Frame, Packet, error, flags, tcp, udp};
+use crate::harness::eventually;
 use crate::policy::{CLOSED, FRIENDLY, assert_refused, befriend, rules, sets};
 use orknet_abi::{
     DropReason, RangeKey, judged_mark, node_flags,
@@ -11,7 +12,7 @@ use orknet_abi::{
 use orknet_compiler::{Plan, Step};
 use orknet_dataplane::Verdict;
 
-fn unfriend(bench: &Bench, address: &str) {
+pub fn unfriend(bench: &Bench, address: &str) {
     bench.apply(&Plan { steps: vec![Step::DeletePeer(RangeKey::new(ip(address), 128))] });
 }
 
@@ -24,15 +25,25 @@ fn unreachable(is_v4: bool) -> [u8; 2] {
     if is_v4 { [3, 3] } else { [1, 4] }
 }
 
+/// Addresses of a node beside those that its Node object lists: of the kind that a cache of names has.
+const OTHERS: [&str; 2] = ["169.254.20.10", "fd00:53::10"];
+
+/// Gives the node these. The kernel makes the routes of IPv6 to them a moment later.
+fn add_others(bench: &Bench) {
+    let ip = |arguments: &[&str]| bench.node.namespace.command("ip", arguments);
+    ip(&["link", "set", "lo", "up"]);
+    OTHERS.iter().for_each(|address| _ = ip(&["address", "add", address, "dev", "lo"]));
+    eventually("the node has its address", || {
+        let routes = ip(&["-6", "route", "show", "table", "local"]);
+        if routes.contains(OTHERS[1]) { Ok(()) } else { Err(routes) }
+    });
+}
+
 #[test]
 fn root_every_address_of_the_node_is_the_nodes() {
     let bench = Bench::new("policy-addresses");
-    bench.node.namespace.command("ip", &["link", "set", "lo", "up"]);
-    // Of the kind that a cache of names has.
-    for address in ["169.254.20.10/32", "fd00:53::10/128"] {
-        bench.node.namespace.command("ip", &["address", "add", address, "dev", "lo"]);
-    }
-    for (family, own) in FAMILIES.into_iter().zip(["169.254.20.10", "fd00:53::10"]) {
+    add_others(&bench);
+    for (family, own) in FAMILIES.into_iter().zip(OTHERS) {
         bench.apply(&sets());
         for (ingress, egress) in [(FRIENDLY, 0), (0, CLOSED), (CLOSED, CLOSED)] {
             rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (ingress, egress));
@@ -203,6 +214,18 @@ fn root_nobody_from_the_network_has_a_pods_address() {
         let forged = wired(udp(at(family.pod_b, 9), at(family.load_balancer, 81), b"x")).bytes();
         assert_refused(&bench, || bench.from_network(&forged), DropReason::SourceIsPod);
         assert_eq!(bench.from_pod_b(udp(at(family.pod_b, 9), at(family.pod_a, 81), b"x")).verdict, Verdict::Redirect);
+        // What a pod sends to itself, by a flow that there is.
+        let (pod, front) = (at(family.pod_a, 9), at(family.cluster, 82));
+        bench.put(&Front::new(list + 4, UDP, front, &[at(family.pod_a, 82)]).cluster());
+        for lenient in [0, node_flags::LENIENT] {
+            bench.set_node(orknet_abi::Node { flags: settings().flags | lenient, ..settings() });
+            let own = udp(pod, front, b"x");
+            assert_ne!(bench.from_pod(&own.bytes()).verdict, Verdict::Drop);
+            assert_refused(&bench, || bench.from_network(&wired(own).bytes()), DropReason::SourceIsPod);
+            let about = error(ip(family.client), ip(family.cluster), unreachable(pod.is_ipv4()), 0, &udp(front, pod, b"x").bytes()[14..]);
+            assert_refused(&bench, || bench.from_network(&wired(about).bytes()), DropReason::SourceIsPod);
+        }
+        bench.set_node(settings());
         bench.flows().keys().for_each(|key| bench.forget_flow(key));
     }
 }
@@ -240,5 +263,104 @@ fn root_who_may_open_does_although_the_other_end_did_when_it_might() {
         assert_eq!(bench.from_pod_b(tcp(pod_b, pod_a, flags::SYN_ACK, b"")).verdict, Verdict::Redirect);
         bench.assert_pairs();
         bench.flows().keys().for_each(|key| bench.forget_flow(key));
+    }
+}
+
+#[test]
+fn root_a_service_that_leads_to_any_address_of_the_node_is_the_nodes() {
+    let bench = Bench::new("policy-own-backend");
+    add_others(&bench);
+    let masquerades = settings().flags;
+    for ((list, flags_of), sets_of) in [(1, masquerades), (2, masquerades & !node_flags::MASQUERADE)]
+        .into_iter()
+        .flat_map(|with| [(0, 0), (FRIENDLY, 0), (0, CLOSED), (CLOSED, CLOSED)].map(|sets_of| (with, sets_of)))
+    {
+        bench.set_node(orknet_abi::Node { flags: flags_of, ..settings() });
+        for (family, other) in FAMILIES.into_iter().zip(OTHERS) {
+            bench.apply(&sets());
+            rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = sets_of);
+            for (protocol, number) in [(TCP, 443), (UDP, 53)] {
+                let (front, backend, pod) = (at(family.cluster, number), at(other, number + 6_000), at(family.pod_a, 5_000));
+                bench.put(&Front::new(list, protocol, front, &[backend]).cluster());
+                let make = |from, to, bits| if protocol == TCP { tcp(from, to, bits, b"") } else { udp(from, to, b"?") };
+                for (there, back) in
+                    [(flags::SYN, flags::SYN_ACK), (flags::ACK, flags::ACK), (flags::ACK, flags::ACK), (flags::ACK, flags::ACK)]
+                {
+                    let ran = bench.from_pod(&make(pod, front, there).bytes());
+                    let wanted = make(pod, backend, there).bytes();
+                    assert_eq!((ran.verdict, ran.mark, ran.frame), (Verdict::Next, 0, wanted), "{sets_of:?} {flags_of:x} {there:x}");
+                    let ran = bench.to_pod(&make(backend, pod, back).bytes());
+                    assert_eq!((ran.verdict, ran.frame), (Verdict::Next, make(front, pod, back).bytes()));
+                }
+                // Another backend, outside: rules are about that.
+                bench.put(&Front::new(list, protocol, front, &[at(family.client, 6_443)]).cluster());
+                let make = make(at(family.pod_a, 5_001), front, flags::SYN).bytes();
+                if sets_of.1 == CLOSED {
+                    assert_refused(&bench, || bench.from_pod(&make), DropReason::PolicyEgress);
+                } else {
+                    assert_eq!(bench.from_pod(&make).verdict, Verdict::Redirect);
+                }
+            }
+            bench.assert_pairs();
+            bench.flows().keys().for_each(|key| bench.forget_flow(key));
+        }
+    }
+}
+
+#[test]
+fn root_nobody_reaches_the_overlay_of_another_node_with_this_nodes_address() {
+    const PORT: u16 = 8_472;
+    let bench = Bench::new("policy-vxlan");
+    for (family, node_2) in FAMILIES.into_iter().zip(["192.0.2.2", "2001:db8::2"]) {
+        bench.apply(&sets());
+        // An address of node 2 that its Node object does not list is a stranger's, as far as anybody here knows.
+        for (list, node_2) in (1..).zip([node_2, family.client]) {
+            let (load_balancer, cluster) = (at(family.load_balancer, 80), at(family.cluster, 80));
+            bench.put(&Front::new(list * 2, UDP, load_balancer, &[at(node_2, PORT)]));
+            bench.put(&Front::new(list * 2 + 1, UDP, cluster, &[at(node_2, PORT)]).cluster());
+            for overlay_port in [PORT, 0] {
+                bench.set_node(orknet_abi::Node { overlay_port, ..settings() });
+                let seen_from = |ran: orknet_dataplane::Ran| Packet::read(&ran.frame).unwrap().source;
+                let is_closed = overlay_port != 0;
+                // Whoever asks from outside has the node's address there; so has a pod, where the packet leaves the cluster.
+                let outsider = wired(udp(at(family.router, 9), load_balancer, b"forged")).bytes();
+                for (ingress, egress) in [(0, 0), (CLOSED, 0)] {
+                    rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (ingress, egress));
+                    let pod = udp(at(family.pod_a, 9), cluster, b"forged").bytes();
+                    let is_listed = node_2 != family.client;
+                    if is_closed {
+                        assert_refused(&bench, || bench.from_network(&outsider), DropReason::TunnelNotNode);
+                        if !is_listed {
+                            assert_refused(&bench, || bench.from_pod(&pod), DropReason::TunnelNotNode);
+                        }
+                        assert!(bench.flows().keys().all(|known| known.source != ip(family.router).into()));
+                    } else {
+                        assert_eq!(seen_from(bench.from_network(&outsider)), ip(family.node));
+                    }
+                    if is_listed {
+                        // There everybody sees that it is a pod's.
+                        assert_eq!(seen_from(bench.from_pod(&pod)), ip(family.pod_a));
+                    }
+                    // Without a Service: rules have it judged as it comes, else it is met as it leaves.
+                    let direct = udp(at(family.pod_a, 9), at(node_2, PORT), b"forged").bytes();
+                    let ran = bench.from_pod(&direct);
+                    let out = if ran.verdict == Verdict::Next { bench.to_network(&direct) } else { ran };
+                    assert_eq!(out.verdict == Verdict::Drop, is_closed && !is_listed);
+                    bench.flows().keys().for_each(|key| bench.forget_flow(key));
+                }
+            }
+        }
+        // Other ports, other protocols, and pods that have a server at that port.
+        bench.set_node(orknet_abi::Node { overlay_port: PORT, ..settings() });
+        let to = [(UDP, at(node_2, PORT + 1)), (TCP, at(node_2, PORT)), (UDP, at(family.remote_pod, PORT))];
+        for (list, (protocol, backend)) in (9..).zip(to) {
+            let front = at(family.load_balancer, 90);
+            bench.put(&Front::new(list, protocol, front, &[backend]));
+            let client = at(family.client, 9);
+            let sent = if protocol == TCP { tcp(client, front, flags::SYN, b"") } else { udp(client, front, b"?") };
+            let ran = bench.from_network(&wired(sent).bytes());
+            assert_eq!((ran.verdict, Packet::read(&ran.frame).unwrap().ends().1), (Verdict::Redirect, backend));
+            bench.flows().keys().for_each(|key| bench.forget_flow(key));
+        }
     }
 }
