@@ -25,6 +25,24 @@ const SLICE: u64 = 60_000;
 /// After so many the drop counters are compared, since reading them takes longer than a packet.
 const BLOCK: u64 = 500;
 
+/// How many packets, and which.
+pub struct Wanted {
+    pub count: u64,
+    pub seed: u64,
+    /// Whether they have been there before.
+    pub is_again: bool,
+}
+
+impl Wanted {
+    /// What the environment says; else a slice of fixed ones.
+    pub fn read(slice: u64) -> Self {
+        let number = |name| std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number: {text}")));
+        let (count, again) = (number("ORKNET_FUZZ"), number("ORKNET_FUZZ_SEED"));
+        let seed = again.unwrap_or_else(|| if count.is_some() { rand::random() } else { 7 });
+        Self { count: count.unwrap_or(slice), seed, is_again: again.is_some() }
+    }
+}
+
 pub struct Fuzz {
     pub bench: Bench,
     pub random: StdRng,
@@ -82,9 +100,7 @@ fn root_fuzz_from_network_with_direct_return() {
 }
 
 fn fuzz(hook: Hook, is_direct: bool, wanted: &[&str]) {
-    let frames = std::env::var("ORKNET_FUZZ").ok().map(|text| text.parse().expect("ORKNET_FUZZ is a number of packets"));
-    let again = std::env::var("ORKNET_FUZZ_SEED").ok().map(|text| text.parse().expect("ORKNET_FUZZ_SEED is a number"));
-    let seed = again.unwrap_or_else(|| if frames.is_some() { rand::random() } else { 7 });
+    let Wanted { count, seed, is_again } = Wanted::read(SLICE);
     println!("{hook:?}, direct return {is_direct}: ORKNET_FUZZ_SEED={seed}");
     // Few flows, so that the map is full at times.
     let bench = Bench::sized("fuzz", &[("FLOWS", 40_000)]);
@@ -117,11 +133,10 @@ fn fuzz(hook: Hook, is_direct: bool, wanted: &[&str]) {
         first: None,
         seen: BTreeMap::new(),
         drops: 0,
-        block: if again.is_some() { 1 } else { BLOCK },
+        block: if is_again { 1 } else { BLOCK },
     };
     let node = &fuzz.bench.node.namespace.name.clone();
     println!("in {node}");
-    let count = frames.unwrap_or(SLICE);
     std::thread::scope(|scope| {
         let run = || {
             fuzz.bench.node.enter();

@@ -15,6 +15,7 @@ mod events;
 mod forward;
 mod fragments;
 mod fuzz;
+mod fuzz_policy;
 mod gone;
 mod jumbo;
 mod maglev;
