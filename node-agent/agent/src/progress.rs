@@ -12,6 +12,8 @@ pub enum Kind {
     ClusterNetworkPolicy,
     Namespace,
     Pod,
+    /// Of these no version is told.
+    Node,
 }
 
 impl Kind {
@@ -24,6 +26,7 @@ impl Kind {
             Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
             Self::Namespace => "Namespace",
             Self::Pod => "Pod",
+            Self::Node => "Node",
         }
     }
 
@@ -38,6 +41,12 @@ impl Kind {
             Change::PeerPod(..) => Some(Self::Pod),
             _ => None,
         }
+    }
+
+    /// Whether no pod may start while changes of the kind may go unseen. A new pod itself is waited for, of the others policies speak, as of
+    /// nodes: tens of thousands are not listed again for a failure.
+    pub fn is_vital(self) -> bool {
+        !matches!(self, Self::Pod | Self::Node)
     }
 
     /// Whether somebody may wait for an object of the kind to be in force. Of the others, pods first of all, there is always something new.

@@ -78,7 +78,7 @@ impl Programmer {
             return Err(Lacks::Policies);
         }
         // What was seen until a watch failed may not be all by now: a policy that somebody made before the pod.
-        if let Some(kind) = self.behind.first() {
+        if let Some(kind) = self.behind.iter().find(|kind| kind.is_vital()) {
             return Err(Lacks::Sight(*kind));
         }
         let seen = self.state.pod_uid(&owner.pod).ok_or(Lacks::Pod)?;

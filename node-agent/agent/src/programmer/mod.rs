@@ -53,8 +53,10 @@ pub enum Message {
     Change { change: Change, seen: Instant, version: u64 },
     /// The objects of a kind have been listed completely; the highest version among them.
     Listed(Listed, u64),
-    /// Watching a kind failed: until it has been listed again, there may be objects of it that nobody has seen.
+    /// Watching a kind failed: until it goes on, there may be objects of it that nobody has seen.
     Behind(Kind),
+    /// It goes on: all that there is has been seen, or comes now.
+    Abreast(Kind),
     /// The devices that lead to the network.
     Network(BTreeSet<u32>),
     /// Which of these lead to backends that are gone?
@@ -87,7 +89,7 @@ pub struct Programmer {
     metrics: Arc<Metrics>,
     listeners: Listeners,
     unseen: Unseen,
-    /// Kinds that policies depend on and whose watch has failed since they were listed.
+    /// Kinds that policies depend on and whose watch fails.
     behind: BTreeSet<Kind>,
     /// Network policies count on this node.
     has_policies: bool,
@@ -238,10 +240,10 @@ impl Programmer {
                 Message::Listed(listed, version) => {
                     waiting.is_alarming |= matches!(listed, Listed::Services(_) | Listed::Slices(_));
                     self.note_version(listed.kind(), version);
-                    listed.kind().iter().for_each(|kind| _ = self.behind.remove(kind));
                     self.note_listed(listed);
                 }
                 Message::Behind(kind) => _ = self.behind.insert(kind),
+                Message::Abreast(kind) => _ = self.behind.remove(&kind),
                 Message::Network(devices) => {
                     let is_new = self.network.as_ref() != Some(&devices);
                     self.network = Some(devices);

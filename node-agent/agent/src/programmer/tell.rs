@@ -98,6 +98,10 @@ impl Programmer {
         }
         let mut failed = self.failed_objects(failures);
         failed.objects.extend(self.troubles.failed());
+        // A policy would be told as in force that speaks of labels, or counts beside policies, that nobody has seen.
+        if !self.behind.is_empty() {
+            failed.behind.extend(OF_POLICIES);
+        }
         let unknown = self.unknown_pods();
         if !unknown.is_empty() {
             failed.behind.extend(OF_POLICIES);

@@ -1,6 +1,7 @@
 //! Watching the API: events in, compact facts out to the programmer. Whole objects live only as long as it takes to convert one.
 
 mod absence;
+mod lull;
 mod nodes;
 mod policies;
 
@@ -16,6 +17,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Client, Resource};
+use lull::Lull;
 use orknet_compiler::{Change, Names, ObjectName, ServiceFacts, SliceFacts};
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
@@ -37,6 +39,9 @@ pub trait Follower<K>: Send {
     /// Hears that watching failed: from now on there may be objects that nobody shows. Whether all of them must be listed again, so that
     /// the end of the list says that it is over. (A watch that goes on where it was tells nothing before there is something new.)
     fn failed(&mut self) -> impl Future<Output = bool> + Send;
+
+    /// Hears that a watch that failed goes on where it was: it has shown nothing since, and not failed again, either.
+    fn goes_on(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// Follows all objects of a kind for ever. Errors are logged and tried again with back-off; a server that cannot stream lists is
@@ -65,15 +70,24 @@ where
     loop {
         let config = if streams_lists { watcher::Config::default().streaming_lists() } else { watcher::Config::default() };
         let mut events = Box::pin(watcher(api.clone(), config).default_backoff());
-        let mut is_listed = false;
-        while let Some(event) = events.next().await {
+        // A complete list is being followed; else one is to come.
+        let (mut is_listed, mut lull) = (false, Lull::default());
+        loop {
+            let Some(event) = lull.wait(events.next()).await else {
+                follower.goes_on().await;
+                continue;
+            };
+            let Some(event) = event else { break };
             match (event, &mut absence) {
                 (Ok(event), _) => {
                     // A list begins before the server has said anything.
-                    if !matches!(event, Event::Init) {
+                    if matches!(event, Event::Init) {
+                        lull.forget();
+                    } else {
                         absence.iter_mut().for_each(Absence::served);
+                        lull.end();
                     }
-                    is_listed |= matches!(event, Event::InitDone);
+                    is_listed = !matches!(event, Event::Init | Event::InitApply(_));
                     follower.event(event).await;
                 }
                 (Err(error), Some(absence)) if is_absence(&error) => {
@@ -95,11 +109,14 @@ where
                 }
                 (Err(error), _) => {
                     tracing::warn!(kind, %error, "watching failed; trying again");
-                    if follower.failed().await && is_listed {
-                        // A new watch begins with a list, and tries that again by itself.
+                    // Of what has expired a list is made by itself, as at the beginning, and tried again by itself.
+                    is_listed &= code(&error) != Some(410);
+                    let must_list = follower.failed().await;
+                    if is_listed && must_list {
                         tokio::time::sleep(backoff.next().unwrap_or(ABSENT_RETRY)).await;
                         break;
                     }
+                    if is_listed { lull.begin() } else { lull.forget() }
                 }
             }
         }
@@ -153,10 +170,32 @@ struct Feed<K, N, F> {
     /// The highest version in it.
     version: u64,
     names: Names,
-    /// What is said of it where pods must not start without knowing all of the kind.
-    vital: Option<Kind>,
-    /// It has been said that not all is seen.
-    is_behind: bool,
+    /// Where it is said whether all of the kind is seen.
+    sight: Option<Sight>,
+}
+
+/// Whether all of a kind is seen, as the programmer was told.
+struct Sight {
+    kind: Kind,
+    is_lost: bool,
+}
+
+impl Sight {
+    fn of(kind: Kind) -> Self {
+        Self { kind, is_lost: false }
+    }
+
+    async fn lose(&mut self, sender: &mpsc::Sender<Message>) {
+        if !mem::replace(&mut self.is_lost, true) {
+            let _ = sender.send(Message::Behind(self.kind)).await;
+        }
+    }
+
+    async fn regain(&mut self, sender: &mpsc::Sender<Message>) {
+        if mem::replace(&mut self.is_lost, false) {
+            let _ = sender.send(Message::Abreast(self.kind)).await;
+        }
+    }
 }
 
 impl<K: Resource, N: Clone + Eq + Hash, F> Feed<K, N, F> {
@@ -167,12 +206,12 @@ impl<K: Resource, N: Clone + Eq + Hash, F> Feed<K, N, F> {
         listed: fn(HashSet<N>) -> Listed,
     ) -> Self {
         let (seen, names) = (HashSet::new(), Names::default());
-        Self { sender, convert, change, listed, seen, version: 0, names, vital: None, is_behind: false }
+        Self { sender, convert, change, listed, seen, version: 0, names, sight: None }
     }
 
-    /// Pods must not start without all of this kind.
-    fn vital(self, kind: Kind) -> Self {
-        Self { vital: Some(kind), ..self }
+    /// Policies depend on this kind: while not all of it is seen, that is told.
+    fn sighted(self, kind: Kind) -> Self {
+        Self { sight: Some(Sight::of(kind)), ..self }
     }
 
     /// The programmer outlives the watches, so nobody is told of a failure. Once it has taken `version` (unless that is 0), it knows all of
@@ -190,6 +229,7 @@ impl<K: Resource + Send, N: Clone + Eq + Hash + Send + Sync, F: Send + Sync> Fol
             Event::Init => {
                 self.seen.clear();
                 self.version = 0;
+                return;
             }
             Event::InitApply(object) => {
                 self.version = self.version.max(version(&object));
@@ -200,9 +240,9 @@ impl<K: Resource + Send, N: Clone + Eq + Hash + Send + Sync, F: Send + Sync> Fol
                 }
                 // Others of the list, with lower versions, may still come.
                 self.send(name, facts, now, 0).await;
+                return;
             }
             Event::InitDone => {
-                self.is_behind = false;
                 let listed = (self.listed)(mem::take(&mut self.seen));
                 let _ = self.sender.send(Message::Listed(listed, self.version)).await;
             }
@@ -219,13 +259,19 @@ impl<K: Resource + Send, N: Clone + Eq + Hash + Send + Sync, F: Send + Sync> Fol
                 self.send(name, None, now, version).await;
             }
         }
+        self.goes_on().await;
     }
 
     async fn failed(&mut self) -> bool {
-        if let Some(kind) = self.vital.filter(|_| !mem::replace(&mut self.is_behind, true)) {
-            let _ = self.sender.send(Message::Behind(kind)).await;
+        let Some(sight) = &mut self.sight else { return false };
+        sight.lose(&self.sender).await;
+        sight.kind.is_vital()
+    }
+
+    async fn goes_on(&mut self) {
+        if let Some(sight) = &mut self.sight {
+            sight.regain(&self.sender).await;
         }
-        self.vital.is_some()
     }
 }
 

@@ -1,8 +1,9 @@
 //! The Nodes: our own for the programmer, all of them for whoever keeps the routes, and as the other end of connections.
 
-use super::{Follower, follow, version};
+use super::{Follower, Sight, follow, version};
 use crate::nodes::{Nodes, Outlook};
 use crate::programmer::{Listed, Message};
+use crate::progress::Kind;
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client};
@@ -15,8 +16,8 @@ use tokio::sync::{mpsc, watch};
 
 /// Follows the Nodes; the programmer hears of those other than our own if there are policies that may speak of them.
 pub async fn nodes(client: Client, own: &str, sender: mpsc::Sender<Message>, view: watch::Sender<Arc<NodesView>>, are_peers: bool) {
-    let nodes = Nodes::new(own);
-    let feed = NodeFeed { sender, view, nodes, seen: HashSet::new(), is_complete: false, are_peers, names: Names::default() };
+    let (nodes, sight) = (Nodes::new(own), are_peers.then(|| Sight::of(Kind::Node)));
+    let feed = NodeFeed { sender, view, nodes, seen: HashSet::new(), is_complete: false, sight, names: Names::default() };
     follow(Api::all(client), "Node", feed).await;
 }
 
@@ -34,7 +35,8 @@ struct NodeFeed {
     nodes: Nodes,
     seen: HashSet<String>,
     is_complete: bool,
-    are_peers: bool,
+    /// There are policies that may speak of them.
+    sight: Option<Sight>,
     names: Names,
 }
 
@@ -44,7 +46,7 @@ impl NodeFeed {
     }
 
     async fn send_peer(&mut self, node: &Node, is_there: bool, seen: Instant, version: u64) {
-        if self.are_peers {
+        if self.sight.is_some() {
             let name = self.names.intern(node.metadata.name.as_deref().unwrap_or_default());
             let facts = is_there.then(|| PeerNodeFacts::of(node, &mut self.names));
             self.send(Change::PeerNode(name, facts), seen, version).await;
@@ -55,6 +57,7 @@ impl NodeFeed {
 impl Follower<Node> for NodeFeed {
     async fn event(&mut self, event: Event<Node>) {
         let now = Instant::now();
+        let shows_all = !matches!(event, Event::Init | Event::InitApply(_));
         let changed = match event {
             Event::Init => {
                 self.seen.clear();
@@ -68,7 +71,7 @@ impl Follower<Node> for NodeFeed {
             Event::InitDone => {
                 let seen = mem::take(&mut self.seen);
                 let removed = self.nodes.retain(&seen);
-                if self.are_peers {
+                if self.sight.is_some() {
                     let names = seen.iter().map(|name| self.names.intern(name)).collect();
                     let _ = self.sender.send(Message::Listed(Listed::Nodes(names), 0)).await;
                 }
@@ -83,6 +86,9 @@ impl Follower<Node> for NodeFeed {
                 self.nodes.remove(node.metadata.name.as_deref().unwrap_or_default())
             }
         };
+        if shows_all {
+            self.goes_on().await;
+        }
         if !changed {
             return;
         }
@@ -93,8 +99,15 @@ impl Follower<Node> for NodeFeed {
         self.view.send_replace(Arc::new(NodesView { nodes: self.nodes.outlook(), is_complete: self.is_complete }));
     }
 
-    /// Nodes are who policies speak of, not whom they are for.
     async fn failed(&mut self) -> bool {
-        false
+        let Some(sight) = &mut self.sight else { return false };
+        sight.lose(&self.sender).await;
+        sight.kind.is_vital()
+    }
+
+    async fn goes_on(&mut self) {
+        if let Some(sight) = &mut self.sight {
+            sight.regain(&self.sender).await;
+        }
     }
 }

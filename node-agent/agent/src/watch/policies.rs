@@ -20,7 +20,7 @@ pub async fn policies(client: Client, sender: mpsc::Sender<Message>) {
         (name, Some(policy_facts(policy, names)))
     };
     let api = Api::all_with(client, &ApiResource::erase::<NetworkPolicy>(&()));
-    let feed = Feed::new(sender, convert, Change::Policy, Listed::Policies).vital(Kind::NetworkPolicy);
+    let feed = Feed::new(sender, convert, Change::Policy, Listed::Policies).sighted(Kind::NetworkPolicy);
     follow(api, "NetworkPolicy", feed).await;
 }
 
@@ -34,7 +34,7 @@ pub async fn cluster_policies(client: Client, sender: mpsc::Sender<Message>) {
         let name = name_of(&policy.metadata, names);
         (name, Some(ClusterPolicyFacts::of(policy, names)))
     };
-    let feed = Feed::new(sender, convert, Change::ClusterPolicy, Listed::ClusterPolicies).vital(Kind::ClusterNetworkPolicy);
+    let feed = Feed::new(sender, convert, Change::ClusterPolicy, Listed::ClusterPolicies).sighted(Kind::ClusterNetworkPolicy);
     follow_if_served(Api::all(client), "ClusterNetworkPolicy", feed).await;
 }
 
@@ -44,7 +44,7 @@ pub async fn namespaces(client: Client, sender: mpsc::Sender<Message>) {
         let name = name_of(&namespace.metadata, names);
         (name, Some(NamespaceFacts::of(namespace, names)))
     };
-    let feed = Feed::new(sender, convert, Change::Namespace, Listed::Namespaces).vital(Kind::Namespace);
+    let feed = Feed::new(sender, convert, Change::Namespace, Listed::Namespaces).sighted(Kind::Namespace);
     follow(Api::all(client), "Namespace", feed).await;
 }
 
@@ -54,7 +54,8 @@ pub async fn pods(client: Client, sender: mpsc::Sender<Message>) {
         let name = ObjectName::of(&pod.metadata, names);
         (name, Some(PodFacts::of(pod, names)))
     };
-    follow(Api::all(client), "Pod", Feed::new(sender, convert, Change::PeerPod, Listed::Pods)).await;
+    let feed = Feed::new(sender, convert, Change::PeerPod, Listed::Pods).sighted(Kind::Pod);
+    follow(Api::all(client), "Pod", feed).await;
 }
 
 /// Of an object without a namespace.

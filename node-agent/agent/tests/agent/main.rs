@@ -17,4 +17,5 @@ mod room;
 mod scale;
 mod services;
 mod settings;
+mod watched;
 mod whole;

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-const UID: &str = "00112233-4455-6677-8899-aabbccddeeff";
+pub const UID: &str = "00112233-4455-6677-8899-aabbccddeeff";
 const ADDRESS: [u8; 4] = [10, 244, 1, 2];
 const NETNS: &str = "/run/netns/of-the-pod";
 
-fn cluster() -> (FakeApi, Arc<FakeDataplane>) {
+pub fn cluster() -> (FakeApi, Arc<FakeDataplane>) {
     let api = FakeApi::new();
     api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"]));
     api.put(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } }));
@@ -24,7 +24,7 @@ fn cluster() -> (FakeApi, Arc<FakeDataplane>) {
 }
 
 /// The pod shop/web.
-fn web(uid: &str, app: &str) -> Value {
+pub fn web(uid: &str, app: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "namespace": "shop", "uid": uid, "labels": { "app": app } },
         "spec": { "nodeName": "here", "containers": [{ "name": "a" }] },
@@ -32,7 +32,7 @@ fn web(uid: &str, app: &str) -> Value {
 }
 
 /// A policy that lets nobody in to pods with a label.
-fn closes(name: &str, app: &str) -> Value {
+pub fn closes(name: &str, app: &str) -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
         "metadata": { "name": name, "namespace": "shop", "uid": format!("00000000-0000-0000-0000-{:0>12}", name.len()) },
@@ -41,7 +41,7 @@ fn closes(name: &str, app: &str) -> Value {
 }
 
 /// Its device, made, and what the CNI plugin says of it.
-fn attachment() -> Attachment {
+pub fn attachment() -> Attachment {
     let name = AttachmentName { container_id: "c1".into(), ifname: "eth0".into() };
     ip(&format!("link add {} type veth peer name to-pod", host_name(&name)));
     attachment_of(&name)
@@ -64,7 +64,7 @@ fn attachment_of(name: &AttachmentName) -> Attachment {
 }
 
 /// The pod's entry.
-fn entry(dataplane: &FakeDataplane) -> Option<Pod> {
+pub fn entry(dataplane: &FakeDataplane) -> Option<Pod> {
     dataplane.maps.lock().unwrap().pods.get(&PodKey { address: Address::from_v4(ADDRESS) }).copied()
 }
 
@@ -326,7 +326,7 @@ fn root_the_node_says_how_policies_count_and_without_them_nobody_waits_for_any()
 }
 
 /// The version of a kind in a report.
-fn version(report: &Value, kind: &str) -> Option<u64> {
+pub fn version(report: &Value, kind: &str) -> Option<u64> {
     let programmed = report["status"]["programmed"].as_array()?;
     programmed.iter().find(|entry| entry["kind"] == kind)?["resourceVersion"].as_str()?.parse().ok()
 }
