@@ -12,6 +12,9 @@ use std::net::IpAddr;
 /// Where pods on the network of their hosts listen.
 const HOST_PORT: u16 = 8_090;
 
+/// The node for which its pod on the host's network asks, which has the node's name; for others the node itself does.
+const HOST_POD: &str = NODES[1];
+
 /// Who asks and is asked.
 #[derive(Clone)]
 pub struct End {
@@ -118,6 +121,10 @@ impl<'a> Crowd<'a> {
         let targets = questions.keys().cloned();
         let found = match (client.name.split_once('/'), client.node) {
             (Some((namespace, pod)), _) => Client::of(&self.kubectl.in_namespace(namespace), pod).probe_all(targets)?,
+            // A pod on its host's network asks as the host does.
+            (None, Some(node)) if node == HOST_POD => {
+                Client::of(&self.kubectl.in_namespace(policy::NAMESPACES[0]), node).probe_all(targets)?
+            }
             (None, Some(node)) => Client::of_node(self.cluster, node, NETTOOL).probe_all(targets)?,
             (None, None) => Client::outside(&self.outer).probe_all(targets)?,
         };

@@ -6,6 +6,7 @@ mod asked;
 mod changes;
 mod churn;
 mod crowd;
+mod families;
 mod faults;
 mod fresh;
 mod held;
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
             faults::TESTS,
             lenient::TESTS,
             churn::TESTS,
+            // Another node comes to stay.
+            families::TESTS,
         ],
     )
 }
