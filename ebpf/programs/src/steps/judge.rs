@@ -100,6 +100,9 @@ pub fn judge(key: &FlowKey, becomes: &FlowKey, how: u32, bytes: u32) -> u32 {
         }
     }
     if let Some(pod) = PODS.get_ptr(PodKey { address: *server }) {
+        if how & judging::FOREIGN != 0 && is_back {
+            return DropReason::SourceIsPod as u32;
+        }
         // SAFETY: as above.
         let set = unsafe { if is_self { (&raw const (*pod).own_ingress).read() } else { (&raw const (*pod).ingress).read() } };
         // Of the node's own address as a client, only what answers it may be believed: anybody could write it into a packet.
@@ -120,7 +123,7 @@ pub fn judge_known(key: &FlowKey, becomes: &FlowKey, is_known: u32, bytes: u32) 
     let how =
         if is_known & known::BACK != 0 { judging::BACK } else { 0 } | if is_known & known::FOREIGN != 0 { judging::FOREIGN } else { 0 };
     if is_lenient() {
-        let is_forged = how == judging::FOREIGN && PODS.get_ptr(PodKey { address: key.source }).is_some();
+        let is_forged = how & judging::FOREIGN != 0 && PODS.get_ptr(PodKey { address: key.source }).is_some();
         return if is_forged { DropReason::SourceIsPod as u32 } else { ALLOWED };
     }
     global::judge(key, becomes, how, bytes)

@@ -133,8 +133,7 @@ fn to_or_from_a(random: &mut StdRng, family: &Family) -> (&'static str, Vec<u8>)
         bytes[20..22].copy_from_slice(&word.to_be_bytes());
         set_v4_checksum(&mut bytes);
     }
-    if random.random_ratio(1, 20) {
-        // Behind the addresses.
+    if random.random_ratio(1, 20) && bytes.len() > IP + 20 {
         let place = random.random_range(IP + 20..bytes.len());
         bytes[place] ^= random.random::<u8>();
     }

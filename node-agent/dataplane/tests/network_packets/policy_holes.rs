@@ -222,8 +222,12 @@ fn root_nobody_from_the_network_has_a_pods_address() {
             let own = udp(pod, front, b"x");
             assert_ne!(bench.from_pod(&own.bytes()).verdict, Verdict::Drop);
             assert_refused(&bench, || bench.from_network(&wired(own).bytes()), DropReason::SourceIsPod);
-            let about = error(ip(family.client), ip(family.cluster), unreachable(pod.is_ipv4()), 0, &udp(front, pod, b"x").bytes()[14..]);
-            assert_refused(&bench, || bench.from_network(&wired(about).bytes()), DropReason::SourceIsPod);
+            // The pod sees the Service as who asks it.
+            for quoted in [udp(front, pod, b"x"), udp(at(family.cluster, 9), at(family.pod_a, 82), b"x")] {
+                let kind = unreachable(pod.is_ipv4());
+                let about = wired(error(ip(family.client), ip(family.cluster), kind, 0, &quoted.bytes()[14..])).bytes();
+                assert_refused(&bench, || bench.from_network(&about), DropReason::SourceIsPod);
+            }
         }
         bench.set_node(settings());
         bench.flows().keys().for_each(|key| bench.forget_flow(key));
