@@ -207,20 +207,20 @@ fn put(frame: &impl Frame, kind: u32, reason: u32, direction: u32, set: u32) {
 /// There is room for an event, which nobody else uses.
 #[inline(always)]
 unsafe fn begin(event: *mut Event, kind: u32, reason: u32, cookie: u64) {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller's word. Volatile, or the compiler would call the library, which takes room on the stack.
     unsafe {
         (&raw mut (*event).time).write(bpf_ktime_get_ns());
         (&raw mut (*event).cookie).write(cookie);
         (&raw mut (*event).kind).write(kind);
         (&raw mut (*event).reason).write(reason);
-        (&raw mut (*event).device).write(0);
-        (&raw mut (*event).bytes).write(0);
-        (&raw mut (*event).rule).write(0);
-        (&raw mut (*event).egress_rule).write(0);
-        (&raw mut (*event).set).write(0);
-        (&raw mut (*event).peers).write(0);
-        (&raw mut (*event).direction).write(0);
-        (&raw mut (*event).head_bytes).write(0);
+        (&raw mut (*event).device).write_volatile(0);
+        (&raw mut (*event).bytes).write_volatile(0);
+        (&raw mut (*event).rule).write_volatile(0);
+        (&raw mut (*event).egress_rule).write_volatile(0);
+        (&raw mut (*event).set).write_volatile(0);
+        (&raw mut (*event).peers).write_volatile(0);
+        (&raw mut (*event).direction).write_volatile(0);
+        (&raw mut (*event).head_bytes).write_volatile(0);
     }
 }
 
