@@ -3,12 +3,14 @@
 use anyhow::{Result, ensure};
 use orknet_tests::columns::Columns;
 use orknet_tests::server::Server;
+use orknet_tests::talk::{self, Client, How, Outcome, Target};
 use orknet_tests::{Cluster, Kubectl, eventually, tests};
 
 tests![
     e2e_cluster_network_policies_are_written_shown_and_explained,
     e2e_what_was_applied_is_told_when_it_is_in_force_on_every_node,
     e2e_what_nodes_report_is_summed_up,
+    e2e_whoever_has_waited_for_a_change_finds_it_in_force,
 ];
 
 const CLUSTER_POLICY: &str = r#"
@@ -133,18 +135,31 @@ fn e2e_what_nodes_report_is_summed_up(_: &Cluster, _: &Kubectl) -> Result<()> {
     ensure!(field(kubectl, "networkpolicystatus/web", ".status.observedResourceVersion")? == version);
     report("n1", &version, "")?;
     is("networkpolicystatus/web", message, "in force on 1 of 2 nodes; waiting for n2")?;
+    // However soon somebody looks after a change, the former generation's is not taken for it, and by nobody who lists or watches.
+    let far = (version.parse::<u64>()? + 1_000_000).to_string();
+    report("n1", &version, "")?;
+    report("n2", &version, "")?;
+    kubectl.run(&["wait", "networkpolicystatus/web", "--for=condition=Programmed", "--timeout=60s"])?;
+    for round in 0..20 {
+        kubectl.apply(&policy("web", ["Ingress", "Egress"][round % 2]))?;
+        let said = kubectl.fails(&["wait", "networkpolicystatus/web", "--for=condition=Programmed", "--timeout=0s"], None)?;
+        ensure!(said.contains("condition not met"), "{said}");
+        let version = field(kubectl, "networkpolicy/web", ".metadata.resourceVersion")?;
+        report("n1", &version, "")?;
+        report("n2", &version, "")?;
+        kubectl.run(&["wait", "networkpolicystatus/web", "--for=condition=Programmed", "--timeout=60s"])?;
+    }
     // A node that goes does not count any more.
+    report("n2", &version, "")?;
     kubectl.run(&["delete", "node", "n2"])?;
     is("networkpolicystatus/web", message, "in force on the only node")?;
     // What somebody else writes is put right, and what is right is left alone.
     kubectl.run(&["patch", "netpolstatus", "web", "--type=merge", "-p", r#"{"status": {"nodes": "7/7"}}"#])?;
     is("networkpolicystatus/web", ".status.nodes", "1/1")?;
     let written = field(kubectl, "networkpolicystatus/web", ".metadata.resourceVersion")?;
-    let far = (version.parse::<u64>()? + 1_000_000).to_string();
     report("n1", &far, "")?;
     // A policy that comes later is told of later: by then all that there was to write is written.
     kubectl.apply(&policy("other", "Ingress"))?;
-    kubectl.run(&["wait", "--for=create", "networkpolicystatus/other", "--timeout=60s"])?;
     kubectl.run(&["wait", "networkpolicystatus/other", "--for=condition=Programmed", "--timeout=60s"])?;
     ensure!(field(kubectl, "networkpolicystatus/web", ".metadata.resourceVersion")? == written, "the status is written without need");
     kubectl.run(&["delete", "networkpolicy", "web"])?;
@@ -156,17 +171,35 @@ fn e2e_what_was_applied_is_told_when_it_is_in_force_on_every_node(_: &Cluster, k
     kubectl.apply(&policy("deny", "Ingress"))?;
     kubectl.run(&["create", "service", "clusterip", "web", "--tcp=80"])?;
     for what in ["networkpolicystatus/deny", "servicestatus/web"] {
-        kubectl.run(&["wait", "--for=create", what, "--timeout=60s"])?;
         kubectl.run(&["wait", what, "--for=condition=Programmed", "--timeout=60s"])?;
         ensure!(field(kubectl, what, ".status.nodes")? == "2/2", "{what}: {}", field(kubectl, what, ".status")?);
     }
-    // The next generation, by its number.
     kubectl.apply(&policy("deny", "Egress"))?;
-    kubectl.run(&["wait", "networkpolicystatus/deny", "--for=jsonpath={.status.observedGeneration}=2", "--timeout=60s"])?;
     kubectl.run(&["wait", "networkpolicystatus/deny", "--for=condition=Programmed", "--timeout=60s"])?;
     table(kubectl, "netpolstatus", "NAME|PROGRAMMED|NODES|GENERATION|AGE", &["deny", "True", "2/2", "2", "AGE"])?;
     kubectl.apply(&CLUSTER_POLICY.replace("name: top", &format!("name: {}", kubectl.namespace())))?;
     let result = kubectl.run(&["wait", &format!("cnp/{}", kubectl.namespace()), "--for=condition=Programmed", "--timeout=60s"]);
     kubectl.run(&["delete", "cnp", kubectl.namespace()])?;
     result.map(drop)
+}
+
+/// Twenty changes of one policy, each waited for as people do, right after it: from then on packets are judged by it.
+fn e2e_whoever_has_waited_for_a_change_finds_it_in_force(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    talk::pod(kubectl, "web", "nodeName: node1")?;
+    let client = Client::on_node(kubectl, "client", "node2")?;
+    talk::wait_ready(kubectl, "web")?;
+    let address = field(kubectl, "pod/web", ".status.podIP")?;
+    let asked = [How::Tcp, How::Udp].map(|how| Target::new(how, &address, talk::PORT));
+    for round in 0..20 {
+        let is_open = round % 2 == 1;
+        let rules = if is_open { "[{}]" } else { "[]" };
+        let spec = format!("{{podSelector: {{matchLabels: {{app: web}}}}, ingress: {rules}}}");
+        kubectl.apply(&format!("{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: web}}, spec: {spec}}}"))?;
+        kubectl.run(&["wait", "networkpolicystatus/web", "--for=condition=Programmed", "--timeout=60s"])?;
+        for (target, attempt) in client.try_all(asked.clone())? {
+            let is_answered = matches!(attempt.outcome, Outcome::Answer { .. });
+            ensure!(is_answered == is_open, "round {round}: {target:?}: {attempt:?}");
+        }
+    }
+    Ok(())
 }
