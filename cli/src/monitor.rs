@@ -26,6 +26,7 @@ const WAITING: usize = 256;
 
 /// Shows what happens to packets now: connections that are opened, and what is dropped and why.
 #[derive(clap::Args)]
+#[command(after_help = NOT_TOLD)]
 pub struct Monitor {
     /// A node of a local cluster (default: all of them, where there is a local cluster; else this host).
     #[arg(long)]
@@ -53,6 +54,13 @@ pub struct Monitor {
     #[arg(long, short, value_enum, default_value_t = Form::Text)]
     output: Form,
 }
+
+/// What nobody who hears nothing should have to find out.
+const NOT_TOLD: &str = "\
+Told are drops of every kind: of packets, of frames before the stack, and of calls that a socket is refused. Of connections that \
+are let through those are told that programs remember: of pods that policies isolate, and those that packets are translated for \
+(Services that no socket hook sees to, masquerade). Connections of pods without policies are not told: programs keep nothing of them, \
+which is what makes them cheap. A policy that allows everything has a pod's connections told.";
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -143,16 +151,32 @@ async fn signalled() -> Result<()> {
     Ok(())
 }
 
-/// Prints what all agents tell. An agent that cannot be heard at the beginning is an error; one that falls silent later is waited for.
+/// Prints what all agents tell. If none can be heard at the beginning, that is an error; one that cannot while others can, or that falls silent
+/// later, is waited for.
 async fn show(sources: Vec<Source>, filter: &Filter, form: Form) -> Result<()> {
     let subscription = serde_json::to_string(filter)? + "\n";
     let (sender, mut heard) = mpsc::channel(WAITING);
+    let mut silent = Vec::new();
+    let mut heard_at_all = false;
     for source in sources {
-        let lines = connect(&source, &subscription).await.with_context(|| {
-            let socket = source.socket.display();
-            format!("cannot hear the agent of {} at {socket}; is it running, and of this version?", source.node)
-        })?;
-        tokio::spawn(hear(source, subscription.clone(), lines, sender.clone()));
+        let socket = source.socket.display();
+        match connect(&source, &subscription).await {
+            Ok(lines) => {
+                heard_at_all = true;
+                tokio::spawn(hear(source, subscription.clone(), Some(lines), sender.clone()));
+            }
+            Err(error) => {
+                let why = format!("cannot hear the agent of {} at {socket} ({error}); is it running, and of this version?", source.node);
+                silent.push((source, why));
+            }
+        }
+    }
+    if !heard_at_all {
+        bail!("{}", silent.into_iter().map(|(_, why)| why).collect::<Vec<_>>().join("\n        "));
+    }
+    for (source, why) in silent {
+        eprintln!("orknet: {why} Waiting for it");
+        tokio::spawn(hear(source, subscription.clone(), None, sender.clone()));
     }
     drop(sender);
     let mut attention = tokio::time::interval(ATTENTION);
@@ -184,9 +208,21 @@ async fn connect(source: &Source, subscription: &str) -> io::Result<Told> {
 }
 
 /// Hands on what an agent tells, and asks again when it has ended, until nobody listens.
-async fn hear(source: Source, subscription: String, mut lines: Told, sender: mpsc::Sender<(String, Heard)>) {
+async fn hear(source: Source, subscription: String, lines: Option<Told>, sender: mpsc::Sender<(String, Heard)>) {
     let say = async |heard| sender.send((source.node.clone(), heard)).await.is_ok();
+    let mut connected = lines;
     loop {
+        let mut lines = match connected.take() {
+            Some(lines) => lines,
+            None => loop {
+                tokio::time::sleep(AGAIN).await;
+                match connect(&source, &subscription).await {
+                    Ok(lines) => break lines,
+                    Err(_) if sender.is_closed() => return,
+                    Err(_) => {}
+                }
+            },
+        };
         let why = loop {
             match lines.next_line().await {
                 Ok(Some(text)) => match serde_json::from_str(&text) {
@@ -204,14 +240,6 @@ async fn hear(source: Source, subscription: String, mut lines: Told, sender: mps
         if !say(Heard::Silent(why)).await {
             return;
         }
-        lines = loop {
-            tokio::time::sleep(AGAIN).await;
-            match connect(&source, &subscription).await {
-                Ok(lines) => break lines,
-                Err(_) if sender.is_closed() => return,
-                Err(_) => {}
-            }
-        };
     }
 }
 
@@ -254,6 +282,13 @@ fn in_words(happened: &Happened) -> String {
     if let Some(front) = &happened.service {
         let port = front.port.map_or_else(String::new, |port| format!(":{port}"));
         text += &format!(" (Service {}/{}{port})", front.namespace, front.name);
+    }
+    if !happened.possible_services.is_empty() {
+        let names: Vec<_> = happened.possible_services.iter().map(ToString::to_string).collect();
+        text += &format!(" (perhaps by Service {})", names.join(" or "));
+    }
+    if happened.is_call {
+        text += " (refused at the socket)";
     }
     if happened.is_answer {
         text += " (the answer)";
@@ -301,6 +336,23 @@ mod tests {
             "{BEGIN} dropped TCP shop/client:40000 -> web/server:8080 (Service front/web:80) [SYN] policy-ingress: NetworkPolicy web/in ingress[2]\n"
         );
         assert_eq!(text(|_| {}), expected);
+    }
+
+    #[test]
+    fn a_service_that_is_not_certain_and_a_call_are_told_as_such() {
+        let perhaps = text(|value| {
+            value["service"] = serde_json::Value::Null;
+            value["possibleServices"] = json!([{"namespace": "front", "name": "web"}, {"namespace": "front", "name": "old"}]);
+        });
+        assert!(perhaps.contains("web/server:8080 (perhaps by Service front/web or front/old) [SYN]"), "{perhaps}");
+        let call = text(|value| {
+            value["isCall"] = json!(true);
+            value["client"]["port"] = serde_json::Value::Null;
+            value["server"] = json!({"address": "10.96.0.10", "port": 80});
+            (value["judged"], value["tcpFlags"], value["reason"]) = (json!([]), json!([]), json!("no-endpoints"));
+        });
+        let expected = "TCP shop/client -> 10.96.0.10:80 (Service front/web:80) (refused at the socket) no-endpoints: No rule lets it in\n";
+        assert!(call.ends_with(expected), "{call}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Which maps, and how to show them.
 #[derive(clap::Args)]
 pub struct Inspect {
-    /// A node of a local cluster (default: its first, where there is a local cluster; else this host).
+    /// A node of a local cluster (default: its first, or all of them where several can be shown at once; without a local cluster, this host).
     #[arg(long)]
     node: Option<String>,
     /// The local cluster's name (default: local).
@@ -26,6 +26,13 @@ pub struct Inspect {
     pub pin_dir: Option<PathBuf>,
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+impl Inspect {
+    /// Whether no node was chosen.
+    pub fn is_about_all(&self) -> bool {
+        self.node.is_none() && self.pin_dir.is_none()
+    }
 }
 
 /// What to show.

@@ -2,9 +2,9 @@
 
 use crate::cluster::layout::Cluster;
 use crate::commands::daemon;
-use crate::trace::names::kubeconfig_path;
+use crate::trace::names::{has_ended, is_on_host, kubeconfig_path, phase};
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, ObjectList};
 use kube::{Client, Resource};
@@ -14,6 +14,7 @@ use orknet_compiler::clusternetworkpolicy::ClusterNetworkPolicy;
 use orknet_compiler::facts::{Action, ClusterPolicyFacts, Labels, NamespaceFacts, ObjectName, PodFacts, PolicyFacts, RuleFacts, Tier, Uid};
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,20 @@ pub struct Known {
     namespaces: BTreeMap<Arc<str>, NamespaceFacts>,
     policies: BTreeMap<ObjectName, PolicyFacts>,
     cluster_policies: BTreeMap<Arc<str>, ClusterPolicyFacts>,
+    whereabouts: BTreeMap<ObjectName, Whereabouts>,
+    /// Their addresses, by their names.
+    nodes: BTreeMap<String, Vec<Address>>,
+}
+
+/// Where a pod is to be looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Whereabouts {
+    /// `None` before it is scheduled.
+    pub node: Option<String>,
+    /// It has the network of its node, and no address of its own.
+    pub is_on_host: bool,
+    /// `Succeeded` or `Failed`: it has given its address back.
+    pub ended: Option<String>,
 }
 
 /// A policy, as `kubectl` writes a resource: `NetworkPolicy default/web`.
@@ -57,7 +72,15 @@ impl Known {
             let mut names = Names::default();
             let mut known = Self::default();
             for pod in all::<Pod>(&client).await? {
-                known.pods.insert(ObjectName::of(&pod.metadata, &mut names), PodFacts::of(&pod, &mut names));
+                let name = ObjectName::of(&pod.metadata, &mut names);
+                known.whereabouts.insert(name.clone(), Whereabouts::of(&pod));
+                known.pods.insert(name, PodFacts::of(&pod, &mut names));
+            }
+            // Who may not list nodes does without.
+            for node in all::<Node>(&client).await.unwrap_or_default() {
+                let addresses = node.status.into_iter().flat_map(|status| status.addresses).flatten();
+                let own = addresses.filter_map(|address| address.address.parse::<IpAddr>().ok()).map(Address::from).collect();
+                known.nodes.insert(node.metadata.name.unwrap_or_default(), own);
             }
             for namespace in all::<Namespace>(&client).await? {
                 let name = names.intern(namespace.metadata.name.as_deref().unwrap_or_default());
@@ -80,6 +103,22 @@ impl Known {
     /// The addresses of a pod by its name.
     pub fn addresses(&self, pod: &ObjectName) -> Option<&[Address]> {
         self.pods.get(pod).map(|facts| &*facts.addresses)
+    }
+
+    /// Where a pod is.
+    pub fn whereabouts(&self, pod: &ObjectName) -> Option<&Whereabouts> {
+        self.whereabouts.get(pod)
+    }
+
+    /// The name of the node that has one of these addresses.
+    pub fn node_at(&self, addresses: &[Address]) -> Option<&str> {
+        let has = |(_, own): &(&String, &Vec<Address>)| own.iter().any(|address| addresses.contains(address));
+        self.nodes.iter().find(has).map(|(name, _)| name.as_str())
+    }
+
+    /// The nodes of the cluster.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.nodes.keys().map(String::as_str)
     }
 
     /// The pod that has an address of its own.
@@ -130,6 +169,13 @@ impl Known {
         });
         let (admin, baseline) = (of_tier(Tier::Admin, "Admin"), of_tier(Tier::Baseline, "Baseline"));
         admin.into_iter().chain(own).chain(baseline).collect()
+    }
+}
+
+impl Whereabouts {
+    fn of(pod: &Pod) -> Self {
+        let ended = phase(pod).filter(|_| has_ended(pod)).map(str::to_owned);
+        Self { node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()), is_on_host: is_on_host(pod), ended }
     }
 }
 

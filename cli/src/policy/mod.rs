@@ -1,14 +1,15 @@
-//! `orknet policy list | show`: what policies say about the pods of a node, from the pinned maps, as rules in words and as map entries. Names
-//! come from the API server if it can be reached; no agent is asked.
+//! `orknet policy list | show`: what policies say about pods, from the pinned maps of the nodes that are here, as rules in words and as map
+//! entries. Names come from the API server if it can be reached; no agent is asked.
 
 mod known;
+mod list;
 
 use crate::cluster::layout::{Cluster, DEFAULT_NAME};
 use crate::inspect::print::Column::{Number, Text};
 use crate::inspect::print::{View, print};
 use crate::inspect::{Inspect, nodes};
 use anyhow::{Context, Result, bail};
-use known::{Known, PolicyRef};
+use known::{Known, PolicyRef, Whereabouts};
 use orknet_abi::{Address, PodKey, direction};
 use orknet_compiler::MapImage;
 use orknet_compiler::facts::{ObjectName, Uid};
@@ -24,7 +25,7 @@ const WAYS: [(&str, u32); 2] = [("ingress", direction::INGRESS), ("egress", dire
 /// Addresses of a peer set that a table shows.
 const SHOWN: usize = 4;
 
-/// What policies say about the pods of a node.
+/// What policies say about pods, by the maps of their nodes.
 #[derive(clap::Args)]
 pub struct Policy {
     #[command(subcommand)]
@@ -33,12 +34,21 @@ pub struct Policy {
 
 #[derive(clap::Subcommand)]
 enum What {
-    /// Lists a node's pods: whether policies isolate them, and which hold for them.
-    List(Where),
+    /// Lists the pods of all nodes that are here, or of one: whether policies isolate them, and which hold for them.
+    List {
+        /// Only pods of this namespace.
+        #[arg(long, short)]
+        namespace: Option<String>,
+        #[command(flatten)]
+        at: Where,
+    },
     /// Shows the rules for a pod, in their order and as map entries.
     Show {
-        /// `namespace/name`, `name` in the namespace default, or an address.
+        /// `namespace/name`, `name`, or an address.
         pod: String,
+        /// The namespace of a pod that is named without one.
+        #[arg(long, short, default_value = "default")]
+        namespace: String,
         #[command(flatten)]
         at: Where,
     },
@@ -56,25 +66,50 @@ struct Where {
 /// Prints it.
 pub fn run(options: Policy) -> Result<()> {
     match options.what {
-        What::List(at) => {
+        What::List { namespace, at } => {
             let (known, _) = names(&at);
-            let node = nodes(&at.maps)?.into_iter().next().context("there is no node")?;
-            let image = Reader::open(&node.pin_dir)?.image()?;
-            print(&list(&image, &known), at.maps.output)
+            list::list(&at.maps, namespace.as_deref(), &known)
         }
-        What::Show { pod, at } => {
+        What::Show { pod, namespace, at } => {
             let (known, why_unknown) = names(&at);
-            let addresses = addresses_of(&pod, &known, why_unknown)?;
+            let wanted = wanted(&pod, &namespace);
+            let addresses = addresses_of(&wanted, &known, why_unknown)?;
+            let mut unread = Vec::new();
             for node in nodes(&at.maps)? {
-                let reader = Reader::open(&node.pin_dir)?;
-                let pods = reader.pods()?;
+                let read = Reader::open(&node.pin_dir).and_then(|reader| Ok((reader.pods()?, reader)));
+                let (pods, reader) = match read {
+                    Ok(read) => read,
+                    Err(error) => {
+                        unread.push(format!("the maps of {} cannot be read: {error}", node.name));
+                        continue;
+                    }
+                };
                 if let Some(address) = addresses.iter().find(|address| pods.contains_key(&PodKey { address: **address })) {
                     return print(&show(&node.name, *address, &reader.image()?, &known)?, at.maps.output);
                 }
             }
-            bail!("{pod} is a pod of none of these nodes, or has no network yet")
+            let whereabouts = if let Wanted::Named(name) = &wanted { known.whereabouts(name) } else { None };
+            let at = whereabouts.and_then(|pod| pod.node.as_ref()).map(|node| format!(" (it is on {node})")).unwrap_or_default();
+            let unread = unread.iter().map(|why| format!("; {why}")).collect::<String>();
+            bail!("{pod} is a pod of none of these nodes, or has no network yet{at}{unread}")
         }
     }
+}
+
+/// A pod, as it was asked for.
+enum Wanted {
+    Address(Address),
+    Named(ObjectName),
+}
+
+fn wanted(pod: &str, namespace: &str) -> Wanted {
+    if let Ok(address) = pod.parse::<IpAddr>() {
+        return Wanted::Address(address.into());
+    }
+    // As kubectl writes it, too.
+    let pod = pod.strip_prefix("pod/").unwrap_or(pod);
+    let (namespace, name) = pod.split_once('/').unwrap_or((namespace, pod));
+    Wanted::Named(ObjectName { namespace: namespace.into(), name: name.into() })
 }
 
 /// What the API server knows; what keeps it from being asked is told, and goes for nothing.
@@ -89,47 +124,27 @@ fn names(at: &Where) -> (Known, Option<anyhow::Error>) {
     }
 }
 
-fn addresses_of(pod: &str, known: &Known, why_unknown: Option<anyhow::Error>) -> Result<Vec<Address>> {
-    if let Ok(address) = pod.parse::<IpAddr>() {
-        return Ok(vec![address.into()]);
+fn addresses_of(pod: &Wanted, known: &Known, why_unknown: Option<anyhow::Error>) -> Result<Vec<Address>> {
+    let name = match pod {
+        Wanted::Address(address) => return Ok(vec![*address]),
+        Wanted::Named(name) => name,
+    };
+    let text = full_name(name);
+    match known.whereabouts(name) {
+        Some(pod) if pod.is_on_host => bail!("pod {text} has the network of its node: no policy holds for it"),
+        Some(Whereabouts { ended: Some(phase), .. }) => bail!("pod {text} has ended ({phase}): it has no network any more"),
+        Some(Whereabouts { node: None, .. }) => bail!("pod {text} has no node yet, and no network"),
+        _ => {}
     }
-    let (namespace, name) = pod.split_once('/').unwrap_or(("default", pod));
-    let found = known.addresses(&ObjectName { namespace: namespace.into(), name: name.into() });
-    match (found, why_unknown) {
-        (Some([]), _) => bail!("pod {namespace}/{name} has no address yet"),
+    match (known.addresses(name), why_unknown) {
+        (Some([]), _) => bail!("pod {text} has no address yet"),
         (Some(addresses), _) => Ok(addresses.to_vec()),
-        (None, Some(_)) => bail!("pod {namespace}/{name} cannot be looked up; give its address instead"),
-        (None, None) => bail!("there is no pod {namespace}/{name}"),
-    }
-}
-
-/// The pods of a node, by device.
-fn list(image: &MapImage, known: &Known) -> View {
-    let mut view = View::default();
-    view.table([Text("POD"), Text("ADDRESSES"), Text("INGRESS"), Text("INGRESS POLICIES"), Text("EGRESS"), Text("EGRESS POLICIES")]);
-    let mut pods: BTreeMap<u32, Vec<Address>> = BTreeMap::new();
-    image.pods.iter().for_each(|(key, pod)| pods.entry(pod.ifindex).or_default().push(key.address));
-    for (device, addresses) in pods {
-        let pod = addresses.iter().find_map(|address| known.pod_at(*address));
-        let shown: Vec<IpAddr> = addresses.iter().map(|address| (*address).into()).collect();
-        let rows = addresses.first().and_then(|address| image.pod_policy_rows(*address)).unwrap_or_default();
-        let mut value = json!({"pod": pod.map(full_name), "addresses": shown, "ifindex": device});
-        let mut cells = Vec::new();
-        for (name, way) in WAYS {
-            let Some(row) = rows.iter().find(|row| row.direction == name) else { continue };
-            let policies = policies(row, pod, way, image, known);
-            let state = if row.is_isolated() { "isolated" } else { "open" };
-            value[name] = json!({"set": row.set, "isolated": row.is_isolated(), "policies": policies});
-            cells.push([state.to_owned(), if policies.is_empty() { "-".to_owned() } else { policies.join(", ") }]);
+        (None, Some(_)) => bail!("pod {text} cannot be looked up; give its address instead"),
+        (None, None) if matches!(&*name.namespace, "service" | "svc") => {
+            bail!("there is no pod {text}; policies hold for pods: name one behind the Service (kubectl get endpointslices)")
         }
-        if let [ingress, egress] = cells.as_slice() {
-            let pod = pod.map_or_else(|| format!("device {device}"), full_name);
-            let addresses = shown.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            view.line([pod, addresses, ingress[0].clone(), ingress[1].clone(), egress[0].clone(), egress[1].clone()]);
-        }
-        view.value(value);
+        (None, None) => bail!("there is no pod {text}"),
     }
-    view
 }
 
 /// The policies that hold for a pod: by the API's word, where it knows the pod, else those of the rules that the maps speak of.
@@ -174,7 +189,9 @@ fn show(node: &str, address: Address, image: &MapImage, known: &Known) -> Result
     view.line([name, node.to_owned(), shown, held.ifindex.to_string(), state("ingress"), state("egress")]);
     let mut value = json!({"pod": pod.map(full_name), "node": node, "addresses": addresses, "ifindex": held.ifindex, "directions": []});
     let rules = rules(pod, image, known, &mut view);
-    entries(&rows, image, known, &mut view);
+    if rows.iter().any(|row| row.set != 0) {
+        entries(&rows, image, known, &mut view);
+    }
     let of_row = |row: &PodPolicyRow| {
         let members: BTreeMap<String, Vec<String>> = row
             .verdicts
@@ -193,6 +210,10 @@ fn show(node: &str, address: Address, image: &MapImage, known: &Known) -> Result
 /// The rules in the order in which they are asked, in words, for each direction.
 fn rules(pod: Option<&ObjectName>, image: &MapImage, known: &Known, view: &mut View) -> BTreeMap<&'static str, Vec<Value>> {
     let mut found = BTreeMap::new();
+    if pod.is_some_and(|pod| WAYS.iter().all(|(_, way)| known.holding(pod, *way).is_empty())) {
+        view.table([Text("no policy holds for it: everybody is let in, and everywhere out")]);
+        return found;
+    }
     view.table([Text("DIRECTION"), Text("TIER"), Text("RULE"), Text("ACTION"), Text("OTHER END"), Text("PORTS"), Number("NUMBER")]);
     for (name, way) in WAYS {
         let mut values = Vec::new();

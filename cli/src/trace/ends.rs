@@ -44,21 +44,21 @@ pub struct Question {
     pub to: String,
 }
 
-/// `namespace/name`, `name`, `service/name`, `service/namespace/name`, `node/name`, or an address. Of `default` where no namespace is named.
-fn read(text: &str) -> Named<'_> {
+/// `namespace/name`, `name`, `service/name`, `service/namespace/name`, `node/name`, or an address. Of `namespace` where none is named.
+fn read<'a>(text: &'a str, namespace: &'a str) -> Named<'a> {
     if let Ok(address) = text.parse() {
         return Named::Address(address);
     }
     let parts: Vec<&str> = text.split('/').collect();
-    let is_service = |kind: &str| matches!(kind, "service" | "svc");
+    let is_service = |kind: &str| matches!(kind, "service" | "services" | "svc");
     match parts[..] {
-        [kind, name] if is_service(kind) => Named::Service("default", name),
+        [kind, name] if is_service(kind) => Named::Service(namespace, name),
         [kind, namespace, name] if is_service(kind) => Named::Service(namespace, name),
-        ["node", name] => Named::Node(name),
-        ["pod", name] => Named::Pod("default", name),
-        ["pod", namespace, name] => Named::Pod(namespace, name),
+        ["node" | "nodes", name] => Named::Node(name),
+        ["pod" | "pods", name] => Named::Pod(namespace, name),
+        ["pod" | "pods", namespace, name] => Named::Pod(namespace, name),
         [namespace, name] => Named::Pod(namespace, name),
-        _ => Named::Pod("default", text),
+        _ => Named::Pod(namespace, text),
     }
 }
 
@@ -72,24 +72,36 @@ struct End {
     node: Option<String>,
 }
 
-fn end(text: &str, names: &Names, places: &[Place]) -> Result<End> {
+fn end(text: &str, namespace: &str, names: &Names, places: &[Place]) -> Result<End> {
     let none = End { addresses: Vec::new(), text: text.to_owned(), pod: None, service: None, node: None };
-    match read(text) {
+    match read(text, namespace) {
         Named::Address(address) => Ok(End { addresses: vec![address], ..none }),
         Named::Service(namespace, name) => {
             let service = names.service(namespace, name)?;
             let addresses = names::service_addresses(&service);
+            if addresses.is_empty() {
+                bail!("Service {namespace}/{name} has no address of its own (headless, or a name alone); name one of its pods instead");
+            }
             Ok(End { addresses, text: format!("service/{namespace}/{name}"), service: Some(service), ..none })
         }
         Named::Node(name) => node(name, names, places).map(|addresses| End { addresses, node: Some(name.to_owned()), ..none }),
         // A node of this cluster may be meant.
-        Named::Pod("default", name) if places.iter().any(|place| place.name == name) => {
+        Named::Pod(_, name) if text == name && places.iter().any(|place| place.name == name) => {
             node(name, names, places).map(|addresses| End { addresses, node: Some(name.to_owned()), ..none })
         }
         Named::Pod(namespace, name) => {
-            let pod = names.pod(namespace, name)?;
+            let pod = names.pod(namespace, name).map_err(|error| match names.service(namespace, name) {
+                Ok(_) => error.context(format!("there is a Service of that name: say service/{namespace}/{name}")),
+                Err(_) => error,
+            })?;
+            if let Some(phase) = names::phase(&pod).filter(|_| names::has_ended(&pod)) {
+                bail!("pod {namespace}/{name} has ended ({phase}): it has no network any more");
+            }
             let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).filter(|_| names::is_on_host(&pod));
             let addresses: Vec<_> = names::addresses(&pod).collect();
+            if addresses.is_empty() {
+                bail!("pod {namespace}/{name} has no address yet ({})", names::phase(&pod).unwrap_or("Pending"));
+            }
             Ok(End { addresses, text: format!("{namespace}/{name}"), pod: Some(pod), node, ..none })
         }
     }
@@ -106,7 +118,8 @@ fn node(name: &str, names: &Names, places: &[Place]) -> Result<Vec<IpAddr>> {
 
 /// What was asked for.
 pub fn question(options: &Trace, source: &str, destination: &str, names: &Names, places: &[Place]) -> Result<Question> {
-    let (source, destination) = (end(source, names, places)?, end(destination, names, places)?);
+    let namespace = options.namespace.as_str();
+    let (source, destination) = (end(source, namespace, names, places)?, end(destination, namespace, names, places)?);
     let suits = |address: &&IpAddr| options.family.is_none_or(|family| family.is_v4() == address.is_ipv4());
     let to = destination.addresses.iter().filter(suits).find(|to| source.addresses.iter().any(|from| from.is_ipv4() == to.is_ipv4()));
     let Some(to) = to.copied() else {
@@ -172,8 +185,13 @@ fn port(options: &Trace, destination: &End) -> Result<u16> {
     let found: Vec<u16> = offered.iter().filter_map(suits).collect();
     match (&found[..], name) {
         ([one], _) | ([one, ..], Some(_)) => Ok(*one),
-        (_, Some(name)) => bail!("{} has no {transport} port {name:?}", destination.text),
-        ([], None) => bail!("{} says of no {transport} port; say which: --port N", destination.text),
+        (_, Some(name)) => {
+            let list: Vec<_> =
+                offered.iter().filter(|(_, _, proto)| proto == transport).map(|(name, number, _)| format!("{name} {number}")).collect();
+            let known = if list.is_empty() { "none is named".to_owned() } else { format!("there is {}", list.join(", ").trim()) };
+            bail!("{} has no {transport} port {name:?}; {known}", destination.text)
+        }
+        ([], None) => bail!("{} does not say which {transport} ports it has; say which is meant: --port N", destination.text),
         _ => {
             let list: Vec<_> = found.iter().map(ToString::to_string).collect();
             bail!("{} has several {transport} ports ({}); say which: --port N", destination.text, list.join(", "))
@@ -225,6 +243,7 @@ mod tests {
 
     #[test]
     fn ends_are_read_as_kubectl_would_write_them() {
+        let read = |text| read(text, "default");
         assert_eq!(read("web-0"), Named::Pod("default", "web-0"));
         assert_eq!(read("shop/web-0"), Named::Pod("shop", "web-0"));
         assert_eq!(read("pod/web-0"), Named::Pod("default", "web-0"));
@@ -232,5 +251,9 @@ mod tests {
         assert_eq!(read("svc/shop/web"), Named::Service("shop", "web"));
         assert_eq!(read("node/node1"), Named::Node("node1"));
         assert_eq!(read("fd00::1"), Named::Address("fd00::1".parse().unwrap()));
+        let there = |text| super::read(text, "shop");
+        assert_eq!(there("web-0"), Named::Pod("shop", "web-0"));
+        assert_eq!(there("services/web"), Named::Service("shop", "web"));
+        assert_eq!(there("default/web-0"), Named::Pod("default", "web-0"));
     }
 }

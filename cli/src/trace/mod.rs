@@ -21,9 +21,12 @@ use walk::Walk;
 #[derive(clap::Args)]
 pub struct Trace {
     /// Who opens the connection, and to whom: pods (`namespace/name`, or `name` in the namespace default), `node/name`, addresses; to whom
-    /// also `service/name` and `service/namespace/name`. An arrow may stand between them, in quotes: '->'.
-    #[arg(value_names = ["SRC", "DST"], num_args = 2, required = true)]
+    /// also `service/name` and `service/namespace/name`. The word `to` may stand between them, or an arrow in quotes: '->'.
+    #[arg(value_names = ["SRC", "DST"], num_args = 2..=3, required = true)]
     ends: Vec<String>,
+    /// The namespace of pods and Services that are named without one.
+    #[arg(long, short, default_value = "default")]
+    namespace: String,
     /// The port, by number or name (default: the only one that the pod or Service has).
     #[arg(long, value_name = "N")]
     port: Option<String>,
@@ -110,8 +113,9 @@ pub fn without_arrow(words: impl Iterator<Item = OsString>) -> impl Iterator<Ite
 /// The two ends. A shell takes an arrow without quotes for `-` and a file to write.
 fn ends_of(ends: &[String]) -> Result<(&str, &str)> {
     match ends {
-        [_, dash] if dash == "-" => bail!("the shell took the arrow for itself; leave it out: orknet trace SRC DST"),
+        [_, dash] | [_, dash, _] if dash == "-" => bail!("the shell took the arrow for itself; leave it out: orknet trace SRC DST"),
         [source, destination] => Ok((source, destination)),
+        [source, word, destination] if word == "to" => Ok((source, destination)),
         _ => bail!("say from whom to whom: orknet trace SRC DST"),
     }
 }
@@ -125,7 +129,15 @@ mod tests {
         let left = |words: &[&str]| -> Vec<OsString> { without_arrow(words.iter().map(OsString::from)).collect() };
         assert_eq!(left(&["orknet", "trace", "a", "->", "b", "--port", "80"]), ["orknet", "trace", "a", "b", "--port", "80"]);
         assert_eq!(left(&["orknet", "enter", "->"]), ["orknet", "enter", "->"]);
-        let ends = ["a".to_owned(), "-".to_owned()];
-        assert!(ends_of(&ends).unwrap_err().to_string().contains("shell"));
+        let ends = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            ends_of(&words).map(|(source, destination)| format!("{source} {destination}")).map_err(|error| error.to_string())
+        };
+        assert_eq!(ends(&["a", "b"]).unwrap(), "a b");
+        assert_eq!(ends(&["a", "to", "b"]).unwrap(), "a b");
+        assert_eq!(ends(&["a", "to"]).unwrap(), "a to", "a pod may be called so");
+        assert!(ends(&["a", "-"]).unwrap_err().contains("shell"));
+        assert!(ends(&["a", "-", "b"]).unwrap_err().contains("shell"));
+        assert!(ends(&["a", "and", "b"]).unwrap_err().contains("from whom to whom"));
     }
 }
