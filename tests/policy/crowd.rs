@@ -24,7 +24,7 @@ pub struct End {
     node: Option<&'static str>,
 }
 
-/// All of them. Their namespaces go with this value, though nobody waits for that.
+/// All of them. Their namespaces go with this value, though nobody waits for that, and so do policies of the cluster.
 pub struct Crowd<'a> {
     cluster: &'a Cluster,
     pub kubectl: Kubectl,
@@ -162,6 +162,8 @@ impl Drop for Crowd<'_> {
         for namespace in policy::NAMESPACES {
             let _ = self.kubectl.run(&["delete", "namespace", namespace, "--wait=false"]);
         }
+        // They are about all pods, those of the tests that follow, too.
+        let _ = self.kubectl.run(&["delete", "clusternetworkpolicies", "--all"]);
     }
 }
 
