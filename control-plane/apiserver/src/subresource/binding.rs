@@ -31,15 +31,7 @@ pub async fn bind(call: &Call, pods: Kind, pod: &str, binding: &Value) -> Result
     if node.is_empty() {
         return Err(ApiError::bad_request("target.name: Required value"));
     }
-    let what = Update {
-        kind: pods,
-        namespace: call.namespace(),
-        name: pod,
-        subresource: Some("binding"),
-        dry_run: call.options.dry_run,
-        manager: Some(call.field_manager()),
-        validate: false,
-    };
+    let what = Update { kind: pods, name: pod, subresource: Some("binding"), validate: false, ..Update::of(call) };
     let names = pods.descriptor();
     let change = |old: &Value, _: u64| {
         if object::is_deleting(old) {

@@ -14,15 +14,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let mut warnings = Vec::new();
     let object = call.decode(&mut warnings)?;
     let finalizers: Vec<String> = object::strings(object.pointer("/spec/finalizers")).into_iter().map(str::to_owned).collect();
-    let what = Update {
-        kind: call.kind,
-        namespace: call.namespace(),
-        name: &call.path.name,
-        subresource: Some("finalize"),
-        dry_run: call.options.dry_run,
-        manager: Some(call.field_manager()),
-        validate: false,
-    };
+    let what = Update { validate: false, ..Update::of(call) };
     let change = |old: &Value, _: u64| {
         let mut new = old.clone();
         let spec = object::map_at(&mut new, "spec");

@@ -50,15 +50,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
 }
 
 async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>) -> Result<Value, ApiError> {
-    let what = Update {
-        kind: call.kind,
-        namespace: call.namespace(),
-        name: &call.path.name,
-        subresource: Some("scale"),
-        dry_run: call.options.dry_run,
-        manager: Some(call.field_manager()),
-        validate: true,
-    };
+    let what = Update::of(call);
     let change = |old: &Value, revision: u64| {
         let mut live = old.clone();
         object::set_meta(&mut live, "resourceVersion", revision.to_string());

@@ -54,15 +54,9 @@ struct Patch<'a> {
 impl Patch<'_> {
     async fn change(&self) -> Result<Value, ApiError> {
         let call = self.call;
-        let what = Update {
-            kind: call.kind,
-            namespace: call.namespace(),
-            name: &call.path.name,
-            subresource: call.subresource(),
-            dry_run: call.options.dry_run,
-            manager: (self.format != PatchFormat::Apply).then(|| call.field_manager()),
-            validate: true,
-        };
+        // Apply tells ownership itself.
+        let manager = (self.format != PatchFormat::Apply).then(|| call.field_manager());
+        let what = Update { manager, ..Update::of(call) };
         let updated = update(&call.server, &call.who, &what, |old, revision| self.applied(old, revision)).await?;
         let (Updated::Object(object) | Updated::Removed(object)) = updated;
         Ok(object)

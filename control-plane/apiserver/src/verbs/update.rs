@@ -30,16 +30,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     if call.kind.replaces_known_versions_only() && !names_version {
         return Err(ApiError::version_required(call.names(), &call.path.name));
     }
-    let what = Update {
-        kind: call.kind,
-        namespace: call.namespace(),
-        name: &call.path.name,
-        subresource: call.subresource(),
-        dry_run: call.options.dry_run,
-        manager: Some(call.field_manager()),
-        validate: true,
-    };
-    let updated = update(&call.server, &call.who, &what, |_, _| Ok(object.clone())).await?;
+    let updated = update(&call.server, &call.who, &Update::of(call), |_, _| Ok(object.clone())).await?;
     let (Updated::Object(shown) | Updated::Removed(shown)) = updated;
     warnings.extend(call.kind.warnings(&shown));
     Ok(present::object(call, StatusCode::OK, shown, &warnings))

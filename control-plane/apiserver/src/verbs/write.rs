@@ -40,6 +40,21 @@ pub struct Update<'a> {
     pub validate: bool,
 }
 
+impl<'a> Update<'a> {
+    /// What a call asks for that speaks for itself: its object, its manager, under the object's rules.
+    pub fn of(call: &'a Call) -> Self {
+        Self {
+            kind: call.kind,
+            namespace: call.namespace(),
+            name: &call.path.name,
+            subresource: call.subresource(),
+            dry_run: call.options.dry_run,
+            manager: Some(call.field_manager()),
+            validate: true,
+        }
+    }
+}
+
 /// Creates the object, whose metadata has a name or a `generateName`. Answers the object with its version.
 ///
 /// `tracked`: whether the object tells its ownership already (server-side apply).

@@ -91,55 +91,44 @@ impl Kind for NodeProgrammingKind {
     }
 }
 
-impl Kind for NetworkPolicyStatusKind {
-    type Object = NetworkPolicyStatus;
+/// A kind of companions: its objects, whose they are and where those are stored, and its names.
+macro_rules! companion {
+    ($kind:ident, $object:ident of $of:ident at $place:expr, $plural:literal, $singular:literal, $short:literal) => {
+        impl Kind for $kind {
+            type Object = $object;
 
-    const DESCRIPTOR: Descriptor = Descriptor {
-        short_names: &["netpolstatus"],
-        companion_of: Some(("networking.k8s.io", "networkpolicies")),
-        read_newest: true,
-        ..namespaced::<NetworkPolicyStatus>("networkpolicystatuses", "networkpolicystatus")
+            const DESCRIPTOR: Descriptor = Descriptor {
+                short_names: &[$short],
+                companion_of: Some($place),
+                read_newest: true,
+                ..namespaced::<$object>($plural, $singular)
+            };
+            const CREATES_ON_UPDATE: bool = true;
+            const COLUMNS: &'static [Column] = COMPANION_COLUMNS;
+
+            fn validate(object: &$object, errors: &mut Errors) {
+                programming(&or_empty(&object.status), errors);
+            }
+
+            fn cells(object: &$object, now: i64) -> Vec<Value> {
+                companion_cells(&object.metadata, &or_empty(&object.status), now)
+            }
+
+            fn follow(companion: &mut Value, object: &Value, now: &str) {
+                follow::follow::<$of>(companion, object, now);
+            }
+        }
     };
-    const CREATES_ON_UPDATE: bool = true;
-    const COLUMNS: &'static [Column] = COMPANION_COLUMNS;
-
-    fn validate(object: &NetworkPolicyStatus, errors: &mut Errors) {
-        programming(&or_empty(&object.status), errors);
-    }
-
-    fn cells(object: &NetworkPolicyStatus, now: i64) -> Vec<Value> {
-        companion_cells(&object.metadata, &or_empty(&object.status), now)
-    }
-
-    fn follow(companion: &mut Value, object: &Value, now: &str) {
-        follow::follow::<NetworkPolicy>(companion, object, now);
-    }
 }
 
-impl Kind for ServiceStatusKind {
-    type Object = ServiceStatus;
-
-    const DESCRIPTOR: Descriptor = Descriptor {
-        short_names: &["svcstatus"],
-        companion_of: Some(("", "services")),
-        read_newest: true,
-        ..namespaced::<ServiceStatus>("servicestatuses", "servicestatus")
-    };
-    const CREATES_ON_UPDATE: bool = true;
-    const COLUMNS: &'static [Column] = COMPANION_COLUMNS;
-
-    fn validate(object: &ServiceStatus, errors: &mut Errors) {
-        programming(&or_empty(&object.status), errors);
-    }
-
-    fn cells(object: &ServiceStatus, now: i64) -> Vec<Value> {
-        companion_cells(&object.metadata, &or_empty(&object.status), now)
-    }
-
-    fn follow(companion: &mut Value, object: &Value, now: &str) {
-        follow::follow::<Service>(companion, object, now);
-    }
-}
+companion!(
+    NetworkPolicyStatusKind,
+    NetworkPolicyStatus of NetworkPolicy at ("networking.k8s.io", "networkpolicies"),
+    "networkpolicystatuses",
+    "networkpolicystatus",
+    "netpolstatus"
+);
+companion!(ServiceStatusKind, ServiceStatus of Service at ("", "services"), "servicestatuses", "servicestatus", "svcstatus");
 
 fn programming(status: &ProgrammingStatus, errors: &mut Errors) {
     let at = Path::Root.field("status");
