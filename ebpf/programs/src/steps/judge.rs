@@ -89,8 +89,10 @@ pub fn judge(key: &FlowKey, becomes: &FlowKey, how: u32, bytes: u32) -> u32 {
     let has_ports = !is_portless(key.protocol) && !matches!(key.protocol, protocol::ICMP | protocol::ICMP6);
     let port = u32::from(key.protocol) | if has_ports { u32::from(port_be) << 16 } else { 0 };
     let is_self = client == server;
+    let mut between_pods = false;
     if let Some(pod) = PODS.get_ptr(PodKey { address: *client }) {
-        if how & judging::FOREIGN != 0 && !is_back {
+        between_pods = how & judging::FOREIGN != 0;
+        if between_pods && !is_back {
             return DropReason::SourceIsPod as u32;
         }
         // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map until the program ends.
@@ -100,7 +102,8 @@ pub fn judge(key: &FlowKey, becomes: &FlowKey, how: u32, bytes: u32) -> u32 {
         }
     }
     if let Some(pod) = PODS.get_ptr(PodKey { address: *server }) {
-        if how & judging::FOREIGN != 0 && is_back {
+        // An answer of one that goes elsewhere gets into none here.
+        if between_pods {
             return DropReason::SourceIsPod as u32;
         }
         // SAFETY: as above.
@@ -123,7 +126,8 @@ pub fn judge_known(key: &FlowKey, becomes: &FlowKey, is_known: u32, bytes: u32) 
     let how =
         if is_known & known::BACK != 0 { judging::BACK } else { 0 } | if is_known & known::FOREIGN != 0 { judging::FOREIGN } else { 0 };
     if is_lenient() {
-        let is_forged = how & judging::FOREIGN != 0 && PODS.get_ptr(PodKey { address: key.source }).is_some();
+        let is_pod = |address: &Address| PODS.get_ptr(PodKey { address: *address }).is_some();
+        let is_forged = how & judging::FOREIGN != 0 && is_pod(&key.source) && (how & judging::BACK == 0 || is_pod(&becomes.destination));
         return if is_forged { DropReason::SourceIsPod as u32 } else { ALLOWED };
     }
     global::judge(key, becomes, how, bytes)

@@ -16,7 +16,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use std::net::{IpAddr, SocketAddr};
 
 /// Packets in each mode of an ordinary run.
-const SLICE: u64 = 12_000;
+const SLICE: u64 = 6_000;
 /// So that packets meet each other's flows.
 const PORTS: [u16; 5] = [7, 53, 80, 81, 999];
 
