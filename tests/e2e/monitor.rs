@@ -13,6 +13,8 @@ use std::thread;
 
 tests![
     e2e_monitors_tell_what_is_refused_and_let_through_with_the_names_behind_it,
+    e2e_monitors_name_the_service_that_a_client_asked_for_or_may_have_asked_for,
+    e2e_a_call_that_a_socket_is_refused_is_told_with_its_pod_and_its_service,
     e2e_a_monitor_ends_with_who_reads_it,
     e2e_a_refused_connection_is_an_event_of_its_pods,
     e2e_policies_of_a_pod_are_shown_in_words_and_as_map_entries,
@@ -106,6 +108,68 @@ fn e2e_monitors_tell_what_is_refused_and_let_through_with_the_names_behind_it(cl
     Ok(())
 }
 
+fn e2e_monitors_name_the_service_that_a_client_asked_for_or_may_have_asked_for(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    let server = at(&setting(kubectl)?, talk::PORT);
+    let front = talk::serve(kubectl, "web", "server", "")?;
+    programmed::of_object(kubectl, &kubectl.json(&["get", "service", "web"])?)?;
+    let namespace = kubectl.namespace();
+    let monitor = Monitor::start(cluster, &["--pod", &format!("{namespace}/server")])?;
+    let told = |client: &str, address: &str| {
+        let before = monitor.between(client, "server").len();
+        eventually("a connection to be told", || {
+            let _ = Client::of(kubectl, client).attempt(How::Tcp, address)?;
+            monitor.between(client, "server").get(before).cloned().context("nothing is heard")
+        })
+    };
+    let possible = json!([{"namespace": namespace, "name": "web"}]);
+    // On the client's node its socket is known: what it asked for, and that it did not ask for a Service.
+    let by_service = told("friend", &at(&front, 80))?;
+    let service = json!({"namespace": namespace, "name": "web", "address": front, "port": 80});
+    ensure!(by_service["service"] == service && by_service["possibleServices"].is_null(), "{by_service:#}");
+    ensure!(by_service["server"]["port"] == talk::PORT, "{by_service:#}");
+    let by_address = told("friend", &server)?;
+    ensure!(by_address["service"].is_null() && by_address["possibleServices"].is_null(), "{by_address:#}");
+    // On another node nobody knows: it may have been the Service.
+    for address in [at(&front, 80), server] {
+        let refused = told("stranger", &address)?;
+        ensure!(refused["service"].is_null() && refused["possibleServices"] == possible, "{refused:#}");
+    }
+    Ok(())
+}
+
+fn e2e_a_call_that_a_socket_is_refused_is_told_with_its_pod_and_its_service(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    talk::pod(kubectl, "client", "nodeName: node2")?;
+    talk::wait_ready(kubectl, "client")?;
+    let front = talk::serve(kubectl, "empty", "nobody", "")?;
+    programmed::of_object(kubectl, &kubectl.json(&["get", "service", "empty"])?)?;
+    let namespace = kubectl.namespace();
+    let monitor = Monitor::start(cluster, &["--namespace", namespace, "--verdict", "dropped"])?;
+    for (how, protocol) in [(How::Tcp, "TCP"), (How::Udp, "UDP")] {
+        let refused = eventually("a refusal to be told", || {
+            Client::of(kubectl, "client").is_refused(how, &at(&front, 80), "ConnectionRefused")?;
+            let is_it = |line: &&Value| line["isCall"] == true && line["protocol"] == protocol;
+            monitor.lines.lock().unwrap().iter().find(is_it).cloned().context("nothing is heard")
+        })?;
+        let client = json!({"namespace": namespace, "name": "client", "isLocal": true});
+        ensure!(refused["client"]["pod"] == client && refused["client"]["port"].is_null() && refused["node"] == "node2", "{refused:#}");
+        let address = kubectl.run(&["get", "pod", "client", "-o", "jsonpath={.status.podIP}"])?;
+        ensure!(refused["client"]["address"] == address && refused["server"] == json!({"address": front, "port": 80}), "{refused:#}");
+        ensure!(refused["service"]["name"] == "empty" && refused["reason"] == "no-endpoints", "{refused:#}");
+        ensure!(refused["verdict"] == "dropped" && refused["device"] == 0, "{refused:#}");
+    }
+    // And on the pod, for whoever asks there.
+    let fields = "involvedObject.kind=Pod,involvedObject.name=client,reason=NoEndpoints,type=Warning";
+    let messages = eventually("an Event of the pod", || {
+        let events = kubectl.json(&["get", "events", "--field-selector", fields])?;
+        let messages: Vec<_> = events["items"].as_array().into_iter().flatten().map(|event| event["message"].clone()).collect();
+        ensure!(!messages.is_empty(), "there is none");
+        Ok(messages)
+    })?;
+    let begin = format!("connection to Service {namespace}/empty:80/");
+    ensure!(messages.iter().all(|message| message.as_str().is_some_and(|message| message.starts_with(&begin))), "{messages:?}");
+    Ok(())
+}
+
 fn e2e_a_monitor_ends_with_who_reads_it(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let mut monitor =
         cluster.command(&["monitor", "--namespace", &format!("no-{}", kubectl.namespace())]).stdout(Stdio::piped()).spawn()?;
@@ -162,6 +226,13 @@ fn e2e_policies_of_a_pod_are_shown_in_words_and_as_map_entries(cluster: &Cluster
     ensure!(row("server")?["egress"] == json!({"set": 0, "isolated": false, "policies": []}), "{listed:#?}");
     ensure!(row("friend")?["ingress"]["isolated"] == false, "{listed:#?}");
     ensure!(row("stranger").is_err(), "it is on another node");
+    // Of all nodes, unless one is named.
+    let all: Vec<Value> = serde_json::from_str(&cluster.orknet(&["policy", "list", "--namespace", namespace, "-o", "json"])?)?;
+    let places = |row: &Value| Some((row["pod"].as_str()?.rsplit('/').next()?.to_owned(), row["node"].as_str()?.to_owned()));
+    let mut places: Vec<_> = all.iter().filter_map(places).collect();
+    places.sort();
+    let expected = [("friend", "node1"), ("server", "node1"), ("stranger", "node2")];
+    ensure!(places == expected.map(|(pod, node)| (pod.to_owned(), node.to_owned())), "{all:#?}");
     // By name, whichever node has it; by address, without the API server's help.
     let shown: Vec<Value> = serde_json::from_str(&cluster.orknet(&["policy", "show", &server, "-o", "json"])?)?;
     ensure!(shown[0]["pod"] == server && shown[0]["node"] == "node1", "{shown:#?}");
