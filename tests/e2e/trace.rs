@@ -57,9 +57,13 @@ fn e2e_a_trace_follows_a_packet_through_a_service_to_another_node(cluster: &Clus
     ensure!(code == 0 && told["end"].as_str().is_some_and(|end| end.contains("server")), "{told:#}");
     let (told, code) = trace(cluster, "198.51.100.7", &named(kubectl, "server"), &["--port", &talk::PORT.to_string()])?;
     ensure!(code == 0 && told["arrives"] == true, "{told:#}");
-    // For people, with the arrow.
-    let text = cluster.orknet(&["trace", &client, "->", &named(kubectl, "server"), "--port", &talk::PORT.to_string()])?;
-    ensure!(text.contains("no policy isolates it") && text.contains("replies pass"), "{text}");
+    // For people, in each of the ways to say it.
+    let port = talk::PORT.to_string();
+    for between in [&[][..], &["->"], &["to"]] {
+        let said = [&["trace", "--namespace", kubectl.namespace(), "client"], between, &["server", "--port", &port]].concat();
+        let text = cluster.orknet(&said)?;
+        ensure!(text.contains("no policy isolates it") && text.contains("replies pass"), "{text}");
+    }
     Ok(())
 }
 
@@ -114,11 +118,41 @@ fn e2e_a_trace_says_why_a_packet_gets_nowhere(cluster: &Cluster, kubectl: &Kubec
         ensure!(code == 1 && told["arrives"] == false && told["reason"] == reason, "{to}: {told:#}");
         ensure!(steps(&told, "connect")[0]["reason"] == reason, "{to}: {told:#}");
     }
-    // What can't be traced is no answer.
-    for (source, destination) in [("nobody", "10.96.0.1"), (client.as_str(), "service/nothing")] {
+    // What can't be traced is no answer, and says what it is.
+    kubectl.apply(&format!(
+        r#"
+apiVersion: v1
+kind: Pod
+metadata: {{name: done}}
+spec:
+  restartPolicy: Never
+  nodeName: node1
+  containers: [{{name: tool, image: {}, command: ["true"]}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: headless}}
+spec: {{clusterIP: None, selector: {{app: nobody}}, ports: [{{port: 80}}]}}
+"#,
+        talk::TOOLS
+    ))?;
+    kubectl.run(&["wait", "pod/done", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=180s"])?;
+    let (done, headless) = (named(kubectl, "done"), format!("service/{}", named(kubectl, "headless")));
+    let as_pod = named(kubectl, "empty");
+    for (source, destination, why) in [
+        ("nobody", "10.96.0.1", "not found"),
+        (&client, "service/nothing", "not found"),
+        (&client, &as_pod, "there is a Service of that name: say service/"),
+        (&client, &done, "has ended (Succeeded)"),
+        (&client, &headless, "has no address of its own"),
+        (&client, "-", "the shell took the arrow for itself"),
+    ] {
         let output = cluster.command(&["trace", source, destination, "--port", "80"]).output()?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.code() == Some(2) && said.contains("not found"), "{said}");
+        ensure!(output.status.code() == Some(2) && said.contains(why), "{destination}: {said}");
     }
+    let output = cluster.command(&["policy", "show", &done]).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!output.status.success() && said.contains("has ended (Succeeded)"), "{said}");
     Ok(())
 }
