@@ -12,12 +12,20 @@ use orknet_compiler::{Flaw, State};
 use policies::{answer, ask, change};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 /// Maps that find no room in turn, each with so many entries.
 const FULL: [(&MapSpec, u32); 6] = [(&PEERS, 3), (&VERDICTS, 5), (&PORTS, 4), (&RULES, 2), (&RULE_COUNTS, 2), (&PODS, 2)];
 
+/// The same sixty cases each time, or as many at random as `ORKNET_FUZZ` says.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("ORKNET_FUZZ").ok().map(|text| text.parse().expect("ORKNET_FUZZ is a number of cases"));
+    let rng_seed = if cases.is_some() { RngSeed::Random } else { RngSeed::Fixed(7) };
+    ProptestConfig { cases: cases.unwrap_or(60), rng_seed, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn root_whatever_finds_no_room_opens_nothing(full in 0..FULL.len(), changes in vec(change(), 1..40)) {

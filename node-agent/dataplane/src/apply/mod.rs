@@ -46,7 +46,7 @@ pub(crate) fn apply_around(tables: &Tables, plan: &Plan, is_marked: fn(&Step) ->
         incomplete: Parts::default(),
         in_use: None,
         unswitched: BTreeSet::new(),
-        policy: Unswitched::default(),
+        policy: Unswitched::before(&plan.steps),
     };
     let runs: Vec<&[Step]> = plan.steps.chunk_by(|one, next| std::mem::discriminant(one) == std::mem::discriminant(next)).collect();
     let has_mark = |steps: &&[Step]| steps.iter().any(is_marked);

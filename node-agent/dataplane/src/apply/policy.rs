@@ -19,7 +19,9 @@ pub(super) struct Unswitched {
     peers: BTreeSet<u32>,
     /// Addresses that are not of the peer set that they should have (0 for none).
     addresses: BTreeMap<RangeKey, u32>,
-    /// Pods whose entry is not the new one.
+    /// Addresses that are of a peer set, and should be of none once the pods' entries are written.
+    leaving: Vec<RangeKey>,
+    /// Pods whose entry is there, and not the new one.
     pods: BTreeSet<PodKey>,
     /// Verdicts that stay as they are.
     verdicts: BTreeSet<VerdictKey>,
@@ -27,7 +29,7 @@ pub(super) struct Unswitched {
     kept_tables: BTreeSet<u32>,
     /// Rules that stay.
     kept_rules: BTreeSet<u32>,
-    /// What the kernel judges by; read once, when the first verdict is to be removed.
+    /// What the kernel judges by; read when the first verdict is to be removed since somebody was not switched.
     judged_by: Option<JudgedBy>,
 }
 
@@ -64,6 +66,14 @@ fn sets(pod: &Pod) -> impl Iterator<Item = u32> {
 fn opens(is: Option<Verdict>, wanted: Option<Verdict>) -> bool {
     let may = |verdict: Option<Verdict>, what| verdict.map_or(what == action::DENY, |it| it.table > 0 || it.otherwise.action == what);
     is != wanted && may(is, action::ALLOW) && may(wanted, action::DENY)
+}
+
+impl Unswitched {
+    /// Nothing has been tried yet.
+    pub(super) fn before(steps: &[Step]) -> Self {
+        let leaving = steps.iter().filter_map(|step| if let Step::DeletePeer(key) = step { Some(*key) } else { None });
+        Self { leaving: leaving.collect(), ..Self::default() }
+    }
 }
 
 impl Run<'_> {
@@ -138,11 +148,14 @@ impl Run<'_> {
     }
 
     pub(super) fn put_pods(&mut self, steps: &[Step]) {
-        let misjudged = self.misjudged();
         let pods = steps.iter().filter_map(|step| if let Step::PutPod(_, pod) = step { Some(pod) } else { None });
         let wanted: BTreeSet<u32> = pods.flat_map(sets).collect();
-        let unfit: BTreeSet<u32> =
-            wanted.into_iter().filter(|set| self.policy.sets.contains(set) || self.would_open(*set, &misjudged)).collect();
+        let mut unfit = self.unfit(&wanted, &self.policy.addresses);
+        if !unfit.is_empty() {
+            // For the pods that are not switched, addresses stay what they are.
+            let stay = self.policy.leaving.iter().map(|key| (*key, 0));
+            unfit = self.unfit(&wanted, &self.policy.addresses.clone().into_iter().chain(stay).collect());
+        }
         let ready = self.hold_back(steps, |_, step| match step {
             Step::PutPod(_, pod) if sets(pod).any(|set| unfit.contains(&set)) => Some(FailureCause::Incomplete),
             _ => None,
@@ -154,11 +167,17 @@ impl Run<'_> {
         self.policy.judged_by = None;
     }
 
+    /// Sets of rules that are incomplete, or would open something as long as these addresses are not what they should be.
+    fn unfit(&self, sets: &BTreeSet<u32>, addresses: &BTreeMap<RangeKey, u32>) -> BTreeSet<u32> {
+        let misjudged = self.misjudged(addresses);
+        sets.iter().copied().filter(|set| self.policy.sets.contains(set) || self.would_open(*set, &misjudged)).collect()
+    }
+
     /// Pairs of peer sets: which one an address is judged by now, and which one it should be judged by. An address of which the kernel can't
     /// say how it is judged is left out: nothing else works then, either.
-    fn misjudged(&self) -> BTreeSet<(u32, u32)> {
+    fn misjudged(&self, addresses: &BTreeMap<RangeKey, u32>) -> BTreeSet<(u32, u32)> {
         let now = |key: &RangeKey| self.tables.peers.get_single(key).ok().map(|peer| peer.unwrap_or_default().peers);
-        self.policy.addresses.iter().filter_map(|(key, wanted)| Some((now(key)?, *wanted))).filter(|(now, wanted)| now != wanted).collect()
+        addresses.iter().filter_map(|(key, wanted)| Some((now(key)?, *wanted))).filter(|(now, wanted)| now != wanted).collect()
     }
 
     /// Whether a set of rules would let in or out whom it refuses, because an address is not of the peer set that it should have.
@@ -237,6 +256,9 @@ impl Run<'_> {
     /// Takes note of a step that was not taken.
     pub(super) fn note_policy(&mut self, step: &Step) {
         let policy = &mut self.policy;
+        if matches!(step, Step::PutPeer(..) | Step::DeletePeer(_) | Step::PutPod(..) | Step::DeletePod(_)) {
+            policy.judged_by = None;
+        }
         match step {
             Step::PutRule(rule, _) => self.tables.rule_counts.delete(&[*rule], |_, _| {}),
             Step::PutPort(key, _) => _ = policy.tables.insert(key.table),
@@ -247,6 +269,8 @@ impl Run<'_> {
             }
             Step::PutPeer(key, peer) => _ = policy.addresses.insert(*key, peer.peers),
             Step::DeletePeer(key) => _ = policy.addresses.insert(*key, 0),
+            // One without an entry reaches nobody, by whatever rules.
+            Step::PutPod(key, _) if matches!(self.tables.pods.get_single(key), Ok(None)) => {}
             Step::PutPod(key, _) | Step::DeletePod(key) => _ = policy.pods.insert(*key),
             Step::DeleteVerdict(key) => _ = policy.verdicts.insert(*key),
             Step::DeletePort(key) => {

@@ -189,3 +189,61 @@ fn root_a_rule_and_its_counter_come_and_go_together() {
         assert_eq!(counts(), [(2, 0)]);
     }
 }
+
+#[test]
+fn root_an_address_that_is_held_back_keeps_the_verdicts_that_it_is_judged_by() {
+    let reader = maps("PORTS", 1);
+    begin(&reader);
+    let closed_to_five =
+        [put_verdict(3, 0, 0, ALLOW), put_verdict(3, 1, 0, DENY), put_verdict(9, 0, 0, DENY), put_peer(5, 1), put_pod(2, 3)];
+    assert_eq!(told(&reader, &closed_to_five), [""; 0]);
+    // Two rounds: pod 1 is not switched in the first one, so the address is not in the second, after something has been removed in between.
+    let steps = [
+        put_port(2, 81),
+        put_verdict(2, 0, 2, DENY),
+        put_pod(1, 2),
+        Step::DeleteVerdict(verdict(9, 0)),
+        put_verdict(3, 2, 0, DENY),
+        put_peer(5, 2),
+        Step::DeleteVerdict(verdict(3, 1)),
+    ];
+    let applied = apply(reader.tables(), &Plan { steps: steps.to_vec() });
+    let failed: Vec<_> = applied.failures.iter().map(|failure| &failure.step).collect();
+    assert_eq!(failed, [&steps[0], &steps[1], &steps[2], &steps[5], &steps[6]]);
+    let image = reader.image().unwrap();
+    let five = image.peers[&address(5)].peers;
+    assert_eq!(image.verdicts[&verdict(3, five)].otherwise, DENY);
+    assert!(!image.verdicts.contains_key(&verdict(9, 0)));
+}
+
+#[test]
+fn root_a_set_that_would_take_in_who_is_about_to_leave_a_peer_set_waits_until_they_have() {
+    // Set 2 takes in peer set 1, which address 5 is about to leave; but pod 1 can't be switched, and addresses stay what they are for it.
+    let steps = [
+        put_port(2, 81),
+        put_verdict(2, 0, 0, DENY),
+        put_verdict(2, 1, 0, ALLOW),
+        put_verdict(4, 0, 2, DENY),
+        put_pod(1, 4),
+        put_pod(2, 2),
+        Step::DeletePeer(address(5)),
+    ];
+    for (capacity, is_switched) in [(1, false), (2, true)] {
+        let reader = maps("PORTS", capacity);
+        begin(&reader);
+        assert_eq!(told(&reader, &[put_verdict(3, 0, 0, DENY), put_peer(5, 1), put_pod(2, 3)]), [""; 0]);
+        apply(reader.tables(), &Plan { steps: steps.to_vec() });
+        assert_eq!(ingress(&reader, 2), Some(if is_switched { 2 } else { 3 }));
+        assert_eq!(reader.image().unwrap().peers.contains_key(&address(5)), !is_switched);
+    }
+}
+
+#[test]
+fn root_a_pod_that_finds_no_room_holds_back_nobody() {
+    let reader = maps("PODS", 1);
+    begin(&reader);
+    assert_eq!(told(&reader, &[put_peer(5, 1)]), [""; 0]);
+    let applied = apply(reader.tables(), &Plan { steps: vec![put_pod(2, 0), Step::DeletePeer(address(5))] });
+    assert_eq!(applied.failures.len(), 1);
+    assert!(reader.image().unwrap().peers.is_empty());
+}
