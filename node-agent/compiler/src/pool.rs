@@ -109,6 +109,16 @@ impl<C: Clone + Eq + Hash> Pool<C> {
         self.retired.get(&number)?.as_ref()
     }
 
+    /// Whether the number is given out.
+    pub fn is_known(&self, number: u32) -> bool {
+        self.numbers.contains_key(&number)
+    }
+
+    /// Whether the number has lost its last user, and got no other.
+    pub fn is_idle(&self, number: u32) -> bool {
+        self.idle.contains(&number)
+    }
+
     /// One user more.
     pub fn hold(&mut self, number: u32) {
         let found = self.numbers.entry(number).or_insert(Number { content: None, users: 0 });

@@ -1,9 +1,10 @@
 //! The compiler kept up to date: changes in, plans out, touching only what a change touches.
 //!
-//! Here is what is known of the objects; [`plan`] holds how it becomes writes, [`take_back`] what becomes of writes that fail, [`query`]
-//! what others ask about it.
+//! Here is what is known of the objects; [`plan`] holds how it becomes writes, [`take_back`] what becomes of writes that fail, [`known`] what is
+//! no news, [`query`] what others ask about it.
 
 mod draft;
+mod known;
 mod plan;
 mod policies;
 mod query;

@@ -352,9 +352,17 @@ impl State {
             let entry = |(key, _)| Some((key, self.policies.entry(name, attachment, &key, &self.image)?));
             wanted.extend(attachment.entries().filter_map(entry));
         }
-        let changed = wanted.iter().filter(|(key, pod)| self.image.pods.get(key) != Some(pod));
-        draft.put_pods.extend(changed.map(|(key, pod)| Step::PutPod(*key, *pod)));
-        draft.delete_pods.extend(self.image.pods.keys().filter(|key| !wanted.contains_key(key)).map(|key| Step::DeletePod(*key)));
+        for (key, pod) in &wanted {
+            let old = self.image.pods.get(key).copied();
+            if old != Some(*pod) {
+                self.before.note_pod(*key, old);
+                draft.put_pods.push(Step::PutPod(*key, *pod));
+            }
+        }
+        for (key, old) in self.image.pods.iter().filter(|(key, _)| !wanted.contains_key(key)) {
+            self.before.note_pod(*key, Some(*old));
+            draft.delete_pods.push(Step::DeletePod(*key));
+        }
         self.image.pods = wanted;
     }
 

@@ -3,7 +3,7 @@
 
 use super::State;
 use crate::image::Step;
-use orknet_abi::{Backend, BackendKey, Service, ServiceKey, TableChunk, TableKey};
+use orknet_abi::{Backend, BackendKey, Pod, PodKey, Service, ServiceKey, TableChunk, TableKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ pub(super) struct Before {
     pub services: BTreeMap<ServiceKey, Replaced>,
     pub backends: BTreeMap<BackendKey, Backend>,
     pub tables: BTreeMap<TableKey, Arc<TableChunk>>,
+    /// What they were, and how often the plan writes or removes them.
+    pub pods: BTreeMap<PodKey, (Option<Pod>, usize)>,
 }
 
 /// What an entry was before the plan.
@@ -29,6 +31,11 @@ impl Before {
     pub fn note(&mut self, key: ServiceKey, old: Option<Service>) {
         self.services.entry(key).or_insert(Replaced { old, writes: 0 }).writes += 1;
     }
+
+    /// The same of a pod's entry, written or removed.
+    pub fn note_pod(&mut self, key: PodKey, old: Option<Pod>) {
+        self.pods.entry(key).or_insert((old, 0)).1 += 1;
+    }
 }
 
 impl State {
@@ -36,7 +43,8 @@ impl State {
     /// held. All others were done. The next plan tries again what they were for.
     ///
     /// `false` if it cannot be told what the kernel holds: then it must be read, and adopted. So it is for what is said of the node itself,
-    /// for look-up tables (a Service that misses its own is written without), and for steps that are not of the last plan.
+    /// for look-up tables (a Service that misses its own is written without), for rules and addresses that were to be removed, and for
+    /// steps that are not of the last plan.
     #[must_use]
     pub fn take_back<'a>(&mut self, failed: impl IntoIterator<Item = &'a Step> + Clone) -> bool {
         // What was to be removed is held by what could not be replaced: first come the parts.
@@ -83,17 +91,23 @@ impl State {
             }
             Step::DeleteSource(key) => self.image.sources.insert(*key) && self.sources.take_back(key.set),
             Step::PutService(..) => true,
-            // An entry that is there is replaced in its place: what found no room was not.
-            Step::PutPod(key, _) => {
+            // One that is replaced stays as it was if its rules are not there.
+            Step::PutPod(key, new) => {
                 self.pods_dirty = true;
-                self.image.pods.remove(key).is_some()
+                let Some((old, 1)) = self.before.pods.remove(key) else { return false };
+                let held = self.image.pods.remove(key);
+                self.image.pods.extend(old.map(|old| (*key, old)));
+                held == Some(*new)
             }
+            // An entry that is there is replaced in its place: what found no room was not.
             Step::PutRange(key, _) => {
                 self.ranges_dirty = true;
                 self.image.ranges.remove(key).is_some()
             }
             Step::PutNode(_) | Step::PutTable(..) | Step::DeleteRange(_) | Step::DeleteService(_) | Step::DeletePod(_) => false,
-            Step::PutRule(..) | Step::PutPort(..) | Step::PutVerdict(..) | Step::PutPeer(..) => false,
+            Step::PutRule(..) | Step::PutPort(..) | Step::PutVerdict(..) | Step::PutPeer(..) => {
+                self.policies.take_back(step, &mut self.image)
+            }
             Step::DeleteRule(_) | Step::DeletePort(_) | Step::DeleteVerdict(_) | Step::DeletePeer(_) => false,
         }
     }

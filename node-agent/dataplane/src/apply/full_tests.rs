@@ -31,12 +31,15 @@ proptest! {
     fn root_whatever_finds_no_room_opens_nothing(full in 0..FULL.len(), changes in vec(change(), 1..40)) {
         let (map, capacity) = FULL[full];
         let reader = Reader::over(Tables::create(|spec| if spec == map { capacity } else { 4_096 }));
-        let mut state = State::default();
+        let (mut state, mut ideal) = (State::default(), State::default());
         state.policies_known();
+        ideal.policies_known();
         for change in changes {
             let before = reader.image().unwrap();
             let plan = state.apply([change.clone()]);
             let wanted = state.image().clone();
+            ideal.apply([change.clone()]);
+            prop_assert_eq!(wanted.canonical(), ideal.image().canonical(), "what found no room is tried again");
             let failures = apply(reader.tables(), &plan).failures;
             let after = reader.image().unwrap();
             prop_assert!(failures.is_empty() || failures.iter().any(|failure| failure.map == map.name), "{:?}", failures);
@@ -52,6 +55,8 @@ proptest! {
             }
             if !failures.is_empty() && !state.take_back(failures.iter().map(|failure| &failure.step)) {
                 state.adopt(after);
+            } else {
+                prop_assert_eq!(state.image(), &after, "{:?}", failures);
             }
         }
     }

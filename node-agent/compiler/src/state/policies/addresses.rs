@@ -56,8 +56,11 @@ impl Policies {
         }
         if let Some(image) = all {
             dirty.extend(image.peers.keys());
+            // What the kernel should have had, and has not.
+            dirty.extend(self.prefixes.iter().map(|(range, _)| *range));
             self.pods.touch_in(Address([0; 16]), Address([u8::MAX; 16]));
         }
+        dirty.extend(std::mem::take(&mut self.missing.ranges));
         dirty.extend(std::mem::take(&mut self.pods.dirty).into_iter().map(whole));
         dirty.sort_unstable();
         dirty.dedup();
@@ -101,6 +104,7 @@ impl Policies {
         if old == new {
             return;
         }
+        self.before.note_peer(range, old);
         match new {
             Some(new) => {
                 self.peers.hold(new.peers);

@@ -2,7 +2,7 @@
 //!
 //! [`notes`] takes changes, [`pods`] knows the pods of the cluster, [`locals`] those of this node and which rules hold for them ([`selecting`]: by
 //! which policies), [`atoms`] what these rules ask. [`addresses`] gives addresses their peer sets, [`sets`] writes what sets of rules say about those; [`sweep`] finds both in an
-//! image that was read back.
+//! image that was read back. [`take_back`] is for what found no room.
 
 mod addresses;
 mod atoms;
@@ -14,6 +14,7 @@ mod query;
 mod selecting;
 mod sets;
 mod sweep;
+mod take_back;
 
 pub use explain::{PodAt, PolicyName};
 
@@ -33,6 +34,7 @@ use pods::Pods;
 use sets::Set;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use take_back::{Before, Missing};
 
 /// Namespace (none of a ClusterNetworkPolicy), name, and direction.
 type SectionKey = (Option<Arc<str>>, Arc<str>, Direction);
@@ -72,6 +74,8 @@ pub(super) struct Policies {
     new_peers: Vec<u32>,
     /// The image may hold what is not known here.
     sweep: bool,
+    before: Before,
+    missing: Missing,
 }
 
 impl Default for Policies {
@@ -102,6 +106,8 @@ impl Default for Policies {
             peers_answering: HashMap::new(),
             new_peers: Vec::new(),
             sweep: true,
+            before: Before::default(),
+            missing: Missing::default(),
         }
     }
 }
@@ -118,6 +124,7 @@ impl Policies {
         self.tables.forget_retired();
         self.peers.forget_retired();
         self.sets.forget_retired();
+        self.before = Before::default();
         // What no set has may ask atoms that are gone.
         self.sections.retain(|_, section| section.is_shared());
     }
@@ -142,6 +149,7 @@ impl Policies {
         self.speak_of_new_peers(image, draft);
         let pods_changed = is_sweep || !resolved.is_empty();
         self.switch(resolved, image, draft);
+        self.put_missing(image, draft);
         pods_changed
     }
 

@@ -1,6 +1,6 @@
 //! What others ask: which policies hold for a pod, whose a write is, and what is not understood.
 
-use super::super::State;
+use super::super::{Change, State};
 use super::{Policies, PolicyName, policy_name};
 use crate::facts::Uid;
 use crate::image::{Step, sets_of};
@@ -16,6 +16,18 @@ impl Policies {
 
     fn names_in<'a>(&'a self, set: &'a RuleSet) -> impl Iterator<Item = PolicyName> + 'a {
         set.rules().filter_map(|(_, rule)| self.name_of(&rule.rule)).cloned()
+    }
+
+    /// Whether a change of what policies depend on says nothing new.
+    pub(in crate::state) fn knows(&self, change: &Change) -> bool {
+        match change {
+            Change::Policy(name, facts) => self.policies.get(&name.namespace).and_then(|own| own.get(&name.name)) == facts.as_ref(),
+            Change::ClusterPolicy(name, facts) => self.cluster_policies.get(name) == facts.as_ref(),
+            Change::Namespace(name, facts) => self.namespaces.get(name) == facts.as_ref(),
+            Change::PeerPod(name, facts) => self.pods.get(name) == facts.as_ref(),
+            Change::PeerNode(name, facts) => self.nodes.get(name) == facts.as_ref(),
+            _ => false,
+        }
     }
 }
 

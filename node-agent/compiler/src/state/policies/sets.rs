@@ -117,12 +117,15 @@ impl Policies {
         answers.iter().filter_map(|answer| self.sets_asking.get(&atom_of(*answer))).flatten().copied().collect()
     }
 
-    fn put_verdict(&mut self, key: VerdictKey, (content, otherwise): Said, image: &mut MapImage, draft: &mut Draft) {
+    pub(super) fn put_verdict(&mut self, key: VerdictKey, (content, otherwise): Said, image: &mut MapImage, draft: &mut Draft) {
         let table = content.map_or(0, |content| self.table_of(content, image, draft));
         let new = Verdict { table, otherwise };
         let old = image.verdicts.insert(key, new);
         if old == Some(new) {
             return;
+        }
+        if old.is_some() {
+            self.before.verdicts.insert(key);
         }
         draft.put_verdicts.push(Step::PutVerdict(key, new));
         if table != 0 {

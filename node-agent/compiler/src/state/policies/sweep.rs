@@ -3,6 +3,7 @@
 
 use super::locals::Resolved;
 use super::sets::Set;
+use super::take_back::Missing;
 use super::{Policies, kept};
 use crate::facts::Attachment;
 use crate::image::{MapImage, sets_of};
@@ -22,6 +23,7 @@ impl Policies {
         self.sets_asking.clear();
         self.peers_answering.clear();
         self.new_peers.clear();
+        self.missing = Missing::default();
         self.rules.adopt(image.rules.iter().map(|(number, rule)| (*number, Some(*rule))));
         self.tables.adopt(image.port_tables().into_iter().map(|(number, entries)| (number, Some(entries.into()))));
         let in_use: BTreeSet<u32> = image.peers.values().map(|peer| peer.peers).chain(image.verdicts.keys().map(|key| key.peers)).collect();
