@@ -15,7 +15,7 @@ use crate::attachments::Record;
 use crate::dataplane::{Cause, Dataplane, FailedStep, Failure};
 use crate::metrics::Metrics;
 use crate::monitor::{self, Explainer, Happened, RuleName, Seen};
-use crate::progress::{Kind, Versions};
+use crate::progress::{Failed, Kind, Versions};
 use crate::purger::Purger;
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
 use orknet_compiler::{Change, Options, Plan, State, Step};
@@ -76,9 +76,18 @@ pub enum Message {
 }
 
 impl Message {
-    /// Whether it asks for names alone: nothing is to be written for it. Such questions come as often as packets are dropped.
+    /// Whether it only asks: nothing is to be written for it. Such questions come as often as packets are dropped.
     fn is_question(&self) -> bool {
-        matches!(self, Self::Explain(..) | Self::NameRules(_))
+        matches!(self, Self::Explain(..) | Self::NameRules(_) | Self::AskGone(..) | Self::Check(..) | Self::Status(_))
+    }
+
+    /// Whether there may be something to write for it. (That a watch fails, or goes on, is told.)
+    fn is_news(&self, state: &State) -> bool {
+        match self {
+            Self::Change { change, .. } => !state.knows(change),
+            Self::Behind(_) | Self::Abreast(_) => false,
+            _ => !self.is_question(),
+        }
     }
 }
 
@@ -119,6 +128,10 @@ pub struct Programmer {
     explainer: Explainer,
     resync: Duration,
     retry: Duration,
+    /// When what failed is tried again although nothing is new.
+    retry_at: Option<Instant>,
+    /// The objects that are not in force since the last plan.
+    failed: Failed,
 }
 
 /// Those who wait for the plan in the making.
@@ -135,6 +148,8 @@ struct Waiting {
     policies_seen: Vec<Instant>,
     /// An endpoint may be gone.
     is_alarming: bool,
+    /// Something may have to be written for it.
+    has_news: bool,
 }
 
 impl Programmer {
@@ -179,6 +194,8 @@ impl Programmer {
             others_retired: false,
             resync,
             retry: FIRST_RETRY,
+            retry_at: None,
+            failed: Failed::default(),
         };
         for record in records {
             let facts = record.facts(programmer.state.image(), has_policies);
@@ -195,7 +212,7 @@ impl Programmer {
         let mut batch = Vec::new();
         let mut next_resync = tokio::time::Instant::now() + self.resync;
         loop {
-            let retry_at = (!self.is_applied).then(|| tokio::time::Instant::now() + self.retry);
+            let retry_at = self.retry_at.map(tokio::time::Instant::from_std);
             let held_until = self.held.until().map(tokio::time::Instant::from_std);
             let wake = [retry_at, held_until].into_iter().flatten().fold(next_resync, tokio::time::Instant::min);
             tokio::select! {
@@ -205,11 +222,13 @@ impl Programmer {
                     if count == 0 {
                         return;
                     }
-                    // What failed is tried again with whatever comes in.
-                    let changes_nothing = self.is_applied && batch.iter().all(Message::is_question);
+                    let asks_only = batch.iter().all(Message::is_question);
                     let waiting = self.take(batch.drain(..));
-                    if !changes_nothing {
+                    // What failed is tried again with everything that is new, but else not before its time: it may cost a look at all maps.
+                    if waiting.has_news || self.retry_at.is_some_and(|at| at <= Instant::now()) {
                         self.program(waiting);
+                    } else if !asks_only {
+                        self.settle_known(&waiting);
                     }
                 }
                 () = tokio::time::sleep_until(wake) => {
@@ -219,8 +238,7 @@ impl Programmer {
                         self.settle_held(now.into_std(), &mut waiting);
                         self.program(waiting);
                     }
-                    if retry_at.is_some_and(|at| at <= now) {
-                        self.retry = (self.retry * 2).min(self.resync);
+                    if self.retry_at.is_some_and(|at| at <= now.into_std()) {
                         self.program(Waiting::default());
                     }
                     if now >= next_resync {
@@ -235,6 +253,7 @@ impl Programmer {
     fn take(&mut self, messages: impl Iterator<Item = Message>) -> Waiting {
         let mut waiting = Waiting::default();
         for message in messages {
+            waiting.has_news |= message.is_news(&self.state);
             match message {
                 Message::Change { change, seen, version } => self.note_change(change, seen, version, &mut waiting),
                 Message::Listed(listed, version) => {
@@ -269,6 +288,8 @@ impl Programmer {
             }
         }
         self.settle_held(Instant::now(), &mut waiting);
+        // Until all has been seen, what is no news may be the last of it.
+        waiting.has_news |= !self.was_synced || !waiting.attached.is_empty() || !waiting.abandoned.is_empty();
         waiting
     }
 
@@ -322,10 +343,14 @@ impl Programmer {
                 self.note_open_flows(&ruled, FirstRules::InForce);
                 self.tell_room(&failures);
                 self.tell_fronts(&plan);
-                self.tell_progress(&failures);
+                self.failed = self.failed_objects(&failures);
+                self.tell_progress();
                 self.settle(waiting, &plan, &failures);
             }
-            Err(failure) => waiting.refuse(&failure),
+            Err(failure) => {
+                self.put_off();
+                waiting.refuse(&failure);
+            }
         }
         self.metrics.services.set(self.state.service_count() as i64);
         self.metrics.attachments.set(self.state.attachments().count() as i64);
@@ -344,13 +369,25 @@ impl Programmer {
         Ok(())
     }
 
+    /// What came in says nothing new, so it is in the maps as far as that which was known is.
+    fn settle_known(&mut self, waiting: &Waiting) {
+        if self.is_synced() {
+            self.observe(waiting);
+            self.tell_progress();
+        }
+    }
+
+    fn observe(&self, waiting: &Waiting) {
+        let now = Instant::now();
+        let seconds = |seen: &Instant| (now - *seen).as_secs_f64();
+        waiting.seen.iter().for_each(|seen| self.metrics.programming.observe(seconds(seen)));
+        waiting.policies_seen.iter().for_each(|seen| self.metrics.policy_programming.observe(seconds(seen)));
+    }
+
     /// Answers those who waited for a plan that has been written.
     fn settle(&mut self, waiting: Waiting, plan: &Plan, failures: &[FailedStep]) {
-        let now = Instant::now();
         if self.is_synced() {
-            let seconds = |seen: &Instant| (now - *seen).as_secs_f64();
-            waiting.seen.iter().for_each(|seen| self.metrics.programming.observe(seconds(seen)));
-            waiting.policies_seen.iter().for_each(|seen| self.metrics.policy_programming.observe(seconds(seen)));
+            self.observe(&waiting);
             if !std::mem::replace(&mut self.was_synced, true) {
                 let (services, steps, failed) = (self.state.service_count(), plan.steps.len(), failures.len());
                 tracing::info!(services, steps, failed, "all Services are known; the maps follow them");
@@ -387,20 +424,38 @@ impl Programmer {
             tracing::error!(why = failure.why, "a map was not written");
         }
         self.is_refused = failures.iter().any(|failure| failure.cause == Cause::Refused);
-        if plan.steps.iter().any(|step| matches!(step, Step::PutPod(..) | Step::DeletePod(_))) {
-            self.ruled = first_rules::ruled(self.state.image());
-        }
         if failures.is_empty() {
-            (self.is_applied, self.retry) = (true, FIRST_RETRY);
+            (self.is_applied, self.retry, self.retry_at) = (true, FIRST_RETRY, None);
+            self.follow_ruled(plan);
             return failures;
         }
         tracing::error!(failed = failures.len(), steps = plan.steps.len(), "the maps are not complete; trying again");
         self.is_applied = false;
+        self.put_off();
         // What finds no room finds none for long. Meanwhile changes must not cost a look at all of the maps.
         self.is_image_known = !self.is_refused && self.state.take_back(failures.iter().map(|failure| &failure.step));
+        self.follow_ruled(plan);
         // At once, for those who wait. If it fails, the next plan tries again.
         let _ = self.read_back();
         failures
+    }
+
+    /// Which pods have rules, after a plan as far as it is in the kernel.
+    fn follow_ruled(&mut self, plan: &Plan) {
+        if plan.steps.iter().any(|step| matches!(step, Step::PutPod(..) | Step::DeletePod(_))) {
+            self.ruled = first_rules::ruled(self.state.image());
+        }
+    }
+
+    /// Something failed: it has its time, however often it is tried before.
+    fn put_off(&mut self) {
+        let now = Instant::now();
+        match self.retry_at {
+            Some(at) if at > now => return,
+            Some(_) => self.retry = (self.retry * 2).min(self.resync),
+            None => {}
+        }
+        self.retry_at = Some(now + self.retry);
     }
 
     /// Level-triggered: what the kernel holds is compared with what it should hold, whatever may have happened to it.

@@ -92,11 +92,11 @@ impl Programmer {
     }
 
     /// Tells up to which versions the cluster is in the maps, and which objects are not. What was noted before a plan is in it.
-    pub(super) fn tell_progress(&self, failures: &[FailedStep]) {
+    pub(super) fn tell_progress(&self) {
         if !self.is_synced() {
             return;
         }
-        let mut failed = self.failed_objects(failures);
+        let mut failed = self.failed.clone();
         failed.objects.extend(self.troubles.failed());
         // A policy would be told as in force that speaks of labels, or counts beside policies, that nobody has seen.
         if !self.behind.is_empty() {
@@ -117,7 +117,7 @@ impl Programmer {
     }
 
     /// The objects that are not in force because of these, and the kinds of those that cannot be named.
-    fn failed_objects(&self, failures: &[FailedStep]) -> Failed {
+    pub(super) fn failed_objects(&self, failures: &[FailedStep]) -> Failed {
         let mut failed = Failed::default();
         for failure in failures {
             match &failure.step {

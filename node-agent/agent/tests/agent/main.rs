@@ -13,6 +13,7 @@ mod overlay;
 mod own;
 mod pods;
 mod policies;
+mod retries;
 mod room;
 mod scale;
 mod services;

@@ -13,7 +13,7 @@ const FRONT: [u8; 4] = [10, 96, 0, 1];
 const BACKEND: [u8; 4] = [10, 244, 1, 3];
 
 /// A connection to the Service `web` is opened.
-fn opened() -> Told {
+pub fn opened() -> Told {
     let becomes = FlowKey {
         source: Address::from_v4(CLIENT),
         destination: Address::from_v4(BACKEND),
@@ -43,7 +43,7 @@ fn opened() -> Told {
     Told { event, packet: Some(packet), front: None }
 }
 
-async fn subscribe(agent: &Agent, filter: &str) -> Lines<BufReader<UnixStream>> {
+pub async fn subscribe(agent: &Agent, filter: &str) -> Lines<BufReader<UnixStream>> {
     let mut stream = UnixStream::connect(socket_of(&agent.config.socket)).await.unwrap();
     stream.write_all(format!("{filter}\n").as_bytes()).await.unwrap();
     BufReader::new(stream).lines()

@@ -52,6 +52,8 @@ pub struct FakeDataplane {
     pub refuses_devices: Mutex<bool>,
     /// Reading the maps fails.
     pub unreadable: Mutex<bool>,
+    /// How often they were read.
+    pub reads: AtomicUsize,
     /// So many of the next attempts to retire another version fail.
     pub clinging: Mutex<usize>,
     pub retired: Mutex<bool>,
@@ -101,6 +103,7 @@ impl EventSource for Telling {
 
 impl Dataplane for FakeDataplane {
     fn image(&self) -> Result<MapImage, Failure> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         if *self.unreadable.lock().unwrap() {
             return Err(Failure("the test wants it".into()));
         }
