@@ -1,8 +1,10 @@
 //! What policies depend on is watched: what is told while a watch fails.
 
-use crate::harness::{Agent, CLUSTER_POLICIES, NAMESPACES, NODES, PODS, eventually, in_namespace, service};
+use crate::harness::{Agent, CLUSTER_POLICIES, FakeDataplane, NAMESPACES, NODES, PODS, eventually, in_namespace, node, service};
 use crate::policies::{UID, attachment, closes, cluster, entry, version, web};
+use orknet_abi::{Address, RangeKey};
 use orknet_cni::protocol::{Answer, Request};
+use serde_json::{Value, json};
 
 #[test]
 fn root_while_a_watch_fails_that_policies_depend_on_none_that_is_new_is_told_as_programmed() {
@@ -39,5 +41,70 @@ fn root_while_a_watch_fails_that_policies_depend_on_none_that_is_new_is_told_as_
             let opened = api.version();
             eventually("the policy is gone", || (reported("NetworkPolicy") == Some(opened)).then_some(())).await;
         }
+    });
+}
+
+/// A pod of another node.
+fn far(namespace: &str, name: &str, label: (&str, &str), address: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "namespace": namespace, "uid": format!("of-{name}"), "labels": { label.0: label.1 } },
+        "spec": { "nodeName": "there", "containers": [{ "name": "a" }] },
+        "status": { "phase": "Running", "podIPs": [{ "ip": address }] },
+    })
+}
+
+/// Whether rules can tell this address from others.
+fn knows(dataplane: &FakeDataplane, address: [u8; 4]) -> bool {
+    dataplane.maps.lock().unwrap().peers.contains_key(&RangeKey { prefix_bits: 128, address: Address::from_v4(address) })
+}
+
+#[test]
+fn root_deletions_of_whatever_policies_depend_on_are_found_by_the_next_list() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        api.serve_cluster_policies();
+        api.put(web(UID, "web"));
+        let mut opens = closes("opens", "web");
+        opens["spec"]["ingress"] = json!([{ "from": [
+            { "podSelector": { "matchLabels": { "role": "far" } } }, { "namespaceSelector": { "matchLabels": { "team": "red" } } },
+        ] }]);
+        api.put(opens.clone());
+        let cluster_policy = json!({
+            "apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy", "metadata": { "name": "nodes", "uid": UID },
+            "spec": {
+                "tier": "Admin", "priority": 1, "subject": { "namespaces": {} },
+                "egress": [{ "action": "Deny", "to": [{ "nodes": { "matchLabels": { "role": "db" } } }] }],
+            },
+        });
+        api.put(cluster_policy.clone());
+        let pod = far("shop", "far", ("role", "far"), "10.244.2.9");
+        let red = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "red", "labels": { "team": "red" } } });
+        let mut there = node("there", &["10.244.2.0/24"], &["192.0.2.2"]);
+        there["metadata"]["labels"] = json!({ "role": "db" });
+        [pod.clone(), red.clone(), far("red", "one", ("a", "b"), "10.244.2.10"), there.clone()]
+            .into_iter()
+            .for_each(|object| api.put(object));
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        assert_eq!(agent.ask(&Request::Attach(attachment())).await, Answer::Done);
+        for (object, address) in [(&pod, [10, 244, 2, 9]), (&red, [10, 244, 2, 10]), (&there, [192, 0, 2, 2])] {
+            eventually("who is meant is known", || knows(&dataplane, address).then_some(())).await;
+            api.delete_unseen(object);
+            eventually("who is gone is not", || (!knows(&dataplane, address)).then_some(())).await;
+        }
+        // Another of the same name is told by its uid.
+        let rules = || dataplane.maps.lock().unwrap().rules.values().map(|rule| rule.policy).collect::<std::collections::BTreeSet<_>>();
+        let before = rules();
+        assert_eq!(before.len(), 2);
+        api.delete_unseen(&opens);
+        opens["metadata"]["uid"] = "99999999-0000-0000-0000-000000000000".into();
+        api.put(opens.clone());
+        eventually("the new one's rules", || (rules().len() == 2 && rules() != before).then_some(())).await;
+        assert_ne!(entry(&dataplane).unwrap().egress, 0);
+        api.delete_unseen(&cluster_policy);
+        eventually("its rules are gone", || entry(&dataplane).filter(|pod| pod.egress == 0 && pod.ingress != 0)).await;
+        api.delete_unseen(&opens);
+        eventually("the pod has no rules", || entry(&dataplane).filter(|pod| pod.egress | pod.ingress == 0)).await;
     });
 }
