@@ -23,6 +23,22 @@ pub fn cluster() -> (FakeApi, Arc<FakeDataplane>) {
     (api, Arc::default())
 }
 
+/// An agent that has caught up with a cluster that holds these too.
+async fn agent_of(objects: &[Value]) -> (FakeApi, Arc<FakeDataplane>, Agent) {
+    let (api, dataplane) = cluster();
+    objects.iter().cloned().for_each(|object| api.put(object));
+    let agent = Agent::start(&api, &dataplane);
+    agent.configured().await;
+    (api, dataplane, agent)
+}
+
+/// The same, and the pod is attached.
+async fn attached_to(objects: &[Value]) -> (FakeApi, Arc<FakeDataplane>, Agent) {
+    let (api, dataplane, agent) = agent_of(objects).await;
+    assert_eq!(agent.ask(&Request::Attach(attachment())).await, Answer::Done);
+    (api, dataplane, agent)
+}
+
 /// The pod shop/web.
 pub fn web(uid: &str, app: &str) -> Value {
     json!({
@@ -108,9 +124,7 @@ fn root_a_pod_is_attached_once_the_policies_and_the_pod_itself_have_been_seen_an
 #[test]
 fn root_a_pod_that_the_api_does_not_show_is_refused_for_the_time_being() {
     in_namespace(|| async {
-        let (api, dataplane) = cluster();
-        let agent = Agent::start(&api, &dataplane);
-        agent.configured().await;
+        let (_, dataplane, agent) = agent_of(&[]).await;
         let answer = agent.ask(&Request::Attach(attachment())).await;
         assert_eq!(reason(&answer), Some(Reason::NotReady));
         assert!(format!("{answer:?}").contains(&format!("has not yet seen the pod shop/web (uid {UID})")), "{answer:?}");
@@ -183,12 +197,7 @@ fn root_a_pod_waits_for_its_namespace() {
 #[test]
 fn root_a_label_reaches_the_maps_and_what_is_open_is_noted_before_the_first_rules() {
     in_namespace(|| async {
-        let (api, dataplane) = cluster();
-        api.put(closes("a", "closed"));
-        api.put(web(UID, "open"));
-        let agent = Agent::start(&api, &dataplane);
-        agent.configured().await;
-        assert_eq!(agent.ask(&Request::Attach(attachment())).await, Answer::Done);
+        let (api, dataplane, _agent) = attached_to(&[closes("a", "closed"), web(UID, "open")]).await;
         assert_eq!(entry(&dataplane).unwrap().ingress, 0);
         assert_eq!(*dataplane.noted.lock().unwrap(), []);
         api.put(web(UID, "closed"));
@@ -215,11 +224,7 @@ fn root_a_label_reaches_the_maps_and_what_is_open_is_noted_before_the_first_rule
 #[test]
 fn root_policies_stay_as_they_are_over_a_restart_and_while_the_server_is_down() {
     in_namespace(|| async {
-        let (api, dataplane) = cluster();
-        api.put(closes("a", "web"));
-        api.put(web(UID, "web"));
-        let agent = Agent::start(&api, &dataplane);
-        agent.configured().await;
+        let (api, dataplane, agent) = agent_of(&[closes("a", "web"), web(UID, "web")]).await;
         let record = attachment();
         Attachments::new(&agent.state_dir()).put(&record).unwrap();
         assert_eq!(agent.ask(&Request::Attach(record)).await, Answer::Done);
@@ -242,11 +247,7 @@ fn root_policies_stay_as_they_are_over_a_restart_and_while_the_server_is_down() 
 #[test]
 fn root_a_pod_whose_runtime_gives_no_uid_follows_its_policies_after_a_restart_too() {
     in_namespace(|| async {
-        let (api, dataplane) = cluster();
-        api.put(closes("a", "closed"));
-        api.put(web(UID, "open"));
-        let agent = Agent::start(&api, &dataplane);
-        agent.configured().await;
+        let (api, dataplane, agent) = agent_of(&[closes("a", "closed"), web(UID, "open")]).await;
         let mut record = attachment();
         record.pod.uid = String::new();
         Attachments::new(&agent.state_dir()).put(&record).unwrap();
@@ -361,12 +362,9 @@ fn root_what_is_programmed_is_reported_up_to_the_last_change_and_not_too_often()
 #[test]
 fn root_what_is_not_in_force_is_named_in_the_report() {
     in_namespace(|| async {
-        let (api, dataplane) = cluster();
         let mut strange = closes("strange", "web");
         strange["spec"]["ingress"] = json!([{ "from": [{ "ipBlock": { "cidr": "everywhere" } }] }]);
-        api.put(strange);
-        let agent = Agent::start(&api, &dataplane);
-        agent.configured().await;
+        let (api, dataplane, _agent) = agent_of(&[strange]).await;
         let failed =
             |name: &str| api.reports().pop()?.1["status"]["failed"].as_array()?.iter().find(|failed| failed["name"] == name).cloned();
         let trouble = eventually("what is not understood is told", || failed("strange")).await;
@@ -387,11 +385,7 @@ fn root_what_is_not_in_force_is_named_in_the_report() {
 #[test]
 fn root_while_it_is_not_known_whose_a_pod_is_no_policy_is_told_as_programmed() {
     in_namespace(|| async {
-        let (api, dataplane) = cluster();
-        api.put(closes("a", "web"));
-        api.put(web(UID, "web"));
-        let mut agent = Agent::start(&api, &dataplane);
-        agent.configured().await;
+        let (api, dataplane, mut agent) = agent_of(&[closes("a", "web"), web(UID, "web")]).await;
         let record = attachment();
         let (name, file) = (record.attachment.clone(), agent.state_dir().join("attachments/c1@eth0.json"));
         Attachments::new(&agent.state_dir()).put(&record).unwrap();
@@ -429,11 +423,7 @@ fn root_while_it_is_not_known_whose_a_pod_is_no_policy_is_told_as_programmed() {
 #[test]
 fn root_what_has_no_room_for_a_policy_keeps_no_service_from_being_told() {
     in_namespace(|| async {
-        let (api, dataplane) = cluster();
-        api.put(web(UID, "web"));
-        let agent = Agent::start(&api, &dataplane);
-        agent.configured().await;
-        assert_eq!(agent.ask(&Request::Attach(attachment())).await, Answer::Done);
+        let (api, dataplane, _agent) = attached_to(&[web(UID, "web")]).await;
         *dataplane.full.lock().unwrap() = Some(("VERDICTS", 0));
         *dataplane.failing.lock().unwrap() = usize::MAX;
         api.put(closes("a", "web"));
