@@ -1,7 +1,8 @@
 //! Kubernetes Events about what was refused to this node's pods, so that `kubectl describe pod` says why something does not answer.
 //!
 //! One who is refused tries again, so Events are few on purpose: about a pod, a reason, another end and a port one write a minute, which raises
-//! the count of the Event that is there, and about all pods so many a minute. [`notices`] says what an Event would be, [`Memory`]
+//! the count of the Event that is there, and so many a minute about a pod, and about all pods. Who reads the Events of a namespace learns nobody's name
+//! of another namespace. [`notices`] says what an Event would be, [`Memory`]
 //! whether it is written; both are pure.
 
 use super::line::{Direction, End, Happened, Pod};
@@ -20,9 +21,9 @@ const COMPONENT: &str = "orknet-agent";
 pub const REFUSED: usize = 256;
 /// Between two writes about the same.
 const AGAIN: Duration = Duration::from_secs(60);
-/// Writes about all pods together: at once, and in how much time each may be made up for.
-const BURST: u32 = 60;
-const REFILL: Duration = Duration::from_secs(1);
+/// Writes about all pods together, and about one of them: one that asks everybody leaves room for what the others are told.
+const OF_ALL: Rate = Rate { burst: 60, refill: Duration::from_secs(1) };
+const OF_A_POD: Rate = Rate { burst: 10, refill: Duration::from_secs(10) };
 /// Of how much is remembered when it was written; more at a time is left out.
 const REMEMBERED: usize = 4_096;
 
@@ -78,7 +79,7 @@ pub fn notices(happened: &Happened) -> Vec<Notice> {
     let Some((dropped, reason)) = number.and_then(|number| Some((number, reason_of(number)?))) else { return Vec::new() };
     let judged = happened.judged.first();
     let client = local(&happened.client).map(|pod| {
-        let what = format!("connection to {} was refused: ", target(happened));
+        let what = format!("connection to {} was refused: ", target(happened, pod));
         let why = match judged {
             Some(judged) if judged.direction == Direction::Egress => judged.to_string(),
             Some(_) => "the policies of the other end do not let it in".to_owned(),
@@ -88,21 +89,28 @@ pub fn notices(happened: &Happened) -> Vec<Notice> {
     });
     let server = judged.filter(|judged| judged.direction == Direction::Ingress).and_then(|judged| {
         let (pod, port) = (local(&happened.server)?, port_text(happened.server.port));
-        let from = End { port: None, ..happened.client.clone() };
+        let from = seen_by(pod, &End { port: None, ..happened.client.clone() });
         let message = format!("connection from {from} to port {port}{} was refused: {}", happened.protocol, judged);
         Some(Notice { pod: pod.clone(), reason, message })
     });
     client.into_iter().chain(server).collect()
 }
 
+/// An end as a pod may know it: by name in its own namespace.
+fn seen_by(pod: &Pod, end: &End) -> End {
+    let named = end.pod.clone().filter(|other| other.namespace == pod.namespace);
+    End { pod: named, ..end.clone() }
+}
+
 /// The other end as the client called it.
-fn target(happened: &Happened) -> String {
+fn target(happened: &Happened, client: &Pod) -> String {
+    let server = seen_by(client, &happened.server);
     match &happened.service {
         Some(front) => {
             let port = front.port.map_or_else(String::new, |port| format!(":{port}"));
-            format!("Service {}/{}{port}/{} ({})", front.namespace, front.name, happened.protocol, happened.server)
+            format!("Service {}/{}{port}/{} ({})", front.namespace, front.name, happened.protocol, server)
         }
-        None => format!("{}/{}", happened.server, happened.protocol),
+        None => format!("{server}/{}", happened.protocol),
     }
 }
 
@@ -118,18 +126,50 @@ fn in_words(dropped: DropReason) -> String {
     dropped.explain().trim().trim_end_matches('.').to_owned()
 }
 
+/// How many writes may be made at once, and in how much time each is made up for.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    burst: u32,
+    refill: Duration,
+}
+
+/// Writes that may be made.
+#[derive(Debug)]
+struct Room {
+    rate: Rate,
+    left: u32,
+    /// Since when they are counted.
+    counted: Instant,
+}
+
+impl Room {
+    fn new(rate: Rate, now: Instant) -> Self {
+        Self { rate, left: rate.burst, counted: now }
+    }
+
+    /// What there is by now.
+    fn count(&mut self, now: Instant) -> u32 {
+        let refilled = now.duration_since(self.counted).as_nanos() / self.rate.refill.as_nanos();
+        if refilled > 0 {
+            self.left = u32::try_from(refilled).unwrap_or(u32::MAX).saturating_add(self.left).min(self.rate.burst);
+            self.counted = now;
+        }
+        self.left
+    }
+}
+
 /// What was written lately.
 #[derive(Debug)]
 pub struct Memory {
     written: HashMap<Notice, Instant>,
-    /// Writes that may be made now, and since when they are counted.
-    left: u32,
-    counted: Instant,
+    of_all: Room,
+    /// Of those about whom something was written since they had room for all.
+    of_pods: HashMap<Pod, Room>,
 }
 
 impl Memory {
     pub fn new(now: Instant) -> Self {
-        Self { written: HashMap::new(), left: BURST, counted: now }
+        Self { written: HashMap::new(), of_all: Room::new(OF_ALL, now), of_pods: HashMap::new() }
     }
 
     /// Whether a notice is to be written now.
@@ -137,21 +177,19 @@ impl Memory {
         if self.written.get(notice).is_some_and(|written| now.duration_since(*written) < AGAIN) {
             return false;
         }
-        let refilled = now.duration_since(self.counted).as_nanos() / REFILL.as_nanos();
-        if refilled > 0 {
-            self.left = u32::try_from(refilled).unwrap_or(u32::MAX).saturating_add(self.left).min(BURST);
-            self.counted = now;
-        }
-        if self.left == 0 {
+        let has_room = self.of_pods.get_mut(&notice.pod).is_none_or(|room| room.count(now) > 0);
+        if !has_room || self.of_all.count(now) == 0 {
             return false;
         }
-        if self.written.len() >= REMEMBERED {
+        if self.written.len().max(self.of_pods.len()) >= REMEMBERED {
             self.written.retain(|_, written| now.duration_since(*written) < AGAIN);
+            self.of_pods.retain(|_, room| room.count(now) < OF_A_POD.burst);
         }
-        if self.written.len() >= REMEMBERED {
+        if self.written.len().max(self.of_pods.len()) >= REMEMBERED {
             return false;
         }
-        self.left -= 1;
+        self.of_all.left -= 1;
+        self.of_pods.entry(notice.pod.clone()).or_insert_with(|| Room::new(OF_A_POD, now)).left -= 1;
         self.written.insert(notice.clone(), now);
         true
     }
@@ -208,16 +246,16 @@ mod tests {
     #[test]
     fn both_pods_are_told_and_the_rule_only_to_whose_it_is() {
         let mut happened = dropped();
-        let client = "connection to Service front/service:80/TCP (web/server:8080) was refused: ";
+        let client = format!("connection to Service front/service:80/TCP ({}:8080) was refused: ", happened.server.address);
         let expected = [
             ("shop/client".to_owned(), "PolicyDenied", format!("{client}the policies of the other end do not let it in")),
             (
                 "web/server".to_owned(),
                 "PolicyDenied",
-                "connection from shop/client to port 8080/TCP was refused: ClusterNetworkPolicy closed ingress[2]".to_owned(),
+                format!("connection from {} to port 8080/TCP was refused: ClusterNetworkPolicy closed ingress[2]", happened.client.address),
             ),
         ];
-        assert_eq!(messages(&happened), expected);
+        assert_eq!(messages(&happened), expected, "names of other namespaces are nobody's business");
         happened.judged[0].rule = None;
         happened.judged[0].isolated_by = vec![policy("a"), policy("b")];
         let message = &messages(&happened)[1].2;
@@ -244,12 +282,13 @@ mod tests {
     fn other_reasons_are_in_words_and_some_are_nobodys_matter() {
         let mut happened = Happened { judged: Vec::new(), service: None, ..dropped() };
         happened.reason = Some("no-route".into());
+        happened.server.pod.as_mut().unwrap().namespace = "shop".into();
         assert_eq!(
             messages(&happened),
             [(
                 "shop/client".to_owned(),
                 "NoRoute",
-                "connection to web/server:8080/TCP was refused: The node has no way to the destination".to_owned()
+                "connection to shop/server:8080/TCP was refused: The node has no way to the destination".to_owned()
             )]
         );
         happened.reason = Some("malformed".into());
@@ -257,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_written_once_a_minute_and_all_together_so_many() {
+    fn the_same_is_written_once_a_minute_and_so_many_of_one_pod_and_all_together() {
         let start = Instant::now();
         let mut memory = Memory::new(start);
         let notice = |number: u32| Notice { message: number.to_string(), ..notices(&dropped()).remove(0) };
@@ -265,9 +304,15 @@ mod tests {
         assert!(!memory.admits(&notice(0), start + Duration::from_secs(59)));
         assert!(memory.admits(&notice(0), start + Duration::from_secs(60)));
         let then = start + Duration::from_secs(600);
-        let written = (1..1_000).filter(|number| memory.admits(&notice(*number), then)).count();
-        assert_eq!(written, BURST as usize);
-        assert!(memory.admits(&notice(5_000), then + REFILL) && !memory.admits(&notice(5_001), then + REFILL));
+        let of = |pod: u32, number| {
+            let pod = Pod { name: pod.to_string(), ..notice(number).pod };
+            Notice { pod, ..notice(number) }
+        };
+        let mut written = |pod, at| (1..100).filter(|number| memory.admits(&of(pod, *number), at)).count();
+        assert_eq!([1, 2, 3, 4, 5].map(|pod| written(pod, then)), [10; 5]);
+        assert_eq!([written(1, then + OF_A_POD.refill - OF_ALL.refill), written(6, then), written(7, then)], [0, 10, 0]);
+        let later = then + OF_A_POD.refill;
+        assert_eq!([written(1, later), written(7, later)], [1, 9]);
     }
 
     #[test]
@@ -275,9 +320,11 @@ mod tests {
         let start = Instant::now();
         let mut memory = Memory::new(start);
         for number in 0..3 * REMEMBERED as u32 {
-            let notice = Notice { message: number.to_string(), ..notices(&dropped()).remove(0) };
-            memory.admits(&notice, start + REFILL * number);
+            let notice = notices(&dropped()).remove(0);
+            let pod = Pod { name: number.to_string(), ..notice.pod.clone() };
+            let notice = Notice { pod, ..notice };
+            memory.admits(&notice, start + OF_ALL.refill * number);
         }
-        assert!(memory.written.len() <= REMEMBERED);
+        assert!(memory.written.len() <= REMEMBERED && memory.of_pods.len() <= REMEMBERED);
     }
 }

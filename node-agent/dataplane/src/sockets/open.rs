@@ -46,7 +46,7 @@ impl Dataplane {
     ///
     /// Whether a flow may still be, programs judge by who opened it: the other end, if the pod listens at the port (or has a UDP socket there
     /// that is not connected), else the pod. Of datagram sockets that are not connected nobody knows what they have asked or not yet answered:
-    /// until that is over, such datagrams open no flow. To be called before and after the entry is switched, within three seconds.
+    /// until that is over, such datagrams open no flow. To be called before and after the entry is switched, within ten seconds.
     ///
     /// Blocks for about a millisecond, and some microseconds for each socket.
     ///

@@ -12,8 +12,8 @@ use std::{collections::BTreeSet, fs, io, ops::RangeInclusive};
 
 /// Seconds in which a question is answered: what conntrack waits (`nf_conntrack_udp_timeout`).
 const ANSWERED: u32 = 30;
-/// Seconds in which a pod's entry is switched and its sockets are looked at. If the agent ends in between, its flows are opened after that.
-const SWITCHED: u32 = 3;
+/// Seconds in which a plan is written and the sockets of its pods are looked at. If the agent ends in between, flows are opened after that.
+const SWITCHED: u32 = 10;
 
 /// The ports that the kernel gives to sockets which ask for none, in the calling thread's network namespace.
 pub(super) fn ports_of_clients() -> io::Result<RangeInclusive<u16>> {
