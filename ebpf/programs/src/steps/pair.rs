@@ -56,22 +56,23 @@ pub fn find(key: &FlowKey, device: u32, asked: u32) -> Option<&'static Pair> {
 #[inline(always)]
 pub fn find_slot(key: &Words, device: u32, asked: u32) -> u32 {
     let (from_port, to_port) = (key.ports as u16, (key.ports >> 16) as u16);
+    let stamp = stamp(generation(), &key.source, &key.destination, device);
     if asked == asked::UNKNOWN {
         let slot = pair_slot(&key.source, &key.destination);
-        if has(slot, key, device, [pair_side::ANY; 2], 0, 0) {
+        if has(slot, key, device, stamp, [pair_side::ANY; 2], 0, 0) {
             return slot;
         }
     }
     if asked != asked::BACK {
         let slot = port_pair_slot(&key.source, &key.destination, to_port, key.protocol as u8, pair_side::TO_PORT);
-        if has(slot, key, device, [pair_side::TO_PORT, pair_side::OPENS], to_port, key.protocol as u8) {
+        if has(slot, key, device, stamp, [pair_side::TO_PORT, pair_side::OPENS], to_port, key.protocol as u8) {
             return slot;
         }
     }
     if asked != asked::FORWARD {
         let slot = port_pair_slot(&key.source, &key.destination, from_port, key.protocol as u8, pair_side::FROM_PORT);
         let known = if asked == asked::BACK { pair_side::ANSWERS } else { pair_side::FROM_PORT };
-        if has(slot, key, device, [pair_side::FROM_PORT, known], from_port, key.protocol as u8) {
+        if has(slot, key, device, stamp, [pair_side::FROM_PORT, known], from_port, key.protocol as u8) {
             return slot;
         }
     }
@@ -80,10 +81,13 @@ pub fn find_slot(key: &Words, device: u32, asked: u32) -> u32 {
 
 /// Whether a place has the pair, for one of two sides, and its way is believed.
 #[inline(always)]
-fn has(slot: u32, key: &Words, device: u32, sides: [u8; 2], port_be: u16, protocol: u8) -> bool {
+fn has(slot: u32, key: &Words, device: u32, stamp: u64, sides: [u8; 2], port_be: u16, protocol: u8) -> bool {
     let Some(pair) = PAIRS.get_ptr(slot) else { return false };
-    believed(pair, &key.source, &key.destination, device)
-        .is_some_and(|pair| sides.contains(&pair.side) && pair.port_be == port_be && pair.protocol == protocol)
+    // SAFETY: as above.
+    let pair = unsafe { &*pair };
+    (pair.port_be, pair.protocol) == (port_be, protocol)
+        && (pair.side == sides[0] || pair.side == sides[1])
+        && is_pair(pair, &key.source, &key.destination, device, stamp)
 }
 
 /// The same of a route's answer.
@@ -111,11 +115,15 @@ pub fn note_route(becomes: &FlowKey, way: &Way, device: u32) {
 fn believed(pair: *const Pair, source: &[u32; 4], destination: &[u32; 4], device: u32) -> Option<&'static Pair> {
     // SAFETY: the pointer comes from a map look-up that succeeded; the memory stays a value of this map, which nobody writes now.
     let pair = unsafe { &*pair };
-    let is_it = pair.way.stamp == stamp(generation(), source, destination, device)
+    is_pair(pair, source, destination, device, stamp(generation(), source, destination, device)).then_some(pair)
+}
+
+#[inline(always)]
+fn is_pair(pair: &Pair, source: &[u32; 4], destination: &[u32; 4], device: u32, stamp: u64) -> bool {
+    pair.way.stamp == stamp
         && pair.way.device == device
         && is_same(to_words(&pair.source), source)
-        && is_same(to_words(&pair.destination), destination);
-    is_it.then_some(pair)
+        && is_same(to_words(&pair.destination), destination)
 }
 
 #[inline(always)]

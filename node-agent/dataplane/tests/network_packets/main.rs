@@ -28,6 +28,7 @@ mod pairs;
 mod pods;
 mod policy;
 mod policy_holes;
+mod policy_known;
 mod policy_ways;
 mod redirects;
 mod refusals;

@@ -1,0 +1,140 @@
+//! Connections between pods with rules for both directions, of which it must be known who began: what their segments leave behind although they
+//! take the quick way, and that nothing but them takes it.
+
+use crate::bench::{A_MACS, B_MACS, Bench, FAMILIES, Family, assert_sent, at, into_pod, key};
+use crate::frames::{Frame, flags, tcp};
+use crate::policy::{CLOSED, FRIENDLY, assert_refused, befriend, rules, sets};
+use orknet_abi::{DropReason, Judgement, PortKey, Rule, action, flow_state, flow_timeout, protocol::TCP};
+use orknet_compiler::{Plan, Step};
+use orknet_dataplane::Verdict;
+use std::net::SocketAddr;
+
+const FIN: u8 = flags::FIN | flags::ACK;
+
+/// Both pods may ask each other at port 80, and nothing else.
+fn both(bench: &Bench, family: Family, rule: u32) {
+    bench.apply(&sets());
+    let told = Judgement { action: action::ALLOW, rule };
+    bench.apply(&Plan { steps: vec![Step::PutRule(rule, Rule::default()), Step::PutPort(PortKey::ports(1, TCP, 80, 16), told)] });
+    for pod in [family.pod_a, family.pod_b] {
+        befriend(bench, pod);
+        rules(bench, pod, |pod| (pod.ingress, pod.egress) = (FRIENDLY, FRIENDLY));
+    }
+}
+
+/// From pod B to pod A, and back.
+struct Talk<'a> {
+    bench: &'a Bench,
+    client: SocketAddr,
+    server: SocketAddr,
+}
+
+impl Talk<'_> {
+    #[track_caller]
+    fn ask(&self, flags: u8) {
+        let sent = tcp(self.client, self.server, flags, b"");
+        assert_sent(&self.bench.from_pod_b(sent.clone()), &into_pod(Frame { destination_mac: B_MACS[1], ..sent }, A_MACS));
+    }
+
+    #[track_caller]
+    fn answer(&self, flags: u8) {
+        let sent = tcp(self.server, self.client, flags, b"");
+        assert_sent(&self.bench.from_pod(&sent.bytes()), &into_pod(sent, B_MACS));
+    }
+
+    /// What is known of both directions, and for how long after the last packet.
+    fn known(&self) -> ([u32; 2], u32) {
+        let flows = self.bench.flows();
+        let [there, back] = [key(TCP, self.client, self.server), key(TCP, self.server, self.client)].map(|key| flows[&key].state);
+        assert_eq!((there | back) & flow_state::PLAIN, flow_state::PLAIN);
+        ([there, back].map(|state| state & !flow_state::PLAIN), flow_timeout(TCP, there | back, there & back))
+    }
+}
+
+#[test]
+fn root_segments_of_known_connections_leave_behind_what_they_say() {
+    use flow_state::{CONFIRMED, FINISHED, FORWARD, OPENED, RESET};
+    let bench = Bench::new("policy-known");
+    for (rule, family) in (7..).zip(FAMILIES) {
+        both(&bench, family, rule);
+        // The first one finds the ways, those after it are told by pairs.
+        for number in 0..20 {
+            let talk = Talk { bench: &bench, client: at(family.pod_b, 10_000 + number), server: at(family.pod_a, 80) };
+            talk.ask(flags::SYN);
+            assert_eq!(talk.known(), ([FORWARD | OPENED, 0], 240));
+            talk.answer(flags::SYN_ACK);
+            assert_eq!(talk.known(), ([FORWARD | OPENED, OPENED], 240), "half open");
+            talk.ask(flags::SYN);
+            talk.ask(flags::ACK);
+            assert_eq!(talk.known(), ([FORWARD | OPENED | CONFIRMED, OPENED], 7_440));
+            talk.ask(FIN);
+            assert_eq!(talk.known().1, 7_440, "the other end may go on");
+            talk.answer(flags::ACK);
+            talk.answer(FIN);
+            assert_eq!(talk.known(), ([FORWARD | OPENED | CONFIRMED | FINISHED, OPENED | CONFIRMED | FINISHED], 10));
+            // Said again, as long as the other end has not heard it.
+            talk.answer(FIN);
+            talk.ask(flags::ACK);
+            assert_eq!(talk.known().1, 10);
+            // The same ports again; and a reset, which may be forged.
+            talk.ask(flags::SYN);
+            assert_eq!(talk.known(), ([FORWARD | OPENED, 0], 240), "nothing is left of the former");
+            talk.answer(flags::SYN_ACK);
+            talk.ask(flags::ACK);
+            talk.answer(flags::RST);
+            assert_eq!((talk.known().0[1] & RESET, talk.known().1), (RESET, 10));
+            talk.answer(flags::ACK);
+            assert_eq!((talk.known().0[1] & RESET, talk.known().1), (0, 7_440));
+        }
+        assert_eq!(bench.dataplane.reader().rule_counts().unwrap()[&rule].packets, 80, "each connection once for each end");
+        bench.assert_pairs();
+        bench.flows().keys().for_each(|key| bench.forget_flow(key));
+    }
+}
+
+#[test]
+fn root_only_what_answers_a_known_connection_takes_its_way() {
+    let bench = Bench::new("policy-answers");
+    for (rule, family) in (7..).zip(FAMILIES) {
+        both(&bench, family, rule);
+        let talk = |port| Talk { bench: &bench, client: at(family.pod_b, port), server: at(family.pod_a, 80) };
+        for port in [999, 998] {
+            talk(port).ask(flags::SYN);
+            talk(port).answer(flags::SYN_ACK);
+            talk(port).ask(flags::ACK);
+        }
+        let refused = |flags, port| {
+            let sent = tcp(at(family.pod_a, 80), at(family.pod_b, port), flags, b"").bytes();
+            assert_refused(&bench, || bench.from_pod(&sent), DropReason::PolicyEgress);
+        };
+        refused(flags::SYN, 999);
+        for answer in [flags::SYN_ACK, flags::ACK, FIN] {
+            refused(answer, 997);
+        }
+        talk(999).answer(flags::ACK);
+        // What opens nothing makes nobody known.
+        talk(996).ask(flags::ACK);
+        refused(flags::ACK, 996);
+        // Another port is another question, from the same client to the same server.
+        let other = tcp(at(family.pod_b, 995), at(family.pod_a, 81), flags::SYN, b"");
+        assert_refused(&bench, || bench.from_pod_b(other), DropReason::PolicyEgress);
+        // The server may open one at the client's port 80 from its own: then what the other end sends answers that.
+        let (there, back) =
+            (Talk { bench: &bench, client: at(family.pod_b, 80), server: at(family.pod_a, 80) }, [flags::SYN, flags::SYN_ACK]);
+        there.ask(flags::SYN);
+        there.answer(back[1]);
+        let own = tcp(at(family.pod_a, 80), at(family.pod_b, 80), flags::SYN, b"");
+        assert_sent(&bench.from_pod(&own.bytes()), &into_pod(own, B_MACS));
+        let flows = bench.flows();
+        let state = |from, to| flows[&key(TCP, at(from, 80), at(to, 80))].state & flow_state::FORWARD;
+        assert_eq!([state(family.pod_a, family.pod_b), state(family.pod_b, family.pod_a)], [flow_state::FORWARD, 0]);
+        // What changes holds for the next packet, either way.
+        rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (CLOSED, CLOSED));
+        let [ask, answer] = [tcp(talk(999).client, talk(999).server, flags::ACK, b""), tcp(talk(999).server, talk(999).client, FIN, b"")];
+        assert_refused(&bench, || bench.from_pod_b(ask.clone()), DropReason::PolicyIngress);
+        assert_refused(&bench, || bench.from_pod(&answer.bytes()), DropReason::PolicyIngress);
+        assert_eq!(bench.from_pod_b(tcp(at(family.pod_b, 994), at(family.pod_a, 80), flags::SYN, b"")).verdict, Verdict::Drop);
+        bench.assert_pairs();
+        bench.flows().keys().for_each(|key| bench.forget_flow(key));
+    }
+}
