@@ -110,6 +110,11 @@ impl Programmer {
         self.listeners.progress.send_if_modified(|progress| {
             let before = progress.take().unwrap_or_default();
             let now = Progress::after(&before, &self.noted, failed);
+            let is_new_pod = |object: &Object| object.kind == Kind::Pod && !before.failed.contains_key(object);
+            for (pod, why) in now.failed.iter().filter(|(object, _)| is_new_pod(object)) {
+                let Object { namespace, name, .. } = pod;
+                tracing::warn!(namespace, name, why, "no newer policy counts as programmed on this node because of a pod");
+            }
             let is_new = now != before;
             *progress = Some(now);
             is_new
