@@ -8,6 +8,7 @@ mod netperf;
 mod nodeport;
 mod places;
 mod policies;
+mod policy_copies;
 mod policy_costs;
 mod policy_in_force;
 mod policy_scale;

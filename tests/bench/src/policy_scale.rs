@@ -2,6 +2,7 @@
 
 use crate::places::Place;
 use crate::policies::{self, APPS, OF_NAMESPACE};
+use crate::policy_copies;
 use crate::report::Section;
 use crate::samples::percentile;
 use crate::services;
@@ -13,7 +14,7 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use orknet_abi::{Address, PodKey};
 use orknet_dataplane::Reader;
 use orknet_tests::{Cluster, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -39,7 +40,10 @@ pub fn measure() -> Result<Section> {
         own_pod(&cluster, number)?;
     }
     let start = Instant::now();
-    runtime.block_on(fill(&client))?;
+    runtime.block_on(make_samples(&client))?;
+    end(&cluster, "server", "server")?;
+    let copied = runtime.block_on(policy_copies::make(&cluster, copies_of))?;
+    cluster.up_again(&["--bare"])?;
     let created = start.elapsed();
     let pins = cluster.run_dir().join("bpf/node1");
     let own = own_addresses(&cluster)?;
@@ -51,12 +55,7 @@ pub fn measure() -> Result<Section> {
     let image = reader.image()?;
     drop(reader);
 
-    let id = cluster.process("node1", "agent")?;
-    cluster.signal("node1", "agent", nix::sys::signal::Signal::SIGKILL)?;
-    eventually("the agent to be gone", || {
-        ensure!(!Path::new(&format!("/proc/{id}/exe")).exists(), "it is still there");
-        Ok(())
-    })?;
+    end(&cluster, "node1", "agent")?;
     std::fs::remove_dir_all(&pins).context("cannot remove the pins")?;
     let start = Instant::now();
     cluster.start_up(&["--bare"])?.wait()?;
@@ -88,13 +87,15 @@ pub fn measure() -> Result<Section> {
         format!("{}, {}, {}, {}", image.peers.len(), image.verdicts.len(), image.ports.len(), image.rules.len()),
         "-",
     );
-    row("creating the objects through the API", format!("{:.1} s", created.as_secs_f64()), "-");
+    row(&format!("making the objects, {copied} of them copies in the store"), format!("{:.1} s", created.as_secs_f64()), "-");
     Ok(Section {
         title: "Programming policies at scale",
         command: "cargo xtask bench policy",
         method: format!(
             "{POLICIES} policies in {NAMESPACES} namespaces, {PODS} pods on {NODES} nodes that are made up, {OWN} real pods on the node whose agent is measured; {CHANGES} changes of each \
-             kind, one at a time, each looked for in the pinned maps ten thousand times a second."
+             kind, one at a time, each looked for in the pinned maps ten thousand times a second. Pods and policies of one namespace are made through the API; those of \
+             the others are copies of what the API server has stored of these, with names, addresses and so on of their own, which are written into its store \
+             while it is not there. All else is as in any cluster: the agent, the maps, the API server that it watches, and through which the changes come."
         ),
         table,
     })
@@ -116,7 +117,7 @@ fn own_addresses(cluster: &Cluster) -> Result<Vec<IpAddr>> {
     (0..OWN).map(of).collect()
 }
 
-/// Every pod of the node has rules, and nearly every made-up pod is one that they ask about.
+/// Every pod of the node has rules, and the last made-up pod that they ask about is known. (Peers are written before pods have new rules.)
 fn is_full(pins: &Path, own: &[IpAddr]) -> Result<()> {
     let reader = Reader::open(pins)?;
     for address in own {
@@ -128,9 +129,12 @@ fn is_full(pins: &Path, own: &[IpAddr]) -> Result<()> {
     Ok(())
 }
 
-/// Made-up pods that the rules of the node's own ask about, of the namespaces that these are in.
+/// Made-up pods that the rules of the node's own ask about: those that the policies of their own namespaces' pods of the node let in first (`app(1)`
+/// in [`policies::spec`]).
 fn asked_pods() -> impl DoubleEndedIterator<Item = u32> {
-    (0..PODS).filter(|number| number % NAMESPACES < OWN)
+    let of_namespace =
+        |own: u32| (0..PODS / NAMESPACES).filter(move |place| place % APPS == (own + 1) % APPS).map(move |place| place * NAMESPACES + own);
+    (0..OWN).flat_map(of_namespace)
 }
 
 fn address(number: u32) -> Ipv4Addr {
@@ -145,23 +149,36 @@ fn place_of(number: u32) -> String {
     policies::namespace(number % NAMESPACES)
 }
 
-/// All that is made up.
-async fn fill(client: &kube::Client) -> Result<()> {
+/// Ends a daemon as a crash does.
+fn end(cluster: &Cluster, place: &str, daemon: &str) -> Result<()> {
+    let id = cluster.process(place, daemon)?;
+    cluster.signal(place, daemon, nix::sys::signal::Signal::SIGKILL)?;
+    eventually("the process to be gone", || {
+        ensure!(!Path::new(&format!("/proc/{id}/exe")).exists(), "{daemon} is still there");
+        Ok(())
+    })
+}
+
+/// The nodes that are made up, and pods and policies of the first namespace.
+async fn make_samples(client: &kube::Client) -> Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
     let node = |number: u32| {
         let nodes = nodes.clone();
         async move {
-            let object = policies::read(json!({"metadata": {"name": format!("elsewhere-{number}")}}))?;
+            let object = policies::read(json!({"metadata": {"name": node_name(number)}}))?;
             nodes.create(&PostParams::default(), &object).await.with_context(|| format!("cannot create node {number}"))?;
             anyhow::Ok(())
         }
     };
     policies::each((0..NODES).map(node)).await?;
+    let place = policies::namespace(0);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &place);
     let pod = |number: u32| {
-        let pods: Api<Pod> = Api::namespaced(client.clone(), &place_of(number));
+        let pods = pods.clone();
         async move {
+            let container = json!({"name": "c", "image": "made-up", "ports": [{"name": "web", "containerPort": 8080}]});
             let object = json!({"metadata": {"name": pod_name(number), "labels": {"app": app(number, 0)}},
-                "spec": {"nodeName": format!("elsewhere-{}", number % NODES), "containers": [{"name": "c", "image": "made-up", "ports": [{"name": "web", "containerPort": 8080}]}]}});
+                "spec": {"nodeName": node_name(number % NODES), "containers": [container]}});
             pods.create(&PostParams::default(), &policies::read(object)?).await.with_context(|| format!("cannot create pod {number}"))?;
             let ip = address(number).to_string();
             let status = json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}});
@@ -169,9 +186,10 @@ async fn fill(client: &kube::Client) -> Result<()> {
             anyhow::Ok(())
         }
     };
-    policies::each((0..PODS).map(pod)).await?;
+    policies::each((0..PODS).step_by(NAMESPACES as usize).map(pod)).await?;
+    let api: Api<NetworkPolicy> = Api::namespaced(client.clone(), &place);
     let policy = |number: u32| {
-        let api: Api<NetworkPolicy> = Api::namespaced(client.clone(), &policies::namespace(number % NAMESPACES));
+        let api = api.clone();
         async move {
             // Fifty of each namespace, of which two are about each app.
             let object = json!({"metadata": {"name": policies::name(number)}, "spec": policies::spec(number / NAMESPACES, 0)});
@@ -179,7 +197,33 @@ async fn fill(client: &kube::Client) -> Result<()> {
             anyhow::Ok(())
         }
     };
-    policies::each((0..POLICIES).map(policy)).await
+    policies::each((0..POLICIES).step_by(NAMESPACES as usize).map(policy)).await
+}
+
+/// What an object of the first namespace is in the others.
+fn copies_of(sample: &Value) -> Vec<Value> {
+    let name = sample["metadata"]["name"].as_str().unwrap_or_default();
+    let Some(first) = name.get(1..).and_then(|number| number.parse::<u32>().ok()) else { return Vec::new() };
+    let copy = |offset: u32| {
+        let number = first + offset;
+        let mut copy = sample.clone();
+        copy["metadata"]["namespace"] = json!(place_of(number));
+        if sample["status"]["podIP"].is_string() {
+            copy["metadata"]["name"] = json!(pod_name(number));
+            copy["spec"]["nodeName"] = json!(node_name(number % NODES));
+            let ip = address(number).to_string();
+            copy["status"]["podIPs"] = json!([{"ip": ip}]);
+            copy["status"]["podIP"] = json!(ip);
+        } else {
+            copy["metadata"]["name"] = json!(policies::name(number));
+        }
+        copy
+    };
+    (1..NAMESPACES).map(copy).collect()
+}
+
+fn node_name(number: u32) -> String {
+    format!("elsewhere-{number}")
 }
 
 fn app(number: u32, variant: u32) -> String {
@@ -189,11 +233,12 @@ fn app(number: u32, variant: u32) -> String {
 /// Seconds from the API's answer until the map showed each change of a pod's label.
 async fn change_labels(client: &kube::Client, reader: &Reader) -> Result<Vec<f64>> {
     let mut found = Vec::new();
-    for (turn, number) in (0..).zip(asked_pods().step_by(7).take(CHANGES as usize)) {
+    for number in asked_pods().take(CHANGES as usize) {
         let pods: Api<Pod> = Api::namespaced(client.clone(), &place_of(number));
         let place = Address::from(IpAddr::from(address(number)));
         let before = reader.peer(place)?;
-        let patch = json!({"metadata": {"labels": {"app": app(number, 1 + turn % 3)}}});
+        // The next app is let in by the same policies, as other pods.
+        let patch = json!({"metadata": {"labels": {"app": app(number, 1)}}});
         pods.patch(&pod_name(number), &PatchParams::default(), &Patch::Merge(patch)).await?;
         found.push(until_other(|| Ok(reader.peer(place)? != before)).with_context(|| format!("pod {number}"))?);
     }
@@ -228,4 +273,21 @@ fn until_other(mut is_other: impl FnMut() -> Result<bool>) -> Result<f64> {
         std::thread::sleep(LOOK);
     }
     Ok(start.elapsed().as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_label_that_is_changed_is_one_that_a_policy_of_a_pod_of_the_node_asks_for_before_and_after() {
+        assert!(asked_pods().count() >= CHANGES as usize);
+        for number in asked_pods() {
+            let own = number % NAMESPACES;
+            assert!(own < OWN, "{number}");
+            let asked = policies::spec(own % APPS, 0)["ingress"][0]["from"].to_string();
+            let [before, after] = [0, 1].map(|variant| json!({"matchLabels": {"app": app(number, variant)}}).to_string());
+            assert!(before != after && asked.contains(&before) && asked.contains(&after), "{number}: {asked}");
+        }
+    }
 }
