@@ -21,6 +21,8 @@ pub(super) struct Unswitched {
     addresses: BTreeMap<RangeKey, u32>,
     /// Addresses that are of a peer set, and should be of none once the pods' entries are written.
     leaving: Vec<RangeKey>,
+    /// Pods' entries that the plan will write.
+    coming: Vec<(PodKey, Pod)>,
     /// Pods whose entry is there, and not the new one.
     pods: BTreeSet<PodKey>,
     /// Verdicts that stay as they are.
@@ -72,7 +74,8 @@ impl Unswitched {
     /// Nothing has been tried yet.
     pub(super) fn before(steps: &[Step]) -> Self {
         let leaving = steps.iter().filter_map(|step| if let Step::DeletePeer(key) = step { Some(*key) } else { None });
-        Self { leaving: leaving.collect(), ..Self::default() }
+        let coming = steps.iter().filter_map(|step| if let Step::PutPod(key, pod) = step { Some((*key, *pod)) } else { None });
+        Self { leaving: leaving.collect(), coming: coming.collect(), ..Self::default() }
     }
 }
 
@@ -123,10 +126,14 @@ impl Run<'_> {
         });
     }
 
+    /// What rules that a pod goes on with say about other peer sets than those that there are, may never have been written: an address that is
+    /// nobody's may get one, and is the same to them.
     pub(super) fn put_peers(&mut self, steps: &[Step]) {
+        let is_seen = self.is_seen_by_unswitched() || self.will_be_seen_by_unswitched();
         let ready = self.hold_back(steps, |run, step| match step {
             Step::PutPeer(_, peer) if run.policy.peers.contains(&peer.peers) => Some(FailureCause::Incomplete),
-            _ => run.is_seen_by_unswitched().then_some(FailureCause::InUse),
+            Step::PutPeer(key, _) if is_seen && !run.is_nobodys(key) => Some(FailureCause::InUse),
+            _ => None,
         });
         self.put(&self.tables.peers, &ready, |step| match *step {
             Step::PutPeer(key, value) => Some((key, value)),
@@ -145,6 +152,20 @@ impl Run<'_> {
     /// Whether a pod goes on with rules that the plan meant it to leave: what addresses are after that is what other rules ask.
     fn is_seen_by_unswitched(&self) -> bool {
         !self.policy.pods.is_empty()
+    }
+
+    /// The same of one that will: what is incomplete is known before the pods' entries are written.
+    fn will_be_seen_by_unswitched(&self) -> bool {
+        let stays = |(key, pod): &(PodKey, Pod)| {
+            sets(pod).any(|set| self.policy.sets.contains(&set))
+                && self.tables.pods.get_single(key).is_ok_and(|held| held.is_some_and(|held| sets(&held).next().is_some()))
+        };
+        self.policy.coming.iter().any(stays)
+    }
+
+    /// Whether an address is of no peer set, by its own entry or one around.
+    fn is_nobodys(&self, key: &RangeKey) -> bool {
+        self.tables.peers.get_single(key).is_ok_and(|peer| peer.unwrap_or_default().peers == 0)
     }
 
     pub(super) fn put_pods(&mut self, steps: &[Step]) {
