@@ -41,8 +41,10 @@ pub static SOURCES: LpmTrie<SourcePrefix, u32> = LpmTrie::with_max_entries(abi::
 #[map]
 pub static NODE: Array<Node> = Array::with_max_entries(abi::NODE.capacity, 0);
 
+/// Its memory is there from the start: each connection takes two entries, and to get them from the kernel costs as much as all else that its first
+/// packet needs.
 #[map]
-pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(abi::FLOWS.capacity, GROWING);
+pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(abi::FLOWS.capacity, 0);
 
 /// As the object has it, it stays empty: where programs take over from others, the loader puts the FLOWS of those in its place.
 #[map]

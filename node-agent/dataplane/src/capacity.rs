@@ -1,7 +1,7 @@
 //! How much the maps hold that programs write, unless the configuration says so: it goes by the host's memory.
 
 use crate::{Config, bpffs::Pins, kernel::MapFile};
-use orknet_abi::{AFFINITY, DATAGRAMS, FLOWS, FRAGMENTS, MapKind, MapSpec, SOCKETS};
+use orknet_abi::{AFFINITY, DATAGRAMS, FLOWS, FRAGMENTS, MapSpec, SOCKETS};
 use std::{fs, ops::RangeInclusive};
 
 /// A map whose capacity goes by the memory. CONNECTIONS does not: programs know its capacity, and sockets share its places.
@@ -46,16 +46,10 @@ impl Scaled {
     }
 }
 
-/// What an entry of a hash takes, in bytes: `struct htab_elem` (48) and key and value in words of eight. Those that are not made beforehand
-/// come from the kernel's allocator of the next size (bpf_mem_alloc, with a word of its own).
+/// What an entry of a hash that is made beforehand takes, in bytes: `struct htab_elem` (48) and key and value in words of eight.
 fn entry_bytes(map: &MapSpec) -> u64 {
     const ELEMENT: u64 = 48;
-    const SIZES: [u64; 8] = [16, 32, 64, 96, 128, 192, 256, 512];
-    let bytes = ELEMENT + u64::from(map.key_size.next_multiple_of(8)) + u64::from(map.value_size.next_multiple_of(8));
-    match map.kind {
-        MapKind::Hash => SIZES.into_iter().find(|size| bytes + 8 <= *size).unwrap_or(bytes),
-        _ => bytes,
-    }
+    ELEMENT + u64::from(map.key_size.next_multiple_of(8)) + u64::from(map.value_size.next_multiple_of(8))
 }
 
 /// What is there, if it is at least half and at most twice what is wanted.
@@ -87,7 +81,7 @@ mod tests {
 
     #[test]
     fn an_entry_takes_what_the_kernel_gives_it() {
-        assert_eq!([FLOWS, SOCKETS, AFFINITY, FRAGMENTS].map(|map| entry_bytes(&map)), [192, 104, 120, 96]);
+        assert_eq!([FLOWS, SOCKETS, AFFINITY, FRAGMENTS].map(|map| entry_bytes(&map)), [184, 104, 120, 96]);
     }
 
     #[test]

@@ -79,8 +79,8 @@ pub fn measure() -> Result<Section> {
              BPF_PROG_TEST_RUN, the first segments of as many connections, then the second ones, which find the flow's way, then the third ones, \
              which know it. What a run costs by itself is in each figure: about what a packet costs that is passed on at once. The aim was what \
              is told of Katran's program for XDP by the same method: 190 to 260 ns for a known flow, 300 to 440 ns for a new one. Known flows are \
-             there if the run itself is taken off; new ones are not: each makes two entries, one for each direction, in a map that takes memory \
-             as it fills, and finds a free port."
+             there if the run itself is taken off; new ones are not: each makes two entries, one for each direction, and finds \
+             a free port."
         ),
         table,
     })
