@@ -188,8 +188,8 @@ pub struct UncertainKey {
 }
 
 /// Which datagrams of a port may answer others of before, that nobody took note of: rules let them through as any, but they open no flow, since
-/// what comes after them would be taken for their answers. Of the pod as a whole it counts for every port; and without it, its ports are not
-/// looked up.
+/// what comes after them would be taken for their answers. Of the pod as a whole it counts for every port that may be such a one: what a client
+/// sends, and what a server hears, is no answer. Without it, the pod's ports are not looked up.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uncertain {
@@ -197,6 +197,17 @@ pub struct Uncertain {
     pub which: u32,
     /// Until when: seconds of the kernel's monotonic clock.
     pub until_seconds: u32,
+    /// Of the pod as a whole: the ports that its clients have, both included, native order.
+    pub first_client: u16,
+    pub last_client: u16,
+}
+
+impl Uncertain {
+    /// What may be an answer of all that a port sends and hears: [`uncertain::HEARD`] of a client's, else [`uncertain::SENT`]. `port` in native order.
+    #[inline(always)]
+    pub const fn may_answer(&self, port: u16) -> u32 {
+        if self.first_client <= port && port <= self.last_client { uncertain::HEARD } else { uncertain::SENT }
+    }
 }
 
 /// Bits of [`Uncertain::which`].

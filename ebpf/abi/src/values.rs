@@ -567,7 +567,7 @@ sizes! {
     PortKey = 12,
     Rule = 24,
     UncertainKey = 20,
-    Uncertain = 8,
+    Uncertain = 12,
     Event = 192,
     Monitor = 8,
 }

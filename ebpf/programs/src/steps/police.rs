@@ -200,9 +200,11 @@ fn is_uncertain(address: &Address, port_be: u16, which: u32) -> bool {
     let now = now_seconds();
     let found = |port_be| {
         let uncertain = read(UNCERTAIN.get_ptr(UncertainKey { address: *address, port_be, reserved: 0 }))?;
-        (uncertain.until_seconds >= now).then_some(uncertain.which & which != 0)
+        (uncertain.until_seconds >= now).then_some(uncertain)
     };
-    found(0).is_some_and(|all| all || found(port_be).unwrap_or(false))
+    found(0).is_some_and(|pod| {
+        pod.which & which & pod.may_answer(u16::from_be(port_be)) != 0 || found(port_be).is_some_and(|port| port.which & which != 0)
+    })
 }
 
 /// Takes note that connections as the one that a packet opens are let through, for [`pass_judged`].

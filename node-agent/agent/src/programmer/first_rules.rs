@@ -22,14 +22,16 @@ pub(super) fn ruled(image: &MapImage) -> Ruled {
     image.pods.iter().map(|(key, pod)| (*key, (pod.ifindex, has_rules(pod)))).collect()
 }
 
-/// The pods that get their first rules for a direction by a plan, by device, with the addresses concerned.
-fn first_rules(plan: &Plan, ruled: &Ruled) -> BTreeMap<u32, BTreeSet<PodKey>> {
-    let mut first: BTreeMap<u32, BTreeSet<PodKey>> = BTreeMap::new();
+/// The pods that get their first rules for a direction by a plan, by device, with the addresses concerned, and whether one had no rules at all.
+fn first_rules(plan: &Plan, ruled: &Ruled) -> BTreeMap<u32, (BTreeSet<PodKey>, bool)> {
+    let mut first: BTreeMap<u32, (BTreeSet<PodKey>, bool)> = BTreeMap::new();
     for step in &plan.steps {
         let Step::PutPod(key, pod) = step else { continue };
         let had = ruled.get(key).filter(|(device, _)| *device == pod.ifindex).map_or([false; 2], |(_, had)| *had);
         if has_rules(pod).into_iter().zip(had).any(|(has, had)| has && !had) {
-            first.entry(pod.ifindex).or_default().insert(*key);
+            let (keys, was_open) = first.entry(pod.ifindex).or_default();
+            keys.insert(*key);
+            *was_open |= had == [false; 2];
         }
     }
     first
@@ -40,7 +42,7 @@ impl Programmer {
     pub(super) fn pods_with_first_rules(&self, plan: &Plan, new_devices: &BTreeSet<u32>) -> Vec<PodSockets> {
         let first = first_rules(plan, &self.ruled);
         let running = first.into_iter().filter(|(device, _)| !new_devices.contains(device));
-        let sockets = running.filter_map(|(device, keys)| {
+        let sockets = running.filter_map(|(device, (keys, was_open))| {
             let namespace: Option<&PathBuf> = self.namespaces.get(&device);
             if namespace.is_none() {
                 tracing::warn!(
@@ -48,7 +50,7 @@ impl Programmer {
                     "a pod gets its first rules, and its network namespace is not known: what it has open may be cut off"
                 );
             }
-            Some(PodSockets { namespace: namespace?.clone(), addresses: keys.into_iter().map(|key| key.address).collect() })
+            Some(PodSockets { namespace: namespace?.clone(), addresses: keys.into_iter().map(|key| key.address).collect(), was_open })
         });
         sockets.collect()
     }
@@ -82,9 +84,9 @@ mod tests {
         let ruled = ruled(&image);
         let puts = [(key(1), pod(1, 8)), (key(2), pod(2, 8)), (key(3), pod(4, 8)), (key(4), pod(5, 0)), (key(5), pod(1, 8))];
         let plan = Plan { steps: puts.into_iter().map(|(key, pod)| Step::PutPod(key, pod)).collect() };
-        assert_eq!(first_rules(&plan, &ruled), BTreeMap::from([(1, [key(1), key(5)].into()), (4, [key(3)].into())]));
+        assert_eq!(first_rules(&plan, &ruled), BTreeMap::from([(1, ([key(1), key(5)].into(), true)), (4, ([key(3)].into(), true))]));
         let (own, both) = (Pod { own_egress: 1, ..pod(6, 0) }, Pod { egress: 9, ..pod(2, 7) });
         let plan = Plan { steps: vec![Step::PutPod(key(6), own), Step::PutPod(key(2), both), Step::DeletePod(key(3))] };
-        assert_eq!(first_rules(&plan, &ruled), BTreeMap::from([(2, [key(2)].into())]), "the first ones for the other direction");
+        assert_eq!(first_rules(&plan, &ruled), BTreeMap::from([(2, ([key(2)].into(), false))]), "the first ones for the other direction");
     }
 }

@@ -203,7 +203,7 @@ fn root_a_label_reaches_the_maps_and_what_is_open_is_noted_before_the_first_rule
         api.put(web(UID, "closed"));
         let closed = eventually("the pod has rules", || entry(&dataplane).filter(|pod| pod.ingress != 0)).await;
         assert_eq!(closed.egress, 0);
-        let sockets = PodSockets { namespace: NETNS.into(), addresses: [Address::from_v4(ADDRESS)].into() };
+        let sockets = PodSockets { namespace: NETNS.into(), addresses: [Address::from_v4(ADDRESS)].into(), was_open: true };
         let noted = || (dataplane.noted.lock().unwrap().len() == 2).then_some(());
         eventually("what is open is looked for", noted).await;
         assert_eq!(*dataplane.noted.lock().unwrap(), [(sockets.clone(), false), (sockets, true)], "before and after the entry is switched");

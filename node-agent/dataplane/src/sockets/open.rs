@@ -28,6 +28,8 @@ pub struct PodSockets {
     /// The file of its network namespace.
     pub namespace: PathBuf,
     pub addresses: BTreeSet<Address>,
+    /// It had no rules at all, for either direction: then nobody has taken note of its datagrams.
+    pub was_open: bool,
 }
 
 /// When a pod's sockets are looked at.
@@ -45,8 +47,8 @@ impl Dataplane {
     /// How many are new. A pod that is gone has none.
     ///
     /// Whether a flow may still be, programs judge by who opened it: the other end, if the pod listens at the port (or has a UDP socket there
-    /// that is not connected), else the pod. Of datagram sockets that are not connected nobody knows what they have asked or not yet answered:
-    /// until that is over, such datagrams open no flow. To be called before and after the entry is switched, within ten seconds.
+    /// that is not connected), else the pod. Of datagram sockets that are not connected, in a pod that had no rules at all, nobody knows what they have
+    /// asked or not yet answered: until that is over, datagrams that may be answers open no flow. To be called before and after the entry is switched, within ten seconds.
     ///
     /// Blocks for about a millisecond, and some microseconds for each socket.
     ///
@@ -58,9 +60,6 @@ impl Dataplane {
 }
 
 fn note(tables: &Tables, pod: &PodSockets, rules: FirstRules) -> Result<u64, Error> {
-    if rules == FirstRules::Coming {
-        uncertain::begin(&tables.uncertain, &pod.addresses, monotonic_seconds())?;
-    }
     let failed = || Error::file("look at the sockets in the network namespace", &pod.namespace);
     let file = match File::open(&pod.namespace) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -75,11 +74,14 @@ fn note(tables: &Tables, pod: &PodSockets, rules: FirstRules) -> Result<u64, Err
     let looked = thread::scope(|scope| scope.spawn(look).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let (found, of_clients): (_, RangeInclusive<u16>) = looked.map_err(failed())?;
     let used_seconds = monotonic_seconds();
+    if pod.was_open && rules == FirstRules::Coming {
+        uncertain::begin(&tables.uncertain, &pod.addresses, &of_clients, used_seconds)?;
+    }
     let mut noted = 0;
     for flow in found.iter().flat_map(|sockets| sockets.flows(&pod.addresses)) {
         noted += u64::from(put(&tables.flows, &flow, used_seconds)?);
     }
-    if rules == FirstRules::InForce {
+    if pod.was_open && rules == FirstRules::InForce {
         let [_, datagrams] = &found;
         uncertain::settle(&tables.uncertain, &pod.addresses, &datagrams.serving, &of_clients, used_seconds)?;
     }
@@ -212,7 +214,7 @@ mod tests {
                 open.push(Box::new((own, client, serving, answering, server, far_server)));
             });
             let tables = Tables::create(|_| 64);
-            let sockets = PodSockets { namespace: namespace.path.clone(), addresses: [pod.into()].into() };
+            let sockets = PodSockets { namespace: namespace.path.clone(), addresses: [pod.into()].into(), was_open: true };
             assert_eq!(note(&tables, &sockets, FirstRules::Coming).unwrap(), 4);
             assert_eq!(held(&tables.flows), wanted.iter().copied().collect::<Held>());
             assert_eq!(note(&tables, &sockets, FirstRules::InForce).unwrap(), 0, "what is known is not noted again");
@@ -240,14 +242,19 @@ mod tests {
             found
         };
         let over = UncertainKey { address: other.into(), ..UncertainKey::default() };
-        tables.uncertain.put_one(&over, Uncertain { which: SENT, until_seconds: monotonic_seconds() - 1 }).unwrap();
-        let sockets = PodSockets { namespace: namespace.path.clone(), addresses: [pod.into()].into() };
+        tables.uncertain.put_one(&over, Uncertain { which: SENT, until_seconds: monotonic_seconds() - 1, ..Uncertain::default() }).unwrap();
+        let sockets = PodSockets { namespace: namespace.path.clone(), addresses: [pod.into()].into(), was_open: true };
         note(&tables, &sockets, FirstRules::Coming).unwrap();
-        assert_eq!(uncertain(), BTreeMap::from([(0, SENT | HEARD)]), "nothing of the pod's opens a flow; what is over is gone");
+        assert_eq!(uncertain(), BTreeMap::from([(0, SENT | HEARD)]), "of all ports; what is over is gone");
         note(&tables, &sockets, FirstRules::InForce).unwrap();
         assert_eq!(uncertain(), BTreeMap::from([(0, 0), (53, SENT), (7_946, SENT), (of_client, HEARD)]));
         uncertain::forget(&tables.uncertain, |key, _| key.address == pod.into()).unwrap();
         assert_eq!(uncertain(), BTreeMap::new(), "the address is another pod's");
+        // With rules for the other direction, its datagrams are known.
+        for rules in [FirstRules::Coming, FirstRules::InForce] {
+            note(&tables, &PodSockets { was_open: false, ..sockets.clone() }, rules).unwrap();
+        }
+        assert_eq!(uncertain(), BTreeMap::new());
     }
 
     #[test]
@@ -271,7 +278,7 @@ mod tests {
             reserved: [0; 3],
         };
         let translated = FlowKey { destination: Address::from_v4([10, 244, 1, 3]), ..key };
-        let sockets = PodSockets { namespace: namespace.path.clone(), addresses: [pod.into()].into() };
+        let sockets = PodSockets { namespace: namespace.path.clone(), addresses: [pod.into()].into(), was_open: true };
         // As its client, then as its server: the entry for what the pod sends is there, or the one for what it hears.
         for (known, becomes) in [(key, translated), (key.reversed(), translated.reversed())] {
             table.put_one(&known, Flow { becomes, ..Flow::default() }).unwrap();
@@ -284,7 +291,7 @@ mod tests {
 
     #[test]
     fn root_a_pod_that_is_gone_has_no_sockets() {
-        let gone = PodSockets { namespace: "/proc/self/ns/gone".into(), addresses: BTreeSet::new() };
+        let gone = PodSockets { namespace: "/proc/self/ns/gone".into(), addresses: BTreeSet::new(), was_open: true };
         assert_eq!(note(&Tables::create(|_| 1), &gone, FirstRules::Coming).unwrap(), 0);
     }
 

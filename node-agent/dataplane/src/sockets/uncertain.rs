@@ -2,8 +2,8 @@
 //! nobody can say whether it asks or answers what was asked a moment before. Of a server's answer the wrong guess would be taken for a flow that the
 //! server opens, and what its client says next for the answers to that: past the rules, for as long as it goes on.
 //!
-//! While the entry of the pod is being switched, no datagram to or from it opens a flow; after that none of those that its unconnected sockets
-//! may answer with, or have answered, for as long as an answer may take.
+//! While the entry of the pod is being switched, no datagram opens a flow that a server at any of its ports may answer with, or that a client at any
+//! may have been answered with; after that none of those of its unconnected sockets, for as long as an answer may take.
 
 use super::diag::Found;
 use crate::{Error, table::Table};
@@ -26,11 +26,20 @@ pub(super) fn ports_of_clients() -> io::Result<RangeInclusive<u16>> {
     }
 }
 
-/// No datagram of these addresses opens a flow until [`settle`], or for a moment.
-pub(super) fn begin(table: &Table<UncertainKey, Uncertain>, addresses: &BTreeSet<Address>, now: u32) -> Result<(), Error> {
+/// No datagram of these addresses that may be an answer opens a flow until [`settle`], or for a moment.
+pub(super) fn begin(
+    table: &Table<UncertainKey, Uncertain>,
+    addresses: &BTreeSet<Address>,
+    of_clients: &RangeInclusive<u16>,
+    now: u32,
+) -> Result<(), Error> {
     forget(table, |_, uncertain| uncertain.until_seconds < now)?;
-    let both = Uncertain { which: uncertain::SENT | uncertain::HEARD, until_seconds: now + SWITCHED };
-    addresses.iter().try_for_each(|address| table.put_one(&key(*address, 0), both))
+    let all = of_pod(uncertain::SENT | uncertain::HEARD, of_clients, now + SWITCHED);
+    addresses.iter().try_for_each(|address| table.put_one(&key(*address, 0), all))
+}
+
+fn of_pod(which: u32, of_clients: &RangeInclusive<u16>, until_seconds: u32) -> Uncertain {
+    Uncertain { which, until_seconds, first_client: *of_clients.start(), last_client: *of_clients.end() }
 }
 
 /// From now on that holds for these unconnected sockets alone: for what is sent from a port of a server's, and heard at one of a client's.
@@ -41,12 +50,16 @@ pub(super) fn settle(
     of_clients: &RangeInclusive<u16>,
     now: u32,
 ) -> Result<(), Error> {
+    let none = of_pod(0, of_clients, now + ANSWERED);
     for address in addresses {
         for socket in sockets.iter().filter(|socket| socket.local == *address || is_any(&socket.local)) {
-            let which = if of_clients.contains(&u16::from_be(socket.local_port_be)) { uncertain::HEARD } else { uncertain::SENT };
-            table.put_one(&key(*address, socket.local_port_be), Uncertain { which, until_seconds: now + ANSWERED })?;
+            let which = none.may_answer(u16::from_be(socket.local_port_be));
+            table.put_one(
+                &key(*address, socket.local_port_be),
+                Uncertain { which, until_seconds: now + ANSWERED, ..Uncertain::default() },
+            )?;
         }
-        table.put_one(&key(*address, 0), Uncertain { which: 0, until_seconds: now + ANSWERED })?;
+        table.put_one(&key(*address, 0), none)?;
     }
     Ok(())
 }

@@ -395,7 +395,7 @@ impl Bench {
         aya::maps::Map::HashMap(aya::maps::MapData::from_pin(path).unwrap()).try_into().unwrap()
     }
 
-    /// Says which datagrams of a pod's ports may answer some of before; port 0 is the pod.
+    /// Says which datagrams of a pod's ports may answer some of before; port 0 is the pod, whose clients have the ports that Linux gives them.
     pub fn be_uncertain(&self, address: &str, ports: &[(u16, u32)]) {
         self.be_uncertain_until(u32::MAX, address, ports);
     }
@@ -404,12 +404,13 @@ impl Bench {
     pub fn be_uncertain_until(&self, until_seconds: u32, address: &str, ports: &[(u16, u32)]) {
         let path = self.node.pin_dir().join(format!("v{}/maps/UNCERTAIN", abi::ABI_VERSION));
         let map = aya::maps::Map::HashMap(aya::maps::MapData::from_pin(path).unwrap());
-        let mut map = aya::maps::HashMap::<_, [u8; 20], [u32; 2]>::try_from(map).unwrap();
+        let mut map = aya::maps::HashMap::<_, [u8; 20], [u32; 3]>::try_from(map).unwrap();
+        let clients = [32_768_u16, 60_999].map(u16::to_ne_bytes);
         for (port, which) in ports {
             let mut key = [0; 20];
             key[..16].copy_from_slice(&abi::Address::from(ip(address)).0);
             key[16..18].copy_from_slice(&port.to_be_bytes());
-            map.insert(key, [*which, until_seconds], 0).unwrap();
+            map.insert(key, [*which, until_seconds, u32::from_ne_bytes(clients.concat().try_into().unwrap())], 0).unwrap();
         }
     }
 

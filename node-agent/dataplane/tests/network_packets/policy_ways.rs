@@ -157,6 +157,8 @@ fn root_a_datagram_that_may_answer_what_nobody_noted_opens_nothing() {
             bench.from_pod(&udp(at(family.pod_a, port), server, b"?").bytes());
             bench.from_pod_b(udp(server, at(family.pod_a, port), b"!")).verdict
         };
+        bench.be_uncertain(family.pod_a, &[(0, both)]);
+        assert_eq!((asks(122), asks(50_000)), (Verdict::Drop, Verdict::Redirect), "what a client sends is no answer");
         bench.be_uncertain(family.pod_a, &[(0, 0), (123, uncertain::SENT)]);
         assert_eq!((asks(123), asks(124)), (Verdict::Drop, Verdict::Redirect));
         bench.be_uncertain_until(0, family.pod_a, &[(0, 0), (123, uncertain::SENT)]);
