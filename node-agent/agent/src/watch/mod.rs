@@ -171,29 +171,29 @@ struct Feed<K, N, F> {
     version: u64,
     names: Names,
     /// Where it is said whether all of the kind is seen.
-    sight: Option<Sight>,
+    sight: Sight,
 }
 
-/// Whether all of a kind is seen, as the programmer was told.
+/// Whether all of a kind is seen, as the programmer was told; of one that policies do not depend on it is not.
+#[derive(Default)]
 struct Sight {
-    kind: Kind,
+    kind: Option<Kind>,
     is_lost: bool,
 }
 
 impl Sight {
-    fn of(kind: Kind) -> Self {
-        Self { kind, is_lost: false }
-    }
-
-    async fn lose(&mut self, sender: &mpsc::Sender<Message>) {
+    /// Watching failed; answers as [`Follower::failed`] does.
+    async fn lose(&mut self, sender: &mpsc::Sender<Message>) -> bool {
+        let Some(kind) = self.kind else { return false };
         if !mem::replace(&mut self.is_lost, true) {
-            let _ = sender.send(Message::Behind(self.kind)).await;
+            let _ = sender.send(Message::Behind(kind)).await;
         }
+        kind.is_vital()
     }
 
     async fn regain(&mut self, sender: &mpsc::Sender<Message>) {
-        if mem::replace(&mut self.is_lost, false) {
-            let _ = sender.send(Message::Abreast(self.kind)).await;
+        if let Some(kind) = self.kind.filter(|_| mem::replace(&mut self.is_lost, false)) {
+            let _ = sender.send(Message::Abreast(kind)).await;
         }
     }
 }
@@ -206,12 +206,12 @@ impl<K: Resource, N: Clone + Eq + Hash, F> Feed<K, N, F> {
         listed: fn(HashSet<N>) -> Listed,
     ) -> Self {
         let (seen, names) = (HashSet::new(), Names::default());
-        Self { sender, convert, change, listed, seen, version: 0, names, sight: None }
+        Self { sender, convert, change, listed, seen, version: 0, names, sight: Sight::default() }
     }
 
     /// Policies depend on this kind: while not all of it is seen, that is told.
     fn sighted(self, kind: Kind) -> Self {
-        Self { sight: Some(Sight::of(kind)), ..self }
+        Self { sight: Sight { kind: Some(kind), ..self.sight }, ..self }
     }
 
     /// The programmer outlives the watches, so nobody is told of a failure. Once it has taken `version` (unless that is 0), it knows all of
@@ -263,15 +263,11 @@ impl<K: Resource + Send, N: Clone + Eq + Hash + Send + Sync, F: Send + Sync> Fol
     }
 
     async fn failed(&mut self) -> bool {
-        let Some(sight) = &mut self.sight else { return false };
-        sight.lose(&self.sender).await;
-        sight.kind.is_vital()
+        self.sight.lose(&self.sender).await
     }
 
     async fn goes_on(&mut self) {
-        if let Some(sight) = &mut self.sight {
-            sight.regain(&self.sender).await;
-        }
+        self.sight.regain(&self.sender).await;
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 /// Follows the Nodes; the programmer hears of those other than our own if there are policies that may speak of them.
 pub async fn nodes(client: Client, own: &str, sender: mpsc::Sender<Message>, view: watch::Sender<Arc<NodesView>>, are_peers: bool) {
-    let (nodes, sight) = (Nodes::new(own), are_peers.then(|| Sight::of(Kind::Node)));
+    let (nodes, sight) = (Nodes::new(own), Sight { kind: are_peers.then_some(Kind::Node), ..Sight::default() });
     let feed = NodeFeed { sender, view, nodes, seen: HashSet::new(), is_complete: false, sight, names: Names::default() };
     follow(Api::all(client), "Node", feed).await;
 }
@@ -36,7 +36,7 @@ struct NodeFeed {
     seen: HashSet<String>,
     is_complete: bool,
     /// There are policies that may speak of them.
-    sight: Option<Sight>,
+    sight: Sight,
     names: Names,
 }
 
@@ -46,7 +46,7 @@ impl NodeFeed {
     }
 
     async fn send_peer(&mut self, node: &Node, is_there: bool, seen: Instant, version: u64) {
-        if self.sight.is_some() {
+        if self.sight.kind.is_some() {
             let name = self.names.intern(node.metadata.name.as_deref().unwrap_or_default());
             let facts = is_there.then(|| PeerNodeFacts::of(node, &mut self.names));
             self.send(Change::PeerNode(name, facts), seen, version).await;
@@ -71,7 +71,7 @@ impl Follower<Node> for NodeFeed {
             Event::InitDone => {
                 let seen = mem::take(&mut self.seen);
                 let removed = self.nodes.retain(&seen);
-                if self.sight.is_some() {
+                if self.sight.kind.is_some() {
                     let names = seen.iter().map(|name| self.names.intern(name)).collect();
                     let _ = self.sender.send(Message::Listed(Listed::Nodes(names), 0)).await;
                 }
@@ -100,14 +100,10 @@ impl Follower<Node> for NodeFeed {
     }
 
     async fn failed(&mut self) -> bool {
-        let Some(sight) = &mut self.sight else { return false };
-        sight.lose(&self.sender).await;
-        sight.kind.is_vital()
+        self.sight.lose(&self.sender).await
     }
 
     async fn goes_on(&mut self) {
-        if let Some(sight) = &mut self.sight {
-            sight.regain(&self.sender).await;
-        }
+        self.sight.regain(&self.sender).await;
     }
 }
