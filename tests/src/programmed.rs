@@ -6,10 +6,19 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// Kinds that an agent tells of as soon as something is new. It tells of others besides.
+const AWAITED: [&str; 3] = ["NetworkPolicy", "ClusterNetworkPolicy", "Service"];
+
 /// Waits until every node has in its kernel what objects of the kind were at this version.
 pub fn in_force(kubectl: &Kubectl, kind: &str, resource_version: &str) -> Result<()> {
     let wanted: u64 = resource_version.parse().with_context(|| format!("{resource_version:?} is no version"))?;
+    let mut looks = 0;
     eventually(&format!("{kind} at {wanted} to be in force"), || {
+        // With the next of these everybody tells of the others, too.
+        if looks > 0 && !AWAITED.contains(&kind) {
+            kubectl.in_namespace("default").run_with(&["apply", "-f", "-"], &says_nothing())?;
+        }
+        looks += 1;
         let nodes = names(&kubectl.json(&["get", "nodes"])?)?;
         let reports = versions(&kubectl.json(&["get", "nodeprogrammings"])?, kind)?;
         for node in &nodes {
@@ -47,6 +56,11 @@ pub fn label(kubectl: &Kubectl, object: &str, labels: &[&str]) -> Result<()> {
 /// Waits until all that has happened to objects of these kinds (policies' own), deletions too, is in force on every node. An object that says
 /// nothing is changed last, for each.
 pub fn settle(kubectl: &Kubectl) -> Result<()> {
+    apply(&kubectl.in_namespace("default"), &says_nothing())
+}
+
+/// Another version of policies that are nobody's.
+fn says_nothing() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed).to_string();
     let meta = json!({"name": "says-nothing", "namespace": "default", "labels": {"count": count}});
@@ -55,7 +69,7 @@ pub fn settle(kubectl: &Kubectl) -> Result<()> {
     let cluster_policy = json!({"apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy",
         "metadata": {"name": "says-nothing", "labels": {"count": count}},
         "spec": {"tier": "Baseline", "priority": 1000, "subject": {"namespaces": nobody}}});
-    apply(&kubectl.in_namespace("default"), &list(&[policy, cluster_policy]))
+    list(&[policy, cluster_policy])
 }
 
 /// Objects as one that kubectl applies.

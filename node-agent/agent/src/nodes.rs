@@ -17,6 +17,7 @@ const GATEWAYS: [IpAddr; 2] =
 pub struct Nodes {
     own: String,
     own_facts: Option<NodeFacts>,
+    own_uid: Option<String>,
     is_leaving: bool,
     networks: BTreeMap<String, NodeNetwork>,
     names: Names,
@@ -34,8 +35,9 @@ impl Nodes {
         let mut changed = false;
         if name == self.own {
             let facts = Some(NodeFacts::of(node, &mut self.names));
-            changed |= self.own_facts != facts || self.is_leaving != is_leaving(node);
+            changed |= self.own_facts != facts || self.is_leaving != is_leaving(node) || self.own_uid != node.metadata.uid;
             (self.own_facts, self.is_leaving) = (facts, is_leaving(node));
+            self.own_uid.clone_from(&node.metadata.uid);
         }
         let network = network(node);
         changed |= self.networks.get(&name) != Some(&network);
@@ -43,16 +45,22 @@ impl Nodes {
         changed
     }
 
-    /// A Node is gone. What is known of our own stays: we are still here, and its pods with us.
+    /// A Node is gone. What is known of our own stays, but for its uid: we are still here, and its pods with us.
     pub fn remove(&mut self, name: &str) -> bool {
-        name != self.own && self.networks.remove(name).is_some()
+        if name == self.own { self.own_uid.take().is_some() } else { self.networks.remove(name).is_some() }
     }
 
     /// The end of a new list.
     pub fn retain(&mut self, listed: &HashSet<String>) -> bool {
         let before = self.networks.len();
         self.networks.retain(|name, _| *name == self.own || listed.contains(name));
-        before != self.networks.len()
+        let is_own_gone = !listed.contains(&self.own) && self.own_uid.take().is_some();
+        before != self.networks.len() || is_own_gone
+    }
+
+    /// The uid of our Node, while there is one.
+    pub fn own_uid(&self) -> Option<&str> {
+        self.own_uid.as_deref()
     }
 
     /// Our Node for the compiler, once it is registered.
@@ -121,7 +129,7 @@ mod tests {
 
     fn node(name: &str, cidrs: &[&str]) -> Node {
         let addresses = json!([{ "type": "InternalIP", "address": "192.0.2.1" }, { "type": "Hostname", "address": "a" }]);
-        let object = json!({ "metadata": { "name": name }, "spec": { "podCIDRs": cidrs }, "status": { "addresses": addresses } });
+        let object = json!({ "metadata": { "name": name, "uid": format!("of-{name}") }, "spec": { "podCIDRs": cidrs }, "status": { "addresses": addresses } });
         serde_json::from_value(object).unwrap()
     }
 
@@ -141,7 +149,12 @@ mod tests {
         nodes.put(&node("a", &["10.244.1.0/24"]));
         nodes.put(&node("b", &["10.244.2.0/24"]));
         assert!(!nodes.put(&node("b", &["10.244.2.0/24"])));
-        assert!(!nodes.remove("a"));
+        assert_eq!(nodes.own_uid(), Some("of-a"));
+        assert!(nodes.remove("a") && !nodes.remove("a"), "it has no uid any more");
+        assert_eq!(nodes.own_uid(), None);
+        assert!(nodes.put(&node("a", &["10.244.1.0/24"])), "another one of its name");
+        assert!(nodes.retain(&HashSet::from(["b".to_owned()])) && !nodes.retain(&HashSet::from(["b".to_owned()])));
+        assert_eq!(nodes.own_uid(), None);
         assert!(nodes.retain(&HashSet::new()));
         assert!(nodes.outlook().configuration(1500).is_some());
         assert_eq!(nodes.outlook().others.len(), 0, "of the others only what is listed");

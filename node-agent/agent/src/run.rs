@@ -108,7 +108,7 @@ async fn run_once_open(
     });
     let (of_room, of_devices, node) = (client.clone(), client.clone(), config.node_name.clone());
     parts.spawn(named("reports of full maps", notice::report(of_room, node.clone(), rooms, Room::full)));
-    parts.spawn(named("reports of progress", report::report(client.clone(), config.node_name.clone(), made)));
+    parts.spawn(named("reports of progress", report::report(client.clone(), config.node_name.clone(), made, views.clone())));
     parts.spawn(named("reports of devices", notice::report(of_devices, node, known_troubles, Option::<Troubles>::clone)));
     let hub = monitor::Hub::default();
     let (drops, refused) = mpsc::channel(monitor::REFUSED);

@@ -25,6 +25,8 @@ pub async fn nodes(client: Client, own: &str, sender: mpsc::Sender<Message>, vie
 #[derive(Debug, Default)]
 pub struct NodesView {
     pub nodes: Outlook,
+    /// The uid of our Node, while there is one.
+    pub own_uid: Option<String>,
     /// All Nodes have been seen, so routes that are not wanted may go.
     pub is_complete: bool,
 }
@@ -96,7 +98,8 @@ impl Follower<Node> for NodeFeed {
             // The state ignores facts that it has already.
             self.send(Change::Node(facts.clone()), now, 0).await;
         }
-        self.view.send_replace(Arc::new(NodesView { nodes: self.nodes.outlook(), is_complete: self.is_complete }));
+        let (nodes, own_uid) = (self.nodes.outlook(), self.nodes.own_uid().map(str::to_owned));
+        self.view.send_replace(Arc::new(NodesView { nodes, own_uid, is_complete: self.is_complete }));
     }
 
     async fn failed(&mut self) -> bool {

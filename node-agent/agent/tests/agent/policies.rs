@@ -10,7 +10,7 @@ use orknet_compiler::{MapImage, Step};
 use orknet_dataplane::PodSockets;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub const UID: &str = "00112233-4455-6677-8899-aabbccddeeff";
 const ADDRESS: [u8; 4] = [10, 244, 1, 2];
@@ -340,8 +340,12 @@ fn root_what_is_programmed_is_reported_up_to_the_last_change_and_not_too_often()
         let service_version = api.version();
         let agent = Agent::start(&api, &dataplane);
         agent.configured().await;
-        for number in 0..200 {
-            api.put(closes("a", &format!("app-{number}")));
+        for number in 0..300 {
+            // Pods alone first: of these nobody is told before something else is.
+            api.put(web(UID, &format!("app-{number}")));
+            if number >= 100 {
+                api.put(closes("a", &format!("app-{number}")));
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let (_, report) = eventually("the last change is reported", || {
@@ -350,9 +354,13 @@ fn root_what_is_programmed_is_reported_up_to_the_last_change_and_not_too_often()
         })
         .await;
         assert_eq!((version(&report, "Service"), version(&report, "EndpointSlice")), (Some(service_version), None));
-        assert_eq!(report["metadata"]["ownerReferences"][0]["kind"], "Node");
+        assert!(version(&report, "Pod") > Some(service_version), "what nobody waits for is told besides");
+        let owner = json!([{ "apiVersion": "v1", "kind": "Node", "name": "here", "uid": "of-here" }]);
+        assert_eq!(report["metadata"]["ownerReferences"], owner);
         assert_eq!(report["status"]["failed"], json!([]));
         let reports = api.reports();
+        let says_nothing = |pair: &[(Instant, Value)]| version(&pair[0].1, "NetworkPolicy") == version(&pair[1].1, "NetworkPolicy");
+        assert!(!reports.windows(2).any(says_nothing), "{reports:#?}");
         let pauses: Vec<_> = reports.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
         assert!(pauses.iter().all(|pause| *pause >= Duration::from_millis(200)), "{pauses:?}");
         assert!(pauses.len() >= 2, "changes are told while more are coming");

@@ -149,7 +149,7 @@ impl Agent {
 pub fn node(name: &str, pod_cidrs: &[&str], internal: &[&str]) -> Value {
     let addresses: Vec<_> = internal.iter().map(|address| json!({ "type": "InternalIP", "address": address })).collect();
     json!({
-        "apiVersion": "v1", "kind": "Node", "metadata": { "name": name },
+        "apiVersion": "v1", "kind": "Node", "metadata": { "name": name, "uid": format!("of-{name}") },
         "spec": { "podCIDRs": pod_cidrs }, "status": { "addresses": addresses },
     })
 }
