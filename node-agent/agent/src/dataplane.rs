@@ -72,6 +72,8 @@ pub trait Dataplane: Send + Sync + 'static {
     fn forget_flows_of(&self, addresses: &BTreeSet<orknet_abi::Address>) -> Result<u64, Failure>;
     /// Takes note of the flows that a pod has open; see [`orknet_dataplane::Dataplane::note_open_flows`].
     fn note_open_flows(&self, pod: &PodSockets, rules: FirstRules) -> Result<u64, Failure>;
+    /// Has datagrams open no flow that may be answers; see [`orknet_dataplane::Dataplane::hold_datagrams`].
+    fn hold_datagrams(&self, pods: &[PodSockets]) -> Result<(), Failure>;
     /// Maps of former versions are no longer needed.
     fn retire_other_versions(&self) -> Result<(), Failure>;
     /// Counters by drop reason.
@@ -202,6 +204,10 @@ impl Dataplane for orknet_dataplane::Dataplane {
 
     fn note_open_flows(&self, pod: &PodSockets, rules: FirstRules) -> Result<u64, Failure> {
         Ok(orknet_dataplane::Dataplane::note_open_flows(self, pod, rules)?)
+    }
+
+    fn hold_datagrams(&self, pods: &[PodSockets]) -> Result<(), Failure> {
+        Ok(orknet_dataplane::Dataplane::hold_datagrams(self, pods)?)
     }
 
     fn retire_other_versions(&self) -> Result<(), Failure> {

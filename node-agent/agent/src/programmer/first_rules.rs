@@ -5,7 +5,7 @@
 use super::Programmer;
 use orknet_abi::{Pod, PodKey};
 use orknet_compiler::{MapImage, Plan, Step};
-use orknet_dataplane::{FirstRules, PodSockets};
+use orknet_dataplane::PodSockets;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -53,19 +53,6 @@ impl Programmer {
             Some(PodSockets { namespace: namespace?.clone(), addresses: keys.into_iter().map(|key| key.address).collect(), was_open })
         });
         sockets.collect()
-    }
-
-    /// Takes note of what these pods have open.
-    pub(super) fn note_open_flows(&self, pods: &[PodSockets], rules: FirstRules) {
-        for pod in pods {
-            match self.dataplane.note_open_flows(pod, rules) {
-                Ok(0) => {}
-                Ok(flows) => {
-                    tracing::info!(namespace = %pod.namespace.display(), flows, "a pod with open connections gets its first rules")
-                }
-                Err(failure) => tracing::warn!(%failure, "what a pod has open may be cut off by its first rules"),
-            }
-        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod first_rules;
 mod held;
 mod known;
+mod opened;
 mod pods;
 mod tell;
 mod troubles;
@@ -19,7 +20,7 @@ use crate::progress::{Failed, Kind, Versions};
 use crate::purger::Purger;
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
 use orknet_compiler::{Change, Options, Plan, State, Step};
-use orknet_dataplane::{FirstRules, Use};
+use orknet_dataplane::Use;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use first_rules::Ruled;
 use held::HeldPods;
 pub use known::Listed;
 use known::{Part, Unseen};
+use opened::OpenFlows;
 pub use tell::Listeners;
 use troubles::PolicyTroubles;
 
@@ -125,6 +127,7 @@ pub struct Programmer {
     /// The files of pods' network namespaces, by device.
     namespaces: BTreeMap<u32, PathBuf>,
     purger: Purger,
+    open_flows: OpenFlows,
     explainer: Explainer,
     resync: Duration,
     retry: Duration,
@@ -170,11 +173,17 @@ impl Programmer {
         }
         state.adopt(dataplane.image()?);
         let (of_flows, counts) = (Arc::clone(&dataplane), Arc::clone(&metrics));
+        let (of_sockets, of_datagrams) = (Arc::clone(&dataplane), Arc::clone(&dataplane));
         let mut programmer = Self {
             broken: records.iter().filter(|record| matches!(record, Record::Broken { .. })).map(|record| key(record.name())).collect(),
             ruled: first_rules::ruled(state.image()),
             namespaces: records.iter().filter_map(|record| Some((record.device(), record.namespace()?))).collect(),
             purger: Purger::start(move |addresses| of_flows.forget_flows_of(addresses).inspect(|entries| counts.count_purged(*entries))),
+            open_flows: OpenFlows::start(
+                Box::new(move |pod, rules| of_sockets.note_open_flows(pod, rules)),
+                Box::new(move |pods| of_datagrams.hold_datagrams(pods)),
+                opened::HELD_FOR,
+            ),
             state,
             dataplane,
             metrics,
@@ -337,10 +346,10 @@ impl Programmer {
         match self.read_back() {
             Ok(()) => {
                 let plan = if self.is_synced() { self.state.plan() } else { self.state.plan_attachments() };
-                let ruled = self.pods_with_first_rules(&plan, &waiting.new_devices);
-                self.note_open_flows(&ruled, FirstRules::Coming);
+                let mut ruled = self.pods_with_first_rules(&plan, &waiting.new_devices);
+                self.open_flows.prepare(&mut ruled, opened::PATIENCE);
                 let failures = self.write(&plan);
-                self.note_open_flows(&ruled, FirstRules::InForce);
+                self.open_flows.follow(ruled);
                 self.tell_room(&failures);
                 self.tell_fronts(&plan);
                 self.failed = self.failed_objects(&failures);

@@ -81,6 +81,8 @@ impl Programmer {
 
     /// Answers for a pod that has been programmed once no flow is left of who had its addresses before.
     pub(super) fn purge_then_answer(&self, addresses: BTreeSet<Address>, reply: Reply) {
+        // Nothing may be noted of that any more.
+        drop(self.open_flows.withdraw(&addresses));
         let then = |outcome: Result<(), Failure>| answer(reply, outcome.map_err(|failure| refusal(Reason::Failed, failure)));
         self.purger.purge(addresses, Box::new(then));
     }

@@ -206,7 +206,12 @@ fn root_a_label_reaches_the_maps_and_what_is_open_is_noted_before_the_first_rule
         let sockets = PodSockets { namespace: NETNS.into(), addresses: [Address::from_v4(ADDRESS)].into(), was_open: true };
         let noted = || (dataplane.noted.lock().unwrap().len() == 2).then_some(());
         eventually("what is open is looked for", noted).await;
-        assert_eq!(*dataplane.noted.lock().unwrap(), [(sockets.clone(), false), (sockets, true)], "before and after the entry is switched");
+        assert_eq!(
+            *dataplane.noted.lock().unwrap(),
+            [(sockets.clone(), false), (sockets.clone(), true)],
+            "before and after the entry is switched"
+        );
+        assert_eq!(*dataplane.held.lock().unwrap(), [(sockets, false)]);
         // The first rules for the other direction have flows remembered that were not.
         let mut closes_more = closes("a", "closed");
         closes_more["spec"]["policyTypes"] = json!(["Ingress", "Egress"]);
@@ -218,6 +223,25 @@ fn root_a_label_reaches_the_maps_and_what_is_open_is_noted_before_the_first_rule
         let open = eventually("it has none", || entry(&dataplane).filter(|pod| pod.ingress | pod.egress == 0)).await;
         assert_eq!(open.ifindex, closed.ifindex);
         assert_eq!(dataplane.noted.lock().unwrap().len(), 4);
+    });
+}
+
+#[test]
+fn root_pods_are_attached_while_the_sockets_of_others_with_first_rules_are_looked_at() {
+    in_namespace(|| async {
+        let (api, dataplane, agent) = attached_to(&[closes("a", "closed"), web(UID, "open")]).await;
+        let (take, turns) = std::sync::mpsc::channel();
+        *dataplane.turns.lock().unwrap() = Some(turns);
+        api.put(web(UID, "closed"));
+        eventually("the pod has rules", || entry(&dataplane).filter(|pod| pod.ingress != 0)).await;
+        // One that is none of the API's.
+        let name = AttachmentName { container_id: "c2".into(), ifname: "eth0".into() };
+        ip(&format!("link add {} type veth peer name to-other", host_name(&name)));
+        let other = Attachment { addresses: vec![[10, 244, 1, 3].into()], pod: PodName::default(), ..attachment_of(&name) };
+        assert_eq!(agent.ask(&Request::Attach(other)).await, Answer::Done);
+        assert_eq!(dataplane.noted.lock().unwrap().len(), 1, "the look after it has not ended");
+        take.send(()).unwrap();
+        eventually("it is looked at", || (dataplane.noted.lock().unwrap().len() == 2).then_some(())).await;
     });
 }
 

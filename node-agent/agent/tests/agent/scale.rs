@@ -92,6 +92,10 @@ impl Dataplane for Timed {
         Dataplane::note_open_flows(&self.inner, pod, rules)
     }
 
+    fn hold_datagrams(&self, pods: &[PodSockets]) -> Result<(), Failure> {
+        Dataplane::hold_datagrams(&self.inner, pods)
+    }
+
     fn retire_other_versions(&self) -> Result<(), Failure> {
         Dataplane::retire_other_versions(&self.inner)
     }

@@ -11,6 +11,8 @@ use std::{
 
 /// Message types (linux/sock_diag.h, linux/netlink.h).
 const BY_FAMILY: u16 = 20;
+/// TCP's own, from before there were others: what is listed is of all families.
+const OF_TCP: u16 = 18;
 const DESTROY: u16 = 21;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
@@ -22,6 +24,8 @@ const DUMP: u16 = 0x300;
 const HEADER: usize = 16;
 const IDENTITY: usize = 48;
 const BEFORE_REQUESTED: usize = 8;
+/// The same of the request of TCP's own (`inet_diag_req`), in which the states and one more number come after it.
+const BEFORE_REQUESTED_OF_TCP: usize = 4;
 const BEFORE_ANSWERED: usize = 4;
 /// All states: of UDP sockets "established" and, where they are not connected, "closed".
 const ANY_STATE: u32 = u32::MAX;
@@ -49,6 +53,8 @@ pub(super) struct Found {
     /// Network order.
     pub(super) local_port_be: u16,
     family: u8,
+    /// The number of its state.
+    state: u8,
     /// `inet_diag_sockid` as the kernel gave it: its name for the socket.
     identity: [u8; IDENTITY],
 }
@@ -71,20 +77,25 @@ impl Diagnosis {
         Ok(self.list(protocol::UDP, ANY_STATE, rest)?.into_iter().map(|socket| socket.cookie))
     }
 
-    /// Every socket of TCP or UDP by which both ends of a flow are known, in both families: of TCP those whose handshake is complete.
-    pub(super) fn flows(&self, protocol: u8, rest: &mut Rest<'_>) -> io::Result<Vec<Found>> {
-        self.list(protocol, if protocol == protocol::TCP { ESTABLISHED_STATES } else { UDP_STATES }, rest)
+    /// Every socket of TCP or UDP by which both ends of a flow are known (of TCP those whose handshake is complete), and every one that takes what
+    /// anybody sends to its port; in both families.
+    pub(super) fn flows_and_servers(&self, protocol: u8) -> io::Result<(Vec<Found>, Vec<Found>)> {
+        let (flows, servers) =
+            if protocol == protocol::TCP { (ESTABLISHED_STATES, LISTEN_STATES) } else { (UDP_STATES, UNCONNECTED_STATES) };
+        let found = self.list(protocol, flows | servers, &mut || true)?;
+        Ok(found.into_iter().partition(|socket| flows & 1_u32.checked_shl(u32::from(socket.state)).unwrap_or(0) != 0))
     }
 
-    /// Every socket that takes what anybody sends to its port, in both families.
-    pub(super) fn servers(&self, protocol: u8, rest: &mut Rest<'_>) -> io::Result<Vec<Found>> {
-        self.list(protocol, if protocol == protocol::TCP { LISTEN_STATES } else { UNCONNECTED_STATES }, rest)
-    }
-
+    /// The kernel goes through its tables of sockets, which are those of all namespaces together, once for each request.
     fn list(&self, protocol: u8, states: u32, rest: &mut Rest<'_>) -> io::Result<Vec<Found>> {
+        let of_family = |family| request(BY_FAMILY, DUMP, family, protocol, states, &[0; IDENTITY]);
+        let requests = match protocol {
+            protocol::TCP => vec![request_of_tcp(states)],
+            _ => [libc::AF_INET, libc::AF_INET6].map(|family| of_family(family as u8)).to_vec(),
+        };
         let mut found = Vec::new();
-        for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
-            self.send(&request(BY_FAMILY, DUMP, family, protocol, states, &[0; IDENTITY]))?;
+        for request in requests {
+            self.send(&request)?;
             while self.receive(&mut found)? == Received::More {
                 if !rest() {
                     return Ok(found);
@@ -127,16 +138,32 @@ enum Received {
 
 /// A netlink message with an `inet_diag_req_v2`.
 fn request(kind: u16, flags: u16, family: u8, protocol: u8, states: u32, identity: &[u8; IDENTITY]) -> Vec<u8> {
-    let length = (HEADER + BEFORE_REQUESTED + IDENTITY) as u32;
-    let mut message = Vec::with_capacity(length as usize);
-    message.extend(length.to_ne_bytes());
+    let mut message = header(kind, flags, BEFORE_REQUESTED + IDENTITY);
+    message.extend([family, protocol, 0, 0]);
+    message.extend(states.to_ne_bytes());
+    message.extend(identity);
+    message
+}
+
+/// One with an `inet_diag_req`, for all TCP sockets in these states.
+fn request_of_tcp(states: u32) -> Vec<u8> {
+    const AFTER: usize = 4;
+    let mut message = header(OF_TCP, DUMP, BEFORE_REQUESTED_OF_TCP + IDENTITY + size_of::<u32>() + AFTER);
+    message.extend([0; BEFORE_REQUESTED_OF_TCP + IDENTITY]);
+    message.extend(states.to_ne_bytes());
+    message.extend([0; AFTER]);
+    message
+}
+
+/// The header of a message with so many bytes after it.
+fn header(kind: u16, flags: u16, body: usize) -> Vec<u8> {
+    let length = HEADER + body;
+    let mut message = Vec::with_capacity(length);
+    message.extend((length as u32).to_ne_bytes());
     message.extend(kind.to_ne_bytes());
     message.extend((REQUEST | flags).to_ne_bytes());
     // Number and sender of the request, which the kernel fills in or ignores.
     message.extend([0; 8]);
-    message.extend([family, protocol, 0, 0]);
-    message.extend(states.to_ne_bytes());
-    message.extend(identity);
     message
 }
 
@@ -151,7 +178,7 @@ fn read(mut datagram: &[u8], found: &mut Vec<Found>) -> io::Result<Received> {
                 let code = body.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
                 return if code == 0 { Ok(Received::End) } else { Err(io::Error::from_raw_os_error(code.saturating_neg())) };
             }
-            BY_FAMILY => found.extend(socket_of(body)),
+            BY_FAMILY | OF_TCP => found.extend(socket_of(body)),
             _ => {}
         }
         datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -161,7 +188,7 @@ fn read(mut datagram: &[u8], found: &mut Vec<Found>) -> io::Result<Received> {
 
 /// The socket that an `inet_diag_msg` tells of.
 fn socket_of(body: &[u8]) -> Option<Found> {
-    let family = *body.first()?;
+    let [family, state] = *body.first_chunk()?;
     let identity: [u8; IDENTITY] = *body.get(BEFORE_ANSWERED..)?.first_chunk()?;
     let address = |at: usize| {
         let bytes: [u8; 16] = *identity.get(at..)?.first_chunk()?;
@@ -178,6 +205,7 @@ fn socket_of(body: &[u8]) -> Option<Found> {
         local: address(4)?,
         local_port_be: port_be(0)?,
         family,
+        state,
         identity,
     })
 }
@@ -194,6 +222,14 @@ mod tests {
         assert_eq!(message[4..8], [20_u16.to_ne_bytes(), 0x301_u16.to_ne_bytes()].concat());
         assert_eq!((message[16], message[17]), (2, 17));
         assert_eq!(message[24..], [7; IDENTITY]);
+    }
+
+    #[test]
+    fn a_request_for_all_of_tcp_is_laid_out_as_it_was_before_there_were_others() {
+        let message = request_of_tcp(ESTABLISHED_STATES);
+        assert_eq!(message.len(), 16 + 60);
+        assert_eq!(message[..8], [&76_u32.to_ne_bytes()[..], &18_u16.to_ne_bytes(), &0x301_u16.to_ne_bytes()].concat());
+        assert_eq!(message[16 + 52..][..4], ESTABLISHED_STATES.to_ne_bytes());
     }
 
     #[test]

@@ -48,15 +48,51 @@ impl Dataplane {
     ///
     /// Whether a flow may still be, programs judge by who opened it: the other end, if the pod listens at the port (or has a UDP socket there
     /// that is not connected), else the pod. Of datagram sockets that are not connected, in a pod that had no rules at all, nobody knows what they have
-    /// asked or not yet answered: until that is over, datagrams that may be answers open no flow. To be called before and after the entry is switched, within ten seconds.
+    /// asked or not yet answered: until that is over, datagrams that may be answers open no flow. To be called before and after the entry is switched;
+    /// see [`hold_datagrams`](Self::hold_datagrams) for what is between.
     ///
-    /// Blocks for about a millisecond, and some microseconds for each socket.
+    /// Blocks for about a millisecond, some microseconds for each socket, and a fraction of one for each that anybody has on this host. May be called
+    /// for several pods at once.
     ///
     /// # Errors
     /// A namespace that can't be looked into, a map that can't be written. What was noted until then stays.
     pub fn note_open_flows(&self, pod: &PodSockets, rules: FirstRules) -> Result<u64, Error> {
         note(self.reader().tables(), pod, rules)
     }
+
+    /// For ten seconds no datagram of those pods that had no rules at all opens a flow if it may be an answer: until [`note_open_flows`](Self::note_open_flows)
+    /// has found that their rules are in force. To be called right before their entries are switched, and again while that takes longer. Others,
+    /// and pods that are gone, are left out.
+    ///
+    /// Blocks for a fraction of a millisecond for each pod.
+    ///
+    /// # Errors
+    /// A namespace that can't be looked into, a map that can't be written: the last one. It holds for the other pods.
+    pub fn hold_datagrams(&self, pods: &[PodSockets]) -> Result<(), Error> {
+        hold(self.reader().tables(), pods)
+    }
+}
+
+fn hold(tables: &Tables, pods: &[PodSockets]) -> Result<(), Error> {
+    let enter_each = || {
+        let look = |pod: &PodSockets| {
+            setns(File::open(&pod.namespace)?, CloneFlags::CLONE_NEWNET)?;
+            uncertain::ports_of_clients()
+        };
+        pods.iter().filter(|pod| pod.was_open).map(|pod| (pod, look(pod))).collect::<Vec<_>>()
+    };
+    let looked = thread::scope(|scope| scope.spawn(enter_each).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let now = monotonic_seconds();
+    let mut failure = uncertain::forget(&tables.uncertain, |_, uncertain| uncertain.until_seconds < now).err();
+    for (pod, of_clients) in looked {
+        let held = match of_clients {
+            Ok(of_clients) => uncertain::begin(&tables.uncertain, &pod.addresses, &of_clients, now),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::file("look into the network namespace", &pod.namespace)(error)),
+        };
+        failure = held.err().or(failure);
+    }
+    failure.map_or(Ok(()), Err)
 }
 
 fn note(tables: &Tables, pod: &PodSockets, rules: FirstRules) -> Result<u64, Error> {
@@ -74,9 +110,6 @@ fn note(tables: &Tables, pod: &PodSockets, rules: FirstRules) -> Result<u64, Err
     let looked = thread::scope(|scope| scope.spawn(look).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let (found, of_clients): (_, RangeInclusive<u16>) = looked.map_err(failed())?;
     let used_seconds = monotonic_seconds();
-    if pod.was_open && rules == FirstRules::Coming {
-        uncertain::begin(&tables.uncertain, &pod.addresses, &of_clients, used_seconds)?;
-    }
     let mut noted = 0;
     for flow in found.iter().flat_map(|sockets| sockets.flows(&pod.addresses)) {
         noted += u64::from(put(&tables.flows, &flow, used_seconds)?);
@@ -127,9 +160,8 @@ struct Sockets {
 impl Sockets {
     /// Those of the calling thread's namespace.
     fn read(protocol: u8) -> io::Result<Self> {
-        let diagnosis = Diagnosis::open()?;
-        let flows = diagnosis.flows(protocol, &mut || true)?;
-        Ok(Self { protocol, flows, serving: diagnosis.servers(protocol, &mut || true)? })
+        let (flows, serving) = Diagnosis::open()?.flows_and_servers(protocol)?;
+        Ok(Self { protocol, flows, serving })
     }
 
     /// The flows that leave a pod with these addresses.
@@ -245,6 +277,9 @@ mod tests {
         tables.uncertain.put_one(&over, Uncertain { which: SENT, until_seconds: monotonic_seconds() - 1, ..Uncertain::default() }).unwrap();
         let sockets = PodSockets { namespace: namespace.path.clone(), addresses: [pod.into()].into(), was_open: true };
         note(&tables, &sockets, FirstRules::Coming).unwrap();
+        let gone = PodSockets { namespace: "/proc/self/ns/gone".into(), addresses: [other.into()].into(), was_open: true };
+        let unreadable = PodSockets { namespace: "/proc/self/status".into(), ..gone.clone() };
+        assert!(hold(&tables, &[unreadable, gone, sockets.clone()]).is_err());
         assert_eq!(uncertain(), BTreeMap::from([(0, SENT | HEARD)]), "of all ports; what is over is gone");
         note(&tables, &sockets, FirstRules::InForce).unwrap();
         assert_eq!(uncertain(), BTreeMap::from([(0, 0), (53, SENT), (7_946, SENT), (of_client, HEARD)]));
@@ -254,6 +289,7 @@ mod tests {
         for rules in [FirstRules::Coming, FirstRules::InForce] {
             note(&tables, &PodSockets { was_open: false, ..sockets.clone() }, rules).unwrap();
         }
+        hold(&tables, &[PodSockets { was_open: false, ..sockets.clone() }]).unwrap();
         assert_eq!(uncertain(), BTreeMap::new());
     }
 

@@ -12,7 +12,8 @@ use std::{collections::BTreeSet, fs, io, ops::RangeInclusive};
 
 /// Seconds in which a question is answered: what conntrack waits (`nf_conntrack_udp_timeout`).
 const ANSWERED: u32 = 30;
-/// Seconds in which a plan is written and the sockets of its pods are looked at. If the agent ends in between, flows are opened after that.
+/// Seconds in which a plan is written and the sockets of a pod are looked at, or it begins anew. If the agent ends in between, flows are opened after
+/// that.
 const SWITCHED: u32 = 10;
 
 /// The ports that the kernel gives to sockets which ask for none, in the calling thread's network namespace.
@@ -33,7 +34,6 @@ pub(super) fn begin(
     of_clients: &RangeInclusive<u16>,
     now: u32,
 ) -> Result<(), Error> {
-    forget(table, |_, uncertain| uncertain.until_seconds < now)?;
     let all = of_pod(uncertain::SENT | uncertain::HEARD, of_clients, now + SWITCHED);
     addresses.iter().try_for_each(|address| table.put_one(&key(*address, 0), all))
 }

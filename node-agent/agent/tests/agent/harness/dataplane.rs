@@ -41,6 +41,10 @@ pub struct FakeDataplane {
     pub keeps_flows: Mutex<bool>,
     /// Pods whose open flows were taken note of, each with whether its rules were in the maps.
     pub noted: Mutex<Vec<(PodSockets, bool)>>,
+    /// Looks at what pods have open once their rules are in the maps wait for their turns, if there are any.
+    pub turns: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+    /// Pods whose datagrams were held, each with whether its rules were in the maps.
+    pub held: Mutex<Vec<(PodSockets, bool)>>,
     /// Entries of clients and sockets that are no more.
     pub unused: Mutex<u64>,
     pub cgroup: Mutex<Option<PathBuf>>,
@@ -84,6 +88,13 @@ impl FakeDataplane {
     /// Programs tell an event.
     pub fn tell(&self, event: Told) {
         self.told.lock().unwrap().as_ref().expect("nobody reads").send(event).unwrap();
+    }
+
+    /// Whether a pod's rules are in the maps.
+    fn are_ruled(&self, pod: &PodSockets) -> bool {
+        let pods = &self.maps.lock().unwrap().pods;
+        let has_rules = |address: &Address| pods.get(&PodKey { address: *address }).is_some_and(|pod| pod.ingress | pod.egress != 0);
+        pod.addresses.iter().any(has_rules)
     }
 
     /// The steps since the last call.
@@ -220,11 +231,19 @@ impl Dataplane for FakeDataplane {
     }
 
     fn note_open_flows(&self, pod: &PodSockets, _: FirstRules) -> Result<u64, Failure> {
-        let pods = &self.maps.lock().unwrap().pods;
-        let has_rules = |address: &Address| pods.get(&PodKey { address: *address }).is_some_and(|pod| pod.ingress | pod.egress != 0);
-        let are_ruled = pod.addresses.iter().any(has_rules);
+        let are_ruled = self.are_ruled(pod);
+        if let Some(turns) = &*self.turns.lock().unwrap()
+            && are_ruled
+        {
+            turns.recv().map_err(|_| Failure("the test ends".into()))?;
+        }
         self.noted.lock().unwrap().push((pod.clone(), are_ruled));
         Ok(0)
+    }
+
+    fn hold_datagrams(&self, pods: &[PodSockets]) -> Result<(), Failure> {
+        self.held.lock().unwrap().extend(pods.iter().map(|pod| (pod.clone(), self.are_ruled(pod))));
+        Ok(())
     }
 
     fn retire_other_versions(&self) -> Result<(), Failure> {
