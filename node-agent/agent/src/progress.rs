@@ -118,10 +118,17 @@ impl Progress {
         Self { programmed: noted.iter().filter_map(reached).collect(), failed: objects }
     }
 
+    /// The same of a cluster whose versions have gone back to these.
+    pub fn lowered_to(&self, versions: &Versions) -> Self {
+        let lowered = |(kind, version): (&Kind, &u64)| (*kind, versions.get(kind).map_or(*version, |to| *version.min(to)));
+        Self { programmed: self.programmed.iter().map(lowered).filter(|(_, version)| *version > 0).collect(), failed: self.failed.clone() }
+    }
+
     /// Whether somebody may wait for the difference.
     pub fn is_awaited_after(&self, told: &Self) -> bool {
-        let awaited = |(kind, version): (&Kind, &u64)| kind.is_awaited() && told.programmed.get(kind) != Some(version);
-        self.failed != told.failed || self.programmed.iter().any(awaited)
+        let awaited = |progress: &Self| progress.programmed.iter().filter(|(kind, _)| kind.is_awaited()).map(|of| (*of.0, *of.1)).collect();
+        let (now, before): (Versions, Versions) = (awaited(self), awaited(told));
+        self.failed != told.failed || now != before
     }
 }
 
@@ -140,6 +147,20 @@ mod tests {
         assert!(failed.is_awaited_after(&told) && told.is_awaited_after(&failed));
         new.programmed.insert(Kind::NetworkPolicy, 4);
         assert!(new.is_awaited_after(&told));
+        new.programmed.remove(&Kind::NetworkPolicy);
+        assert!(new.is_awaited_after(&told), "what was told is not so any more");
+    }
+
+    #[test]
+    fn versions_that_have_gone_back_count_for_what_is_behind_too() {
+        let before =
+            Progress { programmed: [(Kind::Service, 90), (Kind::NetworkPolicy, 95), (Kind::Pod, 40)].into(), ..Progress::default() };
+        let lowered = before.lowered_to(&[(Kind::Service, 0), (Kind::NetworkPolicy, 50), (Kind::Pod, 50)].into());
+        assert_eq!(lowered.programmed, [(Kind::NetworkPolicy, 50), (Kind::Pod, 40)].into());
+        // More has come since then.
+        let noted = [(Kind::Service, 7), (Kind::NetworkPolicy, 60), (Kind::Pod, 61)].into();
+        let behind = Failed { behind: OF_SERVICES.into_iter().chain(OF_POLICIES).collect(), ..Failed::default() };
+        assert_eq!(Progress::after(&lowered, &noted, behind).programmed, lowered.programmed);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::attachments::Record;
 use crate::dataplane::{Cause, Dataplane, FailedStep, Failure};
 use crate::metrics::Metrics;
 use crate::monitor::{self, Explainer, Happened, RuleName, Seen};
-use crate::progress::{Failed, Kind, Versions};
+use crate::progress::{Failed, Kind, OF_POLICIES, OF_SERVICES, Versions};
 use crate::purger::Purger;
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
 use orknet_compiler::{Change, Options, Plan, State, Step};
@@ -109,6 +109,8 @@ pub struct Programmer {
     troubles: PolicyTroubles,
     /// What has been taken note of, by kind.
     noted: Versions,
+    /// The versions of lists that were lower than what had been noted, until that is told.
+    lowered: Versions,
     /// The devices that lead to the network, once they are known.
     network: Option<BTreeSet<u32>>,
     /// Every plan since the last failure is in the kernel.
@@ -194,6 +196,7 @@ impl Programmer {
             held: HeldPods::default(),
             troubles: PolicyTroubles::default(),
             noted: Versions::new(),
+            lowered: Versions::new(),
             explainer: Explainer::default(),
             network: None,
             is_applied: true,
@@ -267,7 +270,7 @@ impl Programmer {
                 Message::Change { change, seen, version } => self.note_change(change, seen, version, &mut waiting),
                 Message::Listed(listed, version) => {
                     waiting.is_alarming |= matches!(listed, Listed::Services(_) | Listed::Slices(_));
-                    self.note_version(listed.kind(), version);
+                    self.note_list_version(listed.kind(), version);
                     self.note_listed(listed);
                 }
                 Message::Behind(kind) => _ = self.behind.insert(kind),
@@ -320,11 +323,22 @@ impl Programmer {
         self.state.note(change);
     }
 
-    /// Versions only grow: an older one was seen by a list that came late.
+    /// What a kind's changes say of its version, which grows with them.
     fn note_version(&mut self, kind: Option<Kind>, version: u64) {
         if let Some(kind) = kind.filter(|_| version > 0) {
             let noted = self.noted.entry(kind).or_default();
             *noted = version.max(*noted);
+        }
+    }
+
+    /// A list is the whole truth of its kind, so its version counts alone (0: nothing is known of it). It is lower than what was seen after
+    /// the server's data was set back, or from a server that lags behind: versions above it are given to other changes then.
+    fn note_list_version(&mut self, kind: Option<Kind>, version: u64) {
+        let Some(kind) = kind else { return };
+        let before = if version > 0 { self.noted.insert(kind, version) } else { self.noted.remove(&kind) };
+        if before.is_some_and(|before| version < before) {
+            let lowered = self.lowered.entry(kind).or_insert(version);
+            *lowered = version.min(*lowered);
         }
     }
 
@@ -359,6 +373,9 @@ impl Programmer {
             Err(failure) => {
                 self.put_off();
                 waiting.refuse(&failure);
+                // Whatever came in is in no plan.
+                self.failed.behind.extend(OF_SERVICES.into_iter().chain(OF_POLICIES));
+                self.tell_progress();
             }
         }
         self.metrics.services.set(self.state.service_count() as i64);
@@ -378,9 +395,9 @@ impl Programmer {
         Ok(())
     }
 
-    /// What came in says nothing new, so it is in the maps as far as that which was known is.
+    /// What came in says nothing new, so it is in the maps as far as that which was known is. (That was planned, unless the maps cannot be read.)
     fn settle_known(&mut self, waiting: &Waiting) {
-        if self.is_synced() {
+        if self.is_synced() && self.is_image_known {
             self.observe(waiting);
             self.tell_progress();
         }

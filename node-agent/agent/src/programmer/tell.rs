@@ -92,7 +92,7 @@ impl Programmer {
     }
 
     /// Tells up to which versions the cluster is in the maps, and which objects are not. What was noted before a plan is in it.
-    pub(super) fn tell_progress(&self) {
+    pub(super) fn tell_progress(&mut self) {
         if !self.is_synced() {
             return;
         }
@@ -107,9 +107,10 @@ impl Programmer {
             failed.behind.extend(OF_POLICIES);
             failed.objects.extend(unknown);
         }
+        let lowered = std::mem::take(&mut self.lowered);
         self.listeners.progress.send_if_modified(|progress| {
             let before = progress.take().unwrap_or_default();
-            let now = Progress::after(&before, &self.noted, failed);
+            let now = Progress::after(&before.lowered_to(&lowered), &self.noted, failed);
             let is_new_pod = |object: &Object| object.kind == Kind::Pod && !before.failed.contains_key(object);
             for (pod, why) in now.failed.iter().filter(|(object, _)| is_new_pod(object)) {
                 let Object { namespace, name, .. } = pod;

@@ -476,3 +476,34 @@ fn root_what_has_no_room_for_a_policy_keeps_no_service_from_being_told() {
         eventually("it has room", in_force).await;
     });
 }
+
+#[test]
+fn root_after_the_store_was_set_back_nothing_is_told_by_the_versions_of_before() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        for number in 0..100 {
+            api.put(closes(&format!("other-{number}"), "other"));
+        }
+        api.put(web(UID, "web"));
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        assert_eq!(agent.ask(&Request::Attach(attachment())).await, Answer::Done);
+        api.set_back(50);
+        let told = |kind: &str| api.reports().pop().and_then(|report| version(&report.1, kind));
+        eventually("the versions go back", || (told("NetworkPolicy") == Some(50)).then_some(())).await;
+        // What comes now is not seen.
+        api.hide(POLICIES);
+        api.refused(POLICIES);
+        for _ in 0..2 {
+            eventually("watching fails", || api.refused(POLICIES).then_some(())).await;
+        }
+        api.put(closes("a", "web"));
+        api.put(service("web", "10.96.0.1"));
+        let served = api.version();
+        eventually("something else is told", || (told("Service") == Some(served)).then_some(())).await;
+        assert_eq!(told("NetworkPolicy"), Some(50));
+        api.withhold(None);
+        eventually("it is seen", || (told("NetworkPolicy") == Some(served - 1)).then_some(())).await;
+        assert_ne!(entry(&dataplane).unwrap().ingress, 0);
+    });
+}

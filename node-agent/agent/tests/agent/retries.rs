@@ -2,7 +2,7 @@
 
 use crate::harness::{Agent, FakeDataplane, eventually, in_namespace, service};
 use crate::monitor::{opened, subscribe};
-use crate::policies::{UID, attachment, closes, cluster, entry, web};
+use crate::policies::{UID, attachment, closes, cluster, entry, version, web};
 use orknet_abi::monitor_flags;
 use orknet_agent::monitor::Line;
 use orknet_cni::protocol::{Answer, Request};
@@ -108,5 +108,38 @@ fn root_what_is_open_is_noted_before_the_first_rules_also_if_these_find_room_lat
         eventually("the policy is in the maps", || entry(&dataplane).filter(|pod| pod.ingress != 0)).await;
         let noted = || dataplane.noted.lock().unwrap().iter().map(|(_, are_ruled)| *are_ruled).collect::<Vec<_>>();
         eventually("what came to be meanwhile is noted", || noted().ends_with(&[false, true]).then_some(())).await;
+    });
+}
+
+#[test]
+fn root_while_the_maps_cannot_be_read_nothing_new_is_told_as_programmed() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        api.put(web(UID, "web"));
+        let agent = Agent::start_with(Arc::new(tempfile::tempdir().unwrap()), &api, &dataplane, |config| config.resync_seconds = 1);
+        agent.configured().await;
+        assert_eq!(agent.ask(&Request::Attach(attachment())).await, Answer::Done);
+        // Somebody has changed the maps, which is seen, and they cannot be read.
+        *dataplane.unreadable.lock().unwrap() = true;
+        let before = reads(&dataplane);
+        dataplane.maps.lock().unwrap().ranges.clear();
+        eventually("it fails", || (reads(&dataplane) > before).then_some(())).await;
+        api.put(closes("a", "web"));
+        let (closed, before) = (api.version(), reads(&dataplane));
+        let told = || api.reports().pop().and_then(|report| version(&report.1, "NetworkPolicy"));
+        // No news comes all the time.
+        let mut number = 0;
+        eventually("it fails again and again", || {
+            let mut same = web(UID, "web");
+            same["metadata"]["annotations"] = json!({ "number": number.to_string() });
+            api.put(same);
+            number += 1;
+            assert_ne!(told(), Some(closed), "the entry says {:?}", entry(&dataplane));
+            (reads(&dataplane) > before + 3).then_some(())
+        })
+        .await;
+        *dataplane.unreadable.lock().unwrap() = false;
+        eventually("it is told", || (told() == Some(closed)).then_some(())).await;
+        assert_ne!(entry(&dataplane).unwrap().ingress, 0);
     });
 }

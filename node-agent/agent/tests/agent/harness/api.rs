@@ -105,6 +105,20 @@ impl FakeApi {
         }
     }
 
+    /// The store is set back: there are the same objects, at a version of long ago, and nobody's watch goes on.
+    pub fn set_back(&self, version: u64) {
+        let mut inner = self.0.lock().unwrap();
+        inner.version = version;
+        inner.log.clear();
+        let expired = json!({ "type": "ERROR", "object": status(410, "Expired") });
+        for (_, watch) in inner.watches.drain(..) {
+            let _ = watch.send(line(&expired));
+        }
+        for object in inner.objects.values_mut() {
+            object["metadata"]["resourceVersion"] = version.to_string().into();
+        }
+    }
+
     /// Answers 503 and ends all watches, or serves again.
     pub fn set_down(&self, is_down: bool) {
         let mut inner = self.0.lock().unwrap();
