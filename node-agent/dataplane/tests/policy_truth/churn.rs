@@ -1,8 +1,8 @@
 //! Policies, labels, pods and namespaces change at random, and packets go on meanwhile: each is judged as before a change or as after it, at
 //! each of its ends, and afterwards as after it; in the end the maps are what they would be if everything were programmed at once.
 //!
-//! Fifty changes by default; `ORKNET_FUZZ=1000` makes so many at random. With the seed that a run printed in `ORKNET_FUZZ_SEED` they
-//! come again.
+//! Fifty changes by default; `ORKNET_FUZZ=1000` makes so many at random, and more if too few of them met packets. With the seed that a run
+//! printed in `ORKNET_FUZZ_SEED` they come again.
 
 use crate::alone::{SPREADS, told};
 use crate::cluster;
@@ -20,6 +20,12 @@ type Objects = BTreeMap<(String, String, String), Value>;
 
 /// How often everything is asked after a change, in place of a part.
 const ALL_ASKED: usize = 10;
+
+/// One of so many changes must have been seen by packets while it was written.
+const ENOUGH: usize = 5;
+
+/// So many times as many changes as are asked for are made until enough were seen.
+const PATIENCE: usize = 10;
 
 struct Churn {
     random: StdRng,
@@ -49,7 +55,12 @@ fn churn(spread: Spread, rounds: usize, seed: u64) {
     let policies = TestRunner::new_with_rng(Config::default(), rng);
     let mut churn = Churn { random: StdRng::seed_from_u64(seed), policies, objects, made: 0 };
     let mut world = World::of(churn.objects.values());
-    for round in 0..rounds {
+    // A plan is written in a fraction of a millisecond, so not each meets a packet: it goes on until enough have.
+    for round in 0.. {
+        if round >= rounds && table.under.met >= rounds / ENOUGH {
+            break;
+        }
+        assert!(round < rounds * PATIENCE, "of {} changes: {:?}", round, table.under);
         let before = churn.objects.clone();
         // One change has one instant; of two, one may be seen without the other.
         let about = churn.change();
@@ -70,6 +81,7 @@ fn churn(spread: Spread, rounds: usize, seed: u64) {
         table.assert_programmed();
         world = after;
     }
+    println!("{spread:?}: {:?}", table.under);
 }
 
 impl Churn {

@@ -21,6 +21,16 @@ pub struct Table {
     pub scene: Scene,
     pub hosts: Vec<Host>,
     probes: Vec<Probe>,
+    pub under: Under,
+}
+
+/// Plans that were written while packets were on their way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Under {
+    /// Those that wrote something, at nodes that were asked something.
+    pub plans: usize,
+    /// Those of them during which programs ran on a packet from beginning to end.
+    pub met: usize,
 }
 
 /// A packet at one of the nodes.
@@ -46,7 +56,7 @@ impl Probe {
 impl Table {
     pub fn new(tag: &str, scene: Scene) -> Self {
         let (hosts, probes) = (hosts(tag, &scene), probes(&scene));
-        Self { scene, hosts, probes }
+        Self { scene, hosts, probes, under: Under::default() }
     }
 
     /// Puts these policies in force.
@@ -100,13 +110,17 @@ impl Table {
     /// any end of a connection that is judged there.
     pub fn change_under(&mut self, changes: Vec<Vec<Change>>, numbers: &[usize], before: &World, after: &World) -> Vec<String> {
         let mut mistakes = Vec::new();
-        let Self { hosts, probes, .. } = self;
+        let Self { hosts, probes, under, .. } = self;
         for (host, changes) in hosts.iter_mut().zip(changes) {
             let is_own = |probe: &&Probe| probe.host == host.name && !probe.is_answer;
             let own: Vec<&Probe> = numbers.iter().map(|number| &probes[*number]).filter(is_own).collect();
             let runs: Vec<&Run> = own.iter().map(|probe| &probe.run).collect();
             let seen = host.note_under(changes, &runs);
-            for (probe, (_, passed)) in own.iter().cycle().zip(seen) {
+            if let Some(within) = seen.within {
+                under.plans += 1;
+                under.met += usize::from(within > 0);
+            }
+            for (probe, (_, passed)) in own.iter().cycle().zip(seen.passed) {
                 let answers = [before, after].map(|world| world.answer(&probe.question));
                 let may = |is_allowed: bool| {
                     let ends: [fn(&Answer) -> &Said; 2] = [|answer| &answer.egress, |answer| &answer.ingress];
