@@ -53,11 +53,16 @@ fn waits_for(step: &Step) -> &'static str {
     }
 }
 
-/// Who keeps a step from removing something.
+/// Who keeps a step from removing, or changing, something.
 fn used_by(step: &Step) -> &'static str {
     match step {
-        Step::DeleteVerdict(_) | Step::DeletePort(_) | Step::DeleteRule(_) => "not removed: a pod's rules or an address still use it",
-        _ => "not removed: a Service still uses it",
+        Step::PutPeer(..) => "not switched: a pod keeps former rules, which do not know it so",
+        Step::DeletePeer(_) | Step::DeleteVerdict(_) | Step::DeletePort(_) | Step::DeleteRule(_) => {
+            "not removed: a pod's rules or an address still use it"
+        }
+        Step::DeleteBackend(_) | Step::DeleteTable(_) | Step::DeleteSource(_) => "not removed: a Service still uses it",
+        // Nobody holds back these.
+        _ => "held back: something that was not switched still uses it",
     }
 }
 
