@@ -261,17 +261,23 @@ fn set<K: Ord, V>(known: &mut std::collections::BTreeMap<K, V>, name: K, facts: 
     }
 }
 
-/// All addresses of the pod that a change is about.
+/// All addresses of the pods that a change is about: of those of a namespace, of one, or of one that is attached and those in whose place it comes.
 pub fn addresses_of(inputs: &Inputs, change: &Change) -> Vec<Address> {
-    let name = match change {
-        Change::PeerPod(name, _) => name,
-        // Who has an address, and which others it has, are writes of their own.
-        Change::Attachment(name, _) => return inputs.attachments.get(name).map(|facts| facts.addresses.clone()).unwrap_or_default(),
-        _ => return Vec::new(),
+    let of_pods = |is_meant: &dyn Fn(&ObjectName) -> bool| {
+        let attached = inputs.attachments.values().filter(|known| known.owner.as_ref().is_some_and(|owner| is_meant(&owner.pod)));
+        let listed = inputs.policy.pods.iter().filter(|(name, _)| is_meant(name)).flat_map(|(_, facts)| facts.addresses.iter());
+        attached.flat_map(|attachment| attachment.addresses.iter()).chain(listed).copied().collect()
     };
-    let attached = inputs.attachments.values().filter(|attachment| attachment.owner.as_ref().is_some_and(|owner| owner.pod == *name));
-    let listed = inputs.policy.pods.get(name).into_iter().flat_map(|facts| facts.addresses.iter());
-    attached.flat_map(|attachment| attachment.addresses.iter()).chain(listed).copied().collect()
+    match change {
+        Change::Namespace(namespace, _) => of_pods(&|pod| pod.namespace == *namespace),
+        Change::PeerPod(name, _) => of_pods(&|pod| pod == name),
+        Change::Attachment(name, facts) => {
+            let gives_way = |known: &Attachment| facts.as_ref().is_some_and(|facts| known.collides_with(facts));
+            let concerned = inputs.attachments.iter().filter(|(other, known)| *other == name || gives_way(known));
+            concerned.flat_map(|(_, known)| known.addresses.iter().copied()).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Everything but the attachments.
