@@ -55,7 +55,8 @@ impl Dataplane {
     /// for several pods at once.
     ///
     /// # Errors
-    /// A namespace that can't be looked into, a map that can't be written. What was noted until then stays.
+    /// A namespace that can't be looked into, a map that can't be written: the last one. What found room stays; and for half a minute no datagram
+    /// that may be an answer opens a flow of a pod whose sockets are not known, or found no room.
     pub fn note_open_flows(&self, pod: &PodSockets, rules: FirstRules) -> Result<u64, Error> {
         note(self.reader().tables(), pod, rules)
     }
@@ -103,22 +104,27 @@ fn note(tables: &Tables, pod: &PodSockets, rules: FirstRules) -> Result<u64, Err
     };
     let look = || {
         setns(&file, CloneFlags::CLONE_NEWNET)?;
-        let sockets = [Sockets::read(protocol::TCP)?, Sockets::read(protocol::UDP)?];
-        Ok::<_, io::Error>((sockets, uncertain::ports_of_clients()?))
+        let sockets = || Ok([Sockets::read(protocol::TCP)?, Sockets::read(protocol::UDP)?]);
+        Ok::<_, io::Error>((uncertain::ports_of_clients()?, sockets()))
     };
     // A thread of its own: the namespace is left by its end.
     let looked = thread::scope(|scope| scope.spawn(look).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    let (found, of_clients): (_, RangeInclusive<u16>) = looked.map_err(failed())?;
+    let (of_clients, found): (RangeInclusive<u16>, io::Result<[Sockets; 2]>) = looked.map_err(failed())?;
     let used_seconds = monotonic_seconds();
-    let mut noted = 0;
-    for flow in found.iter().flat_map(|sockets| sockets.flows(&pod.addresses)) {
-        noted += u64::from(put(&tables.flows, &flow, used_seconds)?);
-    }
+    let mut failure = None;
+    // Before the flows: who fills that map must not have others be taken for what they are not. Of a flow that finds no room, nothing but itself is lost.
     if pod.was_open && rules == FirstRules::InForce {
-        let [_, datagrams] = &found;
-        uncertain::settle(&tables.uncertain, &pod.addresses, &datagrams.serving, &of_clients, used_seconds)?;
+        let datagrams = found.as_ref().ok().map(|[_, datagrams]| &datagrams.serving[..]);
+        failure = uncertain::settle(&tables.uncertain, &pod.addresses, datagrams, &of_clients, used_seconds).err();
     }
-    Ok(noted)
+    let mut noted = 0;
+    for flow in found.map_err(failed())?.iter().flat_map(|sockets| sockets.flows(&pod.addresses)) {
+        match put(&tables.flows, &flow, used_seconds) {
+            Ok(is_new) => noted += u64::from(is_new),
+            Err(error) => failure = Some(error),
+        }
+    }
+    failure.map_or(Ok(noted), Err)
 }
 
 /// A flow by the pod's own packets.
@@ -141,12 +147,12 @@ fn put(table: &Table<FlowKey, Flow>, flow: &Open, used_seconds: u32) -> Result<b
     if !table.put_when(&sent, entry(sent, flow.is_pods), When::Absent)? {
         return Ok(false);
     }
-    if !table.put_when(&heard, entry(heard, !flow.is_pods), When::Absent)? {
+    let is_whole = table.put_when(&heard, entry(heard, !flow.is_pods), When::Absent);
+    if !matches!(is_whole, Ok(true)) {
         // Half a flow is none.
         table.take(&sent)?;
-        return Ok(false);
     }
-    Ok(true)
+    is_whole
 }
 
 /// The sockets of a protocol in one namespace.
@@ -291,6 +297,32 @@ mod tests {
         }
         hold(&tables, &[PodSockets { was_open: false, ..sockets.clone() }]).unwrap();
         assert_eq!(uncertain(), BTreeMap::new());
+    }
+
+    #[test]
+    fn root_where_there_is_no_room_all_datagrams_of_a_pod_stay_uncertain() {
+        const MANY: usize = uncertain::PORTS + 1;
+        for (full, sockets, which) in [("UNCERTAIN", 4, SENT | HEARD), ("FLOWS", 4, 0), ("", MANY, SENT | HEARD)] {
+            let namespace = Namespace::new();
+            let [pod, far]: [std::net::IpAddr; 2] = ["10.244.1.2".parse().unwrap(), "198.51.100.7".parse().unwrap()];
+            namespace.own(&[pod, far]);
+            let bind = |_| UdpSocket::bind(SocketAddr::new(pod, 0)).unwrap();
+            let open: Vec<_> = namespace.run(|| (0..sockets + 4).map(bind).collect());
+            open[..4].iter().for_each(|client| client.connect(SocketAddr::new(far, 53)).unwrap());
+            let tables = Tables::create(|spec| if spec.name == full { 3 } else { 64 });
+            let sockets = PodSockets { namespace: namespace.path.clone(), addresses: [pod.into()].into(), was_open: true };
+            hold(&tables, std::slice::from_ref(&sockets)).unwrap();
+            let noted = note(&tables, &sockets, FirstRules::InForce);
+            assert_eq!(noted.is_err(), !full.is_empty(), "{full}: {noted:?}");
+            let key = UncertainKey { address: pod.into(), ..UncertainKey::default() };
+            let whole = tables.uncertain.get_single(&key).unwrap().unwrap();
+            assert_eq!(whole.which, which, "{full}");
+            assert!(whole.until_seconds > monotonic_seconds() + 20, "{full}: longer than while the entry is switched");
+            // The pod's sockets are those that the map names, or all ports are uncertain; and flows have both entries.
+            let ports = tables.uncertain.entries().unwrap() - 1;
+            assert!(if which == 0 { ports == 4 } else { ports <= 2 }, "{full}: {ports} ports");
+            assert_eq!(tables.flows.entries().unwrap(), if full == "FLOWS" { 2 } else { 8 }, "{full}");
+        }
     }
 
     #[test]

@@ -16,6 +16,9 @@ const ANSWERED: u32 = 30;
 /// that.
 const SWITCHED: u32 = 10;
 
+/// Unconnected sockets that are told apart, for each address: one pod may have as many as it likes, and must not take all room.
+pub(super) const PORTS: usize = 256;
+
 /// The ports that the kernel gives to sockets which ask for none, in the calling thread's network namespace.
 pub(super) fn ports_of_clients() -> io::Result<RangeInclusive<u16>> {
     const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
@@ -42,26 +45,32 @@ fn of_pod(which: u32, of_clients: &RangeInclusive<u16>, until_seconds: u32) -> U
     Uncertain { which, until_seconds, first_client: *of_clients.start(), last_client: *of_clients.end() }
 }
 
-/// From now on that holds for these unconnected sockets alone: for what is sent from a port of a server's, and heard at one of a client's.
+/// From now on that holds for these unconnected sockets alone: for what is sent from a port of a server's, and heard at one of a client's. For all
+/// ports of the pod, if it has more of them than [`PORTS`], or one finds no room, which is the error then, or nobody knows them (`None`).
 pub(super) fn settle(
     table: &Table<UncertainKey, Uncertain>,
     addresses: &BTreeSet<Address>,
-    sockets: &[Found],
+    sockets: Option<&[Found]>,
     of_clients: &RangeInclusive<u16>,
     now: u32,
 ) -> Result<(), Error> {
-    let none = of_pod(0, of_clients, now + ANSWERED);
+    let until_seconds = now + ANSWERED;
+    let none = of_pod(0, of_clients, until_seconds);
+    let mut failure = None;
     for address in addresses {
-        for socket in sockets.iter().filter(|socket| socket.local == *address || is_any(&socket.local)) {
-            let which = none.may_answer(u16::from_be(socket.local_port_be));
-            table.put_one(
-                &key(*address, socket.local_port_be),
-                Uncertain { which, until_seconds: now + ANSWERED, ..Uncertain::default() },
-            )?;
-        }
-        table.put_one(&key(*address, 0), none)?;
+        let own = |socket: &&Found| socket.local == *address || is_any(&socket.local);
+        let ports = sockets.map(|sockets| sockets.iter().filter(own).map(|socket| socket.local_port_be).collect::<BTreeSet<u16>>());
+        let put = |port_be: &u16| {
+            let which = none.may_answer(u16::from_be(*port_be));
+            table.put_one(&key(*address, *port_be), Uncertain { which, until_seconds, ..Uncertain::default() })
+        };
+        let named = ports.filter(|ports| ports.len() <= PORTS).map(|ports| ports.iter().try_for_each(put));
+        let which = if matches!(named, Some(Ok(()))) { 0 } else { uncertain::SENT | uncertain::HEARD };
+        // It has an entry, so there is room for this one.
+        let whole = table.put_one(&key(*address, 0), of_pod(which, of_clients, until_seconds));
+        failure = [whole.err(), named.and_then(Result::err)].into_iter().flatten().next().or(failure);
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
 /// Removes what is over, or somebody else's now.
