@@ -103,12 +103,15 @@ where
             progress.verdict(key, mark.version)
         };
         let before = present.as_deref().and_then(Companion::status);
-        let of_before = plan::programmed(before.and_then(|before| before.conditions.as_ref()));
+        // What is said of a former object of the name is nothing of this one.
+        let is_of_it = present.as_deref().is_some_and(|present| controller_of(present.meta()).is_some_and(|owner| owner.uid == mark.uid));
+        let conditions = before.filter(|_| is_of_it).and_then(|before| before.conditions.as_ref());
+        let condition = plan::condition(mark.generation, &verdict, plan::programmed(conditions), Timestamp::now());
         let status = ProgrammingStatus {
             observed_generation: Some(mark.generation),
             observed_resource_version: Some(mark.version.to_string()),
             nodes: Some(plan::nodes(&verdict)),
-            conditions: Some(vec![plan::condition(mark.generation, &verdict, of_before, Timestamp::now())]),
+            conditions: Some(plan::with(conditions, condition)),
         };
         let owner = controller_reference(&*object);
         let owned =

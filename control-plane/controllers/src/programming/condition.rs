@@ -7,7 +7,6 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler};
 use orknet_resources::kinds::cluster_network_policy::{ClusterNetworkPolicy, ClusterNetworkPolicyStatus};
-use orknet_resources::kinds::programming::PROGRAMMED;
 use parking_lot::Mutex;
 
 use super::pace::Pace;
@@ -56,9 +55,7 @@ impl ConditionController {
         if own == Some(&condition) {
             return None;
         }
-        let mut conditions = before.cloned().unwrap_or_default();
-        conditions.retain(|other| other.type_ != PROGRAMMED);
-        conditions.push(condition);
-        Some((policy.clone(), ClusterNetworkPolicyStatus { conditions: Some(conditions) }))
+        let conditions = Some(plan::with(before, condition));
+        Some((policy.clone(), ClusterNetworkPolicyStatus { conditions }))
     }
 }

@@ -75,6 +75,16 @@ pub(super) fn programmed(conditions: Option<&Vec<Condition>>) -> Option<&Conditi
     conditions?.iter().find(|condition| condition.type_ == PROGRAMMED)
 }
 
+/// The conditions with this one of ours, at its place; others', which the API server keeps too, stay.
+pub(super) fn with(before: Option<&Vec<Condition>>, own: Condition) -> Vec<Condition> {
+    let mut conditions = before.cloned().unwrap_or_default();
+    match conditions.iter_mut().find(|condition| condition.type_ == own.type_) {
+        Some(condition) => *condition = own,
+        None => conditions.push(own),
+    }
+    conditions
+}
+
 fn message(verdict: &Verdict) -> String {
     let Verdict { nodes, programmed, waiting, failed } = verdict;
     if *nodes == 0 {

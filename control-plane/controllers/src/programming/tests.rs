@@ -192,6 +192,17 @@ fn the_time_is_that_of_the_last_change_of_the_status() {
     assert_eq!(third.last_transition_time, Time(later));
 }
 
+#[test]
+fn conditions_of_others_stay_where_they_are() {
+    let verdict = Verdict { nodes: 1, programmed: 1, ..Verdict::default() };
+    let (ours, others) =
+        (plan::condition(2, &verdict, None, NOW), |kind: &str| Condition { type_: kind.into(), ..plan::condition(1, &verdict, None, NOW) });
+    assert_eq!(plan::with(None, ours.clone()), vec![ours.clone()]);
+    assert_eq!(plan::with(Some(&vec![others("Audited")]), ours.clone()), [others("Audited"), ours.clone()]);
+    let before = vec![plan::condition(1, &Verdict::default(), None, NOW), others("Audited")];
+    assert_eq!(plan::with(Some(&before), ours.clone()), [ours, others("Audited")]);
+}
+
 fn any_report() -> impl Strategy<Value = Option<Report>> {
     let failed = prop::collection::btree_map(prop::sample::select(vec!["a", "b", "c"]).prop_map(key), "[xy]", 0..2);
     let report = (prop::option::of(0..12u64), failed).prop_map(|(version, failed)| Report { version, failed });
