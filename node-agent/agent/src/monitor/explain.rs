@@ -3,7 +3,9 @@
 
 use super::callers::{Ask, Callers};
 use super::leads::{Leads, Target};
-use super::line::{Direction, End, Front, Happened, Judged, Pod, Policy, Rule, ServiceName, Verdict, protocol_name, tcp_flags};
+use super::line::{
+    Direction, End, Front, Happened, ISOLATING_NAMED, Judged, Pod, Policy, Rule, ServiceName, Verdict, protocol_name, tcp_flags,
+};
 use k8s_openapi::jiff::Timestamp;
 use orknet_abi::{Address, Backend, DropReason, FlowKey, PodKey, ServiceKey, direction, event_kind, policy_kind, protocol, scope};
 use orknet_compiler::facts::Uid;
@@ -179,6 +181,9 @@ fn is_answer(told: &Told, state: &State, there: &Connection, back: &Connection) 
     }
 }
 
+/// The first of the policies that isolate a pod, and how many there are besides.
+type Isolating = (Vec<Policy>, usize);
+
 /// Everybody's names, asked for at once.
 struct Names<'a> {
     state: &'a State,
@@ -186,7 +191,7 @@ struct Names<'a> {
     pods: HashMap<Address, PodAt>,
     rules: HashMap<u32, Rule>,
     /// Asked for once for each pod and direction: there may be many policies, and who is refused tries again.
-    isolating: RefCell<HashMap<(ObjectName, Direction), Vec<Policy>>>,
+    isolating: RefCell<HashMap<(ObjectName, Direction), Isolating>>,
 }
 
 impl<'a> Names<'a> {
@@ -217,17 +222,18 @@ impl<'a> Names<'a> {
 
     fn judged(&self, direction: Direction, number: u32, end: Side) -> Judged {
         let rule = (number != 0).then(|| self.rules.get(&number).cloned().unwrap_or_else(|| unknown_rule(number)));
-        let isolated_by = match (&rule, self.pods.get(&end.0.into())) {
+        let (isolated_by, isolated_by_more) = match (&rule, self.pods.get(&end.0.into())) {
             (None, Some(pod)) => self.isolating(&pod.name, direction),
-            _ => Vec::new(),
+            _ => Isolating::default(),
         };
-        Judged { direction, rule, isolated_by }
+        Judged { direction, rule, isolated_by, isolated_by_more }
     }
 
-    fn isolating(&self, pod: &ObjectName, direction: Direction) -> Vec<Policy> {
+    fn isolating(&self, pod: &ObjectName, direction: Direction) -> Isolating {
         let ask = || {
-            let names = self.state.isolating(pod, number_of(direction)).into_iter();
-            names.map(|name| policy(&PolicyName::Namespaced(name))).collect()
+            let names = self.state.isolating(pod, number_of(direction));
+            let more = names.len().saturating_sub(ISOLATING_NAMED);
+            (names.into_iter().take(ISOLATING_NAMED).map(|name| policy(&PolicyName::Namespaced(name))).collect(), more)
         };
         self.isolating.borrow_mut().entry((pod.clone(), direction)).or_insert_with(ask).clone()
     }

@@ -121,9 +121,20 @@ pub struct Judged {
     /// `None` where no rule said anything: what isolates a pod then refuses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Rule>,
-    /// Without a rule: the policies that isolate the pod in this direction.
+    /// Without a rule: the first of the policies that isolate the pod in this direction, by name. There may be thousands, which are the same
+    /// at each attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub isolated_by: Vec<Policy>,
+    /// How many there are besides.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub isolated_by_more: usize,
+}
+
+/// Policies of [`Judged`] that are named.
+pub(super) const ISOLATING_NAMED: usize = 3;
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// From the pod with the rules seen.
@@ -236,8 +247,11 @@ impl fmt::Display for Judged {
             (Some(rule), _) => write!(f, "{} {direction}[{}]", rule.policy, rule.index),
             (None, []) => write!(f, "no {direction} rule of the policies that isolate the pod allows it"),
             (None, policies) => {
-                let names: Vec<_> = policies.iter().map(ToString::to_string).collect();
-                write!(f, "no {direction} rule of {} allows it", names.join(", "))
+                let mut names = policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                if self.isolated_by_more > 0 {
+                    names += &format!(" and {} more", self.isolated_by_more);
+                }
+                write!(f, "no {direction} rule of {names} allows it")
             }
         }
     }

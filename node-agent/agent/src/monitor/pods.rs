@@ -260,9 +260,12 @@ mod tests {
         happened.judged[0].isolated_by = vec![policy("a"), policy("b")];
         let message = &messages(&happened)[1].2;
         assert!(message.ends_with("no ingress rule of NetworkPolicy web/a, NetworkPolicy web/b allows it"), "{message}");
+        happened.judged[0].isolated_by_more = 9_998;
+        let message = &messages(&happened)[1].2;
+        assert!(message.ends_with("no ingress rule of NetworkPolicy web/a, NetworkPolicy web/b and 9998 more allows it"), "{message}");
         happened.reason = Some("policy-egress".into());
         let rule = Some(Rule { policy: policy("out"), index: 0 });
-        happened.judged = vec![Judged { direction: Direction::Egress, rule, isolated_by: Vec::new() }];
+        happened.judged = vec![Judged { direction: Direction::Egress, rule, isolated_by: Vec::new(), isolated_by_more: 0 }];
         let told = messages(&happened);
         assert_eq!(told.len(), 1, "the server's pod has nothing to do with it");
         assert_eq!(told[0].2, format!("{client}NetworkPolicy web/out egress[0]"));

@@ -17,7 +17,12 @@ pub fn dropped() -> Happened {
         server: End { address: [10, 244, 0, 3].into(), port: Some(8_080), pod: pod("web", "server") },
         service: Some(Front { namespace: "front".into(), name: "service".into(), address: [10, 96, 0, 10].into(), port: Some(80) }),
         possible_services: Vec::new(),
-        judged: vec![Judged { direction: Direction::Ingress, rule: Some(Rule { policy, index: 2 }), isolated_by: Vec::new() }],
+        judged: vec![Judged {
+            direction: Direction::Ingress,
+            rule: Some(Rule { policy, index: 2 }),
+            isolated_by: Vec::new(),
+            isolated_by_more: 0,
+        }],
         is_answer: false,
         is_call: false,
         tcp_flags: vec!["SYN".into()],

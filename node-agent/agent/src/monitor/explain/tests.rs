@@ -137,6 +137,27 @@ fn what_no_rule_lets_in_names_the_policies_that_isolate() {
     let judged = &happened.judged[0];
     assert_eq!(judged.rule, None);
     assert_eq!(judged.isolated_by.iter().map(ToString::to_string).collect::<Vec<_>>(), ["NetworkPolicy web/let-in"]);
+    assert_eq!(judged.isolated_by_more, 0);
+}
+
+#[test]
+fn of_many_policies_that_isolate_a_few_are_named_and_a_line_stays_short() {
+    let mut state = state();
+    for number in 0..500 {
+        let name = format!("an-isolating-policy-of-a-tenant-{number:03}");
+        let policy = PolicyFacts { uid: Uid::of(&name), ingress: Some(Box::default()), ..PolicyFacts::default() };
+        state.note(Change::Policy(object("web", &name), Some(policy)));
+    }
+    let is = key((CLIENT, 40_000), (SERVER, 8_080));
+    let mut told = dropped(DropReason::PolicyIngress, is, is, SYN);
+    (told.event.direction, told.event.set) = (direction::INGRESS, OF_SERVER.1[0]);
+    let seen = Seen { at: "2026-01-02T03:04:05.678901Z".parse().unwrap(), told };
+    let happened = Explainer::default().explain_with(&[seen], &state, "node1", &HashMap::new()).remove(0);
+    let judged = &happened.judged[0];
+    assert_eq!((judged.isolated_by.len(), judged.isolated_by_more), (ISOLATING_NAMED, 501 - ISOLATING_NAMED));
+    assert_eq!(judged.isolated_by[2].name, "an-isolating-policy-of-a-tenant-002");
+    let line = serde_json::to_string(&happened).unwrap();
+    assert!(line.len() < 1_500 && line.contains(r#""isolatedByMore":498"#), "{line}");
 }
 
 #[test]
