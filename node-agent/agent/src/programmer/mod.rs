@@ -124,6 +124,8 @@ pub struct Programmer {
     others_retired: bool,
     /// Pods whose records cannot be read.
     broken: BTreeSet<Arc<str>>,
+    /// The pods' devices that have no programs of ours, or not all, and why.
+    bare: BTreeMap<u32, String>,
     /// The pods that have rules in the kernel.
     ruled: Ruled,
     /// The files of pods' network namespaces, by device.
@@ -178,6 +180,7 @@ impl Programmer {
         let (of_sockets, of_datagrams) = (Arc::clone(&dataplane), Arc::clone(&dataplane));
         let mut programmer = Self {
             broken: records.iter().filter(|record| matches!(record, Record::Broken { .. })).map(|record| key(record.name())).collect(),
+            bare: BTreeMap::new(),
             ruled: first_rules::ruled(state.image()),
             namespaces: records.iter().filter_map(|record| Some((record.device(), record.namespace()?))).collect(),
             purger: Purger::start(move |addresses| of_flows.forget_flows_of(addresses).inspect(|entries| counts.count_purged(*entries))),
@@ -345,7 +348,7 @@ impl Programmer {
     fn status(&self) -> AgentStatus {
         AgentStatus {
             synced: self.is_synced(),
-            programmed: self.is_synced() && self.is_applied,
+            programmed: self.is_synced() && self.is_applied && self.bare.is_empty(),
             addressed: self.unseen.is_known(Part::Node),
             attachments: self.state.attachments().count(),
         }
@@ -367,8 +370,9 @@ impl Programmer {
                 self.tell_room(&failures);
                 self.tell_fronts(&plan);
                 self.failed = self.failed_objects(&failures);
-                self.tell_progress();
+                // Pods' devices get their programs over the first complete plan.
                 self.settle(waiting, &plan, &failures);
+                self.tell_progress();
             }
             Err(failure) => {
                 self.put_off();
@@ -487,7 +491,11 @@ impl Programmer {
     /// Level-triggered: what the kernel holds is compared with what it should hold, whatever may have happened to it.
     fn compare(&mut self) {
         self.forget_gone_pods();
+        let bare = self.bare.clone();
         self.restore_devices();
+        if self.bare != bare {
+            self.tell_progress();
+        }
         self.keep_network();
         if !self.is_image_known {
             // They are being read anyway.

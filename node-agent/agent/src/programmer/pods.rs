@@ -14,6 +14,7 @@ impl Programmer {
         // Programs first: once the maps lead to the device, packets must already be checked.
         match self.dataplane.attach_pod(record.host_ifindex) {
             Ok(()) => {
+                self.bare.remove(&record.host_ifindex);
                 // The plugin gives an address to one pod at a time: who had it before is gone, even if nobody told us.
                 let abandoned = self.note_pod(&record.attachment, Some(attachments::facts(record, owner)));
                 waiting.abandoned.extend(abandoned);
@@ -106,15 +107,24 @@ impl Programmer {
     }
 
     /// Every attachment has its programs, and nothing else has.
-    pub(super) fn restore_devices(&self) {
+    pub(super) fn restore_devices(&mut self) {
         let wanted = self.devices();
         // Over new maps (another version's, after an upgrade) there are no entries before the policies are known: till then programs of ours
         // would take what these pods send for a stranger's, and those of before serve them by their own maps.
         let is_served = |device: &&u32| self.was_synced || self.state.image().pods.values().any(|pod| pod.ifindex == **device);
-        for &device in wanted.iter().filter(is_served) {
+        let served: Vec<_> = wanted.iter().filter(is_served).copied().collect();
+        self.bare.clear();
+        for device in served {
             if let Err(failure) = self.dataplane.attach_pod(device) {
                 tracing::warn!(device, %failure, "cannot attach the programs of a pod");
+                self.bare.insert(device, failure.to_string());
             }
+        }
+        if !self.bare.is_empty()
+            && let Ok(present) = attachments::device_indices()
+        {
+            // Nothing passes a device that is gone, and its pod is soon forgotten.
+            self.bare.retain(|device, _| present.contains(device));
         }
         let found = self.dataplane.pod_devices().and_then(|devices| Ok((devices, self.dataplane.stale_devices()?)));
         let (attached, stale) = match found {

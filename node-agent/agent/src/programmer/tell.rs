@@ -102,10 +102,9 @@ impl Programmer {
         if !self.behind.is_empty() {
             failed.behind.extend(OF_POLICIES);
         }
-        let unknown = self.unknown_pods();
-        if !unknown.is_empty() {
+        for pods in [self.unknown_pods(), self.bare_pods()].into_iter().filter(|pods| !pods.is_empty()) {
             failed.behind.extend(OF_POLICIES);
-            failed.objects.extend(unknown);
+            failed.objects.extend(pods);
         }
         let lowered = std::mem::take(&mut self.lowered);
         self.listeners.progress.send_if_modified(|progress| {
@@ -172,6 +171,20 @@ impl Programmer {
             }
         });
         attachments.map(|(pod, why)| (pod, why.to_owned())).collect()
+    }
+
+    /// The pods that no policy holds for because their devices have no programs.
+    fn bare_pods(&self) -> FailedObjects {
+        if !self.has_policies || self.bare.is_empty() {
+            return FailedObjects::new();
+        }
+        let attachments = self.state.attachments().filter_map(|(name, attachment)| {
+            let why = self.bare.get(&attachment.pod.ifindex)?;
+            let pod =
+                attachment.owner.as_ref().map_or_else(|| Object::of_cluster(Kind::Pod, name), |owner| Object::named(Kind::Pod, &owner.pod));
+            Some((pod, format!("the pod's device has no programs of this version, so no policy is in force for it: {why}")))
+        });
+        attachments.collect()
     }
 
     /// The NetworkPolicies that a pod's entry would put in force.

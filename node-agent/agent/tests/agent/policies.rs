@@ -507,3 +507,41 @@ fn root_after_the_store_was_set_back_nothing_is_told_by_the_versions_of_before()
         assert_ne!(entry(&dataplane).unwrap().ingress, 0);
     });
 }
+
+#[test]
+fn root_while_a_pods_device_has_no_programs_no_new_policy_is_told_as_programmed() {
+    in_namespace(|| async {
+        let (api, dataplane, agent) = agent_of(&[web(UID, "web")]).await;
+        let record = attachment();
+        Attachments::new(&agent.state_dir()).put(&record).unwrap();
+        assert_eq!(agent.ask(&Request::Attach(record)).await, Answer::Done);
+        let folder = agent.stop().await;
+        // Another version's: of ours it takes none.
+        dataplane.devices.lock().unwrap().clear();
+        *dataplane.refuses_devices.lock().unwrap() = true;
+        api.put(closes("a", "web"));
+        let (closed, since) = (api.version(), api.reports().len());
+        let agent = Agent::start_with(folder, &api, &dataplane, |config| config.resync_seconds = 1);
+        agent.configured().await;
+        // Something else is told.
+        api.put(service("web", "10.96.0.1"));
+        let served = api.version();
+        let last = |kind: &str| api.reports().pop().and_then(|report| version(&report.1, kind));
+        eventually("the Service is told", || (last("Service") == Some(served)).then_some(())).await;
+        for (_, report) in api.reports().split_off(since) {
+            assert_eq!(version(&report, "NetworkPolicy"), None);
+            let failed = &report["status"]["failed"][0];
+            assert_eq!(
+                (&failed["kind"], &failed["namespace"], &failed["name"]),
+                (&json!("Pod"), &json!("shop"), &json!("web")),
+                "{report}"
+            );
+            assert!(failed["message"].as_str().unwrap().contains("the test wants it"), "{report}");
+        }
+        assert!(matches!(agent.ask(&Request::Status).await, Answer::Status(status) if status.synced && !status.programmed));
+        *dataplane.refuses_devices.lock().unwrap() = false;
+        eventually("the policy is told", || (last("NetworkPolicy") == Some(closed)).then_some(())).await;
+        assert_eq!(api.reports().pop().unwrap().1["status"]["failed"], json!([]));
+        assert!(matches!(agent.ask(&Request::Status).await, Answer::Status(status) if status.programmed));
+    });
+}
