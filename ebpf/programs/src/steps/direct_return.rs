@@ -2,7 +2,8 @@
 //! destination option, and that node answers the client itself.
 
 use super::{
-    judge, node,
+    judge::{self, judging},
+    node,
     packet::{ETHERNET, Ip},
     scratch,
     segment::{Kind, segment},
@@ -161,8 +162,8 @@ pub fn listen(ctx: &TcContext, ip: &Ip) -> u32 {
     if global::is_here(&segment.key) == 0 || global::may_be_front(key) == 0 {
         return 0;
     }
-    // What the pod's rules refuse opens nothing. It is judged, and counted, once more with the packet.
-    if global::judge(&segment.key, &segment.key, 0, 0) != judge::ALLOWED {
+    // What the pod's rules refuse opens nothing, nor does who writes a pod's address of this node. It is judged, and counted, once more with the packet.
+    if global::judge(&segment.key, &segment.key, judging::FOREIGN, 0) != judge::ALLOWED {
         return 0;
     }
     global::open_direct(segment, key)

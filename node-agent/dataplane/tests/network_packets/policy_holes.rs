@@ -235,6 +235,32 @@ fn root_nobody_from_the_network_has_a_pods_address() {
 }
 
 #[test]
+fn root_a_forged_pods_address_opens_nothing_by_what_it_tells() {
+    let bench = direct("policy-forged-told");
+    for (list, family) in (1..).zip(FAMILIES) {
+        for has_rules in [false, true] {
+            bench.apply(&sets());
+            befriend(&bench, family.pod_b);
+            rules(&bench, family.pod_a, |pod| pod.ingress = if has_rules { FRIENDLY } else { 0 });
+            let (front, backend, remote) = (at(family.load_balancer, 80), at(family.pod_a, 80), at(family.remote_pod, 80));
+            bench.put(&Front::new(list, TCP, front, &[remote]));
+            let told = |source| wired(telling(tcp(source, backend, flags::SYN, b""), front)).bytes();
+            let real = at(family.pod_b, 41_000);
+            bench.from_network(&told(real));
+            assert!(bench.flows().is_empty(), "{real} is of this node, rules: {has_rules}: {:?}", bench.flows());
+            bench.from_pod_b(tcp(real, front, flags::SYN, b""));
+            assert_eq!(bench.flows()[&key(TCP, real, front)].becomes.destination, remote.ip().into(), "as the Service says");
+            bench.flows().keys().for_each(|key| bench.forget_flow(key));
+            if !has_rules {
+                bench.from_network(&told(at(family.client, 41_000)));
+                assert!(!bench.flows().is_empty(), "others tell");
+                bench.flows().keys().for_each(|key| bench.forget_flow(key));
+            }
+        }
+    }
+}
+
+#[test]
 fn root_who_may_open_does_although_the_other_end_did_when_it_might() {
     let bench = Bench::new("policy-reopened");
     for family in FAMILIES {

@@ -1,10 +1,13 @@
 //! Connections between pods with rules for both directions, of which it must be known who began: what their segments leave behind although they
 //! take the quick way, and that nothing but them takes it.
 
-use crate::bench::{A_MACS, B_MACS, Bench, FAMILIES, Family, assert_sent, at, into_pod, key};
-use crate::frames::{Frame, flags, tcp};
+use crate::bench::{A_MACS, B_MACS, Bench, FAMILIES, Family, assert_sent, at, into_pod, ip, key};
+use crate::frames::{Frame, flags, tcp, udp};
 use crate::policy::{CLOSED, FRIENDLY, assert_refused, befriend, rules, sets};
-use orknet_abi::{DropReason, Judgement, PortKey, Rule, action, flow_state, flow_timeout, protocol::TCP};
+use orknet_abi::{
+    Address, DropReason, Judgement, PortKey, Rule, action, flow_state, flow_timeout, pair_side, port_pair_slot,
+    protocol::{TCP, UDP},
+};
 use orknet_compiler::{Plan, Step};
 use orknet_dataplane::Verdict;
 use std::net::SocketAddr;
@@ -135,6 +138,74 @@ fn root_only_what_answers_a_known_connection_takes_its_way() {
         assert_refused(&bench, || bench.from_pod(&answer.bytes()), DropReason::PolicyIngress);
         assert_eq!(bench.from_pod_b(tcp(at(family.pod_b, 994), at(family.pod_a, 80), flags::SYN, b"")).verdict, Verdict::Drop);
         bench.assert_pairs();
+        bench.flows().keys().for_each(|key| bench.forget_flow(key));
+    }
+}
+
+/// Ports of a protocol that share a place in PAIRS with another port of these ends, and are not it.
+fn beside(taken: (u16, u8), protocol: u8, side: u8, [from, to]: [&str; 2]) -> Vec<u16> {
+    let words = |address: &str| {
+        let Address(bytes) = ip(address).into();
+        std::array::from_fn::<u32, 4, _>(|word| u32::from_ne_bytes(bytes.as_chunks().0[word]))
+    };
+    let slot = |(port, protocol): (u16, u8)| port_pair_slot(&words(from), &words(to), port.to_be(), protocol, side);
+    let is_beside = |port: &u16| (*port, protocol) != taken && slot((*port, protocol)) == slot(taken);
+    let found: Vec<u16> = (1_024..10_000).filter(is_beside).collect();
+    assert!(!found.is_empty(), "{protocol}");
+    found
+}
+
+#[test]
+fn root_ports_that_share_a_place_are_told_apart() {
+    let bench = Bench::new("policy-places");
+    for (rule, family) in (7..).zip(FAMILIES) {
+        let (ends, server) = ([family.pod_b, family.pod_a], |port| at(family.pod_a, port));
+        let ask = |client, port, flags| tcp(at(family.pod_b, client), server(port), flags, b"");
+        // Of pod A's rules for what comes in nothing but port 80 is left, of which no flow is remembered.
+        bench.apply(&sets());
+        bench.apply(&Plan { steps: vec![Step::DeletePort(PortKey::ports(1, UDP, 0, 0))] });
+        befriend(&bench, family.pod_b);
+        rules(&bench, family.pod_a, |pod| pod.ingress = FRIENDLY);
+        for client in 1_000..1_003 {
+            assert_eq!(bench.from_pod_b(ask(client, 80, flags::SYN)).verdict, Verdict::Redirect);
+        }
+        assert!(bench.flows().is_empty());
+        for port in beside((80, TCP), TCP, pair_side::TO_PORT, ends) {
+            for says in [flags::SYN, flags::ACK] {
+                assert_refused(&bench, || bench.from_pod_b(ask(2_000, port, says)), DropReason::PolicyIngress);
+            }
+        }
+        for port in beside((80, TCP), UDP, pair_side::TO_PORT, ends) {
+            assert_refused(&bench, || bench.from_pod_b(udp(at(family.pod_b, 2_000), server(port), b"x")), DropReason::PolicyIngress);
+        }
+        // Of connections that are remembered, to ports that were allowed when they began.
+        both(&bench, family, rule);
+        let talk = |client, port| Talk { bench: &bench, client: at(family.pod_b, client), server: server(port) };
+        let open = |talk: Talk<'_>| {
+            talk.ask(flags::SYN);
+            talk.answer(flags::SYN_ACK);
+            talk.ask(flags::ACK);
+            talk.answer(flags::ACK);
+        };
+        let there = beside((80, TCP), TCP, pair_side::TO_PORT, ends);
+        let back = beside((80, TCP), TCP, pair_side::FROM_PORT, [family.pod_a, family.pod_b]);
+        let keys: Vec<PortKey> = there.iter().chain(&back).map(|port| PortKey::ports(1, TCP, *port, 16)).collect();
+        let told = Judgement { action: action::ALLOW, rule };
+        bench.apply(&Plan { steps: keys.iter().map(|key| Step::PutPort(*key, told)).collect() });
+        there.iter().chain(&back).for_each(|port| open(talk(3_000, *port)));
+        bench.apply(&Plan { steps: keys.into_iter().map(Step::DeletePort).collect() });
+        // The pods are switched, as each change of rules does.
+        both(&bench, family, rule);
+        (4_000..4_003).for_each(|client| open(talk(client, 80)));
+        for port in there {
+            for (client, says) in [(3_000, flags::ACK), (3_001, flags::SYN)] {
+                assert_refused(&bench, || bench.from_pod_b(ask(client, port, says)), DropReason::PolicyEgress);
+            }
+        }
+        for port in back {
+            let answer = tcp(server(port), at(family.pod_b, 3_000), flags::ACK, b"");
+            assert_refused(&bench, || bench.from_pod(&answer.bytes()), DropReason::PolicyEgress);
+        }
         bench.flows().keys().for_each(|key| bench.forget_flow(key));
     }
 }
