@@ -36,7 +36,7 @@ fn e2e_policy_lets_every_pod_reach_whom_it_may_and_nobody_else(cluster: &Cluster
 /// A set of more than two policies.
 pub fn made_up(runner: &mut TestRunner) -> Vec<Value> {
     let set = policy::any_set().prop_filter("says something", |set| set.len() > 2).new_tree(runner);
-    set.map(|tree| tree.current()).unwrap_or_default()
+    set.map(|tree| tree.current()).expect("one set of many is of more than two policies")
 }
 
 /// What is otherwise than the model says of what the cluster holds.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use orknet_tests::suite::{self, Test};
-use orknet_tests::talk::{self, Client, How, Outcome, Target};
+use orknet_tests::talk::{self, Client, How, Target};
 use orknet_tests::{Kubectl, programmed};
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -71,13 +71,13 @@ pub fn addresses(kubectl: &Kubectl, pod: &str) -> Result<[String; 2]> {
     all.try_into().map_err(|all| anyhow::anyhow!("{pod} has {all:?}"))
 }
 
-/// The client is answered, or is not, at each address.
+/// The client is answered, or hears nothing, at each address. (That it is refused is no policy's doing.)
 pub fn expect_all(client: &Client<'_>, asked: &[(How, String, bool)]) -> Result<()> {
     let target = |how: How, address: &str| Target { how, address: address.to_owned() };
     let found = client.try_all(asked.iter().map(|(how, address, _)| target(*how, address)))?;
     for (how, address, is_allowed) in asked {
         let attempt = found.get(&target(*how, address)).with_context(|| format!("nothing came of {how:?} to {address}"))?;
-        let is_answered = matches!(attempt.outcome, Outcome::Answer { .. });
+        let is_answered = attempt.outcome.is_answer().with_context(|| format!("{how:?} to {address}"))?;
         ensure!(
             is_answered == *is_allowed,
             "{how:?} to {address}: {attempt:?}, expected {}",

@@ -46,11 +46,7 @@ impl Probe {
 
     /// Whether somebody answered; an error if it failed in another way than by silence.
     pub fn is_answered(&self) -> Result<bool> {
-        match &self.outcome {
-            Outcome::Answer { .. } => Ok(true),
-            Outcome::Error(kind) if kind == "TimedOut" => Ok(false),
-            Outcome::Error(kind) => anyhow::bail!("{:?}: {kind}", self.target),
-        }
+        self.outcome.is_answer().with_context(|| format!("{:?}", self.target))
     }
 }
 

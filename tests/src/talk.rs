@@ -81,6 +81,17 @@ enum Place<'a> {
     Outside(&'a Outside),
 }
 
+impl Outcome {
+    /// Whether somebody answered; an error if it failed in another way than by silence.
+    pub fn is_answer(&self) -> Result<bool> {
+        match self {
+            Self::Answer { .. } => Ok(true),
+            Self::Error(kind) if kind == "TimedOut" => Ok(false),
+            Self::Error(kind) => bail!("neither an answer nor silence: {kind}"),
+        }
+    }
+}
+
 impl How {
     fn word(self) -> &'static str {
         match self {

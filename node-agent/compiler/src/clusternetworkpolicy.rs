@@ -100,7 +100,7 @@ pub(crate) struct RuleText {
     pub protocols: Option<Vec<Value>>,
 }
 
-/// Of both directions. `domainNames` are not understood.
+/// Of both directions.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct PeerText {
@@ -108,6 +108,7 @@ pub(crate) struct PeerText {
     pub pods: Option<NamespacedPodText>,
     pub nodes: Option<LabelSelectorText>,
     pub networks: Option<Vec<String>>,
+    pub domain_names: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]

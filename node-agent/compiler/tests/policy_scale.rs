@@ -155,7 +155,7 @@ fn one_label_among_fifty_thousand_pods_and_one_policy_among_ten_thousand_touch_w
         bytes >> 20
     );
     // Costs that grow with the number of pods or policies would miss these by far.
-    assert!(labels < Duration::from_millis(200) && policies < Duration::from_millis(200) && elsewhere < Duration::from_millis(5));
+    assert!(labels < Duration::from_millis(200) && policies < Duration::from_millis(200) && elsewhere < Duration::from_millis(50));
     assert!(whole < Duration::from_secs(60), "{whole:?}");
     assert!(bytes < 150 << 20, "{} MB", bytes >> 20);
 }

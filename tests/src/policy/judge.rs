@@ -163,23 +163,21 @@ impl World {
         }
     }
 
-    /// `None` for a peer of a kind that this version does not know.
+    /// `None` for a peer of a kind that this version does not know. Names of domains are nobody's: there is no cluster DNS.
     fn is_cluster_peer(&self, peer: &ClusterPeer, other: IpAddr) -> Option<bool> {
         let pod = self.pod_at(other);
-        match peer {
-            ClusterPeer { namespaces: Some(namespaces), pods: None, nodes: None, networks: None } => {
+        let ClusterPeer { namespaces, pods, nodes, networks, domain_names } = peer;
+        match (namespaces, pods, nodes, networks, domain_names) {
+            (Some(namespaces), None, None, None, None) => {
                 let labels = pod.and_then(|pod| self.labels_of_namespace(&pod.metadata.namespace));
                 Some(labels.is_some_and(|labels| namespaces.selects(labels)))
             }
-            ClusterPeer { namespaces: None, pods: Some(pods), nodes: None, networks: None } => {
-                Some(pod.is_some_and(|pod| self.is_among(pods, pod)))
-            }
-            ClusterPeer { namespaces: None, pods: None, nodes: Some(nodes), networks: None } => {
+            (None, Some(pods), None, None, None) => Some(pod.is_some_and(|pod| self.is_among(pods, pod))),
+            (None, None, Some(nodes), None, None) => {
                 Some(self.nodes.iter().any(|node| nodes.selects(&node.metadata.labels) && node.has(other)))
             }
-            ClusterPeer { namespaces: None, pods: None, nodes: None, networks: Some(networks) } => {
-                Some(networks.iter().any(|network| blocks::contains(network, other)))
-            }
+            (None, None, None, Some(networks), None) => Some(networks.iter().any(|network| blocks::contains(network, other))),
+            (None, None, None, None, Some(_)) => Some(false),
             _ => None,
         }
     }

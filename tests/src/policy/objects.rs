@@ -216,6 +216,7 @@ pub(super) struct ClusterPeer {
     pub pods: Option<NamespacedPod>,
     pub nodes: Option<Selector>,
     pub networks: Option<Vec<String>>,
+    pub domain_names: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

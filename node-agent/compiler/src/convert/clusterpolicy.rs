@@ -1,5 +1,6 @@
 //! ClusterNetworkPolicies: see <https://network-policy-api.sigs.k8s.io>. What is not understood fails closed, as that API asks: a rule with
-//! such a part that accepts matches nothing, one that denies or passes denies everything.
+//! such a part that accepts matches nothing, one that denies or passes denies everything. Names of domains are understood, and nobody's: there is no
+//! cluster DNS to tell their addresses.
 
 use super::policy::{block, selector};
 use super::{address, port_number, range};
@@ -108,6 +109,9 @@ fn rules(direction: &str, rules: &Value, is_whole: bool, names: &mut Names, trou
         let understood = action.and_then(|action| rule(value, direction == "ingress", action, names));
         if understood.is_none() {
             trouble.push(format!("spec.{direction}[{place}] is not understood"));
+        } else if value.get("to").and_then(Value::as_array).is_some_and(|peers| peers.iter().any(|peer| peer.get("domainNames").is_some()))
+        {
+            trouble.push(format!("spec.{direction}[{place}] accepts nothing by domainNames: there is no cluster DNS"));
         }
         understood.filter(|_| is_whole).unwrap_or_else(|| closed_rule(action.unwrap_or(Action::Deny)))
     });
@@ -122,37 +126,35 @@ fn rule(value: &Value, is_ingress: bool, action: Action, names: &mut Names) -> O
     };
     let mut peers = Vec::new();
     for value in &listed {
-        peers.extend(peer(value, is_ingress, names)?);
+        peers.extend(peer(value, is_ingress, action, names)?);
     }
     let mut ports = Vec::new();
     for value in text.protocols.iter().flatten() {
         ports.extend(protocol_ports(value, names)?);
     }
     let ports = text.protocols.filter(|listed| !listed.is_empty()).map(|_| ports.into());
-    (!peers.is_empty()).then(|| ClusterRuleFacts {
+    (!listed.is_empty()).then(|| ClusterRuleFacts {
         name: names.intern(&text.name.unwrap_or_default()),
         action,
         rule: RuleFacts { peers: Some(peers.into()), ports },
     })
 }
 
-fn peer(value: &Value, is_ingress: bool, names: &mut Names) -> Option<Vec<PeerFacts>> {
-    let text = read::<PeerText>(value)?;
-    match text {
-        PeerText { namespaces: Some(namespaces), pods: None, nodes: None, networks: None } => {
+/// Who a peer stands for; nobody, where it is names of domains.
+fn peer(value: &Value, is_ingress: bool, action: Action, names: &mut Names) -> Option<Vec<PeerFacts>> {
+    let PeerText { namespaces, pods, nodes, networks, domain_names } = read(value)?;
+    match (namespaces, pods, nodes, networks, domain_names) {
+        (Some(namespaces), None, None, None, None) => {
             let namespaces = labels(namespaces, names)?;
             Some(vec![PeerFacts::Pods(NamespacedPods { namespaces, pods: Selector::default() })])
         }
-        PeerText { namespaces: None, pods: Some(pods), nodes: None, networks: None } => {
-            Some(vec![PeerFacts::Pods(namespaced(pods, names)?)])
-        }
-        PeerText { namespaces: None, pods: None, nodes: Some(nodes), networks: None } if !is_ingress => {
-            Some(vec![PeerFacts::Nodes(labels(nodes, names)?)])
-        }
-        PeerText { namespaces: None, pods: None, nodes: None, networks: Some(networks) } if !is_ingress && !networks.is_empty() => {
+        (None, Some(pods), None, None, None) => Some(vec![PeerFacts::Pods(namespaced(pods, names)?)]),
+        (None, None, Some(nodes), None, None) if !is_ingress => Some(vec![PeerFacts::Nodes(labels(nodes, names)?)]),
+        (None, None, None, Some(networks), None) if !is_ingress && !networks.is_empty() => {
             let of = |text: &String| Some(PeerFacts::Block(block(network(text)?, Vec::new())));
             networks.iter().map(of).collect()
         }
+        (None, None, None, None, Some(domains)) if !is_ingress && action == Action::Accept && !domains.is_empty() => Some(Vec::new()),
         _ => None,
     }
 }

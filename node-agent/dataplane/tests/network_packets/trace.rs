@@ -118,7 +118,7 @@ fn left_behind(bench: &Bench) -> impl PartialEq + std::fmt::Debug + use<> {
     let image = reader.image().unwrap();
     let uses: Vec<_> = reader.maps().unwrap().into_iter().map(|map| (map.name, map.entries)).collect();
     let counts = (reader.drops().unwrap(), reader.left().unwrap(), reader.traffic().unwrap(), reader.untold_events().unwrap());
-    (bench.flows(), image.rules, uses, counts)
+    (bench.flows(), image.rules, reader.rule_counts().unwrap(), uses, counts)
 }
 
 #[test]
