@@ -30,7 +30,7 @@ pub struct Judgement {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer {
-    /// Never 0. Immutable in its meaning, as long as an address or a verdict has it.
+    /// Never 0. Immutable in its meaning to the sets of rules that there are, as long as an address or a verdict has it.
     pub peers: u32,
 }
 

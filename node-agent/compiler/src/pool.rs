@@ -104,6 +104,20 @@ impl<C: Clone + Eq + Hash> Pool<C> {
         true
     }
 
+    /// The number stands for this content from now on. Another that has it is not found by it any more.
+    pub fn change(&mut self, number: u32, content: C) {
+        self.spoil(number);
+        if let Some(found) = self.numbers.get_mut(&number) {
+            found.content = Some(content.clone());
+            self.by_content.insert(content, number);
+        }
+    }
+
+    /// How many use a number.
+    pub fn users(&self, number: u32) -> usize {
+        self.numbers.get(&number).map_or(0, |found| found.users as usize)
+    }
+
     /// The content of a number that was retired in the plan that is being made.
     pub fn retired(&self, number: u32) -> Option<&C> {
         self.retired.get(&number)?.as_ref()

@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::{Container, ContainerPort, Namespace, Pod as Api
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use orknet_abi::{Address, Pod, RangeKey};
-use orknet_compiler::{Attachment, Change, Names, NamespaceFacts, ObjectName, Owner, PodFacts, PolicyFacts, State, Step};
+use orknet_compiler::{Attachment, Change, Names, NamespaceFacts, ObjectName, Owner, Plan, PodFacts, PolicyFacts, State, Step};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 const NAMESPACES: u32 = 500;
@@ -117,6 +117,43 @@ fn most(mut times: Vec<Duration>) -> Duration {
     times[times.len() - 2]
 }
 
+/// A policy "everywhere but …" for a pod of the node: it comes, gets an except that is a range of pods, and goes. Of the addresses, only the block's own
+/// prefixes are written, and pods in that except. How long each took.
+fn blocks_around_the_pods(number: u32, state: &mut State, names: &mut Names) -> [Duration; 3] {
+    let kinds = state.image().peers.values().collect::<BTreeSet<_>>().len();
+    let mut set = |except: Option<&str>| {
+        let block = json!([{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32", except]}}]);
+        let policy = NetworkPolicy {
+            metadata: meta(&namespace(number), "everywhere".into(), &[]),
+            spec: except
+                .map(|_| serde_json::from_value(json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": block}]})).unwrap()),
+        };
+        let facts = except.map(|_| PolicyFacts::of(&policy, names));
+        cost(|| state.apply([Change::Policy(ObjectName::of(&policy.metadata, names), facts)]))
+    };
+    let written = |plan: &Plan| {
+        let range = |step: &Step| if let Step::PutPeer(range, _) | Step::DeletePeer(range) = step { Some(*range) } else { None };
+        plan.steps.iter().filter_map(range).collect::<BTreeSet<RangeKey>>()
+    };
+    let range = |text: &str, bits| RangeKey::new(text.parse().unwrap(), bits);
+    let (all, one) = (range("0.0.0.0", 0), range("169.254.169.254", 32));
+    let (other, of_pods) = (range("192.168.0.0", 16), range("10.244.7.0", 24));
+    let pods: BTreeSet<RangeKey> = (0..256).map(|last| range(&format!("10.244.7.{last}"), 32)).collect();
+    let (plan, comes) = set(Some("192.168.0.0/16"));
+    assert_eq!(written(&plan), [all, one, other].into());
+    assert!(plan.steps.iter().any(|step| matches!(step, Step::PutPod(..))), "it is for a pod of the node");
+    assert!(plan.steps.len() <= kinds + 10, "{} steps, {kinds} peer sets", plan.steps.len());
+    let (plan, changes) = set(Some("10.244.7.0/24"));
+    let strange: Vec<_> =
+        written(&plan).into_iter().filter(|range| ![all, one, other, of_pods].contains(range) && !pods.contains(range)).collect();
+    assert_eq!(strange, [], "another address is touched");
+    let (plan, goes) = set(None);
+    let strange: Vec<_> =
+        written(&plan).into_iter().filter(|range| ![all, one, of_pods].contains(range) && !pods.contains(range)).collect();
+    assert_eq!(strange, [], "another address is touched");
+    [comes, changes, goes]
+}
+
 #[test]
 fn one_label_among_fifty_thousand_pods_and_one_policy_among_ten_thousand_touch_what_they_change() {
     let before = resident();
@@ -148,14 +185,16 @@ fn one_label_among_fifty_thousand_pods_and_one_policy_among_ten_thousand_touch_w
         elsewhere.push(time);
         assert!(plan.is_empty(), "a policy of other nodes' pods is not in the maps");
     }
-    let (labels, policies, elsewhere) = (most(labels), most(policies), most(elsewhere));
+    let around: Vec<Duration> = (0..10).flat_map(|number| blocks_around_the_pods(number, &mut state, &mut names)).collect();
+    let (labels, policies, elsewhere, around) = (most(labels), most(policies), most(elsewhere), most(around));
     println!(
         "{POLICIES} policies, {PODS} pods: noted {noted:?}, whole {whole:?}, one label {labels:?}, one policy {policies:?}, one of others {elsewhere:?}, \
-         {} MB; peers, verdicts, ports, rules: {sizes:?}",
+         one with a block around all pods {around:?}, {} MB; peers, verdicts, ports, rules: {sizes:?}",
         bytes >> 20
     );
     // Costs that grow with the number of pods or policies would miss these by far.
     assert!(labels < Duration::from_millis(200) && policies < Duration::from_millis(200) && elsewhere < Duration::from_millis(50));
+    assert!(around < Duration::from_secs(1), "{around:?}");
     assert!(whole < Duration::from_secs(60), "{whole:?}");
     assert!(bytes < 150 << 20, "{} MB", bytes >> 20);
 }

@@ -72,6 +72,12 @@ pub fn spec(number: u32, variant: u32) -> Value {
     }
 }
 
+/// Out to everywhere but two networks, of which `variant` changes one; for all pods of the namespace.
+pub fn everywhere_spec(variant: u32) -> Value {
+    let block = json!({"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32", format!("172.16.{}.0/24", variant % 250)]});
+    json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": [{"ipBlock": block}]}]})
+}
+
 /// Of the measured namespace: every fifth selects the servers, every fifth the client, and each of those lets through what is measured; the
 /// others are about others.
 fn measured_spec(number: u32, ports: &[u16]) -> Value {

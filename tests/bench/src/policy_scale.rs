@@ -51,6 +51,7 @@ pub fn measure() -> Result<Section> {
     let reader = Reader::open(&pins)?;
     let labels = runtime.block_on(change_labels(&client, &reader))?;
     let changed = runtime.block_on(change_policies(&client, &reader, &own))?;
+    let everywhere = runtime.block_on(change_blocks_around(&client, &reader, &own))?;
     let memory = resident_mib(cluster.process("node1", "agent")?)?;
     let image = reader.image()?;
     drop(reader);
@@ -78,7 +79,12 @@ pub fn measure() -> Result<Section> {
     );
     row("resident memory of the agent after full programming", format!("{fresh:.1} MiB"), "150 MiB");
     row("resident memory of the agent after the changes", format!("{memory:.1} MiB"), "150 MiB");
-    for (what, times) in [("a label of one pod changes", &labels), ("one policy changes", &changed)] {
+    let kinds = [
+        ("a label of one pod changes", &labels),
+        ("one policy changes", &changed),
+        ("one with a block around all pods comes or changes", &everywhere),
+    ];
+    for (what, times) in kinds {
         for (since, found, aim) in [("API's answer", &times.from_answer, "20 ms"), ("client's request", &times.from_request, "-")] {
             row(&format!("{what}, from the {since} to the map: p50"), ms(percentile(found, 50.0)), "-");
             row(&format!("{what}, from the {since} to the map: p99"), ms(percentile(found, 99.0)), aim);
@@ -281,6 +287,27 @@ async fn change_policies(client: &kube::Client, reader: &Reader, own: &[IpAddr])
         let name = policies::name(place * NAMESPACES + number);
         let change = async { api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop) };
         times.note(change, || Ok(reader.pod(&key)? != before)).await.with_context(|| format!("policy {place} of {number}"))?;
+    }
+    Ok(times)
+}
+
+/// The same of policies for a pod of the node that let out to everywhere but some networks, which change; they come first.
+async fn change_blocks_around(client: &kube::Client, reader: &Reader, own: &[IpAddr]) -> Result<Times> {
+    let mut times = Times::default();
+    for turn in 0..CHANGES {
+        let number = turn % OWN;
+        let api: Api<NetworkPolicy> = Api::namespaced(client.clone(), &policies::namespace(number));
+        let key = PodKey { address: Address::from(own[number as usize]) };
+        let before = reader.pod(&key)?;
+        let object = json!({"metadata": {"name": "everywhere"}, "spec": policies::everywhere_spec(turn)});
+        let new: NetworkPolicy = policies::read(object.clone())?;
+        let change = async {
+            match turn / OWN {
+                0 => api.create(&PostParams::default(), &new).await.map(drop),
+                _ => api.patch("everywhere", &PatchParams::default(), &Patch::Merge(object)).await.map(drop),
+            }
+        };
+        times.note(change, || Ok(reader.pod(&key)? != before)).await.with_context(|| format!("everywhere of {number}"))?;
     }
     Ok(times)
 }

@@ -1,6 +1,7 @@
 //! Atoms: the questions that rules on this node ask about the other end. What an address answers is its peer set.
 
 use crate::facts::{Block, Labels, NamedPort, Selector, port_named};
+use orknet_abi::Address;
 use std::sync::Arc;
 
 /// One question.
@@ -28,7 +29,13 @@ pub(crate) fn answer(atom: u32, port: u16) -> Answer {
     (u64::from(atom) << 16) | u64::from(port)
 }
 
-/// The atom that is answered.
+/// What each address with an entry of its own answers: its family. So a block, which is of one family, has all of a peer set in it or none, but for
+/// those that it cuts through.
+pub(crate) fn family(address: Address) -> Answer {
+    answer(0, if address.is_v4() { 4 } else { 6 })
+}
+
+/// The atom that is answered; 0, which nobody asks, for the family.
 pub(crate) fn atom_of(answer: Answer) -> u32 {
     (answer >> 16) as u32
 }

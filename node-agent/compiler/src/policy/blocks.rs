@@ -18,6 +18,13 @@ pub(crate) fn pod_ranges(ranges: &BTreeMap<RangeKey, Range>) -> impl Iterator<It
     of_pods.map(|(range, _)| Block { range: *range, except: Box::default() })
 }
 
+impl Block {
+    /// Whether an entry of a prefix or an address is in it; of one that it excepts a part of, what is left.
+    pub(crate) fn holds(&self, range: &RangeKey) -> bool {
+        is_in(range, &self.range) && !self.except.iter().any(|except| is_in(range, except))
+    }
+}
+
 /// Blocks that begin and end at a prefix.
 #[derive(Default)]
 struct Node {

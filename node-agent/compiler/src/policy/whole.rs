@@ -1,6 +1,6 @@
 //! All policies at once: the yardstick.
 
-use super::atoms::{Answer, Atom, NamespaceLabels, PodView, answer};
+use super::atoms::{Answer, Atom, NamespaceLabels, PodView, answer, family};
 use super::blocks::{Prefixes, pod_ranges};
 use super::flatten::flatten;
 use super::ports::{Table, numbered, table};
@@ -142,6 +142,7 @@ fn put_peers(
     for (address, mut answers) in addresses {
         let blocks: Vec<u32> = prefixes.at(address).iter().copied().filter(|block| !is_unknown(block)).collect();
         answers.extend(of_blocks(&blocks));
+        answers.push(family(address));
         entries.insert(RangeKey { prefix_bits: 128, address }, answers);
     }
     let (mut numbers, mut sets): (HashMap<Vec<Answer>, u32>, Vec<Vec<Answer>>) = (HashMap::new(), Vec::new());

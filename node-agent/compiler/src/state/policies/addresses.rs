@@ -3,7 +3,7 @@
 use super::{Policies, whole};
 use crate::facts::Block;
 use crate::image::{MapImage, Step};
-use crate::policy::atoms::{Answer, Atom, answer, atom_of};
+use crate::policy::atoms::{Answer, Atom, answer, atom_of, family};
 use crate::policy::blocks::Prefixes;
 use crate::state::draft::Draft;
 use orknet_abi::{Address, Peer, RangeKey};
@@ -18,7 +18,11 @@ impl Policies {
         let new = self.atoms.take_new();
         for atom in &new {
             match self.atoms.get(*atom) {
-                Some(Atom::Block(_) | Atom::Unknown) => self.blocks_dirty = true,
+                Some(Atom::Block(_)) => {
+                    self.blocks_dirty = true;
+                    self.new_blocks.push(*atom);
+                }
+                Some(Atom::Unknown) => (self.blocks_dirty, self.unknown_dirty) = (true, true),
                 Some(Atom::Nodes(_)) => self.nodes_dirty = true,
                 _ => {}
             }
@@ -31,11 +35,11 @@ impl Policies {
         self.pods.ask_dirty(&self.atoms, &self.namespaces);
     }
 
-    /// Entries that may have changed, each once, in their order: what is outside before what is inside. With an image, all of it and
-    /// all addresses.
-    pub(super) fn take_dirty_ranges(&mut self, all: Option<&MapImage>) -> Vec<RangeKey> {
+    /// Entries that may have changed, each once, in their order: what is outside before what is inside; or `all` of the image and all addresses.
+    pub(super) fn take_dirty_ranges(&mut self, image: &MapImage, all: bool) -> Vec<RangeKey> {
         let mut dirty = Vec::new();
-        if std::mem::take(&mut self.blocks_dirty) || all.is_some() {
+        let new_blocks = std::mem::take(&mut self.new_blocks);
+        if std::mem::take(&mut self.blocks_dirty) || all {
             let new = Prefixes::new(self.ranges_asked());
             let old = std::mem::replace(&mut self.prefixes, new);
             let changed = |one: &Prefixes, other: &Prefixes| -> Vec<RangeKey> {
@@ -43,28 +47,36 @@ impl Policies {
             };
             let mut ranges = changed(&old, &self.prefixes);
             ranges.extend(changed(&self.prefixes, &old));
-            for range in &ranges {
-                let (first, last) = ends(range);
-                self.pods.touch_in(first, last);
-                let nodes: Vec<Address> = self.node_addresses.range(first..=last).map(|(address, _)| *address).collect();
-                self.pods.dirty.extend(nodes);
+            if std::mem::take(&mut self.unknown_dirty) || new_blocks.len() > FEW {
+                ranges.iter().for_each(|range| self.touch_in(range));
+            } else if !all {
+                self.enter(&new_blocks, image);
             }
             dirty = ranges;
         }
-        if std::mem::take(&mut self.nodes_dirty) || all.is_some() {
+        if std::mem::take(&mut self.nodes_dirty) || all {
             self.pods.dirty.extend(self.node_addresses.keys());
         }
-        if let Some(image) = all {
+        if all {
             dirty.extend(image.peers.keys());
             // What the kernel should have had, and has not.
             dirty.extend(self.prefixes.iter().map(|(range, _)| *range));
             self.pods.touch_in(Address([0; 16]), Address([u8::MAX; 16]));
         }
         dirty.extend(std::mem::take(&mut self.missing.ranges));
+        dirty.append(&mut self.strangers);
         dirty.extend(std::mem::take(&mut self.pods.dirty).into_iter().map(whole));
         dirty.sort_unstable();
         dirty.dedup();
         dirty
+    }
+
+    /// Addresses in a range may have changed.
+    fn touch_in(&mut self, range: &RangeKey) {
+        let (first, last) = ends(range);
+        self.pods.touch_in(first, last);
+        let nodes: Vec<Address> = self.node_addresses.range(first..=last).map(|(address, _)| *address).collect();
+        self.pods.dirty.extend(nodes);
     }
 
     /// Ranges of addresses that atoms ask for, with the atom.
@@ -92,6 +104,7 @@ impl Policies {
         }
         let blocks: Vec<u32> = blocks.iter().copied().filter(|block| !(is_known && is_unknown(block))).collect();
         answers.extend(of_blocks(&blocks));
+        answers.push(family(range.address));
         answers.sort_unstable();
         answers.dedup();
         Some(answers.into())
@@ -137,21 +150,23 @@ impl Policies {
     }
 
     /// Frees answers of what nobody asks any more. Whether there was something.
-    pub(super) fn forget_atoms(&mut self) -> bool {
-        let blocks = self.ranges_asked().count();
+    pub(super) fn forget_atoms(&mut self, image: &MapImage) -> bool {
+        let (blocks, unknown) = (self.ranges_asked().count(), self.atoms.unknown());
         let gone = self.atoms.retire();
         if gone.is_empty() {
             return false;
         }
         self.blocks_dirty |= self.ranges_asked().count() != blocks;
+        self.unknown_dirty |= self.atoms.unknown() != unknown;
         self.nodes_dirty = true;
-        self.pods.forget(|answer| gone.contains(&atom_of(answer)));
+        self.pods.forget(|answer| gone.contains_key(&atom_of(answer)));
+        self.leave(&gone, image);
         true
     }
 }
 
 /// The first address of a range and the last.
-fn ends(range: &RangeKey) -> (Address, Address) {
+pub(super) fn ends(range: &RangeKey) -> (Address, Address) {
     let open = u128::MAX.checked_shr(range.prefix_bits).unwrap_or(0);
     (range.address, Address((u128::from_be_bytes(range.address.0) | open).to_be_bytes()))
 }

@@ -96,16 +96,17 @@ impl Atoms {
     }
 
     /// Forgets those that nobody asks, and answers which.
-    pub fn retire(&mut self) -> BTreeSet<u32> {
-        let idle = std::mem::take(&mut self.idle);
-        for number in &idle {
-            if let Some(known) = self.known.remove(number) {
-                self.place(*number, &known.atom, false);
+    pub fn retire(&mut self) -> BTreeMap<u32, Arc<Atom>> {
+        let mut gone = BTreeMap::new();
+        for number in std::mem::take(&mut self.idle) {
+            if let Some(known) = self.known.remove(&number) {
+                self.place(number, &known.atom, false);
                 self.numbers.remove(&known.atom);
-                self.new.remove(number);
+                self.new.remove(&number);
+                gone.insert(number, known.atom);
             }
         }
-        idle
+        gone
     }
 
     /// What a pod answers to all of them.

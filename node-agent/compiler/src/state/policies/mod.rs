@@ -1,13 +1,14 @@
 //! Policies kept up to date: what is known of them and of those whom they speak of, and what of it is in the maps.
 //!
 //! [`notes`] takes changes, [`pods`] knows the pods of the cluster, [`locals`] those of this node and which rules hold for them ([`selecting`]: by
-//! which policies), [`atoms`] what these rules ask. [`addresses`] gives addresses their peer sets, [`sets`] writes what sets of rules say about those; [`sweep`] finds both in an
-//! image that was read back. [`take_back`] is for what found no room.
+//! which policies), [`atoms`] what these rules ask. [`addresses`] gives addresses their peer sets, [`meaning`] changes what these stand for, [`sets`] writes what sets of rules say
+//! about them; [`sweep`] finds both in an image that was read back. [`take_back`] is for what found no room.
 
 mod addresses;
 mod atoms;
 mod explain;
 mod locals;
+mod meaning;
 mod notes;
 mod pods;
 mod query;
@@ -58,6 +59,12 @@ pub(super) struct Policies {
     /// Where pods have their addresses.
     pod_ranges: Vec<Block>,
     blocks_dirty: bool,
+    /// Who is not known may be elsewhere than the prefixes say.
+    unknown_dirty: bool,
+    /// Atoms of blocks that are not in the prefixes yet.
+    new_blocks: Vec<u32>,
+    /// Entries that may not be of the peer set that they should have.
+    strangers: Vec<RangeKey>,
     nodes_dirty: bool,
     rules: Pool<Rule>,
     tables: Pool<Table>,
@@ -95,6 +102,9 @@ impl Default for Policies {
             prefixes: Prefixes::default(),
             pod_ranges: Vec::new(),
             blocks_dirty: false,
+            unknown_dirty: false,
+            new_blocks: Vec::new(),
+            strangers: Vec::new(),
             nodes_dirty: false,
             rules: Pool::default(),
             tables: Pool::default(),
@@ -140,7 +150,7 @@ impl Policies {
         }
         let resolved = self.resolve_dirty();
         self.ask();
-        let dirty = self.take_dirty_ranges(is_sweep.then_some(&*image));
+        let dirty = self.take_dirty_ranges(image, is_sweep);
         if is_sweep {
             self.recognise_peers(&dirty, image);
             self.recognise_sets(&resolved, image, draft);
@@ -162,7 +172,7 @@ impl Policies {
         self.retire_sets(image, draft);
         self.retire_peers(image, draft);
         self.retire_parts(image, draft);
-        self.forget_atoms()
+        self.forget_atoms(image)
     }
 
     /// The entry of an attachment's address; `None` if it must not have one yet. See [`State::policies_known`](super::State::policies_known).

@@ -74,7 +74,9 @@ impl super::Policies {
     /// All ranges of addresses that are known.
     pub fn note_ranges(&mut self, ranges: &BTreeMap<RangeKey, Range>) {
         let of_pods = pod_ranges(ranges).collect();
-        self.blocks_dirty |= self.pod_ranges != of_pods;
+        let is_other = self.pod_ranges != of_pods;
+        self.blocks_dirty |= is_other;
+        self.unknown_dirty |= is_other;
         self.pod_ranges = of_pods;
     }
 

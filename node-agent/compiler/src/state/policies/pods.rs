@@ -230,12 +230,11 @@ impl Pods {
         }
     }
 
-    /// Takes atoms that nobody asks any more out of the classes' answers.
+    /// Takes atoms that nobody asks any more out of the classes' answers. What becomes of the addresses is told by their peer sets.
     pub fn forget(&mut self, is_gone: impl Fn(Answer) -> bool) {
         for class in self.classes.iter_mut().flatten() {
             if class.answers.iter().any(|answer| is_gone(*answer)) {
                 class.answers = class.answers.iter().copied().filter(|answer| !is_gone(*answer)).collect();
-                touch(&mut self.dirty, &self.slots, class);
             }
         }
     }
