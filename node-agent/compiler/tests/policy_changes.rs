@@ -1,7 +1,7 @@
 //! Single changes of policies and pods: what they write, who waits, and what stays.
 
-use orknet_abi::{Address, Pod, PodKey, VerdictKey};
-use orknet_compiler::facts::{Labels, PeerFacts, RuleFacts, Selector, Uid};
+use orknet_abi::{Address, Pod, PodKey, RangeKey, VerdictKey, action};
+use orknet_compiler::facts::{Block, Labels, PeerFacts, RuleFacts, Selector, Uid};
 use orknet_compiler::{Attachment, Change, ObjectName, Owner, PodFacts, PolicyFacts, PolicyName, State, Step};
 use std::sync::Arc;
 
@@ -69,6 +69,19 @@ fn a_pod_that_is_attached_and_not_known_yet_waits_for_what_is_known_of_it() {
 }
 
 #[test]
+fn a_pod_that_is_not_known_yet_gets_nothing_of_another_whose_device_it_has_when_the_maps_are_read() {
+    let mut state = State::default();
+    state.policies_known();
+    state.apply([pod(2), attachment(2)]);
+    assert_ne!(entry(&state, 2), None);
+    state.adopt(state.image().clone());
+    let Change::Attachment(name, Some(facts)) = attachment(2) else { unreachable!() };
+    let owner = Some(Owner { pod: object("another"), uid: Uid::of("another") });
+    let steps = state.apply([Change::Attachment(name, Some(Attachment { owner, ..facts }))]).steps;
+    assert_eq!(steps, [Step::DeletePod(PodKey { address: address(2) })]);
+}
+
+#[test]
 fn a_pod_that_is_gone_from_the_api_is_policed_until_its_device_goes() {
     let mut state = State::default();
     state.policies_known();
@@ -123,5 +136,52 @@ fn a_write_is_known_by_the_policies_that_wait_for_it() {
             Step::PutRule(..) | Step::PutVerdict(..) | Step::PutPeer(..) => assert_eq!(behind, [open.clone()].into(), "{step:?}"),
             _ => assert_eq!(behind, [].into(), "{step:?}"),
         }
+    }
+}
+
+/// Lets all pods of the namespace out to a block.
+fn lets_out(name: &str, block: Block) -> Change {
+    let rule = RuleFacts { peers: Some(Box::new([PeerFacts::Block(block)])), ports: None };
+    Change::Policy(object(name), Some(PolicyFacts { uid: Uid::of(name), egress: Some(Box::new([rule])), ..PolicyFacts::default() }))
+}
+
+#[test]
+fn a_block_that_most_pods_are_in_is_written_at_those_that_are_not_and_one_that_few_are_in_at_those() {
+    let range = |text: &str, bits| RangeKey::new(text.parse().unwrap(), bits);
+    let pods = || (2..8).map(pod).chain([attachment(2), policy("among", true)]);
+    let around = Block { range: range("10.244.0.0", 16), except: Box::new([range("10.244.1.4", 31)]) };
+    let few = Block { range: range("10.244.1.6", 31), except: Box::default() };
+    let written = |steps: &[Step]| {
+        let of = |step: &Step| if let Step::PutPeer(range, _) | Step::DeletePeer(range) = step { Some(*range) } else { None };
+        let own: Vec<RangeKey> = (2..8).map(|last| range(&format!("10.244.1.{last}"), 32)).collect();
+        let mut written: Vec<Address> =
+            steps.iter().filter_map(of).filter(|range| own.contains(range)).map(|range| range.address).collect();
+        written.sort_unstable();
+        written
+    };
+    let lets_out_to = |state: &State| {
+        let set = entry(state, 2).unwrap().egress;
+        let image = state.image();
+        let may = |last: &u8| {
+            let peers = image.peers[&range(&format!("10.244.1.{last}"), 32)].peers;
+            let verdict = image.verdicts.get(&VerdictKey { set, peers }).or_else(|| image.verdicts.get(&VerdictKey { set, peers: 0 }));
+            verdict.is_some_and(|verdict| verdict.otherwise.action == action::ALLOW)
+        };
+        (2..8).filter(may).collect::<Vec<u8>>()
+    };
+    for (block, apart, inside) in [(around, [4, 5].as_slice(), [2, 3, 6, 7].as_slice()), (few, &[6, 7], &[6, 7])] {
+        let mut state = State::default();
+        state.policies_known();
+        state.apply(pods());
+        let before = state.image().clone();
+        let steps = state.apply([lets_out("out", block.clone())]).steps;
+        let apart: Vec<Address> = apart.iter().copied().map(address).collect();
+        assert_eq!((written(&steps), lets_out_to(&state)), (apart.clone(), inside.to_vec()));
+        let mut fresh = State::default();
+        fresh.policies_known();
+        fresh.apply(pods().chain([lets_out("out", block)]));
+        assert_eq!(state.image().canonical(), fresh.image().canonical());
+        let steps = state.apply([Change::Policy(object("out"), None)]).steps;
+        assert_eq!((written(&steps), state.image().canonical()), (apart, before.canonical()));
     }
 }

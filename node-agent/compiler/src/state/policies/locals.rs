@@ -208,6 +208,11 @@ impl Local {
         self.owner.is_some() && self.facts.is_none()
     }
 
+    /// Whether its pod has an entry, or is to have one.
+    pub fn has_sets(&self) -> bool {
+        self.sets.is_some()
+    }
+
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }

@@ -81,6 +81,8 @@ pub(super) struct Policies {
     new_peers: Vec<u32>,
     /// The image may hold what is not known here.
     sweep: bool,
+    /// An image has been looked at since all is known: what it holds of pods' entries since then was planned here.
+    has_stock: bool,
     before: Before,
     missing: Missing,
 }
@@ -116,6 +118,7 @@ impl Default for Policies {
             peers_answering: HashMap::new(),
             new_peers: Vec::new(),
             sweep: true,
+            has_stock: false,
             before: Before::default(),
             missing: Missing::default(),
         }

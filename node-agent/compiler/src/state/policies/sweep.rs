@@ -1,7 +1,7 @@
 //! What an image that was read back holds already. It tells neither what a peer set answers nor which rules a set is made of; but what
 //! addresses and pods should have now tells it: what says the same is the same.
 
-use super::locals::Resolved;
+use super::locals::{Local, Resolved};
 use super::sets::Set;
 use super::take_back::Missing;
 use super::{Policies, kept};
@@ -32,16 +32,17 @@ impl Policies {
         let sets: BTreeSet<u32> = image.verdicts.keys().map(|key| key.set).collect();
         self.sets.adopt(sets.into_iter().map(|set| (set, None)));
         image.verdicts.values().filter(|verdict| verdict.table != 0).for_each(|verdict| self.tables.hold(verdict.table));
+        let is_first = !std::mem::replace(&mut self.has_stock, true);
+        let keeps = |local: &Local| local.is_unknown() && (is_first || local.has_sets());
+        let keeping: BTreeSet<Arc<str>> = self.locals.iter().filter(|(_, local)| keeps(local)).map(|(name, _)| Arc::clone(name)).collect();
         self.locals.forget_sets();
-        self.keep(attachments, image);
+        self.keep(attachments, &keeping, image);
     }
 
-    /// Pods of which nothing is known, and what is no pod of the API, keep what they have, with all that it needs.
-    fn keep(&mut self, attachments: &BTreeMap<Arc<str>, Attachment>, image: &MapImage) {
-        for (name, attachment) in attachments {
-            if !self.locals.get(name).is_some_and(|local| local.is_unknown()) {
-                continue;
-            }
+    /// Pods of which nothing is known, but that they have been here since before the start, and what is no pod of the API, keep what they have,
+    /// with all that it needs.
+    fn keep(&mut self, attachments: &BTreeMap<Arc<str>, Attachment>, keeping: &BTreeSet<Arc<str>>, image: &MapImage) {
+        for (name, attachment) in attachments.iter().filter(|(name, _)| keeping.contains(*name)) {
             let held = attachment.addresses.iter().find_map(|address| kept(attachment, &PodKey { address: *address }, image));
             held.into_iter().for_each(|sets| _ = self.locals.switch(name, sets));
         }
