@@ -1,5 +1,6 @@
 //! Pure: what an object needs of the nodes, and what its status says of how it stands.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
@@ -9,8 +10,9 @@ use orknet_resources::kinds::programming::PROGRAMMED;
 
 use super::progress::Verdict;
 
-/// So many nodes are named in a message.
+/// So many nodes are named in a message, and so many characters of what each says.
 const NAMED: usize = 3;
+const REASON: usize = 300;
 
 /// What a node must have come to for an object to be in force: the version at which the object's present generation was first seen. Later versions
 /// differ in metadata and status alone.
@@ -95,22 +97,37 @@ fn message(verdict: &Verdict) -> String {
         0 => return format!("in force on all {nodes} nodes"),
         _ => format!("in force on {programmed} of {nodes} nodes"),
     };
-    let reasons: Vec<String> = failed.iter().take(NAMED).map(|(node, why)| format!("{node} ({why})")).collect();
-    for (what, names, count) in [("failed on", &reasons, failed.len()), ("waiting for", waiting, waiting.len())] {
-        if count > 0 {
+    let failed = failed.iter().map(|(node, why)| (node.as_str(), Some(why.as_str())));
+    let waiting = waiting.iter().map(|(node, why)| (node.as_str(), why.as_deref()));
+    // Those who say why come first.
+    let (telling, silent): (Vec<_>, Vec<_>) = waiting.partition(|(_, why)| why.is_some());
+    for (what, nodes) in [("failed on", failed.collect::<Vec<_>>()), ("waiting for", [telling, silent].concat())] {
+        if !nodes.is_empty() {
             // Writing to a String does not fail.
-            let _ = write!(text, "; {what} {}", listed(names, count));
+            let _ = write!(text, "; {what} {}", listed(&nodes));
         }
     }
     text
 }
 
-/// Three of the names, and how many there are besides.
-fn listed(names: &[String], count: usize) -> String {
-    let mut text = names[..names.len().min(NAMED)].join(", ");
+/// Three of the nodes with what they say, and how many there are besides.
+fn listed(nodes: &[(&str, Option<&str>)]) -> String {
+    let named = nodes.iter().take(NAMED).map(|(node, why)| match why {
+        Some(why) => format!("{node} ({})", shortened(why)),
+        None => (*node).to_owned(),
+    });
+    let (mut text, count) = (named.collect::<Vec<_>>().join(", "), nodes.len());
     if count > NAMED {
         // Writing to a String does not fail.
         let _ = write!(text, " and {} more", count - NAMED);
     }
     text
+}
+
+/// As much of a reason as a message has room for.
+fn shortened(why: &str) -> Cow<'_, str> {
+    match why.char_indices().nth(REASON) {
+        Some((end, _)) => format!("{}…", &why[..end]).into(),
+        None => why.into(),
+    }
 }

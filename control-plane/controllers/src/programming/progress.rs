@@ -16,6 +16,8 @@ pub(super) struct Report {
     pub version: Option<u64>,
     /// The objects that are not in force there all the same, with the reason.
     pub failed: BTreeMap<ObjectKey, String>,
+    /// Why it comes no farther, if that is due to no single object of the kind.
+    pub behind: Option<String>,
 }
 
 /// How far the nodes have come with one kind, and what its objects need.
@@ -42,8 +44,8 @@ pub(super) struct Verdict {
     pub nodes: usize,
     /// On how many of them the object is in force.
     pub programmed: usize,
-    /// The nodes that have not come so far, by name.
-    pub waiting: Vec<String>,
+    /// The nodes that have not come so far, by name, with the reason if they give one.
+    pub waiting: Vec<(String, Option<String>)>,
     /// The nodes where it failed, with the reason.
     pub failed: Vec<(String, String)>,
 }
@@ -58,11 +60,13 @@ impl Report {
         let Some(status) = report.filter(is_own).and_then(|report| report.status.as_ref()) else { return Self::default() };
         let programmed = status.programmed.iter().flatten().find(|entry| entry.kind == kind);
         let failed = status.failed.iter().flatten().filter(|entry| entry.kind == kind);
+        let behind = status.behind.iter().flatten().find(|entry| entry.kind == kind && !entry.message.is_empty());
         Self {
             version: programmed.and_then(|entry| entry.resource_version.parse().ok()),
             failed: failed
                 .map(|entry| (ObjectKey::new(entry.namespace.as_deref().unwrap_or_default(), &entry.name), entry.message.clone()))
                 .collect(),
+            behind: behind.map(|entry| entry.message.clone()),
         }
     }
 }
@@ -90,7 +94,9 @@ impl Progress {
         wake.now.extend(report.failed.iter().filter(|failed| moved(failed, &before)).map(|(key, _)| key.clone()));
         // Another node: every object is in force on one of more, or of fewer.
         let nearer = if counts_differ { self.between(None, Some(u64::MAX)) } else { self.between(before.version, report.version) };
-        wake.later = nearer.into_iter().filter(|key| !wake.now.contains(key)).collect();
+        // What waits for the node waits for another reason.
+        let told_why = if before.behind == report.behind { Vec::new() } else { self.between(report.version, Some(u64::MAX)) };
+        wake.later = nearer.into_iter().chain(told_why).filter(|key| !wake.now.contains(key)).collect();
         wake
     }
 
@@ -126,7 +132,7 @@ impl Progress {
             } else if report.version.is_some_and(|reached| reached >= version) {
                 verdict.programmed += 1;
             } else {
-                verdict.waiting.push(name.clone());
+                verdict.waiting.push((name.clone(), report.behind.clone()));
             }
         }
         verdict

@@ -27,6 +27,11 @@ fn at(version: u64) -> Option<Report> {
     Some(Report { version: Some(version), ..Report::default() })
 }
 
+/// Nodes that do not say why they are waited for.
+fn waiting(names: &[&str]) -> Vec<(String, Option<String>)> {
+    names.iter().map(|name| ((*name).to_owned(), None)).collect()
+}
+
 fn mark(version: u64) -> Mark {
     Mark { uid: "u".into(), generation: 1, version }
 }
@@ -58,7 +63,7 @@ fn a_report_wakes_whom_it_moves_and_nobody_else() {
 fn a_node_that_comes_or_goes_counts_for_all() {
     let mut progress = progress();
     assert_eq!(progress.report("n3", Some(Report::default())).later, keys(&["a", "b", "c"]));
-    assert_eq!(progress.verdict(&key("a"), 10), Verdict { nodes: 3, programmed: 2, waiting: vec!["n3".into()], failed: vec![] });
+    assert_eq!(progress.verdict(&key("a"), 10), Verdict { nodes: 3, programmed: 2, waiting: waiting(&["n3"]), failed: vec![] });
     assert_eq!(progress.report("n3", at(40)), Wake { now: keys(&["a"]), later: keys(&["b", "c"]) });
     assert_eq!(progress.report("n1", None), Wake { now: keys(&["b"]), later: keys(&["a", "c"]) });
 }
@@ -66,13 +71,30 @@ fn a_node_that_comes_or_goes_counts_for_all() {
 #[test]
 fn a_failure_is_told_when_it_comes_changes_and_goes() {
     let mut progress = progress();
-    let failed = |why: &str| Some(Report { version: Some(15), failed: [(key("a"), why.to_owned())].into() });
+    let failed = |why: &str| Some(Report { failed: [(key("a"), why.to_owned())].into(), ..at(15).unwrap() });
     for report in [failed("full"), failed("broken"), at(15)] {
         assert_eq!(progress.report("n1", report), Wake { now: keys(&["a"]), later: keys(&[]) });
     }
     progress.report("n1", failed("full"));
     let verdict = progress.verdict(&key("a"), 10);
     assert_eq!((verdict.programmed, verdict.failed), (1, vec![("n1".to_owned(), "full".to_owned())]));
+}
+
+#[test]
+fn why_a_node_is_waited_for_is_told_of_whatever_waits_for_it() {
+    let mut progress = progress();
+    let behind = |why: &str| Some(Report { behind: Some(why.to_owned()), ..at(15).unwrap() });
+    for report in [behind("no watch"), behind("full"), at(15)] {
+        assert_eq!(progress.report("n1", report), Wake { now: keys(&[]), later: keys(&["b", "c"]) });
+    }
+    progress.report("n1", behind("full"));
+    let full = ("n1".to_owned(), Some("full".to_owned()));
+    assert_eq!(progress.verdict(&key("b"), 20), Verdict { nodes: 2, programmed: 1, waiting: vec![full.clone()], failed: vec![] });
+    assert_eq!(progress.verdict(&key("c"), 30).waiting, [vec![full], waiting(&["n2"])].concat());
+    assert_eq!(progress.verdict(&key("a"), 10).waiting, []);
+    // Before the node has come to anything, too.
+    let lost = Report { behind: Some("no watch".into()), ..Report::default() };
+    assert_eq!(progress.report("n1", Some(lost)).later, keys(&["a", "b", "c"]));
 }
 
 #[test]
@@ -92,15 +114,18 @@ fn a_report_is_of_its_node_and_of_one_kind() {
         "metadata": {"name": "n", "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": uid}]},
         "status": {
             "programmed": [{"kind": "Pod", "resourceVersion": "9"}, {"kind": "Service", "resourceVersion": version}],
+            "behind": [{"kind": "NetworkPolicy", "message": "pod d/b: gone"}, {"kind": "Service", "message": "no room"}],
             "failed": [{"kind": "Service", "namespace": "d", "name": "a", "message": "m"}, {"kind": "Pod", "name": "b", "message": ""}],
         }}))
         .unwrap()
     };
-    let expected = Report { version: Some(7), failed: [(key("a"), "m".to_owned())].into() };
+    let expected = Report { version: Some(7), failed: [(key("a"), "m".to_owned())].into(), behind: Some("no room".into()) };
+    let of_policies = Report { behind: Some("pod d/b: gone".into()), ..Report::default() };
     assert_eq!(Report::of("Service", &node, Some(&report("1", "7"))), expected);
     assert_eq!(Report::of("Service", &node, Some(&report("1", "x"))).version, None);
     assert_eq!(Report::of("Service", &node, Some(&report("2", "7"))), Report::default());
-    assert_eq!(Report::of("NetworkPolicy", &node, Some(&report("1", "7"))), Report::default());
+    assert_eq!(Report::of("NetworkPolicy", &node, Some(&report("1", "7"))), of_policies);
+    assert_eq!(Report::of("ClusterNetworkPolicy", &node, Some(&report("1", "7"))), Report::default());
     assert_eq!(Report::of("Service", &node, None), Report::default());
 }
 
@@ -156,7 +181,10 @@ fn a_condition_that_was_true_needs_no_more_than_a_report() {
 
 #[test]
 fn the_message_names_up_to_three_nodes() {
-    let names = |range: std::ops::Range<usize>| range.map(|n| format!("n{n}")).collect::<Vec<_>>();
+    let names = |range: std::ops::Range<usize>| range.map(|n| (format!("n{n}"), None)).collect::<Vec<_>>();
+    let gone = ("n7".to_owned(), Some("pod d/b: gone".to_owned()));
+    let long = ("n0".to_owned(), Some("ß".repeat(400)));
+    let shortened = format!("in force on 0 of 1 nodes; waiting for n0 ({}…)", "ß".repeat(300));
     let failed = |count| (0..count).map(|n| (format!("f{n}"), "full".to_owned())).collect::<Vec<_>>();
     for (verdict, status, reason, message) in [
         (Verdict::default(), "Unknown", "NoNodes", "there are no nodes"),
@@ -174,6 +202,13 @@ fn the_message_names_up_to_three_nodes() {
             "Failed",
             "in force on 0 of 9 nodes; failed on f0 (full), f1 (full), f2 (full) and 1 more; waiting for n0, n1, n2 and 2 more",
         ),
+        (
+            Verdict { nodes: 9, programmed: 3, waiting: [names(1..6), vec![gone]].concat(), failed: vec![] },
+            "False",
+            "Pending",
+            "in force on 3 of 9 nodes; waiting for n7 (pod d/b: gone), n1, n2 and 3 more",
+        ),
+        (Verdict { nodes: 1, waiting: vec![long], ..Verdict::default() }, "False", "Pending", shortened.as_str()),
     ] {
         let condition = plan::condition(7, &verdict, None, NOW);
         assert_eq!((&condition.status[..], &condition.reason[..], &condition.message[..]), (status, reason, message));
@@ -184,8 +219,8 @@ fn the_message_names_up_to_three_nodes() {
 #[test]
 fn the_time_is_that_of_the_last_change_of_the_status() {
     let later = NOW + SignedDuration::from_secs(60);
-    let pending = Verdict { nodes: 2, programmed: 1, waiting: vec!["n2".into()], failed: vec![] };
-    let first = plan::condition(1, &Verdict { nodes: 2, waiting: vec!["n1".into(), "n2".into()], ..Verdict::default() }, None, NOW);
+    let pending = Verdict { nodes: 2, programmed: 1, waiting: waiting(&["n2"]), failed: vec![] };
+    let first = plan::condition(1, &Verdict { nodes: 2, waiting: waiting(&["n1", "n2"]), ..Verdict::default() }, None, NOW);
     let second = plan::condition(1, &pending, Some(&first), later);
     assert_eq!((second.last_transition_time.clone(), second.message != first.message), (Time(NOW), true));
     let third = plan::condition(1, &Verdict { nodes: 2, programmed: 2, ..Verdict::default() }, Some(&second), later);
@@ -205,7 +240,8 @@ fn conditions_of_others_stay_where_they_are() {
 
 fn any_report() -> impl Strategy<Value = Option<Report>> {
     let failed = prop::collection::btree_map(prop::sample::select(vec!["a", "b", "c"]).prop_map(key), "[xy]", 0..2);
-    let report = (prop::option::of(0..12u64), failed).prop_map(|(version, failed)| Report { version, failed });
+    let behind = prop::option::weighted(0.3, "[xy]");
+    let report = (prop::option::of(0..12u64), failed, behind).prop_map(|(version, failed, behind)| Report { version, failed, behind });
     prop::option::weighted(0.9, report)
 }
 

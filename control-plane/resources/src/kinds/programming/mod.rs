@@ -61,6 +61,15 @@ impl Kind for NodeProgrammingKind {
             }
             version(&entry.resource_version, &at.field("resourceVersion"), errors);
         }
+        let list = at.field("behind");
+        let mut seen = HashSet::new();
+        for (i, entry) in status.behind.iter().flatten().enumerate() {
+            match entry.kind.as_str() {
+                "" => errors.required(&list.index(i).field("kind"), ""),
+                kind if !seen.insert(kind) => errors.duplicate(&list.index(i).field("kind"), kind),
+                _ => {}
+            }
+        }
         let list = at.field("failed");
         let failed = status.failed.as_deref().unwrap_or_default();
         if failed.len() > MAX_FAILED {

@@ -37,6 +37,10 @@ pub struct NodeProgrammingStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub failed: Option<Vec<FailedObject>>,
+    /// The kinds with which the kernel comes no farther though there is more, each with the reason: what belongs to no single object of the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind"]))]
+    pub behind: Option<Vec<BehindKind>>,
     /// When the agent saw what it reports here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_time: Option<MicroTime>,
@@ -53,6 +57,17 @@ pub struct ProgrammedKind {
     /// The highest resource version of the kind that is in the kernel: every object of the kind as it was at this version is in force, but
     /// for those in `failed`. Compared as a number.
     pub resource_version: String,
+}
+
+/// A kind with whose newer versions the kernel of a node does not come along.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "io.orknet.networking.v1alpha1.BehindKind", transform = own::schema, extend("required" = ["kind"]))]
+pub struct BehindKind {
+    /// The kind.
+    pub kind: String,
+    /// What holds it up, for people.
+    pub message: String,
 }
 
 /// An object that is not in force on a node.
