@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, ObjectList};
 use kube::{Client, Resource};
-use orknet_abi::{Address, direction};
+use orknet_abi::{Address, Rule, direction};
 use orknet_compiler::Names;
 use orknet_compiler::clusternetworkpolicy::ClusterNetworkPolicy;
 use orknet_compiler::facts::{Action, ClusterPolicyFacts, Labels, NamespaceFacts, ObjectName, PodFacts, PolicyFacts, RuleFacts, Tier, Uid};
@@ -59,8 +59,19 @@ pub struct Holding<'a> {
     pub uid: Uid,
     /// `Admin`, `NetworkPolicy`, `Baseline`: in this order they are asked.
     pub tier: &'static str,
-    /// In their order, with their places.
-    pub rules: Vec<(u32, Action, &'a RuleFacts)>,
+    /// In their order.
+    pub rules: Vec<HeldRule<'a>>,
+}
+
+/// A rule of a policy.
+#[derive(Debug)]
+pub struct HeldRule<'a> {
+    /// Its place, from 0.
+    pub index: u32,
+    /// Empty without one.
+    pub name: &'a str,
+    pub action: Action,
+    pub facts: &'a RuleFacts,
 }
 
 impl Known {
@@ -135,6 +146,14 @@ impl Known {
         own.or_else(cluster)
     }
 
+    /// The name of a rule; empty if it has none, or is not known.
+    pub fn rule_name(&self, rule: &Rule) -> &str {
+        let policy = self.cluster_policies.values().find(|policy| policy.uid.0 == rule.policy);
+        let is_egress = u32::from(rule.direction) == direction::EGRESS;
+        let rules = policy.map(|policy| if is_egress { &policy.egress } else { &policy.ingress });
+        rules.and_then(|rules| rules.get(rule.index as usize)).map_or("", |rule| &rule.name)
+    }
+
     /// The policies that select a pod and say something about a [`direction`], in the order in which they are asked.
     pub fn holding(&self, pod: &ObjectName, way: u32) -> Vec<Holding<'_>> {
         let Some(facts) = self.pods.get(pod) else { return Vec::new() };
@@ -156,7 +175,7 @@ impl Known {
                 tier: tier_name,
                 rules: (0..)
                     .zip(if way == direction::EGRESS { &policy.egress } else { &policy.ingress })
-                    .map(|(index, rule)| (index, rule.action, &rule.rule))
+                    .map(|(index, rule)| HeldRule { index, name: &rule.name, action: rule.action, facts: &rule.rule })
                     .collect(),
             })
             .collect::<Vec<_>>()
@@ -164,7 +183,8 @@ impl Known {
         let own = self.policies.iter().filter(|(name, policy)| name.namespace == pod.namespace && policy.pods.selects(&facts.labels));
         let own = own.filter_map(|(name, policy)| {
             let rules = if way == direction::EGRESS { policy.egress.as_deref() } else { policy.ingress.as_deref() }?;
-            let rules = (0..).zip(rules).map(|(index, rule)| (index, Action::Accept, rule)).collect();
+            let accepting = |(index, facts)| HeldRule { index, name: "", action: Action::Accept, facts };
+            let rules = (0..).zip(rules).map(accepting).collect();
             Some(Holding { policy: PolicyRef::Own(name.clone()), uid: policy.uid, tier: "NetworkPolicy", rules })
         });
         let (admin, baseline) = (of_tier(Tier::Admin, "Admin"), of_tier(Tier::Baseline, "Baseline"));
@@ -208,4 +228,36 @@ where
 
 fn items<T: Clone>(list: kube::Result<ObjectList<T>>, kind: &str) -> Result<Vec<T>> {
     Ok(list.with_context(|| format!("cannot list {kind}"))?.items)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orknet_abi::policy_kind;
+    use serde_json::json;
+
+    #[test]
+    fn rules_of_cluster_policies_have_their_names() {
+        let policy: ClusterNetworkPolicy = serde_json::from_value(json!({
+            "apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy",
+            "metadata": { "name": "tenants", "uid": "00112233-4455-6677-8899-aabbccddeeff" },
+            "spec": {
+                "tier": "Admin", "priority": 1, "subject": { "namespaces": {} },
+                "ingress": [{ "action": "Deny", "from": [{ "namespaces": {} }] },
+                    { "name": "monitoring", "action": "Accept", "from": [{ "namespaces": {} }] }],
+            },
+        }))
+        .unwrap();
+        let mut names = Names::default();
+        let facts = ClusterPolicyFacts::of(&policy, &mut names);
+        let policy = facts.uid.0;
+        let pod = ObjectName { namespace: "shop".into(), name: "web".into() };
+        let mut known = Known { cluster_policies: [("tenants".into(), facts)].into(), ..Known::default() };
+        known.pods.insert(pod.clone(), PodFacts::of(&Pod::default(), &mut names));
+        let rule = |way: u32, index| Rule { policy, index, direction: way as u8, kind: policy_kind::CLUSTER_NETWORK_POLICY, reserved: 0 };
+        let named = [rule(direction::INGRESS, 0), rule(direction::INGRESS, 1), rule(direction::EGRESS, 1), rule(direction::INGRESS, 2)];
+        assert_eq!(named.map(|rule| known.rule_name(&rule)), ["", "monitoring", "", ""]);
+        let holding = known.holding(&pod, direction::INGRESS);
+        assert_eq!(holding[0].rules.iter().map(|rule| (rule.index, rule.name)).collect::<Vec<_>>(), [(0, ""), (1, "monitoring")]);
+    }
 }

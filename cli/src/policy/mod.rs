@@ -9,11 +9,11 @@ use crate::inspect::print::Column::{Number, Text};
 use crate::inspect::print::{View, print};
 use crate::inspect::{Inspect, nodes};
 use anyhow::{Context, Result, bail};
-use known::{Known, PolicyRef, Whereabouts};
+use known::{HeldRule, Known, PolicyRef, Whereabouts};
 use orknet_abi::{Address, PodKey, direction};
 use orknet_compiler::MapImage;
 use orknet_compiler::facts::{ObjectName, Uid};
-use orknet_compiler::rows::{PodPolicyRow, action_name, uid_text};
+use orknet_compiler::rows::{PodPolicyRow, action_name, rule_path, uid_text};
 use orknet_dataplane::Reader;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -163,12 +163,12 @@ fn policy_text(uid: [u8; 16], known: &Known) -> String {
     known.policy_with(Uid(uid)).map_or_else(|| format!("policy with uid {}", uid_text(uid)), |policy: PolicyRef| policy.to_string())
 }
 
-/// A rule by its number: `NetworkPolicy default/web ingress[0]`.
+/// A rule by its number: `NetworkPolicy default/web ingress[0]`, with its name if it has one.
 fn rule_text(number: u32, image: &MapImage, known: &Known) -> String {
     match image.rules.get(&number) {
         Some(rule) => {
             let list = if u32::from(rule.direction) == direction::EGRESS { "egress" } else { "ingress" };
-            format!("{} {list}[{}]", policy_text(rule.policy, known), rule.index)
+            rule_path(policy_text(rule.policy, known), list, rule.index, known.rule_name(rule))
         }
         None => format!("rule {number}"),
     }
@@ -229,16 +229,16 @@ fn rules(pod: Option<&ObjectName>, image: &MapImage, known: &Known, view: &mut V
                     "-".into(),
                 ]);
             }
-            for (index, action, rule) in &holding.rules {
+            for HeldRule { index, name: rule_name, action, facts: rule } in &holding.rules {
                 let is_it = |(_, known): &(&u32, &orknet_abi::Rule)| {
                     known.policy == holding.uid.0 && known.index == *index && u32::from(known.direction) == way
                 };
                 let number = image.rules.iter().find(is_it).map(|(number, _)| *number);
                 let (peers, ports) = (rule.peers_text(), rule.ports_text());
-                let text = format!("{} {name}[{index}]", holding.policy);
+                let text = rule_path(&holding.policy, name, *index, rule_name);
                 let shown = number.map_or_else(|| "-".to_owned(), |number| number.to_string());
                 view.line([name.into(), holding.tier.into(), text, action_name(*action).into(), peers.clone(), ports.clone(), shown]);
-                values.push(json!({"policy": holding.policy.to_string(), "tier": holding.tier, "index": index,
+                values.push(json!({"policy": holding.policy.to_string(), "tier": holding.tier, "index": index, "name": rule_name,
                     "action": action_name(*action), "peers": peers, "ports": ports, "number": number}));
             }
         }

@@ -9,6 +9,8 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Client, Resource};
 use orknet_abi::{Rule, direction, policy_kind};
 use orknet_compiler::facts::Uid;
+use orknet_compiler::rows::rule_path;
+use serde_json::Value;
 use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -33,6 +35,8 @@ struct Policy {
     kind: u8,
     namespace: Option<String>,
     name: String,
+    /// Names of its rules, for ingress and egress; of those of NetworkPolicies there are none.
+    rules: [Vec<String>; 2],
 }
 
 impl Names {
@@ -94,25 +98,34 @@ impl Names {
         let policies = self.policies.get_or_init(|| self.all_policies());
         let kind = if rule.kind == policy_kind::CLUSTER_NETWORK_POLICY { "ClusterNetworkPolicy" } else { "NetworkPolicy" };
         let list = if u32::from(rule.direction) == direction::EGRESS { "egress" } else { "ingress" };
-        let policy = match policies.iter().find(|policy| policy.kind == rule.kind && policy.uid.0 == rule.policy) {
+        let known = policies.iter().find(|policy| policy.kind == rule.kind && policy.uid.0 == rule.policy);
+        let policy = match known {
             Some(Policy { namespace: Some(namespace), name, .. }) => format!("{namespace}/{name}"),
             Some(Policy { name, .. }) => name.clone(),
             None => format!("with uid {}", uid_text(&rule.policy)),
         };
-        format!("{kind} {policy} {list}[{}]", rule.index)
+        let rules = known.map(|policy| &policy.rules[usize::from(list == "egress")]);
+        let name = rules.and_then(|rules| rules.get(rule.index as usize)).map_or("", String::as_str);
+        rule_path(format_args!("{kind} {policy}"), list, rule.index, name)
     }
 
     fn all_policies(&self) -> Vec<Policy> {
-        let policies = self.all::<NetworkPolicy>().into_iter().map(|policy| (policy.metadata, policy_kind::NETWORK_POLICY));
+        let own = self.all::<NetworkPolicy>().into_iter();
+        let policies = own.map(|policy| (policy.metadata, policy_kind::NETWORK_POLICY, Default::default()));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("policy.networking.k8s.io", "v1alpha2", "ClusterNetworkPolicy"));
         let list = self.ask(async |client| Api::<DynamicObject>::all_with(client, &resource).list(&ListParams::default()).await);
         let cluster = list.map(|list| list.items).unwrap_or_default().into_iter();
-        let cluster = cluster.map(|policy| (policy.metadata, policy_kind::CLUSTER_NETWORK_POLICY));
-        let named = |(metadata, kind): (kube::api::ObjectMeta, u8)| Policy {
+        let rules = |policy: &DynamicObject| ["ingress", "egress"].map(|list| rule_names(&policy.data["spec"][list]));
+        let cluster = cluster.map(|policy| {
+            let rules = rules(&policy);
+            (policy.metadata, policy_kind::CLUSTER_NETWORK_POLICY, rules)
+        });
+        let named = |(metadata, kind, rules): (kube::api::ObjectMeta, u8, _)| Policy {
             uid: Uid::of(metadata.uid.as_deref().unwrap_or_default()),
             kind,
             namespace: metadata.namespace,
             name: metadata.name.unwrap_or_default(),
+            rules,
         };
         policies.chain(cluster).map(named).collect()
     }
@@ -123,6 +136,11 @@ pub fn kubeconfig_path(named: Option<PathBuf>, cluster: Option<&Cluster>) -> Opt
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config")).filter(|path| path.exists());
     let of_environment = || std::env::var_os("KUBECONFIG").map(PathBuf::from).or_else(home);
     named.or_else(|| cluster.map(Cluster::kubeconfig_path)).or_else(of_environment)
+}
+
+/// The names of a list of rules in a ClusterNetworkPolicy, empty where there is none.
+fn rule_names(rules: &Value) -> Vec<String> {
+    rules.as_array().into_iter().flatten().map(|rule| rule["name"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 /// `namespace/name`.
@@ -173,6 +191,25 @@ pub fn service_addresses(service: &Service) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_are_called_by_their_places_and_names() {
+        let uid = Uid::of("00112233-4455-6677-8899-aabbccddeeff");
+        let rules = [rule_names(&serde_json::json!([{}, { "name": "monitoring" }])), rule_names(&Value::Null)];
+        let policy = Policy { uid, kind: policy_kind::CLUSTER_NETWORK_POLICY, namespace: None, name: "tenants".into(), rules };
+        let names = Names {
+            runtime: daemon::runtime().unwrap(),
+            client: Err("none".into()),
+            pods: OnceCell::new(),
+            services: OnceCell::new(),
+            policies: OnceCell::from(vec![policy]),
+        };
+        let rule =
+            |way: u32, index| Rule { policy: uid.0, index, direction: way as u8, kind: policy_kind::CLUSTER_NETWORK_POLICY, reserved: 0 };
+        let told = [rule(direction::INGRESS, 0), rule(direction::INGRESS, 1), rule(direction::EGRESS, 1)].map(|rule| names.rule(&rule));
+        let tenants = "ClusterNetworkPolicy tenants";
+        assert_eq!(told, [format!("{tenants} ingress[0]"), format!("{tenants} ingress[1] \"monitoring\""), format!("{tenants} egress[1]")]);
+    }
 
     #[test]
     fn a_uid_is_shown_as_it_was_written() {

@@ -205,11 +205,13 @@ impl<'a> Names<'a> {
         let rules: Vec<_> = numbers.into_iter().filter_map(known).collect();
         let policies = state.policies_with(&rules.iter().map(|(_, rule)| Uid(rule.policy)).collect());
         let named = |(number, rule): (u32, orknet_abi::Rule)| {
-            let policy = match policies.get(&Uid(rule.policy)) {
+            let name = policies.get(&Uid(rule.policy));
+            let rule_name = name.and_then(|name| state.rule_name(&rule, name)).map(|name| name.to_string());
+            let policy = match name {
                 Some(name) => policy(name),
                 None => Policy { kind: kind_name(rule.kind).into(), namespace: String::new(), name: uid_text(rule.policy) },
             };
-            (number, Rule { policy, index: rule.index })
+            (number, Rule { policy, index: rule.index, rule_name })
         };
         let rules = rules.into_iter().map(named).collect();
         Self { state, leads, pods: state.pods_at(&addresses), rules, isolating: RefCell::default() }
@@ -327,6 +329,7 @@ fn unknown_rule(number: u32) -> Rule {
     Rule {
         policy: Policy { kind: kind_name(0).into(), namespace: String::new(), name: format!("of rule {number}, which is gone") },
         index: 0,
+        rule_name: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a monitor is told: one JSON document a line. The documents are the same that `orknet monitor -o json` prints.
 
 use orknet_abi::protocol;
+use orknet_compiler::rows::rule_path;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -153,6 +154,9 @@ pub struct Rule {
     pub policy: Policy,
     /// Place in `spec.ingress` or `spec.egress`, from 0.
     pub index: u32,
+    /// The rule's own name, if it has one (those of ClusterNetworkPolicies may).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule_name: Option<String>,
 }
 
 /// A policy, by name; by the number that its rule has on this node if it is not known (any more).
@@ -239,12 +243,12 @@ impl fmt::Display for Policy {
     }
 }
 
-/// The rule as a path leads to it: `NetworkPolicy default/web ingress[0]`; without one, what there is none of.
+/// The rule as a path leads to it: `NetworkPolicy default/web ingress[0]`, and its name; without one, what there is none of.
 impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = self.direction;
         match (&self.rule, self.isolated_by.as_slice()) {
-            (Some(rule), _) => write!(f, "{} {direction}[{}]", rule.policy, rule.index),
+            (Some(rule), _) => f.write_str(&rule_path(&rule.policy, direction, rule.index, rule.rule_name.as_deref().unwrap_or_default())),
             (None, []) => write!(f, "no {direction} rule of the policies that isolate the pod allows it"),
             (None, policies) => {
                 let mut names = policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

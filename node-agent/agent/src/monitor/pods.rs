@@ -264,7 +264,7 @@ mod tests {
         let message = &messages(&happened)[1].2;
         assert!(message.ends_with("no ingress rule of NetworkPolicy web/a, NetworkPolicy web/b and 9998 more allows it"), "{message}");
         happened.reason = Some("policy-egress".into());
-        let rule = Some(Rule { policy: policy("out"), index: 0 });
+        let rule = Some(Rule { policy: policy("out"), index: 0, rule_name: None });
         happened.judged = vec![Judged { direction: Direction::Egress, rule, isolated_by: Vec::new(), isolated_by_more: 0 }];
         let told = messages(&happened);
         assert_eq!(told.len(), 1, "the server's pod has nothing to do with it");

@@ -19,7 +19,7 @@ pub fn dropped() -> Happened {
         possible_services: Vec::new(),
         judged: vec![Judged {
             direction: Direction::Ingress,
-            rule: Some(Rule { policy, index: 2 }),
+            rule: Some(Rule { policy, index: 2, rule_name: None }),
             isolated_by: Vec::new(),
             isolated_by_more: 0,
         }],

@@ -8,7 +8,7 @@ mod text;
 
 pub use flows::{DirectionRow, FlowRow, flow_rows};
 pub use policy::{PeerRow, PodPolicyRow, PortRow, RuleRow, SaidRow, VerdictRow, uid_text};
-pub use rule_words::action_name;
+pub use rule_words::{action_name, rule_path};
 pub use text::{range_text, scope_name};
 
 use crate::image::MapImage;

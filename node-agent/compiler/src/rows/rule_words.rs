@@ -3,6 +3,7 @@
 use super::protocol_name;
 use super::text::range_text;
 use crate::facts::{Action, Block, NamespacedPods, PeerFacts, PortFacts, Requirement, RuleFacts, Selector};
+use std::fmt;
 use std::sync::Arc;
 
 impl RuleFacts {
@@ -23,6 +24,13 @@ impl RuleFacts {
             Some(ports) => joined(ports.iter().map(port_text)),
         }
     }
+}
+
+/// Where a rule is found: `NetworkPolicy default/web ingress[0]`; with its name, if that is not empty: `… ingress[0] "monitoring"`.
+pub fn rule_path(policy: impl fmt::Display, direction: impl fmt::Display, index: u32, name: &str) -> String {
+    // Names may be of any characters (in the API they are): as a string of Rust they cannot be taken for anything else.
+    let name = if name.is_empty() { String::new() } else { format!(" {name:?}") };
+    format!("{policy} {direction}[{index}]{name}")
 }
 
 /// What a rule does.

@@ -2,7 +2,10 @@
 
 use super::*;
 use orknet_abi::{EVENT_BYTES, Event, Rule as AbiRule, protocol};
-use orknet_compiler::facts::{Endpoint, Labels, Owner, PodFacts, PolicyFacts, Readiness, ServicePort, SlicePort};
+use orknet_compiler::facts::{
+    Action, ClusterPolicyFacts, ClusterRuleFacts, Endpoint, Labels, NamespacedPods, Owner, PodFacts, PolicyFacts, Readiness, RuleFacts,
+    ServicePort, SlicePort, Tier,
+};
 use orknet_compiler::{Attachment, Change, MapImage, ObjectName, ServiceFacts, SliceFacts};
 
 const CLIENT: [u8; 4] = [10, 244, 0, 2];
@@ -97,9 +100,14 @@ fn dropped(reason: DropReason, is: FlowKey, becomes: FlowKey, flags: u8) -> Told
 
 #[track_caller]
 fn explained(told: Told) -> Happened {
+    explained_by(&state(), told)
+}
+
+#[track_caller]
+fn explained_by(state: &State, told: Told) -> Happened {
     let seen = Seen { at: "2026-01-02T03:04:05.678901Z".parse().unwrap(), told };
     let callers = HashMap::from([(CALLER, OF_CLIENT.0)]);
-    let mut all = Explainer::default().explain_with(&[seen], &state(), "node1", &callers);
+    let mut all = Explainer::default().explain_with(&[seen], state, "node1", &callers);
     assert_eq!(all.len(), 1);
     all.remove(0)
 }
@@ -125,6 +133,34 @@ fn a_refused_connection_has_its_pods_its_service_and_its_rule() {
     assert_eq!((judged.direction, rule.policy.to_string(), rule.index), (Direction::Ingress, "NetworkPolicy web/let-in".into(), 3));
     assert_eq!((happened.time.as_str(), happened.verdict), ("2026-01-02T03:04:05.678901Z", Verdict::Dropped));
     assert_eq!((happened.reason.as_deref(), happened.tcp_flags, happened.is_answer), (Some("policy-ingress"), vec!["SYN".into()], false));
+}
+
+#[test]
+fn a_rule_with_a_name_is_called_by_it() {
+    let mut state = state();
+    let rule = |name: &str| ClusterRuleFacts { name: name.into(), action: Action::Deny, rule: RuleFacts::default() };
+    let tenants = ClusterPolicyFacts {
+        uid: Uid::of("00112233-4455-6677-8899-aabbccddeeff"),
+        tier: Tier::Admin,
+        priority: 0,
+        subject: NamespacedPods::default(),
+        ingress: Box::new([rule(""), rule(""), rule(""), rule("no \"strangers\"")]),
+        egress: Box::default(),
+        trouble: None,
+    };
+    state.note(Change::ClusterPolicy("tenants".into(), Some(tenants.clone())));
+    let judged = |state: &State| {
+        let packet = key((CLIENT, 40_000), (SERVER, 8_080));
+        let mut told = dropped(DropReason::PolicyIngress, packet, packet, SYN);
+        (told.event.direction, told.event.set, told.event.rule) = (direction::INGRESS, OF_SERVER.1[0], EGRESS_RULE);
+        explained_by(state, told).judged.remove(0)
+    };
+    let named = judged(&state);
+    assert_eq!(named.to_string(), "ClusterNetworkPolicy tenants ingress[3] \"no \\\"strangers\\\"\"");
+    assert_eq!(serde_json::to_value(&named).unwrap()["rule"]["ruleName"], "no \"strangers\"");
+    let unnamed = ClusterPolicyFacts { ingress: Box::new([rule(""), rule(""), rule(""), rule("")]), ..tenants };
+    state.note(Change::ClusterPolicy("tenants".into(), Some(unnamed)));
+    assert_eq!(judged(&state).to_string(), "ClusterNetworkPolicy tenants ingress[3]");
 }
 
 #[test]

@@ -62,6 +62,14 @@ impl State {
         isolating.map(|(name, _)| ObjectName { namespace: Arc::clone(&pod.namespace), name: Arc::clone(name) }).collect()
     }
 
+    /// The name that a rule of a ClusterNetworkPolicy has, if it has one.
+    pub fn rule_name(&self, rule: &Rule, policy: &PolicyName) -> Option<&Arc<str>> {
+        let PolicyName::Cluster(policy) = policy else { return None };
+        let facts = self.policies.cluster_policies.get(policy)?;
+        let rules = if u32::from(rule.direction) == direction::EGRESS { &facts.egress } else { &facts.ingress };
+        rules.get(rule.index as usize).map(|rule| &rule.name).filter(|name| !name.is_empty())
+    }
+
     /// What a rule does; `None` if its policy is not known (any more), or has no such rule.
     pub fn action_of(&self, rule: &Rule, policy: &PolicyName) -> Option<Action> {
         let index = rule.index as usize;
