@@ -121,12 +121,13 @@ fn object(node: &str, uid: &str, progress: &Progress) -> Value {
     let programmed: Vec<_> =
         progress.programmed.iter().map(|(kind, version)| json!({ "kind": kind.name(), "resourceVersion": version.to_string() })).collect();
     let failed: Vec<_> = progress.failed.iter().take(NAMED).map(|(object, why)| failed(object, why)).collect();
+    let behind: Vec<_> = progress.behind.iter().map(|(kind, why)| json!({ "kind": kind.name(), "message": why })).collect();
     let owner = json!({ "apiVersion": "v1", "kind": "Node", "name": node, "uid": uid });
     json!({
         "apiVersion": "networking.orknet.io/v1alpha1", "kind": "NodeProgramming",
         "metadata": { "name": node, "ownerReferences": [owner] },
         "status": {
-            "programmed": programmed, "failed": failed,
+            "programmed": programmed, "failed": failed, "behind": behind,
             "observedTime": Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
         },
     })
@@ -193,7 +194,11 @@ mod tests {
             (Object { kind: Kind::Service, namespace: "shop".into(), name: "web".into() }, "no room".to_owned()),
             (Object::of_cluster(Kind::ClusterNetworkPolicy, "base"), "not understood".to_owned()),
         ];
-        let progress = Progress { programmed: [(Kind::Pod, 12), (Kind::Service, 7)].into(), failed: failed.into() };
+        let progress = Progress {
+            programmed: [(Kind::Pod, 12), (Kind::Service, 7)].into(),
+            failed: failed.into(),
+            behind: [(Kind::Pod, "full".into())].into(),
+        };
         let object = object("node1", "1-2", &progress);
         assert_eq!(
             object["metadata"],
@@ -209,6 +214,7 @@ mod tests {
             { "kind": "ClusterNetworkPolicy", "name": "base", "message": "not understood" },
         ]);
         assert_eq!(status["failed"], expected);
+        assert_eq!(status["behind"], json!([{ "kind": "Pod", "message": "full" }]));
         assert!(status["observedTime"].as_str().unwrap().parse::<Timestamp>().is_ok());
     }
 }

@@ -76,13 +76,14 @@ async fn run_once_open(
     parts.spawn(named("EndpointSlice watch", watch::slices(client.clone(), messages.clone())));
     let (of_nodes, own, sender) = (client.clone(), config.node_name.clone(), messages.clone());
     let has_policies = config.policy.is_on();
+    let (held, in_maps) = oneshot::channel();
     parts.spawn(async move {
         watch::nodes(of_nodes, &own, sender, view, has_policies).await;
         "Node watch"
     });
     if has_policies {
         parts.spawn(named("NetworkPolicy watch", watch::policies(client.clone(), messages.clone())));
-        parts.spawn(named("ClusterNetworkPolicy watch", watch::cluster_policies(client.clone(), messages.clone())));
+        parts.spawn(named("ClusterNetworkPolicy watch", watch::cluster_policies(client.clone(), messages.clone(), in_maps)));
         parts.spawn(named("Namespace watch", watch::namespaces(client.clone(), messages.clone())));
         parts.spawn(named("Pod watch", watch::pods(client.clone(), messages.clone())));
     }
@@ -100,6 +101,8 @@ async fn run_once_open(
     let (progress, made) = latest::channel(None);
     let listeners = Listeners { alarm, health, room: room.clone(), troubles, fronts, progress, synced };
     let programmer = start_programmer(&config, &dataplane, &metrics, listeners, resync).await?;
+    // Without policies nobody asks.
+    let _ = held.send(programmer.holds_cluster_policies());
     collect_on_own_thread(&config, &dataplane, &metrics, messages.clone(), room, ear);
     let programmed = on_own_thread(programmer, queue, shutdown.clone());
     parts.spawn(async move {

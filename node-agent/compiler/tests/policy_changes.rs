@@ -122,6 +122,25 @@ fn pods_switch_between_what_comes_before_and_what_goes_after() {
 }
 
 #[test]
+fn what_is_not_understood_is_told_as_long_as_there_is_such_a_policy() {
+    let mut state = State::default();
+    let troubled = |name: &str, trouble: Option<&str>| {
+        let Change::Policy(name, facts) = policy(name, false) else { unreachable!() };
+        Change::Policy(name, facts.map(|facts| PolicyFacts { trouble: trouble.map(Into::into), ..facts }))
+    };
+    let told = |state: &State| state.policy_troubles().map(|(policy, why)| (policy.clone(), why.to_owned())).collect::<Vec<_>>();
+    let [a, b] = ["a", "b"].map(|name| PolicyName::Namespaced(object(name)));
+    state.note(troubled("a", Some("from[0]")));
+    state.note(troubled("b", Some("to[1]")));
+    assert_eq!(told(&state), [(a.clone(), "from[0]".to_owned()), (b.clone(), "to[1]".to_owned())]);
+    state.note(troubled("a", Some("from[2]")));
+    state.note(troubled("b", None));
+    assert_eq!(told(&state), [(a, "from[2]".to_owned())]);
+    state.retain_policies(&[object("b")].into());
+    assert_eq!(told(&state), []);
+}
+
+#[test]
 fn a_write_is_known_by_the_policies_that_wait_for_it() {
     let mut state = State::default();
     state.policies_known();
@@ -130,13 +149,17 @@ fn a_write_is_known_by_the_policies_that_wait_for_it() {
     let [closed, open] = ["closed", "open"].map(|name| PolicyName::Namespaced(object(name)));
     assert_eq!(state.policies_of("2"), Some(vec![closed.clone(), open.clone()]));
     for step in &steps {
-        let behind = state.policies_behind(step);
+        let behind = state.policies_behind([step]);
         match step {
-            Step::PutPod(..) => assert_eq!(behind, [closed.clone(), open.clone()].into()),
-            Step::PutRule(..) | Step::PutVerdict(..) | Step::PutPeer(..) => assert_eq!(behind, [open.clone()].into(), "{step:?}"),
+            Step::PutPod(..) => assert_eq!(behind, [(closed.clone(), 0), (open.clone(), 0)].into()),
+            Step::PutRule(..) | Step::PutVerdict(..) | Step::PutPeer(..) => assert_eq!(behind, [(open.clone(), 0)].into(), "{step:?}"),
             _ => assert_eq!(behind, [].into(), "{step:?}"),
         }
     }
+    // Of several, the first that concerns a policy.
+    let first = |is_meant: fn(&Step) -> bool| steps.iter().position(is_meant).unwrap();
+    let firsts = [(closed, first(|step| matches!(step, Step::PutPod(..)))), (open, first(|step| matches!(step, Step::PutRule(..))))];
+    assert_eq!(state.policies_behind(&steps), firsts.into());
 }
 
 /// Lets all pods of the namespace out to a block.

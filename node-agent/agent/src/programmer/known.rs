@@ -101,12 +101,10 @@ impl Programmer {
             }
             Listed::Policies(names) => {
                 self.state.retain_policies(&names);
-                self.troubles.retain_policies(&names);
                 Part::Policies
             }
             Listed::ClusterPolicies(names) => {
                 self.state.retain_cluster_policies(&names);
-                self.troubles.retain_cluster_policies(&names);
                 Part::ClusterPolicies
             }
             Listed::Namespaces(names) => {

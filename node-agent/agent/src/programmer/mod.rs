@@ -10,7 +10,6 @@ mod known;
 mod opened;
 mod pods;
 mod tell;
-mod troubles;
 
 use crate::attachments::Record;
 use crate::dataplane::{Cause, Dataplane, FailedStep, Failure};
@@ -18,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::monitor::{self, Explainer, Happened, RuleName, Seen};
 use crate::progress::{Failed, Kind, OF_POLICIES, OF_SERVICES, Versions};
 use crate::purger::Purger;
+use orknet_abi::policy_kind;
 use orknet_cni::protocol::{self, AgentStatus, AttachmentName, Reason, Refusal};
 use orknet_compiler::{Change, Options, Plan, State, Step};
 use orknet_dataplane::Use;
@@ -34,7 +34,6 @@ pub use known::Listed;
 use known::{Part, Unseen};
 use opened::OpenFlows;
 pub use tell::Listeners;
-use troubles::PolicyTroubles;
 
 /// Most messages that one plan takes.
 const BATCH: usize = 4096;
@@ -106,7 +105,6 @@ pub struct Programmer {
     has_policies: bool,
     /// Pods that are to be attached once it is known which policies hold for them.
     held: HeldPods,
-    troubles: PolicyTroubles,
     /// What has been taken note of, by kind.
     noted: Versions,
     /// The versions of lists that were lower than what had been noted, until that is told.
@@ -197,7 +195,6 @@ impl Programmer {
             behind: BTreeSet::new(),
             has_policies,
             held: HeldPods::default(),
-            troubles: PolicyTroubles::default(),
             noted: Versions::new(),
             lowered: Versions::new(),
             explainer: Explainer::default(),
@@ -220,6 +217,11 @@ impl Programmer {
         programmer.program(Waiting::default());
         programmer.restore_devices();
         Ok(programmer)
+    }
+
+    /// Whether there are rules of ClusterNetworkPolicies in the maps.
+    pub fn holds_cluster_policies(&self) -> bool {
+        self.state.image().rules.values().any(|rule| rule.kind == policy_kind::CLUSTER_NETWORK_POLICY)
     }
 
     /// Works until the shutdown or until nobody can send any more.
@@ -276,7 +278,11 @@ impl Programmer {
                     self.note_list_version(listed.kind(), version);
                     self.note_listed(listed);
                 }
-                Message::Behind(kind) => _ = self.behind.insert(kind),
+                Message::Behind(kind) => {
+                    if self.behind.insert(kind) {
+                        tracing::warn!(kind = kind.name(), "no newer policy counts as programmed on this node while watching fails");
+                    }
+                }
                 Message::Abreast(kind) => _ = self.behind.remove(&kind),
                 Message::Network(devices) => {
                     let is_new = self.network.as_ref() != Some(&devices);
@@ -322,7 +328,6 @@ impl Programmer {
         let is_of_policy = !matches!(kind, None | Some(Kind::Service | Kind::EndpointSlice));
         if is_of_policy { &mut waiting.policies_seen } else { &mut waiting.seen }.push(seen);
         self.note_version(kind, version);
-        self.troubles.follow(&change);
         self.state.note(change);
     }
 
@@ -369,7 +374,6 @@ impl Programmer {
                 self.open_flows.follow(ruled);
                 self.tell_room(&failures);
                 self.tell_fronts(&plan);
-                self.failed = self.failed_objects(&failures);
                 // Pods' devices get their programs over the first complete plan.
                 self.settle(waiting, &plan, &failures);
                 self.tell_progress();
@@ -378,7 +382,7 @@ impl Programmer {
                 self.put_off();
                 waiting.refuse(&failure);
                 // Whatever came in is in no plan.
-                self.failed.behind.extend(OF_SERVICES.into_iter().chain(OF_POLICIES));
+                self.failed.hold_up(OF_SERVICES.into_iter().chain(OF_POLICIES), Some(&format!("the maps cannot be read: {failure}")));
                 self.tell_progress();
             }
         }
@@ -454,6 +458,7 @@ impl Programmer {
             tracing::error!(why = failure.why, "a map was not written");
         }
         self.is_refused = failures.iter().any(|failure| failure.cause == Cause::Refused);
+        self.failed = self.failed_objects(&failures);
         if failures.is_empty() {
             (self.is_applied, self.retry, self.retry_at) = (true, FIRST_RETRY, None);
             self.follow_ruled(plan);

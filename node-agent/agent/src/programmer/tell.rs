@@ -6,14 +6,16 @@ use crate::dataplane::{Cause, FailedStep};
 use crate::degraded::Troubles;
 use crate::health_check::Health;
 use crate::own_routes::{Fronts, is_whole};
-use crate::progress::{Failed, FailedObjects, Kind, OF_POLICIES, OF_SERVICES, Object, Progress};
+use crate::progress::{Failed, Kind, OF_POLICIES, OF_SERVICES, Object, Progress};
 use crate::room::{self, Room};
-use orknet_abi::{PodKey, direction};
-use orknet_compiler::{Lead, Plan, Step};
+use orknet_compiler::{Lead, Plan, PolicyName, Step};
 use orknet_dataplane::Use;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// Objects that are logged when they stop to be in force.
+const LOGGED: usize = 5;
 
 /// Who hears from the programmer.
 pub struct Listeners {
@@ -97,23 +99,29 @@ impl Programmer {
             return;
         }
         let mut failed = self.failed.clone();
-        failed.objects.extend(self.troubles.failed());
-        // A policy would be told as in force that speaks of labels, or counts beside policies, that nobody has seen.
-        if !self.behind.is_empty() {
-            failed.behind.extend(OF_POLICIES);
+        for (policy, trouble) in self.state.policy_troubles() {
+            failed.objects.insert(policy.into(), format!("not understood, and closed where it might have opened: {trouble}"));
         }
-        for pods in [self.unknown_pods(), self.bare_pods()].into_iter().filter(|pods| !pods.is_empty()) {
-            failed.behind.extend(OF_POLICIES);
-            failed.objects.extend(pods);
+        // A policy would be told as in force that speaks of labels, or counts beside policies, that nobody has seen.
+        for kind in &self.behind {
+            failed.hold_up(OF_POLICIES, Some(&format!("watching kind {} fails", kind.name())));
+        }
+        for (pod, why) in self.bare_pods() {
+            failed.hold_up(OF_POLICIES, Some(&format!("pod {pod}: its device has no programs of this version")));
+            failed.objects.insert(pod, format!("the pod's device has no programs of this version, so no policy is in force for it: {why}"));
+        }
+        for (pod, why) in self.unknown_pods() {
+            failed.hold_up(OF_POLICIES, Some(&format!("pod {pod}: {why}")));
+            failed.objects.insert(pod, format!("{why}, so its policies are not known: it keeps the rules that it had"));
         }
         let lowered = std::mem::take(&mut self.lowered);
         self.listeners.progress.send_if_modified(|progress| {
             let before = progress.take().unwrap_or_default();
             let now = Progress::after(&before.lowered_to(&lowered), &self.noted, failed);
-            let is_new_pod = |object: &Object| object.kind == Kind::Pod && !before.failed.contains_key(object);
-            for (pod, why) in now.failed.iter().filter(|(object, _)| is_new_pod(object)) {
-                let Object { namespace, name, .. } = pod;
-                tracing::warn!(namespace, name, why, "no newer policy counts as programmed on this node because of a pod");
+            let new = now.failed.iter().filter(|(object, why)| before.failed.get(*object) != Some(*why));
+            for (Object { kind, namespace, name }, why) in new.take(LOGGED) {
+                let (kind, effect) = (kind.name(), kind.effect_of_failure());
+                tracing::warn!(kind, namespace, name, why, "{effect}");
             }
             let is_new = now != before;
             *progress = Some(now);
@@ -121,10 +129,13 @@ impl Programmer {
         });
     }
 
-    /// The objects that are not in force because of these, and the kinds of those that cannot be named.
+    /// The objects that are not in force because of these, and the kinds of those that cannot be named. To be asked before the failures are
+    /// taken back.
     pub(super) fn failed_objects(&self, failures: &[FailedStep]) -> Failed {
         let mut failed = Failed::default();
         for failure in failures {
+            let full = if let Cause::Full(map, entries) = failure.cause { Some(is_full(map, entries)) } else { None };
+            let why = if failure.cause == Cause::Refused { Some(failure.why.as_str()) } else { full.as_deref() };
             match &failure.step {
                 Step::PutService(key, _) | Step::DeleteService(key) => {
                     let name = self.state.service_of(key);
@@ -136,64 +147,66 @@ impl Programmer {
                 Step::DeleteBackend(_) | Step::DeleteTable(_) | Step::DeleteSource(_) => {}
                 Step::DeleteVerdict(_) | Step::DeletePort(_) | Step::DeleteRule(_) => {}
                 Step::PutBackend(..) | Step::PutTable(..) | Step::PutSource(_) | Step::PutRange(..) | Step::DeleteRange(_) => {
-                    failed.behind.extend(OF_SERVICES);
+                    failed.hold_up(OF_SERVICES, why);
                 }
-                Step::PutPod(key, pod) => {
-                    if pod.ingress | pod.egress | pod.own_ingress | pod.own_egress != 0 {
-                        failed.objects.extend(self.policies_of_pod(key, &failure.why));
-                    }
-                    failed.behind.extend(OF_POLICIES);
-                }
-                Step::DeletePod(_) | Step::PutPeer(..) | Step::DeletePeer(_) => failed.behind.extend(OF_POLICIES),
-                Step::PutVerdict(..) | Step::PutPort(..) | Step::PutRule(..) => failed.behind.extend(OF_POLICIES),
+                Step::PutPod(..) | Step::DeletePod(_) | Step::PutPeer(..) | Step::DeletePeer(_) => failed.hold_up(OF_POLICIES, why),
+                Step::PutVerdict(..) | Step::PutPort(..) | Step::PutRule(..) => failed.hold_up(OF_POLICIES, why),
                 // Addresses of the node, and how policies count.
-                Step::PutNode(_) => failed.behind.extend(OF_SERVICES.into_iter().chain(OF_POLICIES)),
+                Step::PutNode(_) => failed.hold_up(OF_SERVICES.into_iter().chain(OF_POLICIES), why),
             }
+        }
+        for (policy, first) in self.state.policies_behind(failures.iter().map(|failure| &failure.step)) {
+            failed.objects.insert((&policy).into(), self.why_not_in_force(&failures[first]));
         }
         failed
     }
 
-    /// The pods that keep the rules they had because nobody knows which policies select them.
-    fn unknown_pods(&self) -> FailedObjects {
-        if !self.has_policies {
-            return FailedObjects::new();
+    /// What a policy's status says of a write that failed. The same at each attempt, of whichever entry it is: it is told to the cluster each
+    /// time it changes.
+    fn why_not_in_force(&self, failure: &FailedStep) -> String {
+        let why = match failure.cause {
+            Cause::Full(map, entries) => is_full(map, entries),
+            Cause::Waits => "what it depends on is not in the maps".to_owned(),
+            Cause::Refused => failure.why.clone(),
+        };
+        let Step::PutPod(key, _) = &failure.step else { return why };
+        match self.state.pods_at(&[key.address].into()).get(&key.address) {
+            Some(pod) => format!("not in force for pod {}/{}: {why}", pod.name.namespace, pod.name.name),
+            None => why,
         }
-        let attachments = self.state.attachments().filter_map(|(name, attachment)| match &attachment.owner {
+    }
+
+    /// The pods that keep the rules they had because nobody knows which policies select them, and why nobody does.
+    fn unknown_pods(&self) -> BTreeMap<Object, &'static str> {
+        if !self.has_policies {
+            return BTreeMap::new();
+        }
+        let unknown = self.state.attachments().filter_map(|(name, attachment)| match &attachment.owner {
             // One that the API had while the agent ran keeps to what was known of it then.
             Some(owner) => {
                 let is_known = self.state.pod_uid(&owner.pod) == Some(owner.uid) || self.state.policies_of(name).is_some();
-                let why = "the API does not have the pod (any more), so its policies are not known: it keeps the rules that it had";
-                (!is_known).then(|| (Object::named(Kind::Pod, &owner.pod), why))
+                (!is_known).then(|| (Object::named(Kind::Pod, &owner.pod), "the API does not have it"))
             }
             None => {
-                let why = "the CNI plugin's record cannot be read, so it is not known whose it is: it keeps the rules that it had";
-                self.broken.contains(name).then(|| (Object::of_cluster(Kind::Pod, name), why))
+                let is_broken = self.broken.contains(name);
+                is_broken.then(|| (Object::of_cluster(Kind::Pod, name), "the CNI plugin's record of it cannot be read"))
             }
         });
-        attachments.map(|(pod, why)| (pod, why.to_owned())).collect()
+        unknown.collect()
     }
 
-    /// The pods that no policy holds for because their devices have no programs.
-    fn bare_pods(&self) -> FailedObjects {
+    /// The pods that no policy holds for because their devices have no programs, and why these have none.
+    fn bare_pods(&self) -> BTreeMap<Object, &str> {
         if !self.has_policies || self.bare.is_empty() {
-            return FailedObjects::new();
+            return BTreeMap::new();
         }
         let attachments = self.state.attachments().filter_map(|(name, attachment)| {
             let why = self.bare.get(&attachment.pod.ifindex)?;
             let pod =
                 attachment.owner.as_ref().map_or_else(|| Object::of_cluster(Kind::Pod, name), |owner| Object::named(Kind::Pod, &owner.pod));
-            Some((pod, format!("the pod's device has no programs of this version, so no policy is in force for it: {why}")))
+            Some((pod, why.as_str()))
         });
         attachments.collect()
-    }
-
-    /// The NetworkPolicies that a pod's entry would put in force.
-    fn policies_of_pod(&self, key: &PodKey, why: &str) -> FailedObjects {
-        let pods = self.state.pods_at(&[key.address].into());
-        let Some(pod) = pods.get(&key.address) else { return FailedObjects::new() };
-        let isolating = [direction::INGRESS, direction::EGRESS].into_iter().flat_map(|way| self.state.isolating(&pod.name, way));
-        let message = format!("not in force for pod {}/{}: {why}", pod.name.namespace, pod.name.name);
-        isolating.map(|policy| (Object::named(Kind::NetworkPolicy, &policy), message.clone())).collect()
     }
 
     /// Tells which addresses Services have, where a plan changes that.
@@ -218,5 +231,18 @@ impl Programmer {
             *health = now;
             is_new
         });
+    }
+}
+
+fn is_full(map: &str, entries: u32) -> String {
+    format!("map {map} is full ({entries} entries); raise capacities.{map}")
+}
+
+impl From<&PolicyName> for Object {
+    fn from(policy: &PolicyName) -> Self {
+        match policy {
+            PolicyName::Namespaced(name) => Self::named(Kind::NetworkPolicy, name),
+            PolicyName::Cluster(name) => Self::of_cluster(Kind::ClusterNetworkPolicy, name),
+        }
     }
 }

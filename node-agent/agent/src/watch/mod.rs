@@ -26,7 +26,7 @@ use std::future::Future;
 use std::hash::Hash;
 use std::mem;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Before a kind that the server does not know is asked for again.
 const ABSENT_RETRY: Duration = Duration::from_secs(30);
@@ -53,12 +53,13 @@ where
     follow_if(api, kind, follower, None).await;
 }
 
-/// The same; where the server does not know the kind there are no objects of it, and it is asked again from time to time.
-async fn follow_if_served<K>(api: Api<K>, kind: &'static str, follower: impl Follower<K>)
+/// The same; where the server does not know the kind there are no objects of it, and it is asked again from time to time. Whether a former agent
+/// has seen objects of it may become known later.
+async fn follow_if_served<K>(api: Api<K>, kind: &'static str, follower: impl Follower<K>, was_served: oneshot::Receiver<bool>)
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    follow_if(api, kind, follower, Some(Absence::default())).await;
+    follow_if(api, kind, follower, Some(Absence::new(was_served))).await;
 }
 
 async fn follow_if<K>(api: Api<K>, kind: &'static str, mut follower: impl Follower<K>, mut absence: Option<Absence>)
@@ -91,7 +92,7 @@ where
                     follower.event(event).await;
                 }
                 (Err(error), Some(absence)) if is_absence(&error) => {
-                    if absence.refused() {
+                    if absence.refused().await {
                         tracing::info!(kind, "the server does not know the kind, so there are none; asking again from time to time");
                         follower.event(Event::Init).await;
                         follower.event(Event::InitDone).await;

@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use orknet_compiler::clusternetworkpolicy::ClusterNetworkPolicy;
 use orknet_compiler::{Change, ClusterPolicyFacts, Names, NamespaceFacts, ObjectName, PodFacts, PolicyFacts};
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// The NetworkPolicies. One that cannot be read must not keep the others from being seen: it isolates its namespace.
 pub async fn policies(client: Client, sender: mpsc::Sender<Message>) {
@@ -28,14 +28,15 @@ fn policy_facts(policy: &DynamicObject, names: &mut Names) -> PolicyFacts {
     PolicyFacts::read(&policy.metadata, &policy.data["spec"], names)
 }
 
-/// The ClusterNetworkPolicies, where the cluster has the kind.
-pub async fn cluster_policies(client: Client, sender: mpsc::Sender<Message>) {
+/// The ClusterNetworkPolicies, where the cluster has the kind. If the maps hold rules of such (`in_maps`), there were some, and a server that does
+/// not know the kind may only have lost sight of it.
+pub async fn cluster_policies(client: Client, sender: mpsc::Sender<Message>, in_maps: oneshot::Receiver<bool>) {
     let convert = |policy: &ClusterNetworkPolicy, names: &mut Names| {
         let name = name_of(&policy.metadata, names);
         (name, Some(ClusterPolicyFacts::of(policy, names)))
     };
     let feed = Feed::new(sender, convert, Change::ClusterPolicy, Listed::ClusterPolicies).sighted(Kind::ClusterNetworkPolicy);
-    follow_if_served(Api::all(client), "ClusterNetworkPolicy", feed).await;
+    follow_if_served(Api::all(client), "ClusterNetworkPolicy", feed, in_maps).await;
 }
 
 /// The namespaces.

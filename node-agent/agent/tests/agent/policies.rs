@@ -328,6 +328,42 @@ fn root_cluster_policies_count_where_the_cluster_has_them() {
 }
 
 #[test]
+fn root_cluster_policies_whose_rules_are_in_the_maps_are_not_absent_because_the_server_says_so_once() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        api.serve_cluster_policies();
+        api.put(web(UID, "web"));
+        api.put(json!({
+            "apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy", "metadata": { "name": "nobody", "uid": UID },
+            "spec": {
+                "tier": "Admin", "priority": 1, "subject": { "namespaces": {} },
+                "ingress": [{ "action": "Deny", "from": [{ "namespaces": {} }] }],
+            },
+        }));
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        let record = attachment();
+        Attachments::new(&agent.state_dir()).put(&record).unwrap();
+        let name = record.attachment.clone();
+        assert_eq!(agent.ask(&Request::Attach(record)).await, Answer::Done);
+        let denied = entry(&dataplane).unwrap();
+        assert_ne!(denied.ingress, 0);
+        let folder = agent.stop().await;
+        api.forget_cluster_policies();
+        api.refused(CLUSTER_POLICIES);
+        let agent = Agent::start_in(folder, &api, &dataplane);
+        eventually("the kind is asked for", || api.refused(CLUSTER_POLICIES).then_some(())).await;
+        // All else is known within the time that a pod waits, its node before.
+        let mut answer = agent.ask(&Request::Attach(attachment_of(&name))).await;
+        while reason(&answer) == Some(Reason::BadRequest) {
+            answer = agent.ask(&Request::Attach(attachment_of(&name))).await;
+        }
+        assert!(format!("{answer:?}").contains("has not yet seen all policies"), "{answer:?}");
+        assert_eq!(entry(&dataplane), Some(denied));
+    });
+}
+
+#[test]
 fn root_the_node_says_how_policies_count_and_without_them_nobody_waits_for_any() {
     in_namespace(|| async {
         let lenient = |dataplane: &FakeDataplane| dataplane.maps.lock().unwrap().node.map(|node| node.flags & node_flags::LENIENT != 0);
@@ -354,6 +390,12 @@ fn root_the_node_says_how_policies_count_and_without_them_nobody_waits_for_any()
 pub fn version(report: &Value, kind: &str) -> Option<u64> {
     let programmed = report["status"]["programmed"].as_array()?;
     programmed.iter().find(|entry| entry["kind"] == kind)?["resourceVersion"].as_str()?.parse().ok()
+}
+
+/// Why a kind stays behind, as a report says it.
+pub fn behind(report: &Value, kind: &str) -> Option<String> {
+    let behind = report["status"]["behind"].as_array()?;
+    behind.iter().find(|entry| entry["kind"] == kind)?["message"].as_str().map(str::to_owned)
 }
 
 #[test]
@@ -444,7 +486,15 @@ fn root_while_it_is_not_known_whose_a_pod_is_no_policy_is_told_as_programmed() {
             api.put(service("web", "10.96.0.1"));
             agent = Agent::start_in(folder, &api, &dataplane);
             eventually("the pod is named", || told(since, false, Some(expected))).await;
-            assert!(version(&api.reports().pop().unwrap().1, "Service").is_some());
+            let report = api.reports().pop().unwrap().1;
+            assert!(version(&report, "Service").is_some());
+            let why = if is_broken {
+                "pod c1/eth0: the CNI plugin's record of it cannot be read"
+            } else {
+                "pod shop/web: the API does not have it"
+            };
+            assert_eq!(behind(&report, "NetworkPolicy").as_deref(), Some(why));
+            assert_eq!(behind(&report, "Service"), None);
             assert_eq!(entry(&dataplane), before);
         }
         assert_eq!(agent.ask(&Request::Detach(name)).await, Answer::Done);
@@ -459,7 +509,7 @@ fn root_what_has_no_room_for_a_policy_keeps_no_service_from_being_told() {
         *dataplane.full.lock().unwrap() = Some(("VERDICTS", 0));
         *dataplane.failing.lock().unwrap() = usize::MAX;
         api.put(closes("a", "web"));
-        let closed = api.version();
+        let closed = api.version_of(&closes("a", "web"));
         let told = |names_it: bool, served: u64| {
             let report = api.reports().pop()?.1;
             let named = report["status"]["failed"].as_array()?.iter().any(|failed| failed["name"] == "a");
@@ -468,9 +518,13 @@ fn root_what_has_no_room_for_a_policy_keeps_no_service_from_being_told() {
         eventually("the policy does not fit", || told(true, 0)).await;
         // Of a Service without an address there is nothing to write.
         api.put(service("web", "None"));
-        let served = api.version();
+        let served = api.version_of(&service("web", "None"));
         let report = eventually("the Service is there, the policy is not", || told(true, served)).await;
         assert!(version(&report, "NetworkPolicy") < Some(closed), "{report}");
+        let full = "map VERDICTS is full (0 entries); raise capacities.VERDICTS";
+        assert_eq!(behind(&report, "NetworkPolicy").as_deref(), Some(full));
+        assert_eq!(behind(&report, "Service"), None);
+        assert!(report["status"]["failed"][0]["message"].as_str().unwrap().ends_with(full), "{report}");
         *dataplane.failing.lock().unwrap() = 0;
         let in_force = || told(false, served).filter(|report| version(report, "NetworkPolicy") == Some(closed)).map(drop);
         eventually("it has room", in_force).await;
@@ -520,12 +574,12 @@ fn root_while_a_pods_device_has_no_programs_no_new_policy_is_told_as_programmed(
         dataplane.devices.lock().unwrap().clear();
         *dataplane.refuses_devices.lock().unwrap() = true;
         api.put(closes("a", "web"));
-        let (closed, since) = (api.version(), api.reports().len());
+        let (closed, since) = (api.version_of(&closes("a", "web")), api.reports().len());
         let agent = Agent::start_with(folder, &api, &dataplane, |config| config.resync_seconds = 1);
         agent.configured().await;
         // Something else is told.
         api.put(service("web", "10.96.0.1"));
-        let served = api.version();
+        let served = api.version_of(&service("web", ""));
         let last = |kind: &str| api.reports().pop().and_then(|report| version(&report.1, kind));
         eventually("the Service is told", || (last("Service") == Some(served)).then_some(())).await;
         for (_, report) in api.reports().split_off(since) {
@@ -537,6 +591,8 @@ fn root_while_a_pods_device_has_no_programs_no_new_policy_is_told_as_programmed(
                 "{report}"
             );
             assert!(failed["message"].as_str().unwrap().contains("the test wants it"), "{report}");
+            let why = "pod shop/web: its device has no programs of this version";
+            assert_eq!(behind(&report, "NetworkPolicy").as_deref(), Some(why));
         }
         assert!(matches!(agent.ask(&Request::Status).await, Answer::Status(status) if status.synced && !status.programmed));
         *dataplane.refuses_devices.lock().unwrap() = false;

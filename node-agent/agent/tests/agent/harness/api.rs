@@ -128,6 +128,13 @@ impl FakeApi {
         }
     }
 
+    /// From now on it knows no ClusterNetworkPolicies, as while their definition is replaced.
+    pub fn forget_cluster_policies(&self) {
+        let mut inner = self.0.lock().unwrap();
+        inner.has_cluster_policies = false;
+        inner.watches.retain(|(of, _)| *of != CLUSTER_POLICIES);
+    }
+
     /// From now on it knows ClusterNetworkPolicies.
     pub fn serve_cluster_policies(&self) {
         self.0.lock().unwrap().has_cluster_policies = true;
@@ -153,6 +160,12 @@ impl FakeApi {
     /// What nodes have reported.
     pub fn reports(&self) -> Vec<(Instant, Value)> {
         self.0.lock().unwrap().reports.clone()
+    }
+
+    /// The version of an object. (The highest one may be of a node's condition, which an agent has written meanwhile.)
+    pub fn version_of(&self, object: &Value) -> u64 {
+        let inner = self.0.lock().unwrap();
+        inner.objects[&key_of(object)]["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
     }
 
     /// The highest version that there is.
@@ -215,7 +228,10 @@ impl FakeApi {
             return inner.node(name).map_or_else(|| full(404, status(404, "NotFound")), |node| full(200, node.clone()));
         }
         let path = COLLECTIONS.into_iter().find(|path| *path == request.uri().path());
-        let path = path.filter(|path| *path != CLUSTER_POLICIES || inner.has_cluster_policies);
+        if path == Some(CLUSTER_POLICIES) && !inner.has_cluster_policies {
+            inner.refused.insert(CLUSTER_POLICIES);
+            return full(404, status(404, "NotFound"));
+        }
         let Some(path) = path else { return full(404, status(404, "NotFound")) };
         if inner.is_down || inner.withheld == Some(path) {
             inner.refused.insert(path);

@@ -50,6 +50,8 @@ pub(super) struct Policies {
     nodes: BTreeMap<Arc<str>, PeerNodeFacts>,
     node_addresses: BTreeMap<Address, BTreeSet<Arc<str>>>,
     names: HashMap<Uid, PolicyName>,
+    /// What of policies is not understood.
+    troubles: BTreeMap<PolicyName, Box<str>>,
     pods: Pods,
     locals: Locals,
     atoms: Atoms,
@@ -97,6 +99,7 @@ impl Default for Policies {
             nodes: BTreeMap::new(),
             node_addresses: BTreeMap::new(),
             names: HashMap::new(),
+            troubles: BTreeMap::new(),
             pods: Pods::default(),
             locals: Locals::default(),
             atoms: Atoms::default(),

@@ -13,6 +13,7 @@ impl super::Policies {
     fn note_policy(&mut self, name: ObjectName, facts: Option<PolicyFacts>) {
         let own = self.policies.entry(Arc::clone(&name.namespace)).or_default();
         let (uid, pods) = (facts.as_ref().map(|facts| facts.uid), facts.as_ref().map(|facts| facts.pods.clone()));
+        let trouble = facts.as_ref().and_then(|facts| facts.trouble.clone());
         let is_same = own.get(&name.name) == facts.as_ref();
         let old = match facts {
             _ if is_same => None,
@@ -25,6 +26,7 @@ impl super::Policies {
         if is_same {
             return;
         }
+        self.note_trouble(policy_name(&name.namespace, &name.name), trouble);
         self.rename(old.as_ref().map(|old| old.uid), uid, policy_name(&name.namespace, &name.name));
         self.forget_sections(Some(&name.namespace), &name.name);
         self.locals.policy_changed(&name, old.as_ref().map(|old| &old.pods), pods.as_ref());
@@ -36,6 +38,7 @@ impl super::Policies {
         }
         let uid = facts.as_ref().map(|facts| facts.uid);
         let subject = facts.as_ref().map(|facts| facts.subject.clone());
+        self.note_trouble(PolicyName::Cluster(Arc::clone(&name)), facts.as_ref().and_then(|facts| facts.trouble.clone()));
         let old = match facts {
             Some(facts) => self.cluster_policies.insert(Arc::clone(&name), facts),
             None => self.cluster_policies.remove(&name),
@@ -44,6 +47,13 @@ impl super::Policies {
         self.forget_sections(None, &name);
         let subjects: Vec<_> = old.map(|old| old.subject).into_iter().chain(subject).collect();
         self.locals.cluster_policy_changed(&subjects, &self.namespaces);
+    }
+
+    fn note_trouble(&mut self, policy: PolicyName, trouble: Option<Box<str>>) {
+        match trouble {
+            Some(trouble) => drop(self.troubles.insert(policy, trouble)),
+            None => drop(self.troubles.remove(&policy)),
+        }
     }
 
     fn rename(&mut self, old: Option<crate::facts::Uid>, new: Option<crate::facts::Uid>, name: PolicyName) {

@@ -1,13 +1,12 @@
 //! What others ask: which policies hold for a pod, whose a write is, and what is not understood.
 
 use super::super::{Change, State};
-use super::{Policies, PolicyName, policy_name};
+use super::{Policies, PolicyName};
 use crate::facts::Uid;
 use crate::image::{Step, sets_of};
 use crate::policy::rules::RuleSet;
 use orknet_abi::Rule;
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 impl Policies {
     fn name_of(&self, rule: &Rule) -> Option<&PolicyName> {
@@ -40,41 +39,55 @@ impl State {
         Some(cluster.chain(policies.into_iter().map(PolicyName::Namespaced)).collect())
     }
 
-    /// The policies that a write serves, of the last plan: if it fails, they are not in force. To be asked before the failure is taken back.
-    pub fn policies_behind(&self, step: &Step) -> BTreeSet<PolicyName> {
+    /// The policies that writes of the last plan serve: if these fail, they are not in force. Each with the number of the first such step. To be
+    /// asked before failures are taken back, for many at once: it takes a look at all verdicts if tables of ports are among them.
+    pub fn policies_behind<'a>(&self, steps: impl IntoIterator<Item = &'a Step>) -> BTreeMap<PolicyName, usize> {
         let policies = &self.policies;
-        let in_sets = |numbers: &mut dyn Iterator<Item = u32>| -> BTreeSet<PolicyName> {
-            numbers.filter_map(|set| policies.sets.content(set)).flat_map(|set| policies.names_in(set)).collect()
-        };
-        match step {
-            Step::PutPod(key, pod) => {
-                // One that isolates without rules is in no set by name.
-                let owner = self.attachments.iter().find(|(_, attachment)| attachment.addresses.contains(&key.address));
-                let selecting = owner.and_then(|(name, _)| self.policies_of(name)).unwrap_or_default();
-                in_sets(&mut sets_of(pod).into_iter()).into_iter().chain(selecting).collect()
+        let (mut found, mut sets) = (Firsts::new(), Firsts::new());
+        let (mut tables, mut peers, mut pods) = (Firsts::new(), Firsts::new(), Firsts::new());
+        for (index, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::PutPod(key, pod) => {
+                    sets_of(pod).into_iter().for_each(|set| note(&mut sets, set, index));
+                    note(&mut pods, key.address, index);
+                }
+                Step::PutVerdict(key, _) => note(&mut sets, key.set, index),
+                Step::PutPort(key, _) => note(&mut tables, key.table, index),
+                Step::PutPeer(_, peer) => note(&mut peers, peer.peers, index),
+                Step::PutRule(_, rule) => policies.name_of(rule).into_iter().for_each(|name| note(&mut found, name.clone(), index)),
+                _ => {}
             }
-            Step::PutVerdict(key, _) => in_sets(&mut [key.set].into_iter()),
-            Step::PutPort(key, _) => {
-                let users = self.image().verdicts.iter().filter(|(_, verdict)| verdict.table == key.table);
-                in_sets(&mut users.map(|(key, _)| key.set).collect::<BTreeSet<u32>>().into_iter())
-            }
-            Step::PutPeer(_, peer) => {
-                let answers = policies.peers.content(peer.peers).cloned().unwrap_or_default();
-                let asking = answers.iter().filter_map(|answer| policies.sets_asking.get(&crate::policy::atoms::atom_of(*answer)));
-                in_sets(&mut asking.flatten().copied().collect::<BTreeSet<u32>>().into_iter())
-            }
-            Step::PutRule(_, rule) => policies.name_of(rule).cloned().into_iter().collect(),
-            _ => BTreeSet::new(),
         }
+        for (key, verdict) in self.image().verdicts.iter().filter(|_| !tables.is_empty()) {
+            tables.get(&verdict.table).into_iter().for_each(|index| note(&mut sets, key.set, *index));
+        }
+        for (number, index) in peers {
+            let answers = policies.peers.content(number).into_iter().flat_map(|answers| answers.iter());
+            let asking = answers.filter_map(|answer| policies.sets_asking.get(&crate::policy::atoms::atom_of(*answer)));
+            asking.flatten().for_each(|set| note(&mut sets, *set, index));
+        }
+        // A policy that isolates without rules is in no set by name.
+        for (name, attachment) in self.attachments.iter().filter(|_| !pods.is_empty()) {
+            for index in attachment.addresses.iter().filter_map(|address| pods.get(address)) {
+                self.policies_of(name).into_iter().flatten().for_each(|policy| note(&mut found, policy, *index));
+            }
+        }
+        for (set, index) in sets {
+            let content = policies.sets.content(set).into_iter();
+            content.flat_map(|set| policies.names_in(set)).for_each(|policy| note(&mut found, policy, index));
+        }
+        found
     }
 
     /// What of policies is not understood, and so fails closed, in words.
-    pub fn policy_troubles(&self) -> impl Iterator<Item = (PolicyName, &str)> {
-        let policies = &self.policies;
-        let own = policies.policies.iter().flat_map(|(namespace, own)| {
-            own.iter().filter_map(move |(name, facts)| Some((policy_name(namespace, name), facts.trouble.as_deref()?)))
-        });
-        let cluster = policies.cluster_policies.iter();
-        own.chain(cluster.filter_map(|(name, facts)| Some((PolicyName::Cluster(Arc::clone(name)), facts.trouble.as_deref()?))))
+    pub fn policy_troubles(&self) -> impl Iterator<Item = (&PolicyName, &str)> {
+        self.policies.troubles.iter().map(|(policy, trouble)| (policy, &**trouble))
     }
+}
+
+/// The number of the first step that is about something.
+type Firsts<K> = BTreeMap<K, usize>;
+
+fn note<K: Ord>(firsts: &mut Firsts<K>, key: K, index: usize) {
+    firsts.entry(key).and_modify(|first| *first = index.min(*first)).or_insert(index);
 }
