@@ -91,7 +91,8 @@ pub fn main(options: &Trace) -> ExitCode {
 /// Whether it arrives.
 fn run(options: &Trace) -> Result<bool> {
     let (source, destination) = ends_of(&options.ends)?;
-    let (places, cluster) = places::find(options.name.as_deref(), options.pin_dir.clone())?;
+    let places::Found { places, cluster, unread } = places::find(options.name.as_deref(), options.pin_dir.clone())?;
+    unread.iter().for_each(|why| eprintln!("orknet: {why}"));
     let names = Names::open(options.kubeconfig.clone(), cluster.as_ref())?;
     let question = ends::question(options, source, destination, &names, &places)?;
     let story = Walk::new(places, &names).trace(&question)?;

@@ -7,7 +7,7 @@ use crate::inspect::pinned_nodes;
 use anyhow::{Context, Result, bail};
 use nix::sched::CloneFlags;
 use orknet_abi::{Address, Node, Pod, PodKey};
-use orknet_dataplane::{Arrival, Hook, Reader, Traced, Tracer};
+use orknet_dataplane::{Arrival, Hook, Reader, Traced, Tracer, is_attached};
 use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use std::collections::BTreeMap;
@@ -45,15 +45,29 @@ pub struct Route {
     pub source: Option<IpAddr>,
 }
 
-/// The nodes that are here, in the order of their numbers, and the local cluster that they are of.
-pub fn find(name: Option<&str>, pin_dir: Option<PathBuf>) -> Result<(Vec<Place>, Option<Cluster>)> {
+/// What can be looked into from here.
+pub struct Found {
+    /// In the order of the nodes' numbers.
+    pub places: Vec<Place>,
+    /// The local cluster that they are of.
+    pub cluster: Option<Cluster>,
+    /// Why other nodes of it cannot be looked into.
+    pub unread: Vec<String>,
+}
+
+/// The nodes that are here.
+///
+/// # Errors
+/// When none of those that are meant can be looked into.
+pub fn find(name: Option<&str>, pin_dir: Option<PathBuf>) -> Result<Found> {
+    let host = |directory| Ok(Found { places: vec![Place::open(host_name(), directory, None)?], cluster: None, unread: Vec::new() });
     if let Some(directory) = pin_dir {
-        return Ok((vec![Place::open(host_name(), directory, None)?], None));
+        return host(directory);
     }
     let cluster = Cluster::new(name.unwrap_or(DEFAULT_NAME))?;
     let nodes = pinned_nodes(&cluster.bpf_dir())?;
     if nodes.is_empty() && name.is_none() {
-        return Ok((vec![Place::open(host_name(), orknet_dataplane::Config::default().pin_dir, None)?], None));
+        return host(orknet_dataplane::Config::default().pin_dir);
     }
     if nodes.is_empty() {
         bail!("there is no local cluster {:?} on this host; remedy: orknet up --name {0}", cluster.name());
@@ -62,7 +76,24 @@ pub fn find(name: Option<&str>, pin_dir: Option<PathBuf>) -> Result<(Vec<Place>,
         let number = node.strip_prefix("node").and_then(|number| number.parse().ok()).unwrap_or_default();
         Place::open(node.clone(), cluster.bpf_dir().join(&node), Some(netns_path(&cluster.node(number).netns())))
     };
-    Ok((nodes.into_iter().map(open).collect::<Result<_>>()?, Some(cluster)))
+    let (places, unread) = readable(nodes.into_iter().map(open))?;
+    Ok(Found { places, cluster: Some(cluster), unread })
+}
+
+/// What could be opened, and why the rest could not: a node that is just being made, or whose network is gone, is in nobody's way. Nothing
+/// but failures is a failure.
+fn readable<T>(opened: impl Iterator<Item = Result<T>>) -> Result<(Vec<T>, Vec<String>)> {
+    let (mut places, mut unread) = (Vec::new(), Vec::new());
+    for place in opened {
+        match place {
+            Ok(place) => places.push(place),
+            Err(error) => unread.push(format!("{error:#}")),
+        }
+    }
+    if places.is_empty() {
+        bail!("{}", unread.join("\n        "));
+    }
+    Ok((places, unread))
 }
 
 fn host_name() -> String {
@@ -73,9 +104,10 @@ fn host_name() -> String {
 impl Place {
     fn open(name: String, pin_dir: PathBuf, netns: Option<PathBuf>) -> Result<Self> {
         let reader = Reader::open(&pin_dir).with_context(|| format!("cannot look into {name}"))?;
-        let (pods, node) = (reader.pods()?, reader.node()?.unwrap_or_default());
+        let read = reader.pods().and_then(|pods| Ok((pods, reader.node()?.unwrap_or_default())));
+        let (pods, node) = read.with_context(|| format!("cannot look into {name}"))?;
         let mut place = Self { name, pin_dir, netns, pods, node, devices: Vec::new(), tracer: None };
-        place.devices = place.inside(devices)??;
+        place.devices = place.inside(devices).flatten().with_context(|| format!("cannot look into {}", place.name))?;
         Ok(place)
     }
 
@@ -109,6 +141,11 @@ impl Place {
         let traced = self.inside(|| tracer.run(hook, &arrival, frame))?;
         self.tracer = Some(tracer);
         Ok(traced?)
+    }
+
+    /// Whether the program of a hook is on a device of the node.
+    pub fn has_program(&self, hook: Hook, device: u32) -> Result<bool> {
+        Ok(self.inside(|| is_attached(&self.pin_dir, hook, device))??)
     }
 
     /// Where the node's routes lead to an address; `None` for nowhere.
@@ -200,4 +237,24 @@ fn read_route(message: &RouteMessage) -> Option<Route> {
         }
     }
     Some(route)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_cannot_be_looked_into_keeps_nobody_from_the_others() {
+        let opened = [Ok(1), Err(anyhow::anyhow!("no such file").context("cannot look into node2")), Ok(3)];
+        let (places, unread) = readable(opened.into_iter()).unwrap();
+        assert_eq!((places, unread), (vec![1, 3], vec!["cannot look into node2: no such file".to_owned()]));
+        let error = readable::<()>([Err(anyhow::anyhow!("one")), Err(anyhow::anyhow!("two"))].into_iter()).unwrap_err().to_string();
+        assert!(error.contains("one") && error.contains("two"), "{error}");
+    }
+
+    #[test]
+    fn pins_that_are_not_there_are_told_with_the_node() {
+        let error = format!("{:#}", find(None, Some("/nonexistent".into())).err().unwrap());
+        assert!(error.starts_with("cannot look into "), "{error}");
+    }
 }

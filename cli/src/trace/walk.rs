@@ -244,8 +244,10 @@ impl<'a> Walk<'a> {
             return Ok(At::End(End::Dropped { node: node.name.clone(), reason: None, text }));
         };
         let next = route.filter(|route| route.device == device).and_then(|route| route.next);
-        steps.push(words::leaves(node, device, next, to));
-        Ok(At::Hook(Hook::ToNetwork, place, device))
+        // A VPN's device, another runtime's bridge, or one that is not among the agent's `devices`: nothing is translated there.
+        let is_ours = node.has_program(Hook::ToNetwork, device)?;
+        steps.push(words::leaves(node, device, next, to, is_ours));
+        if is_ours { Ok(At::Hook(Hook::ToNetwork, place, device)) } else { self.on_the_wire(place, device, &journey.frame) }
     }
 
     /// Between nodes.
@@ -274,10 +276,12 @@ impl<'a> Walk<'a> {
         let is_pods = node.pod(to).is_some();
         // What comes through the overlay comes in on its device.
         let device = if is_pods && node.node.overlay != 0 { node.device(node.node.overlay).unwrap_or(device) } else { device };
-        steps.push(words::comes(node, device));
+        let is_ours = node.has_program(Hook::FromNetwork, device.index)?;
+        steps.push(words::comes(node, device, is_ours));
         send_to(&mut journey.frame, device.mac);
         journey.mark = 0;
-        Ok(At::Hook(Hook::FromNetwork, place, device.index))
+        journey.came_in = device.index;
+        Ok(if is_ours { At::Hook(Hook::FromNetwork, place, device.index) } else { At::Stack(place) })
     }
 
     /// The answer's way back, without its steps.

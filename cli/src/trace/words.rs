@@ -114,16 +114,26 @@ pub fn into_pod(node: &Place, device: u32) -> Told {
     Told::new(node, "route", format!("into the pod at {by}"), json!({"step": "way", "kind": "pod", "device": by}))
 }
 
-/// Into a node.
-pub fn comes(node: &Place, device: &Device) -> Told {
-    Told::new(node, "route", format!("comes in at {}", device.name), json!({"step": "route", "device": device.name}))
+/// Into a node, at a device that has our program, or has not.
+pub fn comes(node: &Place, device: &Device, is_ours: bool) -> Told {
+    let text = format!("comes in at {}{}", device.name, without_program(is_ours));
+    Told::new(node, "route", text, json!({"step": "route", "device": device.name, "program": is_ours}))
 }
 
-/// Out of a node.
-pub fn leaves(node: &Place, device: u32, next: Option<IpAddr>, to: IpAddr) -> Told {
+fn without_program(is_ours: bool) -> &'static str {
+    if is_ours { "" } else { ", where no program of ours is" }
+}
+
+/// Out of a node, at a device that has our program, or has not.
+pub fn leaves(node: &Place, device: u32, next: Option<IpAddr>, to: IpAddr, is_ours: bool) -> Told {
     let by = node.device_name(device);
     let next = next.filter(|next| *next != to).map(|next| format!(", next {next}")).unwrap_or_default();
-    Told::new(node, "route", format!("leaves by {by}{next}"), json!({"step": "route", "device": by}))
+    Told::new(
+        node,
+        "route",
+        format!("leaves by {by}{next}{}", without_program(is_ours)),
+        json!({"step": "route", "device": by, "program": is_ours}),
+    )
 }
 
 /// Why a packet does not go on.

@@ -38,7 +38,7 @@ mod trouble;
 mod wires;
 
 pub use apply::{Applied, Failure, FailureCause};
-pub use attach::Attachment;
+pub use attach::{Attachment, is_attached};
 pub use cleanup::cleanup;
 pub use config::{Config, DeviceAttach, ProgramLog, Xdp};
 pub use dataplane::{Dataplane, Ran, Verdict};

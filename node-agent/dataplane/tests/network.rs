@@ -5,7 +5,7 @@ mod harness;
 use aya::programs::{SchedClassifier, TcAttachType};
 use harness::{Namespace, Node};
 use orknet_abi::device_takes;
-use orknet_dataplane::{Dataplane, DeviceAttach, TroubleKind, Xdp};
+use orknet_dataplane::{Dataplane, DeviceAttach, Hook, TroubleKind, Xdp, is_attached};
 use std::collections::BTreeSet;
 
 /// A device without addresses; its index.
@@ -38,6 +38,8 @@ fn programs(namespace: &Namespace, device: &str) -> Vec<String> {
     names
 }
 
+/// Index of `lo` in every network namespace.
+const LOOPBACK: u32 = 1;
 const BOTH: [&str; 2] = ["from_network", "to_network"];
 const NONE: [&str; 0] = [];
 
@@ -47,16 +49,23 @@ fn root_programs_follow_the_wanted_devices_by_links_and_by_filters() {
         let mut node = Node::new("follow");
         node.config.device_attach = how;
         let (first, second) = (device(&node.namespace, "first"), device(&node.namespace, "second"));
+        let told = |device: u32| {
+            let hooks = [Hook::FromNetwork, Hook::ToNetwork];
+            hooks.map(|hook| node.namespace.run(|| is_attached(&node.pin_dir(), hook, device).unwrap()))
+        };
         let dataplane = Dataplane::open(&node.config).unwrap();
+        assert_eq!((told(first), told(LOOPBACK), told(u32::MAX >> 1)), ([false; 2], [false; 2], [false; 2]), "{how:?}");
         for _ in 0..2 {
             assert_eq!(keep(&node, &dataplane, &[first, second]), NONE, "{how:?}");
         }
+        assert_eq!((told(first), told(second), told(LOOPBACK)), ([true; 2], [true; 2], [false; 2]), "{how:?}");
         assert_eq!(
             (programs(&node.namespace, "first"), programs(&node.namespace, "second")),
             (BOTH.map(str::to_owned).to_vec(), BOTH.map(str::to_owned).to_vec())
         );
         assert_eq!(keep(&node, &dataplane, &[second]), NONE);
         assert_eq!((programs(&node.namespace, "first").len(), programs(&node.namespace, "second").len()), (0, 2), "{how:?}");
+        assert_eq!((told(first), told(second)), ([false; 2], [true; 2]), "the discipline of {how:?} stays without filters");
         // Another process, which knows of no device yet, takes over what is there and removes what is not wanted.
         drop(dataplane);
         let dataplane = Dataplane::open(&node.config).unwrap();

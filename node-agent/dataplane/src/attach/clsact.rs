@@ -1,12 +1,13 @@
 //! Devices without tcx (Linux before 6.6): filters on the clsact queueing discipline, at a fixed place, so that a restart
 //! replaces them.
 
-use super::device_name;
+use super::{device_name, netlink};
 use crate::{Error, Hook, programs::Programs};
 use aya::programs::{
     Link as _, ProgramError, SchedClassifier, TcAttachType,
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
 };
+use nix::sys::socket::SockProtocol;
 use std::{error::Error as StdError, io, path::Path};
 
 /// Priorities and handle of our filters; others may have theirs beside them. A priority of its own for each kind of device: filters
@@ -14,7 +15,15 @@ use std::{error::Error as StdError, io, path::Path};
 const POD_PRIORITY: u16 = 20_250;
 const NETWORK_PRIORITY: u16 = 20_251;
 const NODE_PRIORITY: u16 = 20_252;
-const HANDLE: TcHandle = TcHandle::new(0, 0x0b1);
+const MINOR: u16 = 0x0b1;
+const HANDLE: TcHandle = TcHandle::new(0, MINOR);
+
+/// `RTM_GETTFILTER` (linux/rtnetlink.h); the parents of clsact's filters, `TC_H_CLSACT` with `TC_H_MIN_INGRESS` or `TC_H_MIN_EGRESS`
+/// (linux/pkt_sched.h); `ETH_P_ALL` (linux/if_ether.h), the protocol of ours.
+const GET_FILTER: u16 = 46;
+const INGRESS: u32 = 0xffff_fff2;
+const EGRESS: u32 = 0xffff_fff3;
+const ALL_PROTOCOLS: u16 = 3;
 
 /// Attaches programs to a device, or replaces those of an earlier process.
 pub(super) fn attach(programs: &Programs, ifindex: u32, hooks: &[Hook]) -> Result<(), Error> {
@@ -54,6 +63,19 @@ pub(super) fn detach(ifindex: u32, hooks: &[Hook]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether our filter of a hook is on a device; none is there without the discipline, or without the device.
+pub(super) fn has(ifindex: u32, hook: Hook) -> Result<bool, Error> {
+    let parent = if matches!(direction(hook), TcAttachType::Egress) { EGRESS } else { INGRESS };
+    let information = u32::from(priority(hook)) << 16 | u32::from(ALL_PROTOCOLS.to_be());
+    // `struct tcmsg`: family and padding, then these.
+    let message = [0, ifindex, u32::from(MINOR), parent, information].map(u32::to_ne_bytes).concat();
+    match netlink::ask(SockProtocol::NetlinkRoute, GET_FILTER, &message) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL | libc::ENODEV)) => Ok(false),
+        Err(error) => Err(Error::Clsact { hook, target: format!("device {ifindex}"), source: error.into() }),
+    }
 }
 
 fn attach_filter(program: &mut SchedClassifier, device: &str, hook: Hook) -> Result<(), ProgramError> {

@@ -130,6 +130,21 @@ pub(crate) fn detach_device(pins: &Pins, ifindex: u32, hooks: &[Hook]) -> Result
     clsact::detach(ifindex, hooks)
 }
 
+/// Whether the program of a hook is on a device of the caller's network namespace, put there by whoever has this pin directory, or as a
+/// filter by anybody who has one. Needs no agent.
+///
+/// # Errors
+/// When the pins can't be read or the kernel can't be asked.
+pub fn is_attached(pin_dir: &Path, hook: Hook, ifindex: u32) -> Result<bool, Error> {
+    let pin = Pins::new(pin_dir).link(&device_pin(hook, ifindex));
+    match Link::open(&pin) {
+        // That of a device that is gone stays for a while.
+        Ok(link) if matches!(link.target(), Ok(LinkTarget::Device(device)) if device == ifindex) => Ok(true),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("open the pinned link", &pin)(error)),
+        _ => clsact::has(ifindex, hook),
+    }
+}
+
 /// The devices, there still or gone, for which a link of one of these hooks is pinned.
 pub(crate) fn linked_devices(pins: &Pins, hooks: &[Hook]) -> Result<BTreeSet<u32>, Error> {
     let links = bpffs::entries(&pins.links())?;
