@@ -5,6 +5,7 @@ mod cluster;
 mod commands;
 mod inspect;
 mod monitor;
+mod names;
 mod policy;
 mod trace;
 

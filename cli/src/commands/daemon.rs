@@ -1,6 +1,8 @@
 //! What the long-running commands share: a configuration from a file with flags on top, logs, signals, a runtime.
 
+use crate::names;
 use anyhow::{Context, Result};
+use kube::config::Kubeconfig;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::future::Future;
@@ -77,13 +79,12 @@ pub fn runtime() -> Result<tokio::runtime::Runtime> {
 
 /// A client from a kubeconfig file, for a part of the product: its name is the manager of the fields that it writes. Does not connect yet.
 pub async fn client(kubeconfig: &Path, part: &'static str) -> Result<kube::Client> {
-    let text = std::fs::read_to_string(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
-    client_from_text(&text, part).await.with_context(|| format!("{} cannot be used", kubeconfig.display()))
+    client_with(names::kubeconfig::file(kubeconfig)?, part).await.with_context(|| format!("{} cannot be used", kubeconfig.display()))
 }
 
-async fn client_from_text(kubeconfig: &str, part: &'static str) -> Result<kube::Client> {
-    let file = kube::config::Kubeconfig::from_yaml(kubeconfig).context("no kubeconfig")?;
-    let mut config = kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await?;
+/// The same from a kubeconfig that was read.
+pub async fn client_with(kubeconfig: Kubeconfig, part: &'static str) -> Result<kube::Client> {
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
     config.headers.push((http::header::USER_AGENT, user_agent(part)?));
     kube::Client::try_from(config).context("cannot set up a client")
 }
@@ -179,7 +180,7 @@ mod tests {
             "clusters: [{{name: c, cluster: {{server: \"{server}\"}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
              users: [{{name: u, user: {{}}}}]\ncurrent-context: c\n"
         );
-        let client = client_from_text(&kubeconfig, "orknet-kubelet").await.unwrap();
+        let client = client_with(Kubeconfig::from_yaml(&kubeconfig).unwrap(), "orknet-kubelet").await.unwrap();
         // Nobody answers; the request is what counts.
         let _ = client.apiserver_version().await;
         let heard = heard.join().unwrap();

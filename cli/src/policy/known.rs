@@ -1,31 +1,24 @@
 //! What the API server says of policies and of those whom they select; without it, everything goes by addresses and uids.
 
 use crate::cluster::layout::Cluster;
-use crate::commands::daemon;
-use crate::trace::names::{has_ended, is_on_host, kubeconfig_path, phase};
-use anyhow::{Context, Result};
+use crate::names::{Pods, Server, has_ended, is_on_host, phase};
+use anyhow::Result;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams, ObjectList};
-use kube::{Client, Resource};
+use kube::api::{Api, ApiResource, DynamicObject};
 use orknet_abi::{Address, Rule, direction};
-use orknet_compiler::Names;
 use orknet_compiler::clusternetworkpolicy::ClusterNetworkPolicy;
-use orknet_compiler::facts::{Action, ClusterPolicyFacts, Labels, NamespaceFacts, ObjectName, PodFacts, PolicyFacts, RuleFacts, Tier, Uid};
+use orknet_compiler::facts::{Action, ClusterPolicyFacts, Labels, NamespaceFacts, ObjectName, PolicyFacts, RuleFacts, Tier, Uid};
+use orknet_compiler::{Names, PolicyName};
 use std::collections::BTreeMap;
-use std::fmt::{self, Debug};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long the API server may take for all that is asked.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The objects.
 #[derive(Debug, Default)]
 pub struct Known {
-    pods: BTreeMap<ObjectName, PodFacts>,
+    pods: Pods,
     namespaces: BTreeMap<Arc<str>, NamespaceFacts>,
     policies: BTreeMap<ObjectName, PolicyFacts>,
     cluster_policies: BTreeMap<Arc<str>, ClusterPolicyFacts>,
@@ -45,17 +38,10 @@ pub struct Whereabouts {
     pub ended: Option<String>,
 }
 
-/// A policy, as `kubectl` writes a resource: `NetworkPolicy default/web`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PolicyRef {
-    Own(ObjectName),
-    Cluster(Arc<str>),
-}
-
 /// What one policy says about a pod in one direction.
 #[derive(Debug)]
 pub struct Holding<'a> {
-    pub policy: PolicyRef,
+    pub policy: PolicyName,
     pub uid: Uid,
     /// `Admin`, `NetworkPolicy`, `Baseline`: in this order they are asked.
     pub tier: &'static str,
@@ -77,38 +63,32 @@ pub struct HeldRule<'a> {
 impl Known {
     /// Asks the API server of a kubeconfig: the one named, the cluster's, that of `KUBECONFIG`, or `~/.kube/config`.
     pub fn load(kubeconfig: Option<PathBuf>, cluster: Option<&Cluster>) -> Result<Self> {
-        let path = kubeconfig_path(kubeconfig, cluster).context("there is no kubeconfig; remedy: --kubeconfig FILE")?;
-        let asked = async {
-            let client = daemon::client(&path, "orknet").await?;
-            let mut names = Names::default();
-            let mut known = Self::default();
-            for pod in all::<Pod>(&client).await? {
-                let name = ObjectName::of(&pod.metadata, &mut names);
-                known.whereabouts.insert(name.clone(), Whereabouts::of(&pod));
-                known.pods.insert(name, PodFacts::of(&pod, &mut names));
-            }
-            // Who may not list nodes does without.
-            for node in all::<Node>(&client).await.unwrap_or_default() {
-                let addresses = node.status.into_iter().flat_map(|status| status.addresses).flatten();
-                let own = addresses.filter_map(|address| address.address.parse::<IpAddr>().ok()).map(Address::from).collect();
-                known.nodes.insert(node.metadata.name.unwrap_or_default(), own);
-            }
-            for namespace in all::<Namespace>(&client).await? {
-                let name = names.intern(namespace.metadata.name.as_deref().unwrap_or_default());
-                known.namespaces.insert(name, NamespaceFacts::of(&namespace, &mut names));
-            }
-            let policies = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::erase::<NetworkPolicy>(&()));
-            for policy in items(policies.list(&ListParams::default()).await, "networkpolicies")? {
-                let facts = PolicyFacts::read(&policy.metadata, &policy.data["spec"], &mut names);
-                known.policies.insert(ObjectName::of(&policy.metadata, &mut names), facts);
-            }
-            for policy in all_served::<ClusterNetworkPolicy>(&client).await? {
-                let name = names.intern(policy.metadata.name.as_deref().unwrap_or_default());
-                known.cluster_policies.insert(name, ClusterPolicyFacts::of(&policy, &mut names));
-            }
-            Ok::<_, anyhow::Error>(known)
-        };
-        daemon::runtime()?.block_on(async { tokio::time::timeout(PATIENCE, asked).await }).context("the API server does not answer")?
+        let server = Server::open(kubeconfig, cluster)?;
+        let mut names = Names::default();
+        let mut known = Self::default();
+        let pods: Vec<Pod> = server.all()?;
+        known.whereabouts = pods.iter().map(|pod| (ObjectName::of(&pod.metadata, &mut names), Whereabouts::of(pod))).collect();
+        known.pods = Pods::of(&pods, &mut names);
+        // Who may not list nodes does without.
+        for node in server.all::<Node>().unwrap_or_default() {
+            let addresses = node.status.into_iter().flat_map(|status| status.addresses).flatten();
+            let own = addresses.filter_map(|address| address.address.parse::<IpAddr>().ok()).map(Address::from).collect();
+            known.nodes.insert(node.metadata.name.unwrap_or_default(), own);
+        }
+        for namespace in server.all::<Namespace>()? {
+            let name = names.intern(namespace.metadata.name.as_deref().unwrap_or_default());
+            known.namespaces.insert(name, NamespaceFacts::of(&namespace, &mut names));
+        }
+        let resource = ApiResource::erase::<NetworkPolicy>(&());
+        for policy in server.list::<DynamicObject>(&resource.plural, |client| Api::all_with(client, &resource))? {
+            let facts = PolicyFacts::read(&policy.metadata, &policy.data["spec"], &mut names);
+            known.policies.insert(ObjectName::of(&policy.metadata, &mut names), facts);
+        }
+        for policy in server.all::<ClusterNetworkPolicy>()? {
+            let name = names.intern(policy.metadata.name.as_deref().unwrap_or_default());
+            known.cluster_policies.insert(name, ClusterPolicyFacts::of(&policy, &mut names));
+        }
+        Ok(known)
     }
 
     /// The addresses of a pod by its name.
@@ -134,15 +114,14 @@ impl Known {
 
     /// The pod that has an address of its own.
     pub fn pod_at(&self, address: Address) -> Option<&ObjectName> {
-        let has = |(_, facts): &(&ObjectName, &PodFacts)| facts.is_peer && facts.addresses.contains(&address);
-        self.pods.iter().filter(has).max_by_key(|(_, facts)| facts.created).map(|(name, _)| name)
+        self.pods.at(address)
     }
 
     /// The policy with a uid.
-    pub fn policy_with(&self, uid: Uid) -> Option<PolicyRef> {
-        let own = self.policies.iter().find(|(_, facts)| facts.uid == uid).map(|(name, _)| PolicyRef::Own(name.clone()));
+    pub fn policy_with(&self, uid: Uid) -> Option<PolicyName> {
+        let own = self.policies.iter().find(|(_, facts)| facts.uid == uid).map(|(name, _)| PolicyName::Namespaced(name.clone()));
         let cluster =
-            || self.cluster_policies.iter().find(|(_, facts)| facts.uid == uid).map(|(name, _)| PolicyRef::Cluster(Arc::clone(name)));
+            || self.cluster_policies.iter().find(|(_, facts)| facts.uid == uid).map(|(name, _)| PolicyName::Cluster(Arc::clone(name)));
         own.or_else(cluster)
     }
 
@@ -170,7 +149,7 @@ impl Known {
                 move |policy: &'_ ClusterPolicyFacts| if way == direction::EGRESS { policy.egress.len() } else { policy.ingress.len() };
             let of = cluster.iter().filter(move |(_, policy)| policy.tier == tier && rules(policy) > 0);
             of.map(move |(name, policy)| Holding {
-                policy: PolicyRef::Cluster(Arc::clone(name)),
+                policy: PolicyName::Cluster(Arc::clone(name)),
                 uid: policy.uid,
                 tier: tier_name,
                 rules: (0..)
@@ -185,7 +164,7 @@ impl Known {
             let rules = if way == direction::EGRESS { policy.egress.as_deref() } else { policy.ingress.as_deref() }?;
             let accepting = |(index, facts)| HeldRule { index, name: "", action: Action::Accept, facts };
             let rules = (0..).zip(rules).map(accepting).collect();
-            Some(Holding { policy: PolicyRef::Own(name.clone()), uid: policy.uid, tier: "NetworkPolicy", rules })
+            Some(Holding { policy: PolicyName::Namespaced(name.clone()), uid: policy.uid, tier: "NetworkPolicy", rules })
         });
         let (admin, baseline) = (of_tier(Tier::Admin, "Admin"), of_tier(Tier::Baseline, "Baseline"));
         admin.into_iter().chain(own).chain(baseline).collect()
@@ -197,37 +176,6 @@ impl Whereabouts {
         let ended = phase(pod).filter(|_| has_ended(pod)).map(str::to_owned);
         Self { node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()), is_on_host: is_on_host(pod), ended }
     }
-}
-
-impl fmt::Display for PolicyRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Own(name) => write!(f, "NetworkPolicy {}/{}", name.namespace, name.name),
-            Self::Cluster(name) => write!(f, "ClusterNetworkPolicy {name}"),
-        }
-    }
-}
-
-async fn all<T>(client: &Client) -> Result<Vec<T>>
-where
-    T: Resource<DynamicType = ()> + Clone + Debug + serde::de::DeserializeOwned,
-{
-    items(Api::<T>::all(client.clone()).list(&ListParams::default()).await, &T::plural(&()))
-}
-
-/// The same of a kind that not every cluster has.
-async fn all_served<T>(client: &Client) -> Result<Vec<T>>
-where
-    T: Resource<DynamicType = ()> + Clone + Debug + serde::de::DeserializeOwned,
-{
-    match Api::<T>::all(client.clone()).list(&ListParams::default()).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
-        list => items(list, &T::plural(&())),
-    }
-}
-
-fn items<T: Clone>(list: kube::Result<ObjectList<T>>, kind: &str) -> Result<Vec<T>> {
-    Ok(list.with_context(|| format!("cannot list {kind}"))?.items)
 }
 
 #[cfg(test)]
@@ -253,7 +201,8 @@ mod tests {
         let policy = facts.uid.0;
         let pod = ObjectName { namespace: "shop".into(), name: "web".into() };
         let mut known = Known { cluster_policies: [("tenants".into(), facts)].into(), ..Known::default() };
-        known.pods.insert(pod.clone(), PodFacts::of(&Pod::default(), &mut names));
+        let object: Pod = serde_json::from_value(json!({ "metadata": { "namespace": "shop", "name": "web" } })).unwrap();
+        known.pods = Pods::of([&object], &mut names);
         let rule = |way: u32, index| Rule { policy, index, direction: way as u8, kind: policy_kind::CLUSTER_NETWORK_POLICY, reserved: 0 };
         let named = [rule(direction::INGRESS, 0), rule(direction::INGRESS, 1), rule(direction::EGRESS, 1), rule(direction::INGRESS, 2)];
         assert_eq!(named.map(|rule| known.rule_name(&rule)), ["", "monitoring", "", ""]);

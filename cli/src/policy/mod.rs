@@ -8,15 +8,16 @@ use crate::cluster::layout::{Cluster, DEFAULT_NAME};
 use crate::inspect::print::Column::{Number, Text};
 use crate::inspect::print::{View, print};
 use crate::inspect::{Inspect, nodes};
+use crate::names::{self, unknown_policy};
 use anyhow::{Context, Result, bail};
-use known::{HeldRule, Known, PolicyRef, Whereabouts};
-use orknet_abi::{Address, PodKey, direction};
+use known::{HeldRule, Known, Whereabouts};
+use orknet_abi::{Address, PodKey, Rule, direction};
 use orknet_compiler::MapImage;
 use orknet_compiler::facts::{ObjectName, Uid};
-use orknet_compiler::rows::{PodPolicyRow, action_name, rule_path, uid_text};
+use orknet_compiler::rows::{PodPolicyRow, action_name, rule_path};
 use orknet_dataplane::Reader;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -67,11 +68,11 @@ struct Where {
 pub fn run(options: Policy) -> Result<()> {
     match options.what {
         What::List { namespace, at } => {
-            let (known, _) = names(&at);
+            let (known, _) = known(&at);
             list::list(&at.maps, namespace.as_deref(), &known)
         }
         What::Show { pod, namespace, at } => {
-            let (known, why_unknown) = names(&at);
+            let (known, why_unknown) = known(&at);
             let wanted = wanted(&pod, &namespace);
             let addresses = addresses_of(&wanted, &known, why_unknown)?;
             let mut unread = Vec::new();
@@ -113,7 +114,7 @@ fn wanted(pod: &str, namespace: &str) -> Wanted {
 }
 
 /// What the API server knows; what keeps it from being asked is told, and goes for nothing.
-fn names(at: &Where) -> (Known, Option<anyhow::Error>) {
+fn known(at: &Where) -> (Known, Option<anyhow::Error>) {
     let cluster = Cluster::new(at.maps.name.as_deref().unwrap_or(DEFAULT_NAME)).ok().filter(|cluster| cluster.kubeconfig_path().exists());
     match Known::load(at.kubeconfig.clone(), cluster.filter(|_| at.maps.pin_dir.is_none()).as_ref()) {
         Ok(known) => (known, None),
@@ -155,21 +156,15 @@ fn policies(row: &PodPolicyRow, pod: Option<&ObjectName>, way: u32, image: &MapI
         return of_api;
     }
     let said = row.verdicts.iter().flat_map(|verdict| verdict.ports.iter().map(|port| port.said.rule).chain([verdict.otherwise.rule]));
-    let uids: BTreeSet<[u8; 16]> = said.filter_map(|number| image.rules.get(&number)).map(|rule| rule.policy).collect();
-    uids.into_iter().map(|uid| policy_text(uid, known)).collect()
-}
-
-fn policy_text(uid: [u8; 16], known: &Known) -> String {
-    known.policy_with(Uid(uid)).map_or_else(|| format!("policy with uid {}", uid_text(uid)), |policy: PolicyRef| policy.to_string())
+    let by_uid: BTreeMap<[u8; 16], &Rule> = said.filter_map(|number| image.rules.get(&number)).map(|rule| (rule.policy, rule)).collect();
+    let text = |rule: &Rule| known.policy_with(Uid(rule.policy)).map_or_else(|| unknown_policy(rule), |policy| policy.to_string());
+    by_uid.into_values().map(text).collect()
 }
 
 /// A rule by its number: `NetworkPolicy default/web ingress[0]`, with its name if it has one.
 fn rule_text(number: u32, image: &MapImage, known: &Known) -> String {
     match image.rules.get(&number) {
-        Some(rule) => {
-            let list = if u32::from(rule.direction) == direction::EGRESS { "egress" } else { "ingress" };
-            rule_path(policy_text(rule.policy, known), list, rule.index, known.rule_name(rule))
-        }
+        Some(rule) => names::rule_text(rule, known.policy_with(Uid(rule.policy)).as_ref(), known.rule_name(rule)),
         None => format!("rule {number}"),
     }
 }

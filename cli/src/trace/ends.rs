@@ -1,9 +1,10 @@
 //! Who speaks to whom: what was asked for, as addresses, a port and a place to begin.
 
-use super::names::{self, Names};
+use super::names::Names;
 use super::packet::Ends;
 use super::places::Place;
 use super::{Protocol, Trace};
+use crate::names;
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;

@@ -2,7 +2,7 @@
 //! that lives learns of it. [`ends`] finds out who is meant, [`walk`] goes from hook to hook and from node to node, [`words`] says it.
 
 mod ends;
-pub mod names;
+mod names;
 mod packet;
 mod places;
 mod sockets;

@@ -5,6 +5,7 @@ use super::super::State;
 use crate::facts::{Action, ClusterPolicyFacts, ObjectName, Uid};
 use orknet_abi::{Address, Rule, direction, policy_kind};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 /// The pod that has an address.
@@ -21,6 +22,16 @@ pub struct PodAt {
 pub enum PolicyName {
     Namespaced(ObjectName),
     Cluster(Arc<str>),
+}
+
+/// As `kubectl` writes a resource, with its kind: `NetworkPolicy default/web`.
+impl fmt::Display for PolicyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespaced(name) => write!(f, "NetworkPolicy {}/{}", name.namespace, name.name),
+            Self::Cluster(name) => write!(f, "ClusterNetworkPolicy {name}"),
+        }
+    }
 }
 
 impl State {
