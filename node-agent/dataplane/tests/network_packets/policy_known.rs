@@ -1,7 +1,7 @@
 //! Connections between pods with rules for both directions, of which it must be known who began: what their segments leave behind although they
 //! take the quick way, and that nothing but them takes it.
 
-use crate::bench::{A_MACS, B_MACS, Bench, FAMILIES, Family, assert_sent, at, into_pod, ip, key};
+use crate::bench::{A_MACS, B_MACS, Bench, FAMILIES, Family, assert_sent, at, into_pod, ip, key, settings};
 use crate::frames::{Frame, flags, tcp, udp};
 use crate::policy::{CLOSED, FRIENDLY, assert_refused, befriend, rules, sets};
 use orknet_abi::{
@@ -138,6 +138,40 @@ fn root_only_what_answers_a_known_connection_takes_its_way() {
         assert_refused(&bench, || bench.from_pod(&answer.bytes()), DropReason::PolicyIngress);
         assert_eq!(bench.from_pod_b(tcp(at(family.pod_b, 994), at(family.pod_a, 80), flags::SYN, b"")).verdict, Verdict::Drop);
         bench.assert_pairs();
+        bench.flows().keys().for_each(|key| bench.forget_flow(key));
+    }
+}
+
+#[test]
+fn root_what_is_let_through_keeps_its_flow() {
+    let bench = Bench::new("policy-kept");
+    for (rule, family) in (7..).zip(FAMILIES) {
+        both(&bench, family, rule);
+        // Pod B asks, and pod A answers, and nothing else.
+        rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (FRIENDLY, CLOSED));
+        rules(&bench, family.pod_b, |pod| (pod.ingress, pod.egress) = (CLOSED, FRIENDLY));
+        // Datagrams, the first connection's segments, and those of one that finds its way by the first one's.
+        for (protocol, number) in [(UDP, 0), (TCP, 1), (TCP, 2)] {
+            let (client, server) = (at(family.pod_b, 10_000 + number), at(family.pod_a, 80));
+            let said = |from, to, says| if protocol == UDP { udp(from, to, b"x") } else { tcp(from, to, says, b"") };
+            let ask = |says| assert_eq!(bench.from_pod_b(said(client, server, says)).verdict, Verdict::Redirect);
+            let answer = |says| assert_eq!(bench.from_pod(&said(server, client, says).bytes()).verdict, Verdict::Redirect);
+            ask(flags::SYN);
+            answer(flags::SYN_ACK);
+            ask(flags::ACK);
+            let keys = [key(protocol, client, server), key(protocol, server, client)];
+            for _ in 0..3 {
+                keys.iter().for_each(|key| bench.make_old(key));
+                // Ways that are known are believed for a second, in which they leave the time alone; but for those of TCP's pairs.
+                if number < 2 {
+                    bench.set_node(settings());
+                }
+                ask(flags::ACK);
+                answer(flags::ACK);
+                let used = keys.map(|key| bench.flows()[&key].used_seconds);
+                assert!(!used.contains(&0), "{client} {protocol}: {used:?}");
+            }
+        }
         bench.flows().keys().for_each(|key| bench.forget_flow(key));
     }
 }
