@@ -425,7 +425,12 @@ fn root_what_is_programmed_is_reported_up_to_the_last_change_and_not_too_often()
         assert_eq!(report["metadata"]["ownerReferences"], owner);
         assert_eq!(report["status"]["failed"], json!([]));
         let reports = api.reports();
-        let says_nothing = |pair: &[(Instant, Value)]| version(&pair[0].1, "NetworkPolicy") == version(&pair[1].1, "NetworkPolicy");
+        let awaited = |report: &Value| {
+            let status = &report["status"];
+            let versions = ["NetworkPolicy", "ClusterNetworkPolicy", "Service"].map(|kind| version(report, kind));
+            (versions, status["failed"].clone(), status["behind"].clone())
+        };
+        let says_nothing = |pair: &[(Instant, Value)]| awaited(&pair[0].1) == awaited(&pair[1].1);
         assert!(!reports.windows(2).any(says_nothing), "{reports:#?}");
         let pauses: Vec<_> = reports.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
         assert!(pauses.iter().all(|pause| *pause >= Duration::from_millis(200)), "{pauses:?}");
