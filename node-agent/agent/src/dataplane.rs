@@ -112,6 +112,10 @@ pub trait Dataplane: Send + Sync + 'static {
 pub trait EventSource: Send {
     /// Waits for events; some, the oldest first. Cancelling it loses none.
     fn take(&mut self) -> BoxFuture<'_, Result<Vec<Told>, Failure>>;
+    /// How many that were told before this reader began it has left out.
+    fn left_out(&self) -> u64 {
+        0
+    }
 }
 
 /// No events, ever.

@@ -20,6 +20,7 @@ pub struct Ring {
     /// Its end ends the thread.
     end: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
+    left_out: u64,
 }
 
 impl Ring {
@@ -27,7 +28,7 @@ impl Ring {
     pub fn read(mut events: Events) -> io::Result<Self> {
         let (ended, end) = io::pipe()?;
         let (sender, batches) = mpsc::channel(1);
-        std::iter::from_fn(|| events.take()).take(FORMER).for_each(drop);
+        let left_out = std::iter::from_fn(|| events.take()).take(FORMER).count() as u64;
         let work = move || {
             loop {
                 let batch = match events.wait(ended.as_fd()) {
@@ -45,7 +46,7 @@ impl Ring {
             }
         };
         let thread = thread::Builder::new().name("events".to_owned()).spawn(work)?;
-        Ok(Self { batches: Some(batches), end: Some(end), thread: Some(thread) })
+        Ok(Self { batches: Some(batches), end: Some(end), thread: Some(thread), left_out })
     }
 }
 
@@ -59,6 +60,10 @@ impl EventSource for Ring {
             }
         }
         .boxed()
+    }
+
+    fn left_out(&self) -> u64 {
+        self.left_out
     }
 }
 

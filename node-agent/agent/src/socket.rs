@@ -21,6 +21,8 @@ const CLIENT_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a request for addresses should wait for an agent that is just starting: longer than a start takes, and shorter than the plugin
 /// and its runtime have patience. A pod that is refused is tried again by its kubelet, but only after seconds.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the programmer may take to say what is missing: it may be at work with the maps.
+const REASON_DEADLINE: Duration = Duration::from_secs(1);
 /// How long another agent is waited for that may be there.
 const PROBE_DEADLINE: Duration = Duration::from_secs(1);
 /// Pause after a connection that could not be accepted.
@@ -135,8 +137,14 @@ impl Server {
             Err(_) if *self.is_synced.borrow() => {
                 refuse(Reason::NotReady, "the node has no pod addresses yet (spec.podCIDRs of its Node is empty)".into())
             }
-            Err(_) => refuse(Reason::NotReady, "the agent has not yet seen all Services, policies, pods and Nodes of the cluster".into()),
+            Err(_) => refuse(Reason::NotReady, self.missing().await),
         }
+    }
+
+    /// Why nothing can be said of pods yet.
+    async fn missing(&self) -> String {
+        let told = tokio::time::timeout(REASON_DEADLINE, self.ask(Message::Missing)).await.ok().flatten();
+        told.unwrap_or_else(|| "the agent has not yet seen all of the cluster, or not yet written it into the maps".into())
     }
 
     fn check_attachment(&self, attachment: &Attachment) -> Result<(), String> {
@@ -181,7 +189,12 @@ mod tests {
 
     /// What a request for addresses is refused with.
     async fn refusal(is_synced: bool) -> String {
-        let (messages, _queue) = mpsc::channel(1);
+        let (messages, mut queue) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(Message::Missing(reply)) = queue.recv().await {
+                let _ = reply.send("Pods are missing".into());
+            }
+        });
         let (_configure, configuration) = watch::channel(None);
         let (_synced, is_synced) = watch::channel(is_synced);
         match (Server { messages, configuration, is_synced, patience: Duration::ZERO }).answer(Request::Configuration).await {
@@ -192,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_waited_long_enough_for_addresses_learns_what_is_missing() {
-        assert!(refusal(false).await.contains("has not yet seen all Services"));
+        assert_eq!(refusal(false).await, "Pods are missing");
         assert!(refusal(true).await.contains("no pod addresses yet"));
     }
 }

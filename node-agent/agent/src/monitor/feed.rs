@@ -38,13 +38,10 @@ pub struct Feed {
 pub async fn feed(feed: Feed) {
     let mut wanted = feed.hub.wanted();
     let quiet = Quiet(Arc::clone(&feed.dataplane));
-    let mut retry = FIRST_RETRY;
+    let mut course = Course::default();
     loop {
         let followed = match feed.dataplane.events() {
-            Ok(mut source) => {
-                retry = FIRST_RETRY;
-                feed.follow(source.as_mut(), &mut wanted).await
-            }
+            Ok(mut source) => feed.follow(source.as_mut(), &mut wanted, &mut course).await,
             Err(failure) => Err(failure),
         };
         match followed {
@@ -52,8 +49,37 @@ pub async fn feed(feed: Feed) {
             Ok(()) => return drop(quiet),
             Err(failure) => tracing::warn!(%failure, "cannot read what programs tell; trying again"),
         }
-        tokio::time::sleep(retry).await;
-        retry = (retry * 2).min(LAST_RETRY);
+        tokio::time::sleep(course.failed()).await;
+    }
+}
+
+/// What goes on from one reader of the ring to the next.
+#[derive(Default)]
+struct Course {
+    /// Readers that failed since the last one that had something to tell.
+    failures: u32,
+    /// What programs could not tell, at the last look; `None` before the first.
+    untold: Option<Untold>,
+}
+
+impl Course {
+    /// How long to wait after a failure.
+    fn failed(&mut self) -> Duration {
+        self.failures += 1;
+        FIRST_RETRY.saturating_mul(1_u32.checked_shl(self.failures - 1).unwrap_or(u32::MAX)).min(LAST_RETRY)
+    }
+
+    /// There was something to tell: reading works.
+    fn worked(&mut self) {
+        self.failures = 0;
+    }
+
+    /// What was lost since the last look, with what a reader has left out that took another's place. Before the first look, nobody's.
+    fn lost(&mut self, now: Untold, left_out: u64) -> Vec<Lost> {
+        let Some(known) = self.untold.replace(now) else { return Vec::new() };
+        let unread = now.full.saturating_sub(known.full).saturating_add(left_out);
+        let lost = [(now.rate.saturating_sub(known.rate), Loss::Rate), (unread, Loss::Agent)];
+        lost.into_iter().filter(|(events, _)| *events > 0).map(|(events, because)| Lost { events, because }).collect()
     }
 }
 
@@ -69,25 +95,29 @@ impl Drop for Quiet {
 }
 
 impl Feed {
-    async fn follow(&self, source: &mut dyn EventSource, wanted: &mut watch::Receiver<Wanted>) -> Result<(), Failure> {
+    async fn follow(&self, source: &mut dyn EventSource, wanted: &mut watch::Receiver<Wanted>, course: &mut Course) -> Result<(), Failure> {
         let mut now = *wanted.borrow_and_update();
         self.dataplane.tell_events(self.monitor(now))?;
-        let mut known = self.dataplane.untold_events()?;
+        self.tell_losses(course, source.left_out(), now)?;
         let mut look = tokio::time::interval(LOSSES);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 events = source.take() => {
-                    if !self.tell(events?, now).await {
+                    let events = events?;
+                    course.worked();
+                    if !self.tell(events, now).await {
                         return Ok(());
                     }
                 }
                 // The hub is ours: somebody always tells.
                 _ = wanted.changed() => {
+                    // What was lost while nobody listened is nobody's loss.
+                    self.tell_losses(course, 0, now)?;
                     now = *wanted.borrow_and_update();
                     self.dataplane.tell_events(self.monitor(now))?;
                 }
-                _ = look.tick(), if is_heard(now) => known = self.tell_losses(known)?,
+                _ = look.tick(), if is_heard(now) => self.tell_losses(course, 0, now)?,
             }
         }
     }
@@ -123,15 +153,11 @@ impl Feed {
         true
     }
 
-    /// Tells monitors what programs could not tell since.
-    fn tell_losses(&self, known: Untold) -> Result<Untold, Failure> {
-        let now = self.dataplane.untold_events()?;
-        for (events, because) in [(now.rate.saturating_sub(known.rate), Loss::Rate), (now.full.saturating_sub(known.full), Loss::Agent)] {
-            if events > 0 {
-                self.hub.tell(Line::Lost(Lost { events, because }));
-            }
-        }
-        Ok(now)
+    /// Tells monitors, if there are any, what was lost since the last look.
+    fn tell_losses(&self, course: &mut Course, left_out: u64, wanted: Wanted) -> Result<(), Failure> {
+        let lost = course.lost(self.dataplane.untold_events()?, left_out);
+        lost.into_iter().filter(|_| is_heard(wanted)).for_each(|lost| self.hub.tell(Line::Lost(lost)));
+        Ok(())
     }
 }
 
@@ -145,4 +171,32 @@ fn boot_time() -> Timestamp {
     let since = clock_gettime(ClockId::CLOCK_MONOTONIC)
         .map_or(SignedDuration::ZERO, |time| SignedDuration::new(time.tv_sec(), i32::try_from(time.tv_nsec()).unwrap_or(0)));
     now.checked_sub(since).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_without_telling_anything_is_tried_more_and_more_seldom() {
+        let mut course = Course::default();
+        let seconds = |course: &mut Course| course.failed().as_secs();
+        assert_eq!([0; 8].map(|_| seconds(&mut course)), [1, 2, 4, 8, 16, 32, 60, 60]);
+        (0..40).for_each(|_| _ = course.failed());
+        assert_eq!(seconds(&mut course), 60);
+        course.worked();
+        assert_eq!([0; 2].map(|_| seconds(&mut course)), [1, 2]);
+    }
+
+    #[test]
+    fn what_is_lost_between_two_readers_is_told_and_what_was_before_the_first_is_not() {
+        let mut course = Course::default();
+        let untold = |rate, full| Untold { rate, full };
+        let lost = |events, because| Lost { events, because };
+        assert_eq!(course.lost(untold(5, 7), 100), []);
+        assert_eq!(course.lost(untold(5, 7), 0), []);
+        assert_eq!(course.lost(untold(6, 9), 0), [lost(1, Loss::Rate), lost(2, Loss::Agent)]);
+        // A reader in the place of one that failed.
+        assert_eq!(course.lost(untold(6, 10), 3), [lost(4, Loss::Agent)]);
+    }
 }

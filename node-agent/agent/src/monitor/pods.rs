@@ -319,6 +319,14 @@ mod tests {
     }
 
     #[test]
+    fn the_page_about_drops_names_every_reason() {
+        let page = include_str!("../../../../docs/how-to/explain-a-drop.md");
+        for reason in DropReason::ALL.iter().filter_map(|reason| reason_of(*reason)) {
+            assert!(page.contains(&format!("`{reason}`")), "{reason}");
+        }
+    }
+
+    #[test]
     fn memory_is_bounded() {
         let start = Instant::now();
         let mut memory = Memory::new(start);

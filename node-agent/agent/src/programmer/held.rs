@@ -1,5 +1,6 @@
 //! Pods that are to be attached before it is known which policies hold for them: they wait, a pod that has started cannot be called back.
 
+use super::known::Unseen;
 use super::{Programmer, Reply, Waiting, answer, refusal};
 use crate::attachments::owner;
 use crate::progress::Kind;
@@ -37,7 +38,8 @@ impl HeldPods {
 /// What a pod's attachment waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lacks {
-    Policies,
+    /// Not all of the cluster has been seen since the agent started.
+    Cluster,
     /// The watch of a kind fails.
     Sight(Kind),
     Pod,
@@ -65,7 +67,7 @@ impl Programmer {
             match self.owner_of(&held.record) {
                 Ok(owner) => self.attach(&held.record, owner, held.reply, waiting),
                 Err(_) if now < held.until => self.held.0.push(held),
-                Err(lacks) => answer(held.reply, Err(refusal(Reason::NotReady, lacks.words(&held.record.pod)))),
+                Err(lacks) => answer(held.reply, Err(refusal(Reason::NotReady, lacks.words(&held.record.pod, &self.unseen)))),
             }
         }
     }
@@ -75,7 +77,7 @@ impl Programmer {
         let Some(mut owner) = owner(&record.pod).filter(|_| self.has_policies) else { return Ok(None) };
         // Services, too: before, nothing but what is there already is planned.
         if !self.is_synced() {
-            return Err(Lacks::Policies);
+            return Err(Lacks::Cluster);
         }
         // What was seen until a watch failed may not be all by now: a policy that somebody made before the pod.
         if let Some(kind) = self.behind.iter().find(|kind| kind.is_vital()) {
@@ -96,10 +98,10 @@ impl Programmer {
 }
 
 impl Lacks {
-    fn words(self, pod: &PodName) -> String {
+    fn words(self, pod: &PodName, unseen: &Unseen) -> String {
         let PodName { namespace, name, uid } = pod;
         match self {
-            Self::Policies => "the agent has not yet seen all policies, namespaces, pods and nodes of the cluster".into(),
+            Self::Cluster => unseen.words(),
             Self::Sight(kind) => {
                 let kind = kind.name();
                 format!(

@@ -24,6 +24,23 @@ pub(super) enum Part {
     Nodes,
 }
 
+impl Part {
+    /// For people.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Services => "Services",
+            Self::Slices => "EndpointSlices",
+            Self::Node => "the own Node",
+            Self::Settings => "what all Nodes mean for Services",
+            Self::Policies => "NetworkPolicies",
+            Self::ClusterPolicies => "ClusterNetworkPolicies",
+            Self::Namespaces => "Namespaces",
+            Self::Pods => "Pods",
+            Self::Nodes => "Nodes",
+        }
+    }
+}
+
 /// What policies say depends on these.
 const OF_POLICIES: [Part; 5] = [Part::Policies, Part::ClusterPolicies, Part::Namespaces, Part::Pods, Part::Nodes];
 const OF_SERVICES: [Part; 4] = [Part::Services, Part::Slices, Part::Node, Part::Settings];
@@ -77,6 +94,15 @@ impl Unseen {
     /// All has been seen.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Why nothing can be said of a pod yet.
+    pub(super) fn words(&self) -> String {
+        if self.is_empty() {
+            return "the agent has seen all of the cluster, but not yet written it into the maps".to_owned();
+        }
+        let names: Vec<_> = self.0.iter().map(|part| part.name()).collect();
+        format!("the agent has not yet seen all of the cluster (missing: {})", names.join(", "))
     }
 
     /// Everything that policies depend on has been.
@@ -147,6 +173,16 @@ impl Programmer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let mut unseen = Unseen::new(true);
+        OF_POLICIES.into_iter().for_each(|part| unseen.see(part));
+        [Part::Node, Part::Settings].into_iter().for_each(|part| unseen.see(part));
+        assert!(unseen.words().ends_with("(missing: Services, EndpointSlices)"), "{}", unseen.words());
+        OF_SERVICES.into_iter().for_each(|part| unseen.see(part));
+        assert!(!unseen.words().contains("missing"));
+    }
 
     #[test]
     fn policies_are_waited_for_where_they_count() {

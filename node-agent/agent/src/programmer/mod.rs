@@ -74,12 +74,14 @@ pub enum Message {
     Detach(AttachmentName, Reply),
     /// How is it going?
     Status(oneshot::Sender<AgentStatus>),
+    /// What is it that has not been seen, or written, since the agent started? In words.
+    Missing(oneshot::Sender<String>),
 }
 
 impl Message {
     /// Whether it only asks: nothing is to be written for it. Such questions come as often as packets are dropped.
     fn is_question(&self) -> bool {
-        matches!(self, Self::Explain(..) | Self::NameRules(_) | Self::AskGone(..) | Self::Check(..) | Self::Status(_))
+        matches!(self, Self::Explain(..) | Self::NameRules(_) | Self::AskGone(..) | Self::Check(..) | Self::Status(_) | Self::Missing(_))
     }
 
     /// Whether there may be something to write for it. (That a watch fails, or goes on, is told.)
@@ -245,7 +247,7 @@ impl Programmer {
                     if waiting.has_news || self.retry_at.is_some_and(|at| at <= Instant::now()) {
                         self.program(waiting);
                     } else if !asks_only {
-                        self.settle_known(&waiting);
+                        self.settle_known();
                     }
                 }
                 () = tokio::time::sleep_until(wake) => {
@@ -270,9 +272,12 @@ impl Programmer {
     fn take(&mut self, messages: impl Iterator<Item = Message>) -> Waiting {
         let mut waiting = Waiting::default();
         for message in messages {
-            waiting.has_news |= message.is_news(&self.state);
+            let is_news = message.is_news(&self.state);
+            waiting.has_news |= is_news;
             match message {
-                Message::Change { change, seen, version } => self.note_change(change, seen, version, &mut waiting),
+                Message::Change { change, seen, version } => {
+                    self.note_change(change, is_news.then_some(seen), version, &mut waiting);
+                }
                 Message::Listed(listed, version) => {
                     waiting.is_alarming |= matches!(listed, Listed::Services(_) | Listed::Slices(_));
                     self.note_list_version(listed.kind(), version);
@@ -306,6 +311,7 @@ impl Programmer {
                 }
                 Message::Check(name, reply) => answer(reply, self.check(&name)),
                 Message::Status(reply) => drop(reply.send(self.status())),
+                Message::Missing(reply) => drop(reply.send(self.unseen.words())),
             }
         }
         self.settle_held(Instant::now(), &mut waiting);
@@ -314,7 +320,8 @@ impl Programmer {
         waiting
     }
 
-    fn note_change(&mut self, change: Change, seen: Instant, version: u64, waiting: &mut Waiting) {
+    /// `seen` is `None` of what changes nothing: how long that takes, nobody waits for.
+    fn note_change(&mut self, change: Change, seen: Option<Instant>, version: u64, waiting: &mut Waiting) {
         match &change {
             Change::Node(_) => self.unseen.see(Part::Node),
             Change::Settings(_) => self.unseen.see(Part::Settings),
@@ -326,7 +333,7 @@ impl Programmer {
         }
         let kind = Kind::of(&change);
         let is_of_policy = !matches!(kind, None | Some(Kind::Service | Kind::EndpointSlice));
-        if is_of_policy { &mut waiting.policies_seen } else { &mut waiting.seen }.push(seen);
+        if is_of_policy { &mut waiting.policies_seen } else { &mut waiting.seen }.extend(seen);
         self.note_version(kind, version);
         self.state.note(change);
     }
@@ -404,9 +411,8 @@ impl Programmer {
     }
 
     /// What came in says nothing new, so it is in the maps as far as that which was known is. (That was planned, unless the maps cannot be read.)
-    fn settle_known(&mut self, waiting: &Waiting) {
+    fn settle_known(&mut self) {
         if self.is_synced() && self.is_image_known {
-            self.observe(waiting);
             self.tell_progress();
         }
     }

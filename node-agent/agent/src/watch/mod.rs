@@ -71,8 +71,8 @@ where
     loop {
         let config = if streams_lists { watcher::Config::default().streaming_lists() } else { watcher::Config::default() };
         let mut events = Box::pin(watcher(api.clone(), config).default_backoff());
-        // A complete list is being followed; else one is to come.
-        let (mut is_listed, mut lull) = (false, Lull::default());
+        // A complete list is being followed; else one is to come, or is coming.
+        let (mut is_listed, mut is_listing, mut lull) = (false, false, Lull::default());
         loop {
             let Some(event) = lull.wait(events.next()).await else {
                 follower.goes_on().await;
@@ -88,7 +88,8 @@ where
                         absence.iter_mut().for_each(Absence::served);
                         lull.end();
                     }
-                    is_listed = !matches!(event, Event::Init | Event::InitApply(_));
+                    is_listing = matches!(event, Event::Init | Event::InitApply(_));
+                    is_listed = !is_listing;
                     follower.event(event).await;
                 }
                 (Err(error), Some(absence)) if is_absence(&error) => {
@@ -113,7 +114,10 @@ where
                     // Of what has expired a list is made by itself, as at the beginning, and tried again by itself.
                     is_listed &= code(&error) != Some(410);
                     let must_list = follower.failed().await;
-                    if is_listed && must_list {
+                    // What could not be read is not in the list, which goes on to its end all the same: it is none. (One that is not streamed, and
+                    // one that has expired, begin again by themselves.)
+                    let is_holed = is_listing && streams_lists && code(&error) != Some(410);
+                    if is_holed || (is_listed && must_list) {
                         tokio::time::sleep(backoff.next().unwrap_or(ABSENT_RETRY)).await;
                         break;
                     }

@@ -1,8 +1,11 @@
 //! Routes, kernel settings, metrics and cleaning up, in a namespace of the test's own.
 
 use crate::harness::{Agent, FakeApi, FakeDataplane, eventually, in_namespace, ip, node};
+use crate::policies::{UID, attachment, closes, cluster, entry, web};
 use orknet_agent::Config;
 use orknet_agent::routes::{Router, Routes, Target};
+use orknet_cni::protocol::{Answer, Request};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -160,6 +163,50 @@ fn root_a_device_with_the_nodes_address_forwards_whatever_somebody_set() {
     });
 }
 
+/// What the agent of this namespace serves at a path.
+async fn get(path: &str) -> String {
+    // The only listening socket of the namespace.
+    let port = eventually("a listening port", || {
+        let text = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+        let line = text.lines().find(|line| line.split_whitespace().nth(3) == Some("0A"))?.to_owned();
+        u16::from_str_radix(line.split_whitespace().nth(1)?.split(':').nth(1)?, 16).ok()
+    })
+    .await;
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[test]
+fn root_only_what_changes_something_is_measured() {
+    in_namespace(|| async {
+        let (api, dataplane) = cluster();
+        api.put(web(UID, "web"));
+        api.put(closes("a", "other"));
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        assert_eq!(agent.ask(&Request::Attach(attachment())).await, Answer::Done);
+        let measured = async || -> usize {
+            let page = get("/metrics").await;
+            let count = page.lines().find_map(|line| line.strip_prefix("orknet_policy_programming_seconds_count "));
+            count.unwrap().parse().unwrap()
+        };
+        let before = measured().await;
+        for number in 0..20 {
+            let mut same = web(UID, "web");
+            same["metadata"]["annotations"] = json!({ "number": number.to_string() });
+            api.put(same);
+        }
+        api.put(web(UID, "other"));
+        eventually("the last one is in the maps", || entry(&dataplane).filter(|pod| pod.ingress != 0)).await;
+        // Answered behind the plan.
+        agent.ask(&Request::Status).await;
+        assert_eq!(measured().await, before + 1);
+    });
+}
+
 #[test]
 fn root_metrics_and_health_are_served() {
     in_namespace(|| async {
@@ -167,20 +214,6 @@ fn root_metrics_and_health_are_served() {
         api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"]));
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let _agent = Agent::start_in(folder, &api, &dataplane);
-        // The only listening socket of the namespace.
-        let port = eventually("a listening port", || {
-            let text = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
-            let line = text.lines().find(|line| line.split_whitespace().nth(3) == Some("0A"))?.to_owned();
-            u16::from_str_radix(line.split_whitespace().nth(1)?.split(':').nth(1)?, 16).ok()
-        })
-        .await;
-        let get = async |path: &str| {
-            let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            answer
-        };
         assert!(get("/healthz").await.ends_with("ok"));
         let deadline = Instant::now() + Duration::from_secs(30);
         while !get("/readyz").await.ends_with("ok") {

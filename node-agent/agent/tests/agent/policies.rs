@@ -358,7 +358,7 @@ fn root_cluster_policies_whose_rules_are_in_the_maps_are_not_absent_because_the_
         while reason(&answer) == Some(Reason::BadRequest) {
             answer = agent.ask(&Request::Attach(attachment_of(&name))).await;
         }
-        assert!(format!("{answer:?}").contains("has not yet seen all policies"), "{answer:?}");
+        assert!(format!("{answer:?}").contains("(missing: ClusterNetworkPolicies)"), "{answer:?}");
         assert_eq!(entry(&dataplane), Some(denied));
     });
 }

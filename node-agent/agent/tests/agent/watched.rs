@@ -1,10 +1,13 @@
 //! What policies depend on is watched: what is told while a watch fails.
 
-use crate::harness::{Agent, CLUSTER_POLICIES, FakeDataplane, NAMESPACES, NODES, PODS, eventually, in_namespace, node, service};
+use crate::harness::{
+    Agent, CLUSTER_POLICIES, FakeApi, FakeDataplane, NAMESPACES, NODES, PODS, SERVICES, eventually, in_namespace, node, service,
+};
 use crate::policies::{UID, attachment, behind, closes, cluster, entry, version, web};
 use orknet_abi::{Address, RangeKey};
 use orknet_cni::protocol::{Answer, Request};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 #[test]
 fn root_while_a_watch_fails_that_policies_depend_on_none_that_is_new_is_told_as_programmed() {
@@ -110,5 +113,31 @@ fn root_deletions_of_whatever_policies_depend_on_are_found_by_the_next_list() {
         eventually("its rules are gone", || entry(&dataplane).filter(|pod| pod.egress == 0 && pod.ingress != 0)).await;
         api.delete_unseen(&opens);
         eventually("the pod has no rules", || entry(&dataplane).filter(|pod| pod.egress | pod.ingress == 0)).await;
+    });
+}
+
+#[test]
+fn root_a_streamed_list_with_an_object_that_cannot_be_read_is_none() {
+    in_namespace(|| async {
+        let (api, dataplane) = (FakeApi::with_streaming_lists(), Arc::new(FakeDataplane::default()));
+        api.put(node("here", &["10.244.1.0/24"], &["192.0.2.1"]));
+        [service("good", "10.96.0.1"), service("odd", "10.96.0.2"), service("gone", "10.96.0.3")].into_iter().for_each(|it| api.put(it));
+        let agent = Agent::start(&api, &dataplane);
+        agent.configured().await;
+        let served = || {
+            let maps = dataplane.maps.lock().unwrap();
+            [1, 2, 3].map(|last| maps.services.keys().any(|key| key.address == Address::from_v4([10, 96, 0, last])))
+        };
+        assert_eq!(served(), [true; 3]);
+        let mut odd = service("odd", "10.96.0.2");
+        odd["spec"]["ports"] = "none".into();
+        api.put(odd);
+        let before = api.streamed(SERVICES);
+        api.delete_unseen(&service("gone", "10.96.0.3"));
+        // The second begins because the first was no list.
+        eventually("all are listed again", || (api.streamed(SERVICES) > before + 1).then_some(())).await;
+        assert_eq!(served(), [true; 3], "what could not be read is not gone");
+        api.put(service("odd", "10.96.0.2"));
+        eventually("what is gone is found", || (served() == [true, true, false]).then_some(())).await;
     });
 }

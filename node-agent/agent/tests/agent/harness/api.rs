@@ -43,6 +43,8 @@ struct Inner {
     withheld: Option<&'static str>,
     /// Collections that somebody wanted in vain.
     refused: BTreeSet<&'static str>,
+    /// How often each collection was listed by a stream.
+    streamed: BTreeMap<&'static str, usize>,
     version: u64,
     /// By path of the collection and name.
     objects: BTreeMap<(&'static str, String), Value>,
@@ -157,6 +159,11 @@ impl FakeApi {
         self.0.lock().unwrap().refused.remove(path)
     }
 
+    /// How often a collection has been listed by a stream.
+    pub fn streamed(&self, path: &str) -> usize {
+        self.0.lock().unwrap().streamed.get(path).copied().unwrap_or(0)
+    }
+
     /// What nodes have reported.
     pub fn reports(&self) -> Vec<(Instant, Value)> {
         self.0.lock().unwrap().reports.clone()
@@ -248,6 +255,7 @@ impl FakeApi {
         }
         let (sender, receiver) = unbounded_channel();
         if is_streaming {
+            *inner.streamed.entry(path).or_default() += 1;
             inner.send_initial(path, &sender);
         } else {
             let since = parameter("resourceVersion").and_then(|text| text.parse().ok()).unwrap_or(0);

@@ -5,7 +5,7 @@ mod api;
 mod dataplane;
 pub mod nodes;
 
-pub use api::{CLUSTER_POLICIES, FakeApi, NAMESPACES, NODES, PODS, POLICIES};
+pub use api::{CLUSTER_POLICIES, FakeApi, NAMESPACES, NODES, PODS, POLICIES, SERVICES};
 pub use dataplane::FakeDataplane;
 
 use nix::sched::{CloneFlags, unshare};
