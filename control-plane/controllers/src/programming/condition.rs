@@ -6,9 +6,10 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler};
-use orknet_resources::kinds::cluster_network_policy::{ClusterNetworkPolicy, ClusterNetworkPolicyStatus};
+use orknet_resources::kinds::cluster_network_policy::ClusterNetworkPolicyStatus;
 use parking_lot::Mutex;
 
+use super::conditioned::ConditionedPolicy;
 use super::pace::Pace;
 use super::plan;
 use super::progress::Progress;
@@ -16,7 +17,7 @@ use crate::write_status::write_status;
 
 pub(super) struct ConditionController {
     pub client: Client,
-    pub policies: Arc<Informer<ClusterNetworkPolicy>>,
+    pub policies: Arc<Informer<ConditionedPolicy>>,
     pub progress: Arc<Mutex<Progress>>,
     pub pace: Pace,
 }
@@ -27,7 +28,7 @@ impl Reconciler for ConditionController {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         if let Some((policy, status)) = self.pace.in_turn(|| self.wanted(key)).await {
-            let api = Api::<ClusterNetworkPolicy>::all(self.client.clone());
+            let api = Api::<ConditionedPolicy>::all(self.client.clone());
             write_status(&api, &self.policies, &*policy, policy.status.as_ref(), &status).await?;
         }
         Ok(Next::Change)
@@ -36,7 +37,7 @@ impl Reconciler for ConditionController {
 
 impl ConditionController {
     /// `None` when there is nothing to write.
-    fn wanted(&self, key: &ObjectKey) -> Option<(Arc<ClusterNetworkPolicy>, ClusterNetworkPolicyStatus)> {
+    fn wanted(&self, key: &ObjectKey) -> Option<(Arc<ConditionedPolicy>, ClusterNetworkPolicyStatus)> {
         let Some(policy) = self.policies.get(key).filter(|policy| policy.metadata.deletion_timestamp.is_none()) else {
             self.progress.lock().forget(key);
             return None;

@@ -7,6 +7,7 @@
 
 mod companion;
 mod condition;
+mod conditioned;
 mod pace;
 mod plan;
 mod progress;
@@ -20,13 +21,13 @@ use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::core::PartialObjectMeta;
 use orknet_reconciler::{ObjectKey, Watches};
-use orknet_resources::kinds::cluster_network_policy::ClusterNetworkPolicy;
 use orknet_resources::kinds::programming::{NetworkPolicyStatus, NodeProgramming, ServiceStatus};
 use parking_lot::Mutex;
 
 use crate::context::Context;
 use companion::{Companion, CompanionController};
 use condition::ConditionController;
+use conditioned::ConditionedPolicy;
 use pace::Pace;
 use progress::{Progress, Report};
 
@@ -41,7 +42,7 @@ pub(crate) fn start(context: &Context) {
     start_companions::<PartialObjectMeta<NetworkPolicy>, NetworkPolicyStatus>(context);
     start_companions::<Service, ServiceStatus>(context);
     let mut watches = context.watches();
-    let policies = watches.own::<ClusterNetworkPolicy>();
+    let policies = watches.own::<ConditionedPolicy>();
     let progress = follow_reports(&mut watches, "ClusterNetworkPolicy");
     let controller = ConditionController { client: context.client.clone(), policies, progress, pace: Pace::default() };
     context.start(watches, controller, WORKERS);
