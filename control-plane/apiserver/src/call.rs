@@ -30,7 +30,7 @@ pub struct Call {
 
 impl Call {
     /// The names of the kind.
-    pub fn names(&self) -> &'static Descriptor {
+    pub fn names(&self) -> &Descriptor {
         self.kind.descriptor()
     }
 

@@ -12,28 +12,28 @@ use orknet_store::{Compare, Op};
 use serde_json::{Value, json};
 
 /// What the write of `new` (in place of `old`) adds to its transaction. A companion is brought into line with its object; 404 when a new one has none.
-pub async fn follow(server: &Server, kind: Kind, old: Option<&Value>, new: &mut Value) -> Result<Allocation, ApiError> {
+pub async fn follow(server: &Server, kind: &Kind, old: Option<&Value>, new: &mut Value) -> Result<Allocation, ApiError> {
     if let Some(place) = kind.descriptor().companion_of {
         return follow_object(server, kind, place, old, new).await;
     }
     // What else changes, no companion tells of.
     let is_told = !object::is_deleting(new) && old.is_none_or(|old| object::generation(old) != object::generation(new));
-    match server.kinds.companions_of(kind.descriptor().stored_as).filter(|_| is_told) {
-        Some(companions) => Ok(put(companions, old.is_none(), cached(server, companions.descriptor().stored_as, new), new)),
+    match server.kinds().companions_of(kind.descriptor().stored_as).filter(|_| is_told) {
+        Some(companions) => Ok(put(&companions, old.is_none(), cached(server, companions.descriptor().stored_as, new), new)),
         None => Ok(Allocation::default()),
     }
 }
 
 /// What the transaction that removes an object, or begins its deletion, removes besides.
-pub fn release(server: &Server, kind: Kind, object: &Value) -> Allocation {
-    let key = server.kinds.companions_of(kind.descriptor().stored_as).map(|companions| key(companions.descriptor().stored_as, object));
+pub fn release(server: &Server, kind: &Kind, object: &Value) -> Allocation {
+    let key = server.kinds().companions_of(kind.descriptor().stored_as).map(|companions| key(companions.descriptor().stored_as, object));
     Allocation { compares: Vec::new(), ops: key.map(|key| Op::Delete { key: key.into() }).into_iter().collect() }
 }
 
 /// The write of a companion.
 async fn follow_object(
     server: &Server,
-    kind: Kind,
+    kind: &Kind,
     place: StoredAs,
     old: Option<&Value>,
     companion: &mut Value,
@@ -57,7 +57,7 @@ async fn follow_object(
 }
 
 /// The companion of an object that is written, `present` being the one that there is. A new object gets a new one.
-fn put(kind: Kind, is_new: bool, present: Option<Stored>, object: &Value) -> Allocation {
+fn put(kind: &Kind, is_new: bool, present: Option<Stored>, object: &Value) -> Allocation {
     let names = kind.descriptor();
     let key = key(names.stored_as, object);
     let compare = match &present {

@@ -29,6 +29,7 @@ mod review;
 mod run;
 mod selector;
 mod server;
+mod serving;
 mod storage;
 mod subresource;
 mod turns;
@@ -36,6 +37,7 @@ mod verbs;
 
 pub use config::{Config, Listener};
 pub use error::ApiError;
+pub use kinds::{ChangeError, Path as KindPath};
 pub use local::LocalClient;
 pub use proxy::{KubeletStreams, NodeTarget};
 pub use run::{Error, Handle, run, start};

@@ -1,7 +1,7 @@
 //! The server's metrics, in the names that Kubernetes documents for its API server. Labels are bounded: only kinds that exist are named.
 
 use crate::http::request_info::RequestInfo;
-use crate::kinds::Kinds;
+use crate::kinds::{Kinds, StoredAs};
 use crate::server::Server;
 use axum::body::Body;
 use http::Response;
@@ -65,13 +65,15 @@ impl Metrics {
     /// Counts a request.
     pub fn request(&self, info: Option<&RequestInfo>, kinds: &Kinds, code: u16, took: Duration) {
         let path = info.and_then(|info| info.resource.as_ref());
-        let kind = path.and_then(|path| kinds.find(&path.group, &path.version, &path.plural)).map(|kind| kind.descriptor());
-        let subresource = match (path, kind) {
-            (Some(path), Some(names)) if names.subresources.contains(&&path.subresource[..]) => path.subresource.clone(),
+        let kind = path.and_then(|path| kinds.find(&path.group, &path.version, &path.plural));
+        let subresource = match (path, &kind) {
+            (Some(path), Some(kind)) if kind.descriptor().subresources.contains(&&path.subresource[..]) => path.subresource.clone(),
             _ => String::new(),
         };
         let verb = info.map(|info| info.verb).unwrap_or_default().to_owned();
-        let text = |part: fn(&orknet_resources::Descriptor) -> &'static str| kind.map(part).unwrap_or_default().to_owned();
+        let text = |part: fn(&orknet_resources::Descriptor) -> &'static str| {
+            kind.as_ref().map(|kind| part(kind.descriptor())).unwrap_or_default().to_owned()
+        };
         let resource = text(|names| names.plural);
         if verb != "watch" {
             self.durations.get_or_create(&DurationLabels { verb: verb.clone(), resource: resource.clone() }).observe(took.as_secs_f64());
@@ -87,10 +89,15 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
+    /// Tells no more of objects that are not served any longer.
+    pub fn forget(&self, (group, plural): StoredAs) {
+        self.objects.remove(&ObjectLabels { resource: crate::error::qualified(plural, group) });
+    }
+
     /// The answer to `/metrics`.
     pub fn scrape(&self, server: &Server) -> Response<Body> {
         let caches = &server.storage.caches;
-        for ((group, plural), _) in server.kinds.stored() {
+        for ((group, plural), _) in server.kinds().stored() {
             let count = caches.of((group, plural)).map(|cache| cache.count()).unwrap_or_default();
             let labels = ObjectLabels { resource: crate::error::qualified(plural, group) };
             self.objects.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));

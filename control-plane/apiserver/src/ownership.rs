@@ -9,14 +9,14 @@ use serde_json::Value;
 
 /// One writer of one kind through one door.
 pub struct Writer<'a> {
-    pub kind: Kind,
+    pub kind: &'a Kind,
     pub manager: &'a str,
     pub subresource: Option<&'a str>,
 }
 
 impl Writer<'_> {
     /// The kind's names as the patch machinery wants them.
-    pub fn gvk(&self) -> Gvk<'static> {
+    pub fn gvk(&self) -> Gvk<'_> {
         let names = self.kind.descriptor();
         Gvk { group: names.group, version: names.version, kind: names.kind }
     }

@@ -5,13 +5,13 @@ use crate::allocate::{self, Claims};
 use crate::bootstrap;
 use crate::cache::{Caches, feed};
 use crate::config::{Config, Listener};
-use crate::discovery::Documents;
 use crate::http::{InFlight, listener};
-use crate::kinds::Kinds;
+use crate::kinds::{ChangeError, Kinds, Path};
 use crate::local::LocalClient;
 use crate::metrics::Metrics;
 use crate::proxy::Kubelets;
 use crate::server::Server;
+use crate::serving::{self, Serving};
 use crate::storage::{Storage, compaction};
 use orknet_auth::Identity;
 use orknet_auth::authn::{StaticTokens, TokenFileError};
@@ -20,6 +20,7 @@ use orknet_auth::pki::{KeyAndCertificate, Pki, PkiError, YEAR, server_tls};
 use orknet_auth::tokens::{API_AUDIENCE, TokenError, TokenIssuer};
 use orknet_patch::Schema;
 use orknet_patch::schema::SchemaError;
+use orknet_resources::Resource;
 use orknet_store::Store;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -96,6 +97,12 @@ impl Handle {
         LocalClient::new(self.server.clone(), who)
     }
 
+    /// Serves other kinds from now on: `add`, in place of those that are served at their paths, and no more those at the paths of `remove`. What is
+    /// stored stays. The server's own kinds stay as they are.
+    pub async fn change_kinds(&self, add: Vec<Arc<dyn Resource>>, remove: Vec<Path>) -> Result<(), ChangeError> {
+        serving::change(self.server.clone(), add, remove).await
+    }
+
     /// Completes when the store has been read and the cluster's first objects are there. May take as long as the store is away.
     pub async fn ready(&self) {
         self.server.storage.caches.filled().await;
@@ -145,12 +152,11 @@ pub async fn start(mut config: Config, store: Arc<dyn Store>, shutdown: Cancella
     let server = Arc::new(Server {
         in_flight: InFlight::new(&config),
         pki,
-        kinds,
+        serving: Serving::new(kinds),
         schema: Schema::from_definitions(&orknet_resources::openapi::definitions(orknet_resources::registry()))?,
         storage: Storage { store: store.clone(), caches: caches.clone() },
         claims,
         access,
-        documents: Documents::default(),
         metrics: Metrics::default(),
         kubelets,
         bootstrapped: AtomicBool::new(false),

@@ -3,11 +3,11 @@
 use crate::access::Access;
 use crate::allocate::Claims;
 use crate::config::Config;
-use crate::discovery::Documents;
 use crate::http::InFlight;
-use crate::kinds::Kinds;
+use crate::kinds::{Kind, Kinds};
 use crate::metrics::Metrics;
 use crate::proxy::KubeletStreams;
+use crate::serving::Serving;
 use crate::storage::Storage;
 use orknet_auth::pki::Pki;
 use orknet_patch::Schema;
@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 pub struct Server {
     pub config: Config,
     pub pki: Arc<Pki>,
-    pub kinds: Kinds,
-    /// The structure of the kinds, for patches and ownership.
+    /// Which kinds are served: [`Server::kinds`].
+    pub serving: Serving,
+    /// The structure of the registry's kinds: [`Server::structure`].
     pub schema: Schema,
     pub storage: Storage,
     pub claims: Arc<Claims>,
     pub access: Access,
-    pub documents: Documents,
     pub in_flight: InFlight,
     pub metrics: Metrics,
     /// Streams to kubelets (log, exec, attach, portforward).
@@ -33,4 +33,16 @@ pub struct Server {
     /// Whether the objects that every cluster begins with are there.
     pub bootstrapped: AtomicBool,
     pub shutdown: CancellationToken,
+}
+
+impl Server {
+    /// The kinds that are served now.
+    pub fn kinds(&self) -> Arc<Kinds> {
+        self.serving.now()
+    }
+
+    /// The structure that a kind is found in, for patches and ownership.
+    pub fn structure<'a>(&'a self, kind: &'a Kind) -> &'a Schema {
+        kind.structure().unwrap_or(&self.schema)
+    }
 }

@@ -3,6 +3,7 @@
 use crate::go_value;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt;
 
 /// Where objects of a kind live.
@@ -12,8 +13,8 @@ pub enum Scope {
     Cluster,
 }
 
-/// Names and abilities of a kind, as discovery shows them.
-#[derive(Debug)]
+/// Names and abilities of a kind, as discovery shows them. Names that come at run time are kept once each ([`crate::intern`]).
+#[derive(Clone, Debug)]
 pub struct Descriptor {
     /// API group; empty for core.
     pub group: &'static str,
@@ -141,12 +142,12 @@ impl fmt::Display for FieldError {
 /// A column of a table (`metav1.TableColumnDefinition`).
 #[derive(Debug)]
 pub struct Column {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// `string`, `integer`, `date`, …
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// `name` for the name column, else empty.
-    pub format: &'static str,
-    pub description: &'static str,
+    pub format: Cow<'static, str>,
+    pub description: Cow<'static, str>,
     /// 0: always shown; 1: only with `-o wide`.
     pub priority: i32,
 }
@@ -156,7 +157,7 @@ pub type Subresource<'a> = Option<&'a str>;
 
 /// One kind. Every method is pure and total: any JSON value may come in, none panics.
 pub trait Resource: Send + Sync + 'static {
-    fn descriptor(&self) -> &'static Descriptor;
+    fn descriptor(&self) -> &Descriptor;
 
     /// Reads a body: form, defaults, unknown fields. `apiVersion` and `kind` must match or be absent.
     fn decode(&self, body: Value) -> Result<Decoded, DecodeError>;
@@ -184,12 +185,13 @@ pub trait Resource: Send + Sync + 'static {
     fn validate_update(&self, new: &Value, old: &Value, subresource: Subresource<'_>) -> Vec<FieldError>;
 
     /// What `kubectl get` shows.
-    fn columns(&self) -> &'static [Column];
+    fn columns(&self) -> &[Column];
 
     /// One cell per column. `now_seconds` is Unix time, for ages (`5m3s`) that are not timestamps of creation.
     fn cells(&self, object: &Value, now_seconds: i64) -> Vec<Value>;
 
-    /// Fields that `--field-selector` may name besides `metadata.name` and `metadata.namespace`, with the object's values.
+    /// Fields that `--field-selector` may name besides `metadata.name` and `metadata.namespace`, with the object's values. Every cached object keeps
+    /// them: paths that come at run time are [`crate::intern`]ed.
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)>;
 
     /// Warnings to send with the answer (deprecated fields and the like).
@@ -198,8 +200,20 @@ pub trait Resource: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What every answer about a deprecated kind warns of, where it is a text that came at run time; else the descriptor's.
+    fn deprecation(&self) -> Option<&str> {
+        self.descriptor().deprecated
+    }
+
+    /// Whether objects are stored in this kind's own form as they are: reads then send the stored bytes. `false` for a kind that is served from
+    /// another's place, and for one of several versions as soon as one object may be stored in another.
+    fn has_own_form(&self) -> bool {
+        let names = self.descriptor();
+        names.stored_as == (names.group, names.plural)
+    }
+
     /// The form in which a (decoded, validated) object is written to the store. Differs from the object only for kinds that are served
-    /// in two forms and stored in one (`Descriptor::stored_as`): the stored form's `apiVersion` and `kind` are those of the stored kind.
+    /// in two forms and stored in one ([`Resource::has_own_form`]): the stored form's `apiVersion` and `kind` are those of the stored kind.
     fn to_stored(&self, object: Value) -> Value {
         object
     }

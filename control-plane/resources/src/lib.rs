@@ -6,6 +6,7 @@ mod contract;
 pub mod cron;
 pub mod field;
 mod go_value;
+pub mod intern;
 mod json;
 pub mod kinds;
 pub mod meta;

@@ -3,28 +3,39 @@
 use crate::contract::Column;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Time};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// Columns of a kind about which there is no more to say.
 pub const NAME_AND_AGE: &[Column] = &[NAME, AGE];
 
-pub const NAME: Column =
-    Column { name: "Name", kind: "string", format: "name", description: "Name must be unique within a namespace.", priority: 0 };
+pub const NAME: Column = column("Name", "string", "name", "Name must be unique within a namespace.", 0);
 
 pub const AGE: Column = text("Age", "Time since the object was created.");
 
 /// A string column.
 pub const fn text(name: &'static str, description: &'static str) -> Column {
-    Column { name, kind: "string", format: "", description, priority: 0 }
+    column(name, "string", "", description, 0)
 }
 
 /// A string column of `-o wide`.
 pub const fn wide(name: &'static str, description: &'static str) -> Column {
-    Column { name, kind: "string", format: "", description, priority: 1 }
+    column(name, "string", "", description, 1)
 }
 
 /// A number column.
 pub const fn number(name: &'static str, description: &'static str) -> Column {
-    Column { name, kind: "integer", format: "", description, priority: 0 }
+    column(name, "integer", "", description, 0)
+}
+
+/// Any column of a kind that is known when the program is built.
+pub const fn column(name: &'static str, kind: &'static str, format: &'static str, description: &'static str, priority: i32) -> Column {
+    Column {
+        name: Cow::Borrowed(name),
+        kind: Cow::Borrowed(kind),
+        format: Cow::Borrowed(format),
+        description: Cow::Borrowed(description),
+        priority,
+    }
 }
 
 /// Cells of [`NAME_AND_AGE`].

@@ -14,7 +14,7 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// 403 when the new role or binding grants what `who` has not. Asked of every change, also of one that leaves what is granted: a role's labels say which
 /// others it is summed up in. Only what lets an object be collected may change without.
-pub fn check(server: &Server, who: &Identity, kind: Kind, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+pub fn check(server: &Server, who: &Identity, kind: &Kind, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {
     let names = kind.descriptor();
     let unchanged = old.is_some_and(|old| apart_from_collection(object) == apart_from_collection(old));
     if names.group != GROUP || who.is_in(orknet_auth::authn::GROUP_MASTERS) || unchanged {

@@ -30,7 +30,7 @@ pub enum Operation<'a> {
 pub async fn admit(
     server: &Server,
     who: &Identity,
-    kind: Kind,
+    kind: &Kind,
     operation: Operation<'_>,
     object: &mut Value,
     old: Option<&Value>,
@@ -65,7 +65,7 @@ pub async fn admit(
 }
 
 /// Admits a deletion, or refuses it.
-pub fn admit_delete(who: &Identity, kind: Kind, object: &Value) -> Result<(), ApiError> {
+pub fn admit_delete(who: &Identity, kind: &Kind, object: &Value) -> Result<(), ApiError> {
     node_restriction::check(who, kind, Change::Delete(object), |_| None)?;
     namespace::may_be_deleted(kind, object)?;
     priority::may_be_deleted(kind, object)

@@ -13,7 +13,7 @@ const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 /// 404 when the object's namespace is not there, 403 when it is terminating. Answers what must still hold when the object is written: that the namespace
 /// has not been touched since. So nothing is made that its deletion would not see.
-pub async fn must_be_open(server: &Server, kind: Kind, new: &Value) -> Result<Option<Compare>, ApiError> {
+pub async fn must_be_open(server: &Server, kind: &Kind, new: &Value) -> Result<Option<Compare>, ApiError> {
     let (namespace, name) = (object::namespace(new), object::name(new));
     if !is_namespaced(kind.descriptor()) || namespace.is_empty() {
         return Ok(None);
@@ -34,7 +34,7 @@ pub async fn must_be_open(server: &Server, kind: Kind, new: &Value) -> Result<Op
 }
 
 /// 403 for the namespaces that a cluster cannot be without.
-pub fn may_be_deleted(kind: Kind, old: &Value) -> Result<(), ApiError> {
+pub fn may_be_deleted(kind: &Kind, old: &Value) -> Result<(), ApiError> {
     let names = kind.descriptor();
     if names.stored_as == NAMESPACES && IMMORTAL.contains(&object::name(old)) {
         return Err(ApiError::forbidden(names, object::name(old), "this namespace may not be deleted"));

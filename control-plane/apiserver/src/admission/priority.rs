@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const CLASSES: StoredAs = ("scheduling.k8s.io", "priorityclasses");
 
 /// Sets `priority`, `preemptionPolicy` and, from the default class, `priorityClassName`.
-pub fn resolve(server: &Server, kind: Kind, pod: &mut Value) -> Result<(), ApiError> {
+pub fn resolve(server: &Server, kind: &Kind, pod: &mut Value) -> Result<(), ApiError> {
     let name = object::text(pod, "/spec/priorityClassName").to_owned();
     let class = if name.is_empty() {
         let mut defaults: Vec<Value> = server.storage.caches.values(CLASSES);
@@ -41,7 +41,7 @@ pub fn resolve(server: &Server, kind: Kind, pod: &mut Value) -> Result<(), ApiEr
 }
 
 /// 403 when there would be two default classes.
-pub fn check_single_default(server: &Server, kind: Kind, class: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+pub fn check_single_default(server: &Server, kind: &Kind, class: &Value, old: Option<&Value>) -> Result<(), ApiError> {
     let is_default = |class: &Value| class.get("globalDefault").and_then(Value::as_bool) == Some(true);
     if !is_default(class) || old.is_some_and(is_default) {
         return Ok(());
@@ -58,7 +58,7 @@ pub fn check_single_default(server: &Server, kind: Kind, class: &Value, old: Opt
 }
 
 /// The system's classes stay.
-pub fn may_be_deleted(kind: Kind, old: &Value) -> Result<(), ApiError> {
+pub fn may_be_deleted(kind: &Kind, old: &Value) -> Result<(), ApiError> {
     let name = object::name(old);
     if kind.descriptor().stored_as == CLASSES && name.starts_with("system-") {
         return Err(ApiError::forbidden(kind.descriptor(), name, "this is a system priority class and cannot be deleted"));

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const TOKEN_SECONDS: i64 = 3607;
 
 /// Sets the account and mounts its token, unless account or pod say no. 403 when the account is not there, or a mirror pod refers to one.
-pub async fn inject(server: &Server, kind: Kind, pod: &mut Value) -> Result<(), ApiError> {
+pub async fn inject(server: &Server, kind: &Kind, pod: &mut Value) -> Result<(), ApiError> {
     if mirror_pod::is_mirror(pod) {
         // A mirror stays as it is, and whoever makes it: its node would get at what it refers to.
         let refused = [

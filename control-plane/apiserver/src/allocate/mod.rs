@@ -39,7 +39,7 @@ impl Allocation {
 }
 
 /// Fills in the addresses and ports of a Service and says what its transaction must claim and release. Other kinds are left alone.
-pub fn plan(server: &Server, kind: Kind, old: Option<&Value>, new: &mut Value) -> Result<Allocation, ApiError> {
+pub fn plan(server: &Server, kind: &Kind, old: Option<&Value>, new: &mut Value) -> Result<Allocation, ApiError> {
     if !holds_claims(kind) {
         return Ok(Allocation::default());
     }
@@ -64,7 +64,7 @@ pub fn plan(server: &Server, kind: Kind, old: Option<&Value>, new: &mut Value) -
 }
 
 /// What the transaction that deletes a Service must release.
-pub fn release(kind: Kind, old: &Value) -> Allocation {
+pub fn release(kind: &Kind, old: &Value) -> Allocation {
     if !holds_claims(kind) {
         return Allocation::default();
     }
@@ -72,7 +72,7 @@ pub fn release(kind: Kind, old: &Value) -> Allocation {
     transaction(&delta, old)
 }
 
-fn holds_claims(kind: Kind) -> bool {
+fn holds_claims(kind: &Kind) -> bool {
     kind.descriptor().stored_as == ("", "services")
 }
 

@@ -38,7 +38,7 @@ pub async fn ensure(server: &Server, port: u16) -> Result<(), ApiError> {
 
 /// The first address of the range belongs to this Service alone.
 async fn ensure_service(server: &Server, port: u16) -> Result<(), ApiError> {
-    let Some(kind) = server.kinds.find_any_version("", "services") else { return Ok(()) };
+    let Some(kind) = server.kinds().find_any_version("", "services") else { return Ok(()) };
     let key = keys::object(("", "services"), NAMESPACE, NAME);
     if server.storage.get(&key).await?.is_some() {
         return Ok(());
@@ -54,9 +54,9 @@ async fn ensure_service(server: &Server, port: u16) -> Result<(), ApiError> {
             "ports": [{ "name": "https", "port": 443, "protocol": "TCP", "targetPort": port }],
         },
     });
-    let mut new = prepare(kind, service)?;
-    let allocation = allocate::plan(server, kind, None, &mut new)?;
-    let allocation = allocation.and(companions::follow(server, kind, None, &mut new).await?);
+    let mut new = prepare(&kind, service)?;
+    let allocation = allocate::plan(server, &kind, None, &mut new)?;
+    let allocation = allocation.and(companions::follow(server, &kind, None, &mut new).await?);
     let mut compares = vec![Compare::Absent(key.clone().into())];
     compares.extend(allocation.compares);
     let mut ops = vec![Op::Put { key: key.into(), value: encode(&new), ttl: None }];
@@ -66,8 +66,9 @@ async fn ensure_service(server: &Server, port: u16) -> Result<(), ApiError> {
 
 /// Creates the object, or sets the given fields of the one that is there.
 async fn set(server: &Server, group: &str, plural: &str, wanted: Value, fields: &[&str]) -> Result<(), ApiError> {
-    let Some(kind) = server.kinds.find_any_version(group, plural) else { return Ok(()) };
-    let what = Update { kind, namespace: NAMESPACE, name: NAME, subresource: None, dry_run: false, manager: Some(SERVER), validate: false };
+    let Some(kind) = server.kinds().find_any_version(group, plural) else { return Ok(()) };
+    let what =
+        Update { kind: &kind, namespace: NAMESPACE, name: NAME, subresource: None, dry_run: false, manager: Some(SERVER), validate: false };
     let wanted = kind.decode(wanted).map_err(ApiError::internal)?.object;
     let change = |old: &Value, _: u64| {
         let mut new = old.clone();

@@ -54,12 +54,12 @@ async fn once(server: &Server, port: u16) -> Result<(), ApiError> {
 
 /// Creates the object unless it is there.
 async fn ensure(server: &Server, group: &str, plural: &str, object: Value) -> Result<(), ApiError> {
-    let Some(kind) = server.kinds.find_any_version(group, plural) else { return Ok(()) };
+    let Some(kind) = server.kinds().find_any_version(group, plural) else { return Ok(()) };
     let namespace = object::namespace(&object).to_owned();
     if server.storage.caches.get(kind.descriptor().stored_as, &namespace, object::name(&object)).is_some() {
         return Ok(());
     }
-    let new = prepare(kind, object)?;
+    let new = prepare(&kind, object)?;
     let key = keys::object(kind.descriptor().stored_as, &namespace, object::name(&new));
     let put = Op::Put { key: key.clone().into(), value: encode(&kind.to_stored(new)), ttl: None };
     // Somebody else may have been faster: what is there stays.
@@ -68,7 +68,7 @@ async fn ensure(server: &Server, group: &str, plural: &str, object: Value) -> Re
 }
 
 /// An object of the server's own, with defaults and the server's fields.
-fn prepare(kind: Kind, object: Value) -> Result<Value, ApiError> {
+fn prepare(kind: &Kind, object: Value) -> Result<Value, ApiError> {
     let namespace = object::namespace(&object).to_owned();
     let mut new = kind.decode(object).map_err(ApiError::internal)?.object;
     let status = new.get("status").cloned();
@@ -89,7 +89,7 @@ mod tests {
         let kinds = Kinds::new(orknet_resources::registry());
         for (group, plural, object) in objects::all() {
             let kind = kinds.find_any_version(group, plural).expect("registered");
-            let prepared = prepare(kind, object).expect("decodes");
+            let prepared = prepare(&kind, object).expect("decodes");
             assert_eq!(kind.validate_create(&prepared), [], "{plural} {}", object::name(&prepared));
         }
     }

@@ -14,9 +14,14 @@ pub struct Cursor {
     woken: watch::Receiver<u64>,
 }
 
-/// The watcher was too slow, or the cache was loaded anew: it must list again.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Fallen;
+/// Why a watcher gets no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallen {
+    /// It was too slow, or the cache was loaded anew: it must list again.
+    Behind,
+    /// The kind is no longer served, or no longer as it was.
+    Ended,
+}
 
 impl Cursor {
     pub(super) fn new(cache: Arc<KindCache>, next: u64) -> Self {
@@ -27,7 +32,7 @@ impl Cursor {
     /// The changes that are there now; none when it has seen all.
     pub fn ready(&mut self) -> Result<Vec<Change>, Fallen> {
         self.woken.mark_unchanged();
-        let changes = self.cache.read(self.next, BATCH).ok_or(Fallen)?;
+        let changes = self.cache.read(self.next, BATCH)?;
         self.next += changes.len() as u64;
         Ok(changes)
     }

@@ -1,6 +1,6 @@
 //! One object in the cache: its JSON, ready to be sent, and the few fields that selection asks for.
 
-use crate::kinds::{Kind, has_own_form};
+use crate::kinds::Kind;
 use crate::object;
 use bytes::Bytes;
 use orknet_store::Revision;
@@ -24,11 +24,8 @@ impl CachedObject {
         let labels = labels.map(|(key, value)| (key.as_str().into(), value.as_str().unwrap_or_default().into())).collect();
         let mut fields: Vec<(&'static str, Box<str>)> = Vec::new();
         for kind in kinds {
-            let selectable = if has_own_form(kind.descriptor()) {
-                kind.selectable_fields(&value)
-            } else {
-                kind.selectable_fields(&kind.from_stored(value.clone()))
-            };
+            let selectable =
+                if kind.has_own_form() { kind.selectable_fields(&value) } else { kind.selectable_fields(&kind.from_stored(value.clone())) };
             for (field, text) in selectable {
                 if !fields.iter().any(|(known, _)| *known == field) {
                     fields.push((field, text.into()));
@@ -70,13 +67,13 @@ impl CachedObject {
     }
 
     /// The object, parsed, in a kind's own form.
-    pub fn value_as(&self, kind: Kind) -> Value {
-        if has_own_form(kind.descriptor()) { self.value() } else { kind.from_stored(self.value()) }
+    pub fn value_as(&self, kind: &Kind) -> Value {
+        if kind.has_own_form() { self.value() } else { kind.from_stored(self.value()) }
     }
 
     /// The object's JSON in a kind's own form.
-    pub fn json_as(&self, kind: Kind) -> Bytes {
-        if has_own_form(kind.descriptor()) {
+    pub fn json_as(&self, kind: &Kind) -> Bytes {
+        if kind.has_own_form() {
             self.json.clone()
         } else {
             // A value made of JSON always serialises.
@@ -87,6 +84,14 @@ impl CachedObject {
     /// The object as it was when it went: with the version of its deletion.
     pub fn deleted_at(&self, kinds: &[Kind], revision: Revision) -> Self {
         Self::new(kinds, self.value(), revision)
+    }
+
+    /// The same state, selectable as other kinds want it.
+    pub fn refitted(&self, kinds: &[Kind]) -> Self {
+        let value = self.value();
+        // What this server made has a version that is a number.
+        let revision = object::resource_version(&value).parse().unwrap_or_default();
+        Self::new(kinds, value, revision)
     }
 
     /// Bytes that it takes, about.

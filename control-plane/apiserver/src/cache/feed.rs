@@ -2,7 +2,8 @@
 //! that has been compacted load again.
 
 use super::Caches;
-use super::kind_cache::{KindCache, Update};
+use super::join::Joins;
+use super::kind_cache::{KindCache, Update, Updates};
 use crate::storage::keys;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -20,17 +21,20 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 
 /// Fills `caches` until `shutdown`. Store failures are logged and tried again for ever.
 pub async fn feed(caches: Arc<Caches>, store: Arc<dyn Store>, shutdown: CancellationToken) {
+    // Caches have one feed.
+    let Some(requests) = caches.joining.lock().take() else { return };
+    let mut joins = Joins::new(requests);
     let mut pause = PAUSE.0;
     let mut after = None;
     loop {
         let step = async {
             let from = match after {
                 Some(revision) => revision,
-                None => load(&caches, &*store).await?,
+                None => load(&caches, &mut joins, &*store).await?,
             };
             after = Some(from);
             pause = PAUSE.0;
-            follow(&caches, &*store, from, &mut after).await
+            follow(&caches, &mut joins, &store, from, &mut after).await
         };
         let ended = tokio::select! {
             () = shutdown.cancelled() => return,
@@ -53,8 +57,19 @@ pub async fn feed(caches: Arc<Caches>, store: Arc<dyn Store>, shutdown: Cancella
     }
 }
 
-async fn load(caches: &Caches, store: &dyn Store) -> Result<Revision, StoreError> {
-    let mut objects: HashMap<&str, Vec<(Value, Revision)>> = HashMap::new();
+/// Loads everything, places that are to join as well.
+async fn load(caches: &Caches, joins: &mut Joins, store: &dyn Store) -> Result<Revision, StoreError> {
+    let entered = joins.enter_all(caches);
+    let loaded = load_all(caches, store).await;
+    match &loaded {
+        Ok(_) => entered.told(caches),
+        Err(_) => joins.reopen(entered, caches),
+    }
+    loaded
+}
+
+async fn load_all(caches: &Caches, store: &dyn Store) -> Result<Revision, StoreError> {
+    let mut objects: HashMap<String, Vec<(Value, Revision)>> = HashMap::new();
     let mut claims = Vec::new();
     let mut range = KeyRange::prefix(keys::ROOT);
     let mut revision = None;
@@ -63,13 +78,16 @@ async fn load(caches: &Caches, store: &dyn Store) -> Result<Revision, StoreError
         revision = Some(page.revision.max(revision.unwrap_or_default()));
         let last = page.entries.last().map(|entry| entry.key.clone());
         for Entry { key, value, mod_revision, .. } in page.entries {
-            match place(caches, &key) {
-                Place::Object(folder, _, _) => match serde_json::from_slice(&value) {
-                    Ok(value) => objects.entry(folder).or_default().push((value, mod_revision)),
+            match place(&key) {
+                Place::Object(folder, _) if caches.places.read().by_folder.contains_key(folder) => match serde_json::from_slice(&value) {
+                    Ok(value) => match objects.get_mut(folder) {
+                        Some(found) => found.push((value, mod_revision)),
+                        None => drop(objects.insert(folder.to_owned(), vec![(value, mod_revision)])),
+                    },
                     Err(error) => tracing::error!(key = %String::from_utf8_lossy(&key), %error, "a stored object cannot be read"),
                 },
                 Place::Claim => claims.push((key, value, mod_revision)),
-                Place::Unknown => {}
+                Place::Object(..) | Place::Unknown => {}
             }
         }
         match last {
@@ -79,22 +97,38 @@ async fn load(caches: &Caches, store: &dyn Store) -> Result<Revision, StoreError
     }
     let revision = revision.unwrap_or_default();
     caches.claims.reset(claims);
-    for (folder, cache) in &caches.by_folder {
-        cache.reset(objects.remove(&folder[..]).unwrap_or_default(), revision);
+    // No place comes but by the feed; one that went meanwhile needs nothing.
+    let places: Vec<_> = caches.places.read().by_folder.iter().map(|(folder, cache)| (folder.clone(), cache.clone())).collect();
+    for (folder, cache) in places {
+        cache.reset(cache.objects(objects.remove(&folder).unwrap_or_default()), revision);
     }
     caches.set_progress(|progress| *progress = super::Progress { revision, connected: true });
     Ok(revision)
 }
 
 /// Applies changes for as long as the watch lasts. `seen` is where it is, also when the future is dropped.
-async fn follow(caches: &Caches, store: &dyn Store, from: Revision, seen: &mut Option<Revision>) -> Result<(), StoreError> {
+async fn follow(
+    caches: &Caches,
+    joins: &mut Joins,
+    store: &Arc<dyn Store>,
+    from: Revision,
+    seen: &mut Option<Revision>,
+) -> Result<(), StoreError> {
     let mut watch = store.watch(KeyRange::prefix(keys::ROOT), from).await?;
     caches.set_progress(|progress| progress.connected = true);
-    while let Some(item) = watch.next().await {
+    loop {
+        let item = tokio::select! {
+            item = watch.next() => item,
+            step = joins.next() => {
+                joins.step(step, caches, store, seen.unwrap_or(from));
+                continue;
+            }
+        };
+        let Some(item) = item else { return Ok(()) };
         let revision = match item? {
             WatchItem::Events(events) => {
                 let Some(revision) = events.first().map(|event| event.revision) else { continue };
-                apply(caches, revision, events);
+                apply(caches, joins, revision, events);
                 revision
             }
             WatchItem::Progress(revision) => revision,
@@ -104,14 +138,18 @@ async fn follow(caches: &Caches, store: &dyn Store, from: Revision, seen: &mut O
             caches.set_progress(|progress| *progress = super::Progress { revision, connected: true });
         }
     }
-    Ok(())
 }
 
-fn apply(caches: &Caches, revision: Revision, events: Vec<Event>) {
-    let mut grouped: Vec<Grouped<'_>> = Vec::new();
+/// Applies the changes of one revision.
+fn apply(caches: &Caches, joins: &mut Joins, revision: Revision, events: Vec<Event>) {
+    let mut grouped: Vec<Grouped> = Vec::new();
     for event in events {
-        let (cache, tail) = match place(caches, &event.key) {
-            Place::Object(_, cache, tail) => (cache, tail),
+        let (cache, tail) = match place(&event.key) {
+            Place::Object(folder, tail) => {
+                let found = caches.places.read().by_folder.get(folder).cloned();
+                let Some(cache) = found.or_else(|| joins.of(folder)) else { continue };
+                (cache, tail)
+            }
             Place::Claim => {
                 let value = match event.kind {
                     EventKind::Put { value, .. } => Some(value),
@@ -132,27 +170,29 @@ fn apply(caches: &Caches, revision: Revision, events: Vec<Event>) {
                 }
             },
         };
-        match grouped.iter_mut().find(|(other, _)| Arc::ptr_eq(other, cache)) {
+        match grouped.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &cache)) {
             Some((_, updates)) => updates.push((tail.into(), update)),
             None => grouped.push((cache, vec![(tail.into(), update)])),
         }
     }
     for (cache, updates) in grouped {
-        cache.apply(revision, updates);
+        if let Some(updates) = joins.keep(&cache, revision, updates) {
+            cache.apply(revision, updates);
+        }
     }
 }
 
 /// The changes of one revision to one kind.
-type Grouped<'a> = (&'a Arc<KindCache>, Vec<(Box<str>, Update)>);
+type Grouped = (Arc<KindCache>, Updates);
 
-enum Place<'a, 'k> {
-    /// Folder, cache, and what follows the folder in the key.
-    Object(&'a str, &'a Arc<KindCache>, &'k str),
+enum Place<'k> {
+    /// Folder, and what follows the folder in the key.
+    Object(&'k str, &'k str),
     Claim,
     Unknown,
 }
 
-fn place<'a, 'k>(caches: &'a Caches, key: &'k Bytes) -> Place<'a, 'k> {
+fn place(key: &Bytes) -> Place<'_> {
     if key.starts_with(keys::CLUSTER_IPS.as_bytes()) || key.starts_with(keys::NODE_PORTS.as_bytes()) {
         return Place::Claim;
     }
@@ -160,8 +200,5 @@ fn place<'a, 'k>(caches: &'a Caches, key: &'k Bytes) -> Place<'a, 'k> {
     // `/registry/<group>/<plural>/`: the fourth slash ends the folder.
     let Some((end, _)) = key.match_indices('/').nth(3) else { return Place::Unknown };
     let (folder, tail) = key.split_at(end + 1);
-    match caches.by_folder.get_key_value(folder) {
-        Some((folder, cache)) => Place::Object(folder, cache, tail),
-        None => Place::Unknown,
-    }
+    Place::Object(folder, tail)
 }

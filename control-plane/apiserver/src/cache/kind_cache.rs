@@ -1,6 +1,6 @@
 //! The cache of one stored kind: its objects by key and the window of its last changes.
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Fallen};
 use super::{CachedObject, Change, ChangeKind, window::Window};
 use crate::kinds::Kind;
 use orknet_store::Revision;
@@ -13,7 +13,6 @@ use tokio::sync::watch;
 
 /// See the module.
 pub struct KindCache {
-    kinds: Vec<Kind>,
     state: RwLock<State>,
     /// Number of the next change, to wake watchers.
     next: watch::Sender<u64>,
@@ -22,6 +21,10 @@ pub struct KindCache {
 struct State {
     objects: BTreeMap<Box<str>, Arc<CachedObject>>,
     window: Window,
+    /// The kinds that are served from here.
+    kinds: Arc<[Kind]>,
+    /// Watches that are before this number have been ended, not left behind.
+    ended_before: u64,
     /// The newest revision that touched this kind (or was loaded).
     revision: Revision,
 }
@@ -36,6 +39,9 @@ pub struct Snapshot {
     pub cursor: Cursor,
 }
 
+/// The changes of one revision, by what follows the folder in the key.
+pub(super) type Updates = Vec<(Box<str>, Update)>;
+
 /// A change as the store told it.
 pub(super) enum Update {
     Put(Value),
@@ -44,8 +50,8 @@ pub(super) enum Update {
 
 impl KindCache {
     pub(super) fn new(kinds: Vec<Kind>) -> Self {
-        let state = State { objects: BTreeMap::new(), window: Window::new(1, 0), revision: 0 };
-        Self { kinds, state: RwLock::new(state), next: watch::Sender::new(1) }
+        let state = State { objects: BTreeMap::new(), window: Window::new(1, 0), kinds: kinds.into(), ended_before: 0, revision: 0 };
+        Self { state: RwLock::new(state), next: watch::Sender::new(1) }
     }
 
     /// The object, if it is there.
@@ -87,33 +93,79 @@ impl KindCache {
         Cursor::new(self.clone(), self.state.read().window.next())
     }
 
-    pub(super) fn read(&self, from: u64, most: usize) -> Option<Vec<Change>> {
-        self.state.read().window.read(from, most)
+    pub(super) fn read(&self, from: u64, most: usize) -> Result<Vec<Change>, Fallen> {
+        let state = self.state.read();
+        state.window.read(from, most).ok_or(if from < state.ended_before { Fallen::Ended } else { Fallen::Behind })
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
         self.next.subscribe()
     }
 
+    /// The kinds that are served from here.
+    fn kinds(&self) -> Arc<[Kind]> {
+        self.state.read().kinds.clone()
+    }
+
+    /// Objects as they are kept here.
+    pub(super) fn objects(&self, values: Vec<(Value, Revision)>) -> Vec<Arc<CachedObject>> {
+        let kinds = self.kinds();
+        values.into_iter().map(|(value, revision)| Arc::new(CachedObject::new(&kinds, value, revision))).collect()
+    }
+
     /// Replaces everything, after a first or a new load; every cursor is cut.
-    pub(super) fn reset(&self, objects: Vec<(Value, Revision)>, revision: Revision) {
-        let objects = objects.into_iter().map(|(value, revision)| Arc::new(CachedObject::new(&self.kinds, value, revision)));
-        let objects = objects.map(|object| (object.tail.clone(), object)).collect();
+    pub(super) fn reset(&self, objects: Vec<Arc<CachedObject>>, revision: Revision) {
         let mut state = self.state.write();
-        // One number is left out, so that no cursor is still inside.
-        let first = state.window.next() + 1;
-        *state = State { objects, window: Window::new(first, revision), revision };
+        state.objects = objects.into_iter().map(|object| (object.tail.clone(), object)).collect();
+        state.revision = revision;
+        let first = state.cut(revision);
         drop(state);
         self.next.send_replace(first);
     }
 
+    /// Ends every watch that has begun until now.
+    pub(super) fn end_watches(&self) {
+        let mut state = self.state.write();
+        let revision = state.revision;
+        let first = state.cut(revision);
+        state.ended_before = first;
+        drop(state);
+        self.next.send_replace(first);
+    }
+
+    /// Ends every watch and forgets every object.
+    pub(super) fn close(&self) {
+        let objects = std::mem::take(&mut self.state.write().objects);
+        self.end_watches();
+        drop(objects);
+    }
+
+    /// Serves other kinds from here: the objects become selectable as they want it.
+    pub(super) fn refit(&self, kinds: Vec<Kind>) {
+        let kinds: Arc<[Kind]> = kinds.into();
+        let before: Vec<Arc<CachedObject>> = {
+            let mut state = self.state.write();
+            // Changes from now on are made for the new kinds.
+            state.kinds = kinds.clone();
+            state.objects.values().cloned().collect()
+        };
+        for old in before {
+            let new = Arc::new(old.refitted(&kinds));
+            let mut state = self.state.write();
+            if let Some(present) = state.objects.get_mut(&old.tail).filter(|present| Arc::ptr_eq(present, &old)) {
+                *present = new;
+            }
+        }
+    }
+
     /// Applies the changes of one revision.
-    pub(super) fn apply(&self, revision: Revision, updates: Vec<(Box<str>, Update)>) {
+    pub(super) fn apply(&self, revision: Revision, updates: Updates) {
         let now = Instant::now();
+        let kinds = self.kinds();
         let mut prepared = Vec::with_capacity(updates.len());
         for (tail, update) in updates {
             let object = match update {
-                Update::Put(value) => Some(Arc::new(CachedObject::new(&self.kinds, value, revision))),
+                Update::Put(value) => Some(Arc::new(CachedObject::new(&kinds, value, revision))),
                 Update::Delete => None,
             };
             prepared.push((tail, object));
@@ -121,13 +173,16 @@ impl KindCache {
         let mut state = self.state.write();
         for (tail, object) in prepared {
             let change = match object {
-                Some(object) => {
+                Some(mut object) => {
+                    if !Arc::ptr_eq(&kinds, &state.kinds) {
+                        object = Arc::new(object.refitted(&state.kinds));
+                    }
                     let previous = state.objects.insert(tail, object.clone());
                     Change { revision, kind: ChangeKind::Put, object, previous }
                 }
                 None => {
                     let Some(previous) = state.objects.remove(&tail) else { continue };
-                    let object = Arc::new(previous.deleted_at(&self.kinds, revision));
+                    let object = Arc::new(previous.deleted_at(&state.kinds, revision));
                     Change { revision, kind: ChangeKind::Delete, object, previous: Some(previous) }
                 }
             };
@@ -137,5 +192,15 @@ impl KindCache {
         let next = state.window.next();
         drop(state);
         self.next.send_replace(next);
+    }
+}
+
+impl State {
+    /// Cuts every cursor: what came up to `revision` is no longer told. Answers the number of the next change.
+    fn cut(&mut self, revision: Revision) -> u64 {
+        // One number is left out, so that no cursor is still inside.
+        let first = self.window.next() + 1;
+        self.window = Window::new(first, revision);
+        first
     }
 }

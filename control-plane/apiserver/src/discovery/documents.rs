@@ -3,23 +3,40 @@
 use super::{aggregated, legacy};
 use crate::error::ApiError;
 use crate::http::accept::DiscoveryForm;
-use crate::kinds::Kinds;
+use crate::kinds::{Kind, Kinds};
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, Response, StatusCode};
-use orknet_resources::openapi;
+use orknet_resources::{Resource, openapi};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-/// See the module.
+/// What is kept of the documents of one set of kinds: the index of OpenAPI, small and asked for by every client, and the hashes in it. The documents
+/// themselves are made when asked for.
 #[derive(Default)]
 pub struct Documents {
-    /// Small and asked for by every client; the documents themselves are made when asked for.
     openapi_index: OnceLock<Bytes>,
+    /// By group version, of those that only have kinds of the registry: the same for every set of kinds.
+    built_in: Arc<OnceLock<Hashes>>,
+    /// Of those that have others: what no change touched is the same as before.
+    added: HashMap<String, Arc<OnceLock<String>>>,
 }
 
+type Hashes = HashMap<String, String>;
+
 impl Documents {
+    /// What is kept of the documents of the next set: `kinds`, which differ from those of this one in the group versions `touched` at most.
+    pub fn after(&self, kinds: &[Kind], touched: &BTreeSet<String>) -> Self {
+        let mut added = HashMap::new();
+        for group_version in kinds.iter().filter(|kind| kind.is_added()).map(|kind| kind.descriptor().api_version()) {
+            let kept = self.added.get(&group_version).filter(|_| !touched.contains(&group_version));
+            added.entry(group_version).or_insert_with(|| kept.cloned().unwrap_or_default());
+        }
+        Self { openapi_index: OnceLock::new(), built_in: self.built_in.clone(), added }
+    }
+
     /// The document at a discovery path (without a closing slash); `None` when there is none.
     pub fn discovery(
         &self,
@@ -53,8 +70,7 @@ impl Documents {
     }
 
     /// The document at an OpenAPI path: `/openapi/v2`, `/openapi/v3`, `/openapi/v3/apis/apps/v1`. With the hash of the index it may be kept for good.
-    pub fn openapi(&self, path: &str, query: &str, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
-        let registry = orknet_resources::registry();
+    pub fn openapi(&self, kinds: &Kinds, path: &str, query: &str, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
         let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
         if path == "/openapi/v2" && accepted.contains("proto-openapi.spec.v2") {
             return Ok(v2_protobuf());
@@ -63,11 +79,11 @@ impl Documents {
             return Err(ApiError::not_acceptable());
         }
         let document = match path.trim_start_matches("/openapi/") {
-            "v2" => openapi::v2_document(registry).into(),
-            "v3" => self.openapi_index.get_or_init(|| openapi::v3_index(registry).into()).clone(),
+            "v2" => openapi::v2_document(&resources(kinds, |_| true)).into(),
+            "v3" => self.openapi_index.get_or_init(|| self.index(kinds)).clone(),
             other => {
-                let group_version = other.strip_prefix("v3/").ok_or_else(ApiError::no_such_resource)?;
-                Bytes::from(openapi::v3_document(registry, group_version).ok_or_else(ApiError::no_such_resource)?)
+                let root = other.strip_prefix("v3/").ok_or_else(ApiError::no_such_resource)?;
+                Bytes::from(self.v3(kinds, root).ok_or_else(ApiError::no_such_resource)?)
             }
         };
         let hash = openapi::hash(&document);
@@ -77,6 +93,36 @@ impl Documents {
         }
         Ok(response)
     }
+
+    /// The document of the group version at `root` (`api/v1`, `apis/apps/v1`). One that has kinds that came at run time is made of its own kinds alone.
+    fn v3(&self, kinds: &Kinds, root: &str) -> Option<Vec<u8>> {
+        let group_version = group_version(root);
+        let of = if self.added.contains_key(group_version) {
+            resources(kinds, |kind| kind.descriptor().api_version() == group_version)
+        } else {
+            resources(kinds, |kind| !kind.is_added())
+        };
+        openapi::v3_document(&of, root)
+    }
+
+    fn index(&self, kinds: &Kinds) -> Bytes {
+        let built_in = self.built_in.get_or_init(|| openapi::v3_hashes(&resources(kinds, |kind| !kind.is_added())).into_iter().collect());
+        let hash = |root: &str| match self.added.get(group_version(root)) {
+            Some(hash) => hash.get_or_init(|| self.v3(kinds, root).map(|document| openapi::hash(&document)).unwrap_or_default()).clone(),
+            None => built_in.get(root).cloned().unwrap_or_default(),
+        };
+        let roots = openapi::group_versions(&resources(kinds, |_| true));
+        openapi::v3_index(roots.iter().map(|root| (&root[..], hash(root)))).into()
+    }
+}
+
+fn resources(kinds: &Kinds, which: impl Fn(&Kind) -> bool) -> Vec<&dyn Resource> {
+    kinds.iter().filter(|kind| which(kind)).map(|kind| &**kind).collect()
+}
+
+/// `v1` of `api/v1`, `apps/v1` of `apis/apps/v1`.
+fn group_version(root: &str) -> &str {
+    root.split_once('/').map_or(root, |(_, group_version)| group_version)
 }
 
 /// The protobuf form of version 2 (`openapi.v2.Document`), which kubectl asks for only about kinds that version 3 does not have: the head, for it is

@@ -45,7 +45,7 @@ pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<Body>
         response = compressed(response).await;
     }
     response.headers_mut().entry(REQUEST_ID).or_insert(id);
-    server.metrics.request(info.as_ref(), &server.kinds, response.status().as_u16(), started.elapsed());
+    server.metrics.request(info.as_ref(), &server.kinds(), response.status().as_u16(), started.elapsed());
     if let Some(info) = &info {
         let (code, took_ms) = (response.status().as_u16(), started.elapsed().as_millis());
         tracing::debug!(verb = info.verb, path = info.path, code, took_ms, "request");

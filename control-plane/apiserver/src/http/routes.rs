@@ -27,7 +27,7 @@ const METHOD_NOT_ALLOWED: &str = "the server does not allow this method on the r
 /// Answers a request whose sender is known and allowed.
 pub async fn route(server: &Arc<Server>, who: Identity, info: &RequestInfo, request: Request<Body>) -> Result<Response<Body>, ApiError> {
     let Some(path) = &info.resource else { return document(server, info, &request) };
-    let kind = server.kinds.find(&path.group, &path.version, &path.plural).ok_or_else(ApiError::no_such_resource)?;
+    let kind = server.kinds().find(&path.group, &path.version, &path.plural).ok_or_else(ApiError::no_such_resource)?;
     let names = kind.descriptor();
     if is_namespaced(names) && path.namespace.is_empty() {
         // Across namespaces there is reading only.
@@ -47,8 +47,8 @@ pub async fn route(server: &Arc<Server>, who: Identity, info: &RequestInfo, requ
         return Err(ApiError::no_such_resource());
     }
     // As with Kubernetes, failures of a deprecated kind warn too.
-    let answer = resource(server, who, info, path, kind, request).await;
-    let Some(warning) = names.deprecated else { return answer };
+    let answer = resource(server, who, info, path, kind.clone(), request).await;
+    let Some(warning) = kind.deprecation() else { return answer };
     let mut response = answer.unwrap_or_else(|error| present::error(&error));
     present::add_warnings(&mut response, &[warning.to_owned()]);
     Ok(response)
@@ -88,19 +88,16 @@ fn document(server: &Server, info: &RequestInfo, request: &Request<Body>) -> Res
     if !matches!(info.verb, "get" | "head") {
         return Err(ApiError::method_not_allowed(format!("the server does not allow this method on {}", info.path)));
     }
-    let headers = request.headers();
+    let (headers, kinds) = (request.headers(), server.kinds());
     match info.path.trim_end_matches('/') {
         "/metrics" => Ok(server.metrics.scrape(server)),
-        path if path.starts_with("/openapi/") => server.documents.openapi(path, request.uri().query().unwrap_or_default(), headers),
+        path if path.starts_with("/openapi/") => kinds.documents.openapi(&kinds, path, request.uri().query().unwrap_or_default(), headers),
         "/openid/v1/jwks" => Ok(present::json(StatusCode::OK, &server.access.tokens.issuer().jwks())),
         "/.well-known/openid-configuration" => Ok(present::json(StatusCode::OK, &server.access.tokens.issuer().discovery())),
-        "" => Ok(present::json(StatusCode::OK, &discovery::paths(&server.kinds))),
+        "" => Ok(present::json(StatusCode::OK, &discovery::paths(&kinds))),
         path => {
             let form = DiscoveryForm::parse(text(headers, ACCEPT));
-            server
-                .documents
-                .discovery(&server.kinds, server.config.advertise_address, path, form, headers)
-                .ok_or_else(ApiError::no_such_resource)
+            kinds.documents.discovery(&kinds, server.config.advertise_address, path, form, headers).ok_or_else(ApiError::no_such_resource)
         }
     }
 }

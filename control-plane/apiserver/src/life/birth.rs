@@ -11,7 +11,7 @@ const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const LONGEST_PREFIX: usize = 58;
 
 /// Sets what a client may not: uid, times, generation. `namespace` is empty for cluster-wide kinds.
-pub fn before_create(kind: Kind, object: &mut Value, namespace: &str) {
+pub fn before_create(kind: &Kind, object: &mut Value, namespace: &str) {
     let names = kind.descriptor();
     object["apiVersion"] = names.api_version().into();
     object["kind"] = names.kind.into();

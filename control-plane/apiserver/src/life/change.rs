@@ -7,7 +7,7 @@ use orknet_resources::Subresource;
 use serde_json::Value;
 
 /// Keeps the server's own fields, splits spec from status, and moves the generation.
-pub fn before_update(kind: Kind, new: &mut Value, old: &Value, subresource: Subresource<'_>) {
+pub fn before_update(kind: &Kind, new: &mut Value, old: &Value, subresource: Subresource<'_>) {
     let names = kind.descriptor();
     new["apiVersion"] = names.api_version().into();
     new["kind"] = names.kind.into();
@@ -25,7 +25,7 @@ pub fn before_update(kind: Kind, new: &mut Value, old: &Value, subresource: Subr
 }
 
 /// Whether the client's object is of the version that is stored: its `resourceVersion` and `uid`, where it has them.
-pub fn check_version(kind: Kind, new: &Value, old: &Value, revision: u64) -> Result<(), ApiError> {
+pub fn check_version(kind: &Kind, new: &Value, old: &Value, revision: u64) -> Result<(), ApiError> {
     let names = kind.descriptor();
     let name = object::name(old);
     let version = object::resource_version(new);
@@ -57,24 +57,24 @@ mod tests {
     use serde_json::json;
 
     fn deployment() -> Kind {
-        orknet_resources::registry().iter().copied().find(|kind| kind.descriptor().plural == "deployments").expect("registered")
+        orknet_resources::registry().iter().copied().find(|kind| kind.descriptor().plural == "deployments").expect("registered").into()
     }
 
     #[test]
     fn the_generation_moves_with_the_spec_alone() {
         let old = json!({ "metadata": { "name": "a", "uid": "1", "generation": 3 }, "spec": { "replicas": 1 } });
         let mut labelled = json!({ "metadata": { "name": "a", "labels": { "x": "y" } }, "spec": { "replicas": 1 } });
-        before_update(deployment(), &mut labelled, &old, None);
+        before_update(&deployment(), &mut labelled, &old, None);
         assert_eq!(object::generation(&labelled), Some(3));
         let mut scaled = json!({ "metadata": { "name": "a" }, "spec": { "replicas": 2 } });
-        before_update(deployment(), &mut scaled, &old, None);
+        before_update(&deployment(), &mut scaled, &old, None);
         assert_eq!((object::generation(&scaled), object::uid(&scaled)), (Some(4), "1"));
     }
 
     #[test]
     fn stale_versions_and_other_uids_are_conflicts() {
         let old = json!({ "metadata": { "name": "a", "uid": "1" } });
-        let check = |new: Value| check_version(deployment(), &new, &old, 9).map_err(|error| error.code());
+        let check = |new: Value| check_version(&deployment(), &new, &old, 9).map_err(|error| error.code());
         assert_eq!(check(json!({ "metadata": { "resourceVersion": "9", "uid": "1" } })), Ok(()));
         assert_eq!(check(json!({ "metadata": {} })), Ok(()));
         assert_eq!(check(json!({ "metadata": { "resourceVersion": "8" } })), Err(409));

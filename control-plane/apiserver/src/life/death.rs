@@ -44,7 +44,7 @@ pub enum Decision {
 
 impl Preconditions {
     /// 409 when the object is another one.
-    pub fn check(&self, kind: Kind, object: &Value, revision: u64) -> Result<(), ApiError> {
+    pub fn check(&self, kind: &Kind, object: &Value, revision: u64) -> Result<(), ApiError> {
         let fail = |what: &str, wanted: &str, found: &str| {
             let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
             Err(ApiError::conflict(kind.descriptor(), object::name(object), why))

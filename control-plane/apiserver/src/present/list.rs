@@ -43,7 +43,7 @@ pub async fn list(call: &Call, objects: &[Arc<CachedObject>], meta: &ListMeta) -
         View::Whole => {
             let head = (format!("{}List", names.kind), names.api_version());
             let room = objects.iter().map(|object| object.json.len() + 1).sum();
-            envelope(&head.0, &head.1, &meta, "items", room, objects.iter().map(|object| object.json_as(call.kind))).await
+            envelope(&head.0, &head.1, &meta, "items", room, objects.iter().map(|object| object.json_as(&call.kind))).await
         }
         View::Metadata => {
             let items = objects.iter().map(|object| encode(&partial_metadata(&object.value())));
@@ -51,12 +51,12 @@ pub async fn list(call: &Call, objects: &[Arc<CachedObject>], meta: &ListMeta) -
         }
         View::Table(version) => {
             let (now, include) = (object::now_seconds(), IncludeObject::of(call));
-            let rows = objects.iter().map(|object| encode(&row(call.kind, &object.value_as(call.kind), now, include)));
+            let rows = objects.iter().map(|object| encode(&row(&call.kind, &object.value_as(&call.kind), now, include)));
             let mut bytes = envelope("Table", &format!("meta.k8s.io/{version}"), &meta, "rows", 0, rows).await;
             // The envelope's last byte closes the object.
             bytes.pop();
             bytes.extend_from_slice(b",\"columnDefinitions\":");
-            bytes.extend_from_slice(&encode(&column_definitions(call.kind)));
+            bytes.extend_from_slice(&encode(&column_definitions(&call.kind)));
             bytes.push(b'}');
             bytes
         }

@@ -17,7 +17,7 @@ pub fn object(call: &Call, code: StatusCode, object: Value, warnings: &[String])
         View::Metadata => partial_metadata(&object),
         View::Table(version) => {
             let meta = json!({ "resourceVersion": object::resource_version(&object) });
-            table(version, call.kind, &[object], meta, IncludeObject::of(call), true)
+            table(version, &call.kind, &[object], meta, IncludeObject::of(call), true)
         }
     };
     let mut response = body(code, &shown, call.accept.yaml, call.options.pretty);

@@ -26,7 +26,7 @@ impl IncludeObject {
 }
 
 /// A table of objects. `headers`: whether the columns are described (they are not in later events of a watch).
-pub fn table(version: &str, kind: Kind, objects: &[Value], meta: Value, include: IncludeObject, headers: bool) -> Value {
+pub fn table(version: &str, kind: &Kind, objects: &[Value], meta: Value, include: IncludeObject, headers: bool) -> Value {
     let now = object::now_seconds();
     json!({
         "kind": "Table",
@@ -38,7 +38,7 @@ pub fn table(version: &str, kind: Kind, objects: &[Value], meta: Value, include:
 }
 
 /// `Table.columnDefinitions`.
-pub fn column_definitions(kind: Kind) -> Value {
+pub fn column_definitions(kind: &Kind) -> Value {
     let columns = kind.columns().iter().map(|column| {
         json!({
             "name": column.name,
@@ -52,7 +52,7 @@ pub fn column_definitions(kind: Kind) -> Value {
 }
 
 /// `Table.rows[]`.
-pub fn row(kind: Kind, object: &Value, now_seconds: i64, include: IncludeObject) -> Value {
+pub fn row(kind: &Kind, object: &Value, now_seconds: i64, include: IncludeObject) -> Value {
     let mut row = json!({ "cells": kind.cells(object, now_seconds) });
     match include {
         IncludeObject::None => {}

@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 /// Binds the pod in the path to the node in the body.
 pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let binding = read::<Binding>(call, &mut Vec::new())?;
-    bind(call, call.kind, &call.path.name, &binding).await
+    bind(call, &call.kind, &call.path.name, &binding).await
 }
 
 /// Binds a pod; 409 when it has a node already or is going away.
-pub async fn bind(call: &Call, pods: Kind, pod: &str, binding: &Value) -> Result<Response<Body>, ApiError> {
+pub async fn bind(call: &Call, pods: &Kind, pod: &str, binding: &Value) -> Result<Response<Body>, ApiError> {
     let named = object::name(binding);
     if !named.is_empty() && named != pod {
         return Err(ApiError::bad_request(format!("name in URL does not match name in Binding object: {named:?}")));

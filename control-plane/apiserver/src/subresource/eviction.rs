@@ -36,13 +36,13 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let stored = call.server.storage.get(&call.key()).await?.ok_or_else(|| call.not_found())?;
     let pod = stored.object;
     // What would refuse the deletion is asked first: an eviction that does not happen takes nothing from the budget.
-    options.preconditions.check(call.kind, &pod, stored.revision)?;
-    admission::admit_delete(&call.who, call.kind, &pod)?;
+    options.preconditions.check(&call.kind, &pod, stored.revision)?;
+    admission::admit_delete(&call.who, &call.kind, &pod)?;
     let ended = matches!(object::text(&pod, "/status/phase"), "Succeeded" | "Failed" | "Pending");
     if !ended && !object::is_deleting(&pod) {
         ask_budget(call, &pod, dry_run).await?;
     }
-    let request = DeleteRequest { kind: call.kind, namespace: call.namespace(), name: &call.path.name, options: &options };
+    let request = DeleteRequest { kind: &call.kind, namespace: call.namespace(), name: &call.path.name, options: &options };
     delete_object(&call.server, &call.who, &request).await?;
     Ok(present::json(
         StatusCode::CREATED,
@@ -67,9 +67,9 @@ async fn ask_budget(call: &Call, pod: &Value, dry_run: bool) -> Result<(), ApiEr
     if verdict(budget, pod)? == Verdict::Free {
         return Ok(());
     }
-    let Some(kind) = call.server.kinds.find_any_version(BUDGETS.0, BUDGETS.1) else { return Ok(()) };
+    let Some(kind) = call.server.kinds().find_any_version(BUDGETS.0, BUDGETS.1) else { return Ok(()) };
     let what = Update {
-        kind,
+        kind: &kind,
         namespace: call.namespace(),
         name: object::name(budget),
         subresource: Some("status"),

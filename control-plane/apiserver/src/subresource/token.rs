@@ -39,7 +39,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     if request.pointer("/spec/boundObjectRef").is_some_and(Value::is_object) {
         pod = bind(call, &request["spec"]["boundObjectRef"], &mut subject).await?;
     }
-    check_token(&call.who, call.kind, name, pod.as_ref(), object::text(&request, "/spec/boundObjectRef/uid"))?;
+    check_token(&call.who, &call.kind, name, pod.as_ref(), object::text(&request, "/spec/boundObjectRef/uid"))?;
     let audiences: Vec<String> = object::strings(request.pointer("/spec/audiences"))
         .into_iter()
         .filter(|audience| !audience.is_empty())

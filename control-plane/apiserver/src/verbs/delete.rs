@@ -26,7 +26,7 @@ const ATTEMPTS: usize = 32;
 
 /// One deletion.
 pub struct DeleteRequest<'a> {
-    pub kind: Kind,
+    pub kind: &'a Kind,
     pub namespace: &'a str,
     pub name: &'a str,
     pub options: &'a DeleteOptions,
@@ -43,7 +43,7 @@ pub enum Deleted {
 /// Deletes the object; 200 with a `Status` when it is gone, else with the object.
 pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let options = options(call)?;
-    let request = DeleteRequest { kind: call.kind, namespace: call.namespace(), name: &call.path.name, options: &options };
+    let request = DeleteRequest { kind: &call.kind, namespace: call.namespace(), name: &call.path.name, options: &options };
     match delete_object(&call.server, &call.who, &request).await? {
         Deleted::Gone(object) if call.names().stored_as.1 == "pods" => Ok(present::object(call, StatusCode::OK, object, &[])),
         Deleted::Gone(object) => {
@@ -159,7 +159,7 @@ fn is_dry_run(stages: &[String]) -> Result<Option<bool>, ApiError> {
 }
 
 /// Pods that run have a period of grace: what their spec says. Those that no node has, or that have ended, go at once.
-fn default_grace(kind: Kind, object: &Value) -> i64 {
+fn default_grace(kind: &Kind, object: &Value) -> i64 {
     if qualified(kind.descriptor().plural, kind.descriptor().group) != "pods" {
         return 0;
     }

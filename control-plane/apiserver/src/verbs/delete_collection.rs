@@ -20,7 +20,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         let options = &options;
         async move {
             let (namespace, name) = object.place();
-            let request = DeleteRequest { kind: call.kind, namespace, name, options };
+            let request = DeleteRequest { kind: &call.kind, namespace, name, options };
             match delete_object(&call.server, &call.who, &request).await {
                 Ok(_) => Ok(()),
                 Err(error) if error.code() == 404 => Ok(()),

@@ -14,7 +14,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         Some(revision) => {
             storage.reach(revision).await?;
             let cached = storage.caches.get(call.names().stored_as, call.namespace(), &call.path.name);
-            cached.map(|object| object.value_as(call.kind))
+            cached.map(|object| object.value_as(&call.kind))
         }
     };
     let object = object.ok_or_else(|| call.not_found())?;

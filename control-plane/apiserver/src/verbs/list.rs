@@ -36,16 +36,16 @@ pub async fn collect(call: &Call) -> Result<(Vec<Arc<CachedObject>>, ListMeta), 
     match (call.resource_version(), options.version_match) {
         (None, _) => {
             call.server.storage.catch_up().await?;
-            Ok(present_time(call, options.limit))
+            present_time(call, options.limit)
         }
         // "Any" version: what is in memory, whole.
-        (Some(0), _) => Ok(present_time(call, 0)),
+        (Some(0), _) => present_time(call, 0),
         (Some(revision), Some(VersionMatch::Exact)) => past(call, revision, None).await,
         // With a limit and no match given, Kubernetes means the exact version.
         (Some(revision), None) if options.limit > 0 => past(call, revision, None).await,
         (Some(revision), _) => {
             call.server.storage.reach(revision).await?;
-            Ok(present_time(call, options.limit))
+            present_time(call, options.limit)
         }
     }
 }
@@ -70,14 +70,15 @@ pub fn check_fields(call: &Call) -> Result<(), ApiError> {
     }
 }
 
-fn present_time(call: &Call, limit: usize) -> (Vec<Arc<CachedObject>>, ListMeta) {
+/// From the cache as it is. 404 when the kind has ceased to be served since the call came.
+fn present_time(call: &Call, limit: usize) -> Result<(Vec<Arc<CachedObject>>, ListMeta), ApiError> {
     let caches = &call.server.storage.caches;
     // Read before the snapshot: the snapshot has at least everything up to here.
     let progress = caches.progress().revision;
-    let Some(cache) = caches.of(call.names().stored_as) else { return Default::default() };
+    let Some(cache) = caches.of(call.names().stored_as) else { return Err(ApiError::no_such_resource()) };
     let snapshot = cache.snapshot(call.namespace());
     let meta = ListMeta { revision: progress.max(snapshot.revision), ..ListMeta::default() };
-    page(call, snapshot.objects, limit, meta)
+    Ok(page(call, snapshot.objects, limit, meta))
 }
 
 /// Cuts a list of everything to what is selected, at most `limit`.
@@ -118,7 +119,11 @@ async fn past(call: &Call, revision: u64, after: Option<&str>) -> Result<(Vec<Ar
         let read = found.entries.len();
         for (index, entry) in found.entries.into_iter().enumerate() {
             turns.take().await;
-            let object = Arc::new(CachedObject::new(&[call.kind], parse(&entry.value, entry.mod_revision)?.object, entry.mod_revision));
+            let object = Arc::new(CachedObject::new(
+                std::slice::from_ref(&call.kind),
+                parse(&entry.value, entry.mod_revision)?.object,
+                entry.mod_revision,
+            ));
             if selects(call, &object) {
                 selected.push(object);
             }

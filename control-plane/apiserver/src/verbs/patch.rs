@@ -68,7 +68,7 @@ impl Patch<'_> {
             return Err(call.not_found());
         }
         must_be_allowed(call)?;
-        let object = self.writer().apply(&call.server.schema, None, &self.value, call.options.force);
+        let object = self.writer().apply(call.server.structure(&call.kind), None, &self.value, call.options.force);
         let object = object.map_err(|error| ApiError::apply(&error))?;
         let mut warnings = Vec::new();
         let mut object = call.decode_value(object, self.duplicates.clone(), &mut warnings)?;
@@ -92,11 +92,11 @@ impl Patch<'_> {
                 patched
             }
             PatchFormat::Strategic => {
-                let place = call.server.schema.root_or_deduced(names.group, names.version, names.kind);
+                let place = call.server.structure(&call.kind).root_or_deduced(names.group, names.version, names.kind);
                 orknet_patch::strategic::apply(place, &live, &self.value).map_err(fail)?
             }
             PatchFormat::Apply => {
-                let applied = self.writer().apply(&call.server.schema, Some(&live), &self.value, call.options.force);
+                let applied = self.writer().apply(call.server.structure(&call.kind), Some(&live), &self.value, call.options.force);
                 applied.map_err(|error| ApiError::apply(&error))?
             }
         };
@@ -108,7 +108,7 @@ impl Patch<'_> {
     }
 
     fn writer(&self) -> Writer<'_> {
-        Writer { kind: self.call.kind, manager: self.call.field_manager(), subresource: self.call.subresource() }
+        Writer { kind: &self.call.kind, manager: self.call.field_manager(), subresource: self.call.subresource() }
     }
 
     fn answer(&self, code: StatusCode, object: Value) -> Result<Response<Body>, ApiError> {

@@ -1,7 +1,7 @@
 //! GET of a collection as a stream of changes, from the cache's window.
 
 use super::list::{check_fields, selects};
-use crate::cache::{CachedObject, Caches, Change, ChangeKind, Cursor};
+use crate::cache::{CachedObject, Caches, Change, ChangeKind, Cursor, Fallen};
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::http::accept::View;
@@ -41,7 +41,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     call.options.check_watch()?;
     check_fields(call)?;
     let storage = &call.server.storage;
-    let cache = storage.caches.of(call.names().stored_as).ok_or_else(|| call.method_not_allowed())?;
+    let cache = storage.caches.of(call.names().stored_as).ok_or_else(ApiError::no_such_resource)?;
     let initial_events = call.options.send_initial_events;
     let after = call.resource_version().unwrap_or_default();
     // Without a version the stream begins with the newest state, with 0 with any state.
@@ -70,6 +70,8 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         });
         (cursor, after)
     };
+    // Watches that have their place by now are ended when the kind goes or is replaced; one that found it too late ends by itself.
+    let ended = !call.server.kinds().serves(&call.kind);
     let lasts = Duration::from_secs(
         call.options.timeout_seconds.filter(|seconds| *seconds > 0).unwrap_or_else(|| rand::rng().random_range(1800..3600)),
     );
@@ -77,7 +79,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let mut selection = copy_for_selection(call);
     selection.options = call_options;
     let watcher = Watcher {
-        form: Form { kind: call.kind, view: call.accept.view, include: IncludeObject::of(call), headers: true },
+        form: Form { kind: call.kind.clone(), view: call.accept.view, include: IncludeObject::of(call), headers: true },
         caches: storage.caches.clone(),
         initial,
         end_of_initial: (initial_events == Some(true)).then_some(after),
@@ -87,7 +89,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         bookmarks: call.options.allow_bookmarks,
         next_bookmark: (Instant::now() + BOOKMARKS).min(ends - LAST_BOOKMARK),
         ends,
-        done: false,
+        done: ended,
         call: selection,
     };
     let stream = futures::stream::unfold(watcher, |mut watcher| async move {
@@ -105,7 +107,7 @@ fn copy_for_selection(call: &Call) -> Call {
         who: call.who.clone(),
         verb: call.verb,
         path: call.path.clone(),
-        kind: call.kind,
+        kind: call.kind.clone(),
         options: call.options.clone(),
         accept: call.accept,
         content_type: None,
@@ -178,7 +180,8 @@ impl Watcher {
             let progress = self.caches.progress().revision;
             let changes = match self.cursor.ready() {
                 Ok(changes) => changes,
-                Err(_) => {
+                Err(Fallen::Ended) => return None,
+                Err(Fallen::Behind) => {
                     self.done = true;
                     return Some(line("ERROR", &ApiError::too_old(self.after, self.caches.progress().revision).to_status()));
                 }
@@ -237,14 +240,14 @@ impl Form {
                 out.extend_from_slice(b"{\"type\":\"");
                 out.extend_from_slice(event.as_bytes());
                 out.extend_from_slice(b"\",\"object\":");
-                out.extend_from_slice(&object.json_as(self.kind));
+                out.extend_from_slice(&object.json_as(&self.kind));
                 out.extend_from_slice(b"}\n");
             }
             View::Metadata => out.extend_from_slice(&line(event, &partial_metadata(&object.value()))),
             View::Table(version) => {
-                let value = object.value_as(self.kind);
+                let value = object.value_as(&self.kind);
                 let meta = json!({ "resourceVersion": object::resource_version(&value) });
-                let table = table(version, self.kind, &[value], meta, self.include, std::mem::take(&mut self.headers));
+                let table = table(version, &self.kind, &[value], meta, self.include, std::mem::take(&mut self.headers));
                 out.extend_from_slice(&line(event, &table));
             }
         }
@@ -261,7 +264,7 @@ impl Form {
             View::Metadata => json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta }),
             View::Table(version) => {
                 // A table of one empty row, whose object carries the annotations.
-                let mut table = table(version, self.kind, &[], json!({ "resourceVersion": revision.to_string() }), self.include, false);
+                let mut table = table(version, &self.kind, &[], json!({ "resourceVersion": revision.to_string() }), self.include, false);
                 let object = json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta });
                 table["rows"] = json!([{ "cells": vec![""; self.kind.columns().len()], "object": object }]);
                 table

@@ -29,7 +29,7 @@ pub enum Updated {
 
 /// A change of one object.
 pub struct Update<'a> {
-    pub kind: Kind,
+    pub kind: &'a Kind,
     pub namespace: &'a str,
     pub name: &'a str,
     pub subresource: Option<&'a str>,
@@ -44,7 +44,7 @@ impl<'a> Update<'a> {
     /// What a call asks for that speaks for itself: its object, its manager, under the object's rules.
     pub fn of(call: &'a Call) -> Self {
         Self {
-            kind: call.kind,
+            kind: &call.kind,
             namespace: call.namespace(),
             name: &call.path.name,
             subresource: call.subresource(),
@@ -77,10 +77,10 @@ pub async fn create(call: &Call, object: Value, tracked: bool, warnings: &mut Ve
 }
 
 async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
-    let (server, kind, names) = (&call.server, call.kind, call.names());
+    let (server, kind, names) = (&call.server, &call.kind, call.names());
     // Before anything is filled in: what the server adds is nobody's.
     if !tracked {
-        Writer { kind, manager: call.field_manager(), subresource: None }.track(&server.schema, None, &mut object);
+        Writer { kind, manager: call.field_manager(), subresource: None }.track(server.structure(kind), None, &mut object);
     }
     life::before_create(kind, &mut object, call.namespace());
     admission::admit(server, &call.who, kind, Operation::Create, &mut object, None).await?;
@@ -114,7 +114,7 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
 }
 
 /// 422 when a new object breaks its kind's rules.
-pub fn validate_new(kind: Kind, object: &Value) -> Result<(), ApiError> {
+pub fn validate_new(kind: &Kind, object: &Value) -> Result<(), ApiError> {
     let errors = kind.validate_create(object);
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(kind.descriptor(), object::name(object), &errors)) }
 }
@@ -135,7 +135,7 @@ pub async fn update(
         let mut new = change(&old, stored.revision)?;
         life::check_version(kind, &new, &old, stored.revision)?;
         if let Some(manager) = what.manager {
-            Writer { kind, manager, subresource: what.subresource }.track(&server.schema, Some(&old), &mut new);
+            Writer { kind, manager, subresource: what.subresource }.track(server.structure(kind), Some(&old), &mut new);
         }
         life::before_update(kind, &mut new, &old, what.subresource);
         admission::admit(server, who, kind, Operation::Update { subresource: what.subresource }, &mut new, Some(&old)).await?;
@@ -175,7 +175,7 @@ pub async fn update(
 }
 
 /// Removes a stored object if it is still of that revision; its claims and its companion go with it. `None`: somebody was faster.
-pub async fn remove(server: &Server, kind: Kind, key: &str, stored: &Stored) -> Result<Option<u64>, ApiError> {
+pub async fn remove(server: &Server, kind: &Kind, key: &str, stored: &Stored) -> Result<Option<u64>, ApiError> {
     let object = kind.from_stored(stored.object.clone());
     let release = allocate::release(kind, &object).and(companions::release(server, kind, &object));
     let compare = Compare::ModRevision(key.to_owned().into(), stored.revision);
@@ -193,7 +193,7 @@ enum Outcome {
     OtherMoved,
 }
 
-fn put(server: &Server, kind: Kind, key: &str, object: &Value) -> Op {
+fn put(server: &Server, kind: &Kind, key: &str, object: &Value) -> Op {
     let names = kind.descriptor();
     let ttl: Option<Duration> = (names.stored_as.1 == "events").then_some(server.config.event_ttl);
     Op::Put { key: Bytes::from(key.to_owned()), value: encode(&kind.to_stored(object.clone())), ttl }

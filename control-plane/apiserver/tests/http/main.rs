@@ -9,6 +9,7 @@ mod discovery;
 mod endpoints;
 mod errors;
 mod harness;
+mod kinds;
 mod lists;
 mod outage;
 mod patches;

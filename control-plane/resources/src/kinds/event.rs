@@ -67,7 +67,7 @@ const COLUMNS: &[Column] = &[
     text("Message", "What happened, for people"),
     wide("First Seen", "Time since the event was first seen"),
     wide("Count", "How often it was seen"),
-    Column { name: "Name", kind: "string", format: "name", description: "Name of the event", priority: 1 },
+    table::column("Name", "string", "name", "Name of the event", 1),
 ];
 
 impl Kind for Event {

@@ -36,7 +36,9 @@ pub(super) fn build(registry: &[&dyn Resource]) -> Definitions {
             Some(name) => name.to_owned(),
             None => {
                 let descriptor = resource.descriptor();
-                let name = format!("{}.{}.{}", descriptor.group, descriptor.version, descriptor.kind);
+                // As Kubernetes names the types of custom resources: `org.example.stable.v1.CronTab`.
+                let group: Vec<&str> = descriptor.group.rsplit('.').collect();
+                let name = format!("{}.{}.{}", group.join("."), descriptor.version, descriptor.kind);
                 inline.push((name.clone(), schema));
                 name
             }

@@ -1,7 +1,7 @@
 //! OpenAPI: the definitions of all kinds, the documents at `/openapi/v3/…` and `/openapi/v2`.
 //!
-//! Nothing is kept: every call builds what it returns from the types and from the table of facts, in some tens of milliseconds. Callers keep the
-//! bytes of what is asked often (the index), or nothing: clients cache documents by the hash in the index. Serving them is the API server's.
+//! Nothing is kept: every call builds what it returns from the types and from the table of facts, in some tens of milliseconds for the whole registry.
+//! Callers keep the hashes for the index, or nothing: clients cache documents by them. Serving them is the API server's.
 
 mod definitions;
 mod dialect;
@@ -20,16 +20,30 @@ pub fn definitions(registry: &[&dyn Resource]) -> Value {
     Value::Object(definitions::build(registry).schemas)
 }
 
+/// The definitions that one kind is made of, and no others, in the form of [`definitions`].
+pub fn definitions_of(resource: &dyn Resource) -> Value {
+    let Definitions { schemas, kinds } = definitions::build(&[resource]);
+    let reached = definitions::closure(&schemas, kinds.iter().map(String::as_str));
+    Value::Object(reached.into_iter().map(|(name, schema)| (name.clone(), schema.clone())).collect())
+}
+
 /// The JSON index at `/openapi/v3`: where each group version's document is, with its hash.
-pub fn v3_index(registry: &[&dyn Resource]) -> Vec<u8> {
-    let definitions = definitions::build(registry);
-    let entry = |group_version: &str| {
-        let document = v3(registry, &definitions, group_version);
-        let url = format!("/openapi/v3/{group_version}?hash={}", hash(&document));
-        (group_version.to_owned(), json!({ "serverRelativeURL": url }))
+pub fn v3_index<'a>(hashes: impl IntoIterator<Item = (&'a str, String)>) -> Vec<u8> {
+    let entry = |(group_version, hash): (&str, String)| {
+        (group_version.to_owned(), json!({ "serverRelativeURL": format!("/openapi/v3/{group_version}?hash={hash}") }))
     };
-    let paths: Map<String, Value> = group_versions(registry).iter().map(|group_version| entry(group_version)).collect();
+    let paths: Map<String, Value> = hashes.into_iter().map(entry).collect();
     json!({ "paths": paths }).to_string().into_bytes()
+}
+
+/// Every group version with the hash of its [`v3_document`].
+pub fn v3_hashes(registry: &[&dyn Resource]) -> Vec<(String, String)> {
+    let definitions = definitions::build(registry);
+    let hashed = |group_version: String| {
+        let hash = hash(&v3(registry, &definitions, &group_version));
+        (group_version, hash)
+    };
+    group_versions(registry).into_iter().map(hashed).collect()
 }
 
 /// The OpenAPI 3.0 document of a group version (`api/v1`, `apis/apps/v1`) as JSON; `None` for one that is not served.

@@ -124,7 +124,7 @@ impl<K: Kind> Typed<K> {
 }
 
 impl<K: Kind> Resource for Typed<K> {
-    fn descriptor(&self) -> &'static Descriptor {
+    fn descriptor(&self) -> &Descriptor {
         Self::DESCRIPTOR
     }
 
@@ -201,7 +201,7 @@ impl<K: Kind> Resource for Typed<K> {
         errors.into_list()
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         K::COLUMNS
     }
 

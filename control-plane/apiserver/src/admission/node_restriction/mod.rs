@@ -13,7 +13,7 @@ use serde_json::Value;
 const PREFIX: &str = "system:node:";
 
 /// The node that `who` is the kubelet of; `None` for all others. 403 for members of the nodes' group that name no node.
-fn node_of<'a>(who: &'a Identity, kind: Kind, name: &str) -> Result<Option<&'a str>, ApiError> {
+fn node_of<'a>(who: &'a Identity, kind: &Kind, name: &str) -> Result<Option<&'a str>, ApiError> {
     if !who.is_in(GROUP_NODES) {
         return Ok(None);
     }
@@ -30,7 +30,7 @@ pub enum Change<'a> {
 }
 
 /// 403 when a kubelet makes, changes or deletes what is not its own. `uid_of` tells the uid of a node that is there.
-pub fn check(who: &Identity, kind: Kind, change: Change<'_>, uid_of: impl Fn(&str) -> Option<String>) -> Result<(), ApiError> {
+pub fn check(who: &Identity, kind: &Kind, change: Change<'_>, uid_of: impl Fn(&str) -> Option<String>) -> Result<(), ApiError> {
     let (Change::Create(object) | Change::Update { new: object, .. } | Change::Delete(object)) = change;
     let name = object::name(object);
     let Some(node) = node_of(who, kind, name)? else { return Ok(()) };
@@ -55,7 +55,7 @@ pub fn check(who: &Identity, kind: Kind, change: Change<'_>, uid_of: impl Fn(&st
 }
 
 /// 403 when a kubelet asks for a token that is not bound to a pod of its node: to that very pod (`uid` as it was asked for), not to one of its name.
-pub fn check_token(who: &Identity, accounts: Kind, account: &str, bound_pod: Option<&Value>, uid: &str) -> Result<(), ApiError> {
+pub fn check_token(who: &Identity, accounts: &Kind, account: &str, bound_pod: Option<&Value>, uid: &str) -> Result<(), ApiError> {
     let Some(node) = node_of(who, accounts, account)? else { return Ok(()) };
     match bound_pod {
         Some(_) if uid.is_empty() => {
@@ -75,7 +75,7 @@ mod tests {
     use serde_json::json;
 
     fn kind(plural: &str) -> Kind {
-        orknet_resources::registry().iter().copied().find(|kind| kind.descriptor().plural == plural).expect("registered")
+        orknet_resources::registry().iter().copied().find(|kind| kind.descriptor().plural == plural).expect("registered").into()
     }
 
     fn kubelet(name: &str) -> Identity {
@@ -94,7 +94,7 @@ mod tests {
     fn a_kubelet_writes_about_its_own_node_and_pods_only() {
         let who = kubelet("system:node:n1");
         let check =
-            |who: &Identity, plural: &str, change: Change<'_>| check(who, kind(plural), change, |_| None).map_err(|error| error.code());
+            |who: &Identity, plural: &str, change: Change<'_>| check(who, &kind(plural), change, |_| None).map_err(|error| error.code());
         let named = |name: &str| json!({ "metadata": { "name": name, "namespace": "kube-node-lease" } });
         for (plural, own, other) in [
             ("nodes", named("n1"), named("n2")),
@@ -117,8 +117,8 @@ mod tests {
     #[test]
     fn a_kubelet_gets_tokens_for_its_own_pods_only() {
         let token =
-            |pod: Option<&Value>, uid: &str| check_token(&kubelet("system:node:n1"), kind("serviceaccounts"), "a", pod, uid).is_ok();
+            |pod: Option<&Value>, uid: &str| check_token(&kubelet("system:node:n1"), &kind("serviceaccounts"), "a", pod, uid).is_ok();
         assert!(token(Some(&pod("n1")), "1") && !token(Some(&pod("n2")), "1") && !token(Some(&pod("n1")), "") && !token(None, ""));
-        assert!(check_token(&Identity::authenticated("ann", []), kind("serviceaccounts"), "a", None, "").is_ok());
+        assert!(check_token(&Identity::authenticated("ann", []), &kind("serviceaccounts"), "a", None, "").is_ok());
     }
 }
