@@ -29,6 +29,7 @@ mod pods;
 mod policy;
 mod policy_holes;
 mod policy_known;
+mod policy_used;
 mod policy_ways;
 mod redirects;
 mod refusals;
