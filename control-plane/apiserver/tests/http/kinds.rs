@@ -1,13 +1,18 @@
 //! Kinds that come and go while the server runs: served whole from the moment they are there, in every place where kinds show, and gone without a trace.
 
 use crate::client::Client;
-use crate::harness::{TestServer, version};
+use crate::harness::{CONFIG_MAPS, TestServer, config_map, version};
+use http::Request;
+use http_body_util::{BodyExt, Full};
 use orknet_apiserver::{ChangeError, KindPath};
 use orknet_resources::{Cause, Column, DecodeError, Decoded, Descriptor, FieldError, Resource, Scope, Subresource, intern};
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tower::ServiceExt;
 
 const GROUP: &str = "example.org";
 const WIDGETS: &str = "/apis/example.org/v1/namespaces/default/widgets";
@@ -268,7 +273,7 @@ async fn a_kind_that_goes_leaves_no_trace_but_what_is_stored() {
         admin.watch(&format!("{WIDGETS}?watch=1&resourceVersion={}", version(&created))).await,
         admin.watch(&format!("{WIDGETS}?watch=1&labelSelector=none")).await,
     ];
-    let mut other = admin.watch("/api/v1/namespaces/default/configmaps?watch=1").await;
+    let mut other = admin.watch(&format!("{CONFIG_MAPS}?watch=1")).await;
     remove(&server, &[V1]).await;
     for watch in &mut watches {
         assert_eq!(watch.next().await, None, "the watch ends");
@@ -288,7 +293,7 @@ async fn a_kind_that_goes_leaves_no_trace_but_what_is_stored() {
     admin.get("/openapi/v3/apis/example.org/v1").await.refused(404, "NotFound");
     assert!(!admin.get("/metrics").await.text.contains(r#"objects{resource="widgets.example.org"}"#));
     // Others go on.
-    admin.post("/api/v1/namespaces/default/configmaps", crate::harness::config_map("c")).await.expect(201);
+    admin.post(CONFIG_MAPS, config_map("c")).await.expect(201);
     let expected = ("ADDED".to_owned(), "c".to_owned());
     while other.next_named().await != expected {}
     // What was stored appears again, as it was, and can be watched from where it was.
@@ -413,5 +418,31 @@ async fn no_watch_outlives_its_kind() {
             let status = watch.await.expect("ends");
             assert!(matches!(status, 200 | 404), "{status}");
         }
+    }
+}
+
+/// It has passed every look at which kinds there are, and has no place in the changes yet.
+#[tokio::test]
+async fn a_watch_that_is_about_to_begin_when_its_kind_goes_or_is_replaced_ends() {
+    let server = TestServer::start().await;
+    for replaced in [true, false] {
+        add(&server, vec![Widget::new("v1")]).await;
+        let next = version(&server.admin.get(WIDGETS).await.expect(200)) + 1;
+        let from = format!("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion={next}");
+        let request = Request::get(format!("{WIDGETS}?watch=1&allowWatchBookmarks=true&{from}")).body(Full::<bytes::Bytes>::default());
+        let part = server.handle.local_client(orknet_auth::Identity::authenticated("part", ["system:masters".to_owned()]));
+        let mut beginning = pin!(part.oneshot(request.expect("a request")));
+        assert!(futures::poll!(&mut beginning).is_pending(), "it waits for a version that is not there yet");
+        if replaced {
+            add(&server, vec![Widget::new("v1")]).await;
+        } else {
+            remove(&server, &[V1]).await;
+        }
+        server.admin.post(CONFIG_MAPS, config_map(&format!("replaced-{replaced}"))).await.expect(201);
+        let answer = beginning.await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        let told =
+            tokio::time::timeout(Duration::from_secs(10), answer.into_body().collect()).await.expect("ends").expect("whole").to_bytes();
+        assert!(told.is_empty(), "{told:?}");
     }
 }
