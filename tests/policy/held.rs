@@ -35,15 +35,32 @@ impl<'a> Held<'a> {
         self.connections.iter().chain(&self.datagrams).try_for_each(|stream| stream.flows(20))
     }
 
-    /// None of them is answered any more.
-    pub fn stop(&self) -> Result<()> {
-        self.datagrams.iter().try_for_each(|stream| stream.until("error TimedOut"))?;
-        // What was on its way to who prints it comes out; then nothing more does, while datagrams go without an answer for half a second each.
-        self.connections.iter().try_for_each(|stream| stream.hear(0).map(drop))?;
+    /// The connections do so, and no datagram is answered any more.
+    pub fn only_connections_go_on(&self) -> Result<()> {
+        self.datagrams_stop()?;
+        self.connections.iter().try_for_each(|stream| stream.flows(20))?;
+        self.datagrams_stay_silent()
+    }
+
+    fn datagrams_stop(&self) -> Result<()> {
+        self.datagrams.iter().try_for_each(|stream| stream.until("error TimedOut"))
+    }
+
+    /// Three of each go without an answer, for half a second each.
+    fn datagrams_stay_silent(&self) -> Result<()> {
         for stream in &self.datagrams {
             let said = stream.hear(3)?;
             ensure!(said.iter().all(|line| line == "error TimedOut"), "{}: {said:?}", stream.name());
         }
+        Ok(())
+    }
+
+    /// None of them is answered any more.
+    pub fn stop(&self) -> Result<()> {
+        self.datagrams_stop()?;
+        // What was on its way to who prints it comes out; then nothing more does, while datagrams go without an answer.
+        self.connections.iter().try_for_each(|stream| stream.hear(0).map(drop))?;
+        self.datagrams_stay_silent()?;
         for stream in &self.connections {
             let said = stream.hear(0)?;
             ensure!(said.is_empty(), "{} went on for {} answers", stream.name(), said.len());

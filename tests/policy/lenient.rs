@@ -1,4 +1,6 @@
-//! Agents with `policy: lenient`: what is open outlives a policy that forbids it, and nothing begins that it forbids.
+//! Agents with `policy: lenient`: what is open outlives a policy that forbids it, and nothing begins that it forbids. Of a pod that had no rules,
+//! what its sockets tell is open: connections, and datagrams of a socket that is connected to the other end. A server's, which is to nobody, tells
+//! nothing of who asked it.
 
 use crate::held::Held;
 use crate::scene::{NODES, addresses, client, expect_both, policy, server};
@@ -19,6 +21,7 @@ fn e2e_policy_that_is_lenient_ends_nothing_that_is_open(cluster: &Cluster, kubec
     // Open from before there is any policy, and since a policy allows it.
     let before = Held::open(kubectl, &["near", "far"], "web")?;
     before.flow()?;
+    first_rules(kubectl)?;
     policy(
         kubectl,
         "friends",
@@ -37,6 +40,22 @@ fn e2e_policy_that_is_lenient_ends_nothing_that_is_open(cluster: &Cluster, kubec
     programmed::settle(kubectl)?;
     before.stop().context("what was open before the first policy")?;
     after.stop().context("what a policy allowed")
+}
+
+/// The first policy that there is for a pod is the one that forbids what is open.
+fn first_rules(kubectl: &Kubectl) -> Result<()> {
+    server(kubectl, "shut", NODES[0])?;
+    for (name, node) in [("asks", NODES[0]), ("asks-far", NODES[1])] {
+        client(kubectl, name, node, "asks")?;
+    }
+    let of_server = Held::open(kubectl, &["near", "far"], "shut")?;
+    let of_clients = Held::open(kubectl, &["asks", "asks-far"], "web")?;
+    of_server.flow()?;
+    of_clients.flow()?;
+    policy(kubectl, "shut", "{podSelector: {matchLabels: {app: shut}}}")?;
+    policy(kubectl, "asks", "{podSelector: {matchLabels: {role: asks}}, policyTypes: [Egress]}")?;
+    of_server.only_connections_go_on().context("what a server had open before its first rules")?;
+    of_clients.go_on().context("what clients had open before their first rules")
 }
 
 /// Starts the agents again with this setting.
