@@ -145,6 +145,11 @@ fn cluster_policy() -> impl Strategy<Value = ClusterPolicyFacts> {
     })
 }
 
+/// Mostly the same: who is meant by an owner is mostly there.
+fn uid() -> impl Strategy<Value = Uid> {
+    weighted(0.15, Just(())).prop_map(|other| Uid([u8::from(other.is_some()); 16]))
+}
+
 fn pod() -> impl Strategy<Value = PodFacts> {
     let ports = vec((0..2u8, any::<bool>(), 79..81u16), 0..3).prop_map(|ports| {
         let mut found: Vec<NamedPort> = Vec::new();
@@ -157,14 +162,14 @@ fn pod() -> impl Strategy<Value = PodFacts> {
         found.sort_unstable();
         found
     });
-    (0..2u8, labels(), vec((any::<bool>(), 0..8u8), 0..3), ports, weighted(0.1, Just(())), 0..3u32).prop_map(
+    (uid(), labels(), vec((any::<bool>(), 0..8u8), 0..3), ports, weighted(0.1, Just(())), 0..3u32).prop_map(
         |(uid, labels, addresses, ports, finished, created)| {
             let mut addresses: Vec<_> = addresses.into_iter().map(|(v6, last)| address(v6, last)).collect();
             addresses.sort_unstable();
             addresses.dedup();
             let is_peer = finished.is_none();
             PodFacts {
-                uid: Uid([uid; 16]),
+                uid,
                 labels,
                 addresses: if is_peer { addresses.into() } else { Box::default() },
                 ports: ports.into(),
@@ -176,7 +181,7 @@ fn pod() -> impl Strategy<Value = PodFacts> {
 }
 
 fn attachment() -> impl Strategy<Value = Attachment> {
-    (vec((any::<bool>(), 0..8u8), 0..3), 1..4u32, weighted(0.9, (0..6u8, 0..2u8))).prop_map(|(addresses, ifindex, owner)| {
+    (vec((any::<bool>(), 0..8u8), 0..3), 1..4u32, weighted(0.9, (0..6u8, uid()))).prop_map(|(addresses, ifindex, owner)| {
         let mut addresses: Vec<_> = addresses.into_iter().map(|(v6, last)| address(v6, last)).collect();
         addresses.sort_unstable();
         addresses.dedup();
@@ -184,7 +189,7 @@ fn attachment() -> impl Strategy<Value = Attachment> {
             addresses,
             pod: Pod { ifindex, ..Pod::default() },
             host_ports: Vec::new(),
-            owner: owner.map(|(pod, uid)| Owner { pod: object("pod", pod), uid: Uid([uid; 16]) }),
+            owner: owner.map(|(pod, uid)| Owner { pod: object("pod", pod), uid }),
         }
     })
 }
@@ -212,6 +217,35 @@ pub fn change() -> impl Strategy<Value = Change> {
         }),
         5 => (0..4u8, weighted(0.8, attachment())).prop_map(|(n, facts)| Change::Attachment(name("c", n), facts)),
     ]
+}
+
+/// Pods that run here.
+const ATTACHED: u8 = 3;
+
+/// What a cluster begins with: namespaces, pods in each, some of which run here, and policies. Each pod has an address of each family that no other
+/// has.
+pub fn populated() -> impl Strategy<Value = Vec<Change>> {
+    let policies = vec((0..9u8, policy()), 2..6);
+    (vec(labels(), 3), vec(pod(), 6), policies, weighted(0.5, cluster_policy())).prop_map(|(namespaces, pods, policies, cluster_policy)| {
+        let addresses = |last| [address(false, last), address(true, last)];
+        let mut changes = Vec::new();
+        for (labels, n) in namespaces.into_iter().zip(0..) {
+            changes.push(Change::Namespace(name("ns", n), Some(NamespaceFacts { labels })));
+        }
+        for (facts, n) in pods.into_iter().zip(0..) {
+            let facts = PodFacts { uid: Uid([0; 16]), addresses: addresses(n).into(), is_peer: true, ..facts };
+            changes.push(Change::PeerPod(object("pod", n), Some(facts)));
+        }
+        for n in 0..ATTACHED {
+            let owner = Some(Owner { pod: object("pod", n), uid: Uid([0; 16]) });
+            let pod = Pod { ifindex: u32::from(n) + 1, ..Pod::default() };
+            let attachment = Attachment { addresses: addresses(n).into(), pod, host_ports: Vec::new(), owner };
+            changes.push(Change::Attachment(name("c", n), Some(attachment)));
+        }
+        changes.extend(policies.into_iter().map(|(n, facts)| Change::Policy(object("policy", n), Some(facts))));
+        changes.extend(cluster_policy.map(|facts| Change::ClusterPolicy(name("cluster", 0), Some(facts))));
+        changes
+    })
 }
 
 /// The same change of the inputs.
@@ -321,27 +355,35 @@ pub fn ask(maps: &MapImage, pod: &PodKey, way: u32) -> Vec<(Question, bool)> {
     let ends = (0..10).map(|last| address(false, last)).chain((0..8).map(|last| address(true, last)));
     let ends = ends.chain([Address::from_v4([192, 0, 2, 1])]);
     let ports = [(protocol::TCP, 79), (protocol::TCP, 80), (protocol::UDP, 80), (protocol::ICMP, 0)];
-    let questions = ends.flat_map(|end| ports.map(|(protocol, port)| (end, protocol, port)));
-    questions.map(|question| (question, answer(maps, pod, way, question))).collect()
+    let value = maps.pods.get(pod);
+    let said = ends.flat_map(|end| {
+        let verdict = value.and_then(|value| verdict(maps, set_of(pod, value, way, end), end));
+        ports.map(|(protocol, port)| ((end, protocol, port), verdict.is_some_and(|verdict| is_let_through(maps, verdict, protocol, port))))
+    });
+    said.collect()
 }
 
-/// Whether one connection is let through.
-pub fn answer(maps: &MapImage, pod: &PodKey, way: u32, (end, protocol, port): Question) -> bool {
-    let Some(value) = maps.pods.get(pod) else { return false };
-    let is_own = end == pod.address;
-    let set = match (way == direction::INGRESS, is_own) {
+/// The number of the rules that count; 0 if there are none.
+fn set_of(pod: &PodKey, value: &Pod, way: u32, end: Address) -> u32 {
+    match (way == direction::INGRESS, end == pod.address) {
         (true, false) => value.ingress,
         (false, false) => value.egress,
         (true, true) => value.own_ingress,
         (false, true) => value.own_egress,
-    };
+    }
+}
+
+/// What rules say of an end, if they know.
+fn verdict(maps: &MapImage, set: u32, end: Address) -> Option<Verdict> {
     if set == 0 {
-        return true;
+        return Some(Verdict { table: 0, otherwise: Judgement { action: action::ALLOW, rule: 0 } });
     }
     let longest = maps.peers.iter().filter(|(range, _)| range.contains(end)).max_by_key(|(range, _)| range.prefix_bits);
     let peers = longest.map_or(0, |(_, peer)| peer.peers);
-    let verdict = maps.verdicts.get(&VerdictKey { set, peers }).or_else(|| maps.verdicts.get(&VerdictKey { set, peers: 0 }));
-    let Some(verdict) = verdict else { return false };
+    maps.verdicts.get(&VerdictKey { set, peers }).or_else(|| maps.verdicts.get(&VerdictKey { set, peers: 0 })).copied()
+}
+
+fn is_let_through(maps: &MapImage, verdict: Verdict, protocol: u8, port: u16) -> bool {
     let prefixes = (0..=16).rev().map(|bits| PortKey::ports(verdict.table, protocol, port, bits));
     let said = prefixes.chain([PortKey::whole(verdict.table)]).find_map(|key| maps.ports.get(&key)).filter(|_| verdict.table != 0);
     said.unwrap_or(&verdict.otherwise).action == action::ALLOW
