@@ -51,6 +51,13 @@ pub struct MapSpec {
     pub capacity: u32,
 }
 
+impl MapSpec {
+    /// Whether its memory follows the contents (`BPF_F_NO_PREALLOC`); else it has all of it from the start.
+    pub fn grows(&self) -> bool {
+        matches!(self.kind, MapKind::Hash | MapKind::PerCpuHash | MapKind::LpmTrie) && self.name != FLOWS.name
+    }
+}
+
 macro_rules! maps {
     ($($(#[doc = $doc:literal])+ $konst:ident: $kind:ident $name:literal, $key:ty => $value:ty, $capacity:literal;)+) => {
         $($(#[doc = $doc])+ pub const $konst: MapSpec = MapSpec {

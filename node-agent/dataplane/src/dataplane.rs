@@ -66,8 +66,8 @@ impl Dataplane {
     /// Loads the programs; adopts the maps that are pinned below the pin directory, makes the others; puts the new programs into
     /// the links that are pinned. Sockets and packets see no gap. Takes some hundreds of milliseconds of CPU time, on all CPUs.
     ///
-    /// Pinned maps of another layout or capacity are set aside with their hooks, which go on working, and new maps are made: as with
-    /// another version, [`Self::retire_other_versions`] ends it. What only the kernel knows is carried over.
+    /// Pinned maps of another layout or capacity, or that get their memory at another time, are set aside with their hooks, which go on working,
+    /// and new maps are made: as with another version, [`Self::retire_other_versions`] ends it. What only the kernel knows is carried over.
     ///
     /// # Errors
     /// A kernel that lacks something, an object file that does not fit the ABI, a directory that can't be made.

@@ -6,7 +6,7 @@ use crate::{
     features, kernel,
     program_log::{self, Reading},
     programs::Programs,
-    table::{Tables, open_checked},
+    table::{Tables, difference, open_checked},
 };
 use aya::{Ebpf, EbpfLoader};
 use orknet_abi::{EVENTS, FORMER, FORMER_FLOWS, MAPS, MapSpec, PRIVATE};
@@ -54,7 +54,7 @@ pub(crate) fn load(config: &Config, pins: &Pins, former: Option<PathBuf>) -> Res
     Ok(Loaded { reading, programs, tables: Tables::open(pins, false)? })
 }
 
-/// In what a pinned map differs from the one that would be made now: kind, layout or capacity. `None` if nothing does.
+/// In what a pinned map differs from the one that would be made now: kind, layout, capacity, or when it gets its memory. `None` if nothing does.
 pub(crate) fn misfit(config: &Config, pins: &Pins) -> Result<Option<Error>, Error> {
     for spec in MAPS {
         let (path, wanted) = (pins.map(spec.name), capacity(config, spec));
@@ -62,10 +62,10 @@ pub(crate) fn misfit(config: &Config, pins: &Pins) -> Result<Option<Error>, Erro
             continue;
         }
         match open_checked(&path, spec, true) {
-            Ok(file) if file.shape().capacity == wanted => {}
             Ok(file) => {
-                let what = format!("it has room for {} entries instead of {wanted}", file.shape().capacity);
-                return Ok(Some(Error::PinMismatch { path, what }));
+                if let Some(what) = difference(&file, spec, wanted) {
+                    return Ok(Some(Error::PinMismatch { path, what }));
+                }
             }
             Err(misfit @ Error::PinMismatch { .. }) => return Ok(Some(misfit)),
             Err(error) => return Err(error),

@@ -145,6 +145,20 @@ pub(crate) fn open_checked(path: &Path, spec: &MapSpec, read_only: bool) -> Resu
     }
 }
 
+/// In what a map that is laid out as the ABI says differs from one that would be made now, of so many entries: in its capacity, or in when it gets
+/// its memory.
+pub(crate) fn difference(file: &MapFile, spec: &MapSpec, wanted: u32) -> Option<String> {
+    let shape = file.shape();
+    if shape.capacity != wanted {
+        return Some(format!("it has room for {} entries instead of {wanted}", shape.capacity));
+    }
+    match (shape.grows(), spec.grows()) {
+        (true, false) => Some("it takes memory as it fills instead of from the start".to_owned()),
+        (false, true) => Some("it has its memory from the start instead of as it fills".to_owned()),
+        _ => None,
+    }
+}
+
 impl<K: Plain, V: Plain> Table<K, V> {
     pub(crate) fn open(pins: &Pins, spec: &'static MapSpec, read_only: bool) -> Result<Self, Error> {
         Ok(Self { spec, file: open_checked(&pins.map(spec.name), spec, read_only)?, types: PhantomData })

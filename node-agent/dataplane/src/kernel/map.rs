@@ -12,6 +12,8 @@ use std::{
     path::Path,
 };
 
+/// `BPF_F_NO_PREALLOC`: memory follows the contents.
+const GROWS: u32 = 1;
 /// `BPF_F_RDONLY`: the descriptor can't change the map.
 const READ_ONLY: u32 = 1 << 3;
 
@@ -91,6 +93,13 @@ pub(crate) struct MapShape {
     flags: u32,
 }
 
+impl MapShape {
+    /// Whether the map takes memory as it fills; else it has all of it from the start.
+    pub(crate) fn grows(&self) -> bool {
+        self.flags & GROWS != 0
+    }
+}
+
 // SAFETY: as `struct bpf_map_info` begins: integers without padding.
 unsafe impl Info for MapShape {}
 
@@ -146,11 +155,17 @@ impl MapFile {
         Ok(Self { fd, shape, per_key })
     }
 
-    /// Makes a map of any shape, which the programs need not know: those of former versions, and those of tests without programs.
+    /// Makes a map of any shape, which the programs need not know: those of former versions, and those of tests without programs. All have their
+    /// memory from the start, but for prefix trees, which must grow.
     #[cfg(test)]
     pub(crate) fn create(kind: MapKind, key_size: u32, value_size: u32, capacity: u32) -> io::Result<Self> {
-        // BPF_F_NO_PREALLOC, without which there are no prefix trees.
-        let flags = if kind == MapKind::LpmTrie { 1 } else { 0 };
+        Self::create_growing(kind == MapKind::LpmTrie, kind, key_size, value_size, capacity)
+    }
+
+    /// The same of a map that grows, or does not.
+    #[cfg(test)]
+    pub(crate) fn create_growing(grows: bool, kind: MapKind, key_size: u32, value_size: u32, capacity: u32) -> io::Result<Self> {
+        let flags = if grows { GROWS } else { 0 };
         let fd = super::syscall::bpf_fd(&mut CreateMap { kind: kind as u32, key_size, value_size, capacity, flags })?;
         let shape: MapShape = info_of(fd.as_fd())?;
         let per_key = if kind.is_per_cpu() { aya::util::nr_cpus().map_err(|(_, error)| error)? } else { 1 };

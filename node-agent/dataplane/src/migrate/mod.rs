@@ -2,9 +2,10 @@
 //! flows. Everything else comes from plans anew.
 //!
 //! A map that means the same to both is simply shared: old and new programs see what the other writes. What is of another layout or
-//! capacity is copied, once when the maps are opened, so that programs that take over find it, and again around the end of the old
-//! programs, which write into their own maps until then. What our maps know better stays. No copy is as quick as packets: a flow that the
-//! old programs open may meet ours next, so until all flows are copied these look into the old map, too, if it has our layout.
+//! capacity, or gets its memory at another time, is copied, once when the maps are opened, so that programs that take over find it, and again
+//! around the end of the old programs, which write into their own maps until then. What our maps know better stays. No copy is as quick as
+//! packets: a flow that the old programs open may meet ours next, so until all flows are copied these look into the old map, too, if it has
+//! our layout.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ use crate::{
     Error,
     bpffs::{self, Pins},
     kernel::{MapFile, Plain, Walk, When},
-    table::{Table, Tables, open_checked},
+    table::{Table, Tables, difference, open_checked},
 };
 use orknet_abi::{
     self as abi, Address, AffinityChoice, AffinityKey, Connection, Flow, FlowKey, MapKind, MapSpec, SocketOrigin, Way, client_kind,
@@ -52,7 +53,7 @@ const KEPT: [(&MapSpec, u64); 6] = [
 ];
 
 /// Pins maps of the newest other version among ours, if ours are not there yet: those that mean the same, have the same layout and the
-/// capacity that is `wanted`. Must be called before ours are made.
+/// capacity that is `wanted`, and get their memory when ours do. Must be called before ours are made.
 pub(crate) fn share(pin_dir: &Path, pins: &Pins, wanted: impl Fn(&MapSpec) -> u32) -> Result<(), Error> {
     for version in bpffs::other_versions(pin_dir, pins)? {
         for (spec, _) in KEPT.into_iter().filter(|(_, since)| bpffs::version_of(&version) >= Some(*since)) {
@@ -61,7 +62,9 @@ pub(crate) fn share(pin_dir: &Path, pins: &Pins, wanted: impl Fn(&MapSpec) -> u3
                 continue;
             }
             match open_checked(&theirs, spec, false) {
-                Ok(map) if map.shape().capacity == wanted(spec) => map.pin(&ours).map_err(Error::file("pin a shared map at", &ours))?,
+                Ok(map) if difference(&map, spec, wanted(spec)).is_none() => {
+                    map.pin(&ours).map_err(Error::file("pin a shared map at", &ours))?
+                }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "a map of another version is not shared"),
             }

@@ -210,6 +210,29 @@ impl Drop for Unmade {
 }
 
 #[test]
+fn root_flows_of_a_map_that_takes_memory_as_it_fills_go_into_one_that_has_it_from_the_start() {
+    for grows in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let capacities = [(abi::FLOWS.name.to_owned(), 1_000)].into();
+        let config = crate::Config { pin_dir: folder.path().join("bpf"), capacities, ..crate::Config::default() };
+        bpffs::ensure(&config.pin_dir).unwrap();
+        let version = config.pin_dir.join("v2");
+        ["maps", "links"].iter().for_each(|folder| fs::create_dir_all(version.join(folder)).unwrap());
+        let theirs = MapFile::create_growing(grows, MapKind::Hash, 40, 96, 1_000).unwrap();
+        theirs.pin(&version.join("maps").join(abi::FLOWS.name)).unwrap();
+        let key = FlowKey { source_port_be: 1, ..FlowKey::default() };
+        theirs.put_one(&key, Flow { used_seconds: 7, ..Flow::default() }, When::Any).unwrap();
+        let dataplane = crate::Dataplane::open(&config).unwrap();
+        let ours = MapFile::open(&Pins::new(&config.pin_dir).map(abi::FLOWS.name), true).unwrap();
+        assert_eq!((ours.shape().grows(), ours.shape().id == theirs.shape().id), (false, !grows));
+        assert_eq!(dataplane.reader().tables().flows.get_single(&key).unwrap().map(|flow| flow.used_seconds), Some(7));
+        drop(dataplane);
+        assert!(crate::Dataplane::open(&config).unwrap().adopted(), "every map is as it would be made");
+        crate::cleanup(&config.pin_dir).unwrap();
+    }
+}
+
+#[test]
 fn root_an_upgrade_from_version_1_knows_what_that_knew_and_what_it_learns_until_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let config = crate::Config { pin_dir: folder.path().join("bpf"), ..crate::Config::default() };
