@@ -1,8 +1,12 @@
 //! Single changes of policies and pods: what they write, who waits, and what stays.
 
-use orknet_abi::{Address, Pod, PodKey, RangeKey, VerdictKey, action};
-use orknet_compiler::facts::{Block, Labels, PeerFacts, RuleFacts, Selector, Uid};
-use orknet_compiler::{Attachment, Change, ObjectName, Owner, PodFacts, PolicyFacts, PolicyName, State, Step};
+use orknet_abi::{Address, Pod, PodKey, Range, RangeKey, VerdictKey, action, range_kinds};
+use orknet_compiler::facts::{
+    Action, Block, ClusterRuleFacts, Labels, NamespacedPods, PeerFacts, Requirement, RuleFacts, Selector, Tier, Uid,
+};
+use orknet_compiler::{
+    Attachment, Change, ClusterPolicyFacts, NamespaceFacts, ObjectName, Owner, PodFacts, PolicyFacts, PolicyName, State, Step,
+};
 use std::sync::Arc;
 
 fn object(name: &str) -> ObjectName {
@@ -207,4 +211,31 @@ fn a_block_that_most_pods_are_in_is_written_at_those_that_are_not_and_one_that_f
         let steps = state.apply([Change::Policy(object("out"), None)]).steps;
         assert_eq!((written(&steps), state.image().canonical()), (apart, before.canonical()));
     }
+}
+
+#[test]
+fn who_is_known_is_never_taken_for_one_of_those_around() {
+    let mut state = State::default();
+    state.policies_known();
+    let all = || NamespacedPods { namespaces: Selector::default(), pods: Selector::default() };
+    // Nobody whom anybody knows has such a label; of a pod that is not known yet nobody can tell.
+    let bad = NamespacedPods { pods: Selector::new(vec![Requirement::Exists("bad".into())]), ..all() };
+    let rule = RuleFacts { peers: Some(Box::new([PeerFacts::Pods(bad)])), ports: None };
+    let policy = ClusterPolicyFacts {
+        uid: Uid::of("cluster"),
+        tier: Tier::Admin,
+        priority: 0,
+        subject: all(),
+        ingress: Box::new([ClusterRuleFacts { name: "".into(), action: Action::Deny, rule }]),
+        egress: Box::default(),
+        trouble: None,
+    };
+    let namespace = Change::Namespace("a".into(), Some(NamespaceFacts { labels: Labels::default() }));
+    state.apply([namespace, pod(2), attachment(2), pod(3), Change::ClusterPolicy("cluster".into(), Some(policy))]);
+    let around = RangeKey::new([10, 244, 1, 0].into(), 24);
+    let steps = state.apply([Change::Ranges([(around, Range { kinds: range_kinds::PODS, ..Range::default() })].into())]).steps;
+    let written: Vec<RangeKey> = steps.iter().filter_map(|step| if let Step::PutPeer(key, _) = step { Some(*key) } else { None }).collect();
+    let own = |last| RangeKey { prefix_bits: 128, address: address(last) };
+    assert!(written.contains(&own(2)) && written.contains(&own(3)), "{written:?}");
+    assert_eq!(written.last(), Some(&around), "{written:?}");
 }
