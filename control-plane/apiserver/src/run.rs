@@ -165,7 +165,9 @@ pub async fn start(mut config: Config, store: Arc<dyn Store>, shutdown: Cancella
     });
     let mut tasks = JoinSet::new();
     tasks.spawn(compaction::keep(store.clone(), server.config.compaction_interval, shutdown.clone()));
-    tasks.spawn(feed(caches, store, shutdown));
+    tasks.spawn(feed(caches, store, shutdown.clone()));
+    let nodes = server.clone();
+    tasks.spawn(async move { nodes.access.nodes.follow(shutdown).await });
     tasks.spawn(bootstrap::keep(server.clone(), port));
     tasks.spawn(allocate::repair(server.clone()));
     for listener in listeners {

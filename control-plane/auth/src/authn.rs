@@ -9,6 +9,8 @@ pub const GROUP_MASTERS: &str = "system:masters";
 pub const GROUP_AUTHENTICATED: &str = "system:authenticated";
 /// Everybody who has not.
 pub const GROUP_UNAUTHENTICATED: &str = "system:unauthenticated";
+/// Every service account.
+pub const GROUP_SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
 /// Kubelets and node agents.
 pub const GROUP_NODES: &str = "system:nodes";
 

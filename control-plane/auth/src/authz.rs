@@ -26,8 +26,15 @@ pub enum Target<'a> {
 pub struct Rbac {
     cluster_roles: HashMap<String, Vec<PolicyRule>>,
     roles: HashMap<(String, String), Vec<PolicyRule>>,
-    cluster_bindings: Vec<(RoleRef, Vec<Subject>)>,
-    bindings: HashMap<String, Vec<(RoleRef, Vec<Subject>)>>,
+    cluster_bindings: Vec<Binding>,
+    bindings: HashMap<String, Vec<Binding>>,
+}
+
+#[derive(Clone, Debug)]
+struct Binding {
+    name: String,
+    role: RoleRef,
+    subjects: Vec<Subject>,
 }
 
 impl Rbac {
@@ -47,31 +54,51 @@ impl Rbac {
             rbac.roles.insert(key, role.rules.unwrap_or_default());
         }
         for binding in cluster_bindings {
-            rbac.cluster_bindings.push((binding.role_ref, binding.subjects.unwrap_or_default()));
+            let name = binding.metadata.name.unwrap_or_default();
+            rbac.cluster_bindings.push(Binding { name, role: binding.role_ref, subjects: binding.subjects.unwrap_or_default() });
         }
         for binding in bindings {
             let namespace = binding.metadata.namespace.unwrap_or_default();
-            rbac.bindings.entry(namespace).or_default().push((binding.role_ref, binding.subjects.unwrap_or_default()));
+            let name = binding.metadata.name.unwrap_or_default();
+            let binding = Binding { name, role: binding.role_ref, subjects: binding.subjects.unwrap_or_default() };
+            rbac.bindings.entry(namespace).or_default().push(binding);
         }
         rbac
     }
 
     /// Whether some rule allows it. There are no denying rules in RBAC.
     pub fn allows(&self, who: &Identity, what: &Attributes<'_>) -> bool {
-        if who.is_in(GROUP_MASTERS) {
-            return true;
-        }
+        who.is_in(GROUP_MASTERS) || self.find(who, what).is_some()
+    }
+
+    /// Which binding allows it, in Kubernetes' words; `None` when no rule does.
+    pub fn allowed_by(&self, who: &Identity, what: &Attributes<'_>) -> Option<String> {
+        let (binding, subject, home) = self.find(who, what)?;
+        let Binding { name, role, .. } = binding;
+        let subject = match (subject.kind.as_str(), subject.namespace.as_deref()) {
+            ("ServiceAccount", None | Some("")) => format!("ServiceAccount {:?}", format!("{}/{home}", subject.name)),
+            ("ServiceAccount", Some(namespace)) => format!("ServiceAccount {:?}", format!("{}/{namespace}", subject.name)),
+            (kind, _) => format!("{kind} {:?}", subject.name),
+        };
+        let (kind, name) = if home.is_empty() { ("ClusterRoleBinding", name.clone()) } else { ("RoleBinding", format!("{name}/{home}")) };
+        Some(format!("RBAC: allowed by {kind} {name:?} of {} {:?} to {subject}", role.kind, role.name))
+    }
+
+    /// The first binding, with the subject that is `who`, of which a rule allows it, and its namespace.
+    fn find<'a>(&'a self, who: &'a Identity, what: &'a Attributes<'_>) -> Option<(&'a Binding, &'a Subject, &'a str)> {
         let namespace = match what.target {
             Target::Resource { namespace, .. } => namespace,
             Target::Path(_) => "",
         };
-        self.each_rule(who, namespace).any(|rule| rule_allows(rule, what))
+        let allows = |rules: &[PolicyRule]| rules.iter().any(|rule| rule_allows(rule, what));
+        let (binding, subject, _, home) = self.each_role(who, namespace).find(|(_, _, rules, _)| allows(rules))?;
+        Some((binding, subject, home))
     }
 
     /// Every rule that a binding gives `who` in `namespace` (empty: cluster-wide ones only), for `SelfSubjectRulesReview`. What masters may without
     /// any rule is not among them: it is the binding of `cluster-admin` that shows it.
     pub fn rules_for(&self, who: &Identity, namespace: &str) -> Vec<PolicyRule> {
-        self.each_rule(who, namespace).cloned().collect()
+        self.each_role(who, namespace).flat_map(|(_, _, rules, _)| rules).cloned().collect()
     }
 
     /// The rules of the role that a binding in `namespace` (empty: a cluster's) refers to; `None` when there is no such role.
@@ -84,14 +111,23 @@ impl Rbac {
         rules.map(Vec::as_slice)
     }
 
-    fn each_rule<'a>(&'a self, who: &'a Identity, namespace: &'a str) -> impl Iterator<Item = &'a PolicyRule> {
-        let applies = move |subjects: &[Subject], home: &str| subjects.iter().any(|subject| names(subject, who, home));
-        let cluster_wide = self.cluster_bindings.iter().filter(move |(_, subjects)| applies(subjects, ""));
-        let cluster_wide = cluster_wide.filter_map(|(role, _)| self.cluster_roles.get(&role.name));
+    /// Each binding that is of force for `who` in `namespace`, with the subject that it is, the role's rules, and the binding's namespace.
+    fn each_role<'a>(
+        &'a self,
+        who: &'a Identity,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a Binding, &'a Subject, &'a [PolicyRule], &'a str)> {
         let local = self.bindings.get(namespace).map(Vec::as_slice).unwrap_or_default();
-        let local = local.iter().filter(move |(_, subjects)| applies(subjects, namespace));
-        let local = local.filter_map(move |(role, _)| self.rules_of(role, namespace));
-        cluster_wide.map(Vec::as_slice).chain(local).flatten()
+        let all = self.cluster_bindings.iter().map(|binding| (binding, "")).chain(local.iter().map(move |binding| (binding, namespace)));
+        all.filter_map(move |(binding, home)| {
+            let subject = binding.subjects.iter().find(|subject| names(subject, who, home))?;
+            let rules = if home.is_empty() {
+                self.cluster_roles.get(&binding.role.name).map(Vec::as_slice)
+            } else {
+                self.rules_of(&binding.role, home)
+            };
+            Some((binding, subject, rules?, home))
+        })
     }
 }
 

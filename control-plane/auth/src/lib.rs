@@ -1,4 +1,4 @@
-//! Who is asking, and what they may do: the cluster's certificate authority, tokens, identities and the rules of RBAC.
+//! Who is asking, and what they may do: the cluster's certificate authority, tokens, identities, the rules of RBAC and of nodes.
 //!
 //! Pure but for [`pki`], which keeps keys in files. Knows no HTTP and no store.
 
@@ -7,6 +7,7 @@ pub mod authz;
 pub mod bootstrap;
 pub mod escalation;
 pub mod kubeconfig;
+pub mod node;
 pub mod pki;
 pub mod tokens;
 

@@ -2,6 +2,7 @@
 //! (`authentication.k8s.io/v1 TokenRequest`, KEP-1205).
 
 use crate::Identity;
+use crate::authn::GROUP_SERVICE_ACCOUNTS;
 use crate::pki::ServiceAccountKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
@@ -107,7 +108,7 @@ impl TokenIssuer {
         validation.validate_nbf = true;
         let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).map_err(TokenError::Invalid)?.claims;
         let subject = claims.kubernetes;
-        let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{}", subject.namespace)];
+        let groups = [GROUP_SERVICE_ACCOUNTS.to_owned(), format!("system:serviceaccounts:{}", subject.namespace)];
         let mut extra = BTreeMap::from([("authentication.kubernetes.io/credential-id".to_owned(), vec![format!("JTI={}", claims.jti)])]);
         if let Some(pod) = &subject.pod {
             extra.insert("authentication.kubernetes.io/pod-name".to_owned(), vec![pod.name.clone()]);

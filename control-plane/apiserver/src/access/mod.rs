@@ -1,27 +1,31 @@
 //! Who is asking and whether they may, from the objects in the cache: service accounts behind tokens, roles and bindings.
 
+mod nodes;
 mod rules;
 mod tokens;
 
+pub use nodes::Nodes;
 pub use rules::Rules;
 pub use tokens::TokenReviewer;
 
 use crate::cache::Caches;
 use orknet_auth::Identity;
-use orknet_auth::authn::{StaticTokens, identity_from_certificate};
+use orknet_auth::authn::{GROUP_MASTERS, StaticTokens, identity_from_certificate};
 use orknet_auth::authz::Attributes;
+use orknet_auth::node::{NoOpinion, node_of};
 use std::sync::Arc;
 
 /// Authentication and authorization.
 pub struct Access {
     pub tokens: TokenReviewer,
     pub rules: Rules,
+    pub nodes: Nodes,
     static_tokens: StaticTokens,
 }
 
 impl Access {
     pub fn new(caches: Arc<Caches>, tokens: TokenReviewer, static_tokens: StaticTokens) -> Self {
-        Self { tokens, rules: Rules::new(caches), static_tokens }
+        Self { tokens, rules: Rules::new(caches.clone()), nodes: Nodes::new(caches), static_tokens }
     }
 
     /// Whose request this is: by the certificate that TLS has verified, else by bearer token, as in Kubernetes. Who is known by the one is not asked for
@@ -37,6 +41,33 @@ impl Access {
 
     /// Whether `who` may.
     pub fn allows(&self, who: &Identity, what: &Attributes<'_>) -> bool {
-        self.rules.current().allows(who, what)
+        self.decide(who, what, |_| None).allowed
     }
+
+    /// Whether `who` may, and why. `selected` tells the value that a list or watch demands of a field. One who allows it is enough: for members of
+    /// `system:nodes` the Node authorizer, for all RBAC (Kubernetes' mode `Node,RBAC`).
+    pub fn decide(&self, who: &Identity, what: &Attributes<'_>, selected: impl Fn(&str) -> Option<String>) -> Verdict {
+        if who.is_in(GROUP_MASTERS) {
+            return Verdict { allowed: true, ..Verdict::default() };
+        }
+        let of_node = match node_of(who).map(|node| self.nodes.authorize(node, who, what, selected)) {
+            Some(Ok(())) => return Verdict { allowed: true, ..Verdict::default() },
+            Some(Err(none)) => none,
+            None => NoOpinion::default(),
+        };
+        match self.rules.current().allowed_by(who, what) {
+            Some(reason) => Verdict { allowed: true, reason, unrelated: false },
+            None => Verdict { allowed: false, reason: of_node.reason.into_owned(), unrelated: of_node.unrelated },
+        }
+    }
+}
+
+/// The answer to whether somebody may.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    pub allowed: bool,
+    /// What allows it, or why a node may not. May be empty.
+    pub reason: String,
+    /// A node may not because no pod of its own is known that leads to the object. Caches that are behind may not know it yet.
+    pub unrelated: bool,
 }

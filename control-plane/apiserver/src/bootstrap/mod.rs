@@ -1,4 +1,5 @@
-//! The objects that every cluster begins with, made at each start where they are missing.
+//! The objects that every cluster begins with, made at each start where they are missing; default roles and bindings get
+//! what they lack.
 
 mod endpoint;
 mod objects;
@@ -7,14 +8,20 @@ use crate::error::ApiError;
 use crate::kinds::{Kind, is_namespaced};
 use crate::life;
 use crate::object;
+use crate::ownership::{SERVER, server_identity};
 use crate::server::Server;
 use crate::storage::{encode, keys};
+use crate::verbs::write::{Update, update};
+use bytes::Bytes;
+use orknet_auth::bootstrap::reconciled;
 use orknet_store::{Commit, Compare, Op};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// Most objects that are made by one commit.
+const TOGETHER: usize = orknet_store::MAX_OPS / 2;
 /// How often the server looks whether its own objects are still there.
 const INTERVAL: Duration = Duration::from_secs(30);
 
@@ -46,25 +53,69 @@ pub async fn keep(server: Arc<Server>, port: u16) {
 
 async fn once(server: &Server, port: u16) -> Result<(), ApiError> {
     server.storage.catch_up().await?;
+    let mut missing = Vec::new();
     for (group, plural, object) in objects::all() {
-        ensure(server, group, plural, object).await?;
+        if group == objects::RBAC && !server.bootstrapped.load(Ordering::Acquire) {
+            reconcile(server, group, plural, &object).await?;
+        }
+        missing.extend(unless_there(server, group, plural, object)?);
+    }
+    for some in missing.chunks(TOGETHER) {
+        create(server, some).await?;
     }
     endpoint::ensure(server, port).await
 }
 
 /// Creates the object unless it is there.
 async fn ensure(server: &Server, group: &str, plural: &str, object: Value) -> Result<(), ApiError> {
-    let Some(kind) = server.kinds().find_any_version(group, plural) else { return Ok(()) };
+    match unless_there(server, group, plural, object)? {
+        Some(missing) => create(server, &[missing]).await,
+        None => Ok(()),
+    }
+}
+
+/// Key and value of an object that is to be created; `None` when it is there.
+fn unless_there(server: &Server, group: &str, plural: &str, object: Value) -> Result<Option<(String, Bytes)>, ApiError> {
+    let Some(kind) = server.kinds().find_any_version(group, plural) else { return Ok(None) };
     let namespace = object::namespace(&object).to_owned();
     if server.storage.caches.get(kind.descriptor().stored_as, &namespace, object::name(&object)).is_some() {
-        return Ok(());
+        return Ok(None);
     }
     let new = prepare(&kind, object)?;
     let key = keys::object(kind.descriptor().stored_as, &namespace, object::name(&new));
-    let put = Op::Put { key: key.clone().into(), value: encode(&kind.to_stored(new)), ttl: None };
-    // Somebody else may have been faster: what is there stays.
-    let _: Commit = server.storage.commit(vec![Compare::Absent(key.into())], vec![put]).await?;
+    Ok(Some((key, encode(&kind.to_stored(new)))))
+}
+
+/// Creates them, in one commit where none has appeared meanwhile. Somebody else may have been faster: what is there stays.
+async fn create(server: &Server, objects: &[(String, Bytes)]) -> Result<(), ApiError> {
+    let commit = |objects: &[(String, Bytes)]| {
+        let compares = objects.iter().map(|(key, _)| Compare::Absent(key.clone().into())).collect();
+        let puts = objects.iter().map(|(key, value)| Op::Put { key: key.clone().into(), value: value.clone(), ttl: None }).collect();
+        server.storage.commit(compares, puts)
+    };
+    if let Commit::Failed { .. } = commit(objects).await? {
+        for object in objects {
+            let _: Commit = commit(std::slice::from_ref(object)).await?;
+        }
+    }
     Ok(())
+}
+
+/// At the start: a default role or binding that is there gets what it lacks.
+async fn reconcile(server: &Server, group: &str, plural: &str, wanted: &Value) -> Result<(), ApiError> {
+    let Some(kind) = server.kinds().find_any_version(group, plural) else { return Ok(()) };
+    let (namespace, name) = (object::namespace(wanted), object::name(wanted));
+    let found = server.storage.caches.get(kind.descriptor().stored_as, namespace, name);
+    if found.and_then(|found| reconciled(wanted, &found.value())).is_none() {
+        return Ok(());
+    }
+    let what = Update { kind: &kind, namespace, name, subresource: None, dry_run: false, manager: Some(SERVER), validate: false };
+    let change = |old: &Value, _: u64| Ok(reconciled(wanted, old).unwrap_or_else(|| old.clone()));
+    match update(server, &server_identity(), &what, change).await {
+        // Deleted meanwhile: it is made anew.
+        Err(error) if error.code() == 404 => Ok(()),
+        done => done.map(|_| tracing::info!(name, "a default role or binding was brought up to date")),
+    }
 }
 
 /// An object of the server's own, with defaults and the server's fields.

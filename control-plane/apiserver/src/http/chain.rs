@@ -10,6 +10,7 @@ use super::routes;
 use crate::error::{ApiError, qualified};
 use crate::health;
 use crate::present;
+use crate::selector::FieldSelector;
 use crate::server::Server;
 use axum::body::Body;
 use futures::FutureExt;
@@ -61,7 +62,7 @@ async fn filtered(server: &Arc<Server>, peer: &Peer, info: &RequestInfo, request
     server.storage.caches.must_be_filled().await?;
     let who = authenticate(server, peer, request.headers()).ok_or_else(ApiError::unauthorized)?;
     let who = impersonate(&server.access, request.headers(), who)?;
-    authorize(server, &who, info)?;
+    authorize(server, &who, info).await?;
     if info.is_long_running() {
         return routes::route(server, who, info, request).await;
     }
@@ -79,7 +80,7 @@ fn authenticate(server: &Server, peer: &Peer, headers: &HeaderMap) -> Option<Ide
     server.access.authenticate(certificate, bearer(headers).as_deref())
 }
 
-fn authorize(server: &Server, who: &Identity, info: &RequestInfo) -> Result<(), ApiError> {
+async fn authorize(server: &Server, who: &Identity, info: &RequestInfo) -> Result<(), ApiError> {
     let target = match &info.resource {
         Some(path) => Target::Resource {
             group: &path.group,
@@ -91,11 +92,19 @@ fn authorize(server: &Server, who: &Identity, info: &RequestInfo) -> Result<(), 
         },
         None => Target::Path(&info.path),
     };
-    if server.access.allows(who, &Attributes { verb: info.verb, target }) {
+    let what = Attributes { verb: info.verb, target };
+    let selected = |field: &str| FieldSelector::parse(info.query.first("fieldSelector")?).ok()?.exact(field).map(str::to_owned);
+    let mut verdict = server.access.decide(who, &what, selected);
+    // Another server of this store may have told the kubelet of a pod before this one heard of it.
+    if verdict.unrelated && server.storage.catch_up().await.is_ok() {
+        verdict = server.access.decide(who, &what, selected);
+    }
+    if verdict.allowed {
         return Ok(());
     }
+    let reason = if verdict.reason.is_empty() { String::new() } else { format!(": {}", verdict.reason) };
     let Some(path) = &info.resource else {
-        return Err(ApiError::forbidden_path(format!("User {:?} cannot {} path {:?}", who.username, info.verb, info.path)));
+        return Err(ApiError::forbidden_path(format!("User {:?} cannot {} path {:?}{reason}", who.username, info.verb, info.path)));
     };
     let shown = if path.subresource.is_empty() { path.plural.clone() } else { format!("{}/{}", path.plural, path.subresource) };
     let place = if path.namespace.is_empty() || qualified(&path.plural, &path.group) == "namespaces" {
@@ -103,7 +112,7 @@ fn authorize(server: &Server, who: &Identity, info: &RequestInfo) -> Result<(), 
     } else {
         format!("in the namespace {:?}", path.namespace)
     };
-    let why = format!("User {:?} cannot {} resource {shown:?} in API group {:?} {place}", who.username, info.verb, path.group);
+    let why = format!("User {:?} cannot {} resource {shown:?} in API group {:?} {place}{reason}", who.username, info.verb, path.group);
     Err(ApiError::forbidden_resource(&path.group, &path.plural, &path.name, why))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::object;
+use crate::selector::FieldSelector;
 use orknet_auth::Identity;
 use orknet_auth::authz::{Attributes, Target};
 use serde_json::{Value, json};
@@ -21,11 +22,28 @@ pub fn review(access: &Access, who: &Identity, spec: &Value) -> Value {
         };
         Attributes { verb: text("/resourceAttributes/verb"), target }
     };
-    if access.allows(who, &attributes) {
-        json!({ "allowed": true, "reason": "RBAC: allowed by a binding of this subject" })
-    } else {
-        json!({ "allowed": false })
+    let verdict = access.decide(who, &attributes, |field| selected(spec.pointer("/resourceAttributes/fieldSelector")?, field));
+    let mut status = json!({ "allowed": verdict.allowed });
+    if !verdict.reason.is_empty() {
+        status["reason"] = verdict.reason.into();
     }
+    status
+}
+
+/// The value that a `FieldSelectorAttributes` demands of a field, in whichever form it is written.
+fn selected(selector: &Value, field: &str) -> Option<String> {
+    if let Some(raw) = selector.get("rawSelector").and_then(Value::as_str).filter(|raw| !raw.is_empty()) {
+        return FieldSelector::parse(raw).ok()?.exact(field).map(str::to_owned);
+    }
+    let requirements = selector.get("requirements")?.as_array()?;
+    requirements.iter().find_map(|requirement| {
+        let one = match object::strings(requirement.get("values"))[..] {
+            [one] => one,
+            _ => return None,
+        };
+        let demands = object::text(requirement, "/key") == field && object::text(requirement, "/operator") == "In";
+        demands.then(|| one.to_owned())
+    })
 }
 
 /// The subject that a `SubjectAccessReviewSpec` names.

@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use orknet_auth::Identity;
+use orknet_auth::node::node_of;
 use serde_json::{Value, json};
 
 /// `SubjectRulesReviewStatus`.
@@ -18,5 +19,10 @@ pub fn review(access: &Access, who: &Identity, namespace: &str) -> Value {
         }
         resources.push(shown);
     }
-    json!({ "resourceRules": resources, "nonResourceRules": paths, "incomplete": false })
+    let mut status = json!({ "resourceRules": resources, "nonResourceRules": paths, "incomplete": false });
+    if node_of(who).is_some() {
+        status["incomplete"] = true.into();
+        status["evaluationError"] = "node authorizer does not support user rule resolution".into();
+    }
+    status
 }

@@ -11,6 +11,7 @@ mod errors;
 mod harness;
 mod kinds;
 mod lists;
+mod node_authorizer;
 mod outage;
 mod patches;
 mod pods;

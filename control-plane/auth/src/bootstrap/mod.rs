@@ -1,5 +1,12 @@
 //! The roles and bindings that every cluster begins with, as facts in one table (Kubernetes "Default roles and role bindings").
 
+mod namespaced;
+mod reconcile;
+mod system;
+
+pub use namespaced::{bindings as role_bindings, roles};
+pub use reconcile::{AUTOUPDATE, reconciled};
+
 use crate::authn::{GROUP_AUTHENTICATED, GROUP_MASTERS, GROUP_NODES, GROUP_UNAUTHENTICATED};
 use serde_json::{Value, json};
 
@@ -11,7 +18,7 @@ pub fn cluster_roles() -> Vec<Value> {
         rule(&["rbac.authorization.k8s.io"], &["roles", "rolebindings"], EVERY_VERB),
         rule(&["authorization.k8s.io"], &["localsubjectaccessreviews"], &["create"]),
     ];
-    vec![
+    let mut roles = vec![
         role("cluster-admin", vec![all, everywhere], &[]),
         sum("admin", TO_ADMIN, &[]),
         sum("edit", TO_EDIT, &[(TO_ADMIN, "true")]),
@@ -34,7 +41,8 @@ pub fn cluster_roles() -> Vec<Value> {
         ),
         role(
             "system:monitoring",
-            vec![json!({"nonResourceURLs": ["/metrics", "/healthz", "/livez", "/readyz", "/livez/*", "/readyz/*"], "verbs": ["get"]})],
+            vec![json!({"nonResourceURLs": ["/metrics", "/metrics/slis", "/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz",
+                "/readyz/*"], "verbs": ["get"]})],
             &[],
         ),
         role(
@@ -47,20 +55,25 @@ pub fn cluster_roles() -> Vec<Value> {
         ),
         role("system:node", node_rules(), &[]),
         role("orknet:agent", agent_rules(), &[]),
-    ]
+    ];
+    roles.extend(system::roles().into_iter().map(|(name, rules)| role(name, rules, &[])));
+    roles
 }
 
 /// The ClusterRoleBindings that go with them.
 pub fn cluster_role_bindings() -> Vec<Value> {
-    vec![
+    let mut bindings = vec![
         binding("cluster-admin", "cluster-admin", &[GROUP_MASTERS]),
         binding("system:discovery", "system:discovery", &[GROUP_AUTHENTICATED]),
         binding("system:basic-user", "system:basic-user", &[GROUP_AUTHENTICATED]),
         binding("system:public-info-viewer", "system:public-info-viewer", &[GROUP_AUTHENTICATED, GROUP_UNAUTHENTICATED]),
         binding("system:monitoring", "system:monitoring", &["system:monitoring"]),
-        binding("system:node", "system:node", &[GROUP_NODES]),
+        // Nodes have these rules from the Node authorizer, object by object.
+        binding("system:node", "system:node", &[]),
         binding("orknet:agent", "orknet:agent", &[GROUP_NODES]),
-    ]
+    ];
+    bindings.extend(system::bindings());
+    bindings
 }
 
 const EVERY_VERB: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
@@ -82,13 +95,17 @@ fn view_rules() -> Vec<Value> {
                 "limitranges",
                 "namespaces",
                 "namespaces/status",
+                "bindings",
                 "persistentvolumeclaims",
+                "persistentvolumeclaims/status",
                 "pods",
                 "pods/log",
                 "pods/status",
                 "replicationcontrollers",
                 "replicationcontrollers/scale",
+                "replicationcontrollers/status",
                 "resourcequotas",
+                "resourcequotas/status",
                 "serviceaccounts",
                 "services",
                 "services/status",
@@ -127,15 +144,15 @@ fn view_rules() -> Vec<Value> {
 fn edit_rules() -> Vec<Value> {
     const WRITE: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];
     vec![
-        rule(&[""], &["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"], &["get", "list", "watch", "create"]),
+        rule(&[""], &["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"], EVERY_VERB),
         rule(&[""], &["secrets"], EVERY_VERB),
         rule(&[""], &["serviceaccounts"], &["impersonate"]),
         rule(&[""], &["serviceaccounts/token", "pods/eviction"], &["create"]),
+        // Not endpoints: who writes them sends others' traffic where a policy would not let him (CVE-2021-25740).
         rule(
             &[""],
             &[
                 "configmaps",
-                "endpoints",
                 "events",
                 "persistentvolumeclaims",
                 "pods",
@@ -169,27 +186,35 @@ fn edit_rules() -> Vec<Value> {
     ]
 }
 
-fn node_rules() -> Vec<Value> {
+/// What the Node authorizer allows every node; of the kinds that it looks at one by one, the most. The role that has them is bound to nobody.
+pub(crate) fn node_rules() -> Vec<Value> {
     vec![
-        rule(&[""], &["nodes"], &["create", "get", "list", "watch", "patch", "update"]),
-        rule(&[""], &["nodes/status"], &["patch", "update"]),
-        rule(&[""], &["pods"], &["get", "list", "watch", "create", "delete"]),
-        rule(&[""], &["pods/status"], &["get", "patch", "update"]),
-        rule(&[""], &["pods/eviction"], &["create"]),
-        rule(
-            &[""],
-            &["configmaps", "secrets", "services", "endpoints", "serviceaccounts", "persistentvolumes", "persistentvolumeclaims"],
-            READ,
-        ),
-        rule(&[""], &["serviceaccounts/token"], &["create"]),
-        rule(&["", "events.k8s.io"], &["events"], &["create", "patch", "update"]),
-        rule(&["coordination.k8s.io"], &["leases"], &["create", "delete", "get", "patch", "update"]),
-        rule(&["node.k8s.io"], &["runtimeclasses"], READ),
         rule(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
-        rule(&["authorization.k8s.io"], &["subjectaccessreviews", "localsubjectaccessreviews"], &["create"]),
+        rule(&["authorization.k8s.io"], &["localsubjectaccessreviews", "subjectaccessreviews"], &["create"]),
+        rule(&[""], &["services"], READ),
+        rule(&[""], &["nodes"], &["create", "get", "list", "watch"]),
+        rule(&[""], &["nodes/status"], &["patch", "update"]),
+        rule(&[""], &["nodes"], &["patch", "update"]),
+        rule(&[""], &["events"], &["create", "patch", "update"]),
+        rule(&[""], &["pods"], READ),
+        rule(&[""], &["pods"], &["create", "delete"]),
+        rule(&[""], &["pods/status"], &["patch", "update"]),
+        rule(&[""], &["pods/eviction"], &["create"]),
+        rule(&[""], &["configmaps", "secrets"], READ),
+        rule(&[""], &["persistentvolumeclaims", "persistentvolumes"], &["get"]),
+        rule(&[""], &["endpoints"], &["get"]),
+        rule(&["certificates.k8s.io"], &["certificatesigningrequests"], &["create", "get", "list", "watch"]),
+        rule(&["coordination.k8s.io"], &["leases"], &["create", "delete", "get", "patch", "update"]),
+        rule(&["storage.k8s.io"], &["volumeattachments"], &["get"]),
+        rule(&[""], &["serviceaccounts/token"], &["create"]),
+        rule(&[""], &["persistentvolumeclaims/status"], &["get", "patch", "update"]),
+        rule(&["storage.k8s.io"], &["csidrivers"], READ),
+        rule(&["storage.k8s.io"], &["csinodes"], &["create", "delete", "get", "patch", "update"]),
+        rule(&["node.k8s.io"], &["runtimeclasses"], READ),
     ]
 }
 
+/// What the agent on each node follows, beyond what a kubelet may: it has the kubelet's identity.
 fn agent_rules() -> Vec<Value> {
     vec![
         rule(&[""], &["nodes", "pods", "services", "endpoints", "namespaces"], READ),
@@ -209,14 +234,18 @@ fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
 }
 
 fn role(name: &str, rules: Vec<Value>, labels: &[(&str, &str)]) -> Value {
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata(name, labels), "rules": rules})
+}
+
+/// As of every default role and binding, with more labels.
+fn metadata(name: &str, labels: &[(&str, &str)]) -> Value {
     let labels: serde_json::Map<String, Value> = labels
         .iter()
         .copied()
         .chain([("kubernetes.io/bootstrapping", "rbac-defaults")])
         .map(|(key, value)| (key.to_owned(), json!(value)))
         .collect();
-    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name, "labels": labels,
-        "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}}, "rules": rules})
+    json!({"name": name, "labels": labels, "annotations": {AUTOUPDATE: "true"}})
 }
 
 /// A role whose rules are those of the roles with a label.
@@ -227,10 +256,12 @@ fn sum(name: &str, label: &str, labels: &[(&str, &str)]) -> Value {
 }
 
 fn binding(name: &str, role: &str, groups: &[&str]) -> Value {
-    let subjects: Vec<Value> =
-        groups.iter().map(|group| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group})).collect();
-    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name,
-        "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}, "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}},
+    let subject = |group: &&str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group});
+    binding_to(name, role, groups.iter().map(subject).collect())
+}
+
+fn binding_to(name: &str, role: &str, subjects: Vec<Value>) -> Value {
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": metadata(name, &[]),
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}, "subjects": subjects})
 }
 
@@ -241,7 +272,7 @@ mod tests {
     use crate::authz::{Attributes, Rbac, Target};
 
     #[test]
-    fn a_node_may_report_its_pods_and_nothing_about_roles() {
+    fn a_nodes_group_is_given_what_agents_follow_and_no_secret() {
         let roles = cluster_roles().into_iter().map(|role| serde_json::from_value(role).unwrap());
         let bindings = cluster_role_bindings().into_iter().map(|binding| serde_json::from_value(binding).unwrap());
         let rbac = Rbac::new(roles, [], bindings, []);
@@ -252,7 +283,10 @@ mod tests {
                 &Attributes { verb, target: Target::Resource { group, resource, subresource, namespace: "default", name: "x" } },
             )
         };
-        assert!(may("patch", "", "pods", "status"));
+        for resource in ["secrets", "configmaps", "persistentvolumeclaims", "persistentvolumes", "serviceaccounts"] {
+            assert!(!may("get", "", resource, ""), "{resource}");
+        }
+        assert!(!may("create", "", "serviceaccounts", "token"));
         assert!(may("watch", "discovery.k8s.io", "endpointslices", ""));
         assert!(!may("create", "rbac.authorization.k8s.io", "clusterroles", ""));
         assert!(!may("create", "apps", "deployments", ""));
