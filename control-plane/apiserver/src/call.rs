@@ -1,5 +1,6 @@
 //! One API call after the filters: who asks what of which kind, with everything that a verb reads from the request.
 
+use crate::admission::{self, Operation};
 use crate::codec::{self, BodyFormat};
 use crate::error::{ApiError, qualified};
 use crate::http::accept::Accept;
@@ -42,6 +43,20 @@ impl Call {
     /// The namespace of namespaced kinds; empty for cluster-wide ones (whose requests may name one, as for namespaces themselves).
     pub fn namespace(&self) -> &str {
         if crate::kinds::is_namespaced(self.names()) { &self.path.namespace } else { "" }
+    }
+
+    /// What admission is to be asked about the object of the path.
+    pub fn admission(&self, operation: Operation) -> admission::Request<'_> {
+        admission::Request {
+            server: &self.server,
+            who: &self.who,
+            kind: &self.kind,
+            subresource: self.subresource(),
+            operation,
+            namespace: self.namespace(),
+            name: &self.path.name,
+            dry_run: self.options.dry_run,
+        }
     }
 
     /// The object's key in the store.

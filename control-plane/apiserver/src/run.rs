@@ -1,6 +1,7 @@
 //! Starting and stopping the server: what is made in which order, and the handle that others get.
 
 use crate::access::{Access, TokenReviewer};
+use crate::admission::Chain;
 use crate::allocate::{self, Claims};
 use crate::bootstrap;
 use crate::cache::{Caches, feed};
@@ -129,7 +130,17 @@ pub async fn run(config: Config, store: Arc<dyn Store>, shutdown: CancellationTo
 }
 
 /// Starts the server: it listens when this returns, and is ready when [`Handle::ready`] completes.
-pub async fn start(mut config: Config, store: Arc<dyn Store>, shutdown: CancellationToken) -> Result<Handle, Error> {
+pub async fn start(config: Config, store: Arc<dyn Store>, shutdown: CancellationToken) -> Result<Handle, Error> {
+    start_with(config, store, shutdown, Chain::default()).await
+}
+
+/// The same with other admission.
+pub(crate) async fn start_with(
+    mut config: Config,
+    store: Arc<dyn Store>,
+    shutdown: CancellationToken,
+    admission: Chain,
+) -> Result<Handle, Error> {
     let listeners = listen(std::mem::take(&mut config.listeners))?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let pki = Arc::new(Pki::open_or_create(&config.pki_dir)?);
@@ -157,6 +168,7 @@ pub async fn start(mut config: Config, store: Arc<dyn Store>, shutdown: Cancella
         storage: Storage { store: store.clone(), caches: caches.clone() },
         claims,
         access,
+        admission,
         metrics: Metrics::default(),
         kubelets,
         bootstrapped: AtomicBool::new(false),

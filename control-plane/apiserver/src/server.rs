@@ -1,6 +1,7 @@
 //! The parts of a running server that requests share.
 
 use crate::access::Access;
+use crate::admission::Chain;
 use crate::allocate::Claims;
 use crate::config::Config;
 use crate::http::InFlight;
@@ -26,6 +27,7 @@ pub struct Server {
     pub storage: Storage,
     pub claims: Arc<Claims>,
     pub access: Access,
+    pub admission: Chain,
     pub in_flight: InFlight,
     pub metrics: Metrics,
     /// Streams to kubelets (log, exec, attach, portforward).

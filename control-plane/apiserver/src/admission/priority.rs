@@ -6,7 +6,7 @@ use crate::object;
 use crate::server::Server;
 use serde_json::{Value, json};
 
-const CLASSES: StoredAs = ("scheduling.k8s.io", "priorityclasses");
+pub const CLASSES: StoredAs = ("scheduling.k8s.io", "priorityclasses");
 
 /// Sets `priority`, `preemptionPolicy` and, from the default class, `priorityClassName`.
 pub fn resolve(server: &Server, kind: &Kind, pod: &mut Value) -> Result<(), ApiError> {
@@ -60,7 +60,7 @@ pub fn check_single_default(server: &Server, kind: &Kind, class: &Value, old: Op
 /// The system's classes stay.
 pub fn may_be_deleted(kind: &Kind, old: &Value) -> Result<(), ApiError> {
     let name = object::name(old);
-    if kind.descriptor().stored_as == CLASSES && name.starts_with("system-") {
+    if name.starts_with("system-") {
         return Err(ApiError::forbidden(kind.descriptor(), name, "this is a system priority class and cannot be deleted"));
     }
     Ok(())

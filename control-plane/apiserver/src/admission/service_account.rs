@@ -18,17 +18,23 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A little more than an hour, so that programs can tell the token was injected (as in Kubernetes).
 const TOKEN_SECONDS: i64 = 3607;
 
-/// Sets the account and mounts its token, unless account or pod say no. 403 when the account is not there, or a mirror pod refers to one.
+/// Why the pod may not be, whoever makes it: the node of a mirror pod would get at what it refers to.
+pub fn refusal(pod: &Value) -> Option<&'static str> {
+    let refused = [
+        (Reference::ServiceAccount, "a mirror pod may not reference service accounts"),
+        (Reference::Secret, "a mirror pod may not reference secrets"),
+        (Reference::ServiceAccountToken, "a mirror pod may not use service account token volume projections"),
+    ];
+    if !mirror_pod::is_mirror(pod) {
+        return None;
+    }
+    refused.into_iter().find(|(what, _)| refers_to(pod, *what)).map(|(_, why)| why)
+}
+
+/// Sets the account and mounts its token, unless account or pod say no. 403 when the account is not there. Mirror pods stay as they are.
 pub async fn inject(server: &Server, kind: &Kind, pod: &mut Value) -> Result<(), ApiError> {
     if mirror_pod::is_mirror(pod) {
-        // A mirror stays as it is, and whoever makes it: its node would get at what it refers to.
-        let refused = [
-            (Reference::ServiceAccount, "a mirror pod may not reference service accounts"),
-            (Reference::Secret, "a mirror pod may not reference secrets"),
-            (Reference::ServiceAccountToken, "a mirror pod may not use service account token volume projections"),
-        ];
-        let found = refused.into_iter().find(|(what, _)| refers_to(pod, *what));
-        return found.map_or(Ok(()), |(_, why)| Err(ApiError::forbidden(kind.descriptor(), object::name(pod), why)));
+        return Ok(());
     }
     let mut name = object::text(pod, "/spec/serviceAccountName").to_owned();
     if name.is_empty() {

@@ -7,6 +7,7 @@ mod target;
 pub use kubelet::Kubelets;
 pub use target::NodeTarget;
 
+use crate::admission::{self, Operation};
 use crate::call::Call;
 use crate::error::ApiError;
 use async_trait::async_trait;
@@ -36,6 +37,10 @@ pub async fn stream(call: &Call, request: Request<Body>) -> Result<Response<Body
         return Err(call.method_not_allowed());
     }
     let pod = call.server.storage.get(&call.key()).await?.ok_or_else(|| call.not_found())?.object;
+    // A log is only read.
+    if call.path.subresource != "log" {
+        admission::connect(call.admission(Operation::Connect)).await?;
+    }
     let query = request.uri().query().unwrap_or_default().to_owned();
     let target = target::find(call, &pod, &query)?;
     let response = call.server.kubelets.stream(target, request).await?;

@@ -1,7 +1,7 @@
 //! `pods/<name>/eviction`: a deletion that disruption budgets may forbid for now (429).
 
 use super::read;
-use crate::admission;
+use crate::admission::{self, Operation};
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::kinds::StoredAs;
@@ -37,7 +37,8 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let pod = stored.object;
     // What would refuse the deletion is asked first: an eviction that does not happen takes nothing from the budget.
     options.preconditions.check(&call.kind, &pod, stored.revision)?;
-    admission::admit_delete(&call.who, &call.kind, &pod)?;
+    let asked = admission::Request { subresource: None, dry_run, ..call.admission(Operation::Delete) };
+    admission::delete(asked, &pod).await?;
     let ended = matches!(object::text(&pod, "/status/phase"), "Succeeded" | "Failed" | "Pending");
     if !ended && !object::is_deleting(&pod) {
         ask_budget(call, &pod, dry_run).await?;

@@ -4,7 +4,7 @@ use crate::call::Call;
 use crate::error::ApiError;
 use crate::object;
 use crate::present;
-use crate::verbs::write::{Update, Updated, update};
+use crate::verbs::write::{Update, Updated, update_for};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -28,6 +28,6 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         }
         Ok(new)
     };
-    let (Updated::Object(shown) | Updated::Removed(shown)) = update(&call.server, &call.who, &what, change).await?;
+    let (Updated::Object(shown) | Updated::Removed(shown)) = update_for(call, &what, change, &mut warnings).await?;
     Ok(present::object(call, StatusCode::OK, shown, &warnings))
 }

@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::http::accept::View;
 use crate::object;
 use crate::present;
-use crate::verbs::write::{Update, Updated, update};
+use crate::verbs::write::{Update, Updated, update_for};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use k8s_openapi::api::autoscaling::v1::Scale;
@@ -26,21 +26,21 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         }
         "update" => {
             let wanted = read::<Scale>(call, &mut warnings)?;
-            set(call, |_| Ok(wanted.clone())).await?
+            set(call, |_| Ok(wanted.clone()), &mut warnings).await?
         }
         "patch" => {
             let format = PatchFormat::of(call.content_type.as_deref())?;
             let patch = codec::parse(if format == PatchFormat::Apply { BodyFormat::Yaml } else { BodyFormat::Json }, &call.body)?;
             let last = Mutex::default();
-            let shown = set(call, |current| {
+            let wanted = |current: &Value| {
                 let value = patched(format, current, &patch.value)?;
                 let mut warnings = Vec::new();
                 let scale = decode::<Scale>(call, Document { value, duplicates: patch.duplicates.clone() }, &mut warnings)?;
                 *last.lock() = warnings;
                 Ok(scale)
-            });
-            let shown = shown.await?;
-            warnings = last.into_inner();
+            };
+            let shown = set(call, wanted, &mut warnings).await?;
+            warnings.splice(0..0, last.into_inner());
             shown
         }
         _ => return Err(call.method_not_allowed()),
@@ -49,7 +49,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     Ok(present::json(StatusCode::OK, &table(version, &shown, object::now_seconds())))
 }
 
-async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>) -> Result<Value, ApiError> {
+async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
     let what = Update::of(call);
     let change = |old: &Value, revision: u64| {
         let mut live = old.clone();
@@ -69,7 +69,7 @@ async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>) ->
         }
         Ok(new)
     };
-    match update(&call.server, &call.who, &what, change).await? {
+    match update_for(call, &what, change, warnings).await? {
         Updated::Object(object) | Updated::Removed(object) => Ok(to_scale(&object)),
     }
 }

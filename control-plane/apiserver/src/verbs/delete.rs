@@ -1,7 +1,7 @@
 //! DELETE of one object.
 
 use super::write;
-use crate::admission;
+use crate::admission::{self, Operation};
 use crate::allocate::Allocation;
 use crate::call::Call;
 use crate::codec::{self, BodyFormat};
@@ -65,11 +65,21 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
 pub async fn delete_object(server: &Server, who: &Identity, request: &DeleteRequest<'_>) -> Result<Deleted, ApiError> {
     let (kind, names, options) = (request.kind, request.kind.descriptor(), request.options);
     let key = keys::object(names.stored_as, request.namespace, request.name);
+    let asked = admission::Request {
+        server,
+        who,
+        kind,
+        subresource: None,
+        operation: Operation::Delete,
+        namespace: request.namespace,
+        name: request.name,
+        dry_run: options.dry_run,
+    };
     for _ in 0..ATTEMPTS {
         let Some(stored) = server.storage.get(&key).await? else { return Err(ApiError::not_found(names, request.name)) };
         let object = kind.from_stored(stored.object.clone());
         options.preconditions.check(kind, &object, stored.revision)?;
-        admission::admit_delete(who, kind, &object)?;
+        admission::delete(asked, &object).await?;
         let versioned = |object: &Value, revision: u64| {
             let mut object = object.clone();
             object::set_meta(&mut object, "resourceVersion", revision.to_string());

@@ -1,7 +1,7 @@
 //! PATCH of an object, in the four forms that Kubernetes has. What a patch does to JSON is `orknet-patch`'s; here is what is patched, and the retry.
 
 use super::create::{check_place, must_be_allowed};
-use super::write::{self, Update, Updated, update};
+use super::write::{self, Update, Updated, update_for};
 use crate::call::Call;
 use crate::codec::{self, BodyFormat, PatchFormat};
 use crate::error::ApiError;
@@ -57,7 +57,9 @@ impl Patch<'_> {
         // Apply tells ownership itself.
         let manager = (self.format != PatchFormat::Apply).then(|| call.field_manager());
         let what = Update { manager, ..Update::of(call) };
-        let updated = update(&call.server, &call.who, &what, |old, revision| self.applied(old, revision)).await?;
+        let mut warnings = Vec::new();
+        let updated = update_for(call, &what, |old, revision| self.applied(old, revision), &mut warnings).await?;
+        self.warnings.lock().append(&mut warnings);
         let (Updated::Object(object) | Updated::Removed(object)) = updated;
         Ok(object)
     }

@@ -1,7 +1,7 @@
 //! PUT of a whole object, or of its status; it creates objects of some kinds.
 
 use super::create::{check_place, must_be_allowed};
-use super::write::{self, Update, Updated, update};
+use super::write::{self, Update, Updated, update_for};
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::object;
@@ -30,7 +30,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     if call.kind.replaces_known_versions_only() && !names_version {
         return Err(ApiError::version_required(call.names(), &call.path.name));
     }
-    let updated = update(&call.server, &call.who, &Update::of(call), |_, _| Ok(object.clone())).await?;
+    let updated = update_for(call, &Update::of(call), |_, _| Ok(object.clone()), &mut warnings).await?;
     let (Updated::Object(shown) | Updated::Removed(shown)) = updated;
     warnings.extend(call.kind.warnings(&shown));
     Ok(present::object(call, StatusCode::OK, shown, &warnings))

@@ -83,14 +83,18 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
         Writer { kind, manager: call.field_manager(), subresource: None }.track(server.structure(kind), None, &mut object);
     }
     life::before_create(kind, &mut object, call.namespace());
-    admission::admit(server, &call.who, kind, Operation::Create, &mut object, None).await?;
     let name = object::name(&object).to_owned();
+    let asked = admission::Request { subresource: None, name: &name, ..call.admission(Operation::Create) };
+    admission::mutate(asked, &mut object, None, warnings).await?;
+    let told = warnings.len();
     let key = call.key_of(&name);
     for _ in 0..ATTEMPTS {
         let mut new = object.clone();
         let allocation = allocate::plan(server, kind, None, &mut new)?;
         let mut allocation = allocation.and(companions::follow(server, kind, None, &mut new).await?);
         validate_new(kind, &new)?;
+        warnings.truncate(told);
+        admission::validate(asked, &mut new, None, warnings).await?;
         if call.options.dry_run {
             if server.storage.get(&key).await?.is_some() {
                 return Err(ApiError::already_exists(names, &name));
@@ -119,6 +123,16 @@ pub fn validate_new(kind: &Kind, object: &Value) -> Result<(), ApiError> {
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(kind.descriptor(), object::name(object), &errors)) }
 }
 
+/// The same for a call that speaks for itself, with admission's warnings.
+pub async fn update_for(
+    call: &Call,
+    what: &Update<'_>,
+    change: impl Fn(&Value, u64) -> Result<Value, ApiError>,
+    warnings: &mut Vec<String>,
+) -> Result<Updated, ApiError> {
+    change_with(&call.server, &call.who, what, change, warnings).await
+}
+
 /// Changes an object: `change` gets the stored state and its revision and answers the wanted one. Tried anew while others are faster, unless the wanted
 /// state names a version. An object whose last finalizer goes is removed.
 pub async fn update(
@@ -127,8 +141,29 @@ pub async fn update(
     what: &Update<'_>,
     change: impl Fn(&Value, u64) -> Result<Value, ApiError>,
 ) -> Result<Updated, ApiError> {
+    change_with(server, who, what, change, &mut Vec::new()).await
+}
+
+async fn change_with(
+    server: &Server,
+    who: &orknet_auth::Identity,
+    what: &Update<'_>,
+    change: impl Fn(&Value, u64) -> Result<Value, ApiError>,
+    warnings: &mut Vec<String>,
+) -> Result<Updated, ApiError> {
     let (kind, names) = (what.kind, what.kind.descriptor());
     let key = keys::object(names.stored_as, what.namespace, what.name);
+    let asked = admission::Request {
+        server,
+        who,
+        kind,
+        subresource: what.subresource,
+        operation: Operation::Update,
+        namespace: what.namespace,
+        name: what.name,
+        dry_run: what.dry_run,
+    };
+    let told = warnings.len();
     for _ in 0..ATTEMPTS {
         let Some(stored) = server.storage.get(&key).await? else { return Err(ApiError::not_found(names, what.name)) };
         let old = kind.from_stored(stored.object);
@@ -138,7 +173,8 @@ pub async fn update(
             Writer { kind, manager, subresource: what.subresource }.track(server.structure(kind), Some(&old), &mut new);
         }
         life::before_update(kind, &mut new, &old, what.subresource);
-        admission::admit(server, who, kind, Operation::Update { subresource: what.subresource }, &mut new, Some(&old)).await?;
+        warnings.truncate(told);
+        admission::mutate(asked, &mut new, Some(&old), warnings).await?;
         let allocation = allocate::plan(server, kind, Some(&old), &mut new)?;
         let allocation = allocation.and(companions::follow(server, kind, Some(&old), &mut new).await?);
         if what.validate {
@@ -147,6 +183,7 @@ pub async fn update(
                 return Err(ApiError::invalid(names, what.name, &errors));
             }
         }
+        admission::validate(asked, &mut new, Some(&old), warnings).await?;
         let versioned = |mut object: Value, revision: u64| {
             object::set_meta(&mut object, "resourceVersion", revision.to_string());
             object
