@@ -14,7 +14,9 @@ use crate::names;
 use k8s_openapi::api::core::v1::{PodCondition, PodSpec};
 use std::collections::HashSet;
 
-pub use placement::{node_selector_term, tolerations};
+pub use container::no_climbing;
+pub use placement::{node_selector, node_selector_term, tolerations};
+pub use volume::{host_path, nfs};
 
 const MAX_SECONDS: i64 = i32::MAX as i64;
 pub const RESTART_POLICIES: &[&str] = &["Always", "OnFailure", "Never"];

@@ -3,7 +3,7 @@
 use crate::field::{Errors, Path};
 use crate::{meta, names, selector};
 use k8s_openapi::api::core::v1::{
-    NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec, Toleration, TopologySpreadConstraint,
+    NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec, Toleration, TopologySpreadConstraint,
     WeightedPodAffinityTerm,
 };
 use std::collections::HashSet;
@@ -57,6 +57,17 @@ pub fn tolerations(list: &[Toleration], at: &Path<'_>, errors: &mut Errors) {
             other => errors.not_supported(&at.field("operator"), other, &["Equal", "Exists"]),
         }
         errors.one_of_if_set(&at.field("effect"), Some(effect.as_str()).filter(|e| !e.is_empty()), EFFECTS);
+    }
+}
+
+/// Alternatives of which one must hold.
+pub fn node_selector(selector: &NodeSelector, at: &Path<'_>, errors: &mut Errors) {
+    let at = at.field("nodeSelectorTerms");
+    if selector.node_selector_terms.is_empty() {
+        errors.required(&at, "must have at least one node selector term");
+    }
+    for (i, term) in selector.node_selector_terms.iter().enumerate() {
+        node_selector_term(term, &at.index(i), errors);
     }
 }
 
@@ -117,14 +128,7 @@ fn affinity(spec: &PodSpec, at: &Path<'_>, errors: &mut Errors) {
 
 fn node_affinity(node: &NodeAffinity, at: &Path<'_>, errors: &mut Errors) {
     if let Some(required) = &node.required_during_scheduling_ignored_during_execution {
-        let at = at.field("requiredDuringSchedulingIgnoredDuringExecution");
-        let at = at.field("nodeSelectorTerms");
-        if required.node_selector_terms.is_empty() {
-            errors.required(&at, "must have at least one node selector term");
-        }
-        for (i, term) in required.node_selector_terms.iter().enumerate() {
-            node_selector_term(term, &at.index(i), errors);
-        }
+        node_selector(required, &at.field("requiredDuringSchedulingIgnoredDuringExecution"), errors);
     }
     let at = at.field("preferredDuringSchedulingIgnoredDuringExecution");
     for (i, term) in node.preferred_during_scheduling_ignored_during_execution.iter().flatten().enumerate() {

@@ -4,7 +4,7 @@ use super::container::{local_path, no_climbing};
 use super::env;
 use crate::field::{Errors, Path};
 use crate::names;
-use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, ProjectedVolumeSource, Volume};
+use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, HostPathVolumeSource, KeyToPath, NFSVolumeSource, ProjectedVolumeSource, Volume};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -44,13 +44,7 @@ fn one_source(volume: &Volume, at: &Path<'_>, errors: &mut Errors) {
 
 fn source(volume: &Volume, at: &Path<'_>, errors: &mut Errors) {
     if let Some(host) = &volume.host_path {
-        let at = at.field("hostPath");
-        if host.path.is_empty() {
-            errors.required(&at.field("path"), "");
-        } else {
-            no_climbing(&host.path, &at.field("path"), errors);
-        }
-        errors.one_of_if_set(&at.field("type"), host.type_.as_deref(), HOST_PATH_TYPES);
+        host_path(host, &at.field("hostPath"), errors);
     }
     if let Some(secret) = &volume.secret {
         let at = at.field("secret");
@@ -87,21 +81,35 @@ fn source(volume: &Volume, at: &Path<'_>, errors: &mut Errors) {
     {
         errors.forbidden(&at.field("emptyDir").field("sizeLimit"), "SizeLimit field must be a valid resource quantity");
     }
-    if let Some(nfs) = &volume.nfs {
-        let at = at.field("nfs");
-        for (name, value) in [("server", &nfs.server), ("path", &nfs.path)] {
-            if value.is_empty() {
-                errors.required(&at.field(name), "");
-            }
-        }
-        if !nfs.path.is_empty() && !nfs.path.starts_with('/') {
-            errors.invalid(&at.field("path"), nfs.path.as_str(), "must be an absolute path");
-        }
+    if let Some(source) = &volume.nfs {
+        nfs(source, &at.field("nfs"), errors);
     }
     if let Some(csi) = &volume.csi
         && csi.driver.is_empty()
     {
         errors.required(&at.field("csi").field("driver"), "");
+    }
+}
+
+/// A path of the node.
+pub fn host_path(host: &HostPathVolumeSource, at: &Path<'_>, errors: &mut Errors) {
+    if host.path.is_empty() {
+        errors.required(&at.field("path"), "");
+        return;
+    }
+    no_climbing(&host.path, &at.field("path"), errors);
+    errors.one_of_if_set(&at.field("type"), host.type_.as_deref(), HOST_PATH_TYPES);
+}
+
+/// A path of a server.
+pub fn nfs(nfs: &NFSVolumeSource, at: &Path<'_>, errors: &mut Errors) {
+    for (name, value) in [("server", &nfs.server), ("path", &nfs.path)] {
+        if value.is_empty() {
+            errors.required(&at.field(name), "");
+        }
+    }
+    if !nfs.path.starts_with('/') {
+        errors.invalid(&at.field("path"), nfs.path.as_str(), "must be an absolute path");
     }
 }
 
