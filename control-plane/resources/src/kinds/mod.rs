@@ -31,6 +31,7 @@ pub mod programming;
 pub mod rbac;
 pub mod replica_set;
 pub mod replication_controller;
+pub mod resource_name;
 pub mod resource_quota;
 pub mod review;
 pub mod runtime_class;
