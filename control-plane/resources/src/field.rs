@@ -74,6 +74,11 @@ impl Errors {
         self.add(Cause::Invalid, at, None, format!("map[string]string(nil): {detail}"));
     }
 
+    /// A value that says nothing to the reader is not shown.
+    pub fn invalid_as_is(&mut self, at: &Path<'_>, detail: impl Into<String>) {
+        self.add(Cause::Invalid, at, None, detail);
+    }
+
     pub fn forbidden(&mut self, at: &Path<'_>, detail: impl Into<String>) {
         self.add(Cause::Forbidden, at, None, detail);
     }

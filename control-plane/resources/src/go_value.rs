@@ -9,6 +9,11 @@ pub fn shown(value: &Value) -> String {
         // A pointer to nothing is shown as the text "null", quotes included.
         Value::Null => "\"null\"".to_owned(),
         Value::Array(items) if items.iter().all(Value::is_string) => texts(Some(value)),
+        // Exit codes are the only numbers that come in lists.
+        Value::Array(items) if items.iter().all(Value::is_i64) => {
+            let numbers: Vec<String> = items.iter().map(Value::to_string).collect();
+            format!("[]int32{{{}}}", numbers.join(", "))
+        }
         Value::Object(map) => object(map).unwrap_or_else(|| value.to_string()),
         _ => value.to_string(),
     }

@@ -71,7 +71,9 @@ pub(super) fn plan(observed: &Observed<'_>) -> Plan {
     let terminating = observed.pods.iter().filter(|pod| pod_state::is_terminating(pod) && !pod_state::is_terminal(pod)).count();
     let going = terminating + plan.end.len() + plan.discard.len();
     plan.status.active = count(left);
-    plan.status.ready = Some(i32::try_from(active.iter().filter(|pod| left > 0 && pod_state::is_ready(pod)).count()).unwrap_or(i32::MAX));
+    // Of the pods that stay: more ready than active ones are refused.
+    let ready = active.iter().filter(|pod| pod_state::is_ready(pod)).count().min(left);
+    plan.status.ready = Some(i32::try_from(ready).unwrap_or(i32::MAX));
     plan.status.terminating = Some(i32::try_from(going).unwrap_or(i32::MAX));
     finish(now, &tally, going, &mut plan);
     plan
@@ -228,6 +230,8 @@ fn finish(now: Timestamp, tally: &Tally, going: usize, plan: &mut Plan) {
         if let Some(cause) = find(conditions, FAILURE_TARGET).cloned() {
             let (reason, message) = (cause.reason.unwrap_or_default(), cause.message.unwrap_or_default());
             if set(conditions, FAILED, true, &reason, &message, now) {
+                // A Job that was suspended while it failed ends with a start all the same.
+                plan.status.start_time.get_or_insert(Time(now));
                 let reason = if reason == "DeadlineExceeded" { "DeadlineExceeded" } else { "BackoffLimitExceeded" };
                 plan.events.push((EventType::Warning, reason, message));
             }

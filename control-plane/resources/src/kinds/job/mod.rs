@@ -1,5 +1,12 @@
 //! Job: pods that run to an end, a given number of times.
 
+mod indexes;
+mod policy;
+mod status;
+#[cfg(test)]
+mod tests;
+mod validate;
+
 use super::workload;
 use crate::contract::{Column, Descriptor, Subresource};
 use crate::field::{Errors, Path};
@@ -8,7 +15,11 @@ use crate::selector;
 use crate::table::{self, text, wide};
 use crate::typed::{Kind, namespaced, or_empty};
 use k8s_openapi::api::batch::v1;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
+use std::collections::BTreeMap;
+
+pub use validate::spec as validate_spec;
 
 pub struct Job;
 
@@ -17,7 +28,6 @@ const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 const NAME_LABEL: &str = "batch.kubernetes.io/job-name";
 /// Older names of the same labels, still set.
 const OLD_LABELS: [&str; 2] = ["controller-uid", "job-name"];
-const RESTART_POLICIES: &[&str] = &["OnFailure", "Never"];
 
 impl Kind for Job {
     type Object = v1::Job;
@@ -57,38 +67,21 @@ impl Kind for Job {
     }
 
     fn validate(object: &v1::Job, errors: &mut Errors) {
-        let at = Path::Root.field("spec");
-        match &object.spec {
-            None => errors.required(&at.field("template"), ""),
-            Some(spec) => {
-                validate_spec(spec, &at, errors);
-                match &spec.selector {
-                    None => errors.required(&at.field("selector"), ""),
-                    Some(chosen) => workload::selects_template("job", chosen, &spec.template, &at, errors),
-                }
-            }
+        whole(object, errors);
+        if let Some(spec) = &object.spec {
+            validate::name(object.metadata.name.as_deref().unwrap_or_default(), spec, errors);
         }
     }
 
     fn validate_update(new: &v1::Job, old: &v1::Job, subresource: Subresource<'_>, errors: &mut Errors) {
         if subresource == Some("status") {
+            status::change(new, old, errors);
             return;
         }
-        Self::validate(new, errors);
-        let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
-        let at = Path::Root.field("spec");
-        errors.immutable(&at.field("selector"), &new.selector, &old.selector);
-        errors.immutable(&at.field("completionMode"), &new.completion_mode, &old.completion_mode);
-        errors.immutable(&at.field("podFailurePolicy"), &new.pod_failure_policy, &old.pod_failure_policy);
-        // An indexed job may be scaled with its parallelism.
-        let elastic = new.completion_mode.as_deref() == Some("Indexed") && new.completions == new.parallelism;
-        if !elastic {
-            errors.immutable(&at.field("completions"), &new.completions, &old.completions);
-        }
-        // A suspended job's pods may still be directed to other nodes.
-        if old.suspend != Some(true) {
-            errors.immutable(&at.field("template"), &new.template, &old.template);
-        }
+        whole(new, errors);
+        let (Some(spec), Some(old_spec)) = (&new.spec, &old.spec) else { return };
+        let started = old.status.as_ref().is_some_and(|s| s.start_time.is_some());
+        validate::change(spec, old_spec, started, &Path::Root.field("spec"), errors);
     }
 
     fn warnings(object: &v1::Job) -> Vec<String> {
@@ -136,35 +129,37 @@ fn default_spec(spec: &mut v1::JobSpec) {
     spec.suspend.get_or_insert(false);
     let replacement = if spec.pod_failure_policy.is_some() { "Failed" } else { "TerminatingOrFailed" };
     spec.pod_replacement_policy.get_or_insert_with(|| replacement.to_owned());
+    policy::default(spec);
     workload::default_template(&mut spec.template);
 }
 
-/// The rules that also hold inside of a CronJob.
-pub fn validate_spec(spec: &v1::JobSpec, at: &Path<'_>, errors: &mut Errors) {
-    for (name, value) in [
-        ("parallelism", spec.parallelism),
-        ("completions", spec.completions),
-        ("backoffLimit", spec.backoff_limit),
-        ("backoffLimitPerIndex", spec.backoff_limit_per_index),
-        ("maxFailedIndexes", spec.max_failed_indexes),
-        ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished),
-    ] {
-        errors.non_negative(&at.field(name), value.unwrap_or_default());
+/// The rules for a Job as it is, new or changed.
+fn whole(object: &v1::Job, errors: &mut Errors) {
+    let at = Path::Root.field("spec");
+    let Some(spec) = &object.spec else {
+        errors.required(&at.field("template"), "");
+        return;
+    };
+    if let Some(chosen) = &spec.selector {
+        generated_selector(object, spec, chosen, &at.field("selector"), errors);
     }
-    errors.non_negative(&at.field("activeDeadlineSeconds"), spec.active_deadline_seconds.unwrap_or_default());
-    errors.one_of_if_set(&at.field("completionMode"), spec.completion_mode.as_deref(), &["Indexed", "NonIndexed"]);
-    if spec.completion_mode.as_deref() == Some("Indexed") && spec.completions.is_none() {
-        errors.required(&at.field("completions"), "when completion mode is Indexed");
+    validate_spec(spec, &at, errors);
+    match &spec.selector {
+        None => errors.required(&at.field("selector"), ""),
+        Some(chosen) => workload::selects_template("job", chosen, &spec.template, &at, errors),
     }
-    let policies = &["Failed", "TerminatingOrFailed"];
-    errors.one_of_if_set(&at.field("podReplacementPolicy"), spec.pod_replacement_policy.as_deref(), policies);
-    let template = at.field("template");
-    workload::template(&spec.template, RESTART_POLICIES, &template, errors);
-    let policy = spec.template.spec.as_ref().and_then(|s| s.restart_policy.as_deref());
-    if spec.pod_failure_policy.is_some() && policy != Some("Never") {
-        let at = template.field("spec");
-        let detail = "only \"Never\" is supported when podFailurePolicy is specified";
-        errors.invalid(&at.field("restartPolicy"), policy.unwrap_or_default(), detail);
+}
+
+/// A selector that the user did not take over selects by the labels that the Job's pods are given.
+fn generated_selector(object: &v1::Job, spec: &v1::JobSpec, chosen: &LabelSelector, at: &Path<'_>, errors: &mut Errors) {
+    let (Some(uid), Some(name)) = (&object.metadata.uid, &object.metadata.name) else { return };
+    if spec.manual_selector == Some(true) {
+        return;
+    }
+    let labels = [(UID_LABEL, uid), (OLD_LABELS[0], uid), (NAME_LABEL, name), (OLD_LABELS[1], name)];
+    let labels: BTreeMap<String, String> = labels.into_iter().map(|(label, value)| (label.to_owned(), value.clone())).collect();
+    if !selector::matches(chosen, Some(&labels)) {
+        errors.invalid(at, serde_json::to_value(chosen).unwrap_or_default(), "`selector` not auto-generated");
     }
 }
 
@@ -180,62 +175,5 @@ fn progress(object: &v1::Job) -> &'static str {
         () if is("FailureTarget") => "FailureTarget",
         () if is("SuccessCriteriaMet") => "SuccessCriteriaMet",
         () => "Running",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::contract::Resource;
-    use crate::typed::Typed;
-    use serde_json::json;
-
-    const KIND: Typed<Job> = Typed::NEW;
-
-    fn created(change: Value) -> Value {
-        let mut body = json!({"metadata": {"name": "j", "namespace": "d", "uid": "u"},
-            "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "x"}]}}}});
-        for (key, value) in change.as_object().unwrap() {
-            body["spec"][key] = value.clone();
-        }
-        let mut object = KIND.decode(body).unwrap().object;
-        KIND.prepare_create(&mut object);
-        object
-    }
-
-    #[test]
-    fn a_job_runs_once_and_selects_its_own_pods() {
-        let job = created(json!({}));
-        let spec = &job["spec"];
-        assert_eq!((&spec["completions"], &spec["parallelism"], &spec["backoffLimit"]), (&json!(1), &json!(1), &json!(6)));
-        assert_eq!(spec["selector"], json!({"matchLabels": {UID_LABEL: "u"}}));
-        assert_eq!(
-            spec["template"]["metadata"]["labels"],
-            json!({UID_LABEL: "u", NAME_LABEL: "j", "controller-uid": "u", "job-name": "j"})
-        );
-        assert_eq!(KIND.validate_create(&job), []);
-        assert_eq!(created(json!({"parallelism": 3}))["spec"].get("completions"), None);
-    }
-
-    #[test]
-    fn pods_of_a_job_come_to_an_end() {
-        let template = json!({"spec": {"containers": [{"name": "a", "image": "x"}]}});
-        let found = KIND.validate_create(&created(json!({"template": template})));
-        assert_eq!(
-            found[0].to_string(),
-            "spec.template.spec.restartPolicy: Unsupported value: \"Always\": supported values: \"OnFailure\", \"Never\""
-        );
-        let found = KIND.validate_update(&created(json!({"completions": 2})), &created(json!({})), None);
-        assert_eq!((found[0].field.as_str(), found[0].detail.as_str()), ("spec.completions", "field is immutable"));
-    }
-
-    #[test]
-    fn the_table_shows_progress_and_duration() {
-        let mut job = created(json!({"completions": 3}));
-        job["status"] = json!({"succeeded": 2, "startTime": "1970-01-01T00:00:10Z"});
-        assert_eq!(KIND.cells(&job, 70)[1..4], ["Running", "2/3", "60s"]);
-        job["status"]["conditions"] = json!([{"type": "Complete", "status": "True"}]);
-        job["status"]["completionTime"] = "1970-01-01T00:00:15Z".into();
-        assert_eq!(KIND.cells(&job, 70)[1..4], ["Complete", "2/3", "5s"]);
     }
 }
