@@ -110,7 +110,8 @@ mod tests {
             ),
             (json!({"a": {"b": 1}}), r#"{"a":{"b":1}}"#),
             (json!({}), "{}"),
-            (json!([1]), "[1]"),
+            (json!([2, 1]), "[]int32{2, 1}"),
+            (json!([true]), "[true]"),
         ] {
             assert_eq!(shown(&value), expected);
         }

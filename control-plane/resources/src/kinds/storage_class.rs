@@ -5,11 +5,16 @@ use crate::field::{Errors, Path};
 use crate::names;
 use crate::table::{self, text};
 use crate::typed::{Kind, cluster};
+use k8s_openapi::api::core::v1::TopologySelectorTerm;
 use k8s_openapi::api::storage::v1;
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub struct StorageClass;
 
+/// Most parameters, and bytes of all keys and values together.
+const MAX_PARAMETERS: usize = 512;
+const MAX_PARAMETERS_BYTES: usize = 256 * 1024;
 const IS_DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 
 impl Kind for StorageClass {
@@ -40,6 +45,8 @@ impl Kind for StorageClass {
         errors.one_of(&Path::Root.field("reclaimPolicy"), object.reclaim_policy.as_deref(), &["Delete", "Retain"]);
         let modes = &["Immediate", "WaitForFirstConsumer"];
         errors.one_of(&Path::Root.field("volumeBindingMode"), object.volume_binding_mode.as_deref(), modes);
+        parameters(object.parameters.as_ref(), &Path::Root.field("parameters"), errors);
+        topologies(object.allowed_topologies.as_deref().unwrap_or_default(), &Path::Root.field("allowedTopologies"), errors);
     }
 
     fn validate_update(new: &v1::StorageClass, old: &v1::StorageClass, _: Subresource<'_>, errors: &mut Errors) {
@@ -68,5 +75,93 @@ impl Kind for StorageClass {
             object.allow_volume_expansion.unwrap_or_default().to_string().into(),
             table::age(meta, now),
         ]
+    }
+}
+
+fn parameters(list: Option<&BTreeMap<String, String>>, at: &Path<'_>, errors: &mut Errors) {
+    let Some(list) = list else { return };
+    if list.len() > MAX_PARAMETERS {
+        errors.too_long(at, MAX_PARAMETERS);
+        return;
+    }
+    if list.contains_key("") {
+        errors.invalid(at, "", "field can not be empty.");
+    }
+    if list.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > MAX_PARAMETERS_BYTES {
+        errors.too_long(at, MAX_PARAMETERS_BYTES);
+    }
+}
+
+/// Alternatives of places; one that says nothing, or the same as one before, is one too many.
+fn topologies(terms: &[TopologySelectorTerm], at: &Path<'_>, errors: &mut Errors) {
+    let mut before: Vec<BTreeMap<&str, BTreeSet<&str>>> = vec![BTreeMap::new()];
+    for (i, term) in terms.iter().enumerate() {
+        let at = at.index(i);
+        let at = at.field("matchLabelExpressions");
+        let mut places = BTreeMap::new();
+        for (i, requirement) in term.match_label_expressions.iter().flatten().enumerate() {
+            let at = at.index(i);
+            let at_values = at.field("values");
+            let mut values = BTreeSet::new();
+            if requirement.values.is_empty() {
+                errors.required(&at_values, "");
+            }
+            for (i, value) in requirement.values.iter().enumerate() {
+                if !values.insert(value.as_str()) {
+                    errors.duplicate(&at_values.index(i), value.as_str());
+                }
+            }
+            errors.format(&at.field("key"), &requirement.key, names::qualified_name(&requirement.key));
+            if places.insert(requirement.key.as_str(), values).is_some() {
+                errors.duplicate(&at.field("key"), requirement.key.as_str());
+            }
+        }
+        if before.contains(&places) {
+            errors.duplicate(&at, "");
+        }
+        before.push(places);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Resource;
+    use crate::typed::Typed;
+    use serde_json::json;
+
+    #[test]
+    fn parameters_and_places_have_bounds() {
+        let kind = Typed::<StorageClass>::NEW;
+        let many: BTreeMap<String, String> = (0..513).map(|i| (i.to_string(), String::new())).collect();
+        let zone = |values: &[&str]| json!({"matchLabelExpressions": [{"key": "zone", "values": values}]});
+        let at = "allowedTopologies[0].matchLabelExpressions";
+        for (change, expected) in [
+            (json!({"parameters": {"type": "fast"}, "allowedTopologies": [zone(&["a", "b"]), zone(&["c"])]}), vec![]),
+            (json!({"parameters": many}), vec!["parameters: Too long: may not be more than 512 bytes".to_owned()]),
+            (json!({"parameters": {"": "x"}}), vec!["parameters: Invalid value: \"\": field can not be empty.".to_owned()]),
+            (
+                json!({"parameters": {"a": "x".repeat(256 * 1024)}}),
+                vec!["parameters: Too long: may not be more than 262144 bytes".to_owned()],
+            ),
+            (json!({"allowedTopologies": [zone(&[])]}), vec![format!("{at}[0].values: Required value")]),
+            (json!({"allowedTopologies": [zone(&["a", "a"])]}), vec![format!("{at}[0].values[1]: Duplicate value: \"a\"")]),
+            (json!({"allowedTopologies": [{}]}), vec![format!("{at}: Duplicate value: \"\"")]),
+            (
+                json!({"allowedTopologies": [zone(&["a", "b"]), zone(&["b", "a"])]}),
+                vec!["allowedTopologies[1].matchLabelExpressions: Duplicate value: \"\"".to_owned()],
+            ),
+            (
+                json!({"allowedTopologies": [{"matchLabelExpressions": [{"key": "z", "values": ["a"]}, {"key": "z", "values": ["b"]}]}]}),
+                vec![format!("{at}[1].key: Duplicate value: \"z\"")],
+            ),
+        ] {
+            let mut body = json!({"metadata": {"name": "a"}, "provisioner": "example.com/p"});
+            for (key, value) in change.as_object().unwrap() {
+                body[key] = value.clone();
+            }
+            let found: Vec<String> = kind.validate_create(&kind.decode(body).unwrap().object).iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected);
+        }
     }
 }

@@ -3,10 +3,12 @@
 //! Before (events.k8s.io): `{"note": "Pulled", "regarding": {…}, "reportingController": "kubelet"}`. Stored:
 //! `{"message": "Pulled", "involvedObject": {…}, "reportingComponent": "kubelet"}`.
 
-use crate::contract::{Column, Descriptor};
-use crate::field::{Errors, Path};
+mod validate;
+
+use crate::contract::{Column, Descriptor, Subresource};
+use crate::field::Errors;
 use crate::json;
-use crate::names::{self, NameRule};
+use crate::names::NameRule;
 use crate::table::{self, text, wide};
 use crate::typed::{Kind, namespaced};
 use k8s_openapi::api::core::v1;
@@ -79,13 +81,7 @@ impl Kind for Event {
     const COLUMNS: &'static [Column] = COLUMNS;
 
     fn validate(object: &v1::Event, errors: &mut Errors) {
-        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        let involved = object.involved_object.namespace.as_deref().unwrap_or_default();
-        // Events of cluster-wide objects live in the default or a system namespace.
-        let fits = if involved.is_empty() { matches!(namespace, "default" | "kube-system") } else { involved == namespace };
-        if !fits {
-            errors.invalid(&Path::Root.field("involvedObject").field("namespace"), involved, "does not match event.namespace");
-        }
+        validate::both(object, "reportingComponent", errors);
     }
 
     fn cells(object: &v1::Event, now: i64) -> Vec<Value> {
@@ -134,31 +130,17 @@ impl Kind for EventsEvent {
     const COLUMNS: &'static [Column] = COLUMNS;
 
     fn validate(object: &events::Event, errors: &mut Errors) {
-        let root = Path::Root;
-        // An event made through the core form has none of what follows; updates of it stay possible.
-        let Some(_) = object.event_time.as_ref() else {
-            if object.deprecated_count.unwrap_or_default() == 0 {
-                errors.required(&root.field("eventTime"), "");
-            }
-            return;
-        };
-        match object.reporting_controller.as_deref().unwrap_or_default() {
-            "" => errors.required(&root.field("reportingController"), ""),
-            name => errors.format(&root.field("reportingController"), name, names::qualified_name(name)),
+        if let Some(event) = core(object) {
+            validate::both(&event, "reportingController", errors);
+            validate::strict(&event, errors);
         }
-        for (name, value, max) in
-            [("reportingInstance", &object.reporting_instance, 128), ("action", &object.action, 128), ("reason", &object.reason, 128)]
-        {
-            match value.as_deref().unwrap_or_default() {
-                "" => errors.required(&root.field(name), ""),
-                value if value.len() > max => errors.invalid(&root.field(name), value, format!("can have at most {max} characters")),
-                _ => {}
-            }
+    }
+
+    fn validate_update(new: &events::Event, old: &events::Event, _: Subresource<'_>, errors: &mut Errors) {
+        if let (Some(new), Some(old)) = (core(new), core(old)) {
+            validate::both(&new, "reportingController", errors);
+            validate::change(&new, &old, errors);
         }
-        if object.note.as_ref().is_some_and(|n| n.len() > 1024) {
-            errors.invalid(&root.field("note"), object.note.clone().unwrap_or_default(), "can have at most 1024 characters");
-        }
-        errors.one_of(&root.field("type"), object.type_.as_deref(), &["Normal", "Warning"]);
     }
 
     fn cells(object: &events::Event, now: i64) -> Vec<Value> {
@@ -250,16 +232,119 @@ mod tests {
         assert_eq!(events.cells(&events.from_stored(core_event()), 100), cells);
     }
 
+    /// `object` with `change`; `null` takes a field away.
+    fn with(object: &Value, change: &Value) -> Value {
+        let mut object = object.clone();
+        for (key, value) in change.as_object().unwrap() {
+            object[key] = value.clone();
+        }
+        object
+    }
+
+    fn texts(found: &[crate::contract::FieldError]) -> Vec<String> {
+        found.iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn an_event_lives_with_its_object() {
         let kind = Typed::<Event>::NEW;
-        assert!(kind.validate_create(&core_event()).is_empty());
-        let mut other = core_event();
-        other["involvedObject"]["namespace"] = "other".into();
+        let elsewhere = |name: &str| format!("involvedObject.namespace: Invalid value: {name:?}: does not match event.namespace");
+        for (namespace, about, time, expected) in [
+            ("d", "d", false, vec![]),
+            ("d", "other", false, vec![elsewhere("other")]),
+            ("default", "", false, vec![]),
+            ("kube-system", "", false, vec![elsewhere("")]),
+            ("kube-system", "", true, vec![]),
+            ("d", "", true, vec![elsewhere("")]),
+        ] {
+            let mut event = with(&core_event(), &json!({"reportingComponent": "c", "reportingInstance": "i", "action": "a"}));
+            event["metadata"]["namespace"] = namespace.into();
+            event["involvedObject"]["namespace"] = about.into();
+            if time {
+                event["eventTime"] = "2026-01-01T00:00:00.000000Z".into();
+            }
+            assert_eq!(texts(&kind.validate_create(&event)), expected, "{namespace} {about}");
+        }
+    }
+
+    #[test]
+    fn an_event_with_a_time_says_who_did_what() {
+        let kind = Typed::<Event>::NEW;
+        let event = with(&core_event(), &json!({"eventTime": "2026-01-01T00:00:00.000000Z", "reason": "", "message": "x".repeat(1025)}));
+        let found = texts(&kind.validate_create(&event));
         assert_eq!(
-            kind.validate_create(&other)[0].to_string(),
-            "involvedObject.namespace: Invalid value: \"other\": does not match event.namespace"
+            found[..2],
+            ["reportingComponent: Required value", "reportingComponent: Invalid value: \"\": name part must be non-empty"]
         );
+        assert!(found[2].starts_with("reportingComponent: Invalid value: \"\": name part must consist of"), "{found:?}");
+        assert_eq!(
+            found[3..],
+            [
+                "reportingInstance: Required value",
+                "action: Required value",
+                "reason: Required value",
+                "message: Invalid value: \"\": can have at most 1024 characters",
+            ]
+        );
+    }
+
+    fn new_event() -> Value {
+        json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "p.1", "namespace": "d"}, "type": "Normal",
+            "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "example.com/c", "reportingInstance": "i", "action": "Do",
+            "reason": "Done", "note": "n", "regarding": {"kind": "Pod", "name": "p", "namespace": "d"}})
+    }
+
+    #[test]
+    fn new_events_are_held_to_more() {
+        let kind = Typed::<EventsEvent>::NEW;
+        let series = |count: i32| json!({"series": {"count": count, "lastObservedTime": "2026-01-01T00:00:00.000000Z"}});
+        for (change, expected) in [
+            (json!({}), vec![]),
+            (series(2), vec![]),
+            (series(1), vec!["series.count: Invalid value: \"\": should be at least 2"]),
+            (json!({"eventTime": null}), vec!["eventTime: Required value"]),
+            (json!({"type": "Bad"}), vec!["type: Invalid value: \"\": has invalid value: Bad"]),
+            (json!({"deprecatedCount": 1}), vec!["count: Invalid value: \"\": needs to be unset"]),
+            (
+                json!({"deprecatedFirstTimestamp": "2026-01-01T00:00:00Z", "deprecatedLastTimestamp": "2026-01-01T00:00:00Z"}),
+                vec!["firstTimestamp: Invalid value: \"\": needs to be unset", "lastTimestamp: Invalid value: \"\": needs to be unset"],
+            ),
+            (json!({"deprecatedSource": {"component": "c"}}), vec!["source: Invalid value: \"\": needs to be unset"]),
+            (
+                json!({"reportingInstance": "x".repeat(129)}),
+                vec!["reportingInstance: Invalid value: \"\": can have at most 128 characters"],
+            ),
+        ] {
+            let object = kind.decode(with(&new_event(), &change)).unwrap().object;
+            assert_eq!(texts(&kind.validate_create(&object)), expected, "{change}");
+        }
+    }
+
+    #[test]
+    fn only_the_series_of_a_new_event_goes_on() {
+        let kind = Typed::<EventsEvent>::NEW;
+        let decoded = |object: Value| kind.decode(object).unwrap().object;
+        let old = decoded(new_event());
+        for (change, field) in [
+            (json!({"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:00.000000Z"}}), None),
+            (json!({"note": "m"}), Some("message")),
+            (json!({"reason": "Other"}), Some("reason")),
+            (json!({"type": "Warning"}), Some("type")),
+            (json!({"action": "Else"}), Some("action")),
+            (json!({"reportingInstance": "j"}), Some("reportingInstance")),
+            (json!({"related": {"kind": "Node", "name": "n"}}), Some("related")),
+            (json!({"eventTime": "2026-01-01T00:00:01.000000Z"}), Some("eventTime")),
+            (json!({"deprecatedCount": 2}), Some("count")),
+        ] {
+            let found = kind.validate_update(&decoded(with(&new_event(), &change)), &old, None);
+            assert_eq!(found.iter().map(|e| e.field.as_str()).collect::<Vec<_>>(), field.into_iter().collect::<Vec<_>>(), "{change}");
+            assert!(found.iter().all(|e| e.detail == "field is immutable"));
+        }
+        // One that came as a core event may be touched, too.
+        let core = decoded(kind.from_stored(core_event()));
+        assert_eq!(kind.validate_update(&core, &core, None), []);
+        let kind = Typed::<Event>::NEW;
+        assert_eq!(kind.validate_update(&with(&core_event(), &json!({"count": 4})), &core_event(), None), []);
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! HorizontalPodAutoscaler (autoscaling/v2): how many pods by which measure. Kept for clients; nothing here measures.
 
-use crate::contract::{Column, Descriptor};
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use crate::contract::{Column, Descriptor, Subresource};
 use crate::field::{Errors, Path};
-use crate::names;
 use crate::table::{self, number, text};
-use crate::typed::{Kind, namespaced};
+use crate::typed::{Kind, namespaced, or_empty};
 use k8s_openapi::api::autoscaling::v2;
 use serde_json::Value;
 
 pub struct HorizontalPodAutoscaler;
 
-const METRIC_TYPES: &[&str] = &["ContainerResource", "External", "Object", "Pods", "Resource"];
 const DEFAULT_CPU_PERCENT: i32 = 80;
+/// Of the policies that hold where none is given.
+const PERIOD_SECONDS: i32 = 15;
 
 impl Kind for HorizontalPodAutoscaler {
     type Object = v2::HorizontalPodAutoscaler;
@@ -49,31 +53,34 @@ impl Kind for HorizontalPodAutoscaler {
                 ..v2::MetricSpec::default()
             }]);
         }
+        if let Some(behavior) = &mut spec.behavior {
+            let policy = |type_: &str, value| v2::HPAScalingPolicy { type_: type_.to_owned(), value, period_seconds: PERIOD_SECONDS };
+            let up = behavior.scale_up.get_or_insert_default();
+            up.stabilization_window_seconds.get_or_insert(0);
+            up.policies.get_or_insert_with(|| vec![policy("Pods", 4), policy("Percent", 100)]);
+            // How long going down waits is the controller's setting, unless it is said.
+            let down = behavior.scale_down.get_or_insert_default();
+            down.policies.get_or_insert_with(|| vec![policy("Percent", 100)]);
+            for rules in [up, down] {
+                rules.select_policy.get_or_insert_with(|| "Max".to_owned());
+            }
+        }
     }
 
     fn validate(object: &v2::HorizontalPodAutoscaler, errors: &mut Errors) {
-        let at = Path::Root.field("spec");
-        let spec = object.spec.clone().unwrap_or_default();
-        let min = spec.min_replicas.unwrap_or(1);
-        if min < 1 {
-            errors.invalid(&at.field("minReplicas"), min, "must be greater than or equal to 1");
-        }
-        if spec.max_replicas < 1 {
-            errors.invalid(&at.field("maxReplicas"), spec.max_replicas, "must be greater than 0");
-        } else if spec.max_replicas < min {
-            errors.invalid(&at.field("maxReplicas"), spec.max_replicas, "must be greater than or equal to `minReplicas`");
-        }
-        let target = at.field("scaleTargetRef");
-        for (name, value) in [("kind", &spec.scale_target_ref.kind), ("name", &spec.scale_target_ref.name)] {
-            if value.is_empty() {
-                errors.required(&target.field(name), "");
-            } else {
-                errors.format(&target.field(name), value, names::path_segment(value, false));
-            }
-        }
-        let metrics = at.field("metrics");
-        for (i, metric) in spec.metrics.iter().flatten().enumerate() {
-            errors.one_of(&metrics.index(i).field("type"), Some(&metric.type_), METRIC_TYPES);
+        validate::spec(&or_empty(&object.spec), &Path::Root.field("spec"), errors);
+    }
+
+    fn validate_update(
+        new: &v2::HorizontalPodAutoscaler,
+        _: &v2::HorizontalPodAutoscaler,
+        subresource: Subresource<'_>,
+        errors: &mut Errors,
+    ) {
+        if subresource == Some("status") {
+            validate::status(&or_empty(&new.status), errors);
+        } else {
+            Self::validate(new, errors);
         }
     }
 
@@ -110,24 +117,5 @@ fn target(metric: &v2::MetricSpec, current: Option<&v2::MetricStatus>) -> String
             format!("{}: {now}/{}", resource.name, wanted.0)
         }
         (None, None) => format!("{}: <unknown>/<auto>", resource.name),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::contract::Resource;
-    use crate::typed::Typed;
-    use serde_json::json;
-
-    #[test]
-    fn cpu_is_the_default_measure() {
-        let kind = Typed::<HorizontalPodAutoscaler>::NEW;
-        let body = json!({"metadata": {"name": "a", "namespace": "d"}, "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "x"}}});
-        let object = kind.decode(body).unwrap().object;
-        assert!(kind.validate_create(&object).is_empty());
-        assert_eq!(kind.cells(&object, 0)[1..5], ["Deployment/x", "cpu: <unknown>/80%", "1", "3"]);
-        let wrong = json!({"metadata": {"name": "a", "namespace": "d"}, "spec": {"minReplicas": 4, "maxReplicas": 3, "scaleTargetRef": {"kind": "D", "name": "x"}}});
-        assert_eq!(kind.validate_create(&wrong)[0].field, "spec.maxReplicas");
     }
 }
