@@ -224,3 +224,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn no_more_pods_are_ready_than_active() {
+    let ready = |name: &str| {
+        let mut pod = Pod::clone(&pod(name, "Running", json!({})));
+        let condition = serde_json::from_value(json!({"type": "Ready", "status": "True"})).unwrap();
+        pod.status.get_or_insert_default().conditions = Some(vec![condition]);
+        Arc::new(pod)
+    };
+    let plan = planned(&job(json!({"completions": 5, "parallelism": 1})), &[ready("a"), ready("b"), ready("c")]);
+    assert_eq!((plan.discard.len(), plan.status.active, plan.status.ready), (2, Some(1), Some(1)));
+}
