@@ -303,19 +303,24 @@ fn root_a_pod_whose_runtime_gives_no_uid_follows_its_policies_after_a_restart_to
     });
 }
 
+/// A policy of the cluster that lets no pod in to any.
+fn admits_nobody() -> Value {
+    json!({
+        "apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy", "metadata": { "name": "nobody", "uid": UID },
+        "spec": {
+            "tier": "Admin", "priority": 1, "subject": { "namespaces": {} },
+            "ingress": [{ "action": "Deny", "from": [{ "namespaces": {} }] }],
+        },
+    })
+}
+
 #[test]
 fn root_cluster_policies_count_where_the_cluster_has_them() {
     in_namespace(|| async {
         let (api, dataplane) = cluster();
         api.serve_cluster_policies();
         api.put(web(UID, "web"));
-        api.put(json!({
-            "apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy", "metadata": { "name": "nobody", "uid": UID },
-            "spec": {
-                "tier": "Admin", "priority": 1, "subject": { "namespaces": {} },
-                "ingress": [{ "action": "Deny", "from": [{ "namespaces": {} }] }],
-            },
-        }));
+        api.put(admits_nobody());
         api.withhold(Some(CLUSTER_POLICIES));
         let agent = Agent::start(&api, &dataplane);
         eventually("they are waited for", || api.refused(CLUSTER_POLICIES).then_some(())).await;
@@ -333,13 +338,7 @@ fn root_cluster_policies_whose_rules_are_in_the_maps_are_not_absent_because_the_
         let (api, dataplane) = cluster();
         api.serve_cluster_policies();
         api.put(web(UID, "web"));
-        api.put(json!({
-            "apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy", "metadata": { "name": "nobody", "uid": UID },
-            "spec": {
-                "tier": "Admin", "priority": 1, "subject": { "namespaces": {} },
-                "ingress": [{ "action": "Deny", "from": [{ "namespaces": {} }] }],
-            },
-        }));
+        api.put(admits_nobody());
         let agent = Agent::start(&api, &dataplane);
         agent.configured().await;
         let record = attachment();
