@@ -1,6 +1,10 @@
 //! The plug-ins, their order, and the two stages in which they are asked.
 
-use super::plugins::{DefaultTolerationSeconds, Escalation, NamespaceLifecycle, NodeRestriction, Priority, ServiceAccount};
+use super::default_class;
+use super::plugins::{
+    DefaultClass, DefaultTolerationSeconds, Escalation, NamespaceLifecycle, NodeRestriction, Priority, RuntimeClass, ServiceAccount,
+    TaintNodesByCondition,
+};
 use crate::error::ApiError;
 use crate::kinds::{Kind, StoredAs};
 use crate::server::Server;
@@ -106,8 +110,12 @@ impl Default for Chain {
             Box::new(NamespaceLifecycle),
             Box::new(ServiceAccount),
             Box::new(NodeRestriction),
+            Box::new(TaintNodesByCondition),
             Box::new(Priority),
             Box::new(DefaultTolerationSeconds),
+            Box::new(DefaultClass { name: "DefaultStorageClass", classes: default_class::STORAGE }),
+            Box::new(RuntimeClass),
+            Box::new(DefaultClass { name: "DefaultIngressClass", classes: default_class::INGRESS }),
             // Of storage with Kubernetes, so after all others that change something.
             Box::new(Escalation),
         ])

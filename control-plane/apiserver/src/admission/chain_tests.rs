@@ -135,7 +135,17 @@ async fn each_plugin_sees_what_those_before_it_filled_in_and_the_second_stage_se
 fn the_order_is_that_of_kubernetes() {
     let names: Vec<&str> = Chain::default().names().collect();
     // Of `AllOrderedPlugins`, those that are here; the last is of storage there.
-    let expected =
-        ["NamespaceLifecycle", "ServiceAccount", "NodeRestriction", "Priority", "DefaultTolerationSeconds", "PrivilegeEscalation"];
+    let expected = [
+        "NamespaceLifecycle",
+        "ServiceAccount",
+        "NodeRestriction",
+        "TaintNodesByCondition",
+        "Priority",
+        "DefaultTolerationSeconds",
+        "DefaultStorageClass",
+        "RuntimeClass",
+        "DefaultIngressClass",
+        "PrivilegeEscalation",
+    ];
     assert_eq!(names, expected);
 }

@@ -4,13 +4,16 @@
 mod chain;
 #[cfg(test)]
 mod chain_tests;
+mod default_class;
 mod escalation;
 mod mirror_pod;
 mod namespace;
 mod node_restriction;
 mod plugins;
 mod priority;
+mod runtime_class;
 mod service_account;
+mod taint_nodes;
 mod tolerations;
 
 pub use chain::{Chain, Operation, Request};

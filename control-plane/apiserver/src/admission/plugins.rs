@@ -1,8 +1,9 @@
 //! What each plug-in handles, and what it does in which stage; how it does it is in its own file.
 
 use super::chain::{Attributes, Operation, Plugin};
+use super::default_class::Classes;
 use super::node_restriction::Change;
-use super::{escalation, namespace, node_restriction, priority, service_account, tolerations};
+use super::{escalation, namespace, node_restriction, priority, runtime_class, service_account, taint_nodes, tolerations};
 use crate::error::ApiError;
 use crate::kinds::StoredAs;
 use crate::object;
@@ -133,6 +134,83 @@ impl Plugin for DefaultTolerationSeconds {
             tolerations::add_defaults(pod);
         }
         Ok(())
+    }
+}
+
+/// See [`taint_nodes`].
+pub struct TaintNodesByCondition;
+
+#[async_trait]
+impl Plugin for TaintNodesByCondition {
+    fn name(&self) -> &'static str {
+        "TaintNodesByCondition"
+    }
+
+    fn handles(&self, what: &Attributes<'_>) -> bool {
+        what.operation == Operation::Create && what.subresource.is_none() && what.is(("", "nodes"))
+    }
+
+    async fn mutate(&self, what: &mut Attributes<'_>) -> Result<(), ApiError> {
+        if let Some(node) = what.object.as_deref_mut() {
+            taint_nodes::taint(node);
+        }
+        Ok(())
+    }
+}
+
+/// See [`super::default_class`].
+pub struct DefaultClass {
+    pub name: &'static str,
+    pub classes: Classes,
+}
+
+#[async_trait]
+impl Plugin for DefaultClass {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn handles(&self, what: &Attributes<'_>) -> bool {
+        what.operation == Operation::Create && what.subresource.is_none() && what.is(self.classes.of)
+    }
+
+    async fn mutate(&self, what: &mut Attributes<'_>) -> Result<(), ApiError> {
+        let server = what.server;
+        if let Some(object) = what.object.as_deref_mut().filter(|object| self.classes.is_open(object)) {
+            self.classes.set(object, &server.storage.caches.values(self.classes.classes));
+        }
+        Ok(())
+    }
+}
+
+/// See [`runtime_class`].
+pub struct RuntimeClass;
+
+#[async_trait]
+impl Plugin for RuntimeClass {
+    fn name(&self) -> &'static str {
+        "RuntimeClass"
+    }
+
+    fn handles(&self, what: &Attributes<'_>) -> bool {
+        what.operation == Operation::Create && what.subresource.is_none() && what.is(PODS)
+    }
+
+    async fn mutate(&self, what: &mut Attributes<'_>) -> Result<(), ApiError> {
+        let server = what.server;
+        let Some(pod) = what.object.as_deref_mut() else { return Ok(()) };
+        let done = match runtime_class::class_of(server, pod).await? {
+            Ok(Some(class)) => runtime_class::apply(pod, &class),
+            Ok(None) => Ok(()),
+            Err(why) => Err(why),
+        };
+        done.map_err(|why| what.refusal(why))
+    }
+
+    async fn validate(&self, what: &Attributes<'_>) -> Result<(), ApiError> {
+        let Some(pod) = what.object.as_deref() else { return Ok(()) };
+        let class = runtime_class::class_of(what.server, pod).await?.map_err(|why| what.refusal(why))?;
+        runtime_class::refusal(pod, class.as_ref()).map_or(Ok(()), |why| Err(what.refusal(why)))
     }
 }
 

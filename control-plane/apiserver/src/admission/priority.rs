@@ -31,9 +31,17 @@ pub fn resolve(server: &Server, kind: &Kind, pod: &mut Value) -> Result<(), ApiE
         return Err(ApiError::forbidden(kind.descriptor(), object::name(pod), why));
     }
     let policy = class.as_ref().map(|class| object::text(class, "/preemptionPolicy")).filter(|policy| !policy.is_empty());
+    let policy = policy.unwrap_or("PreemptLowerPriority");
+    let given = object::text(pod, "/spec/preemptionPolicy");
+    if !given.is_empty() && given != policy {
+        let why = format!(
+            "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name"
+        );
+        return Err(ApiError::forbidden(kind.descriptor(), object::name(pod), why));
+    }
     let spec = object::map_at(pod, "spec");
     spec.insert("priority".into(), json!(priority));
-    spec.entry("preemptionPolicy").or_insert_with(|| json!(policy.unwrap_or("PreemptLowerPriority")));
+    spec.insert("preemptionPolicy".into(), json!(policy));
     if let (true, Some(class)) = (name.is_empty(), &class) {
         spec.insert("priorityClassName".into(), json!(object::name(class)));
     }
