@@ -7,6 +7,7 @@ use orknet_apiserver::Listener;
 use orknet_auth::Identity;
 use orknet_auth::authn::GROUP_MASTERS;
 use orknet_reconciler::SharedInformers;
+use orknet_reconciler::leader::{self, Election, Timing};
 use orknet_store::StoreConfig;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -18,6 +19,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// The Leases of the controllers and of the scheduler, named as Kubernetes names them.
+const LEASES: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
+/// How long controllers and scheduler may take to end before the API server does, by which they give their Leases back.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// How often routes are compared with what they should be, beside every change of a Node.
 const ROUTE_RESYNC: Duration = Duration::from_secs(30);
@@ -70,7 +76,16 @@ struct Settings {
     /// Keep routes to the pods of all nodes: for a host that is no node itself.
     pod_routes: bool,
     store: Option<StoreConfig>,
+    leader_election: LeaderElection,
     controllers: orknet_controllers::Config,
+}
+
+/// Which of several servers over one store runs the controllers, and which the scheduler.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct LeaderElection {
+    /// Whether this server asks before it does. By default it does with etcd; an embedded store has one server.
+    leader_elect: Option<bool>,
 }
 
 /// `FIRST-LAST`, both of them included.
@@ -116,6 +131,7 @@ impl Default for Settings {
             token_file: None,
             pod_routes: false,
             store: None,
+            leader_election: LeaderElection::default(),
             controllers: orknet_controllers::Config::default(),
         }
     }
@@ -151,6 +167,7 @@ fn flags(options: &Server) -> Map<String, Value> {
 async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: CancellationToken) -> Result<()> {
     let default_store = || serde_json::from_value(json!({"embedded": {"directory": "/var/lib/orknet/server/store"}}));
     let store_config = settings.store.map_or_else(default_store, Ok)?;
+    let elects = settings.leader_election.leader_elect.unwrap_or(matches!(store_config, StoreConfig::Etcd(_)));
     let store = orknet_store::open(store_config).await.context("cannot open the store")?;
     let port = settings.listen.first().map(SocketAddr::port);
     let mut config = orknet_apiserver::Config {
@@ -167,7 +184,9 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
     if let Some(cidrs) = settings.service_cidrs {
         config.service_cidrs = cidrs;
     }
-    let handle = orknet_apiserver::start(config, store, shutdown.clone()).await.context("the API server cannot start")?;
+    // The API server ends after those that use it.
+    let server_shutdown = CancellationToken::new();
+    let handle = orknet_apiserver::start(config, store, server_shutdown.clone()).await.context("the API server cannot start")?;
     // Controllers and scheduler use the API as anybody does, with an identity of their own, but without a socket between.
     let who = Identity::authenticated("system:kube-controller-manager", [GROUP_MASTERS.to_owned()]);
     let user_agent = daemon::user_agent("orknet-server")?;
@@ -178,24 +197,79 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
     let client = kube::Client::new(named, "default");
     let mut controllers = settings.controllers;
     controllers.root_ca_pem = handle.pki().ca_pem().to_owned();
-    handle.ready().await;
+    tokio::select! {
+        () = shutdown.cancelled() => server_shutdown.cancel(),
+        () = handle.ready() => {}
+    }
 
-    let informers = SharedInformers::new(client.clone(), shutdown.clone());
-    let routes = async {
-        if settings.pod_routes {
-            orknet_agent::keep_pod_routes(client, ROUTE_RESYNC, shutdown.clone()).await.context("the routes to pods are not kept")
-        } else {
-            Ok(())
-        }
+    let statuses = LEASES.map(|lease| handle.leader_status(lease));
+    let workers = async {
+        let workers = work(controllers, client.clone(), elects, statuses, shutdown.clone());
+        let routes = async {
+            if settings.pod_routes {
+                orknet_agent::keep_pod_routes(client.clone(), ROUTE_RESYNC, shutdown.clone())
+                    .await
+                    .context("the routes to pods are not kept")
+            } else {
+                Ok(())
+            }
+        };
+        tokio::try_join!(workers, routes).map(drop)
     };
-    let ended = tokio::try_join!(
-        async { handle.stopped().await.context("the API server ended") },
-        async { orknet_controllers::run_with(controllers, informers.clone(), shutdown.clone()).await.context("the controllers ended") },
-        async { orknet_scheduler::run_with(Default::default(), informers.clone(), shutdown.clone()).await.context("the scheduler ended") },
-        routes,
-    );
-    shutdown.cancel();
-    ended.map(|_| ())
+    let late = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(ENDING).await;
+    };
+    let working = async {
+        let ended = tokio::select! {
+            ended = workers => ended,
+            () = late => Ok(()),
+        };
+        shutdown.cancel();
+        server_shutdown.cancel();
+        ended
+    };
+    let serving = async {
+        let ended = handle.stopped().await.context("the API server ended");
+        shutdown.cancel();
+        ended
+    };
+    let (worked, served) = tokio::join!(working, serving);
+    worked.and(served)
+}
+
+/// Runs controllers and scheduler until `shutdown`: always, or (`elects`) whenever this process holds their Leases.
+async fn work(
+    controllers: orknet_controllers::Config,
+    client: kube::Client,
+    elects: bool,
+    statuses: [impl Fn(bool) + Send + Sync + 'static; 2],
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let scheduler = orknet_scheduler::Config::default();
+    let [controllers_lead, scheduler_leads] = statuses;
+    if elects {
+        let identity = leader::identity();
+        let election = |lease, on_change| Election { lease, identity: identity.clone(), timing: Timing::default(), on_change };
+        let [first, second] = [election(LEASES[0], Box::new(controllers_lead)), election(LEASES[1], Box::new(scheduler_leads))];
+        tokio::try_join!(
+            async {
+                orknet_controllers::run_elected(controllers, client.clone(), first, shutdown.clone()).await.context("the controllers ended")
+            },
+            async {
+                orknet_scheduler::run_elected(scheduler, client.clone(), second, shutdown.clone()).await.context("the scheduler ended")
+            },
+        )?;
+    } else {
+        controllers_lead(true);
+        scheduler_leads(true);
+        let informers = SharedInformers::new(client, shutdown.clone());
+        tokio::try_join!(
+            async { orknet_controllers::run_with(controllers, informers.clone(), shutdown.clone()).await.context("the controllers ended") },
+            async { orknet_scheduler::run_with(scheduler, informers.clone(), shutdown.clone()).await.context("the scheduler ended") },
+        )?;
+    }
+    Ok(())
 }
 
 /// The listening socket that was passed as standard input.

@@ -38,6 +38,11 @@ struct ObjectLabels {
     resource: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LeaseLabels {
+    name: &'static str,
+}
+
 /// See the module.
 pub struct Metrics {
     registry: Registry,
@@ -45,6 +50,7 @@ pub struct Metrics {
     durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
     objects: Family<ObjectLabels, Gauge>,
     revision: Gauge,
+    leads: Family<LeaseLabels, Gauge>,
 }
 
 impl Default for Metrics {
@@ -53,11 +59,13 @@ impl Default for Metrics {
         let requests = Family::default();
         let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         let (objects, revision) = (Family::default(), Gauge::default());
+        let leads = Family::default();
         registry.register("apiserver_request", "Requests answered", requests.clone());
         registry.register("apiserver_request_duration_seconds", "Time until the head of the answer", durations.clone());
         registry.register("apiserver_storage_objects", "Objects stored", objects.clone());
         registry.register("apiserver_watch_cache_revision", "Newest store revision in the watch cache", revision.clone());
-        Self { registry, requests, durations, objects, revision }
+        registry.register("leader_election_master_status", "Whether this process holds the lease (1) or not (0)", leads.clone());
+        Self { registry, requests, durations, objects, revision, leads }
     }
 }
 
@@ -92,6 +100,11 @@ impl Metrics {
     /// Tells no more of objects that are not served any longer.
     pub fn forget(&self, (group, plural): StoredAs) {
         self.objects.remove(&ObjectLabels { resource: crate::error::qualified(plural, group) });
+    }
+
+    /// Whether this process holds a Lease of the control plane, or works without one.
+    pub fn leads(&self, lease: &'static str, is_leader: bool) {
+        self.leads.get_or_create(&LeaseLabels { name: lease }).set(is_leader.into());
     }
 
     /// The answer to `/metrics`.

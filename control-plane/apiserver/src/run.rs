@@ -104,6 +104,12 @@ impl Handle {
         serving::change(self.server.clone(), add, remove).await
     }
 
+    /// Tells the metrics whether this process holds a Lease of the control plane.
+    pub fn leader_status(&self, lease: &'static str) -> impl Fn(bool) + Send + Sync + 'static {
+        let server = self.server.clone();
+        move |is_leader| server.metrics.leads(lease, is_leader)
+    }
+
     /// Completes when the store has been read and the cluster's first objects are there. May take as long as the store is away.
     pub async fn ready(&self) {
         self.server.storage.caches.filled().await;

@@ -1,6 +1,6 @@
 //! What every reconciler of the control plane stands on: shared watches, a work queue, the worker loop, how these are put together
-//! ([`Watches`]), the event recorder and the matching rules that several of them need. Decides nothing about any kind: that is for the
-//! controllers and the scheduler.
+//! ([`Watches`]), the election of the one process of several that works ([`leader`]), the event recorder and the matching rules that several of
+//! them need. Decides nothing about any kind: that is for the controllers and the scheduler.
 
 mod cached;
 mod error;
@@ -10,6 +10,7 @@ mod index;
 mod informer;
 mod informers;
 mod key;
+pub mod leader;
 pub mod merge_patch;
 pub mod node_match;
 pub mod pod_state;

@@ -141,7 +141,7 @@ impl Source {
 }
 
 /// Empty when the kernel does not tell it.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
 }
 

@@ -23,6 +23,7 @@ mod test_objects;
 mod tests;
 
 use kube::Client;
+use orknet_reconciler::leader::Election;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -42,6 +43,23 @@ pub enum Error {
 /// Only a configuration that makes no sense; failures to reach the API are tried again for ever.
 pub async fn run(config: Config, client: Client, shutdown: CancellationToken) -> Result<(), Error> {
     run_with(config, SharedInformers::new(client, shutdown.clone()), shutdown).await
+}
+
+/// Runs the scheduler whenever this process leads, until `shutdown`. Each term begins with watches and a queue of its own: nothing that was read before
+/// another led is believed.
+///
+/// # Errors
+/// Only a configuration that makes no sense.
+pub async fn run_elected(config: Config, client: Client, election: Election, shutdown: CancellationToken) -> Result<(), Error> {
+    let work = |client, term: CancellationToken| {
+        let (config, informers) = (config.clone(), SharedInformers::new(client, term.clone()));
+        async move {
+            run_with(config, informers.clone(), term).await?;
+            informers.stopped().await;
+            Ok(())
+        }
+    };
+    election.lead(&client, shutdown, work).await
 }
 
 /// Like [`run`], on watches shared with other parts of the process (the controllers).

@@ -24,6 +24,8 @@ use std::time::Duration;
 const TOGETHER: usize = orknet_store::MAX_OPS / 2;
 /// How often the server looks whether its own objects are still there.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// Between two tries where that failed.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// Makes what is missing, says so in the server's state, and keeps looking after it until shutdown.
 pub async fn keep(server: Arc<Server>, port: u16) {
@@ -31,24 +33,25 @@ pub async fn keep(server: Arc<Server>, port: u16) {
         () = server.shutdown.cancelled() => return,
         () = server.storage.caches.filled() => {}
     }
-    loop {
-        let pause = match once(&server, port).await {
-            Ok(()) => {
-                if !server.bootstrapped.swap(true, Ordering::AcqRel) {
-                    tracing::info!("the cluster's first objects are there");
-                }
-                INTERVAL
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the cluster's first objects could not be made");
-                Duration::from_millis(500)
-            }
-        };
+    while let Err(error) = once(&server, port).await {
+        tracing::warn!(%error, "the cluster's first objects could not be made");
         tokio::select! {
             () = server.shutdown.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(RETRY) => {}
         }
     }
+    server.bootstrapped.store(true, Ordering::Release);
+    tracing::info!("the cluster's first objects are there");
+    let objects = async {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            while let Err(error) = once(&server, port).await {
+                tracing::warn!(%error, "the cluster's first objects could not be made");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    };
+    tokio::join!(server.shutdown.run_until_cancelled(objects), endpoint::keep(&server, port));
 }
 
 async fn once(server: &Server, port: u16) -> Result<(), ApiError> {

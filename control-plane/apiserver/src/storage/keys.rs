@@ -6,6 +6,7 @@
 //! | `/registry/<group, or core>/<plural>/<name>` | an object of a cluster-wide kind |
 //! | `/registry/claims/clusterips/<address>` | the Service that holds a cluster address |
 //! | `/registry/claims/nodeports/<port>` | the Service that holds a node port |
+//! | `/registry/masterleases/<address>` | an API server that lives: its port; goes by itself when the server no longer writes it |
 //!
 //! A name never contains `/`, so no key is a prefix of another's folder.
 
@@ -20,6 +21,8 @@ pub const ROOT: &str = "/registry/";
 pub const CLUSTER_IPS: &str = "/registry/claims/clusterips/";
 /// Claims on node ports.
 pub const NODE_PORTS: &str = "/registry/claims/nodeports/";
+/// The API servers that live.
+pub const SERVERS: &str = "/registry/masterleases/";
 
 /// The folder of a kind's objects, with the closing slash.
 pub fn folder((group, plural): StoredAs) -> String {
@@ -45,6 +48,11 @@ pub fn objects(stored_as: StoredAs, namespace: &str) -> KeyRange {
 /// The claim on a cluster address.
 pub fn cluster_ip(address: IpAddr) -> Bytes {
     format!("{CLUSTER_IPS}{address}").into()
+}
+
+/// The sign of life of the API server at an address.
+pub fn server(address: IpAddr) -> Bytes {
+    format!("{SERVERS}{address}").into()
 }
 
 /// The claim on a node port.

@@ -17,6 +17,7 @@ mod outage;
 mod patches;
 mod pods;
 mod policies;
+mod servers;
 mod services;
 mod validation;
 mod verbs;

@@ -1,0 +1,85 @@
+//! Several servers over one store: the Service `kubernetes` leads to those that live.
+
+use crate::harness::{TestServer, open};
+use orknet_apiserver::Config;
+use orknet_store::Op;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use std::time::Duration;
+
+const ENDPOINTS: &str = "/api/v1/namespaces/default/endpoints/kubernetes";
+const SLICE: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+const CHANGES: &str = "/api/v1/namespaces/default/endpoints?watch=1&fieldSelector=metadata.name%3Dkubernetes";
+
+fn at(address: &str) -> impl FnOnce(&mut Config) + use<> {
+    let address: IpAddr = address.parse().expect("an address");
+    move |config| {
+        config.advertise_address = address;
+        config.advertise_port = Some(6443);
+    }
+}
+
+fn addresses(endpoints: &Value) -> Vec<&str> {
+    let all =
+        endpoints["subsets"].as_array().expect("subsets").iter().flat_map(|subset| subset["addresses"].as_array().expect("addresses"));
+    all.filter_map(|address| address["ip"].as_str()).collect()
+}
+
+/// Waits until the Endpoints name exactly these, and compares the slice.
+async fn named(server: &TestServer, wanted: &[&str]) {
+    let mut changes = server.admin.watch(CHANGES).await;
+    let awaited = async {
+        while let Some(event) = changes.next().await {
+            if addresses(&event["object"]) == wanted {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), awaited).await.unwrap_or_else(|_| panic!("not {wanted:?}"));
+    let awaited = async {
+        loop {
+            let slice = server.admin.get(SLICE).await.expect(200);
+            let endpoints: Vec<&str> =
+                slice["endpoints"].as_array().expect("endpoints").iter().filter_map(|one| one["addresses"][0].as_str()).collect();
+            if endpoints == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // It is written just after the Endpoints.
+    tokio::time::timeout(Duration::from_secs(30), awaited).await.unwrap_or_else(|_| panic!("the slice names not {wanted:?}"));
+}
+
+#[tokio::test]
+async fn all_servers_that_live_are_named_and_no_other() {
+    let (directory, other) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let store = open(directory.path()).await;
+    let first = TestServer::start_on(directory, store.clone(), at("192.0.2.2")).await;
+    assert_eq!(addresses(&first.admin.get(ENDPOINTS).await.expect(200)), ["192.0.2.2"]);
+    let second = TestServer::start_on(other, store.clone(), at("192.0.2.1")).await;
+    named(&first, &["192.0.2.1", "192.0.2.2"]).await;
+    let both = second.admin.get(ENDPOINTS).await.expect(200);
+    assert_eq!(both["subsets"][0]["ports"], json!([{"name": "https", "port": 6443, "protocol": "TCP"}]));
+
+    // One that dies says so no more: its key goes by itself.
+    let died =
+        Op::Put { key: "/registry/masterleases/192.0.2.3".into(), value: r#"{"port":6443}"#.into(), ttl: Some(Duration::from_millis(500)) };
+    store.commit(Vec::new(), vec![died]).await.expect("written");
+    named(&second, &["192.0.2.1", "192.0.2.2", "192.0.2.3"]).await;
+    named(&second, &["192.0.2.1", "192.0.2.2"]).await;
+
+    // One that ends takes itself out at once.
+    let _directory = first.stop().await;
+    named(&second, &["192.0.2.1"]).await;
+}
+
+#[tokio::test]
+async fn a_server_whose_sign_of_life_somebody_removes_gives_another() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path()).await;
+    let server = TestServer::start_on(directory, store.clone(), at("192.0.2.2")).await;
+    let other = |ttl| Op::Put { key: "/registry/masterleases/192.0.2.3".into(), value: r#"{"port":6443}"#.into(), ttl };
+    store.commit(Vec::new(), vec![other(None), Op::Delete { key: "/registry/masterleases/192.0.2.2".into() }]).await.expect("written");
+    named(&server, &["192.0.2.2", "192.0.2.3"]).await;
+}
