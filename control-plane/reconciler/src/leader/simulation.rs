@@ -132,7 +132,7 @@ impl World {
         match step {
             Step::Try => {
                 let mut pause = self.timing.retry_period;
-                // A process that is stopped, or one that restarts and knows nothing.
+                // A process that is stopped.
                 if self.random(1000) < self.trouble {
                     pause = Duration::from_secs(self.random(40));
                 }
