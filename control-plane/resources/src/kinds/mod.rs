@@ -5,6 +5,7 @@ pub mod cluster_network_policy;
 pub mod config_map;
 pub mod controller_revision;
 pub mod cron_job;
+pub mod csi;
 pub mod daemon_set;
 pub mod deployment;
 pub mod endpoint_slice;

@@ -3,7 +3,7 @@
 pub mod source;
 #[cfg(test)]
 mod tests;
-mod validate;
+pub mod validate;
 
 use crate::contract::{Column, Descriptor, Subresource};
 use crate::field::{Errors, Path};

@@ -62,6 +62,39 @@ pub fn spec(spec: &v1::PersistentVolumeSpec, volume: &str, at: &Path<'_>, errors
     errors.one_of_if_set(&at.field("volumeMode"), spec.volume_mode.as_deref(), &["Block", "Filesystem"]);
 }
 
+/// The rules for a spec that stands inside of an attachment: a CSI volume, and nothing about claims, classes or size.
+pub fn inline(spec: &v1::PersistentVolumeSpec, at: &Path<'_>, errors: &mut Errors) {
+    const CONTEXT: &str = "in the context of inline volumes";
+    let class = spec.storage_class_name.as_deref().unwrap_or_default();
+    for (name, is_set) in [
+        ("claimRef", spec.claim_ref.is_some()),
+        ("capacity", spec.capacity.as_ref().is_some_and(|c| !c.is_empty())),
+        ("nodeAffinity", spec.node_affinity.is_some()),
+        ("storageClassName", !class.is_empty()),
+    ] {
+        if is_set {
+            errors.forbidden(&at.field(name), format!("may not be specified {CONTEXT}"));
+        }
+    }
+    if spec.csi.is_none() {
+        errors.required(&at.field("csi"), format!("has to be specified {CONTEXT}"));
+    }
+    let modes = spec.access_modes.as_deref().unwrap_or_default();
+    if modes.is_empty() {
+        errors.required(&at.field("accessModes"), "");
+    }
+    claim::access_modes(modes, &at.field("accessModes"), errors);
+    if !matches!(spec.persistent_volume_reclaim_policy.as_deref(), None | Some("" | "Retain")) {
+        errors.forbidden(&at.field("persistentVolumeReclaimPolicy"), format!("may only be Retain {CONTEXT}"));
+    }
+    if source::all(spec, "", at, errors) == 0 {
+        errors.required(at, "must specify a volume type");
+    }
+    if !matches!(spec.volume_mode.as_deref(), None | Some("Filesystem")) {
+        errors.forbidden(&at.field("volumeMode"), format!("may not specify volumeMode other than Filesystem {CONTEXT}"));
+    }
+}
+
 fn capacity(spec: &v1::PersistentVolumeSpec, at: &Path<'_>, errors: &mut Errors) {
     let capacity = spec.capacity.clone().unwrap_or_default();
     if capacity.is_empty() {
