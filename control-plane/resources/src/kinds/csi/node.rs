@@ -57,9 +57,12 @@ impl Kind for CSINode {
     fn validate_update(new: &v1::CSINode, old: &v1::CSINode, _: Subresource<'_>, errors: &mut Errors) {
         Self::validate(new, errors);
         let at = Path::Root.field("spec");
-        for driver in &old.spec.drivers {
-            for same in new.spec.drivers.iter().filter(|new| new.name == driver.name) {
-                errors.immutable(&at.field("drivers"), same, driver);
+        for driver in &new.spec.drivers {
+            let mut before = old.spec.drivers.iter().filter(|old| old.name == driver.name).peekable();
+            if let Some(first) = before.peek().copied()
+                && !before.any(|same| same == driver)
+            {
+                errors.immutable(&at.field("drivers"), driver, first);
             }
         }
     }
