@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::try_join_all;
 
@@ -18,6 +19,11 @@ const MESSAGE_MAX: u64 = 4096;
 /// Longest part of a log that stands in for a message.
 const LOG_MAX_BYTES: usize = 2048;
 const LOG_MAX_LINES: usize = 80;
+/// How long after the end of a killed container containerd may still learn that it was for want of memory, and how often it is asked meanwhile.
+const WHY_LATE: Duration = Duration::from_millis(500);
+const WHY_AGAIN: Duration = Duration::from_millis(50);
+/// The exit code of what SIGKILL ended.
+const KILLED: i32 = 128 + 9;
 
 /// Everything containerd has for the pod.
 ///
@@ -27,7 +33,7 @@ pub async fn observe(context: &Context, uid: &str) -> Result<PodView, Error> {
     let selector = labels::by_uid(uid);
     let (sandboxes, containers) = tokio::try_join!(context.cri.list_sandboxes(selector.clone()), context.cri.list_containers(selector))?;
     let sandboxes = try_join_all(sandboxes.into_iter().map(|s| sandbox(&context.cri, s))).await?;
-    let statuses = try_join_all(containers.iter().map(|c| context.cri.container_status(&c.id))).await?;
+    let statuses = try_join_all(containers.iter().map(|c| status(&context.cri, &c.id))).await?;
     let containers = containers.iter().zip(statuses).filter_map(|(listed, status)| {
         let mut view = container(status?);
         view.sandbox_id = listed.pod_sandbox_id.clone();
@@ -39,6 +45,28 @@ pub async fn observe(context: &Context, uid: &str) -> Result<PodView, Error> {
     }
     view.sort();
     Ok(view)
+}
+
+/// A container's status. containerd hears of an end and of a want of memory by two events, in either order, and who is told an end in between would
+/// be told the wrong reason.
+async fn status(cri: &Cri, id: &str) -> Result<Option<ContainerStatus>, Error> {
+    loop {
+        let status = cri.container_status(id).await?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if !status.as_ref().is_some_and(|status| may_lack_its_reason(status, now)) {
+            return Ok(status);
+        }
+        tokio::time::sleep(WHY_AGAIN).await;
+    }
+}
+
+/// Whether the reason of an end may still be on its way. `now`: since the epoch.
+fn may_lack_its_reason(status: &ContainerStatus, now: Duration) -> bool {
+    let ended = Duration::from_nanos(u64::try_from(status.finished_at).unwrap_or(0));
+    status.state() == CriState::ContainerExited
+        && status.exit_code == KILLED
+        && status.reason == "Error"
+        && now.checked_sub(ended).is_some_and(|since| since < WHY_LATE)
 }
 
 async fn sandbox(cri: &Cri, listed: PodSandbox) -> Result<Option<SandboxView>, Error> {
@@ -98,5 +126,29 @@ fn add_message(context: &Context, uid: &str, container: &mut ContainerView) {
         && let Ok(end) = tail::text(Path::new(&container.log_path), LOG_MAX_LINES, LOG_MAX_BYTES)
     {
         container.message = end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_killed_container_without_a_better_reason_is_asked_again_and_only_for_a_while() {
+        let ended = Duration::from_secs(1_000);
+        let killed = ContainerStatus {
+            state: CriState::ContainerExited.into(),
+            exit_code: KILLED,
+            reason: "Error".into(),
+            finished_at: i64::try_from(ended.as_nanos()).unwrap(),
+            ..ContainerStatus::default()
+        };
+        assert!(may_lack_its_reason(&killed, ended + WHY_LATE / 2));
+        assert!(!may_lack_its_reason(&killed, ended + WHY_LATE));
+        assert!(!may_lack_its_reason(&killed, ended - WHY_AGAIN), "a clock that was set back is not waited for");
+        let now = ended;
+        assert!(!may_lack_its_reason(&ContainerStatus { reason: "OOMKilled".into(), ..killed.clone() }, now));
+        assert!(!may_lack_its_reason(&ContainerStatus { exit_code: 1, ..killed.clone() }, now));
+        assert!(!may_lack_its_reason(&ContainerStatus { state: CriState::ContainerRunning.into(), ..killed }, now));
     }
 }
