@@ -51,15 +51,7 @@ pub async fn run(config: Config, client: Client, shutdown: CancellationToken) ->
 /// # Errors
 /// Only a configuration that makes no sense.
 pub async fn run_elected(config: Config, client: Client, election: Election, shutdown: CancellationToken) -> Result<(), Error> {
-    let work = |client, term: CancellationToken| {
-        let (config, informers) = (config.clone(), SharedInformers::new(client, term.clone()));
-        async move {
-            run_with(config, informers.clone(), term).await?;
-            informers.stopped().await;
-            Ok(())
-        }
-    };
-    election.lead(&client, shutdown, work).await
+    election.lead(&client, shutdown, |informers, term| run_with(config.clone(), informers, term)).await
 }
 
 /// Like [`run`], on watches shared with other parts of the process (the controllers).

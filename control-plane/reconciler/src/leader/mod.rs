@@ -22,7 +22,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
-use crate::{EventType, Recorder, is_already_exists, is_conflict, is_not_found};
+use crate::{EventType, Recorder, SharedInformers, is_already_exists, is_conflict, is_not_found};
 use elector::{Claim, Elector, Record};
 use gate::{Deadline, Gate};
 
@@ -50,9 +50,9 @@ pub fn identity() -> String {
 }
 
 impl Election {
-    /// Does `work` whenever this candidate leads, until `shutdown`. `work` gets a client for the term and a token that ends with it; it must end
-    /// soon after the token, and begins anew with the next term: nothing that it has read may outlive it. At shutdown the Lease is given back
-    /// when all writes of the term have ended.
+    /// Does `work` whenever this candidate leads, until `shutdown`. `work` gets watches (and with them a client) of the term and a token that ends
+    /// with it; it must end soon after the token, and begins anew with the next term: nothing that was read before another led is believed. At
+    /// shutdown the Lease is given back when all writes of the term have ended.
     ///
     /// # Errors
     /// That of `work`, with which the candidate withdraws. Failures to reach the API are tried again for ever.
@@ -60,7 +60,7 @@ impl Election {
         self,
         client: &Client,
         shutdown: CancellationToken,
-        work: impl Fn(Client, CancellationToken) -> F,
+        work: impl Fn(SharedInformers, CancellationToken) -> F,
     ) -> Result<(), E>
     where
         F: Future<Output = Result<(), E>>,
@@ -75,7 +75,12 @@ impl Election {
             candidate.begun(&recorder);
             let term = shutdown.child_token();
             let gate = Gate::new(candidate.deadline.clone());
-            let mut running = pin!(work(gate.client(client), term.clone()));
+            let informers = SharedInformers::new(gate.client(client), term.clone());
+            let mut running = pin!(async {
+                work(informers.clone(), term.clone()).await?;
+                informers.stopped().await;
+                Ok(())
+            });
             let ended = tokio::select! {
                 ended = &mut running => Some(ended),
                 () = candidate.renew() => None,
