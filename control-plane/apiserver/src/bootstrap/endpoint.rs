@@ -26,14 +26,17 @@ const TTL: Duration = Duration::from_secs(15);
 /// How often a server says that it lives.
 const REFRESH: Duration = Duration::from_secs(10);
 /// Between two tries while the store is away.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(2);
 /// How long a server that ends tries to say so.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Says that this server lives, and makes or corrects the three objects.
 pub async fn ensure(server: &Server, port: u16) -> Result<(), ApiError> {
     ensure_service(server, port).await?;
-    publish(server, port).await?;
+    // A store that is full keeps no server from serving what there is; [`keep`] says it as soon as there is room.
+    if let Err(error) = publish(server, port).await {
+        tracing::warn!(%error, "the other API servers cannot be told of this one");
+    }
     write(server).await.map(drop)
 }
 
