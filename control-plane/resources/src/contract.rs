@@ -69,6 +69,8 @@ pub struct DecodeError(pub String);
 pub enum Cause {
     Required,
     Invalid,
+    /// Not of the type that the schema asks for.
+    TypeInvalid,
     NotSupported,
     Duplicate,
     Forbidden,
@@ -94,6 +96,7 @@ impl Cause {
         match self {
             Self::Required => "FieldValueRequired",
             Self::Invalid => "FieldValueInvalid",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
             Self::NotSupported => "FieldValueNotSupported",
             Self::Duplicate => "FieldValueDuplicate",
             Self::Forbidden => "FieldValueForbidden",
@@ -107,7 +110,7 @@ impl Cause {
     pub fn text(self) -> &'static str {
         match self {
             Self::Required => "Required value",
-            Self::Invalid => "Invalid value",
+            Self::Invalid | Self::TypeInvalid => "Invalid value",
             Self::NotSupported => "Unsupported value",
             Self::Duplicate => "Duplicate value",
             Self::Forbidden => "Forbidden",
@@ -150,6 +153,17 @@ pub struct Column {
     pub description: Cow<'static, str>,
     /// 0: always shown; 1: only with `-o wide`.
     pub priority: i32,
+}
+
+/// Where an object has what its `scale` subresource shows: field names from the top.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScalePaths {
+    /// The number that is wanted. An integer; 0 where it is absent.
+    pub spec_replicas: Vec<String>,
+    /// The number that is there.
+    pub status_replicas: Vec<String>,
+    /// A label selector in its text form.
+    pub selector: Option<Vec<String>>,
 }
 
 /// A request's way into an object: the main resource or one of its subresources.
@@ -228,6 +242,11 @@ pub trait Resource: Send + Sync + 'static {
     /// before. `now`: RFC 3339.
     fn follow(&self, companion: &mut Value, object: &Value, now: &str) {
         let _ = (companion, object, now);
+    }
+
+    /// Where the `scale` subresource reads and writes, for kinds that say so; else `spec.replicas`, `status.replicas`, and `spec.selector` as a structure.
+    fn scale(&self) -> Option<&ScalePaths> {
+        None
     }
 
     /// JSON schema of the object; types it refers to become definitions of the generator.
