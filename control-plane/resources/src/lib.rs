@@ -3,6 +3,7 @@
 //! Pure: no I/O, no HTTP, no store. The API server's verbs are generic over [`Resource`] and know no kind by name.
 
 mod contract;
+pub mod counting;
 pub mod cron;
 pub mod field;
 mod go_value;

@@ -77,6 +77,36 @@ impl Quantity {
         round_up(self.nanos, NANO)
     }
 
+    /// So many units, spelled in decimal.
+    pub fn of_units(units: i64) -> Self {
+        Self { nanos: (i128::from(units) * NANO).min(MAX), format: Format::Decimal }
+    }
+
+    /// The sum, at most 2^63-1 units, spelled as `self` is; as `other` where `self` is nothing.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let format = if self.is_zero() { other.format } else { self.format };
+        Self { nanos: (self.nanos + other.nanos).clamp(-MAX, MAX), format }
+    }
+
+    /// What is left of `self` without `other`; may be negative.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        self.plus(Self { nanos: -other.nanos, format: other.format })
+    }
+
+    /// The next whole number of units, away from zero.
+    #[must_use]
+    pub fn whole(self) -> Self {
+        if self.is_whole() { self } else { Self { nanos: i128::from(self.units()) * NANO, format: self.format } }
+    }
+
+    /// The amount in units as near as a floating point number comes.
+    #[allow(clippy::cast_precision_loss, reason = "that is what is asked for")]
+    pub fn approximate(self) -> f64 {
+        self.nanos as f64 / NANO as f64
+    }
+
     /// The canonical spelling: no fraction, the largest suffix that loses nothing, in the family it was read in.
     pub fn text(self) -> String {
         if self.nanos == 0 {
@@ -256,6 +286,22 @@ mod tests {
         assert!(q("1Gi") > q("1G"));
         assert_eq!(q("1000m"), q("1"));
         assert_eq!((q("1.5").units(), q("1n").milli(), q("250m").milli()), (2, 1, 250));
+    }
+
+    #[test]
+    fn sums_are_exact_and_keep_the_spelling_of_the_first() {
+        let q = |text| Quantity::parse(text).unwrap();
+        for (one, other, sum, rest) in [
+            ("1Gi", "512Mi", "1536Mi", "512Mi"),
+            ("100m", "2", "2100m", "-1900m"),
+            ("0", "1Gi", "1Gi", "-1Gi"),
+            ("1", "1", "2", "0"),
+            ("9223372036854775807", "1", "9223372036854775807", "9223372036854775806"),
+        ] {
+            assert_eq!((q(one).plus(q(other)).text(), q(one).minus(q(other)).text()), (sum.into(), rest.into()), "{one} {other}");
+        }
+        assert_eq!([q("1500m").whole().text(), q("2").whole().text(), Quantity::of_units(3).text()], ["2", "2", "3"]);
+        assert!((q("1500m").approximate() - 1.5).abs() < 1e-9);
     }
 
     proptest! {

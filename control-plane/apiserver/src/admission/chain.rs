@@ -1,6 +1,7 @@
 //! The plug-ins, their order, and the two stages in which they are asked.
 
 use super::default_class;
+use super::limit_ranger::LimitRanger;
 use super::plugins::{
     DefaultClass, DefaultTolerationSeconds, Escalation, NamespaceLifecycle, NodeRestriction, Priority, RuntimeClass, ServiceAccount,
     TaintNodesByCondition,
@@ -108,6 +109,7 @@ impl Default for Chain {
     fn default() -> Self {
         Self(vec![
             Box::new(NamespaceLifecycle),
+            Box::new(LimitRanger),
             Box::new(ServiceAccount),
             Box::new(NodeRestriction),
             Box::new(TaintNodesByCondition),

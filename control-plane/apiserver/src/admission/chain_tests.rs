@@ -137,6 +137,7 @@ fn the_order_is_that_of_kubernetes() {
     // Of `AllOrderedPlugins`, those that are here; the last is of storage there.
     let expected = [
         "NamespaceLifecycle",
+        "LimitRanger",
         "ServiceAccount",
         "NodeRestriction",
         "TaintNodesByCondition",

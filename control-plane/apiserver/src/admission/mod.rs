@@ -6,6 +6,7 @@ mod chain;
 mod chain_tests;
 mod default_class;
 mod escalation;
+mod limit_ranger;
 mod mirror_pod;
 mod namespace;
 mod node_restriction;

@@ -86,6 +86,8 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
     let name = object::name(&object).to_owned();
     let asked = admission::Request { subresource: None, name: &name, ..call.admission(Operation::Create) };
     admission::mutate(asked, &mut object, None, warnings).await?;
+    // What the kind derives follows from what was filled in (a pod's quality of service from its requests).
+    kind.prepare_create(&mut object);
     let told = warnings.len();
     let key = call.key_of(&name);
     for _ in 0..ATTEMPTS {

@@ -11,6 +11,7 @@ mod endpoints;
 mod errors;
 mod harness;
 mod kinds;
+mod limit_ranges;
 mod lists;
 mod node_authorizer;
 mod outage;
