@@ -29,6 +29,7 @@ mod pod_template;
 mod portion;
 mod programming;
 mod replica_set;
+mod resource_quota;
 mod revision_history;
 mod service_account;
 mod stateful_set;
@@ -92,6 +93,7 @@ pub async fn run_with(config: Config, informers: SharedInformers, shutdown: Canc
     let objects = cluster_objects::ClusterObjects::start(&context);
     garbage::start(&context, &objects);
     namespace::start(&context, &objects);
+    resource_quota::start(&context, &objects);
     context.stopped().await;
     Ok(())
 }

@@ -6,6 +6,8 @@ use super::plugins::{
     DefaultClass, DefaultTolerationSeconds, Escalation, NamespaceLifecycle, NodeRestriction, Priority, RuntimeClass, ServiceAccount,
     TaintNodesByCondition,
 };
+use super::quota::ResourceQuota;
+use crate::allocate::Allocation;
 use crate::error::ApiError;
 use crate::kinds::{Kind, StoredAs};
 use crate::server::Server;
@@ -14,6 +16,7 @@ use orknet_auth::Identity;
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::ops::Deref;
+use tokio::sync::OwnedMutexGuard;
 
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,15 @@ pub struct Request<'a> {
     pub dry_run: bool,
 }
 
+/// What plug-ins add to the transaction of the write that they let pass in the second stage. Where a comparison fails, nothing is written, and the stage
+/// is gone through again.
+#[derive(Default)]
+pub struct Additions {
+    pub allocation: Allocation,
+    /// Turns that are kept until the transaction is done or given up.
+    pub turns: Vec<OwnedMutexGuard<()>>,
+}
+
 /// What a plug-in is asked about.
 pub struct Attributes<'a> {
     request: Request<'a>,
@@ -49,11 +61,13 @@ pub struct Attributes<'a> {
     pub old: Option<&'a Value>,
     /// What the answer is to warn of.
     pub warnings: Mutex<Vec<String>>,
+    /// What is to be written with the object; of no use to the first stage, and where nothing is written.
+    pub additions: Mutex<Additions>,
 }
 
 impl<'a> Attributes<'a> {
     pub fn new(request: Request<'a>, object: Option<&'a mut Value>, old: Option<&'a Value>) -> Self {
-        Self { request, object, old, warnings: Mutex::default() }
+        Self { request, object, old, warnings: Mutex::default(), additions: Mutex::default() }
     }
 
     /// Whether the object is kept at this place.
@@ -80,7 +94,7 @@ impl<'a> Deref for Attributes<'a> {
     }
 }
 
-/// A part of admission. Reads caches and store, never writes.
+/// A part of admission. Reads caches and store; what it wants written goes into the object's transaction ([`Additions`]).
 #[async_trait]
 pub trait Plugin: Send + Sync {
     /// What Kubernetes calls it.
@@ -120,6 +134,8 @@ impl Default for Chain {
             Box::new(DefaultClass { name: "DefaultIngressClass", classes: default_class::INGRESS }),
             // Of storage with Kubernetes, so after all others that change something.
             Box::new(Escalation),
+            // Last: what another refuses is not to be charged.
+            Box::new(ResourceQuota::default()),
         ])
     }
 }

@@ -134,7 +134,7 @@ async fn each_plugin_sees_what_those_before_it_filled_in_and_the_second_stage_se
 #[test]
 fn the_order_is_that_of_kubernetes() {
     let names: Vec<&str> = Chain::default().names().collect();
-    // Of `AllOrderedPlugins`, those that are here; the last is of storage there.
+    // Of `AllOrderedPlugins`, those that are here; that of escalation is of storage there.
     let expected = [
         "NamespaceLifecycle",
         "LimitRanger",
@@ -147,6 +147,7 @@ fn the_order_is_that_of_kubernetes() {
         "RuntimeClass",
         "DefaultIngressClass",
         "PrivilegeEscalation",
+        "ResourceQuota",
     ];
     assert_eq!(names, expected);
 }

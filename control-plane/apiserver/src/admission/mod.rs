@@ -1,5 +1,5 @@
 //! What is checked and filled in between the request and the commit: plug-ins in a fixed order ([`chain`]), asked in two stages, before the kind's rules
-//! and after them. Reads the cache, never writes.
+//! and after them. Reads the cache; what it writes, it adds to the object's own transaction.
 
 mod chain;
 #[cfg(test)]
@@ -12,12 +12,13 @@ mod namespace;
 mod node_restriction;
 mod plugins;
 mod priority;
+mod quota;
 mod runtime_class;
 mod service_account;
 mod taint_nodes;
 mod tolerations;
 
-pub use chain::{Chain, Operation, Request};
+pub use chain::{Additions, Chain, Operation, Request};
 pub use namespace::must_be_open;
 pub use node_restriction::check_token;
 
@@ -33,12 +34,17 @@ pub async fn mutate(request: Request<'_>, object: &mut Value, old: Option<&Value
     Ok(())
 }
 
-/// The second stage, right before the commit: refuses it, or not.
-pub async fn validate(request: Request<'_>, object: &mut Value, old: Option<&Value>, warnings: &mut Vec<String>) -> Result<(), ApiError> {
+/// The second stage, right before the commit: refuses it, or says what is to be committed with it.
+pub async fn validate(
+    request: Request<'_>,
+    object: &mut Value,
+    old: Option<&Value>,
+    warnings: &mut Vec<String>,
+) -> Result<Additions, ApiError> {
     let mut attributes = Attributes::new(request, Some(object), old);
     request.server.admission.validate(&attributes).await?;
     warnings.append(attributes.warnings.get_mut());
-    Ok(())
+    Ok(attributes.additions.into_inner())
 }
 
 /// Both stages of a deletion of `old`.

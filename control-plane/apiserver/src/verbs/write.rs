@@ -96,7 +96,7 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
         let mut allocation = allocation.and(companions::follow(server, kind, None, &mut new).await?);
         validate_new(kind, &new)?;
         warnings.truncate(told);
-        admission::validate(asked, &mut new, None, warnings).await?;
+        let admitted = admission::validate(asked, &mut new, None, warnings).await?;
         if call.options.dry_run {
             if server.storage.get(&key).await?.is_some() {
                 return Err(ApiError::already_exists(names, &name));
@@ -105,6 +105,7 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
             return Ok(new);
         }
         allocation.compares.extend(admission::must_be_open(server, kind, &new).await?);
+        let allocation = allocation.and(admitted.allocation);
         let compare = Compare::Absent(key.clone().into());
         match commit(server, &key, compare, Some(put(server, kind, &key, &new)), allocation).await? {
             Outcome::Done(revision) => {
@@ -116,7 +117,7 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
             Outcome::OtherMoved => {}
         }
     }
-    Err(ApiError::internal("addresses or ports, the namespace or the companion kept being changed by others"))
+    Err(ApiError::internal("addresses or ports, the namespace, its quotas or the companion kept being changed by others"))
 }
 
 /// 422 when a new object breaks its kind's rules.
@@ -185,7 +186,7 @@ async fn change_with(
                 return Err(ApiError::invalid(names, what.name, &errors));
             }
         }
-        admission::validate(asked, &mut new, Some(&old), warnings).await?;
+        let admitted = admission::validate(asked, &mut new, Some(&old), warnings).await?;
         let versioned = |mut object: Value, revision: u64| {
             object::set_meta(&mut object, "resourceVersion", revision.to_string());
             object
@@ -204,6 +205,7 @@ async fn change_with(
         if new == old || what.dry_run {
             return Ok(Updated::Object(versioned(new, stored.revision)));
         }
+        let allocation = allocation.and(admitted.allocation);
         let compare = Compare::ModRevision(key.clone().into(), stored.revision);
         match commit(server, &key, compare, Some(put(server, kind, &key, &new)), allocation).await? {
             Outcome::Done(revision) => return Ok(Updated::Object(versioned(new, revision))),
@@ -228,7 +230,7 @@ enum Outcome {
     Done(u64),
     /// The object is not of the version compared with.
     ObjectMoved,
-    /// The object is, but an address or port has been claimed by another, or its namespace or its companion has changed.
+    /// The object is, but an address or port has been claimed by another, or its namespace, a quota or its companion has changed.
     OtherMoved,
 }
 

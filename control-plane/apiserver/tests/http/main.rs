@@ -18,6 +18,7 @@ mod outage;
 mod patches;
 mod pods;
 mod policies;
+mod quota;
 mod servers;
 mod services;
 mod validation;
