@@ -6,6 +6,7 @@ use super::plugins::{
     DefaultClass, DefaultTolerationSeconds, Escalation, NamespaceLifecycle, NodeRestriction, Priority, RuntimeClass, ServiceAccount,
     TaintNodesByCondition,
 };
+use super::pod_security::PodSecurity;
 use super::quota::ResourceQuota;
 use crate::allocate::Allocation;
 use crate::error::ApiError;
@@ -127,6 +128,7 @@ impl Default for Chain {
             Box::new(ServiceAccount),
             Box::new(NodeRestriction),
             Box::new(TaintNodesByCondition),
+            Box::new(PodSecurity),
             Box::new(Priority),
             Box::new(DefaultTolerationSeconds),
             Box::new(DefaultClass { name: "DefaultStorageClass", classes: default_class::STORAGE }),

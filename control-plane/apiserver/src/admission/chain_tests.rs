@@ -141,6 +141,7 @@ fn the_order_is_that_of_kubernetes() {
         "ServiceAccount",
         "NodeRestriction",
         "TaintNodesByCondition",
+        "PodSecurity",
         "Priority",
         "DefaultTolerationSeconds",
         "DefaultStorageClass",

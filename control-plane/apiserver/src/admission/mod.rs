@@ -11,6 +11,7 @@ mod mirror_pod;
 mod namespace;
 mod node_restriction;
 mod plugins;
+mod pod_security;
 mod priority;
 mod quota;
 mod runtime_class;

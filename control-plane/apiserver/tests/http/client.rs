@@ -136,6 +136,11 @@ impl Answer {
         self.body
     }
 
+    /// What it warns of.
+    pub fn warnings(&self) -> Vec<String> {
+        self.headers.get_all("warning").iter().map(|value| value.to_str().expect("text").to_owned()).collect()
+    }
+
     /// The `Status`, of an answer that must have this code and reason.
     pub fn refused(self, code: u16, reason: &str) -> String {
         assert_eq!((self.status.as_u16(), self.body["reason"].as_str()), (code, Some(reason)), "{}", self.text);

@@ -1,6 +1,5 @@
 //! Every answer about the deprecated Endpoints says so.
 
-use crate::client::Answer;
 use crate::harness::{CONFIG_MAPS, TestServer};
 use serde_json::json;
 
@@ -25,17 +24,13 @@ async fn reads_writes_and_failures_about_endpoints_warn() {
         (admin.delete(ENDPOINTS).await, 200),
     ] {
         assert_eq!(answer.status.as_u16(), code, "{}", answer.text);
-        assert_eq!(warnings(&answer), [r#"299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice""#]);
+        assert_eq!(answer.warnings(), [r#"299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice""#]);
     }
     for path in
         [CONFIG_MAPS, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", "/api/v1/namespaces/default/endpoints/e/status"]
     {
-        assert_eq!(warnings(&admin.get(path).await), [""; 0], "{path}");
+        assert_eq!(admin.get(path).await.warnings(), [""; 0], "{path}");
     }
     let refused = server.client("bob", None).get(ENDPOINTS).await;
-    assert_eq!((refused.status.as_u16(), warnings(&refused).len()), (403, 0));
-}
-
-fn warnings(answer: &Answer) -> Vec<&str> {
-    answer.headers.get_all("warning").iter().map(|value| value.to_str().expect("text")).collect()
+    assert_eq!((refused.status.as_u16(), refused.warnings().len()), (403, 0));
 }

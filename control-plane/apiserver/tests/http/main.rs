@@ -16,6 +16,7 @@ mod lists;
 mod node_authorizer;
 mod outage;
 mod patches;
+mod pod_security;
 mod pods;
 mod policies;
 mod quota;
