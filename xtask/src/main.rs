@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask setup | up | down | test | ci | tidy | images | bench`. Few dependencies: it is the first
+//! The project's own commands: `cargo xtask setup | up | down | test | ci | tidy | images | fields | bench`. Few dependencies: it is the first
 //! thing that is built on a new machine.
 
 mod bench;
 mod cluster;
+mod fields;
 mod progress;
 mod run;
 mod setup;
@@ -40,6 +41,11 @@ enum Task {
     Tidy,
     /// Builds the images of a local cluster as OCI archives below target/images.
     Images,
+    /// Makes the table of the protobuf form from the Go types of Kubernetes.
+    Fields {
+        /// `k8s.io` in a tree of Go sources.
+        folder: std::path::PathBuf,
+    },
     /// Measures, interleaved, and writes docs/benchmarks.md.
     Bench(bench::Bench),
 }
@@ -53,6 +59,7 @@ fn main() -> ExitCode {
         Task::Ci => test::test(&test::Test::default()),
         Task::Tidy => tidy::tidy(),
         Task::Images => cluster::images(),
+        Task::Fields { folder } => fields::fields(&folder),
         Task::Bench(options) => bench::bench(&options),
     };
     match result {

@@ -7,6 +7,7 @@ use crate::http::accept::Accept;
 use crate::http::options::{FieldValidation, Options};
 use crate::http::request_info::ResourcePath;
 use crate::kinds::Kind;
+use crate::present::encode::has_form;
 use crate::server::Server;
 use crate::storage::keys;
 use bytes::Bytes;
@@ -103,7 +104,11 @@ impl Call {
 
     /// Reads the body as an object of the kind. Unknown and repeated fields fail the call or become warnings, as asked for.
     pub fn decode(&self, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
-        let document = codec::parse(BodyFormat::of(self.content_type.as_deref())?, &self.body)?;
+        let format = BodyFormat::of(self.content_type.as_deref())?;
+        if format == BodyFormat::Protobuf && !has_form(&self.kind) {
+            return Err(ApiError::unsupported_media_type("application/json, application/yaml"));
+        }
+        let document = codec::parse(format, &self.body)?;
         self.decode_value(document.value, document.duplicates, warnings)
     }
 

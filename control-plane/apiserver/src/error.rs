@@ -1,6 +1,7 @@
 //! Every failure that a client can see, as the `Status` object Kubernetes answers with. The one place that maps causes to HTTP codes, reasons and
 //! messages; knows nothing of requests in flight.
 
+use crate::http::accept::Offer;
 use orknet_patch::PatchError;
 use orknet_patch::apply::ApplyError;
 use orknet_resources::{Cause, Descriptor, FieldError};
@@ -109,13 +110,19 @@ impl ApiError {
         Self::new(405, "MethodNotAllowed", message)
     }
 
-    /// 406: nothing in `Accept` can be produced.
-    pub fn not_acceptable() -> Self {
-        Self::new(
-            406,
-            "NotAcceptable",
-            "only the following media types are accepted: application/json, application/yaml, application/json;stream=watch",
-        )
+    /// 406: nothing in `Accept` can be given.
+    pub fn not_acceptable(offer: Offer) -> Self {
+        let (json, yaml, protobuf) = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf");
+        let all = [(true, json), (!offer.stream, yaml), (offer.protobuf, protobuf)];
+        let types: Vec<_> = all.iter().filter(|(given, _)| *given).map(|(_, media)| *media).collect();
+        let types = if offer.stream { types.join(";stream=watch, ") + ";stream=watch" } else { types.join(", ") };
+        Self::new(406, "NotAcceptable", format!("only the following media types are accepted: {types}"))
+    }
+
+    /// 406: the client asked for protobuf, and what it asked about has no such form.
+    pub fn no_protobuf(kind: impl std::fmt::Display) -> Self {
+        let why = "does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message";
+        Self::new(406, "NotAcceptable", format!("object {kind} {why}"))
     }
 
     /// 409: the name is taken.

@@ -1,8 +1,8 @@
-//! Request bodies: from bytes of a media type to a JSON value, telling of keys that are given twice. Knows no kind.
+//! Request bodies: from bytes of a media type to a JSON value, telling of keys that are given twice; and the protobuf form of both directions.
 
 mod duplicates;
 mod media;
-mod protobuf;
+pub mod protobuf;
 
 pub use duplicates::Document;
 pub use media::{BodyFormat, PatchFormat};

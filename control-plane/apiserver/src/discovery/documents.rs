@@ -2,7 +2,7 @@
 
 use super::{aggregated, legacy};
 use crate::error::ApiError;
-use crate::http::accept::DiscoveryForm;
+use crate::http::accept::{DiscoveryForm, Offer};
 use crate::kinds::{Kind, Kinds};
 use axum::body::Body;
 use bytes::Bytes;
@@ -76,7 +76,7 @@ impl Documents {
             return Ok(v2_protobuf());
         }
         if !accepted.contains("json") && !accepted.contains("*/*") {
-            return Err(ApiError::not_acceptable());
+            return Err(ApiError::not_acceptable(Offer { protobuf: false, stream: false }));
         }
         let document = match path.trim_start_matches("/openapi/") {
             "v2" => openapi::v2_document(&resources(kinds, |_| true)).into(),

@@ -1,6 +1,7 @@
 //! What every request goes through, top to bottom: identifier, panic guard, a filled cache, authentication, impersonation, authorization, limits, then its route;
 //! large answers are compressed on the way back.
 
+use super::accept::Accept;
 use super::compress::{accepts_gzip, compressed};
 use super::credentials::bearer;
 use super::impersonate::impersonate;
@@ -14,7 +15,7 @@ use crate::selector::FieldSelector;
 use crate::server::Server;
 use axum::body::Body;
 use futures::FutureExt;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{ACCEPT, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Request, Response};
 use orknet_auth::Identity;
 use orknet_auth::authz::{Attributes, Target};
@@ -29,17 +30,20 @@ pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<Body>
     let started = Instant::now();
     let id = request.headers().get(REQUEST_ID).cloned().unwrap_or_else(new_id);
     let gzip = accepts_gzip(request.headers());
+    let plain = Accept::of_status(request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()));
+    let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let info = RequestInfo::new(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
     let answered = match &info {
         Some(info) => AssertUnwindSafe(filtered(&server, &peer, info, request)).catch_unwind().await,
         None => Ok(Err(ApiError::bad_request("the path is not text"))),
     };
+    let plain = info.as_ref().map_or(plain, |info| plain.for_reader(&info.query, &user_agent)).encoding;
     let mut response = match answered {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => present::error(&error),
+        Ok(Err(error)) => present::error(&error, plain),
         Err(_) => {
             tracing::error!(path = info.as_ref().map(|info| &info.path[..]), "a request panicked");
-            present::error(&ApiError::internal("this request caused a panic; the server goes on"))
+            present::error(&ApiError::internal("this request caused a panic; the server goes on"), plain)
         }
     };
     if gzip {

@@ -41,7 +41,6 @@ pub struct Options {
     /// Empty when absent.
     pub field_manager: String,
     pub force: bool,
-    pub pretty: bool,
     pub propagation_policy: Option<String>,
     pub grace_period_seconds: Option<i64>,
     pub orphan_dependents: Option<bool>,
@@ -62,7 +61,6 @@ impl Options {
             send_initial_events: given("sendInitialEvents").map(|given| is_true(given.value)),
             field_manager: query.first("fieldManager").unwrap_or_default().to_owned(),
             force: query.first("force").is_some_and(is_true),
-            pretty: query.first("pretty").is_some_and(is_true),
             propagation_policy: given("propagationPolicy").map(|policy| policy.value.to_owned()),
             grace_period_seconds: given("gracePeriodSeconds").map(|seconds| seconds.read("must be a number")).transpose()?,
             orphan_dependents: given("orphanDependents").map(|given| is_true(given.value)),

@@ -1,6 +1,6 @@
 //! From a request that may be answered to what answers it: a document of the server's own, or a call on a kind.
 
-use super::accept::{Accept, DiscoveryForm};
+use super::accept::{Accept, DiscoveryForm, Offer};
 use super::options::Options;
 use super::request_info::{RequestInfo, ResourcePath};
 use crate::call::Call;
@@ -47,9 +47,10 @@ pub async fn route(server: &Arc<Server>, who: Identity, info: &RequestInfo, requ
         return Err(ApiError::no_such_resource());
     }
     // As with Kubernetes, failures of a deprecated kind warn too.
+    let plain = Accept::of_status(text(request.headers(), ACCEPT)).encoding;
     let answer = resource(server, who, info, path, kind.clone(), request).await;
     let Some(warning) = kind.deprecation() else { return answer };
-    let mut response = answer.unwrap_or_else(|error| present::error(&error));
+    let mut response = answer.unwrap_or_else(|error| present::error(&error, plain));
     present::add_warnings(&mut response, &[warning.to_owned()]);
     Ok(response)
 }
@@ -64,6 +65,8 @@ async fn resource(
 ) -> Result<Response<Body>, ApiError> {
     let streams = proxy::is_stream(&path.subresource);
     let headers = request.headers();
+    let offer = Offer { protobuf: present::encode::has_form(&kind), stream: info.verb == "watch" };
+    let user_agent = text(headers, USER_AGENT).unwrap_or_default().to_owned();
     let mut call = Call {
         server: server.clone(),
         who,
@@ -72,9 +75,9 @@ async fn resource(
         kind,
         options: Options::parse(&info.query)?,
         // Streams negotiate by themselves.
-        accept: if streams { Accept::default() } else { Accept::parse(text(headers, ACCEPT))? },
+        accept: if streams { Accept::default() } else { Accept::parse(text(headers, ACCEPT), offer)?.for_reader(&info.query, &user_agent) },
         content_type: text(headers, CONTENT_TYPE).map(str::to_owned),
-        user_agent: text(headers, USER_AGENT).unwrap_or_default().to_owned(),
+        user_agent,
         body: Bytes::new(),
     };
     if streams {

@@ -1,9 +1,10 @@
 //! Whole HTTP answers from values.
 
+use super::encode::encoder;
 use super::{IncludeObject, partial_metadata, table};
 use crate::call::Call;
 use crate::error::ApiError;
-use crate::http::accept::View;
+use crate::http::accept::{Encoding, View};
 use crate::object;
 use axum::body::Body;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNING};
@@ -14,29 +15,42 @@ use serde_json::{Value, json};
 pub fn object(call: &Call, code: StatusCode, object: Value, warnings: &[String]) -> Response<Body> {
     let shown = match call.accept.view {
         View::Whole => object,
-        View::Metadata => partial_metadata(&object),
+        View::Metadata(version) => partial_metadata(version, &object),
         View::Table(version) => {
             let meta = json!({ "resourceVersion": object::resource_version(&object) });
             table(version, &call.kind, &[object], meta, IncludeObject::of(call), true)
         }
     };
-    let mut response = body(code, &shown, call.accept.yaml, call.options.pretty);
+    let mut response = body(code, &shown, call.accept.encoding);
     add_warnings(&mut response, warnings);
     response
 }
 
+/// A `Status` as the answer to a call, whatever view is asked for.
+pub fn status(call: &Call, code: StatusCode, status: &Value) -> Response<Body> {
+    body(code, status, call.accept.encoding)
+}
+
 /// Any value as JSON.
 pub fn json(code: StatusCode, value: &Value) -> Response<Body> {
-    body(code, value, false, false)
+    body(code, value, Encoding::Json)
 }
 
 /// A failure as a `Status`.
-pub fn error(error: &ApiError) -> Response<Body> {
+pub fn error(error: &ApiError, encoding: Encoding) -> Response<Body> {
     let code = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json(code, &error.to_status());
+    let mut response = body(code, &error.to_status(), encoding);
     if let Some(seconds) = error.retry_after_seconds() {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
+    response
+}
+
+/// An answer of bytes that are there.
+pub fn answer(code: StatusCode, media_type: &'static str, bytes: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 
@@ -68,18 +82,13 @@ pub fn add_warnings(response: &mut Response<Body>, warnings: &[String]) {
     }
 }
 
-fn body(code: StatusCode, value: &Value, yaml: bool, pretty: bool) -> Response<Body> {
-    let (media, text) = if yaml {
-        ("application/yaml", serde_yaml_ng::to_string(value).unwrap_or_default().into_bytes())
-    } else if pretty {
-        ("application/json", serde_json::to_vec_pretty(value).unwrap_or_default())
-    } else {
-        ("application/json", serde_json::to_vec(value).unwrap_or_default())
-    };
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = code;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
-    response
+fn body(code: StatusCode, value: &Value, encoding: Encoding) -> Response<Body> {
+    let encoder = encoder(encoding);
+    match encoder.object(value) {
+        Ok(bytes) => answer(code, encoder.media_type(), bytes),
+        // Of a kind that has no such form; a Status has every form.
+        Err(failure) => error(&failure, encoding),
+    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub fn table(version: &str, kind: &Kind, objects: &[Value], meta: Value, include
         "apiVersion": format!("meta.k8s.io/{version}"),
         "metadata": meta,
         "columnDefinitions": if headers { column_definitions(kind) } else { Value::Null },
-        "rows": objects.iter().map(|object| row(kind, object, now, include)).collect::<Vec<_>>(),
+        "rows": objects.iter().map(|object| row(version, kind, object, now, include)).collect::<Vec<_>>(),
     })
 }
 
@@ -51,12 +51,12 @@ pub fn column_definitions(kind: &Kind) -> Value {
     columns.collect()
 }
 
-/// `Table.rows[]`.
-pub fn row(kind: &Kind, object: &Value, now_seconds: i64, include: IncludeObject) -> Value {
+/// `Table.rows[]`, of a table of this version.
+pub fn row(version: &str, kind: &Kind, object: &Value, now_seconds: i64, include: IncludeObject) -> Value {
     let mut row = json!({ "cells": kind.cells(object, now_seconds) });
     match include {
         IncludeObject::None => {}
-        IncludeObject::Metadata => row["object"] = partial_metadata(object),
+        IncludeObject::Metadata => row["object"] = partial_metadata(version, object),
         IncludeObject::Object => row["object"] = object.clone(),
     }
     row

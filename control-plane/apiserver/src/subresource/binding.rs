@@ -57,7 +57,8 @@ pub async fn bind(call: &Call, pods: &Kind, pod: &str, binding: &Value) -> Resul
         Ok(new)
     };
     update(&call.server, &call.who, &what, change).await?;
-    Ok(present::json(
+    Ok(present::status(
+        call,
         StatusCode::CREATED,
         &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }),
     ))

@@ -45,7 +45,8 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     }
     let request = DeleteRequest { kind: &call.kind, namespace: call.namespace(), name: &call.path.name, options: &options };
     delete_object(&call.server, &call.who, &request).await?;
-    Ok(present::json(
+    Ok(present::status(
+        call,
         StatusCode::CREATED,
         &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }),
     ))

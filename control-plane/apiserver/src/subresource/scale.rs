@@ -46,7 +46,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         _ => return Err(call.method_not_allowed()),
     };
     let View::Table(version) = call.accept.view else { return Ok(present::object(call, StatusCode::OK, shown, &warnings)) };
-    Ok(present::json(StatusCode::OK, &table(version, &shown, object::now_seconds())))
+    Ok(present::status(call, StatusCode::OK, &table(version, &shown, object::now_seconds())))
 }
 
 async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
@@ -103,7 +103,7 @@ fn table(version: &str, scale: &Value, now_seconds: i64) -> Value {
         ],
         "rows": [{
             "cells": [object::name(scale), scale["spec"]["replicas"], scale["status"]["replicas"], duration(now_seconds - created)],
-            "object": present::partial_metadata(scale),
+            "object": present::partial_metadata(version, scale),
         }],
     })
 }

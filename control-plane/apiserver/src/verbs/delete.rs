@@ -52,7 +52,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
             if !names.group.is_empty() {
                 details["group"] = names.group.into();
             }
-            Ok(present::json(StatusCode::OK, &present::status_success(details)))
+            Ok(present::status(call, StatusCode::OK, &present::status_success(details)))
         }
         Deleted::Later(object) => {
             let code = if options.cascades_by_flag { StatusCode::ACCEPTED } else { StatusCode::OK };

@@ -4,17 +4,15 @@ use super::list::{check_fields, selects};
 use crate::cache::{CachedObject, Caches, Change, ChangeKind, Cursor, Fallen};
 use crate::call::Call;
 use crate::error::ApiError;
-use crate::http::accept::View;
-use crate::kinds::Kind;
-use crate::object;
-use crate::present::{IncludeObject, partial_metadata, table};
+use crate::present::{Batch, Events};
 use crate::selector::FieldSelector;
 use axum::body::Body;
 use bytes::Bytes;
+use futures::StreamExt;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use rand::Rng;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +77,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let mut selection = copy_for_selection(call);
     selection.options = call_options;
     let watcher = Watcher {
-        form: Form { kind: call.kind.clone(), view: call.accept.view, include: IncludeObject::of(call), headers: true },
+        events: Events::of(call),
         caches: storage.caches.clone(),
         initial,
         end_of_initial: (initial_events == Some(true)).then_some(after),
@@ -92,12 +90,13 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         done: ended,
         call: selection,
     };
+    let media_type = watcher.events.media_type();
     let stream = futures::stream::unfold(watcher, |mut watcher| async move {
-        let chunk = watcher.next().await?;
-        Some((Ok::<_, std::convert::Infallible>(chunk), watcher))
+        let chunks = watcher.next().await?.into_chunks(&watcher.events);
+        Some((futures::stream::iter(chunks.into_iter().map(Ok::<_, std::convert::Infallible>)), watcher))
     });
-    let mut response = Response::new(Body::from_stream(stream));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut response = Response::new(Body::from_stream(stream.flatten()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     Ok(response)
 }
 
@@ -134,7 +133,7 @@ fn seen(change: &Change, matches: impl Fn(&CachedObject) -> bool) -> Option<(&'s
 
 struct Watcher {
     call: Call,
-    form: Form,
+    events: Events,
     caches: Arc<Caches>,
     initial: VecDeque<Arc<CachedObject>>,
     /// The version to tell when the initial state has been sent, if the client wants to be told.
@@ -150,30 +149,31 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// The next bytes to send; `None` at the end.
-    async fn next(&mut self) -> Option<Bytes> {
+    /// The next events to send; `None` at the end.
+    async fn next(&mut self) -> Option<Batch> {
         if self.done {
             return None;
         }
+        let mut out = Batch::default();
         if let Some(error) = self.failed.take() {
             self.done = true;
-            return Some(line("ERROR", &error.to_status()));
+            self.events.write_error(&mut out, &error);
+            return Some(out);
         }
-        let mut out = Vec::new();
         while let Some(object) = self.initial.pop_front() {
             if self.matches(&object) {
-                self.form.write(&mut out, "ADDED", &object);
+                self.events.write(&mut out, "ADDED", &object);
             }
             if out.len() >= CHUNK * 1024 {
-                return Some(out.into());
+                return Some(out);
             }
         }
         if let Some(revision) = self.end_of_initial.take() {
             let annotations = json!({ "k8s.io/initial-events-end": "true" });
-            self.form.write_bookmark(&mut out, revision, Some(annotations));
+            self.events.write_bookmark(&mut out, revision, Some(annotations));
         }
         if !out.is_empty() {
-            return Some(out.into());
+            return Some(out);
         }
         loop {
             // Read before the changes: when there are none, the client knows everything up to here.
@@ -183,17 +183,18 @@ impl Watcher {
                 Err(Fallen::Ended) => return None,
                 Err(Fallen::Behind) => {
                     self.done = true;
-                    return Some(line("ERROR", &ApiError::too_old(self.after, self.caches.progress().revision).to_status()));
+                    self.events.write_error(&mut out, &ApiError::too_old(self.after, self.caches.progress().revision));
+                    return Some(out);
                 }
             };
             let idle = changes.is_empty();
             for change in changes.into_iter().filter(|change| change.revision > self.after) {
                 if let Some((name, object)) = seen(&change, |object| self.matches(object)) {
-                    self.form.write(&mut out, name, &object);
+                    self.events.write(&mut out, name, &object);
                 }
             }
             if !out.is_empty() {
-                return Some(out.into());
+                return Some(out);
             }
             let now = Instant::now();
             // Also where changes that this client does not see never cease.
@@ -206,8 +207,8 @@ impl Watcher {
             if self.bookmarks && now >= self.next_bookmark {
                 self.next_bookmark =
                     if self.ends > now + BOOKMARKS { now + BOOKMARKS } else { (self.ends - LAST_BOOKMARK).max(now + LAST_BOOKMARK) };
-                self.form.write_bookmark(&mut out, progress.max(self.after), None);
-                return Some(out.into());
+                self.events.write_bookmark(&mut out, progress.max(self.after), None);
+                return Some(out);
             }
             let wakes = if self.bookmarks { self.next_bookmark.min(self.ends) } else { self.ends };
             tokio::select! {
@@ -224,66 +225,10 @@ impl Watcher {
     }
 }
 
-/// How events are written.
-struct Form {
-    kind: Kind,
-    view: View,
-    include: IncludeObject,
-    /// Whether the next table describes its columns: only the first does.
-    headers: bool,
-}
-
-impl Form {
-    fn write(&mut self, out: &mut Vec<u8>, event: &str, object: &CachedObject) {
-        match self.view {
-            View::Whole => {
-                out.extend_from_slice(b"{\"type\":\"");
-                out.extend_from_slice(event.as_bytes());
-                out.extend_from_slice(b"\",\"object\":");
-                out.extend_from_slice(&object.json_as(&self.kind));
-                out.extend_from_slice(b"}\n");
-            }
-            View::Metadata => out.extend_from_slice(&line(event, &partial_metadata(&object.value()))),
-            View::Table(version) => {
-                let value = object.value_as(&self.kind);
-                let meta = json!({ "resourceVersion": object::resource_version(&value) });
-                let table = table(version, &self.kind, &[value], meta, self.include, std::mem::take(&mut self.headers));
-                out.extend_from_slice(&line(event, &table));
-            }
-        }
-    }
-
-    fn write_bookmark(&mut self, out: &mut Vec<u8>, revision: u64, annotations: Option<Value>) {
-        let names = self.kind.descriptor();
-        let mut meta = json!({ "resourceVersion": revision.to_string(), "creationTimestamp": null });
-        if let Some(annotations) = annotations {
-            meta["annotations"] = annotations;
-        }
-        let object = match self.view {
-            View::Whole => json!({ "kind": names.kind, "apiVersion": names.api_version(), "metadata": meta }),
-            View::Metadata => json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta }),
-            View::Table(version) => {
-                // A table of one empty row, whose object carries the annotations.
-                let mut table = table(version, &self.kind, &[], json!({ "resourceVersion": revision.to_string() }), self.include, false);
-                let object = json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta });
-                table["rows"] = json!([{ "cells": vec![""; self.kind.columns().len()], "object": object }]);
-                table
-            }
-        };
-        out.extend_from_slice(&line("BOOKMARK", &object));
-    }
-}
-
-fn line(event: &str, object: &Value) -> Bytes {
-    // A value made of JSON always serialises.
-    let mut bytes = serde_json::to_vec(&json!({ "type": event, "object": object })).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object;
 
     fn object(app: &str) -> Arc<CachedObject> {
         Arc::new(CachedObject::new(&[], json!({ "metadata": { "name": "a", "labels": { "app": app } } }), 1))

@@ -30,6 +30,7 @@ pub struct Answer {
     pub headers: HeaderMap,
     pub body: Value,
     pub text: String,
+    pub bytes: Bytes,
 }
 
 /// An open watch.
@@ -75,7 +76,7 @@ impl Client {
             let (head, body) = response.into_parts();
             let bytes = body.collect().await.expect("the whole answer").to_bytes();
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            Answer { status: head.status, headers: head.headers, body: serde_json::from_slice(&bytes).unwrap_or_default(), text }
+            Answer { status: head.status, headers: head.headers, body: serde_json::from_slice(&bytes).unwrap_or_default(), text, bytes }
         };
         tokio::time::timeout(DEADLINE, sending).await.expect("an answer in time")
     }
@@ -119,6 +120,25 @@ impl Watch {
             }
         };
         tokio::time::timeout(DEADLINE, reading).await.expect("an event in time")
+    }
+
+    /// The next frame of a stream that gives each its length in four bytes before it.
+    pub async fn next_frame(&mut self) -> Option<Vec<u8>> {
+        let reading = async {
+            loop {
+                if let Some((length, rest)) = self.buffer.split_first_chunk::<4>() {
+                    let length = u32::from_be_bytes(*length) as usize;
+                    if rest.len() >= length {
+                        return Some(self.buffer.drain(..4 + length).skip(4).collect());
+                    }
+                }
+                let frame = self.body.frame().await?.expect("a frame");
+                if let Ok(data) = frame.into_data() {
+                    self.buffer.extend_from_slice(&data);
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, reading).await.expect("a frame in time")
     }
 
     /// The next event's type and the object's name.

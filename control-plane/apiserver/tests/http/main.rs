@@ -19,6 +19,7 @@ mod patches;
 mod pod_security;
 mod pods;
 mod policies;
+mod protobuf;
 mod quota;
 mod servers;
 mod services;

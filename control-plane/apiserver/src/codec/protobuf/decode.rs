@@ -106,7 +106,33 @@ impl Decoder<'_> {
                 self.fill(message, bytes, &mut object)?;
                 object.into()
             }
+            (Kind::SchemaOrBoolean(schema) | Kind::SchemaOrSchemas(schema) | Kind::SchemaOrTexts(schema), Raw::Bytes(bytes)) => {
+                self.schema_or(kind, schema, bytes)?
+            }
             _ => return Err(ProtobufError::Broken("a field of another type")),
+        })
+    }
+
+    /// A JSON schema, or what may stand in its place.
+    fn schema_or(self, kind: Kind, schema: Message, bytes: &[u8]) -> Result<Value, ProtobufError> {
+        let read = |bytes| {
+            let mut object = Map::new();
+            self.fill(schema, bytes, &mut object).map(|()| Value::from(object))
+        };
+        let (mut one, mut many, mut allows) = (None, Vec::new(), false);
+        for field in Fields::new(bytes) {
+            match (kind, field?) {
+                (Kind::SchemaOrBoolean(_), (1, Raw::Varint(value))) => allows = value != 0,
+                (Kind::SchemaOrBoolean(_), (2, Raw::Bytes(bytes))) | (_, (1, Raw::Bytes(bytes))) => one = Some(read(bytes)?),
+                (Kind::SchemaOrTexts(_), (2, Raw::Bytes(text))) => many.push(utf8(text)?.into()),
+                (Kind::SchemaOrSchemas(_), (2, Raw::Bytes(bytes))) => many.push(read(bytes)?),
+                _ => {}
+            }
+        }
+        Ok(match (one, kind) {
+            (Some(schema), _) => schema,
+            (None, Kind::SchemaOrBoolean(_)) => allows.into(),
+            (None, _) => many.into(),
         })
     }
 }

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 static FACTS: &str = include_str!("fields.txt");
 
+const SCHEMA: &str = "apiextensions.v1.JSONSchemaProps";
+
 /// All messages.
 pub struct Table {
     by_name: HashMap<&'static str, usize>,
@@ -24,6 +26,8 @@ pub struct Field {
     pub kind: Kind,
     /// Whether a zero counts as a value.
     pub keeps_zero: bool,
+    /// Whether the field is written even where there is no value: as its zero.
+    pub always: bool,
 }
 
 /// How often a value occurs.
@@ -50,6 +54,12 @@ pub enum Kind {
     Json,
     Texts,
     Message(Message),
+    /// `JSONSchemaPropsOrBool`, with the message of a schema, as those that follow.
+    SchemaOrBoolean(Message),
+    /// `JSONSchemaPropsOrArray`.
+    SchemaOrSchemas(Message),
+    /// `JSONSchemaPropsOrStringArray`.
+    SchemaOrTexts(Message),
 }
 
 impl Table {
@@ -67,6 +77,11 @@ impl Table {
     /// A field of a message; `None` for numbers that are not known.
     pub fn field(&self, message: Message, number: u32) -> Option<&Field> {
         self.messages.get(message)?.iter().find(|field| field.number == number)
+    }
+
+    /// The fields of a message, by their numbers.
+    pub fn fields(&self, message: Message) -> &[Field] {
+        self.messages.get(message).map(Vec::as_slice).unwrap_or_default()
     }
 
     fn parse(facts: &'static str) -> Self {
@@ -92,8 +107,9 @@ fn field(line: &'static str, by_name: &HashMap<&'static str, usize>) -> Option<F
         b'%' => (Shape::Map, &kind[1..]),
         _ => (Shape::One, kind),
     };
-    let keeps_zero = kind.ends_with('?');
-    let kind = match kind.trim_end_matches('?') {
+    let (kind, always) = kind.strip_suffix('!').map_or((kind, false), |kind| (kind, true));
+    let (kind, keeps_zero) = kind.strip_suffix('?').map_or((kind, false), |kind| (kind, true));
+    let kind = match kind {
         "s" => Kind::Text,
         "i" => Kind::Integer,
         "b" => Kind::Boolean,
@@ -106,9 +122,12 @@ fn field(line: &'static str, by_name: &HashMap<&'static str, usize>) -> Option<F
         "F" => Kind::FieldSet,
         "R" => Kind::Json,
         "X" => Kind::Texts,
+        "B" => Kind::SchemaOrBoolean(*by_name.get(SCHEMA)?),
+        "A" => Kind::SchemaOrSchemas(*by_name.get(SCHEMA)?),
+        "P" => Kind::SchemaOrTexts(*by_name.get(SCHEMA)?),
         message => Kind::Message(*by_name.get(message)?),
     };
-    Some(Field { number, name, shape, kind, keeps_zero })
+    Some(Field { number, name, shape, kind, keeps_zero, always })
 }
 
 #[cfg(test)]
