@@ -24,6 +24,10 @@ pub fn required(field: String, detail: impl Into<String>) -> FieldError {
     FieldError { cause: Cause::Required, field, value: None, detail: detail.into() }
 }
 
+pub fn forbidden(field: String, detail: impl Into<String>) -> FieldError {
+    FieldError { cause: Cause::Forbidden, field, value: None, detail: detail.into() }
+}
+
 pub fn duplicate(field: String, value: &Value) -> FieldError {
     about(Cause::Duplicate, field, value, "")
 }

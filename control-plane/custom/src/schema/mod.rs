@@ -17,6 +17,11 @@ mod scalar;
 mod structural;
 mod validate;
 
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod tests;
+
 pub use compile::CompileError;
 pub use embedded::{Metadata, read_metadata};
 pub use field_path::{FieldPath, selectable_fields};

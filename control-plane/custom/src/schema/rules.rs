@@ -48,6 +48,9 @@ impl Rule {
 }
 
 impl Reason {
+    /// In the order in which messages list them.
+    pub(super) const NAMES: [&'static str; 4] = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
+
     pub fn of(name: &str) -> Option<Self> {
         match name {
             "FieldValueInvalid" => Some(Self::Invalid),
