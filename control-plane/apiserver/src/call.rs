@@ -1,6 +1,6 @@
 //! One API call after the filters: who asks what of which kind, with everything that a verb reads from the request.
 
-use crate::admission::{self, Operation};
+use crate::admission::{self, Asked, Operation};
 use crate::codec::{self, BodyFormat};
 use crate::error::{ApiError, qualified};
 use crate::http::accept::Accept;
@@ -57,6 +57,9 @@ impl Call {
             namespace: self.namespace(),
             name: &self.path.name,
             dry_run: self.options.dry_run,
+            form: None,
+            revision: 0,
+            options: Asked::Write { verb: self.verb, options: &self.options },
         }
     }
 

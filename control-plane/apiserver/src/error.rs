@@ -7,6 +7,7 @@ use orknet_patch::apply::ApplyError;
 use orknet_resources::{Cause, Descriptor, FieldError};
 use orknet_store::StoreError;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// A request that fails. Source of codes and reasons: `metav1.StatusReason`.
 #[derive(Clone, Debug)]
@@ -15,10 +16,11 @@ pub struct ApiError(Box<Failure>);
 #[derive(Clone, Debug)]
 struct Failure {
     code: u16,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     message: String,
     details: Option<Value>,
     retry_after_seconds: Option<u32>,
+    warnings: Vec<String>,
 }
 
 /// One `metav1.StatusCause`.
@@ -30,8 +32,15 @@ pub struct StatusCause {
 }
 
 impl ApiError {
-    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self(Box::new(Failure { code, reason, message: message.into(), details: None, retry_after_seconds: None }))
+    fn new(code: u16, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        let (reason, message) = (reason.into(), message.into());
+        Self(Box::new(Failure { code, reason, message, details: None, retry_after_seconds: None, warnings: Vec::new() }))
+    }
+
+    /// What the answer warns of besides.
+    pub fn with_warnings(mut self, warnings: Vec<String>) -> Self {
+        self.0.warnings.extend(warnings);
+        self
     }
 
     fn with_details(mut self, details: Value) -> Self {
@@ -267,6 +276,15 @@ impl ApiError {
         }
     }
 
+    /// What a webhook refused: a `Status` with the code of an error, in its words.
+    pub fn of_webhook(status: &Value) -> Self {
+        let text = |field: &str| status.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let code = status.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()).unwrap_or(400);
+        let mut error = Self::new(code, text("reason"), text("message"));
+        error.0.details = status.get("details").filter(|details| details.is_object()).cloned();
+        error
+    }
+
     /// 503: a part that the request needs is not there.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(503, "ServiceUnavailable", message).retry_after(1)
@@ -292,13 +310,18 @@ impl ApiError {
     }
 
     /// `Status.reason`.
-    pub fn reason(&self) -> &'static str {
-        self.0.reason
+    pub fn reason(&self) -> &str {
+        &self.0.reason
     }
 
     /// `Status.message`.
     pub fn message(&self) -> &str {
         &self.0.message
+    }
+
+    /// For `Warning` headers.
+    pub fn warnings(&self) -> &[String] {
+        &self.0.warnings
     }
 
     /// Seconds for the `Retry-After` header.
@@ -314,9 +337,12 @@ impl ApiError {
             "metadata": {},
             "status": "Failure",
             "message": self.0.message,
-            "reason": self.0.reason,
             "code": self.0.code,
         });
+        // Webhooks need not give one.
+        if !self.0.reason.is_empty() {
+            status["reason"] = json!(self.0.reason);
+        }
         if let Some(details) = &self.0.details {
             status["details"] = details.clone();
         }

@@ -1,5 +1,6 @@
 //! The server's metrics, in the names that Kubernetes documents for its API server. Labels are bounded: only kinds that exist are named.
 
+use crate::admission::webhooks::WebhookMetrics;
 use crate::http::request_info::RequestInfo;
 use crate::kinds::{Kinds, StoredAs};
 use crate::server::Server;
@@ -51,6 +52,7 @@ pub struct Metrics {
     objects: Family<ObjectLabels, Gauge>,
     revision: Gauge,
     leads: Family<LeaseLabels, Gauge>,
+    pub webhooks: WebhookMetrics,
 }
 
 impl Default for Metrics {
@@ -65,7 +67,8 @@ impl Default for Metrics {
         registry.register("apiserver_storage_objects", "Objects stored", objects.clone());
         registry.register("apiserver_watch_cache_revision", "Newest store revision in the watch cache", revision.clone());
         registry.register("leader_election_master_status", "Whether this process holds the lease (1) or not (0)", leads.clone());
-        Self { registry, requests, durations, objects, revision, leads }
+        let webhooks = WebhookMetrics::new(&mut registry);
+        Self { registry, requests, durations, objects, revision, leads, webhooks }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::access::{Access, TokenReviewer};
 use crate::admission::Chain;
+use crate::admission::webhooks::Webhooks;
 use crate::allocate::{self, Claims};
 use crate::bootstrap;
 use crate::cache::{Caches, feed};
@@ -175,6 +176,7 @@ pub(crate) async fn start_with(
         claims,
         access,
         admission,
+        webhooks: Webhooks::new(caches.clone()),
         metrics: Metrics::default(),
         kubelets,
         bootstrapped: AtomicBool::new(false),

@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::admission::Chain;
+use crate::admission::webhooks::Webhooks;
 use crate::allocate::Claims;
 use crate::config::Config;
 use crate::http::InFlight;
@@ -28,6 +29,7 @@ pub struct Server {
     pub claims: Arc<Claims>,
     pub access: Access,
     pub admission: Chain,
+    pub webhooks: Webhooks,
     pub in_flight: InFlight,
     pub metrics: Metrics,
     /// Streams to kubelets (log, exec, attach, portforward).

@@ -42,6 +42,7 @@ use crate::kinds::{
     service_account::ServiceAccount,
     stateful_set::StatefulSet,
     storage_class::StorageClass,
+    webhook_configuration::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
 };
 use crate::typed::Typed;
 
@@ -62,6 +63,8 @@ static KINDS: &[&dyn Resource] = &[
     &Typed::<Secret>::NEW,
     &Typed::<ServiceAccount>::NEW,
     &Typed::<Service>::NEW,
+    &Typed::<MutatingWebhookConfiguration>::NEW,
+    &Typed::<ValidatingWebhookConfiguration>::NEW,
     &Typed::<ControllerRevision>::NEW,
     &Typed::<DaemonSet>::NEW,
     &Typed::<Deployment>::NEW,

@@ -1,6 +1,8 @@
 //! The plug-ins, their order, and the two stages in which they are asked.
 
+use super::asked::Asked;
 use super::default_class;
+use super::form::Form;
 use super::limit_ranger::LimitRanger;
 use super::plugins::{
     DefaultClass, DefaultTolerationSeconds, Escalation, NamespaceLifecycle, NodeRestriction, Priority, RuntimeClass, ServiceAccount,
@@ -8,6 +10,7 @@ use super::plugins::{
 };
 use super::pod_security::PodSecurity;
 use super::quota::ResourceQuota;
+use super::webhooks::{MutatingAdmissionWebhook, Reinvocation, ValidatingAdmissionWebhook};
 use crate::allocate::Allocation;
 use crate::error::ApiError;
 use crate::kinds::{Kind, StoredAs};
@@ -30,6 +33,18 @@ pub enum Operation {
     Connect,
 }
 
+impl Operation {
+    /// As rules and reviews have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
+}
+
 /// Who does what to which object.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
@@ -42,6 +57,11 @@ pub struct Request<'a> {
     pub namespace: &'a str,
     pub name: &'a str,
     pub dry_run: bool,
+    /// What kind the object is of, where it is not the resource's own: the body of a subresource.
+    pub form: Option<&'static Form>,
+    /// The version of what is stored; 0 when there is nothing.
+    pub revision: u64,
+    pub options: Asked<'a>,
 }
 
 /// What plug-ins add to the transaction of the write that they let pass in the second stage. Where a comparison fails, nothing is written, and the stage
@@ -56,7 +76,7 @@ pub struct Additions {
 /// What a plug-in is asked about.
 pub struct Attributes<'a> {
     request: Request<'a>,
-    /// What the object shall be; `None` where nothing is to be written (deletions, streams).
+    /// What the object shall be; `None` for deletions.
     pub object: Option<&'a mut Value>,
     /// What it is; `None` for a new one, and for streams.
     pub old: Option<&'a Value>,
@@ -64,11 +84,13 @@ pub struct Attributes<'a> {
     pub warnings: Mutex<Vec<String>>,
     /// What is to be written with the object; of no use to the first stage, and where nothing is written.
     pub additions: Mutex<Additions>,
+    /// What webhooks have done to the object.
+    pub reinvocation: Reinvocation,
 }
 
 impl<'a> Attributes<'a> {
     pub fn new(request: Request<'a>, object: Option<&'a mut Value>, old: Option<&'a Value>) -> Self {
-        Self { request, object, old, warnings: Mutex::default(), additions: Mutex::default() }
+        Self { request, object, old, warnings: Mutex::default(), additions: Mutex::default(), reinvocation: Reinvocation::default() }
     }
 
     /// Whether the object is kept at this place.
@@ -104,7 +126,8 @@ pub trait Plugin: Send + Sync {
     /// Whether it has something to say; else it is not asked.
     fn handles(&self, what: &Attributes<'_>) -> bool;
 
-    /// Fills in fields, or refuses; before addresses are given out and the kind's rules are asked.
+    /// Fills in fields, or refuses; before addresses are given out and the kind's rules are asked. Is asked once more when a webhook has changed the
+    /// object: what it did may not be in its way then.
     async fn mutate(&self, _what: &mut Attributes<'_>) -> Result<(), ApiError> {
         Ok(())
     }
@@ -134,6 +157,8 @@ impl Default for Chain {
             Box::new(DefaultClass { name: "DefaultStorageClass", classes: default_class::STORAGE }),
             Box::new(RuntimeClass),
             Box::new(DefaultClass { name: "DefaultIngressClass", classes: default_class::INGRESS }),
+            Box::new(MutatingAdmissionWebhook),
+            Box::new(ValidatingAdmissionWebhook),
             // Of storage with Kubernetes, so after all others that change something.
             Box::new(Escalation),
             // Last: what another refuses is not to be charged.
@@ -155,8 +180,14 @@ impl Chain {
         self.0.iter().map(|plugin| plugin.name())
     }
 
-    /// The first stage. Each plug-in sees what those before it filled in.
+    /// The first stage. Each plug-in sees what those before it filled in. When a webhook has changed something, all are asked once more, and of the
+    /// webhooks those that want to be.
     pub async fn mutate(&self, what: &mut Attributes<'_>) -> Result<(), ApiError> {
+        self.mutate_once(what).await?;
+        if what.reinvocation.begin() { self.mutate_once(what).await } else { Ok(()) }
+    }
+
+    async fn mutate_once(&self, what: &mut Attributes<'_>) -> Result<(), ApiError> {
         for plugin in &self.0 {
             if plugin.handles(what) {
                 plugin.mutate(what).await.inspect_err(|error| note(&**plugin, what, error))?;

@@ -147,6 +147,8 @@ fn the_order_is_that_of_kubernetes() {
         "DefaultStorageClass",
         "RuntimeClass",
         "DefaultIngressClass",
+        "MutatingAdmissionWebhook",
+        "ValidatingAdmissionWebhook",
         "PrivilegeEscalation",
         "ResourceQuota",
     ];

@@ -5,7 +5,7 @@ use super::default_class::Classes;
 use super::node_restriction::Change;
 use super::{escalation, namespace, node_restriction, priority, runtime_class, service_account, taint_nodes, tolerations};
 use crate::error::ApiError;
-use crate::kinds::StoredAs;
+use crate::kinds::{StoredAs, is_stored};
 use crate::object;
 use async_trait::async_trait;
 
@@ -21,7 +21,9 @@ impl Plugin for NamespaceLifecycle {
     }
 
     fn handles(&self, what: &Attributes<'_>) -> bool {
-        matches!(what.operation, Operation::Create | Operation::Delete)
+        // Questions are answered whatever they are about; what is asked of an object's subresource is made nowhere.
+        let makes = what.operation == Operation::Create && what.subresource.is_none() && is_stored(what.kind.descriptor());
+        makes || what.operation == Operation::Delete
     }
 
     async fn mutate(&self, what: &mut Attributes<'_>) -> Result<(), ApiError> {
@@ -74,13 +76,22 @@ impl Plugin for NodeRestriction {
     }
 
     async fn mutate(&self, what: &mut Attributes<'_>) -> Result<(), ApiError> {
+        let caches = &what.server.storage.caches;
+        let evicted = what.subresource == Some("eviction") && what.is(PODS);
+        let pod = evicted.then(|| caches.get(PODS, what.namespace, what.name)).flatten().map(|pod| pod.value());
         let change = match (what.object.as_deref(), what.old) {
+            // A pod that is not there is not evicted either.
+            _ if evicted => match &pod {
+                Some(pod) => Change::Delete(pod),
+                None => return Ok(()),
+            },
             (Some(new), Some(old)) => Change::Update { new, old, subresource: what.subresource },
+            (Some(body), None) if what.subresource.is_some() => Change::Update { new: body, old: body, subresource: what.subresource },
             (Some(new), None) => Change::Create(new),
             (None, Some(old)) => Change::Delete(old),
             (None, None) => return Ok(()),
         };
-        let uid_of = |node: &str| what.server.storage.caches.get(("", "nodes"), "", node).map(|node| object::uid(&node.value()).to_owned());
+        let uid_of = |node: &str| caches.get(("", "nodes"), "", node).map(|node| object::uid(&node.value()).to_owned());
         node_restriction::check(what.who, what.kind, change, uid_of)
     }
 }

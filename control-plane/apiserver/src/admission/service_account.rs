@@ -15,6 +15,8 @@ const SERVICE_ACCOUNTS: StoredAs = ("", "serviceaccounts");
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// A namespace's account is made a moment after the namespace: how long a pod waits for it.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How the names of the token's volumes begin.
+const VOLUME_PREFIX: &str = "kube-api-access-";
 /// A little more than an hour, so that programs can tell the token was injected (as in Kubernetes).
 const TOKEN_SECONDS: i64 = 3607;
 
@@ -53,7 +55,7 @@ pub async fn inject(server: &Server, kind: &Kind, pod: &mut Value) -> Result<(),
         .or_else(|| automount(&account, "/automountServiceAccountToken"))
         .unwrap_or(true);
     if wanted {
-        mount(pod, &generate_name("kube-api-access-"));
+        mount(pod, &generate_name(VOLUME_PREFIX));
     }
     let secrets = account.get("imagePullSecrets").and_then(Value::as_array).filter(|secrets| !secrets.is_empty());
     let own = pod.pointer("/spec/imagePullSecrets").and_then(Value::as_array).is_some_and(|secrets| !secrets.is_empty());
@@ -76,8 +78,12 @@ async fn account(server: &Server, namespace: &str, name: &str) -> Option<Value> 
     }
 }
 
-/// Mounts the token in every container that has nothing at its place, and adds the volume if one does.
+/// Mounts the token in every container that has nothing at its place, and adds the volume if one does and it is not there already (containers may
+/// come later, by a webhook).
 fn mount(pod: &mut Value, volume: &str) {
+    let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten();
+    let present = volumes.map(object_name).find(|name| name.starts_with(VOLUME_PREFIX)).map(str::to_owned);
+    let (volume, is_present) = (present.as_deref().unwrap_or(volume), present.is_some());
     let mut mounted = false;
     for list in ["initContainers", "containers"] {
         let containers = pod.pointer_mut(&format!("/spec/{list}")).and_then(Value::as_array_mut);
@@ -91,7 +97,7 @@ fn mount(pod: &mut Value, volume: &str) {
             mounted = true;
         }
     }
-    if !mounted {
+    if !mounted || is_present {
         return;
     }
     let added = json!({
@@ -114,9 +120,23 @@ fn mount(pod: &mut Value, volume: &str) {
     }
 }
 
+fn object_name(volume: &Value) -> &str {
+    object::text(volume, "/name")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_that_comes_later_mounts_the_same_volume() {
+        let mut pod = json!({ "spec": { "containers": [{ "name": "a" }] } });
+        mount(&mut pod, "kube-api-access-x");
+        pod["spec"]["containers"].as_array_mut().expect("a list").push(json!({ "name": "sidecar" }));
+        mount(&mut pod, "kube-api-access-y");
+        assert_eq!(pod["spec"]["containers"][1]["volumeMounts"][0]["name"], "kube-api-access-x");
+        assert_eq!(pod["spec"]["volumes"].as_array().map(Vec::len), Some(1));
+    }
 
     #[test]
     fn the_token_is_mounted_where_nothing_else_is() {

@@ -4,6 +4,7 @@
 mod endpoint;
 mod objects;
 
+use crate::admission::Asked;
 use crate::error::ApiError;
 use crate::kinds::{Kind, is_namespaced};
 use crate::life;
@@ -11,7 +12,7 @@ use crate::object;
 use crate::ownership::{SERVER, server_identity};
 use crate::server::Server;
 use crate::storage::{encode, keys};
-use crate::verbs::write::{Update, update};
+use crate::verbs::write::{Admission, Update, update};
 use bytes::Bytes;
 use orknet_auth::bootstrap::reconciled;
 use orknet_store::{Commit, Compare, Op};
@@ -112,7 +113,17 @@ async fn reconcile(server: &Server, group: &str, plural: &str, wanted: &Value) -
     if found.and_then(|found| reconciled(wanted, &found.value())).is_none() {
         return Ok(());
     }
-    let what = Update { kind: &kind, namespace, name, subresource: None, dry_run: false, manager: Some(SERVER), validate: false };
+    let what = Update {
+        kind: &kind,
+        namespace,
+        name,
+        subresource: None,
+        dry_run: false,
+        manager: Some(SERVER),
+        validate: false,
+        admission: Admission::Object,
+        options: Asked::Nothing,
+    };
     let change = |old: &Value, _: u64| Ok(reconciled(wanted, old).unwrap_or_else(|| old.clone()));
     match update(server, &server_identity(), &what, change).await {
         // Deleted meanwhile: it is made anew.

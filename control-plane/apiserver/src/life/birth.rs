@@ -12,6 +12,15 @@ const LONGEST_PREFIX: usize = 58;
 
 /// Sets what a client may not: uid, times, generation. `namespace` is empty for cluster-wide kinds.
 pub fn before_create(kind: &Kind, object: &mut Value, namespace: &str) {
+    born(kind, object, namespace, uuid::Uuid::new_v4().to_string(), object::timestamp(0));
+}
+
+/// The same for an object that was changed after [`before_create`]: it stays the one that it was.
+pub fn still_before_create(kind: &Kind, object: &mut Value, namespace: &str, uid: String, created: String) {
+    born(kind, object, namespace, uid, created);
+}
+
+fn born(kind: &Kind, object: &mut Value, namespace: &str, uid: String, created: String) {
     let names = kind.descriptor();
     object["apiVersion"] = names.api_version().into();
     object["kind"] = names.kind.into();
@@ -19,8 +28,8 @@ pub fn before_create(kind: &Kind, object: &mut Value, namespace: &str) {
     for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"] {
         meta.remove(field);
     }
-    meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
-    meta.insert("creationTimestamp".into(), object::timestamp(0).into());
+    meta.insert("uid".into(), uid.into());
+    meta.insert("creationTimestamp".into(), created.into());
     if !namespace.is_empty() {
         meta.insert("namespace".into(), namespace.into());
     }

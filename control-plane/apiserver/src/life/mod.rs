@@ -4,6 +4,6 @@ mod birth;
 mod change;
 mod death;
 
-pub use birth::{before_create, generate_name};
+pub use birth::{before_create, generate_name, still_before_create};
 pub use change::{before_update, check_version};
 pub use death::{Decision, DeleteOptions, Preconditions, Propagation, decide, is_finished};

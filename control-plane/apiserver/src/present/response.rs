@@ -40,6 +40,7 @@ pub fn json(code: StatusCode, value: &Value) -> Response<Body> {
 pub fn error(error: &ApiError, encoding: Encoding) -> Response<Body> {
     let code = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = body(code, &error.to_status(), encoding);
+    add_warnings(&mut response, error.warnings());
     if let Some(seconds) = error.retry_after_seconds() {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }

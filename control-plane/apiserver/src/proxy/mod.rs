@@ -7,7 +7,7 @@ mod target;
 pub use kubelet::Kubelets;
 pub use target::NodeTarget;
 
-use crate::admission::{self, Operation};
+use crate::admission::{self, Asked, Operation, form};
 use crate::call::Call;
 use crate::error::ApiError;
 use async_trait::async_trait;
@@ -36,12 +36,14 @@ pub async fn stream(call: &Call, request: Request<Body>) -> Result<Response<Body
     if !allowed.contains(&call.verb) {
         return Err(call.method_not_allowed());
     }
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let pod = call.server.storage.get(&call.key()).await?.ok_or_else(|| call.not_found())?.object;
     // A log is only read.
     if call.path.subresource != "log" {
-        admission::connect(call.admission(Operation::Connect)).await?;
+        let (form, mut options) = form::of_stream(&call.path.subresource, &query);
+        let asked = admission::Request { form: Some(form), options: Asked::Nothing, ..call.admission(Operation::Connect) };
+        admission::submit(asked, &mut options, &mut Vec::new()).await?;
     }
-    let query = request.uri().query().unwrap_or_default().to_owned();
     let target = target::find(call, &pod, &query)?;
     let response = call.server.kubelets.stream(target, request).await?;
     // A log is text and so is a refusal; a client can only tell them apart by a Status. Clients of the other streams read the text.

@@ -4,6 +4,7 @@ mod access;
 mod rules;
 mod who;
 
+use crate::admission::{self, Operation};
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::object;
@@ -26,8 +27,9 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     }
     validate_new(&call.kind, &object)?;
     if names.kind == "Binding" {
-        return subresource::bind_pod(call, &object).await;
+        return subresource::bind_pod(call, object).await;
     }
+    admission::submit(call.admission(Operation::Create), &mut object, &mut warnings).await?;
     let status = status(call, &object).ok_or_else(|| call.method_not_allowed())?;
     object["status"] = status;
     Ok(present::object(call, StatusCode::CREATED, object, &warnings))

@@ -1,12 +1,13 @@
 //! `pods/<name>/binding`: a pod gets its node, once.
 
 use super::read;
+use crate::admission::{self, Operation, form};
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::kinds::Kind;
 use crate::object;
 use crate::present;
-use crate::verbs::write::{Update, update};
+use crate::verbs::write::{Admission, Update, update};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use k8s_openapi::api::core::v1::Binding;
@@ -15,11 +16,21 @@ use serde_json::{Value, json};
 /// Binds the pod in the path to the node in the body.
 pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let binding = read::<Binding>(call, &mut Vec::new())?;
-    bind(call, &call.kind, &call.path.name, &binding).await
+    bind(call, &call.kind, &call.path.name, binding).await
 }
 
 /// Binds a pod; 409 when it has a node already or is going away.
-pub async fn bind(call: &Call, pods: &Kind, pod: &str, binding: &Value) -> Result<Response<Body>, ApiError> {
+pub async fn bind(call: &Call, pods: &Kind, pod: &str, mut binding: Value) -> Result<Response<Body>, ApiError> {
+    let asked = admission::Request {
+        kind: pods,
+        name: pod,
+        subresource: Some("binding"),
+        form: Some(&form::BINDING),
+        ..call.admission(Operation::Create)
+    };
+    let mut warnings = Vec::new();
+    admission::submit(asked, &mut binding, &mut warnings).await?;
+    let binding = &binding;
     let named = object::name(binding);
     if !named.is_empty() && named != pod {
         return Err(ApiError::bad_request(format!("name in URL does not match name in Binding object: {named:?}")));
@@ -31,7 +42,8 @@ pub async fn bind(call: &Call, pods: &Kind, pod: &str, binding: &Value) -> Resul
     if node.is_empty() {
         return Err(ApiError::bad_request("target.name: Required value"));
     }
-    let what = Update { kind: pods, name: pod, subresource: Some("binding"), validate: false, ..Update::of(call) };
+    let what =
+        Update { kind: pods, name: pod, subresource: Some("binding"), validate: false, admission: Admission::Asked, ..Update::of(call) };
     let names = pods.descriptor();
     let change = |old: &Value, _: u64| {
         if object::is_deleting(old) {
@@ -57,11 +69,10 @@ pub async fn bind(call: &Call, pods: &Kind, pod: &str, binding: &Value) -> Resul
         Ok(new)
     };
     update(&call.server, &call.who, &what, change).await?;
-    Ok(present::status(
-        call,
-        StatusCode::CREATED,
-        &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }),
-    ))
+    let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
+    let mut response = present::status(call, StatusCode::CREATED, &status);
+    present::add_warnings(&mut response, &warnings);
+    Ok(response)
 }
 
 /// The condition `PodScheduled` becomes true.

@@ -1,7 +1,7 @@
 //! `pods/<name>/eviction`: a deletion that disruption budgets may forbid for now (429).
 
 use super::read;
-use crate::admission::{self, Operation};
+use crate::admission::{self, Asked, Operation, form};
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::kinds::StoredAs;
@@ -10,7 +10,7 @@ use crate::object;
 use crate::ownership::server_identity;
 use crate::present;
 use crate::selector::LabelSelector;
-use crate::verbs::write::{Update, update};
+use crate::verbs::write::{Admission, Update, update};
 use crate::verbs::{DeleteRequest, delete_object};
 use axum::body::Body;
 use http::{Response, StatusCode};
@@ -21,9 +21,18 @@ const BUDGETS: StoredAs = ("policy", "poddisruptionbudgets");
 
 /// Evicts the pod in the path.
 pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
-    let eviction = read::<Eviction>(call, &mut Vec::new())?;
+    let mut warnings = Vec::new();
+    let mut eviction = read::<Eviction>(call, &mut warnings)?;
+    let named = object::name(&eviction);
+    if !named.is_empty() && named != call.path.name {
+        return Err(ApiError::bad_request(format!("name in URL does not match name in Eviction object: {named:?}")));
+    }
+    let dry_run = call.options.dry_run || is_dry_run(&eviction);
+    // What would refuse the eviction is asked first: one that does not happen takes nothing from the budget.
+    let asked = admission::Request { dry_run, form: Some(&form::EVICTION), ..call.admission(Operation::Create) };
+    admission::submit(asked, &mut eviction, &mut warnings).await?;
     let text = |pointer: &str| Some(object::text(&eviction, pointer).to_owned()).filter(|text| !text.is_empty());
-    let dry_run = call.options.dry_run || object::strings(eviction.pointer("/deleteOptions/dryRun")).contains(&"All");
+    let dry_run = dry_run || is_dry_run(&eviction);
     let options = DeleteOptions {
         grace_period_seconds: eviction.pointer("/deleteOptions/gracePeriodSeconds").and_then(Value::as_i64),
         preconditions: Preconditions {
@@ -35,21 +44,21 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     };
     let stored = call.server.storage.get(&call.key()).await?.ok_or_else(|| call.not_found())?;
     let pod = stored.object;
-    // What would refuse the deletion is asked first: an eviction that does not happen takes nothing from the budget.
     options.preconditions.check(&call.kind, &pod, stored.revision)?;
-    let asked = admission::Request { subresource: None, dry_run, ..call.admission(Operation::Delete) };
-    admission::delete(asked, &pod).await?;
     let ended = matches!(object::text(&pod, "/status/phase"), "Succeeded" | "Failed" | "Pending");
     if !ended && !object::is_deleting(&pod) {
         ask_budget(call, &pod, dry_run).await?;
     }
-    let request = DeleteRequest { kind: &call.kind, namespace: call.namespace(), name: &call.path.name, options: &options };
-    delete_object(&call.server, &call.who, &request).await?;
-    Ok(present::status(
-        call,
-        StatusCode::CREATED,
-        &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }),
-    ))
+    let request = DeleteRequest { kind: &call.kind, namespace: call.namespace(), name: &call.path.name, options: &options, admitted: true };
+    delete_object(&call.server, &call.who, &request, &mut warnings).await?;
+    let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
+    let mut response = present::status(call, StatusCode::CREATED, &status);
+    present::add_warnings(&mut response, &warnings);
+    Ok(response)
+}
+
+fn is_dry_run(eviction: &Value) -> bool {
+    object::strings(eviction.pointer("/deleteOptions/dryRun")).contains(&"All")
 }
 
 /// Takes one disruption from the budget that covers the pod, if there is one.
@@ -78,6 +87,8 @@ async fn ask_budget(call: &Call, pod: &Value, dry_run: bool) -> Result<(), ApiEr
         dry_run,
         manager: Some(crate::ownership::SERVER),
         validate: false,
+        admission: Admission::Object,
+        options: Asked::Nothing,
     };
     let change = |old: &Value, _: u64| {
         let mut new = old.clone();

@@ -29,9 +29,10 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
 }
 
 /// Binds the pod that a `Binding` in its own right names.
-pub async fn bind_pod(call: &Call, binding: &Value) -> Result<Response<Body>, ApiError> {
+pub async fn bind_pod(call: &Call, binding: Value) -> Result<Response<Body>, ApiError> {
     let pods = call.server.kinds().find("", "v1", "pods").ok_or_else(ApiError::no_such_resource)?;
-    binding::bind(call, &pods, crate::object::name(binding), binding).await
+    let name = crate::object::name(&binding).to_owned();
+    binding::bind(call, &pods, &name, binding).await
 }
 
 /// Reads the body as an object of another kind than the parent's, strictly or not, as asked for.

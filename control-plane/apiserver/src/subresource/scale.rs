@@ -1,13 +1,14 @@
 //! `scale`: the number of replicas of a workload as an `autoscaling/v1 Scale`, to be read and set whatever its kind.
 
 use super::{decode, read};
+use crate::admission::form;
 use crate::call::Call;
 use crate::codec::{self, BodyFormat, Document, PatchFormat};
 use crate::error::ApiError;
 use crate::http::accept::View;
 use crate::object;
 use crate::present;
-use crate::verbs::write::{Update, Updated, update_for};
+use crate::verbs::write::{Admission, Facet, Update, Updated, update_for};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use k8s_openapi::api::autoscaling::v1::Scale;
@@ -50,7 +51,11 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
 }
 
 async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
-    let what = Update::of(call);
+    let put = |object: &mut Value, scale: &Value| {
+        object::map_at(object, "spec").insert("replicas".into(), scale.pointer("/spec/replicas").cloned().unwrap_or_else(|| json!(0)));
+    };
+    let facet = Facet { form: &form::SCALE, show: &to_scale, put: &put };
+    let what = Update { admission: Admission::Facet(&facet), ..Update::of(call) };
     let change = |old: &Value, revision: u64| {
         let mut live = old.clone();
         object::set_meta(&mut live, "resourceVersion", revision.to_string());

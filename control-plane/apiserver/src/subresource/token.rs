@@ -1,7 +1,7 @@
 //! `serviceaccounts/<name>/token`: a token for the account, bound to a pod, node or secret if asked for (TokenRequest).
 
 use super::read;
-use crate::admission::check_token;
+use crate::admission::{self, Operation, check_token, form};
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::object;
@@ -26,6 +26,8 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let mut request = read::<TokenRequest>(call, &mut warnings)?;
     let (namespace, name) = (call.namespace(), &call.path.name);
     let account = call.server.storage.get(&call.key()).await?.ok_or_else(|| call.not_found())?.object;
+    let asked = admission::Request { form: Some(&form::TOKEN_REQUEST), ..call.admission(Operation::Create) };
+    admission::submit(asked, &mut request, &mut warnings).await?;
     let seconds = request.pointer("/spec/expirationSeconds").and_then(Value::as_i64).unwrap_or(DEFAULT_SECONDS);
     check_seconds(seconds)?;
     let mut subject = Subject {

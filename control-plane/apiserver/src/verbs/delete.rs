@@ -1,7 +1,7 @@
 //! DELETE of one object.
 
 use super::write;
-use crate::admission::{self, Operation};
+use crate::admission::{self, Asked, Operation};
 use crate::allocate::Allocation;
 use crate::call::Call;
 use crate::codec::{self, BodyFormat};
@@ -30,6 +30,8 @@ pub struct DeleteRequest<'a> {
     pub namespace: &'a str,
     pub name: &'a str,
     pub options: &'a DeleteOptions,
+    /// Whether admission has been asked already: about an eviction.
+    pub admitted: bool,
 }
 
 /// What a deletion left.
@@ -43,26 +45,35 @@ pub enum Deleted {
 /// Deletes the object; 200 with a `Status` when it is gone, else with the object.
 pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let options = options(call)?;
-    let request = DeleteRequest { kind: &call.kind, namespace: call.namespace(), name: &call.path.name, options: &options };
-    match delete_object(&call.server, &call.who, &request).await? {
-        Deleted::Gone(object) if call.names().stored_as.1 == "pods" => Ok(present::object(call, StatusCode::OK, object, &[])),
+    let request =
+        DeleteRequest { kind: &call.kind, namespace: call.namespace(), name: &call.path.name, options: &options, admitted: false };
+    let mut warnings = Vec::new();
+    match delete_object(&call.server, &call.who, &request, &mut warnings).await? {
+        Deleted::Gone(object) if call.names().stored_as.1 == "pods" => Ok(present::object(call, StatusCode::OK, object, &warnings)),
         Deleted::Gone(object) => {
             let names = call.names();
             let mut details = json!({ "name": call.path.name, "kind": names.plural, "uid": object::uid(&object) });
             if !names.group.is_empty() {
                 details["group"] = names.group.into();
             }
-            Ok(present::status(call, StatusCode::OK, &present::status_success(details)))
+            let mut response = present::status(call, StatusCode::OK, &present::status_success(details));
+            present::add_warnings(&mut response, &warnings);
+            Ok(response)
         }
         Deleted::Later(object) => {
             let code = if options.cascades_by_flag { StatusCode::ACCEPTED } else { StatusCode::OK };
-            Ok(present::object(call, code, object, &[]))
+            Ok(present::object(call, code, object, &warnings))
         }
     }
 }
 
-/// Deletes or marks one object, whatever its kind.
-pub async fn delete_object(server: &Server, who: &Identity, request: &DeleteRequest<'_>) -> Result<Deleted, ApiError> {
+/// Deletes or marks one object, whatever its kind. `warnings` gets what admission warns of.
+pub async fn delete_object(
+    server: &Server,
+    who: &Identity,
+    request: &DeleteRequest<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Deleted, ApiError> {
     let (kind, names, options) = (request.kind, request.kind.descriptor(), request.options);
     let key = keys::object(names.stored_as, request.namespace, request.name);
     let asked = admission::Request {
@@ -74,12 +85,18 @@ pub async fn delete_object(server: &Server, who: &Identity, request: &DeleteRequ
         namespace: request.namespace,
         name: request.name,
         dry_run: options.dry_run,
+        form: None,
+        revision: 0,
+        options: Asked::Delete(options),
     };
     for _ in 0..ATTEMPTS {
         let Some(stored) = server.storage.get(&key).await? else { return Err(ApiError::not_found(names, request.name)) };
         let object = kind.from_stored(stored.object.clone());
         options.preconditions.check(kind, &object, stored.revision)?;
-        admission::delete(asked, &object).await?;
+        if !request.admitted {
+            warnings.clear();
+            admission::delete(admission::Request { revision: stored.revision, ..asked }, &object, warnings).await?;
+        }
         let versioned = |object: &Value, revision: u64| {
             let mut object = object.clone();
             object::set_meta(&mut object, "resourceVersion", revision.to_string());

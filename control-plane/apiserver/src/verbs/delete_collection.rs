@@ -8,6 +8,7 @@ use crate::present;
 use axum::body::Body;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use http::Response;
+use std::collections::BTreeSet;
 
 /// Deletions that run at a time.
 const WORKERS: usize = 8;
@@ -20,14 +21,19 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         let options = &options;
         async move {
             let (namespace, name) = object.place();
-            let request = DeleteRequest { kind: &call.kind, namespace, name, options };
-            match delete_object(&call.server, &call.who, &request).await {
-                Ok(_) => Ok(()),
-                Err(error) if error.code() == 404 => Ok(()),
+            let request = DeleteRequest { kind: &call.kind, namespace, name, options, admitted: false };
+            let mut warnings = Vec::new();
+            match delete_object(&call.server, &call.who, &request, &mut warnings).await {
+                Ok(_) => Ok(warnings),
+                Err(error) if error.code() == 404 => Ok(warnings),
                 Err(error) => Err(error),
             }
         }
     };
-    stream::iter(objects.iter().cloned()).map(each).buffer_unordered(WORKERS).try_collect::<Vec<()>>().await?;
-    Ok(present::list(call, &objects, &meta).await)
+    let warnings: Vec<Vec<String>> = stream::iter(objects.iter().cloned()).map(each).buffer_unordered(WORKERS).try_collect().await?;
+    // The same one is said once.
+    let warnings: Vec<String> = warnings.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect();
+    let mut response = present::list(call, &objects, &meta).await;
+    present::add_warnings(&mut response, &warnings);
+    Ok(response)
 }

@@ -1,6 +1,7 @@
 //! The end of every write, the same for all verbs: admission, rules, allocation, and the commit that is all or nothing.
 
-use crate::admission::{self, Operation};
+use crate::admission::form::Form;
+use crate::admission::{self, Additions, Asked, Operation};
 use crate::allocate::{self, Allocation};
 use crate::call::Call;
 use crate::companions;
@@ -38,6 +39,27 @@ pub struct Update<'a> {
     pub manager: Option<&'a str>,
     /// Whether the object's rules (`validate_update`) are asked. Not for the server's own bookkeeping.
     pub validate: bool,
+    pub admission: Admission<'a>,
+    pub options: Asked<'a>,
+}
+
+/// What admission is asked about a change.
+#[derive(Clone, Copy)]
+pub enum Admission<'a> {
+    /// The object.
+    Object,
+    /// What the subresource shows of it.
+    Facet(&'a Facet<'a>),
+    /// Nothing more: it has been asked about what the change is made from.
+    Asked,
+}
+
+/// An object as a subresource shows it.
+pub struct Facet<'a> {
+    pub form: &'static Form,
+    pub show: &'a (dyn Fn(&Value) -> Value + Send + Sync),
+    /// Brings the object into line with what it shall show.
+    pub put: &'a (dyn Fn(&mut Value, &Value) + Send + Sync),
 }
 
 impl<'a> Update<'a> {
@@ -51,6 +73,8 @@ impl<'a> Update<'a> {
             dry_run: call.options.dry_run,
             manager: Some(call.field_manager()),
             validate: true,
+            admission: Admission::Object,
+            options: Asked::Write { verb: call.verb, options: &call.options },
         }
     }
 }
@@ -83,11 +107,19 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
         Writer { kind, manager: call.field_manager(), subresource: None }.track(server.structure(kind), None, &mut object);
     }
     life::before_create(kind, &mut object, call.namespace());
+    let named = object::name(&object).to_owned();
+    let (uid, created) = (object::uid(&object).to_owned(), object::meta_str(&object, "creationTimestamp").to_owned());
+    let asked = admission::Request { subresource: None, name: &named, ..call.admission(Operation::Create) };
+    if admission::mutate(asked, &mut object, None, warnings).await? {
+        super::create::check_place(call, &object)?;
+        life::still_before_create(kind, &mut object, call.namespace(), uid, created);
+    } else {
+        // What the kind derives follows from what was filled in (a pod's quality of service from its requests).
+        kind.prepare_create(&mut object);
+    }
+    // A webhook may have given it another one.
     let name = object::name(&object).to_owned();
-    let asked = admission::Request { subresource: None, name: &name, ..call.admission(Operation::Create) };
-    admission::mutate(asked, &mut object, None, warnings).await?;
-    // What the kind derives follows from what was filled in (a pod's quality of service from its requests).
-    kind.prepare_create(&mut object);
+    let asked = admission::Request { name: &name, ..asked };
     let told = warnings.len();
     let key = call.key_of(&name);
     for _ in 0..ATTEMPTS {
@@ -165,6 +197,9 @@ async fn change_with(
         namespace: what.namespace,
         name: what.name,
         dry_run: what.dry_run,
+        form: None,
+        revision: 0,
+        options: what.options,
     };
     let told = warnings.len();
     for _ in 0..ATTEMPTS {
@@ -177,7 +212,10 @@ async fn change_with(
         }
         life::before_update(kind, &mut new, &old, what.subresource);
         warnings.truncate(told);
-        admission::mutate(asked, &mut new, Some(&old), warnings).await?;
+        let asked = admission::Request { revision: stored.revision, ..asked };
+        if mutated(what.admission, asked, &mut new, &old, warnings).await? {
+            life::before_update(kind, &mut new, &old, what.subresource);
+        }
         let allocation = allocate::plan(server, kind, Some(&old), &mut new)?;
         let allocation = allocation.and(companions::follow(server, kind, Some(&old), &mut new).await?);
         if what.validate {
@@ -186,7 +224,7 @@ async fn change_with(
                 return Err(ApiError::invalid(names, what.name, &errors));
             }
         }
-        let admitted = admission::validate(asked, &mut new, Some(&old), warnings).await?;
+        let admitted = validated(what.admission, asked, &mut new, &old, warnings).await?;
         let versioned = |mut object: Value, revision: u64| {
             object::set_meta(&mut object, "resourceVersion", revision.to_string());
             object
@@ -213,6 +251,45 @@ async fn change_with(
         }
     }
     Err(ApiError::stale(names, what.name))
+}
+
+/// The first stage of admission of a change; answers whether a webhook has changed the object.
+async fn mutated(
+    admission: Admission<'_>,
+    asked: admission::Request<'_>,
+    new: &mut Value,
+    old: &Value,
+    warnings: &mut Vec<String>,
+) -> Result<bool, ApiError> {
+    let facet = match admission {
+        Admission::Asked => return Ok(false),
+        Admission::Object => return admission::mutate(asked, new, Some(old), warnings).await,
+        Admission::Facet(facet) => facet,
+    };
+    let (mut shown, before) = ((facet.show)(new), (facet.show)(old));
+    let asked = admission::Request { form: Some(facet.form), ..asked };
+    let changed = admission::mutate(asked, &mut shown, Some(&before), warnings).await?;
+    if changed {
+        (facet.put)(new, &shown);
+    }
+    Ok(changed)
+}
+
+/// The second stage.
+async fn validated(
+    admission: Admission<'_>,
+    asked: admission::Request<'_>,
+    new: &mut Value,
+    old: &Value,
+    warnings: &mut Vec<String>,
+) -> Result<Additions, ApiError> {
+    let facet = match admission {
+        Admission::Asked => return Ok(Additions::default()),
+        Admission::Object => return admission::validate(asked, new, Some(old), warnings).await,
+        Admission::Facet(facet) => facet,
+    };
+    let asked = admission::Request { form: Some(facet.form), ..asked };
+    admission::validate(asked, &mut (facet.show)(new), Some(&(facet.show)(old)), warnings).await
 }
 
 /// Removes a stored object if it is still of that revision; its claims and its companion go with it. `None`: somebody was faster.

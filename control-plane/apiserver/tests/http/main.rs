@@ -26,3 +26,4 @@ mod services;
 mod validation;
 mod verbs;
 mod watches;
+mod webhooks;

@@ -41,4 +41,5 @@ pub mod service;
 pub mod service_account;
 pub mod stateful_set;
 pub mod storage_class;
+pub mod webhook_configuration;
 pub mod workload;
