@@ -6,6 +6,7 @@
 pub mod embedded;
 pub mod etcd;
 mod limits;
+pub mod snapshot;
 mod types;
 
 pub use limits::{MAX_OPS, MAX_VALUE};

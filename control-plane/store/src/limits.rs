@@ -3,10 +3,10 @@
 use crate::{Compare, Op, StoreError};
 use std::collections::HashSet;
 
-/// Most bytes of one value.
-pub const MAX_VALUE: usize = 3 << 19;
-/// Most operations, and most compares, of one commit.
-pub const MAX_OPS: usize = 128;
+/// Most bytes of one value: what etcd takes as a request, less room for its key and conditions, so that either backend holds what the other does.
+pub const MAX_VALUE: usize = (3 << 19) - 4096;
+/// Most operations, and most compares, of one commit: one less than etcd's, for the condition that every commit is made under.
+pub const MAX_OPS: usize = 127;
 
 /// Refuses what no backend takes: values over [`MAX_VALUE`], over [`MAX_OPS`] operations, one key written twice, an empty key.
 pub fn check_commit(compares: &[Compare], ops: &[Op]) -> Result<(), StoreError> {

@@ -13,6 +13,9 @@ pub const FRAME_HEADER: usize = 12;
 /// Bytes of a record besides its key and value.
 pub const RECORD_HEADER: usize = 25;
 
+/// The deadline is so many bytes before the key.
+pub const DEADLINE_BEFORE_KEY: usize = 8;
+
 const COMMIT: u8 = 0;
 const COMPACTION: u8 = 1;
 const DELETE: u8 = 0;

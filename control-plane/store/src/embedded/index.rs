@@ -150,6 +150,23 @@ impl Index {
         found
     }
 
+    /// At most `limit` keys from `start` on, as they were at `revision`.
+    pub fn page(&self, start: &[u8], revision: Revision, limit: usize) -> Vec<(Arc<[u8]>, Version)> {
+        let from = self.keys.range::<[u8], _>((Bound::Included(start), Bound::Unbounded));
+        let there = from.filter_map(|(key, versions)| {
+            let version = versions.at(revision).filter(|version| !version.is_deletion())?;
+            Some((key.clone(), *version))
+        });
+        there.take(limit).collect()
+    }
+
+    /// How many keys of the range there were at `revision`.
+    pub fn count(&self, range: &KeyRange, revision: Revision) -> u64 {
+        let from = self.keys.range::<[u8], _>((Bound::Included(&range.start[..]), Bound::Unbounded));
+        let inside = from.take_while(|(key, _)| range.contains(key));
+        inside.filter(|(_, versions)| versions.at(revision).is_some_and(|version| !version.is_deletion())).count() as u64
+    }
+
     /// Forgets at most `steps` times what no reader at `compacted` or later sees; answers whether there may be more to forget.
     pub fn prune(&mut self, compacted: Revision, steps: usize) -> bool {
         for _ in 0..steps {

@@ -10,11 +10,16 @@ mod frame;
 mod group;
 mod index;
 mod log;
+mod reader;
 mod recover;
+mod restore;
 mod segment;
 mod state;
 mod watch;
 mod writer;
+
+pub use reader::Reader;
+pub use restore::Restore;
 
 use crate::limits::check_commit;
 use crate::{Commit, Compare, KeyRange, Op, RangeResult, Revision, Store, StoreError, Watch};
@@ -76,16 +81,18 @@ pub struct Embedded {
 
 impl Embedded {
     /// Opens the store, or begins one where the directory is empty. Reads the whole log: blocks for about a second per GB.
-    /// Errors: [`StoreError::Unavailable`] when another process has it open, [`StoreError::Failed`] when the log is damaged or cannot be read.
+    /// Errors: [`StoreError::Unavailable`] when another process has it open, [`StoreError::Failed`] when the log is damaged or cannot be read, or a
+    /// restore into it is not done.
     pub fn open(mut config: EmbeddedConfig) -> Result<Arc<Self>, StoreError> {
-        // Places in a segment are 32-bit numbers.
-        config.segment_bytes = config.segment_bytes.min(MOST_SEGMENT);
-        // Secrets are in it: nobody else may enter.
-        fs::create_dir_all(&config.directory)
-            .and_then(|()| fs::set_permissions(&config.directory, fs::Permissions::from_mode(0o700)))
-            .map_err(|error| failed("create the store's directory", error))?;
-        let lock = lock(&config.directory)?;
-        let recovered = recover::recover(config)?;
+        let lock = enter(&mut config)?;
+        if let Some(from) = restore::unfinished(&config.directory)? {
+            let source = format!("a restore of {from} into {} was not done: do it again", config.directory.display());
+            return Err(StoreError::Failed { operation: "open the store", source: source.into() });
+        }
+        Self::begin(recover::recover(config)?, lock)
+    }
+
+    fn begin(recovered: recover::Recovered, lock: File) -> Result<Arc<Self>, StoreError> {
         let state = Arc::new(recovered.state);
         let (requests, queued) = mpsc::channel();
         let (wake, woken) = mpsc::channel();
@@ -156,6 +163,17 @@ impl Store for Embedded {
     async fn size(&self) -> Result<u64, StoreError> {
         Ok(self.state.segments.read().ordered.iter().map(|segment| segment.len()).sum())
     }
+}
+
+/// Makes the directory where there is none, and takes it for this process.
+fn enter(config: &mut EmbeddedConfig) -> Result<File, StoreError> {
+    // Places in a segment are 32-bit numbers.
+    config.segment_bytes = config.segment_bytes.min(MOST_SEGMENT);
+    // Secrets are in it: nobody else may enter.
+    fs::create_dir_all(&config.directory)
+        .and_then(|()| fs::set_permissions(&config.directory, fs::Permissions::from_mode(0o700)))
+        .map_err(|error| failed("create the store's directory", error))?;
+    lock(&config.directory)
 }
 
 fn default_reserve() -> u64 {

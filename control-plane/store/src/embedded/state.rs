@@ -48,16 +48,16 @@ impl Segments {
         }
     }
 
-    fn get(&self, slot: u32) -> io::Result<Arc<Segment>> {
+    pub fn get(&self, slot: u32) -> io::Result<Arc<Segment>> {
         self.by_slot.get(&slot).cloned().ok_or_else(|| io::Error::other(format!("the index names segment slot {slot}, which is not open")))
     }
 }
 
 /// A value that can be read without any lock, also after its segment was removed.
 pub struct Located {
-    key: Arc<[u8]>,
-    version: Version,
-    segment: Arc<Segment>,
+    pub key: Arc<[u8]>,
+    pub version: Version,
+    pub segment: Arc<Segment>,
 }
 
 impl Located {

@@ -3,6 +3,7 @@
 use super::EtcdConfig;
 use super::errors;
 use super::keys::Keys;
+use super::origin::Clock;
 use crate::StoreError;
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, KvClient, LeaseClient, MaintenanceClient, TlsOptions, WatchClient};
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub struct Clients {
 pub struct Connection {
     clients: Clients,
     pub keys: Keys,
+    /// That of a store that was never restored until somebody reads it.
+    pub clock: Clock,
     pub request_timeout: Duration,
     /// What etcd says its version is, like `3.4.23`.
     pub version: String,
@@ -59,6 +62,7 @@ impl Connection {
         let mut connection = Self {
             clients,
             keys: Keys::new(&config.prefix),
+            clock: Clock::default(),
             request_timeout: Duration::from_secs(config.request_timeout_seconds),
             version: String::new(),
         };
@@ -118,7 +122,7 @@ impl Connection {
             }
             sleep(pause).await;
         }
-        Err(StoreError::Unavailable(format!("etcd did not {operation} within {:?}", self.request_timeout)))
+        Err(errors::too_slow(operation, self.request_timeout))
     }
 }
 

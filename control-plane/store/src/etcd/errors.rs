@@ -1,8 +1,9 @@
 //! What etcd's errors mean to the store's callers. Pure.
 
+use crate::StoreError;
 use crate::limits::MAX_VALUE;
-use crate::{Revision, StoreError};
 use etcd_client::{Error, ResponseHeader};
+use std::time::Duration;
 use tonic::{Code, Status};
 
 /// Translates an error. Revisions in the result are 0 where etcd does not tell them.
@@ -16,11 +17,16 @@ pub fn convert(operation: &'static str, error: Error) -> StoreError {
     }
 }
 
-/// The revision of an answer.
-pub fn revision(header: Option<ResponseHeader>) -> Result<Revision, StoreError> {
+/// etcd's revision of an answer.
+pub fn revision(header: Option<ResponseHeader>) -> Result<i64, StoreError> {
     header
-        .map(|header| header.revision().unsigned_abs())
+        .map(|header| header.revision())
         .ok_or_else(|| StoreError::Failed { operation: "read etcd's answer", source: "it has no header".into() })
+}
+
+/// etcd did not answer in time.
+pub fn too_slow(operation: &'static str, within: Duration) -> StoreError {
+    StoreError::Unavailable(format!("etcd did not {operation} within {within:?}"))
 }
 
 /// Whether the request cannot have reached etcd, because there was no connection to send it on.

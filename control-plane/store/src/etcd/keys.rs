@@ -40,6 +40,16 @@ impl Keys {
     pub fn marker(&self) -> Vec<u8> {
         [&self.base[..], b"progress"].concat()
     }
+
+    /// The key of the store's [`super::origin::Origin`].
+    pub fn origin(&self) -> Vec<u8> {
+        [&self.base[..], b"origin"].concat()
+    }
+
+    /// Whether this is one of the store's keys, as etcd has it.
+    pub fn is_data(&self, key: &[u8]) -> bool {
+        key.starts_with(&self.data)
+    }
 }
 
 #[cfg(test)]

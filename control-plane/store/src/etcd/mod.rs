@@ -6,10 +6,15 @@ mod config;
 mod errors;
 mod keys;
 mod leases;
+mod origin;
 mod progress;
+mod restore;
+mod snapshot;
 mod watch;
 
 pub use config::EtcdConfig;
+pub use restore::Restore;
+pub use snapshot::Snapshot;
 
 use crate::limits::check_commit;
 use crate::{Commit, Compare, Entry, KeyRange, Op, RangeResult, Revision, Store, StoreError, Watch};
@@ -18,6 +23,7 @@ use bytes::Bytes;
 use client::Connection;
 use etcd_client::{CompareOp, GetOptions, GetResponse, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse};
 use leases::Leases;
+use origin::Clock;
 use progress::Progress;
 use std::sync::Arc;
 
@@ -38,11 +44,21 @@ struct Shared {
 
 impl Etcd {
     /// Connects, and waits at most the configured connect timeout for one of the endpoints to answer.
-    /// Errors: [`StoreError::Unavailable`] naming the endpoints when none does.
+    /// Errors: [`StoreError::Unavailable`] naming the endpoints when none does, [`StoreError::Failed`] when a restore into it is not done.
     pub async fn connect(config: EtcdConfig) -> Result<Arc<Self>, StoreError> {
-        let connection = Connection::open(&config).await?;
+        let mut connection = Connection::open(&config).await?;
+        let (origin, fence) = origin::read(&connection).await?;
+        if let Some(from) = origin.restoring {
+            let source = format!("a restore of {from} into {} is not done: wait for it, or do it again", place(&config));
+            return Err(StoreError::Failed { operation: "open the store", source: source.into() });
+        }
+        connection.clock = Clock::new(&origin, fence);
+        Ok(Arc::new(Self::over(connection)))
+    }
+
+    fn over(connection: Connection) -> Self {
         let progress = Progress::for_version(&connection.version);
-        Ok(Arc::new(Self { shared: Arc::new(Shared { connection, progress }), leases: Leases::default() }))
+        Self { shared: Arc::new(Shared { connection, progress }), leases: Leases::default() }
     }
 
     async fn transact(&self, compares: &[Compare], ops: &[Op]) -> Result<Commit, StoreError> {
@@ -60,8 +76,11 @@ impl Etcd {
                 Op::Delete { key } => TxnOp::delete(connection.keys.encode(key), None),
             });
         }
-        let gets: Vec<TxnOp> = compares.iter().map(|compare| TxnOp::get(connection.keys.encode(compare.key()), None)).collect();
-        let conditions: Vec<_> = compares.iter().flat_map(|compare| conditions(connection.keys.encode(compare.key()), compare)).collect();
+        let origin = connection.keys.origin();
+        let mut gets: Vec<TxnOp> = compares.iter().map(|compare| TxnOp::get(connection.keys.encode(compare.key()), None)).collect();
+        gets.push(TxnOp::get(origin.clone(), None));
+        let mut conditions: Vec<_> = compares.iter().map(|compare| condition(connection, compare)).collect();
+        conditions.push(etcd_client::Compare::mod_revision(origin, CompareOp::Equal, connection.clock.fence));
         let txn = Txn::new().when(conditions).and_then(actions).or_else(gets);
         let mut response = connection
             .once("commit", |mut client| {
@@ -69,15 +88,17 @@ impl Etcd {
                 async move { client.kv.txn(txn).await }
             })
             .await?;
-        let revision = errors::revision(response.take_header())?;
+        let revision = connection.clock.of_etcd(errors::revision(response.take_header())?);
         if response.succeeded() {
             return Ok(Commit::Done(revision));
         }
-        let current = response.op_responses().into_iter().map(|answer| match answer {
-            TxnOpResponse::Get(mut found) => found.take_kvs().pop().map(|kv| entry(connection, kv)),
-            _ => None,
-        });
-        Ok(Commit::Failed { current: current.collect(), revision })
+        let mut current: Vec<Option<KeyValue>> = response.op_responses().into_iter().map(found).collect();
+        if current.pop().flatten().map_or(0, |origin| origin.mod_revision()) != connection.clock.fence {
+            let source = "the store was restored meanwhile: what is connected to it has to be started anew";
+            return Err(StoreError::Failed { operation: "commit", source: source.into() });
+        }
+        let current = current.into_iter().map(|kv| kv.map(|kv| entry(connection, kv))).collect();
+        Ok(Commit::Failed { current, revision })
     }
 
     /// Reads pages until `limit` (0: all) is reached, all as of the first page's revision.
@@ -87,7 +108,8 @@ impl Etcd {
         let mut result = RangeResult { entries: Vec::new(), revision: revision.unwrap_or(0), more: true, count: None };
         while result.more && (limit == 0 || result.entries.len() < limit) {
             let wanted = if limit == 0 { PAGE } else { PAGE.min((limit - result.entries.len()) as i64) };
-            let options = GetOptions::new().with_range(end.clone()).with_revision(result.revision as i64).with_limit(wanted);
+            let at = if result.revision == 0 { 0 } else { connection.clock.to_etcd(result.revision) };
+            let options = GetOptions::new().with_range(end.clone()).with_revision(at).with_limit(wanted);
             let mut page: GetResponse = connection
                 .retried("read a range", |mut client| {
                     let (start, options) = (start.clone(), options.clone());
@@ -95,7 +117,7 @@ impl Etcd {
                 })
                 .await?;
             if result.revision == 0 {
-                result.revision = errors::revision(page.take_header())?;
+                result.revision = connection.clock.of_etcd(errors::revision(page.take_header())?);
             }
             result.count.get_or_insert(page.count().unsigned_abs());
             result.more = page.more();
@@ -131,6 +153,15 @@ impl Store for Etcd {
         let empty = !range.end.is_empty() && range.end <= range.start;
         // To etcd revision 0 is now; here it is before everything.
         let requested = revision.map(|revision| revision.max(1));
+        let oldest = self.shared.connection.clock.oldest();
+        if let Some(requested) = requested.filter(|requested| *requested < oldest) {
+            // It may have been compacted further since.
+            let oldest = match self.range(KeyRange::single("\0"), Some(oldest), 1).await {
+                Err(StoreError::Compacted { oldest, .. }) => oldest,
+                _ => oldest,
+            };
+            return Err(StoreError::Compacted { requested, oldest });
+        }
         if empty && requested.is_none() {
             let revision = self.current_revision().await?;
             return Ok(RangeResult { entries: Vec::new(), revision, more: false, count: Some(0) });
@@ -176,20 +207,16 @@ impl Store for Etcd {
 
     async fn current_revision(&self) -> Result<Revision, StoreError> {
         let connection = &self.shared.connection;
-        let mut answer = connection
-            .retried("read the revision", |mut client| {
-                let key = connection.keys.encode(b"\0");
-                async move { client.kv.get(key, Some(GetOptions::new().with_count_only())).await }
-            })
-            .await?;
-        errors::revision(answer.take_header())
+        Ok(connection.clock.of_etcd(origin::now(connection).await?))
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
-        if revision == 0 {
+        let connection = &self.shared.connection;
+        let at = connection.clock.to_etcd(revision);
+        if at == 0 {
             return Ok(());
         }
-        match self.shared.connection.once("compact", |mut client| async move { client.kv.compact(revision as i64, None).await }).await {
+        match connection.once("compact", |mut client| async move { client.kv.compact(at, None).await }).await {
             Ok(_) | Err(StoreError::Compacted { .. }) => Ok(()),
             Err(error) => Err(self.explain(error, revision).await),
         }
@@ -202,19 +229,31 @@ impl Store for Etcd {
     }
 }
 
-/// etcd takes an absent key for one with revision 0, so that being there is a condition of its own.
-fn conditions(key: Vec<u8>, compare: &Compare) -> Vec<etcd_client::Compare> {
+/// To etcd the revision of a key that is absent is 0, which is no key's.
+fn condition(connection: &Connection, compare: &Compare) -> etcd_client::Compare {
+    let key = connection.keys.encode(compare.key());
     match compare {
-        Compare::Absent(_) => vec![etcd_client::Compare::version(key, CompareOp::Equal, 0)],
-        Compare::ModRevision(_, revision) => vec![
-            etcd_client::Compare::version(key.clone(), CompareOp::Greater, 0),
-            etcd_client::Compare::mod_revision(key, CompareOp::Equal, *revision as i64),
-        ],
+        Compare::Absent(_) => etcd_client::Compare::version(key, CompareOp::Equal, 0),
+        Compare::ModRevision(_, revision) => match connection.clock.to_etcd(*revision) {
+            // Never true: no key was written then.
+            0 => etcd_client::Compare::mod_revision(key, CompareOp::Less, 0),
+            at => etcd_client::Compare::mod_revision(key, CompareOp::Equal, at),
+        },
     }
 }
 
+fn found(answer: TxnOpResponse) -> Option<KeyValue> {
+    if let TxnOpResponse::Get(mut found) = answer { found.take_kvs().pop() } else { None }
+}
+
 fn entry(connection: &Connection, kv: KeyValue) -> Entry {
-    let (create_revision, mod_revision) = (kv.create_revision() as u64, kv.mod_revision() as u64);
+    let clock = &connection.clock;
+    let (create_revision, mod_revision) = (clock.of_etcd(kv.create_revision()), clock.of_etcd(kv.mod_revision()));
     let (key, value) = kv.into_key_value();
     Entry { key: Bytes::copy_from_slice(connection.keys.decode(&key)), value: value.into(), create_revision, mod_revision }
+}
+
+/// The store as people name it.
+fn place(config: &EtcdConfig) -> String {
+    format!("etcd at {} below {}", config.endpoints.join(", "), config.prefix)
 }

@@ -45,11 +45,11 @@ pub async fn open(shared: Arc<Shared>, range: KeyRange, after: Revision) -> Resu
 /// The compacted revision, which etcd tells only to a watch that begins before it; `requested` is known to be compacted.
 pub async fn compacted_revision(connection: &Connection, requested: Revision) -> Result<Revision, StoreError> {
     let ask = |mut clients: Clients| async move {
-        let options = WatchOptions::new().with_start_revision(requested.max(1) as i64);
+        let options = WatchOptions::new().with_start_revision(connection.clock.to_etcd(requested).max(1));
         let mut stream = clients.watch.watch(connection.keys.marker(), Some(options)).await?;
         while let Some(response) = stream.message().await? {
             if response.canceled() {
-                return Ok(response.compact_revision().unsigned_abs());
+                return Ok(connection.clock.of_etcd(response.compact_revision()));
             }
         }
         Err(etcd_client::Error::WatchError("the watch ended".into()))
@@ -122,7 +122,8 @@ impl Follower {
     async fn connect(&mut self) -> Result<(), StoreError> {
         let connection = &self.shared.connection;
         let (start, end) = if self.shared.progress.by_marker { connection.keys.everything() } else { connection.keys.range(&self.range) };
-        let options = WatchOptions::new().with_range(end).with_start_revision(self.position.max(1) as i64).with_prev_key().with_fragment();
+        let first = connection.clock.to_etcd(self.position).max(1);
+        let options = WatchOptions::new().with_range(end).with_start_revision(first).with_prev_key().with_fragment();
         self.partial.clear();
         let opened = connection.once("watch", |mut clients| {
             let (start, options) = (start.clone(), options.clone());
@@ -155,8 +156,10 @@ impl Follower {
     }
 
     fn receive(&mut self, response: WatchResponse) -> Result<(), StoreError> {
+        let shared = self.shared.clone();
+        let (keys, clock) = (&shared.connection.keys, shared.connection.clock);
         if response.compact_revision() > 0 {
-            return Err(StoreError::Compacted { requested: self.position, oldest: response.compact_revision().unsigned_abs() });
+            return Err(StoreError::Compacted { requested: self.position, oldest: clock.of_etcd(response.compact_revision()) });
         }
         if response.canceled() {
             // Without a leader, for example: it is opened again.
@@ -168,7 +171,7 @@ impl Follower {
             return Ok(());
         }
         if response.events().is_empty() {
-            let revision = response.header().map_or(0, |header| header.revision().unsigned_abs());
+            let revision = response.header().map_or(0, |header| clock.of_etcd(header.revision()));
             // See `progress`: an old etcd's word is not taken.
             if !self.shared.progress.by_marker && revision >= self.position {
                 self.position = revision;
@@ -176,11 +179,11 @@ impl Follower {
             }
             return Ok(());
         }
-        let marker = self.shared.connection.keys.marker();
+        let marker = keys.marker();
         for event in response.events() {
             let Some(kv) = event.kv() else { continue };
-            let revision = kv.mod_revision().unsigned_abs();
-            if revision <= self.position {
+            let revision = clock.of_etcd(kv.mod_revision());
+            if revision <= self.position || !(keys.is_data(kv.key()) || kv.key() == marker) {
                 continue;
             }
             if self.partial.first().is_some_and(|(first, _)| first.revision != revision) {
@@ -188,12 +191,12 @@ impl Follower {
             }
             let kind = match event.event_type() {
                 EventType::Put => {
-                    EventKind::Put { value: Bytes::copy_from_slice(kv.value()), create_revision: kv.create_revision().unsigned_abs() }
+                    EventKind::Put { value: Bytes::copy_from_slice(kv.value()), create_revision: clock.of_etcd(kv.create_revision()) }
                 }
                 EventType::Delete => EventKind::Delete,
             };
-            let previous = event.prev_kv().map(|previous| entry(&self.shared.connection, previous.clone()));
-            let key = Bytes::copy_from_slice(self.shared.connection.keys.decode(kv.key()));
+            let previous = event.prev_kv().map(|previous| entry(&shared.connection, previous.clone()));
+            let key = Bytes::copy_from_slice(keys.decode(kv.key()));
             self.partial.push((Event { revision, key, kind, previous }, kv.key() == marker));
         }
         if !response.0.fragment {

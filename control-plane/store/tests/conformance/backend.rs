@@ -1,8 +1,9 @@
 //! The two backends as the suite sees them: begun empty, opened again, and removed by drop, also when a test panics.
 
-use orknet_store::Store;
 use orknet_store::embedded::{Embedded, EmbeddedConfig};
 use orknet_store::etcd::{Etcd, EtcdConfig};
+use orknet_store::snapshot::{Begin, SnapshotError, Source, Target};
+use orknet_store::{Store, StoreConfig, StoreError};
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::Path;
@@ -36,6 +37,22 @@ impl Fixture {
         Self { store, ground: Ground::Etcd { server } }
     }
 
+    /// An etcd whose store was restored, so that its revisions are far above etcd's own.
+    pub async fn restored_etcd() -> Self {
+        let server = EtcdServer::start(&[]);
+        let begin = Begin { above: 1_000_000_000, again: false, from: "nothing".into() };
+        let restore = orknet_store::etcd::Restore::begin(server.config("/orknet"), &begin).await.expect("a restore begins");
+        let revision = restore.finish().await.expect("a restore ends");
+        assert!(revision > begin.above, "{revision}");
+        let store = server.connect("/orknet").await;
+        Self { store, ground: Ground::Etcd { server } }
+    }
+
+    /// The store as a backup sees it, beside whoever has it open.
+    pub async fn source(&self) -> Box<dyn Source> {
+        self.ground.source(false).await.expect("the store is read")
+    }
+
     /// Closes the store and opens it again; etcd itself is killed and started again in between.
     pub async fn reopen(self) -> Self {
         drop(self.store);
@@ -51,6 +68,55 @@ impl Fixture {
                 Self { store, ground: Ground::Etcd { server } }
             }
         }
+    }
+}
+
+impl Ground {
+    /// With `alone`, if nobody has the store open (which only a directory knows).
+    pub async fn source(&self, alone: bool) -> Result<Box<dyn Source>, StoreError> {
+        Ok(match self {
+            Self::Embedded { directory } => Box::new(orknet_store::embedded::Reader::open(directory.path(), alone)?),
+            Self::Etcd { server } => Box::new(orknet_store::etcd::Snapshot::open(server.config("/orknet")).await?),
+        })
+    }
+
+    /// Nothing, of the same kind.
+    pub fn empty_like(&self) -> Self {
+        match self {
+            Self::Embedded { .. } => Self::empty_embedded(),
+            Self::Etcd { .. } => Self::empty_etcd(),
+        }
+    }
+
+    /// Nothing, of the other kind.
+    pub fn empty_unlike(&self) -> Self {
+        match self {
+            Self::Embedded { .. } => Self::empty_etcd(),
+            Self::Etcd { .. } => Self::empty_embedded(),
+        }
+    }
+
+    fn empty_embedded() -> Self {
+        Self::Embedded { directory: tempfile::tempdir().expect("a directory") }
+    }
+
+    fn empty_etcd() -> Self {
+        Self::Etcd { server: EtcdServer::start(&[]) }
+    }
+
+    pub async fn restore(&self, begin: &Begin) -> Result<Box<dyn Target>, SnapshotError> {
+        Ok(match self {
+            Self::Embedded { directory } => Box::new(orknet_store::embedded::Restore::begin(small(directory.path()), begin)?),
+            Self::Etcd { server } => Box::new(orknet_store::etcd::Restore::begin(server.config("/orknet"), begin).await?),
+        })
+    }
+
+    pub async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+        orknet_store::open(match self {
+            Self::Embedded { directory } => StoreConfig::Embedded(small(directory.path())),
+            Self::Etcd { server } => StoreConfig::Etcd(server.config("/orknet")),
+        })
+        .await
     }
 }
 

@@ -1,4 +1,5 @@
-//! The conformance suite: every test listed here runs once on each backend, as `embedded::…` and `etcd::…`. Faults differ by backend: those are in
+//! The conformance suite: every test listed here runs once on each backend, as `embedded::…` and `etcd::…`, and as `restored::…` on an etcd whose
+//! revisions are not the store's, since it was restored. Faults differ by backend: those are in
 //! `crash`, `damage`, `disk_full` and `outage`.
 
 mod backend;
@@ -9,6 +10,7 @@ mod disk_full;
 mod expiry;
 mod history;
 mod outage;
+mod snapshot;
 mod transactions;
 mod watches;
 
@@ -33,6 +35,12 @@ macro_rules! conformance {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 crate::$module::$name(crate::Fixture::etcd().await).await;
+            })*
+        }
+        mod restored {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::$module::$name(crate::Fixture::restored_etcd().await).await;
             })*
         }
     };
@@ -67,6 +75,13 @@ conformance! {
     expiry::a_key_written_again_lives_on,
     expiry::a_ttl_outlives_a_restart,
     history::random_histories_agree_with_a_model,
+    snapshot::a_backup_under_write_load_is_the_store_at_its_revision,
+    snapshot::a_restored_store_has_every_key_and_no_past,
+    snapshot::keys_that_expire_have_the_time_that_they_had_left,
+    snapshot::a_restore_into_a_store_that_has_keys_is_refused_and_changes_nothing,
+    snapshot::a_restore_that_was_not_done_is_no_store_until_it_is_done_again,
+    snapshot::a_store_is_migrated_to_the_other_backend_and_back,
+    snapshot::a_store_that_is_written_to_while_it_is_migrated_is_refused,
 }
 
 pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Op {

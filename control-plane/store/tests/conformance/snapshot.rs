@@ -1,0 +1,380 @@
+//! Backup, restore and migration: of each backend, into each.
+
+use crate::backend::{Fixture, Ground};
+use crate::{PATIENCE, delete, events, everything, get, put, write};
+use bytes::Bytes;
+use orknet_store::snapshot::{self, Begin, KeptFile, SnapshotError, backup, check, migrate, restore};
+use orknet_store::{Commit, EventKind, KeyRange, MAX_VALUE, Op, Revision, Store, StoreError};
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+fn begin(above: Revision) -> Begin {
+    Begin { above, again: false, from: "a test".into() }
+}
+
+/// Keys and values at a revision.
+async fn all(store: &dyn Store, revision: Option<Revision>) -> BTreeMap<Bytes, Bytes> {
+    let found = store.range(everything(), revision, 0).await.expect("the read succeeds").entries;
+    found.into_iter().map(|entry| (entry.key, entry.value)).collect()
+}
+
+async fn write_backup(fixture: &Fixture, path: &Path) -> snapshot::Written {
+    backup(&*fixture.source().await, &[], &[], "cluster", "test", path).await.expect("the backup succeeds")
+}
+
+/// Restores into `ground` and opens it.
+async fn restored(ground: &Ground, path: &Path, above: Revision) -> (Arc<dyn Store>, Revision) {
+    let target = ground.restore(&begin(above)).await.expect("the restore begins");
+    let revision = restore(path, &*target).await.expect("the restore succeeds");
+    drop(target);
+    (ground.open().await.expect("the restored store opens"), revision)
+}
+
+pub async fn a_backup_under_write_load_is_the_store_at_its_revision(fixture: Fixture) {
+    let store = fixture.store.clone();
+    for at in 0..150 {
+        write(&*store, vec![put(format!("key/{at:03}"), "first"), put(format!("with/{at:03}"), "first")]).await;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..4usize)
+        .map(|writer| {
+            let (store, stop) = (store.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut at = writer;
+                while !stop.load(Ordering::Relaxed) {
+                    at += 7;
+                    let (key, with) = (format!("key/{:03}", at % 200), format!("with/{:03}", at % 200));
+                    // Both or none: what is of two revisions shows.
+                    let ops = if at % 5 == 0 {
+                        vec![delete(key), delete(with)]
+                    } else {
+                        vec![put(key, at.to_string()), put(with, at.to_string())]
+                    };
+                    write(&*store, ops).await;
+                }
+                at
+            })
+        })
+        .collect();
+    let directory = tempfile::tempdir().unwrap();
+    let mut taken = Vec::new();
+    for number in 0..3 {
+        let before = store.current_revision().await.unwrap();
+        let path = directory.path().join(number.to_string());
+        let written = write_backup(&fixture, &path).await;
+        assert!(written.header.revision >= before, "what was acknowledged before is in it");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), written.bytes);
+        taken.push((path, written.header));
+    }
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        assert!(writer.await.unwrap() > 7, "the writers wrote meanwhile");
+    }
+    for (path, header) in taken {
+        let expected = all(&*store, Some(header.revision)).await;
+        assert_eq!(header.keys, expected.len() as u64);
+        let ground = fixture.ground.empty_like();
+        let (copy, _) = restored(&ground, &path, header.revision).await;
+        let found = all(&*copy, None).await;
+        assert_eq!(found, expected);
+        for at in 0..200 {
+            assert_eq!(found.get(format!("key/{at:03}").as_bytes()), found.get(format!("with/{at:03}").as_bytes()));
+        }
+    }
+}
+
+pub async fn a_restored_store_has_every_key_and_no_past(fixture: Fixture) {
+    let store = &*fixture.store;
+    write(store, vec![put("large", vec![b'x'; MAX_VALUE])]).await;
+    write(store, vec![put("empty", ""), put(vec![0, 255, 7], vec![0; 9]), put("excluded/a", "1")]).await;
+    for at in 0..700 {
+        write(store, vec![put(format!("k/{at}"), format!("v{at}"))]).await;
+    }
+    write(store, vec![delete("k/7")]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("backup");
+    std::fs::write(&path, "an older one").unwrap();
+    let files = [KeptFile { name: "ca.key".into(), mode: 0o600, contents: "secret".into() }];
+    let source = fixture.source().await;
+    let written = backup(&*source, &[KeyRange::prefix("excluded/")], &files, "of a test", "test 1", &path).await.unwrap();
+    let contents = check(&path).unwrap();
+    assert_eq!((&contents.header, &contents.files[..]), (&written.header, &files[..]));
+    assert_eq!((contents.header.cluster.as_str(), contents.header.keys), ("of a test", 702));
+
+    // The cluster lives on after its backup.
+    let last = write(store, vec![put("after", "1")]).await;
+    let above = snapshot::never_reached(written.header.revision, SystemTime::now(), SystemTime::now());
+    let mut expected = all(store, Some(written.header.revision)).await;
+    expected.remove(&b"excluded/a"[..]);
+    for ground in [fixture.ground.empty_like(), fixture.ground.empty_unlike()] {
+        let (copy, revision) = restored(&ground, &path, above).await;
+        assert!(revision > above && above > last, "{revision} is not above {above}");
+        assert_eq!(all(&*copy, None).await, expected);
+        let entries = copy.range(everything(), None, 0).await.unwrap().entries;
+        assert!(entries.iter().all(|entry| entry.mod_revision > above && entry.create_revision == entry.mod_revision));
+        let newest = copy.current_revision().await.unwrap();
+        assert!(newest >= revision);
+        // Nobody goes on from before, nor from the middle of the restore.
+        for old in [0, 1, last, above, above + 1] {
+            if old >= newest {
+                continue;
+            }
+            let range = copy.range(everything(), Some(old), 0).await;
+            let range = range.map(|found| found.entries.len());
+            assert!(matches!(range, Err(StoreError::Compacted { requested, oldest }) if oldest > requested), "at {old}: {range:?}");
+            assert!(matches!(copy.watch(everything(), old).await.err(), Some(StoreError::Compacted { .. })), "at {old}");
+        }
+        // It is a store like every other.
+        let mut watch = copy.watch(everything(), newest).await.unwrap();
+        let entry = get(&*copy, "k/8").await.unwrap();
+        let swap = copy.commit(vec![orknet_store::Compare::ModRevision("k/8".into(), entry.mod_revision)], vec![put("k/8", "new")]).await;
+        let Ok(Commit::Done(next)) = swap else { panic!("{swap:?}") };
+        assert!(next > newest);
+        let event = events(&mut watch).await.remove(0);
+        assert_eq!((event.revision, event.key, event.previous.unwrap().value), (next, "k/8".into(), "v8".into()));
+        drop((watch, copy));
+        let again = ground.open().await.unwrap();
+        assert!(again.current_revision().await.unwrap() >= next);
+        assert_eq!(get(&*again, "k/8").await.unwrap().value, "new");
+        assert!(matches!(again.range(everything(), Some(last), 0).await, Err(StoreError::Compacted { .. })));
+    }
+}
+
+pub async fn keys_that_expire_have_the_time_that_they_had_left(fixture: Fixture) {
+    let store = &*fixture.store;
+    let mortal = |key: &'static str, seconds| Op::Put { key: key.into(), value: "v".into(), ttl: Some(Duration::from_secs(seconds)) };
+    write(store, vec![mortal("long", 3600), mortal("short", 1), put("for good", "v")]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("backup");
+    write_backup(&fixture, &path).await;
+    for ground in [fixture.ground.empty_like(), fixture.ground.empty_unlike()] {
+        let (copy, revision) = restored(&ground, &path, 1000).await;
+        let deadline = Instant::now() + PATIENCE;
+        while get(&*copy, "short").await.is_some() {
+            assert!(Instant::now() < deadline, "it lives for ever");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if let Ok(mut watch) = copy.watch(everything(), revision).await
+            && copy.current_revision().await.unwrap() > revision + 1
+        {
+            assert_eq!(events(&mut watch).await[0].kind, EventKind::Delete);
+        }
+        // What is left of the long one is seen in a backup of the copy.
+        assert!(get(&*copy, "long").await.is_some() && get(&*copy, "for good").await.is_some());
+        let left: BTreeMap<_, _> = ground
+            .source(false)
+            .await
+            .unwrap()
+            .page(Bytes::new(), 10)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|record| (record.key, record.ttl))
+            .collect();
+        let long = left[&b"long"[..]].expect("it expires");
+        // A lease of etcd lasts up to a minute longer, each time.
+        assert!((3400..3800).contains(&long.as_secs()), "{long:?}");
+        assert_eq!(left[&b"for good"[..]], None);
+    }
+}
+
+pub async fn a_restore_into_a_store_that_has_keys_is_refused_and_changes_nothing(fixture: Fixture) {
+    write(&*fixture.store, vec![put("a", "1")]).await;
+    let before = all(&*fixture.store, None).await;
+    // By whom it is used comes first, where that is known.
+    let open = fixture.ground.restore(&begin(1000)).await.err().expect("it is refused").to_string();
+    assert!(open.contains("is in use by process") || open.contains("1 keys, the first of them a"), "{open}");
+    let Fixture { store, ground } = fixture;
+    drop(store);
+    for again in [false, true] {
+        let Err(SnapshotError::NotEmpty { found, .. }) = ground.restore(&Begin { again, ..begin(1000) }).await else {
+            panic!("it was begun")
+        };
+        assert!(found.contains("1 keys"), "{found}");
+    }
+    let store = ground.open().await.unwrap();
+    assert_eq!(all(&*store, None).await, before);
+    write(&*store, vec![put("b", "2")]).await;
+}
+
+pub async fn a_restore_that_was_not_done_is_no_store_until_it_is_done_again(fixture: Fixture) {
+    for at in 0..300 {
+        write(&*fixture.store, vec![put(format!("{at:03}"), "v")]).await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("backup");
+    write_backup(&fixture, &path).await;
+    let ground = fixture.ground.empty_like();
+    // A server that was there before the restore.
+    let early = if let Ground::Etcd { .. } = &ground { Some(ground.open().await.unwrap()) } else { None };
+    let target = ground.restore(&begin(1000)).await.unwrap();
+    write(&*target.store(), vec![put("000", "v"), put("half", "v")]).await;
+    if let Some(early) = &early {
+        let refused = early.commit(Vec::new(), vec![put("server", "v")]).await.unwrap_err().to_string();
+        assert!(refused.contains("restored meanwhile"), "{refused}");
+    }
+    drop(target);
+
+    let refused = ground.open().await.err().expect("a half is not opened").to_string();
+    assert!(refused.contains("a restore of a test into") && refused.contains("do it again"), "{refused}");
+    assert!(ground.source(false).await.is_err(), "a half is not backed up");
+    let Err(error) = ground.restore(&begin(1000)).await else { panic!("it was begun") };
+    assert!(matches!(&error, SnapshotError::Unfinished { from, .. } if from == "a test"), "{error}");
+    assert!(error.to_string().contains("--again"), "{error}");
+
+    let target = ground.restore(&Begin { again: true, ..begin(1000) }).await.unwrap();
+    restore(&path, &*target).await.unwrap();
+    drop(target);
+    let copy = ground.open().await.unwrap();
+    assert_eq!(all(&*copy, None).await, all(&*fixture.store, None).await);
+    if let Some(early) = early {
+        let refused = early.commit(vec![crate::absent("x")], vec![put("x", "v")]).await.unwrap_err().to_string();
+        assert!(refused.contains("restored meanwhile"), "{refused}");
+    }
+}
+
+pub async fn a_store_is_migrated_to_the_other_backend_and_back(fixture: Fixture) {
+    for at in 0..300 {
+        write(&*fixture.store, vec![put(format!("{at:03}"), at.to_string())]).await;
+    }
+    let last = write(&*fixture.store, vec![delete("007")]).await;
+    let expected = all(&*fixture.store, None).await;
+    let Fixture { store, ground } = fixture;
+    if let Ground::Embedded { .. } = &ground {
+        let refused = ground.source(true).await.err().expect("it is in use").to_string();
+        assert!(refused.contains("is in use by process"), "{refused}");
+    }
+    drop(store);
+    let (other, back) = (ground.empty_unlike(), ground.empty_like());
+    let mut newest = last;
+    for (from, to) in [(&ground, &other), (&other, &back)] {
+        let source = from.source(true).await.unwrap();
+        let target = to.restore(&begin(source.revision())).await.unwrap();
+        let (keys, revision) = migrate(&*source, &[], &*target).await.unwrap();
+        assert_eq!(keys, expected.len() as u64);
+        assert!(revision > newest, "{revision} is not above {newest}");
+        drop((source, target));
+        let store = to.open().await.unwrap();
+        assert_eq!(all(&*store, None).await, expected);
+        newest = store.current_revision().await.unwrap();
+    }
+}
+
+pub async fn a_store_that_is_written_to_while_it_is_migrated_is_refused(fixture: Fixture) {
+    write(&*fixture.store, vec![put("a", "1")]).await;
+    let source = fixture.source().await;
+    let ground = fixture.ground.empty_unlike();
+    let target = ground.restore(&begin(1000)).await.unwrap();
+    write(&*fixture.store, vec![put("b", "1")]).await;
+    let refused = migrate(&*source, &[], &*target).await.unwrap_err();
+    assert!(matches!(refused, SnapshotError::Changed), "{refused}");
+    drop(target);
+    assert!(ground.open().await.is_err(), "what lacks a write is no store");
+}
+
+/// A backup of an embedded store.
+async fn sample(directory: &Path, keys: usize) -> Vec<u8> {
+    let fixture = Fixture::embedded().await;
+    for at in 0..keys {
+        write(&*fixture.store, vec![put(format!("{at:04}"), "v".repeat(at * 13 % 200))]).await;
+    }
+    let path = directory.join("sample");
+    let files = [KeptFile { name: "ca.key".into(), mode: 0o600, contents: "secret".into() }];
+    backup(&*fixture.source().await, &[], &files, "c", "t", &path).await.unwrap();
+    std::fs::read(path).unwrap()
+}
+
+#[tokio::test]
+async fn no_damaged_cut_or_lengthened_backup_passes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("damaged");
+    let whole = sample(directory.path(), 60).await;
+    let refused = |bytes: &[u8], what: &str| {
+        std::fs::write(&path, bytes).unwrap();
+        let error = check(&path).err().unwrap_or_else(|| panic!("{what} passed"));
+        assert!(matches!(error, SnapshotError::Damaged { .. }), "{what}: {error}");
+        assert!(error.to_string().contains("damaged"), "{what}: {error}");
+    };
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        refused(&damaged, &format!("a flipped bit in byte {at}"));
+    }
+    for length in (0..whole.len()).step_by(3) {
+        refused(&whole[..length], &format!("a file cut at {length}"));
+    }
+    refused(&[&whole[..], &[0]].concat(), "a byte too many");
+    refused(&[&whole[..], &whole].concat(), "two in one file");
+    std::fs::write(&path, &whole).unwrap();
+    check(&path).unwrap();
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+
+    /// Of whole parts each with its own good checksum: left out, doubled, in another order, or out of another backup.
+    #[test]
+    fn no_backup_with_its_parts_in_another_order_passes(order in proptest::collection::vec(0usize..8, 0..10)) {
+        static SAMPLE: std::sync::OnceLock<(Vec<u8>, Vec<Vec<u8>>)> = std::sync::OnceLock::new();
+        let (header, parts) = SAMPLE.get_or_init(|| {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            let directory = tempfile::tempdir().unwrap();
+            let (large, small) = runtime.block_on(async { (sample(directory.path(), 6000).await, sample(directory.path(), 5).await) });
+            let ((header, mut parts), (_, others)) = (split(&large), split(&small));
+            assert_eq!(parts.len(), 5, "a file, keys, the end");
+            parts.extend(others);
+            (header, parts)
+        });
+        proptest::prop_assume!(order != [0, 1, 2, 3, 4]);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mixed");
+        let chosen: Vec<u8> = order.iter().flat_map(|part| parts[*part].clone()).collect();
+        std::fs::write(&path, [&header[..], &chosen].concat()).unwrap();
+        proptest::prop_assert!(check(&path).is_err(), "{:?} passed", order);
+    }
+}
+
+/// The header and the parts of a backup, by the lengths that they say.
+fn split(bytes: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let length = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let mut at = 16 + length(12) + 4;
+    let header = bytes[..at].to_vec();
+    let mut parts = Vec::new();
+    while at < bytes.len() {
+        let end = at + 9 + length(at + 5) + 4;
+        parts.push(bytes[at..end].to_vec());
+        at = end;
+    }
+    (header, parts)
+}
+
+#[tokio::test]
+async fn a_newer_format_is_told_from_damage_and_a_failed_backup_leaves_the_one_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut newer = sample(directory.path(), 3).await;
+    newer[8] = 2;
+    let length = 16 + u32::from_le_bytes(newer[12..16].try_into().unwrap()) as usize;
+    // CRC-32 as everybody has it (IEEE 802.3).
+    let checksum = newer[..length].iter().fold(!0u32, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 })
+    });
+    newer[length..length + 4].copy_from_slice(&(!checksum).to_le_bytes());
+    let path = directory.path().join("newer");
+    std::fs::write(&path, &newer).unwrap();
+    assert!(matches!(check(&path).unwrap_err(), SnapshotError::Format { format: 2, .. }));
+
+    let fixture = Fixture::etcd().await;
+    write(&*fixture.store, vec![put("a", "1")]).await;
+    let source = fixture.source().await;
+    let newest = write(&*fixture.store, vec![put("a", "2")]).await;
+    fixture.store.compact(newest).await.unwrap();
+    let error = backup(&*source, &[], &[], "c", "t", &path).await.unwrap_err();
+    assert!(error.to_string().contains("compacted"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), newer);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "something unfinished was left");
+}
