@@ -65,6 +65,10 @@ fn e2e_fields_are_explained_at_any_depth(_: &Cluster, kubectl: &Kubectl) -> Resu
     ensure!(service.contains("FIELD: type <string>\n") && service.contains("type determines how the Service is exposed."), "{service}");
     let recursive = kubectl.run(&["explain", "networkpolicy.spec", "--recursive"])?;
     ensure!(recursive.contains("      ipBlock\t<IPBlock>\n        cidr\t<string> -required-\n        except\t<[]string>\n"), "{recursive}");
+    // As older clients ask, in protobuf.
+    let old = kubectl.run(&["explain", "--output=plaintext-openapiv2", "deployment.spec.strategy"])?;
+    ensure!(old.starts_with("KIND:     Deployment\nVERSION:  apps/v1\n\nRESOURCE: strategy <Object>\n"), "{old}");
+    ensure!(old.contains("   rollingUpdate\t<Object>\n") && old.contains("   type\t<string>\n"), "{old}");
     let said = kubectl.fails(&["explain", "pod.spec.nothing"], None)?;
     ensure!(said.contains("field \"nothing\" does not exist"), "{said}");
     let kinds = kubectl.run(&["api-resources", "--verbs=list", "-o", "name"])?;

@@ -1,6 +1,6 @@
 //! Discovery documents by path, with entity tags, so that clients may keep them.
 
-use super::{aggregated, legacy};
+use super::{aggregated, legacy, openapi_v2};
 use crate::error::ApiError;
 use crate::http::accept::{DiscoveryForm, Offer};
 use crate::kinds::{Kind, Kinds};
@@ -14,15 +14,19 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 /// What is kept of the documents of one set of kinds: the index of OpenAPI, small and asked for by every client, and the hashes in it. The documents
-/// themselves are made when asked for.
+/// it leads to are made when asked for, which clients do once; the old one of all kinds is asked for again and again, and kept from the first time on.
 #[derive(Default)]
 pub struct Documents {
     openapi_index: OnceLock<Bytes>,
+    /// Version 2, as JSON and as protobuf.
+    openapi_v2: [OnceLock<Bytes>; 2],
     /// By group version, of those that only have kinds of the registry: the same for every set of kinds.
     built_in: Arc<OnceLock<Hashes>>,
     /// Of those that have others: what no change touched is the same as before.
     added: HashMap<String, Arc<OnceLock<String>>>,
 }
+
+const JSON: &str = "application/json";
 
 type Hashes = HashMap<String, String>;
 
@@ -34,7 +38,7 @@ impl Documents {
             let kept = self.added.get(&group_version).filter(|_| !touched.contains(&group_version));
             added.entry(group_version).or_insert_with(|| kept.cloned().unwrap_or_default());
         }
-        Self { openapi_index: OnceLock::new(), built_in: self.built_in.clone(), added }
+        Self { openapi_index: OnceLock::new(), openapi_v2: Default::default(), built_in: self.built_in.clone(), added }
     }
 
     /// The document at a discovery path (without a closing slash); `None` when there is none.
@@ -58,7 +62,7 @@ impl Documents {
             _ => return None,
         };
         let document = Bytes::from(value.to_string());
-        let mut response = tagged(document.clone(), &openapi::hash(&document), headers);
+        let mut response = tagged(document.clone(), &openapi::hash(&document), JSON, headers);
         if let Some(version) = version {
             let media = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
             // One of two versions that are plain text.
@@ -72,14 +76,18 @@ impl Documents {
     /// The document at an OpenAPI path: `/openapi/v2`, `/openapi/v3`, `/openapi/v3/apis/apps/v1`. With the hash of the index it may be kept for good.
     pub fn openapi(&self, kinds: &Kinds, path: &str, query: &str, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
         let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
-        if path == "/openapi/v2" && accepted.contains("proto-openapi.spec.v2") {
-            return Ok(v2_protobuf());
+        let [json, protobuf] = &self.openapi_v2;
+        let v2 = || json.get_or_init(|| openapi::v2_document(&resources(kinds, |_| true)).into());
+        if path == "/openapi/v2" && openapi_v2::is_asked_for(accepted) {
+            let document = protobuf.get_or_init(|| openapi_v2::document(v2()).into()).clone();
+            let hash = openapi::hash(&document);
+            return Ok(tagged(document, &hash, openapi_v2::MEDIA_TYPE, headers));
         }
         if !accepted.contains("json") && !accepted.contains("*/*") {
             return Err(ApiError::not_acceptable(Offer { protobuf: false, stream: false }));
         }
         let document = match path.trim_start_matches("/openapi/") {
-            "v2" => openapi::v2_document(&resources(kinds, |_| true)).into(),
+            "v2" => v2().clone(),
             "v3" => self.openapi_index.get_or_init(|| self.index(kinds)).clone(),
             other => {
                 let root = other.strip_prefix("v3/").ok_or_else(ApiError::no_such_resource)?;
@@ -87,7 +95,7 @@ impl Documents {
             }
         };
         let hash = openapi::hash(&document);
-        let mut response = tagged(document, &hash, headers);
+        let mut response = tagged(document, &hash, JSON, headers);
         if form_urlencoded::parse(query.as_bytes()).any(|(key, value)| key == "hash" && value == hash) {
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
         }
@@ -125,18 +133,8 @@ fn group_version(root: &str) -> &str {
     root.split_once('/').map_or(root, |(_, group_version)| group_version)
 }
 
-/// The protobuf form of version 2 (`openapi.v2.Document`), which kubectl asks for only about kinds that version 3 does not have: the head, for it is
-/// to see that they are not here either. All that there is, is in the JSON forms.
-fn v2_protobuf() -> Response<Body> {
-    // swagger: "2.0"; info { title: "Kubernetes", version: "v1.33.0" }; paths {}.
-    const DOCUMENT: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.33.0\x42\x00";
-    let mut response = Response::new(Body::from(DOCUMENT));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf"));
-    response
-}
-
 /// 304 when the client has it already.
-fn tagged(document: Bytes, hash: &str, headers: &HeaderMap) -> Response<Body> {
+fn tagged(document: Bytes, hash: &str, media_type: &'static str, headers: &HeaderMap) -> Response<Body> {
     let tag = format!("\"{hash}\"");
     let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|known| known == tag);
     let mut response = Response::new(if known { Body::empty() } else { Body::from(document) });
@@ -144,7 +142,7 @@ fn tagged(document: Bytes, hash: &str, headers: &HeaderMap) -> Response<Body> {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     let out = response.headers_mut();
-    out.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    out.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     out.insert(VARY, HeaderValue::from_static("Accept"));
     // Hexadecimal digits in quotes are a header value.
     if let Ok(tag) = HeaderValue::from_str(&tag) {

@@ -3,6 +3,7 @@
 mod aggregated;
 mod documents;
 mod legacy;
+mod openapi_v2;
 mod subresources;
 
 pub use documents::Documents;

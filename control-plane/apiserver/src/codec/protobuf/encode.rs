@@ -49,6 +49,23 @@ pub fn bytes(number: u32, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(value);
 }
 
+/// Appends a number, which is signed whatever its width.
+pub fn number(field: u32, value: i64, out: &mut Vec<u8>) {
+    key(field, VARINT, out);
+    varint(value.cast_unsigned(), out);
+}
+
+/// Appends a boolean.
+pub fn boolean(field: u32, value: bool, out: &mut Vec<u8>) {
+    number(field, value.into(), out);
+}
+
+/// Appends a double.
+pub fn double(field: u32, value: f64, out: &mut Vec<u8>) {
+    key(field, FIXED64, out);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
 fn key(number: u32, wire_type: u32, out: &mut Vec<u8>) {
     varint(u64::from(number << 3 | wire_type), out);
 }
@@ -59,12 +76,6 @@ fn varint(mut value: u64, out: &mut Vec<u8>) {
         value >>= 7;
     }
     out.push(value as u8);
-}
-
-/// Numbers are signed, whatever their width.
-fn number(field: u32, value: i64, out: &mut Vec<u8>) {
-    key(field, VARINT, out);
-    varint(value.cast_unsigned(), out);
 }
 
 fn field_of(table: &Table, field: &Field, object: &Map<String, Value>, out: &mut Vec<u8>) {
@@ -101,11 +112,8 @@ fn value(table: &Table, field: u32, kind: Kind, value: &Value, out: &mut Vec<u8>
     match kind {
         Kind::Text => bytes(field, value.as_str().unwrap_or_default().as_bytes(), out),
         Kind::Integer => number(field, integer(value), out),
-        Kind::Boolean => number(field, i64::from(value.as_bool().unwrap_or_default()), out),
-        Kind::Double => {
-            key(field, FIXED64, out);
-            out.extend_from_slice(&value.as_f64().unwrap_or_default().to_le_bytes());
-        }
+        Kind::Boolean => boolean(field, value.as_bool().unwrap_or_default(), out),
+        Kind::Double => double(field, value.as_f64().unwrap_or_default(), out),
         Kind::Bytes => bytes(field, &STANDARD.decode(value.as_str().unwrap_or_default()).unwrap_or_default(), out),
         Kind::Quantity => delimited(field, out, |out| match value {
             Value::String(quantity) => bytes(1, quantity.as_bytes(), out),
@@ -113,7 +121,7 @@ fn value(table: &Table, field: u32, kind: Kind, value: &Value, out: &mut Vec<u8>
             _ => bytes(1, b"0", out),
         }),
         Kind::IntOrText => delimited(field, out, |out| {
-            number(1, i64::from(value.is_string()), out);
+            boolean(1, value.is_string(), out);
             number(2, integer(value), out);
             bytes(3, value.as_str().unwrap_or_default().as_bytes(), out);
         }),
@@ -138,7 +146,7 @@ fn value(table: &Table, field: u32, kind: Kind, value: &Value, out: &mut Vec<u8>
         }),
         Kind::Message(inner) => delimited(field, out, |out| message(table, inner, value.as_object().unwrap_or(&NOTHING), out)),
         Kind::SchemaOrBoolean(schema) => delimited(field, out, |out| {
-            number(1, i64::from(value.as_bool().unwrap_or(value.is_object())), out);
+            boolean(1, value.as_bool().unwrap_or(value.is_object()), out);
             if let Value::Object(object) = value {
                 delimited(2, out, |out| message(table, schema, object, out));
             }

@@ -7,8 +7,9 @@
 //! read (elsewhere zeros are absent values, as Go's `omitempty` has it); `!` after that: no pointer in Go, so that it is written even when it is zero.
 //! The name `.` means that the message's fields belong to the one around it. `cargo xtask fields` makes it of the Go types.
 
+pub mod encode;
+
 mod decode;
-mod encode;
 mod table;
 mod wire;
 
