@@ -256,3 +256,6 @@ impl Resource for CustomKind {
         openapi::published(&self.published, generator)
     }
 }
+
+#[cfg(test)]
+mod tests;
