@@ -5,8 +5,10 @@ mod openapi;
 mod rules;
 
 use crate::crd::{Definition, Version};
+use crate::schema::cel::Rules;
 use crate::schema::{self, CompileError, FieldPath, Node};
 use columns::Columns;
+use orknet_resources::field::Path;
 use orknet_resources::{Column, DecodeError, Decoded, Descriptor, FieldError, Resource, ScalePaths, Subresource, intern};
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
@@ -34,6 +36,8 @@ pub struct CustomKind {
     names: Descriptor,
     api_version: String,
     schema: Node,
+    /// The schema's rules in CEL.
+    rules: Option<Rules>,
     /// The schema as it is published.
     published: Value,
     columns: Columns,
@@ -92,6 +96,8 @@ impl CustomKind {
         let has_own_form = definition.generation == 1 && stored.is_none() && (one_served || !schema.has_defaults());
         Ok(Self {
             api_version: names.api_version(),
+            // A definition with rules that cannot be compiled is not accepted; if one is there, each says so of every object.
+            rules: Rules::compile(&schema, &Path::Root, &mut Vec::new()),
             names,
             published: version.schema.clone(),
             columns: Columns::new(version)?,

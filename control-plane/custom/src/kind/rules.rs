@@ -2,6 +2,7 @@
 
 use super::CustomKind;
 use crate::complaint;
+use crate::schema::cel;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::serde::Deserialize;
 use orknet_resources::field::{Errors, Path};
@@ -19,6 +20,7 @@ pub fn create(kind: &CustomKind, object: &Value) -> Vec<FieldError> {
     found.extend(scale(kind, object, None));
     found.extend(kind.schema.embedded_complaints(object, ""));
     found.extend(kind.schema.duplicates(object));
+    expressions(kind, object, None, &mut found);
     found
 }
 
@@ -31,7 +33,16 @@ pub fn update(kind: &CustomKind, new: &Value, old: &Value, subresource: Subresou
     if kind.schema.duplicates(old).is_empty() {
         found.extend(kind.schema.duplicates(new));
     }
+    expressions(kind, new, Some(old), &mut found);
     found
+}
+
+fn expressions(kind: &CustomKind, new: &Value, old: Option<&Value>, found: &mut Vec<FieldError>) {
+    let Some(rules) = &kind.rules else { return };
+    match cel::not_checked(found) {
+        Some(error) => found.push(error),
+        None => found.extend(rules.complaints(&kind.schema, new, old)),
+    }
 }
 
 fn metadata(kind: &CustomKind, new: &Value, old: Option<&Value>) -> Vec<FieldError> {

@@ -4,6 +4,7 @@
 //! schema itself are [`problems`]. Nothing refers back to itself (`$ref` is not supported), and no schema is nested deeper than [`MAX_DEPTH`], so every walk
 //! ends: values are followed only as far as the schema goes.
 
+pub mod cel;
 mod compile;
 mod default;
 mod embedded;

@@ -7,6 +7,7 @@ mod invariants;
 mod supported;
 mod view;
 
+use super::cel::Rules;
 use super::{MAX_DEPTH, Node};
 use crate::complaint;
 use orknet_resources::FieldError;
@@ -34,6 +35,13 @@ pub fn problems(schema: &Value, at: &str) -> Vec<FieldError> {
         }
     }
     supported::check(schema, &path, &mut found);
+    if let Ok(node) = &compiled
+        && found.is_empty()
+        && unreadable.is_none()
+    {
+        // Of a schema that is right otherwise: what an expression says depends on it.
+        Rules::compile(node, &path, &mut found);
+    }
     match (found.is_empty(), unreadable, compiled) {
         // The rules say the same better, where they say it.
         (true, Some(why), _) => whole(why),
