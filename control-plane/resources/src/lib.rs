@@ -5,6 +5,7 @@
 mod contract;
 pub mod counting;
 pub mod cron;
+pub mod expressions;
 pub mod field;
 mod go_value;
 pub mod intern;

@@ -7,6 +7,7 @@ mod chain;
 mod chain_tests;
 mod default_class;
 mod escalation;
+mod expression;
 pub mod form;
 mod limit_ranger;
 mod mirror_pod;

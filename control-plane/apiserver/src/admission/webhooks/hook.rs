@@ -6,6 +6,8 @@ use crate::cache::Caches;
 use crate::kinds::StoredAs;
 use crate::object;
 use crate::selector::LabelSelector;
+use orknet_cel::{Env, Program};
+use orknet_resources::expressions;
 use orknet_store::Revision;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -21,7 +23,7 @@ pub enum ReviewVersion {
 }
 
 /// One webhook of one configuration.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Hook {
     /// Unique among all of its sort: configuration, name, and number among those of that name.
     pub id: String,
@@ -43,10 +45,20 @@ pub struct Hook {
     pub review: Option<ReviewVersion>,
     /// Or what is wrong with its address.
     pub destination: Result<Destination, String>,
+    /// What a request must fulfil besides.
+    pub conditions: Vec<Condition>,
+}
+
+/// An expression that says yes or no.
+#[derive(Debug)]
+pub struct Condition {
+    pub expression: String,
+    /// Or why it is no program.
+    pub program: Result<Program, String>,
 }
 
 impl Hook {
-    fn from_object(configuration: &str, number: usize, hook: &Value) -> Self {
+    fn from_object(environment: &Env, configuration: &str, number: usize, hook: &Value) -> Self {
         let name = object::text(hook, "/name").to_owned();
         let list = |field: &str| hook.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let selector = |field: &str| hook.get(field).and_then(LabelSelector::from_object).unwrap_or_default();
@@ -68,6 +80,10 @@ impl Hook {
                 _ => None,
             }),
             destination: Destination::from_client_config(hook.get("clientConfig").unwrap_or(&Value::Null)),
+            conditions: (list("matchConditions").iter())
+                .map(|condition| object::text(condition, "/expression").to_owned())
+                .map(|expression| Condition { program: expressions::condition(environment, &expression), expression })
+                .collect(),
             name,
         }
     }
@@ -77,12 +93,13 @@ impl Hook {
 pub fn read(configurations: &[Value]) -> Vec<Hook> {
     let mut sorted: Vec<&Value> = configurations.iter().collect();
     sorted.sort_by_key(|configuration| object::name(configuration));
+    let environment = expressions::environment();
     let mut hooks = Vec::new();
     for configuration in sorted {
         let mut numbers: HashMap<&str, usize> = HashMap::new();
         for hook in configuration.get("webhooks").and_then(Value::as_array).into_iter().flatten() {
             let number = numbers.entry(object::text(hook, "/name")).or_default();
-            hooks.push(Hook::from_object(object::name(configuration), *number, hook));
+            hooks.push(Hook::from_object(&environment, object::name(configuration), *number, hook));
             *number += 1;
         }
     }

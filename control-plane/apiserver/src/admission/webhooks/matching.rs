@@ -1,5 +1,7 @@
 //! Which webhooks a request is for, and in which version they want to hear of it.
 
+use super::call::Step;
+use super::conditions;
 use super::hook::Hook;
 use crate::admission::chain::{Attributes, Operation};
 use crate::admission::rules::{Rule, Target};
@@ -20,12 +22,19 @@ pub enum Told {
 }
 
 /// Whether the webhook is to be asked, and about what. An error is one of finding out.
-pub async fn told(hook: &Hook, what: &Attributes<'_>) -> Result<Option<Told>, ApiError> {
+pub async fn told(hook: &Hook, step: Step, what: &Attributes<'_>) -> Result<Option<Told>, ApiError> {
     if !objects_match(&hook.objects, what) {
         return Ok(None);
     }
     let Some(told) = resource(hook, what) else { return Ok(None) };
-    Ok(namespace_matches(&hook.namespaces, what).await?.then_some(told))
+    if !namespace_matches(&hook.namespaces, what).await? {
+        return Ok(None);
+    }
+    let kind = match &told {
+        Told::Own => what.kind,
+        Told::As(kind) => kind,
+    };
+    Ok(conditions::hold(hook, step, what, kind)?.then_some(told))
 }
 
 /// The namespace that reviews and selectors mean: that of a namespace is itself.

@@ -51,6 +51,14 @@ struct OpenLabels {
     r#type: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ConditionLabels {
+    name: String,
+    kind: &'static str,
+    r#type: &'static str,
+    operation: &'static str,
+}
+
 /// See the module.
 pub struct WebhookMetrics {
     names: Mutex<BTreeSet<String>>,
@@ -59,6 +67,8 @@ pub struct WebhookMetrics {
     // Counts whose names do not end as those of counters must here.
     rejections: Family<RejectionLabels, Gauge>,
     open: Family<OpenLabels, Gauge>,
+    excluded: Family<ConditionLabels, Counter>,
+    undecided: Family<ConditionLabels, Counter>,
 }
 
 impl WebhookMetrics {
@@ -71,7 +81,11 @@ impl WebhookMetrics {
         registry.register(format!("{prefix}request"), "Calls of webhooks", requests.clone());
         registry.register(format!("{prefix}rejection_count"), "Requests refused by webhooks, or because they failed", rejections.clone());
         registry.register(format!("{prefix}fail_open_count"), "Failed calls of webhooks that may fail", open.clone());
-        Self { names: Mutex::default(), durations, requests, rejections, open }
+        let (excluded, undecided) = (Family::default(), Family::default());
+        let prefix = "apiserver_admission_match_condition_";
+        registry.register(format!("{prefix}exclusions"), "Requests that a match condition kept from a webhook", excluded.clone());
+        registry.register(format!("{prefix}evaluation_errors"), "Match conditions that could not be evaluated", undecided.clone());
+        Self { names: Mutex::default(), durations, requests, rejections, open, excluded, undecided }
     }
 
     pub fn asked(&self, name: &str, step: Step, operation: Operation, took: Duration, code: u16, rejected: bool) {
@@ -91,6 +105,22 @@ impl WebhookMetrics {
 
     pub fn failed_open(&self, name: &str, step: Step) {
         self.open.get_or_create(&OpenLabels { name: self.bounded(name), r#type: step.name() }).inc();
+    }
+
+    /// A match condition is not fulfilled.
+    pub fn excluded(&self, name: &str, step: Step, operation: Operation) {
+        self.excluded.get_or_create(&self.condition(name, step, operation)).inc();
+    }
+
+    /// A match condition could not be evaluated.
+    pub fn undecided(&self, name: &str, step: Step, operation: Operation) {
+        self.undecided.get_or_create(&self.condition(name, step, operation)).inc();
+    }
+
+    fn condition(&self, name: &str, step: Step, operation: Operation) -> ConditionLabels {
+        // Conditions call the stages as policies do.
+        let r#type = if step == Step::Admit { "admit" } else { "validating" };
+        ConditionLabels { name: self.bounded(name), kind: "webhook", r#type, operation: operation.name() }
     }
 
     fn bounded(&self, name: &str) -> String {

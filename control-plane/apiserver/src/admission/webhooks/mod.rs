@@ -3,6 +3,7 @@
 
 mod call;
 pub mod client;
+mod conditions;
 mod connect;
 pub mod destination;
 mod hook;

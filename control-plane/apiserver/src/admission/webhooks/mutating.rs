@@ -37,7 +37,7 @@ impl Plugin for MutatingAdmissionWebhook {
             if !what.reinvocation.wants(&hook.id) {
                 continue;
             }
-            let Some(told) = matching::told(hook, what).await? else { continue };
+            let Some(told) = matching::told(hook, Step::Admit, what).await? else { continue };
             let begun = Instant::now();
             let outcome = ask(hook, what, &told).await;
             let new = call::settle(hook, Step::Admit, what, begun.elapsed(), outcome)?.flatten();

@@ -29,7 +29,7 @@ impl Plugin for ValidatingAdmissionWebhook {
         let hooks = what.server.webhooks.validating.now();
         let mut asked = Vec::new();
         for hook in hooks.iter() {
-            if let Some(told) = matching::told(hook, what).await? {
+            if let Some(told) = matching::told(hook, Step::Validating, what).await? {
                 asked.push((hook, told));
             }
         }

@@ -75,6 +75,44 @@ async fn the_same_objects_in_another_version_are_told_in_the_webhooks_own() {
 }
 
 #[tokio::test]
+async fn match_conditions_keep_requests_from_a_webhook() {
+    let (server, asked) = (TestServer::start().await, HookServer::allowing().await);
+    let conditioned = hook(&asked, "a.example.com", |hook| {
+        hook["matchConditions"] = json!([
+            { "name": "not-mine", "expression": "request.userInfo.username != 'ann'" },
+            { "name": "labelled", "expression": "(object == null ? oldObject : object).metadata.labels['app'].startsWith('a')" },
+            { "name": "privileged", "expression": "authorizer.requestResource.check('patch').allowed()" },
+        ]);
+    });
+    configure(&server, VALIDATING, "a", json!([conditioned])).await;
+    server.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201);
+    server.admin.post(CONFIG_MAPS, config_map("b")).await.expect(201);
+    assert_eq!(asked.asked().iter().map(|question| question["name"].clone()).collect::<Vec<_>>(), ["a"]);
+    server.admin.delete(&format!("{CONFIG_MAPS}/a")).await.expect(200);
+    assert_eq!(asked.asked().len(), 1);
+    let ann = server.client("ann", Some("system:masters"));
+    ann.post(CONFIG_MAPS, config_map("ab")).await.expect(201);
+    assert_eq!(asked.asked().len(), 0);
+    // Who cannot be decided about is refused, unless the webhook may fail.
+    let plain = json!({ "metadata": { "name": "plain" } });
+    let message = server.admin.post(CONFIG_MAPS, plain.clone()).await.refused(403, "Forbidden");
+    assert!(message.starts_with("configmaps \"plain\" is forbidden: expression '(object == null"), "{message}");
+    let patch = json!([{ "op": "add", "path": "/webhooks/0/failurePolicy", "value": "Ignore" }]);
+    let path = format!("{}/{VALIDATING}/a", super::GROUP);
+    let changed = server.admin.patch(&path, "application/json-patch+json", patch).await.expect(200);
+    super::seen(&server, VALIDATING, changed["metadata"]["resourceVersion"].as_str().expect("a version")).await;
+    server.admin.post(CONFIG_MAPS, plain).await.expect(201);
+    assert_eq!(asked.asked().len(), 0);
+    let metrics = server.admin.get("/metrics").await.text;
+    for line in [
+        r#"exclusions_total{name="a.example.com",kind="webhook",type="validating",operation="CREATE"} 2"#,
+        r#"evaluation_errors_total{name="a.example.com",kind="webhook",type="validating",operation="CREATE"} 2"#,
+    ] {
+        assert!(metrics.contains(&format!("apiserver_admission_match_condition_{line}")), "{line} in {metrics}");
+    }
+}
+
+#[tokio::test]
 async fn a_service_leads_to_the_webhook() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = open(directory.path()).await;

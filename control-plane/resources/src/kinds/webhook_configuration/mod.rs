@@ -7,6 +7,7 @@ pub mod rules;
 mod tests;
 
 use crate::contract::{Column, Descriptor, Subresource};
+use crate::expressions;
 use crate::field::{Errors, Path};
 use crate::table::{self, number};
 use crate::typed::{Kind, cluster};
@@ -223,10 +224,7 @@ fn webhook(hook: &v1::MutatingWebhook, leniency: Leniency, at: &Path<'_>, errors
     client_config::validate(&hook.client_config, &at.field("clientConfig"), errors);
     if !leniency.same_conditions {
         let list = hook.match_conditions.as_deref().unwrap_or_default();
-        conditions::validate(list, &at.field("matchConditions"), errors);
-        if !list.is_empty() {
-            errors.forbidden(&at.field("matchConditions"), "this server does not evaluate conditions of webhooks");
-        }
+        conditions::validate(&expressions::environment(), list, &at.field("matchConditions"), errors);
     }
 }
 

@@ -106,18 +106,15 @@ fn every_field_has_its_rules() {
         ),
         (
             |hook| hook["matchConditions"] = json!([{"name": "", "expression": " "}]),
-            &[
-                "webhooks[0].matchConditions[0].expression: Required value",
-                "webhooks[0].matchConditions[0].name: Required value",
-                "webhooks[0].matchConditions: Forbidden: this server does not evaluate conditions of webhooks",
-            ],
+            &["webhooks[0].matchConditions[0].expression: Required value", "webhooks[0].matchConditions[0].name: Required value"],
         ),
         (
             |hook| hook["matchConditions"] = json!([{"name": "a", "expression": "true"}, {"name": "a", "expression": "true"}]),
-            &[
-                "webhooks[0].matchConditions[1].name: Duplicate value: \"a\"",
-                "webhooks[0].matchConditions: Forbidden: this server does not evaluate conditions of webhooks",
-            ],
+            &["webhooks[0].matchConditions[1].name: Duplicate value: \"a\""],
+        ),
+        (
+            |hook| hook["matchConditions"] = json!([{"name": "a", "expression": "request.name"}]),
+            &["webhooks[0].matchConditions[0].expression: Invalid value: \"request.name\": must evaluate to bool but got string"],
         ),
     ];
     for (change, expected) in cases {
