@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// WebSocket clients in browsers cannot set headers: they send the token as a subprotocol of this name.
-const WEBSOCKET_PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
+pub const WEBSOCKET_PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// The bearer token, if there is one.
 pub fn bearer(headers: &HeaderMap) -> Option<String> {

@@ -11,6 +11,7 @@ pub mod options;
 mod query;
 pub mod request_info;
 mod routes;
+mod websocket;
 
 pub use in_flight::InFlight;
 pub use listener::Peer;

@@ -3,6 +3,7 @@
 use super::accept::{Accept, DiscoveryForm, Offer};
 use super::options::Options;
 use super::request_info::{RequestInfo, ResourcePath};
+use super::websocket::Handshake;
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::kinds::{Kind, is_namespaced};
@@ -61,8 +62,9 @@ async fn resource(
     info: &RequestInfo,
     path: &ResourcePath,
     kind: Kind,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
+    let handshake = if info.verb == "watch" { Handshake::of(&mut request)? } else { None };
     let streams = proxy::is_stream(&path.subresource);
     let headers = request.headers();
     let offer = Offer { protobuf: present::encode::has_form(&kind), stream: info.verb == "watch" };
@@ -84,7 +86,10 @@ async fn resource(
         return proxy::stream(&call, request).await;
     }
     call.body = read_body(request, server.config.max_body_bytes).await?;
-    verbs::run(call).await
+    let Some(handshake) = handshake else { return verbs::run(call).await };
+    call.accept.messages = true;
+    let is_binary = present::encode::encoder(call.accept.encoding).is_binary();
+    Ok(handshake.carry(verbs::run(call).await?, is_binary))
 }
 
 fn document(server: &Server, info: &RequestInfo, request: &Request<Body>) -> Result<Response<Body>, ApiError> {

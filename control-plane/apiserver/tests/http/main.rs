@@ -27,3 +27,4 @@ mod validation;
 mod verbs;
 mod watches;
 mod webhooks;
+mod websocket;
