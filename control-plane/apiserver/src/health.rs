@@ -12,8 +12,14 @@ use std::sync::atomic::Ordering;
 type Check = (&'static str, fn(&Server) -> Result<(), String>);
 
 const LIVE: &[Check] = &[("ping", |_| Ok(()))];
-const READY: &[Check] =
-    &[("ping", |_| Ok(())), ("store", store), ("watch-cache", watch_cache), ("bootstrap", bootstrap), ("shutdown", shutdown)];
+const READY: &[Check] = &[
+    ("ping", |_| Ok(())),
+    ("store", store),
+    ("watch-cache", watch_cache),
+    ("custom-resources", custom_resources),
+    ("bootstrap", bootstrap),
+    ("shutdown", shutdown),
+];
 
 /// Answers the paths that need no identity; `None` for all others.
 pub fn public(server: &Server, info: &RequestInfo, query: &str) -> Option<Response<Body>> {
@@ -69,6 +75,10 @@ fn store(server: &Server) -> Result<(), String> {
 
 fn watch_cache(server: &Server) -> Result<(), String> {
     if server.storage.caches.progress().revision > 0 { Ok(()) } else { Err("not filled yet".into()) }
+}
+
+fn custom_resources(server: &Server) -> Result<(), String> {
+    if server.custom.is_ready() { Ok(()) } else { Err("the custom resources that are defined are not served yet".into()) }
 }
 
 fn bootstrap(server: &Server) -> Result<(), String> {

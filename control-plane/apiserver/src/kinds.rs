@@ -7,13 +7,20 @@ use orknet_resources::{Descriptor, Resource, Scope, openapi};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Group and plural that objects are stored under.
 pub type StoredAs = (&'static str, &'static str);
 
 /// Group, version and plural that a kind is served under.
 pub type Path = (&'static str, &'static str, &'static str);
+
+/// The server's own kinds, in the order of discovery: those of the registry, and the one that defines others.
+pub fn own() -> &'static [&'static dyn Resource] {
+    static OWN: LazyLock<Vec<&'static dyn Resource>> =
+        LazyLock::new(|| orknet_resources::registry().iter().copied().chain([&orknet_custom::definition::KIND as &dyn Resource]).collect());
+    &OWN
+}
 
 /// A kind: one of the registry, which stays, or one that came at run time, which goes with its last user. Free to clone.
 #[derive(Clone)]
@@ -267,7 +274,7 @@ pub mod tests {
 
     #[test]
     fn every_stored_place_has_the_kind_that_owns_it() {
-        let kinds = Kinds::new(orknet_resources::registry());
+        let kinds = Kinds::new(own());
         for ((group, plural), served) in kinds.stored() {
             let owns = |kind: &&Kind| (kind.descriptor().group, kind.descriptor().plural) == (group, plural);
             assert!(served.iter().any(|kind| owns(&kind) && kind.has_own_form()), "{plural}");

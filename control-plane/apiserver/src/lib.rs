@@ -13,6 +13,7 @@ mod codec;
 mod companions;
 mod config;
 mod continue_token;
+mod custom;
 mod discovery;
 mod error;
 mod health;

@@ -7,8 +7,9 @@ use crate::allocate::{self, Claims};
 use crate::bootstrap;
 use crate::cache::{Caches, feed};
 use crate::config::{Config, Listener};
+use crate::custom::{self, Custom};
 use crate::http::{InFlight, listener};
-use crate::kinds::{ChangeError, Kinds, Path};
+use crate::kinds::{self, ChangeError, Kinds, Path};
 use crate::local::LocalClient;
 use crate::metrics::Metrics;
 use crate::proxy::Kubelets;
@@ -111,9 +112,11 @@ impl Handle {
         move |is_leader| server.metrics.leads(lease, is_leader)
     }
 
-    /// Completes when the store has been read and the cluster's first objects are there. May take as long as the store is away.
+    /// Completes when the store has been read, the cluster's first objects are there, and the custom resources that are defined are served. May take as
+    /// long as the store is away.
     pub async fn ready(&self) {
         self.server.storage.caches.filled().await;
+        self.server.shutdown.run_until_cancelled(self.server.custom.ready()).await;
         while !self.server.bootstrapped.load(Ordering::Acquire) && !self.server.shutdown.is_cancelled() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -161,7 +164,7 @@ pub(crate) async fn start_with(
         None => StaticTokens::default(),
     };
     let kubelets = Arc::new(Kubelets::new(&pki)?);
-    let kinds = Kinds::new(orknet_resources::registry());
+    let kinds = Kinds::new(kinds::own());
     let claims = Arc::new(Claims::default());
     let caches = Arc::new(Caches::new(&kinds, claims.clone()));
     let issuer = TokenIssuer::new(pki.service_account_key(), API_AUDIENCE)?;
@@ -171,7 +174,8 @@ pub(crate) async fn start_with(
         in_flight: InFlight::new(&config),
         pki,
         serving: Serving::new(kinds),
-        schema: Schema::from_definitions(&orknet_resources::openapi::definitions(orknet_resources::registry()))?,
+        custom: Custom::default(),
+        schema: Schema::from_definitions(&orknet_resources::openapi::definitions(kinds::own()))?,
         storage: Storage { store: store.clone(), caches: caches.clone() },
         claims,
         access,
@@ -190,6 +194,7 @@ pub(crate) async fn start_with(
     tasks.spawn(async move { nodes.access.nodes.follow(shutdown).await });
     tasks.spawn(bootstrap::keep(server.clone(), port));
     tasks.spawn(allocate::repair(server.clone()));
+    tasks.spawn(custom::keep(server.clone()));
     for listener in listeners {
         tasks.spawn(listener::serve(server.clone(), listener, tls.clone()));
     }

@@ -5,6 +5,7 @@ use crate::admission::Chain;
 use crate::admission::webhooks::Webhooks;
 use crate::allocate::Claims;
 use crate::config::Config;
+use crate::custom::Custom;
 use crate::http::InFlight;
 use crate::kinds::{Kind, Kinds};
 use crate::metrics::Metrics;
@@ -23,7 +24,8 @@ pub struct Server {
     pub pki: Arc<Pki>,
     /// Which kinds are served: [`Server::kinds`].
     pub serving: Serving,
-    /// The structure of the registry's kinds: [`Server::structure`].
+    pub custom: Custom,
+    /// The structure of the server's own kinds: [`Server::structure`].
     pub schema: Schema,
     pub storage: Storage,
     pub claims: Arc<Claims>,

@@ -1,10 +1,12 @@
-//! Custom resources: the structural schemas of CustomResourceDefinitions (`apiextensions.k8s.io/v1`), and the kinds that definitions make.
+//! Custom resources: the structural schemas of CustomResourceDefinitions (`apiextensions.k8s.io/v1`), and the kinds that definitions make;
+//! and the kind CustomResourceDefinition itself ([`definition`]).
 //!
 //! Pure: no I/O, no clock. A definition is read into a [`Definition`], and [`kinds`] makes a [`Resource`] of each version that is served. Rules of schemas
 //! are [`schema::problems`].
 
 mod complaint;
 mod crd;
+pub mod definition;
 pub mod jsonpath;
 mod kind;
 pub mod schema;

@@ -192,6 +192,12 @@ pub trait Resource: Send + Sync + 'static {
         false
     }
 
+    /// Before the deletion of an object begins: what holds it until somebody has done what is to be done first (a finalizer), and what its status
+    /// says of that. `now`: RFC 3339.
+    fn prepare_delete(&self, object: &mut Value, now: &str) {
+        let _ = (object, now);
+    }
+
     /// The rules for a new object, metadata included. All complaints at once.
     fn validate_create(&self, object: &Value) -> Vec<FieldError>;
 

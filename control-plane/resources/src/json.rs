@@ -66,6 +66,16 @@ pub fn keep_at(new: &mut Value, old: &Value, path: &[&str]) {
     }
 }
 
+/// Whether lists and objects are nested in more levels than this; a text or number has none.
+pub fn is_deeper_than(value: &Value, levels: usize) -> bool {
+    let deeper = |inner: &Value| is_deeper_than(inner, levels - 1);
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(deeper),
+        Value::Object(map) => levels == 0 || map.values().any(deeper),
+        _ => false,
+    }
+}
+
 /// Renames top-level keys, `(from, to)`.
 pub fn rename(object: &mut Value, names: impl IntoIterator<Item = (&'static str, &'static str)>) {
     let Some(map) = object.as_object_mut() else { return };
@@ -91,6 +101,13 @@ mod tests {
         put(&mut list, &["a"], json!(1));
         keep(&mut list, &object, "a");
         assert_eq!(list, json!([1]));
+    }
+
+    #[test]
+    fn depth_is_counted_in_lists_and_objects() {
+        for (value, depth) in [(json!(1), 0), (json!({}), 1), (json!({"a": 1}), 1), (json!({"a": [1, {}], "b": 2}), 3)] {
+            assert!(!is_deeper_than(&value, depth) && (depth == 0 || is_deeper_than(&value, depth - 1)), "{value}");
+        }
     }
 
     #[test]

@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn every_first_object_passes_its_own_kinds_rules() {
-        let kinds = Kinds::new(orknet_resources::registry());
+        let kinds = Kinds::new(crate::kinds::own());
         for (group, plural, object) in objects::all() {
             let kind = kinds.find_any_version(group, plural).expect("registered");
             let prepared = prepare(&kind, object).expect("decodes");

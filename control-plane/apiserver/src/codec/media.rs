@@ -37,13 +37,16 @@ impl BodyFormat {
 }
 
 impl PatchFormat {
-    /// By `Content-Type`, which a patch must have.
-    pub fn of(content_type: Option<&str>) -> Result<Self, ApiError> {
+    /// By `Content-Type`, which a patch must have. `strategic`: whether the kind has strategic merges; custom resources do not.
+    pub fn of(content_type: Option<&str>, strategic: bool) -> Result<Self, ApiError> {
         match essence(content_type.unwrap_or_default()).as_str() {
             "application/json-patch+json" => Ok(Self::Json),
             "application/merge-patch+json" => Ok(Self::Merge),
-            "application/strategic-merge-patch+json" => Ok(Self::Strategic),
+            "application/strategic-merge-patch+json" if strategic => Ok(Self::Strategic),
             "application/apply-patch+yaml" => Ok(Self::Apply),
+            _ if !strategic => Err(ApiError::unsupported_media_type(
+                "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+            )),
             _ => Err(ApiError::unsupported_media_type(
                 "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
             )),
@@ -62,12 +65,14 @@ mod tests {
     #[test]
     fn parameters_and_case_do_not_matter() {
         assert_eq!(BodyFormat::of(Some("Application/JSON; charset=utf-8")).ok(), Some(BodyFormat::Json));
-        assert_eq!(PatchFormat::of(Some("application/apply-patch+yaml")).ok(), Some(PatchFormat::Apply));
+        assert_eq!(PatchFormat::of(Some("application/apply-patch+yaml"), false).ok(), Some(PatchFormat::Apply));
     }
 
     #[test]
     fn other_media_types_are_unsupported() {
         let error = BodyFormat::of(Some("text/html")).expect_err("refused");
         assert_eq!(error.code(), 415);
+        let strategic = |has| PatchFormat::of(Some("application/strategic-merge-patch+json"), has).map_err(|error| error.code());
+        assert_eq!((strategic(true), strategic(false)), (Ok(PatchFormat::Strategic), Err(415)));
     }
 }

@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn both_documents_together_have_every_kind() {
-        let kinds = Kinds::new(orknet_resources::registry());
+        let kinds = Kinds::new(crate::kinds::own());
         let count = |core| {
             let document = group_discovery(&kinds, core, "v2");
             let versions =

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     fn kinds() -> Kinds {
-        Kinds::new(orknet_resources::registry())
+        Kinds::new(crate::kinds::own())
     }
 
     #[test]

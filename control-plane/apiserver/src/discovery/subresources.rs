@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn every_subresource_of_the_registry_is_shown() {
-        for kind in orknet_resources::registry() {
+        for kind in crate::kinds::own() {
             let names = kind.descriptor();
             for subresource in names.subresources {
                 assert!(shown(names, subresource).is_some(), "{}/{subresource}", names.plural);

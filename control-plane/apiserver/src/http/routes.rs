@@ -28,7 +28,7 @@ const METHOD_NOT_ALLOWED: &str = "the server does not allow this method on the r
 /// Answers a request whose sender is known and allowed.
 pub async fn route(server: &Arc<Server>, who: Identity, info: &RequestInfo, request: Request<Body>) -> Result<Response<Body>, ApiError> {
     let Some(path) = &info.resource else { return document(server, info, &request) };
-    let kind = server.kinds().find(&path.group, &path.version, &path.plural).ok_or_else(ApiError::no_such_resource)?;
+    let kind = server.kinds().find(&path.group, &path.version, &path.plural).ok_or_else(|| unknown(server))?;
     let names = kind.descriptor();
     if is_namespaced(names) && path.namespace.is_empty() {
         // Across namespaces there is reading only.
@@ -54,6 +54,15 @@ pub async fn route(server: &Arc<Server>, who: Identity, info: &RequestInfo, requ
     let mut response = answer.unwrap_or_else(|error| present::error(&error, plain));
     present::add_warnings(&mut response, &[warning.to_owned()]);
     Ok(response)
+}
+
+/// 404 for a kind that is not served; 503 while it may be one that is defined and not served yet, so that nobody takes it for gone.
+fn unknown(server: &Server) -> ApiError {
+    if server.custom.is_ready() {
+        ApiError::no_such_resource()
+    } else {
+        ApiError::unavailable("the server does not serve the custom resources that are defined yet")
+    }
 }
 
 async fn resource(

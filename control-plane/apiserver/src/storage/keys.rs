@@ -6,6 +6,7 @@
 //! | `/registry/<group, or core>/<plural>/<name>` | an object of a cluster-wide kind |
 //! | `/registry/claims/clusterips/<address>` | the Service that holds a cluster address |
 //! | `/registry/claims/nodeports/<port>` | the Service that holds a node port |
+//! | `/registry/claims/customresourcenames` | the lock that custom resources get their names under: whose were given out last |
 //! | `/registry/masterleases/<address>` | an API server that lives: its port; goes by itself when the server no longer writes it |
 //!
 //! A name never contains `/`, so no key is a prefix of another's folder.
@@ -21,6 +22,8 @@ pub const ROOT: &str = "/registry/";
 pub const CLUSTER_IPS: &str = "/registry/claims/clusterips/";
 /// Claims on node ports.
 pub const NODE_PORTS: &str = "/registry/claims/nodeports/";
+/// Who gives names to custom resources writes it, and compares with it.
+pub const NAMES: &str = "/registry/claims/customresourcenames";
 /// The API servers that live.
 pub const SERVERS: &str = "/registry/masterleases/";
 

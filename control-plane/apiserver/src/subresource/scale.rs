@@ -6,12 +6,14 @@ use crate::call::Call;
 use crate::codec::{self, BodyFormat, Document, PatchFormat};
 use crate::error::ApiError;
 use crate::http::accept::View;
+use crate::kinds::Kind;
 use crate::object;
 use crate::present;
 use crate::verbs::write::{Admission, Facet, Update, Updated, update_for};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use k8s_openapi::api::autoscaling::v1::Scale;
+use orknet_resources::ScalePaths;
 use orknet_resources::field::{Errors, Path};
 use orknet_resources::table::duration;
 use parking_lot::Mutex;
@@ -23,14 +25,14 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let shown = match call.verb {
         "get" => {
             let stored = call.server.storage.get(&call.key()).await?.ok_or_else(|| call.not_found())?;
-            to_scale(&stored.versioned())
+            shown_as_scale(&call.kind, &call.kind.from_stored(stored.versioned()))?
         }
         "update" => {
             let wanted = read::<Scale>(call, &mut warnings)?;
             set(call, |_| Ok(wanted.clone()), &mut warnings).await?
         }
         "patch" => {
-            let format = PatchFormat::of(call.content_type.as_deref())?;
+            let format = PatchFormat::of(call.content_type.as_deref(), !call.kind.is_added())?;
             let patch = codec::parse(if format == PatchFormat::Apply { BodyFormat::Yaml } else { BodyFormat::Json }, &call.body)?;
             let last = Mutex::default();
             let wanted = |current: &Value| {
@@ -52,14 +54,15 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
 
 async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
     let put = |object: &mut Value, scale: &Value| {
-        object::map_at(object, "spec").insert("replicas".into(), scale.pointer("/spec/replicas").cloned().unwrap_or_else(|| json!(0)));
+        set_replicas(&call.kind, object, scale.pointer("/spec/replicas").cloned().unwrap_or_else(|| json!(0)));
     };
-    let facet = Facet { form: &form::SCALE, show: &to_scale, put: &put };
+    let show = |object: &Value| to_scale(&call.kind, object);
+    let facet = Facet { form: &form::SCALE, show: &show, put: &put };
     let what = Update { admission: Admission::Facet(&facet), ..Update::of(call) };
     let change = |old: &Value, revision: u64| {
         let mut live = old.clone();
         object::set_meta(&mut live, "resourceVersion", revision.to_string());
-        let scale = wanted(&to_scale(&live))?;
+        let scale = wanted(&to_scale(&call.kind, &live))?;
         // What is not there is zero, as in Kubernetes; what is there is a number.
         let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or_default();
         if replicas < 0 {
@@ -68,14 +71,14 @@ async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>, wa
             return Err(ApiError::invalid_kind("autoscaling", "Scale", &call.path.name, &errors.into_list()));
         }
         let mut new = old.clone();
-        object::map_at(&mut new, "spec").insert("replicas".into(), json!(replicas));
+        set_replicas(&call.kind, &mut new, json!(replicas));
         for field in ["resourceVersion", "uid"] {
             object::keep_meta(&mut new, &scale, field);
         }
         Ok(new)
     };
     match update_for(call, &what, change, warnings).await? {
-        Updated::Object(object) | Updated::Removed(object) => Ok(to_scale(&object)),
+        Updated::Object(object) | Updated::Removed(object) => shown_as_scale(&call.kind, &object),
     }
 }
 
@@ -113,9 +116,51 @@ fn table(version: &str, scale: &Value, now_seconds: i64) -> Value {
     })
 }
 
-/// The workload's `Scale`. Pure.
-fn to_scale(object: &Value) -> Value {
-    let replicas = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
+/// The object's `Scale`; 500 for a custom resource that has no number of replicas, as in Kubernetes.
+fn shown_as_scale(kind: &Kind, object: &Value) -> Result<Value, ApiError> {
+    if let Some(paths) = kind.scale()
+        && at(object, &paths.spec_replicas).is_none()
+    {
+        let why = format!("the spec replicas field \".{}\" does not exist", paths.spec_replicas.join("."));
+        return Err(ApiError::internal(why));
+    }
+    Ok(to_scale(kind, object))
+}
+
+fn set_replicas(kind: &Kind, object: &mut Value, replicas: Value) {
+    let Some(ScalePaths { spec_replicas, .. }) = kind.scale() else {
+        object::map_at(object, "spec").insert("replicas".into(), replicas);
+        return;
+    };
+    let Some((last, parents)) = spec_replicas.split_last() else { return };
+    let mut place = object;
+    for parent in parents {
+        object::map_at(place, parent);
+        place = &mut place[&parent[..]];
+    }
+    if let Some(map) = place.as_object_mut() {
+        map.insert(last.clone(), replicas);
+    }
+}
+
+fn at<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(object, |at, field| at.get(field)).filter(|found| !found.is_null())
+}
+
+/// The object's `Scale`. Pure.
+fn to_scale(kind: &Kind, object: &Value) -> Value {
+    let (spec, status, selector) = match kind.scale() {
+        None => (
+            object.pointer("/spec/replicas"),
+            object.pointer("/status/replicas"),
+            selector_text(object.pointer("/spec/selector").unwrap_or(&Value::Null)),
+        ),
+        Some(paths) => {
+            let selector = paths.selector.as_ref().and_then(|path| at(object, path)?.as_str());
+            (at(object, &paths.spec_replicas), at(object, &paths.status_replicas), selector.unwrap_or_default().to_owned())
+        }
+    };
+    let replicas = |number: Option<&Value>| number.and_then(Value::as_i64).unwrap_or_default();
     let mut meta = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         object::keep_meta(&mut meta, object, field);
@@ -124,10 +169,9 @@ fn to_scale(object: &Value) -> Value {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": meta["metadata"],
-        "spec": { "replicas": replicas("/spec/replicas") },
-        "status": { "replicas": replicas("/status/replicas") },
+        "spec": { "replicas": replicas(spec) },
+        "status": { "replicas": replicas(status) },
     });
-    let selector = selector_text(object.pointer("/spec/selector").unwrap_or(&Value::Null));
     if !selector.is_empty() {
         scale["status"]["selector"] = json!(selector);
     }
@@ -162,10 +206,16 @@ mod tests {
     use super::*;
     use crate::selector::LabelSelector;
 
+    fn workload() -> Kind {
+        crate::kinds::own().iter().copied().find(|kind| kind.descriptor().plural == "deployments").expect("registered").into()
+    }
+
     #[test]
     fn a_scale_has_a_row_of_its_own() {
-        let scale =
-            to_scale(&json!({ "metadata": { "name": "a", "creationTimestamp": "2026-01-01T00:00:00Z" }, "spec": { "replicas": 3 } }));
+        let scale = to_scale(
+            &workload(),
+            &json!({ "metadata": { "name": "a", "creationTimestamp": "2026-01-01T00:00:00Z" }, "spec": { "replicas": 3 } }),
+        );
         let created = object::unix_seconds("2026-01-01T00:00:00Z").expect("a time");
         assert_eq!(table("v1", &scale, created + 90)["rows"][0]["cells"], json!(["a", 3, 0, "90s"]));
     }
@@ -177,7 +227,7 @@ mod tests {
             "spec": { "replicas": 3, "selector": { "matchLabels": { "app": "a" }, "matchExpressions": [{ "key": "t", "operator": "In", "values": ["1", "2"] }] } },
             "status": { "replicas": 2 },
         });
-        let scale = to_scale(&deployment);
+        let scale = to_scale(&workload(), &deployment);
         assert_eq!((&scale["spec"]["replicas"], &scale["status"]["replicas"]), (&json!(3), &json!(2)));
         assert_eq!(scale["metadata"], json!({ "name": "a", "namespace": "b", "uid": "1" }));
         let selector = scale["status"]["selector"].as_str().expect("text");

@@ -91,11 +91,14 @@ pub async fn delete_object(
     };
     for _ in 0..ATTEMPTS {
         let Some(stored) = server.storage.get(&key).await? else { return Err(ApiError::not_found(names, request.name)) };
-        let object = kind.from_stored(stored.object.clone());
+        let mut object = kind.from_stored(stored.object.clone());
         options.preconditions.check(kind, &object, stored.revision)?;
         if !request.admitted {
             warnings.clear();
             admission::delete(admission::Request { revision: stored.revision, ..asked }, &object, warnings).await?;
+        }
+        if !object::is_deleting(&object) {
+            kind.prepare_delete(&mut object, &object::timestamp(0));
         }
         let versioned = |object: &Value, revision: u64| {
             let mut object = object.clone();

@@ -5,6 +5,7 @@ use crate::admission::{self, Additions, Asked, Operation};
 use crate::allocate::{self, Allocation};
 use crate::call::Call;
 use crate::companions;
+use crate::custom;
 use crate::error::ApiError;
 use crate::kinds::Kind;
 use crate::life;
@@ -137,6 +138,7 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
             return Ok(new);
         }
         allocation.compares.extend(admission::must_be_open(server, kind, &new).await?);
+        allocation.compares.extend(custom::must_be_open(server, kind)?);
         let allocation = allocation.and(admitted.allocation);
         let compare = Compare::Absent(key.clone().into());
         match commit(server, &key, compare, Some(put(server, kind, &key, &new)), allocation).await? {
@@ -149,7 +151,7 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
             Outcome::OtherMoved => {}
         }
     }
-    Err(ApiError::internal("addresses or ports, the namespace, its quotas or the companion kept being changed by others"))
+    Err(ApiError::internal("addresses or ports, the namespace, its quotas, the definition or the companion kept being changed by others"))
 }
 
 /// 422 when a new object breaks its kind's rules.

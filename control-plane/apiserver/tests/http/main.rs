@@ -5,6 +5,7 @@ mod access;
 mod classes;
 mod client;
 mod companions;
+mod custom;
 mod deletion;
 mod discovery;
 mod endpoints;

@@ -40,11 +40,19 @@ pub trait Kind: Send + Sync + 'static {
     /// Whether a PUT of an object that is not there creates it.
     const CREATES_ON_UPDATE: bool = false;
 
+    /// Most levels of nesting in an object's JSON, for a type that refers to itself: each level takes stack when it is read.
+    const MAX_DEPTH: usize = usize::MAX;
+
     /// The table's columns; `cells` fills as many.
     const COLUMNS: &'static [Column] = crate::table::NAME_AND_AGE;
 
     /// Fills in what the client left out. Must be idempotent.
     fn default(object: &mut Self::Object) {
+        let _ = object;
+    }
+
+    /// Puts right what the type writes otherwise than the API does.
+    fn canonical(object: &mut Value) {
         let _ = object;
     }
 
@@ -56,6 +64,11 @@ pub trait Kind: Send + Sync + 'static {
     /// Before an update, after the generic split between `status` and the rest.
     fn prepare_update(new: &mut Value, old: &Value, subresource: Subresource<'_>) {
         let _ = (new, old, subresource);
+    }
+
+    /// Before a deletion begins.
+    fn prepare_delete(object: &mut Value, now: &str) {
+        let _ = (object, now);
     }
 
     /// The rules that hold for every stored object (metadata is checked already).
@@ -131,12 +144,21 @@ impl<K: Kind> Resource for Typed<K> {
     fn decode(&self, mut body: Value) -> Result<Decoded, DecodeError> {
         let descriptor = Self::DESCRIPTOR;
         check_type(&mut body, descriptor)?;
+        if K::MAX_DEPTH < usize::MAX && json::is_deeper_than(&body, K::MAX_DEPTH) {
+            let why = format!("it is nested deeper than {} levels", K::MAX_DEPTH);
+            return Err(DecodeError(format!(
+                "{kind} in version {:?} cannot be handled as a {kind}: {why}",
+                descriptor.version,
+                kind = descriptor.kind
+            )));
+        }
         let (mut object, unknown) = decode::read::<K::Object>(body).map_err(|e| {
             DecodeError(format!("{kind} in version {:?} cannot be handled as a {kind}: {e}", descriptor.version, kind = descriptor.kind))
         })?;
         meta::normalise(object.metadata_mut());
         K::default(&mut object);
-        let object = serde_json::to_value(&object).map_err(|e| DecodeError(format!("{}: {e}", descriptor.kind)))?;
+        let mut object = serde_json::to_value(&object).map_err(|e| DecodeError(format!("{}: {e}", descriptor.kind)))?;
+        K::canonical(&mut object);
         Ok(Decoded { object, unknown })
     }
 
@@ -163,6 +185,10 @@ impl<K: Kind> Resource for Typed<K> {
             }
         }
         K::prepare_update(new, old, subresource);
+    }
+
+    fn prepare_delete(&self, object: &mut Value, now: &str) {
+        K::prepare_delete(object, now);
     }
 
     fn replaces_known_versions_only(&self) -> bool {
