@@ -1,68 +1,34 @@
 //! Quotas over a real server and its store: admission charges, the controller counts, and no quota is ever exceeded.
 
-use std::sync::Arc;
+mod cluster;
+
 use std::time::Duration;
 
+use cluster::Cluster;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use orknet_apiserver::{Handle, Listener};
-use orknet_auth::Identity;
-use orknet_auth::authn::GROUP_MASTERS;
-use orknet_controllers::Config;
-use orknet_store::embedded::EmbeddedConfig;
-use orknet_store::{Store, StoreConfig};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 /// Far more than anything takes here.
 const LONG: Duration = Duration::from_secs(60);
 
-struct Cluster {
-    handle: Handle,
-    client: Client,
-    shutdown: CancellationToken,
-    controllers: JoinHandle<()>,
-}
+/// The default namespace of a cluster.
+struct Namespace(Client);
 
-impl Cluster {
-    async fn start(directory: &std::path::Path) -> Self {
-        let store: Arc<dyn Store> = orknet_store::open(StoreConfig::Embedded(EmbeddedConfig::new(directory.join("store")))).await.unwrap();
-        let config = orknet_apiserver::Config {
-            listeners: vec![Listener::Address(([127, 0, 0, 1], 0).into())],
-            pki_dir: directory.join("pki"),
-            ..Default::default()
-        };
-        let shutdown = CancellationToken::new();
-        let handle = orknet_apiserver::start(config, store, shutdown.clone()).await.unwrap();
-        handle.ready().await;
-        let who = Identity::authenticated("system:kube-controller-manager", [GROUP_MASTERS.to_owned()]);
-        let client = Client::new(handle.local_client(who), "default");
-        let (own, ending) = (client.clone(), shutdown.clone());
-        let controllers = tokio::spawn(async move { orknet_controllers::run(Config::default(), own, ending).await.unwrap() });
-        Self { handle, client, shutdown, controllers }
-    }
-
-    async fn stop(self) {
-        self.shutdown.cancel();
-        self.controllers.await.unwrap();
-        drop(self.client);
-        self.handle.stopped().await.unwrap();
-    }
-
+impl Namespace {
     fn quotas(&self) -> Api<ResourceQuota> {
-        Api::default_namespaced(self.client.clone())
+        Api::default_namespaced(self.0.clone())
     }
 
     fn pods(&self) -> Api<Pod> {
-        Api::default_namespaced(self.client.clone())
+        Api::default_namespaced(self.0.clone())
     }
 
     fn config_maps(&self) -> Api<ConfigMap> {
-        Api::default_namespaced(self.client.clone())
+        Api::default_namespaced(self.0.clone())
     }
 
     async fn set_quota(&self, name: &str, hard: Value) {
@@ -106,12 +72,13 @@ fn message(error: &kube::Error) -> (u16, String) {
 async fn many_clients_at_once_never_exceed_a_quota_while_others_delete_and_a_restart_forgets_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(directory.path()).await;
-    cluster.set_quota("q", json!({ "count/pods": "20", "pods": "20" })).await;
-    cluster.until_used("q", "pods", "0").await;
+    let namespace = Namespace(cluster.client.clone());
+    namespace.set_quota("q", json!({ "count/pods": "20", "pods": "20" })).await;
+    namespace.until_used("q", "pods", "0").await;
     let params = PostParams::default();
     // 64 clients, each with three pods of its own; every fifth pod goes again at once.
     let clients = (0..64).map(|client| {
-        let (pods, params) = (cluster.pods(), params.clone());
+        let (pods, params) = (namespace.pods(), params.clone());
         async move {
             let mut made = 0;
             for index in 0..3 {
@@ -132,25 +99,28 @@ async fn many_clients_at_once_never_exceed_a_quota_while_others_delete_and_a_res
         }
     });
     let made: usize = join_all(clients).await.into_iter().sum();
-    let there = cluster.pods().list(&ListParams::default()).await.unwrap().items;
+    let there = namespace.pods().list(&ListParams::default()).await.unwrap().items;
     assert_eq!(there.len(), made);
-    cluster.until_used("q", "pods", &made.to_string()).await;
+    namespace.until_used("q", "pods", &made.to_string()).await;
     // What went is free again, to the last of it.
     for index in made..20 {
-        cluster.pods().create(&params, &pod(&format!("more-{index}"))).await.unwrap();
+        namespace.pods().create(&params, &pod(&format!("more-{index}"))).await.unwrap();
     }
-    assert_eq!(cluster.used("q", "pods").await.as_deref(), Some("20"));
-    let refused = message(&cluster.pods().create(&params, &pod("one-more")).await.unwrap_err());
+    assert_eq!(namespace.used("q", "pods").await.as_deref(), Some("20"));
+    let refused = message(&namespace.pods().create(&params, &pod("one-more")).await.unwrap_err());
     assert_eq!(refused, (403, "pods \"one-more\" is forbidden: exceeded quota: q, requested: count/pods=1,pods=1, used: count/pods=20,pods=20, limited: count/pods=20,pods=20".into()));
+    drop(namespace);
     cluster.stop().await;
     // A server that begins anew knows what was charged.
     let cluster = Cluster::start(directory.path()).await;
-    let refused = message(&cluster.pods().create(&params, &pod("one-more")).await.unwrap_err());
+    let namespace = Namespace(cluster.client.clone());
+    let refused = message(&namespace.pods().create(&params, &pod("one-more")).await.unwrap_err());
     assert_eq!(refused.0, 403, "{}", refused.1);
     let victim = there[0].metadata.name.clone().unwrap();
-    cluster.pods().delete(&victim, &DeleteParams::default()).await.unwrap();
-    cluster.until_used("q", "pods", "19").await;
-    cluster.pods().create(&params, &pod("one-more")).await.unwrap();
+    namespace.pods().delete(&victim, &DeleteParams::default()).await.unwrap();
+    namespace.until_used("q", "pods", "19").await;
+    namespace.pods().create(&params, &pod("one-more")).await.unwrap();
+    drop(namespace);
     cluster.stop().await;
 }
 
@@ -158,16 +128,18 @@ async fn many_clients_at_once_never_exceed_a_quota_while_others_delete_and_a_res
 async fn pods_that_have_ended_count_as_objects_alone() {
     let directory = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(directory.path()).await;
-    cluster.set_quota("q", json!({ "count/pods": "2", "pods": "1" })).await;
-    cluster.until_used("q", "pods", "0").await;
+    let namespace = Namespace(cluster.client.clone());
+    namespace.set_quota("q", json!({ "count/pods": "2", "pods": "1" })).await;
+    namespace.until_used("q", "pods", "0").await;
     let params = PostParams::default();
-    cluster.pods().create(&params, &pod("a")).await.unwrap();
-    assert_eq!(message(&cluster.pods().create(&params, &pod("b")).await.unwrap_err()).0, 403);
+    namespace.pods().create(&params, &pod("a")).await.unwrap();
+    assert_eq!(message(&namespace.pods().create(&params, &pod("b")).await.unwrap_err()).0, 403);
     let ended = json!({ "status": { "phase": "Succeeded" } });
-    cluster.pods().patch_status("a", &PatchParams::default(), &Patch::Merge(ended)).await.unwrap();
-    cluster.until_used("q", "pods", "0").await;
-    assert_eq!(cluster.used("q", "count/pods").await.as_deref(), Some("1"));
-    cluster.pods().create(&params, &pod("b")).await.unwrap();
+    namespace.pods().patch_status("a", &PatchParams::default(), &Patch::Merge(ended)).await.unwrap();
+    namespace.until_used("q", "pods", "0").await;
+    assert_eq!(namespace.used("q", "count/pods").await.as_deref(), Some("1"));
+    namespace.pods().create(&params, &pod("b")).await.unwrap();
+    drop(namespace);
     cluster.stop().await;
 }
 
@@ -175,17 +147,18 @@ async fn pods_that_have_ended_count_as_objects_alone() {
 async fn what_is_bounded_later_is_counted_from_what_is_there() {
     let directory = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(directory.path()).await;
+    let namespace = Namespace(cluster.client.clone());
     let params = PostParams::default();
-    let present = cluster.config_maps().list(&ListParams::default()).await.unwrap().items.len();
+    let present = namespace.config_maps().list(&ListParams::default()).await.unwrap().items.len();
     for index in 0..3 {
-        cluster.config_maps().create(&params, &config_map(&format!("c{index}"))).await.unwrap();
+        namespace.config_maps().create(&params, &config_map(&format!("c{index}"))).await.unwrap();
     }
-    cluster.set_quota("q", json!({ "count/configmaps": "9", "count/widgets.example.com": "1" })).await;
+    namespace.set_quota("q", json!({ "count/configmaps": "9", "count/widgets.example.com": "1" })).await;
     // The root certificate's may come at any time.
     let counted = async {
         loop {
-            let there = cluster.config_maps().list(&ListParams::default()).await.unwrap().items.len();
-            if cluster.used("q", "count/configmaps").await == Some(there.to_string()) && there > present {
+            let there = namespace.config_maps().list(&ListParams::default()).await.unwrap().items.len();
+            if namespace.used("q", "count/configmaps").await == Some(there.to_string()) && there > present {
                 return there;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -194,17 +167,18 @@ async fn what_is_bounded_later_is_counted_from_what_is_there() {
     let there = tokio::time::timeout(LONG, counted).await.unwrap();
     assert!(there >= 3);
     // No kind has this name.
-    assert_eq!(cluster.used("q", "count/widgets.example.com").await, None);
+    assert_eq!(namespace.used("q", "count/widgets.example.com").await, None);
     // Less than there is: nothing goes, and nothing comes.
-    cluster.set_quota("q", json!({ "count/configmaps": "1" })).await;
+    namespace.set_quota("q", json!({ "count/configmaps": "1" })).await;
     let bounded = async {
-        while cluster.quotas().get("q").await.unwrap().status.unwrap_or_default().hard.unwrap_or_default().len() != 1 {
+        while namespace.quotas().get("q").await.unwrap().status.unwrap_or_default().hard.unwrap_or_default().len() != 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(LONG, bounded).await.unwrap();
-    let (code, message) = message(&cluster.config_maps().create(&params, &config_map("d")).await.unwrap_err());
+    let (code, message) = message(&namespace.config_maps().create(&params, &config_map("d")).await.unwrap_err());
     assert!(code == 403 && message.contains("exceeded quota: q, requested: count/configmaps=1, used: count/configmaps="), "{message}");
-    cluster.config_maps().delete("c0", &DeleteParams::default()).await.unwrap();
+    namespace.config_maps().delete("c0", &DeleteParams::default()).await.unwrap();
+    drop(namespace);
     cluster.stop().await;
 }

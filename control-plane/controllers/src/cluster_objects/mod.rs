@@ -29,7 +29,7 @@ pub(crate) type Meta = PartialObjectMeta<DynamicObject>;
 const SETTLING: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What happened to one object.
+/// What happened to one object, or what is known now.
 pub(crate) enum Event {
     /// An object came or changed; its owners before are not in the graph any more.
     Changed {
@@ -37,6 +37,8 @@ pub(crate) enum Event {
         owners_before: Vec<Owner>,
     },
     Removed(Node),
+    /// All objects of the kind that there were are in the graph: from now on each that goes is told of.
+    Listed(Arc<Kind>),
 }
 
 type Listener = Box<dyn Fn(&Graph, &Event) + Send + Sync>;

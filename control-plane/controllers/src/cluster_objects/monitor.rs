@@ -10,7 +10,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use tokio_util::sync::CancellationToken;
 
-use super::{ClusterObjects, Kind, Meta, Node};
+use super::{ClusterObjects, Event as Told, Kind, Meta, Node};
 
 /// Follows one kind until `stop`.
 pub(super) async fn follow(objects: Arc<ClusterObjects>, kind: Arc<Kind>, stop: CancellationToken) {
@@ -34,6 +34,7 @@ pub(super) async fn follow(objects: Arc<ClusterObjects>, kind: Arc<Kind>, stop: 
                 let known = objects.read(|graph| graph.of_kind(&kind.id()));
                 known.iter().filter(|uid| !listed.contains(*uid)).for_each(|uid| objects.remove(uid));
                 listed = HashSet::new();
+                objects.tell(&Told::Listed(kind.clone()));
             }
             Some(Ok(Event::Apply(object))) => {
                 if let Some(node) = Node::new(&kind, &object.metadata) {

@@ -35,11 +35,13 @@ fn wake(queue: &WorkQueue<Uid>, graph: &Graph, event: &Event) {
             }
         }
         Event::Removed(node) => graph.dependents(&node.uid).for_each(|dependent| queue.add(dependent.uid.clone())),
+        Event::Listed(_) => return,
     }
     // An owner may wait for this dependent: it is gone, or names the owner no more.
     let owners = match event {
         Event::Changed { owners_before, .. } => owners_before,
         Event::Removed(node) => &node.owners,
+        Event::Listed(_) => return,
     };
     for owner in owners {
         if graph.get(&owner.uid).is_some_and(|owner| owner.deleting && (owner.foreground || owner.orphan)) {

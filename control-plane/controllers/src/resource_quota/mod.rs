@@ -38,10 +38,20 @@ pub(crate) fn start(context: &Context, objects: &Arc<ClusterObjects>) {
     objects.on_event(move |graph, event| {
         let node = match event {
             Event::Removed(node) => Some(node),
-            // Pods come and change without giving anything back, or are seen to, above.
-            Event::Changed { uid, .. } => graph.get(uid).filter(|node| !is_pod(&node.kind)),
+            Event::Changed { uid, .. } => graph.get(uid),
+            Event::Listed(kind) => {
+                // What went before was not told of, and may have been counted.
+                let (group, plural) = (&kind.resource.group, &kind.resource.plural);
+                of_all
+                    .all()
+                    .iter()
+                    .filter(|quota| plan::bounds(quota, group, plural))
+                    .for_each(|quota| queue.add(ObjectKey::of(&quota.metadata)));
+                None
+            }
         };
-        if let Some(node) = node {
+        // Pods come and change without giving anything back, or are seen to, above.
+        if let Some(node) = node.filter(|node| !is_pod(&node.kind)) {
             let resource = &node.kind.resource;
             wake(&of_all, &queue, &resource.group, &resource.plural, &node.key.namespace);
         }

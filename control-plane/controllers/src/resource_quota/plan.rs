@@ -31,9 +31,10 @@ pub(super) fn is_to_be_counted(change: &Change<ResourceQuota>) -> bool {
     change.old.as_ref().is_none_or(|old| hard(old) != hard(new)) || enforced != hard(new)
 }
 
-/// Whether a pod that was there ended, or uses something else than before. That it is gone is told of all kinds alike.
+/// Whether a pod that was there ended or went, or uses something else than before.
 pub(super) fn gives_back(change: &Change<Pod>) -> bool {
-    let (Some(old), Some(new)) = (&change.old, &change.new) else { return false };
+    let Some(old) = &change.old else { return false };
+    let Some(new) = &change.new else { return true };
     // Only whether it has ended: when its grace is over is waited for.
     let ended = |pod: &Pod| is_over(pod, Timestamp::MIN);
     let uses = |pod: &Pod| (requests(pod, Basis::Charged), limits(pod, Basis::Charged));
