@@ -33,6 +33,7 @@ mod resource_quota;
 mod revision_history;
 mod service_account;
 mod stateful_set;
+mod storage_protection;
 mod taint_eviction;
 mod write_status;
 
@@ -90,6 +91,7 @@ pub async fn run_with(config: Config, informers: SharedInformers, shutdown: Canc
     node_lifecycle::start(&context);
     taint_eviction::start(&context);
     pod_garbage::start(&context);
+    storage_protection::start(&context);
     let objects = cluster_objects::ClusterObjects::start(&context);
     garbage::start(&context, &objects);
     namespace::start(&context, &objects);

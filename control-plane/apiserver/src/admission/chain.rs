@@ -1,6 +1,7 @@
 //! The plug-ins, their order, and the two stages in which they are asked.
 
 use super::asked::Asked;
+use super::claim_resize::PersistentVolumeClaimResize;
 use super::default_class;
 use super::form::Form;
 use super::limit_ranger::LimitRanger;
@@ -10,6 +11,7 @@ use super::plugins::{
 };
 use super::pod_security::PodSecurity;
 use super::quota::ResourceQuota;
+use super::storage_protection::StorageObjectInUseProtection;
 use super::webhooks::{MutatingAdmissionWebhook, Reinvocation, ValidatingAdmissionWebhook};
 use crate::allocate::Allocation;
 use crate::error::ApiError;
@@ -155,6 +157,8 @@ impl Default for Chain {
             Box::new(Priority),
             Box::new(DefaultTolerationSeconds),
             Box::new(DefaultClass { name: "DefaultStorageClass", classes: default_class::STORAGE }),
+            Box::new(StorageObjectInUseProtection),
+            Box::new(PersistentVolumeClaimResize),
             Box::new(RuntimeClass),
             Box::new(DefaultClass { name: "DefaultIngressClass", classes: default_class::INGRESS }),
             Box::new(MutatingAdmissionWebhook),

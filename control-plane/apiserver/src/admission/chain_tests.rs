@@ -145,6 +145,8 @@ fn the_order_is_that_of_kubernetes() {
         "Priority",
         "DefaultTolerationSeconds",
         "DefaultStorageClass",
+        "StorageObjectInUseProtection",
+        "PersistentVolumeClaimResize",
         "RuntimeClass",
         "DefaultIngressClass",
         "MutatingAdmissionWebhook",

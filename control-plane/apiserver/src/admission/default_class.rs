@@ -38,6 +38,12 @@ impl Classes {
         !named && annotation(object, self.annotation).is_none()
     }
 
+    /// The name of the object's class, in whichever place; empty for none.
+    pub fn of_object<'a>(&self, object: &'a Value) -> &'a str {
+        let named = object.get("spec").and_then(|spec| spec.get(self.field)).and_then(Value::as_str);
+        annotation(object, self.annotation).or(named).unwrap_or_default()
+    }
+
     /// Gives the object the newest of the default classes; of those of the same second, the first by name.
     pub fn set(&self, object: &mut Value, classes: &[Value]) {
         let defaults = classes.iter().filter(|class| self.marks.iter().any(|mark| annotation(class, mark) == Some("true")));

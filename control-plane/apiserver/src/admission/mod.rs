@@ -5,6 +5,7 @@ mod asked;
 mod chain;
 #[cfg(test)]
 mod chain_tests;
+mod claim_resize;
 mod default_class;
 mod escalation;
 mod expression;
@@ -20,6 +21,7 @@ mod quota;
 pub mod rules;
 mod runtime_class;
 mod service_account;
+mod storage_protection;
 mod taint_nodes;
 mod tolerations;
 pub mod webhooks;

@@ -24,6 +24,7 @@ mod protobuf;
 mod quota;
 mod servers;
 mod services;
+mod storage_protection;
 mod validation;
 mod verbs;
 mod watches;

@@ -10,7 +10,7 @@ mod subject;
 
 use super::chain::{Attributes, Operation, Plugin};
 use crate::error::ApiError;
-use crate::kinds::{StoredAs, is_namespaced};
+use crate::kinds::{StoredAs, is_namespaced, is_stored};
 use crate::object;
 use crate::storage::{encode, keys, parse};
 use async_trait::async_trait;
@@ -39,7 +39,8 @@ impl Plugin for ResourceQuota {
 
     fn handles(&self, what: &Attributes<'_>) -> bool {
         let (group, plural) = what.kind.descriptor().stored_as;
-        if !is_namespaced(what.kind.descriptor()) || what.namespace.is_empty() || !is_counted(group, plural) {
+        let is_kept = is_namespaced(what.kind.descriptor()) && is_stored(what.kind.descriptor());
+        if !is_kept || what.namespace.is_empty() || !is_counted(group, plural) {
             return false;
         }
         match (what.operation, what.subresource) {
