@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cluster::layout::{Cluster, DEFAULT_NAME};
 use cluster::record::{RoutingKind, StoreKind};
-use commands::{agent, credentials, daemon, enter, kubelet, probe, server};
+use commands::{agent, backup, credentials, daemon, enter, kubelet, migrate, probe, restore, server};
 use inspect::{Inspect, Subject};
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
@@ -80,6 +80,9 @@ enum Command {
     Kubelet(kubelet::Kubelet),
     Agent(agent::Agent),
     Credentials(credentials::Credentials),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    Migrate(migrate::Migrate),
     /// Shows the Services in a node's maps, with their backends.
     Services(Inspect),
     /// Shows the lists of backends in a node's maps.
@@ -138,6 +141,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Kubelet(options) => kubelet::run(options),
         Command::Agent(options) => agent::run(options),
         Command::Credentials(options) => credentials::run(options),
+        Command::Backup(options) => daemon::run_command(backup::run(options)),
+        Command::Restore(options) => daemon::run_command(restore::run(options)),
+        Command::Migrate(options) => daemon::run_command(migrate::run(options)),
         Command::Services(options) => inspect::run(Subject::Services, &options),
         Command::Backends(options) => inspect::run(Subject::Backends, &options),
         Command::Tables(options) => inspect::run(Subject::Tables, &options),

@@ -1,5 +1,6 @@
 //! What faults do to a cluster: parts killed, paused, out of room. Each test has a cluster of its own. One file a question.
 
+mod backup;
 mod balancing;
 mod containerd;
 mod cordons;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         containerd::TESTS,
         etcd::TESTS,
         writes::TESTS,
+        backup::TESTS,
         disk::TESTS,
         taints::TESTS,
         cordons::TESTS,

@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod columns;
+pub mod etcd;
 pub mod https;
 pub mod kubectl;
 pub mod lines;

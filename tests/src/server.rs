@@ -3,6 +3,8 @@
 use crate::cluster::{orknet, run};
 use crate::{Kubectl, eventually, panics};
 use anyhow::{Context, Result, anyhow, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -12,6 +14,8 @@ use std::process::{Child, Stdio};
 /// Runs as long as this value; its directory is the caller's.
 pub struct Server {
     directory: PathBuf,
+    /// Which store, as flags.
+    store: Vec<String>,
     port: u16,
     child: Child,
 }
@@ -19,9 +23,15 @@ pub struct Server {
 impl Server {
     /// Starts one that keeps everything below `directory`, its store in `directory/store`; waits until it is ready.
     pub fn start(directory: &Path) -> Result<Self> {
+        Self::start_on(directory, &["--store-dir".to_owned(), directory.join("store").display().to_string()])
+    }
+
+    /// The same on the store that these flags of `orknet server` name. A former server's kubeconfig in the directory is replaced.
+    pub fn start_on(directory: &Path, store: &[String]) -> Result<Self> {
+        let _ = fs::remove_file(directory.join("kubeconfig"));
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("there is no free port")?;
         let port = listener.local_addr()?.port();
-        let mut server = Self { directory: directory.to_owned(), port, child: spawn(directory, listener)? };
+        let mut server = Self { directory: directory.to_owned(), store: store.to_vec(), port, child: spawn(directory, store, listener)? };
         server.wait_ready()?;
         Ok(server)
     }
@@ -33,10 +43,17 @@ impl Server {
         Ok(())
     }
 
+    /// SIGTERM, and waits for the end.
+    pub fn stop(&mut self) -> Result<()> {
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM).context("cannot stop the server")?;
+        self.child.wait().context("cannot wait for the server")?;
+        Ok(())
+    }
+
     /// After [`Server::kill`]: the same server again; waits until it is ready.
     pub fn start_again(&mut self) -> Result<()> {
         let listener = TcpListener::bind(("127.0.0.1", self.port)).context("the server's port is taken")?;
-        self.child = spawn(&self.directory, listener)?;
+        self.child = spawn(&self.directory, &self.store, listener)?;
         self.wait_ready()
     }
 
@@ -86,12 +103,12 @@ impl Drop for Server {
 }
 
 /// The server is given the socket: a port that is only told could be another's by the time it listens.
-fn spawn(directory: &Path, listener: TcpListener) -> Result<Child> {
+fn spawn(directory: &Path, store: &[String], listener: TcpListener) -> Result<Child> {
     let log = File::options().create(true).append(true).open(log_path(directory)).context("cannot open the server's log")?;
     let mut command = orknet();
     // Any other port in place of the default one.
     command.args(["server", "--listen-stdin", "--listen", "127.0.0.1:0", "--advertise-address", "127.0.0.1", "--pki-dir"]);
-    command.arg(directory.join("pki")).arg("--store-dir").arg(directory.join("store"));
+    command.arg(directory.join("pki")).args(store);
     command.stdin(OwnedFd::from(listener)).stdout(Stdio::null()).stderr(log).spawn().context("cannot start orknet server")
 }
 

@@ -1,9 +1,13 @@
 //! Sub-commands that are programs of their own.
 
 pub mod agent;
+pub mod backup;
 pub mod credentials;
 pub mod daemon;
 pub mod enter;
 pub mod kubelet;
+pub mod migrate;
+pub mod place;
 pub mod probe;
+pub mod restore;
 pub mod server;

@@ -15,7 +15,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -147,13 +147,29 @@ pub fn run(options: Server) -> Result<()> {
     daemon::run(|shutdown| serve(settings, listeners, shutdown))
 }
 
-/// The flags as settings. A store is of one kind: naming one takes the file's other one away.
-fn flags(options: &Server) -> Map<String, Value> {
-    let store = match (&options.store_dir, options.etcd.as_slice()) {
+/// The flags of a store as a setting. A store is of one kind: naming one takes the file's other one away.
+fn store_flag(directory: Option<&Path>, endpoints: &[String]) -> Option<Value> {
+    match (directory, endpoints) {
         (Some(directory), _) => Some(json!({"embedded": {"directory": directory}, "etcd": null})),
         (None, []) => None,
         (None, endpoints) => Some(json!({"etcd": {"endpoints": endpoints}, "embedded": null})),
-    };
+    }
+}
+
+/// The store and the directory of keys of a server that is given these, for commands beside it.
+pub fn places(config: Option<&Path>, store_dir: Option<&Path>, etcd: &[String], pki_dir: Option<&Path>) -> Result<(StoreConfig, PathBuf)> {
+    let flags = daemon::flags([("store", store_flag(store_dir, etcd)), ("pkiDir", pki_dir.map(|path| json!(path)))]);
+    let settings: Settings = daemon::config(config, flags)?;
+    Ok((store_config(settings.store)?, settings.pki_dir))
+}
+
+fn store_config(store: Option<StoreConfig>) -> Result<StoreConfig> {
+    let default_store = || serde_json::from_value(json!({"embedded": {"directory": "/var/lib/orknet/server/store"}}));
+    Ok(store.map_or_else(default_store, Ok)?)
+}
+
+fn flags(options: &Server) -> Map<String, Value> {
+    let store = store_flag(options.store_dir.as_deref(), &options.etcd);
     daemon::flags([
         ("listen", (!options.listen.is_empty()).then(|| json!(options.listen))),
         ("advertiseAddress", options.advertise_address.map(|address| json!(address))),
@@ -165,8 +181,7 @@ fn flags(options: &Server) -> Map<String, Value> {
 }
 
 async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: CancellationToken) -> Result<()> {
-    let default_store = || serde_json::from_value(json!({"embedded": {"directory": "/var/lib/orknet/server/store"}}));
-    let store_config = settings.store.map_or_else(default_store, Ok)?;
+    let store_config = store_config(settings.store)?;
     let elects = settings.leader_election.leader_elect.unwrap_or(matches!(store_config, StoreConfig::Etcd(_)));
     let store = orknet_store::open(store_config).await.context("cannot open the store")?;
     let port = settings.listen.first().map(SocketAddr::port);

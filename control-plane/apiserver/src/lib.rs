@@ -42,3 +42,4 @@ pub use kinds::{ChangeError, Path as KindPath};
 pub use local::LocalClient;
 pub use proxy::{KubeletStreams, NodeTarget};
 pub use run::{Error, Handle, run, start};
+pub use storage::keys::SERVERS;

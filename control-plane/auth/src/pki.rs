@@ -24,6 +24,9 @@ pub const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 86_40
 /// Common name of the certificate with which the API server calls kubelets.
 pub const KUBELET_CLIENT: &str = "system:kube-apiserver";
 
+/// The files of an authority with their permissions, in the order in which they are written: the certificate marks it as complete.
+pub const FILES: [(&str, u32); 3] = [("ca.key", 0o600), ("sa.key", 0o600), ("ca.crt", 0o644)];
+
 /// What can go wrong with keys and certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
@@ -205,7 +208,8 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
     write_file(path, text, 0o600)
 }
 
-fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
+/// Writes a file with these permissions, whole or not at all. Blocking.
+pub fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     let fail = |operation| move |source| PkiError::File { operation, path: path.to_owned(), source };
     let fresh = path.with_extension(format!("new-{}", std::process::id()));
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh).map_err(fail("create"))?;

@@ -24,7 +24,7 @@ pub const CLUSTER_IPS: &str = "/registry/claims/clusterips/";
 pub const NODE_PORTS: &str = "/registry/claims/nodeports/";
 /// Who gives names to custom resources writes it, and compares with it.
 pub const NAMES: &str = "/registry/claims/customresourcenames";
-/// The API servers that live.
+/// The API servers that live: a key for each, which ends with its address.
 pub const SERVERS: &str = "/registry/masterleases/";
 
 /// The folder of a kind's objects, with the closing slash.
