@@ -3,7 +3,7 @@
 use super::daemon;
 use anyhow::{Context, Result};
 use ipnet::IpNet;
-use orknet_apiserver::Listener;
+use orknet_apiserver::{AuditConfig, Listener};
 use orknet_auth::Identity;
 use orknet_auth::authn::GROUP_MASTERS;
 use orknet_reconciler::SharedInformers;
@@ -73,6 +73,8 @@ struct Settings {
     service_cidrs: Option<Vec<IpNet>>,
     service_node_port_range: PortRange,
     token_file: Option<PathBuf>,
+    /// What the audit log tells of requests, and where it is; none by default.
+    audit: Option<AuditConfig>,
     /// Keep routes to the pods of all nodes: for a host that is no node itself.
     pod_routes: bool,
     store: Option<StoreConfig>,
@@ -129,6 +131,7 @@ impl Default for Settings {
             service_cidrs: None,
             service_node_port_range: PortRange(orknet_apiserver::Config::default().node_ports),
             token_file: None,
+            audit: None,
             pod_routes: false,
             store: None,
             leader_election: LeaderElection::default(),
@@ -193,6 +196,7 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
         extra_names: settings.extra_names,
         extra_addresses: settings.extra_addresses,
         token_file: settings.token_file,
+        audit: settings.audit,
         node_ports: settings.service_node_port_range.0,
         ..Default::default()
     };

@@ -1,5 +1,6 @@
 //! What the server must be told.
 
+use crate::audit::AuditConfig;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
@@ -36,6 +37,8 @@ pub struct Config {
     pub cluster_domain: String,
     /// File of static bearer tokens (`token,user,uid,"groups"`), if any.
     pub token_file: Option<PathBuf>,
+    /// What is told of requests, and where; `None`: nothing.
+    pub audit: Option<AuditConfig>,
     /// Most bytes of a request body.
     pub max_body_bytes: usize,
     /// Longest duration of a request that is no watch and no stream.
@@ -68,6 +71,7 @@ impl Default for Config {
             node_ports: 30000..=32767,
             cluster_domain: "cluster.local".into(),
             token_file: None,
+            audit: None,
             max_body_bytes: 3 << 20,
             request_timeout: Duration::from_secs(60),
             max_reads_in_flight: 400,

@@ -6,6 +6,7 @@
 mod access;
 mod admission;
 mod allocate;
+mod audit;
 mod bootstrap;
 mod cache;
 mod call;
@@ -36,6 +37,7 @@ mod subresource;
 mod turns;
 mod verbs;
 
+pub use audit::{AuditConfig, AuditError, LogConfig as AuditLogConfig};
 pub use config::{Config, Listener};
 pub use error::ApiError;
 pub use kinds::{ChangeError, Path as KindPath};

@@ -1,7 +1,7 @@
 //! The way to the server for parts of the same process: requests go through the whole chain as anybody's, but through no socket and no
 //! TLS, whose buffers for some dozens of watches would weigh more than all the controllers.
 
-use crate::http::{Peer, chain};
+use crate::http::{Peer, Shown, chain};
 use crate::server::Server;
 use axum::body::Body;
 use bytes::Bytes;
@@ -26,7 +26,7 @@ pub struct LocalClient {
 
 impl LocalClient {
     pub(crate) fn new(server: Arc<Server>, who: Identity) -> Self {
-        Self { server, peer: Arc::new(Peer::InProcess(who)) }
+        Self { server, peer: Arc::new(Peer { shown: Shown::InProcess(who), address: None }) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The server's metrics, in the names that Kubernetes documents for its API server. Labels are bounded: only kinds that exist are named.
 
 use crate::admission::webhooks::WebhookMetrics;
+use crate::audit;
 use crate::http::request_info::RequestInfo;
 use crate::kinds::{Kinds, StoredAs};
 use crate::server::Server;
@@ -55,8 +56,9 @@ pub struct Metrics {
     pub webhooks: WebhookMetrics,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// `audit`: what its log has done, where there is one.
+    pub fn new(audit: Option<&audit::Counts>) -> Self {
         let mut registry = Registry::default();
         let requests = Family::default();
         let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
@@ -68,11 +70,13 @@ impl Default for Metrics {
         registry.register("apiserver_watch_cache_revision", "Newest store revision in the watch cache", revision.clone());
         registry.register("leader_election_master_status", "Whether this process holds the lease (1) or not (0)", leads.clone());
         let webhooks = WebhookMetrics::new(&mut registry);
+        if let Some(counts) = audit {
+            registry.register("apiserver_audit_event", "Events written to the audit log", counts.written.clone());
+            registry.register("apiserver_audit_error", "Events that could not be written to the audit log", counts.failed.clone());
+        }
         Self { registry, requests, durations, objects, revision, leads, webhooks }
     }
-}
 
-impl Metrics {
     /// Counts a request.
     pub fn request(&self, info: Option<&RequestInfo>, kinds: &Kinds, code: u16, took: Duration) {
         let path = info.and_then(|info| info.resource.as_ref());

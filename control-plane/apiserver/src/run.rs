@@ -4,6 +4,7 @@ use crate::access::{Access, TokenReviewer};
 use crate::admission::Chain;
 use crate::admission::webhooks::Webhooks;
 use crate::allocate::{self, Claims};
+use crate::audit::{Audit, AuditError};
 use crate::bootstrap;
 use crate::cache::{Caches, feed};
 use crate::config::{Config, Listener};
@@ -50,11 +51,16 @@ pub enum Error {
     TokenFile { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     TokenLine(#[from] TokenFileError),
+    #[error("there can be no audit log")]
+    Audit(#[from] AuditError),
     #[error("the kinds' definitions cannot be used for patches")]
     Schema(#[from] SchemaError),
     #[error("the server's task ended with a panic")]
     Panicked(#[from] tokio::task::JoinError),
 }
+
+/// How long the end of a server waits for its audit log to be written.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// A server that listens.
 pub struct Handle {
@@ -127,6 +133,8 @@ impl Handle {
         while let Some(ended) = self.tasks.join_next().await {
             ended?;
         }
+        // No request is answered any more. A disk that hangs keeps nobody from going.
+        let _ = tokio::time::timeout(FLUSH, self.server.audit.flushed()).await;
         Ok(())
     }
 }
@@ -165,6 +173,7 @@ pub(crate) async fn start_with(
     };
     let kubelets = Arc::new(Kubelets::new(&pki)?);
     let kinds = Kinds::new(kinds::own());
+    let audit = Audit::open(config.audit.as_ref())?;
     let claims = Arc::new(Claims::default());
     let caches = Arc::new(Caches::new(&kinds, claims.clone()));
     let issuer = TokenIssuer::new(pki.service_account_key(), API_AUDIENCE)?;
@@ -181,7 +190,8 @@ pub(crate) async fn start_with(
         access,
         admission,
         webhooks: Webhooks::new(caches.clone()),
-        metrics: Metrics::default(),
+        metrics: Metrics::new(audit.counts()),
+        audit,
         kubelets,
         bootstrapped: AtomicBool::new(false),
         shutdown: shutdown.clone(),

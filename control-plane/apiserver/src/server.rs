@@ -4,6 +4,7 @@ use crate::access::Access;
 use crate::admission::Chain;
 use crate::admission::webhooks::Webhooks;
 use crate::allocate::Claims;
+use crate::audit::Audit;
 use crate::config::Config;
 use crate::custom::Custom;
 use crate::http::InFlight;
@@ -32,6 +33,7 @@ pub struct Server {
     pub access: Access,
     pub admission: Chain,
     pub webhooks: Webhooks,
+    pub audit: Audit,
     pub in_flight: InFlight,
     pub metrics: Metrics,
     /// Streams to kubelets (log, exec, attach, portforward).

@@ -2,7 +2,7 @@
 //! and after them. Reads the cache; what it writes, it adds to the object's own transaction.
 
 mod asked;
-mod chain;
+pub mod chain;
 #[cfg(test)]
 mod chain_tests;
 mod claim_resize;

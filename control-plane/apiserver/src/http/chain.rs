@@ -5,9 +5,10 @@ use super::accept::Accept;
 use super::compress::{accepts_gzip, compressed};
 use super::credentials::bearer;
 use super::impersonate::impersonate;
-use super::listener::Peer;
+use super::listener::{Peer, Shown};
 use super::request_info::RequestInfo;
 use super::routes;
+use crate::audit::{self, Record};
 use crate::error::{ApiError, qualified};
 use crate::health;
 use crate::present;
@@ -19,22 +20,23 @@ use http::header::{ACCEPT, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Request, Response};
 use orknet_auth::Identity;
 use orknet_auth::authz::{Attributes, Target};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("audit-id");
+const ID_LENGTH: usize = 64;
 
 /// Answers one request. Never fails and never panics: what goes wrong is a `Status`.
 pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
-    let id = request.headers().get(REQUEST_ID).cloned().unwrap_or_else(new_id);
+    let id = request_id(request.headers());
     let gzip = accepts_gzip(request.headers());
     let plain = Accept::of_status(request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()));
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let info = RequestInfo::new(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
     let answered = match &info {
-        Some(info) => AssertUnwindSafe(filtered(&server, &peer, info, request)).catch_unwind().await,
+        Some(info) => AssertUnwindSafe(filtered(&server, &peer, info, &id, request)).catch_unwind().await,
         None => Ok(Err(ApiError::bad_request("the path is not text"))),
     };
     let plain = info.as_ref().map_or(plain, |info| plain.for_reader(&info.query, &user_agent)).encoding;
@@ -43,13 +45,15 @@ pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<Body>
         Ok(Err(error)) => present::error(&error, plain),
         Err(_) => {
             tracing::error!(path = info.as_ref().map(|info| &info.path[..]), "a request panicked");
-            present::error(&ApiError::internal("this request caused a panic; the server goes on"), plain)
+            present::error(&panicked(), plain)
         }
     };
     if gzip {
         response = compressed(response).await;
     }
-    response.headers_mut().entry(REQUEST_ID).or_insert(id);
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().entry(REQUEST_ID).or_insert(id);
+    }
     server.metrics.request(info.as_ref(), &server.kinds(), response.status().as_u16(), started.elapsed());
     if let Some(info) = &info {
         let (code, took_ms) = (response.status().as_u16(), started.elapsed().as_millis());
@@ -58,28 +62,93 @@ pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<Body>
     response
 }
 
-async fn filtered(server: &Arc<Server>, peer: &Peer, info: &RequestInfo, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+async fn filtered(
+    server: &Arc<Server>,
+    peer: &Peer,
+    info: &RequestInfo,
+    id: &str,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
     if let Some(response) = health::public(server, info, request.uri().query().unwrap_or_default()) {
         return Ok(response);
     }
     // Who is who and may do what is read from the caches, and a list of any version too: empty ones would answer wrongly, not late.
     server.storage.caches.must_be_filled().await?;
-    let who = authenticate(server, peer, request.headers()).ok_or_else(ApiError::unauthorized)?;
-    let who = impersonate(&server.access, request.headers(), who)?;
+    let (head, body) = request.into_parts();
+    let who = authenticate(server, peer, &head.headers);
+    let record = server.audit.received(who.as_ref(), info, &head, id, peer.address).await;
+    let request = Request::from_parts(head, body);
+    let answering = async {
+        let who = who.ok_or_else(ApiError::unauthorized)?;
+        allowed(server, who, info, request, record.as_deref()).await
+    };
+    match &record {
+        Some(record) => audited(record, info, answering).await,
+        None => answering.await,
+    }
+}
+
+/// Answers, and tells the record of it.
+async fn audited(
+    record: &Arc<Record>,
+    info: &RequestInfo,
+    answering: impl Future<Output = Result<Response<Body>, ApiError>>,
+) -> Result<Response<Body>, ApiError> {
+    match AssertUnwindSafe(record.during(answering)).catch_unwind().await {
+        Ok(Ok(response)) => Ok(record.clone().answer(response, info.is_long_running()).await),
+        Ok(Err(error)) => Err(error).inspect_err(|error| record.fails(error)),
+        Err(fault) => {
+            record.panics(&panicked());
+            resume_unwind(fault)
+        }
+    }
+}
+
+/// Answers whom is known, if he may.
+async fn allowed(
+    server: &Arc<Server>,
+    who: Identity,
+    info: &RequestInfo,
+    request: Request<Body>,
+    record: Option<&Record>,
+) -> Result<Response<Body>, ApiError> {
+    let acting = impersonate(&server.access, request.headers(), who.clone())?;
+    if let Some(record) = record.filter(|_| acting != who) {
+        record.impersonates(&acting);
+    }
+    let who = acting;
     authorize(server, &who, info).await?;
     if info.is_long_running() {
         return routes::route(server, who, info, request).await;
     }
     let _place = server.in_flight.enter(info.verb)?;
-    let answer = routes::route(server, who, info, request);
+    let answer = async {
+        let request = match record {
+            Some(record) => told(server, record, request).await?,
+            None => request,
+        };
+        routes::route(server, who, info, request).await
+    };
     tokio::time::timeout(server.config.request_timeout, answer).await.map_err(|_| ApiError::timeout())?
 }
 
+/// The request again, after the record has been told of its body.
+async fn told(server: &Server, record: &Record, request: Request<Body>) -> Result<Request<Body>, ApiError> {
+    let (head, body) = request.into_parts();
+    let body = routes::read_body(&head.headers, body, server.config.max_body_bytes).await?;
+    record.request(&head.headers, &body);
+    Ok(Request::from_parts(head, Body::from(body)))
+}
+
+fn panicked() -> ApiError {
+    ApiError::internal("this request caused a panic; the server goes on")
+}
+
 fn authenticate(server: &Server, peer: &Peer, headers: &HeaderMap) -> Option<Identity> {
-    let certificate = match peer {
-        Peer::InProcess(who) => return Some(who.clone()),
-        Peer::Certified(certificate) => Some(&certificate[..]),
-        Peer::Unknown => None,
+    let certificate = match &peer.shown {
+        Shown::InProcess(who) => return Some(who.clone()),
+        Shown::Certificate(certificate) => Some(&certificate[..]),
+        Shown::Nothing => None,
     };
     server.access.authenticate(certificate, bearer(headers).as_deref())
 }
@@ -103,6 +172,8 @@ async fn authorize(server: &Server, who: &Identity, info: &RequestInfo) -> Resul
     if verdict.unrelated && server.storage.catch_up().await.is_ok() {
         verdict = server.access.decide(who, &what, selected);
     }
+    audit::annotate("authorization.k8s.io/decision", || if verdict.allowed { "allow" } else { "forbid" }.to_owned());
+    audit::annotate("authorization.k8s.io/reason", || verdict.reason.clone());
     if verdict.allowed {
         return Ok(());
     }
@@ -120,7 +191,9 @@ async fn authorize(server: &Server, who: &Identity, info: &RequestInfo) -> Resul
     Err(ApiError::forbidden_resource(&path.group, &path.plural, &path.name, why))
 }
 
-fn new_id() -> HeaderValue {
-    // Hexadecimal digits and dashes are a header value.
-    HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).unwrap_or(HeaderValue::from_static("-"))
+/// The client's identifier of the request, of which as much is kept as Kubernetes keeps, or one of its own.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
+    // What `to_str` gives is ASCII.
+    given.map_or_else(|| uuid::Uuid::new_v4().to_string(), |id| id[..id.len().min(ID_LENGTH)].to_owned())
 }

@@ -12,7 +12,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use nix::sys::socket::{setsockopt, sockopt};
 use orknet_auth::Identity;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -29,11 +29,18 @@ const TCP_KEEP_ALIVE: (u32, u32, u32) = (15, 15, 9);
 const STREAMS: u32 = 1000;
 
 /// The other end of a connection.
-pub enum Peer {
-    /// Showed no client certificate; a token may follow.
-    Unknown,
-    /// Showed a client certificate that TLS has verified, as DER.
-    Certified(Vec<u8>),
+pub struct Peer {
+    pub shown: Shown,
+    /// Its address, for what comes from another program.
+    pub address: Option<IpAddr>,
+}
+
+/// What it has shown of who it is.
+pub enum Shown {
+    /// No client certificate; a token may follow.
+    Nothing,
+    /// A client certificate that TLS has verified, as DER.
+    Certificate(Vec<u8>),
     /// A part of this process.
     InProcess(Identity),
 }
@@ -74,7 +81,8 @@ async fn connection(server: Arc<Server>, stream: TcpStream, address: SocketAddr,
     };
     let certificates = stream.get_ref().1.peer_certificates();
     let certificate = certificates.and_then(|chain| chain.first());
-    let peer = Arc::new(certificate.map_or(Peer::Unknown, |certificate| Peer::Certified(certificate.to_vec())));
+    let shown = certificate.map_or(Shown::Nothing, |certificate| Shown::Certificate(certificate.to_vec()));
+    let peer = Arc::new(Peer { shown, address: Some(address.ip()) });
     let service = service_fn(move |request: Request<Incoming>| {
         let (server, peer) = (server.clone(), peer.clone());
         async move { Ok::<_, Infallible>(chain::handle(server, peer, request.map(Body::new)).await) }

@@ -14,4 +14,4 @@ mod routes;
 mod websocket;
 
 pub use in_flight::InFlight;
-pub use listener::Peer;
+pub use listener::{Peer, Shown};

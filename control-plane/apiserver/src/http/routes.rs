@@ -94,7 +94,8 @@ async fn resource(
     if streams {
         return proxy::stream(&call, request).await;
     }
-    call.body = read_body(request, server.config.max_body_bytes).await?;
+    let (head, body) = request.into_parts();
+    call.body = read_body(&head.headers, body, server.config.max_body_bytes).await?;
     let Some(handshake) = handshake else { return verbs::run(call).await };
     call.accept.messages = true;
     let is_binary = present::encode::encoder(call.accept.encoding).is_binary();
@@ -119,9 +120,9 @@ fn document(server: &Server, info: &RequestInfo, request: &Request<Body>) -> Res
     }
 }
 
-async fn read_body(request: Request<Body>, limit: usize) -> Result<Bytes, ApiError> {
-    let length = text(request.headers(), CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-    let mut body = request.into_body();
+/// A request's whole body of at most `limit` bytes.
+pub async fn read_body(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let length = text(headers, CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     if length.is_some_and(|length| length > limit) {
         discard(&mut body).await;
         return Err(ApiError::too_large(limit));

@@ -2,6 +2,7 @@
 //! over. Browsers can watch in no other way that tells them of each event.
 
 use super::credentials::WEBSOCKET_PREFIX;
+use crate::audit;
 use crate::error::ApiError;
 use axum::body::Body;
 use futures::{SinkExt, StreamExt};
@@ -49,6 +50,7 @@ impl Handshake {
             return response;
         }
         let (mut parts, events) = response.into_parts();
+        let events = Body::new(audit::hold(events));
         tokio::spawn(async move {
             let Ok(connection) = self.upgrade.await else { return };
             let config = WebSocketConfig::default().max_message_size(Some(SAID)).max_frame_size(Some(SAID));

@@ -1,6 +1,7 @@
 //! The way to kubelets: TLS with the server's own certificate, one connection a request, streams passed through as they are.
 
 use super::{KubeletStreams, NodeTarget};
+use crate::audit;
 use crate::error::ApiError;
 use async_trait::async_trait;
 use axum::body::Body;
@@ -53,7 +54,7 @@ impl KubeletStreams for Kubelets {
             Ok(connected) => connected.map_err(|error| fail("reach", &error))?,
             Err(elapsed) => return Err(fail("reach", &elapsed)),
         };
-        let response = orknet_relay::relay(connection, &target.node, &target.path_and_query, request).await;
+        let response = orknet_relay::relay(audit::hold(connection), &target.node, &target.path_and_query, request).await;
         Ok(response.map_err(|error| fail("ask", &error))?.map(Body::new))
     }
 }

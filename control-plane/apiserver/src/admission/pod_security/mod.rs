@@ -12,6 +12,7 @@ mod restricted;
 mod subject;
 
 use super::chain::{Attributes, Operation, Plugin};
+use crate::audit;
 use crate::error::ApiError;
 use crate::kinds::StoredAs;
 use crate::storage::keys;
@@ -80,6 +81,7 @@ impl Plugin for PodSecurity {
 /// Refuses what is enforced, notes what is audited, warns of what is warned of.
 fn judge(what: &Attributes<'_>, policy: &Policy, subject: &Subject, enforces: bool) -> Result<(), ApiError> {
     if enforces {
+        audit::annotate("pod-security.kubernetes.io/enforce-policy", || policy.enforce.to_string());
         let found = violations(policy.enforce, subject);
         if !found.is_empty() {
             return Err(what.refusal(format_args!("violates PodSecurity \"{}\": {}", policy.enforce, details(&found))));
@@ -87,8 +89,8 @@ fn judge(what: &Attributes<'_>, policy: &Policy, subject: &Subject, enforces: bo
     }
     let audited = violations(policy.audit, subject);
     if !audited.is_empty() {
-        let (standard, violations) = (policy.audit.to_string(), details(&audited));
-        tracing::info!(namespace = what.namespace, name = what.name, standard, violations, "would violate PodSecurity");
+        let told = || format!("would violate PodSecurity \"{}\": {}", policy.audit, details(&audited));
+        audit::annotate("pod-security.kubernetes.io/audit-violations", told);
     }
     let warned = violations(policy.warn, subject);
     if !warned.is_empty() {
