@@ -18,7 +18,9 @@ pub fn before_update(kind: &Kind, new: &mut Value, old: &Value, subresource: Sub
     }
     object::meta_mut(new).remove("resourceVersion");
     kind.prepare_update(new, old, subresource);
-    if names.has_generation && desired(new) != desired(old) {
+    // A status that has no way of its own is part of what is wanted.
+    let has_status = names.subresources.contains(&"status");
+    if names.has_generation && desired(new, has_status) != desired(old, has_status) {
         let generation = object::generation(old).unwrap_or_default() + 1;
         object::set_meta(new, "generation", generation);
     }
@@ -47,8 +49,9 @@ pub fn check_version(kind: &Kind, new: &Value, old: &Value, revision: u64) -> Re
     Ok(())
 }
 
-fn desired(object: &Value) -> Vec<(&String, &Value)> {
-    object.as_object().into_iter().flatten().filter(|(key, _)| !matches!(&key[..], "metadata" | "status" | "apiVersion" | "kind")).collect()
+fn desired(object: &Value, has_status: bool) -> Vec<(&String, &Value)> {
+    let is_desired = |key: &str| !matches!(key, "metadata" | "apiVersion" | "kind") && !(has_status && key == "status");
+    object.as_object().into_iter().flatten().filter(|(key, _)| is_desired(key)).collect()
 }
 
 #[cfg(test)]

@@ -41,6 +41,11 @@ pub enum Function {
 impl Pattern {
     /// Why not, in words for the client.
     pub fn new(source: &str) -> Result<Self, String> {
+        Self::within(source, MAX_SIZE)
+    }
+
+    /// One that may take more bytes than those of expressions.
+    pub fn within(source: &str, max_size: usize) -> Result<Self, String> {
         let wrong = |why: String| format!("error parsing regexp: {}", why.lines().last().unwrap_or_default().trim_start_matches("error: "));
         if source.len() > MAX_SOURCE {
             return Err(wrong(format!("expression is longer than {MAX_SOURCE} bytes")));
@@ -49,7 +54,7 @@ impl Pattern {
         let mut parser = regex_syntax::ParserBuilder::new().nest_limit(MAX_NESTING).build();
         let hir = parser.parse(&translated).map_err(|e| wrong(e.to_string()))?;
         let regex = regex::RegexBuilder::new(&translated)
-            .size_limit(MAX_SIZE)
+            .size_limit(max_size)
             .dfa_size_limit(MAX_SIZE)
             .nest_limit(MAX_NESTING)
             .build()
@@ -105,12 +110,16 @@ fn translate(source: &str) -> String {
                 Some('S') => out.push_str("[^\\t\\n\\x0C\\r ]"),
                 Some('b') if class == 0 => out.push_str("(?-u:\\b)"),
                 Some('B') if class == 0 => out.push_str("(?-u:\\B)"),
+                // Boundaries of words to the crate alone.
+                Some(other @ ('<' | '>')) => out.push(other),
                 Some(other) => {
                     out.push('\\');
                     out.push(other);
                 }
                 None => out.push('\\'),
             },
+            // No repetition: itself.
+            '{' if class == 0 && !is_repetition(chars.clone()) => out.push_str("\\{"),
             '[' if class == 0 => {
                 class = 1;
                 out.push('[');
@@ -146,6 +155,20 @@ fn translate(source: &str) -> String {
         }
     }
     out
+}
+
+/// What follows a brace: `3}`, `3,}`, `3,5}`.
+fn is_repetition(rest: impl Iterator<Item = char>) -> bool {
+    let mut rest = rest.peekable();
+    let mut digits = || std::iter::from_fn(|| rest.next_if(char::is_ascii_digit)).count();
+    if digits() == 0 {
+        return false;
+    }
+    match rest.next() {
+        Some('}') => true,
+        Some(',') => rest.find(|c| !c.is_ascii_digit()) == Some('}'),
+        _ => false,
+    }
 }
 
 impl Function {
@@ -217,6 +240,10 @@ mod tests {
             (r"^\Qa.b\E$", "axb", false),
             (r"\bfoo\b", "a foo b", true),
             (r"(?i)^ABC$", "abc", true),
+            (r"^\${a}{2}{x,}$", "${a}}{x,}", true),
+            (r"^{.*}$", "{a}", true),
+            (r"^a{2,3}b{1,}$", "aab", true),
+            (r"^\<a\>$", "<a>", true),
         ] {
             assert_eq!(Pattern::new(pattern).unwrap().is_match(text), expected, "{pattern} on {text}");
         }

@@ -1,11 +1,12 @@
 //! From a `JSONSchemaProps` as JSON to nodes. Tells apart only what makes compiling impossible: the rules are [`super::problems`].
 
 use super::{Checks, Format, List, MAX_DEPTH, Node, Rest, Rule, Type, Types};
-use regex::{Regex, RegexBuilder};
+use orknet_cel::Pattern;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Bytes that a compiled pattern may take.
-const PATTERN_BYTES: usize = 1 << 20;
+const PATTERN_BYTES: usize = 10 << 20;
 
 /// The value is no schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,13 +28,9 @@ impl Node {
     }
 }
 
-/// The expression of a `pattern`. Go's dialect (RE2) and this one differ in few places, all of them rare in patterns of schemas.
-pub(super) fn pattern(text: &str) -> Result<Regex, String> {
-    RegexBuilder::new(text).size_limit(PATTERN_BYTES).build().map_err(|error| {
-        // The last line says what is wrong; those before point into the pattern.
-        let text = error.to_string();
-        text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-    })
+/// The expression of a `pattern`, in Go's dialect.
+pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
+    Pattern::within(text, PATTERN_BYTES)
 }
 
 fn node(schema: &Value, depth: usize) -> Result<Node, CompileError> {
@@ -124,7 +121,7 @@ fn checks(
         max_length: whole("maxLength"),
         min_length: whole("minLength"),
         pattern: match text("pattern") {
-            Some(text) => Some((text.to_owned(), pattern(text).map_err(|why| CompileError::Pattern(text.to_owned(), why))?)),
+            Some(text) => Some((text.to_owned(), Arc::new(pattern(text).map_err(|why| CompileError::Pattern(text.to_owned(), why))?))),
             None => None,
         },
         max_items: whole("maxItems"),

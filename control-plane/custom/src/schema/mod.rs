@@ -30,9 +30,10 @@ pub use format::Format;
 pub use rules::{Reason, Rule};
 pub use structural::problems;
 
-use regex::Regex;
+use orknet_cel::Pattern;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How many schemas may stand inside of each other. What a request's JSON can nest is less.
 pub const MAX_DEPTH: usize = 100;
@@ -113,7 +114,7 @@ struct Checks {
     multiple_of: Option<f64>,
     max_length: Option<i64>,
     min_length: Option<i64>,
-    pattern: Option<(String, Regex)>,
+    pattern: Option<(String, Arc<Pattern>)>,
     max_items: Option<i64>,
     min_items: Option<i64>,
     max_properties: Option<i64>,

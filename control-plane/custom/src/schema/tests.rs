@@ -171,6 +171,7 @@ fn values_that_are_right_have_no_complaint() {
         (json!({ "type": "number", "multipleOf": 0.1 }), json!(0.3)),
         (json!({ "type": "integer", "multipleOf": 0.5 }), json!(3)),
         (json!({ "type": "string", "format": "unheard-of" }), json!("x")),
+        (json!({ "type": "string", "pattern": r"^\${[^[]{1,1000}}$" }), json!("${a}")),
         (json!({ "x-kubernetes-preserve-unknown-fields": true }), json!({ "a": [null, { "b": 1 }] })),
     ] {
         assert_eq!(complaints(schema.clone(), value.clone()), Vec::<String>::new(), "{schema} {value}");

@@ -15,7 +15,7 @@ impl Dialect {
     pub fn definition(self, name: &str, schema: &Value) -> Value {
         let Value::Object(fields) = schema else { return json!({}) };
         let mut written = self.object(fields);
-        if fields.contains_key("x-kubernetes-int-or-string") {
+        if written.remove("x-kubernetes-int-or-string").is_some() {
             self.int_or_string(name, &mut written);
         }
         Value::Object(written)
@@ -32,6 +32,7 @@ impl Dialect {
     fn schema(self, schema: &Value) -> Value {
         match schema {
             Value::Object(fields) => Value::Object(self.object(fields)),
+            Value::Bool(false) => json!(false),
             // JSON schema's `true`: anything.
             _ => json!({}),
         }
@@ -55,10 +56,12 @@ impl Dialect {
                     ("properties", Value::Object(properties.collect()))
                 }
                 ("items" | "additionalProperties", schema) => (name.as_str(), self.schema(schema)),
-                ("x-kubernetes-int-or-string", _) => continue,
                 _ => (name.as_str(), value.clone()),
             };
             written.insert(name.to_owned(), value);
+        }
+        if self == Self::V2 {
+            reduce(&mut written);
         }
         written
     }
@@ -76,5 +79,47 @@ impl Dialect {
         if !is_quantity {
             schema.insert("format".to_owned(), "int-or-string".into());
         }
+    }
+}
+
+/// Takes from a schema what OpenAPI 2 does not have. What clients would then refuse wrongly (`null`, fields that nobody described) is left open.
+fn reduce(schema: &mut Map<String, Value>) {
+    for name in ["allOf", "anyOf", "not", "oneOf"] {
+        schema.remove(name);
+    }
+    let is_nullable = schema.remove("nullable") == Some(true.into());
+    if is_nullable || schema.get("x-kubernetes-int-or-string") == Some(&true.into()) {
+        schema.remove("type");
+    }
+    if is_nullable || schema.get("x-kubernetes-preserve-unknown-fields") == Some(&true.into()) {
+        for name in ["additionalProperties", "items", "properties"] {
+            schema.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openapi_2_leaves_open_what_it_cannot_say() {
+        let schema = json!({ "type": "object", "properties": {
+            "port": { "x-kubernetes-int-or-string": true, "anyOf": [{ "type": "integer" }, { "type": "string" }] },
+            "maybe": { "type": "object", "nullable": true, "properties": { "a": { "type": "string" } } },
+            "free": { "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": { "a": { "type": "string" } } },
+            "none": { "type": "object", "additionalProperties": false },
+        } });
+        assert_eq!(Dialect::V3.definition("x", &schema), schema);
+        let reduced = Dialect::V2.definition("x", &schema);
+        assert_eq!(
+            reduced["properties"],
+            json!({
+                "port": { "x-kubernetes-int-or-string": true },
+                "maybe": {},
+                "free": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
+                "none": { "type": "object", "additionalProperties": false },
+            })
+        );
     }
 }

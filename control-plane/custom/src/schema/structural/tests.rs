@@ -93,7 +93,7 @@ fn structure_stands_outside_of_validations() {
         ),
         (
             json!({ "type": "string", "pattern": "(" }),
-            &[r#"x.pattern: Invalid value: "(": must be a valid regular expression, but isn't: unclosed group"#],
+            &[r#"x.pattern: Invalid value: "(": must be a valid regular expression, but isn't: error parsing regexp: unclosed group"#],
         ),
     ] {
         assert_eq!(about_x(x.clone()), complaints, "{x}");
