@@ -17,6 +17,11 @@ mod update;
 pub use conflict::{Conflict, Conflicts};
 pub use update::track_update;
 
+/// Why an object's `metadata.managedFields` cannot be read, if they cannot.
+pub fn managers_fault(object: &Value) -> Option<String> {
+    Managers::read(object).err().map(|error| error.to_string())
+}
+
 use crate::{PatchError, Place, Schema};
 use managers::{Identity, Managers, Owned};
 use serde_json::{Map, Value, json};

@@ -10,6 +10,7 @@ use crate::error::ApiError;
 use crate::object;
 use async_trait::async_trait;
 use orknet_patch::PatchError;
+use orknet_patch::apply::managers_fault;
 use serde_json::Value;
 use std::time::Instant;
 
@@ -42,7 +43,8 @@ impl Plugin for MutatingAdmissionWebhook {
             let outcome = ask(hook, what, &told).await;
             let new = call::settle(hook, Step::Admit, what, begun.elapsed(), outcome)?.flatten();
             let changed = new.is_some();
-            if let (Some(new), Some(object)) = (new, what.object.as_deref_mut()) {
+            if let (Some(mut new), Some(object)) = (new, what.object.as_deref_mut()) {
+                what.warnings.get_mut().extend(keep_managers(&mut new, object));
                 *object = new;
             }
             what.reinvocation.asked(&hook.id, changed, hook.reinvoked);
@@ -82,6 +84,15 @@ async fn ask(hook: &Hook, what: &Attributes<'_>, told: &Told) -> Result<Option<V
     let mut new = call::in_form_of(kind, own, read);
     object::meta_mut(&mut new).remove("resourceVersion");
     Ok(Some(new))
+}
+
+/// Takes ownership of fields from the object before where a webhook made it unreadable, and answers what is to be said of it.
+fn keep_managers(new: &mut Value, before: &Value) -> Option<String> {
+    let why = managers_fault(new)?;
+    object::keep_meta(new, before, "managedFields");
+    Some(format!(
+        ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission controller; please fix your requests: {why}"
+    ))
 }
 
 /// The patch's operations; `None` when there are none.

@@ -1,7 +1,7 @@
 //! What mutating webhooks change, in which order, and who is asked again.
 
 use super::hook_server::{HookServer, Reply};
-use super::{MUTATING, configure, hook, patch, rule};
+use super::{MUTATING, configure, hook, patch, rule, warnings};
 use crate::harness::{CONFIG_MAPS, DEPLOYMENTS, PODS, TestServer, config_map, deployment, pod};
 use serde_json::{Value, json};
 
@@ -94,4 +94,38 @@ async fn what_a_webhook_makes_of_an_object_is_held_to_the_rules() {
     let breaking = HookServer::start(|_| Reply::Response(patch(json!([{ "op": "add", "path": "/data", "value": { "a/b": "" } }])))).await;
     configure(&server, MUTATING, "a", json!([hook(&breaking, "a.example.com", |_| {})])).await;
     server.admin.post(CONFIG_MAPS, config_map("a")).await.refused(422, "Invalid");
+}
+
+#[tokio::test]
+async fn ownership_of_fields_outlives_a_webhook_that_breaks_it() {
+    let server = TestServer::start().await;
+    let operations = json!([
+        { "op": "add", "path": "/metadata/managedFields", "value": [{ "manager": "x", "operation": "Nothing" }] },
+        { "op": "add", "path": "/data/added", "value": "yes" },
+    ]);
+    let breaking = HookServer::start(move |_| Reply::Response(patch(operations.clone()))).await;
+    configure(&server, MUTATING, "a", json!([hook(&breaking, "a.example.com", |_| {})])).await;
+    let answer = server.admin.post(&format!("{CONFIG_MAPS}?fieldManager=me"), config_map("a")).await;
+    let told = warnings(&answer);
+    assert!(matches!(&told[..], [one] if one.contains(".metadata.managedFields was in an invalid state after admission")), "{told:?}");
+    let made = answer.expect(201);
+    assert_eq!((&made["metadata"]["managedFields"][0]["manager"], &made["data"]["added"]), (&json!("me"), &json!("yes")));
+}
+
+#[tokio::test]
+async fn a_webhook_may_name_a_new_object_but_not_move_it() {
+    let server = TestServer::start().await;
+    let naming = HookServer::start(|question| {
+        let (path, value) = match question["name"].as_str() {
+            Some("moves") => ("/metadata/namespace", "kube-public"),
+            _ => ("/metadata/name", "renamed"),
+        };
+        Reply::Response(patch(json!([{ "op": "replace", "path": path, "value": value }])))
+    })
+    .await;
+    configure(&server, MUTATING, "a", json!([hook(&naming, "a.example.com", |_| {})])).await;
+    assert_eq!(server.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201)["metadata"]["name"], "renamed");
+    server.admin.get(&format!("{CONFIG_MAPS}/renamed")).await.expect(200);
+    server.admin.get(&format!("{CONFIG_MAPS}/a")).await.refused(404, "NotFound");
+    server.admin.post(CONFIG_MAPS, config_map("moves")).await.refused(400, "BadRequest");
 }

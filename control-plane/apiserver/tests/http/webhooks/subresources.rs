@@ -106,3 +106,14 @@ async fn deletions_of_many_are_asked_about_one_by_one() {
     server.admin.get(&format!("{CONFIG_MAPS}/keep")).await.expect(200);
     server.admin.delete(&format!("{CONFIG_MAPS}/keep")).await.refused_by_hook();
 }
+
+#[tokio::test]
+async fn questions_are_asked_about_as_well() {
+    let server = TestServer::start().await;
+    let denying = HookServer::start(|_| Reply::Response(json!({ "allowed": false }))).await;
+    let reviews = about(&["CREATE"], "authorization.k8s.io", "*");
+    configure(&server, VALIDATING, "a", json!([hook(&denying, "a.example.com", reviews)])).await;
+    let question = json!({ "spec": { "resourceAttributes": { "verb": "get", "resource": "pods" } } });
+    server.admin.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", question).await.refused_by_hook();
+    assert_eq!(denying.asked()[0]["kind"]["kind"], "SelfSubjectAccessReview");
+}
