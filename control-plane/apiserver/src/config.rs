@@ -37,6 +37,8 @@ pub struct Config {
     pub cluster_domain: String,
     /// File of static bearer tokens (`token,user,uid,"groups"`), if any.
     pub token_file: Option<PathBuf>,
+    /// Whether who shows nothing of himself is `system:anonymous`, and may what is everybody's; else he may nothing.
+    pub anonymous_auth: bool,
     /// What is told of requests, and where; `None`: nothing.
     pub audit: Option<AuditConfig>,
     /// Most bytes of a request body.
@@ -71,6 +73,7 @@ impl Default for Config {
             node_ports: 30000..=32767,
             cluster_domain: "cluster.local".into(),
             token_file: None,
+            anonymous_auth: true,
             audit: None,
             max_body_bytes: 3 << 20,
             request_timeout: Duration::from_secs(60),

@@ -144,13 +144,17 @@ fn panicked() -> ApiError {
     ApiError::internal("this request caused a panic; the server goes on")
 }
 
+/// Who asks. Who shows nothing is `system:anonymous`, if such may ask at all; a token that is none makes nobody of its holder, whatever rights
+/// everybody has, so that clients learn that it is not good. `None`: nobody.
 fn authenticate(server: &Server, peer: &Peer, headers: &HeaderMap) -> Option<Identity> {
     let certificate = match &peer.shown {
         Shown::InProcess(who) => return Some(who.clone()),
         Shown::Certificate(certificate) => Some(&certificate[..]),
         Shown::Nothing => None,
     };
-    server.access.authenticate(certificate, bearer(headers).as_deref())
+    let bearer = bearer(headers);
+    let known = server.access.authenticate(certificate, bearer.as_deref());
+    known.or_else(|| (bearer.is_none() && server.config.anonymous_auth).then(Identity::anonymous))
 }
 
 async fn authorize(server: &Server, who: &Identity, info: &RequestInfo) -> Result<(), ApiError> {

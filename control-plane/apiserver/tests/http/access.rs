@@ -14,11 +14,30 @@ async fn strangers_see_health_and_version_only() {
     assert!(stranger.get("/readyz?verbose").await.text.contains("[+]store ok\n"));
     assert_eq!(stranger.get("/version").await.expect(200)["minor"], "33");
     for path in ["/", "/api", "/apis", PODS, "/metrics", "/openapi/v3"] {
-        assert_eq!(stranger.get(path).await.refused(401, "Unauthorized"), "Unauthorized", "{path}");
+        let said = stranger.get(path).await.refused(403, "Forbidden");
+        assert!(said.contains("User \"system:anonymous\" cannot"), "{path}: {said}");
     }
-    stranger.with_header("authorization", "Bearer nonsense").get(PODS).await.refused(401, "Unauthorized");
+    stranger.with_header("impersonate-user", "admin").get(PODS).await.refused(403, "Forbidden");
+    let forger = stranger.with_header("authorization", "Bearer nonsense");
+    assert_eq!(forger.get(PODS).await.refused(401, "Unauthorized"), "Unauthorized");
     // Whom his certificate makes known is not asked for a token.
     server.admin.with_header("authorization", "Bearer nonsense").get(PODS).await.expect(200);
+}
+
+#[tokio::test]
+async fn strangers_may_what_is_given_to_everybody_unless_none_are_let_in() {
+    let server = TestServer::start().await;
+    let role = json!({ "metadata": { "name": "look" }, "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] }] });
+    server.admin.post("/apis/rbac.authorization.k8s.io/v1/clusterroles", role).await.expect(201);
+    let everybody = json!({ "metadata": { "name": "look" }, "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "look" },
+        "subjects": [{ "kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:unauthenticated" }] });
+    server.admin.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", everybody).await.expect(201);
+    server.stranger().get(PODS).await.expect(200);
+    server.stranger().get(CONFIG_MAPS).await.refused(403, "Forbidden");
+    server.stranger().with_header("authorization", "Bearer nonsense").get(PODS).await.refused(401, "Unauthorized");
+    let closed = TestServer::start_with(|config| config.anonymous_auth = false).await;
+    assert_eq!(closed.stranger().get(PODS).await.refused(401, "Unauthorized"), "Unauthorized");
+    assert_eq!(closed.stranger().get("/livez").await.status, 200);
 }
 
 #[tokio::test]

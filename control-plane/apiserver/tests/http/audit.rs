@@ -79,7 +79,8 @@ async fn refusals_are_told_with_their_reason() {
     let audited = Audited::start("{level: Metadata, verbs: [list], omitStages: [RequestReceived]}").await;
     let bob = audited.server.client("bob", None);
     bob.get(CONFIG_MAPS).await.refused(403, "Forbidden");
-    audited.server.stranger().get(CONFIG_MAPS).await.refused(401, "Unauthorized");
+    let forger = audited.server.stranger().with_header("authorization", "Bearer nonsense");
+    forger.get(CONFIG_MAPS).await.refused(401, "Unauthorized");
     let acting = audited.server.admin.with_header("impersonate-user", "ann");
     acting.get(CONFIG_MAPS).await.refused(403, "Forbidden");
     let (_, events) = audited.end().await;
