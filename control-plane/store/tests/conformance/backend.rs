@@ -1,5 +1,6 @@
 //! The two backends as the suite sees them: begun empty, opened again, and removed by drop, also when a test panics.
 
+use crate::members::Members;
 use orknet_store::embedded::{Embedded, EmbeddedConfig};
 use orknet_store::etcd::{Etcd, EtcdConfig};
 use orknet_store::snapshot::{Begin, SnapshotError, Source, Target};
@@ -22,6 +23,7 @@ pub struct Fixture {
 pub enum Ground {
     Embedded { directory: TempDir },
     Etcd { server: EtcdServer },
+    Members { members: Members },
 }
 
 impl Fixture {
@@ -67,6 +69,11 @@ impl Fixture {
                 let store = server.connect("/orknet").await;
                 Self { store, ground: Ground::Etcd { server } }
             }
+            Ground::Members { mut members } => {
+                members.restart();
+                let store = members.connect().await;
+                Self { store, ground: Ground::Members { members } }
+            }
         }
     }
 }
@@ -77,6 +84,7 @@ impl Ground {
         Ok(match self {
             Self::Embedded { directory } => Box::new(orknet_store::embedded::Reader::open(directory.path(), alone)?),
             Self::Etcd { server } => Box::new(orknet_store::etcd::Snapshot::open(server.config("/orknet")).await?),
+            Self::Members { members } => Box::new(orknet_store::etcd::Snapshot::open(members.config()).await?),
         })
     }
 
@@ -84,7 +92,7 @@ impl Ground {
     pub fn empty_like(&self) -> Self {
         match self {
             Self::Embedded { .. } => Self::empty_embedded(),
-            Self::Etcd { .. } => Self::empty_etcd(),
+            Self::Etcd { .. } | Self::Members { .. } => Self::empty_etcd(),
         }
     }
 
@@ -92,7 +100,7 @@ impl Ground {
     pub fn empty_unlike(&self) -> Self {
         match self {
             Self::Embedded { .. } => Self::empty_etcd(),
-            Self::Etcd { .. } => Self::empty_embedded(),
+            Self::Etcd { .. } | Self::Members { .. } => Self::empty_embedded(),
         }
     }
 
@@ -108,6 +116,7 @@ impl Ground {
         Ok(match self {
             Self::Embedded { directory } => Box::new(orknet_store::embedded::Restore::begin(small(directory.path()), begin)?),
             Self::Etcd { server } => Box::new(orknet_store::etcd::Restore::begin(server.config("/orknet"), begin).await?),
+            Self::Members { members } => Box::new(orknet_store::etcd::Restore::begin(members.config(), begin).await?),
         })
     }
 
@@ -115,6 +124,7 @@ impl Ground {
         orknet_store::open(match self {
             Self::Embedded { directory } => StoreConfig::Embedded(small(directory.path())),
             Self::Etcd { server } => StoreConfig::Etcd(server.config("/orknet")),
+            Self::Members { members } => StoreConfig::Etcd(members.config()),
         })
         .await
     }
@@ -204,7 +214,7 @@ impl Drop for EtcdServer {
     }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 

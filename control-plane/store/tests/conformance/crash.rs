@@ -153,7 +153,11 @@ async fn a_killed_etcd_loses_no_acknowledged_write_and_the_open_watch_no_event()
     }
 }
 
-async fn write_until_nobody_listens(store: Arc<dyn Store>, writer: usize, acknowledge: mpsc::UnboundedSender<(Revision, String)>) {
+/// A write that was acknowledged: its revision and its key.
+pub type Acknowledged = (Revision, String);
+
+/// Writes keys of its own, each once, and tells of those that were acknowledged.
+pub async fn write_until_nobody_listens(store: Arc<dyn Store>, writer: usize, acknowledge: mpsc::UnboundedSender<Acknowledged>) {
     for at in 0.. {
         let key = format!("{writer}/{at}");
         // While etcd is down commits fail; they are not counted.

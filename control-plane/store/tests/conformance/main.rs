@@ -1,14 +1,16 @@
 //! The conformance suite: every test listed here runs once on each backend, as `embedded::…` and `etcd::…`, and as `restored::…` on an etcd whose
-//! revisions are not the store's, since it was restored. Faults differ by backend: those are in
-//! `crash`, `damage`, `disk_full` and `outage`.
+//! revisions are not the store's, since it was restored; some run as `two_of_three::…` on an etcd that has lost a member. Faults differ by
+//! backend: those are in `backup_file`, `crash`, `damage`, `disk_full`, `members` and `outage`.
 
 mod backend;
+mod backup_file;
 mod compaction;
 mod crash;
 mod damage;
 mod disk_full;
 mod expiry;
 mod history;
+mod members;
 mod outage;
 mod snapshot;
 mod transactions;
@@ -82,6 +84,31 @@ conformance! {
     snapshot::a_restore_that_was_not_done_is_no_store_until_it_is_done_again,
     snapshot::a_store_is_migrated_to_the_other_backend_and_back,
     snapshot::a_store_that_is_written_to_while_it_is_migrated_is_refused,
+}
+
+/// What depends on who answers: on three members, the leader of which was killed just before.
+macro_rules! with_a_member_down {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        mod two_of_three {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::$module::$name(crate::Fixture::two_of_three().await).await;
+            })*
+        }
+    };
+}
+
+with_a_member_down! {
+    transactions::concurrent_writers_take_distinct_revisions,
+    transactions::of_concurrent_compare_and_swaps_one_wins,
+    transactions::an_old_revision_reads_as_it_was_and_a_future_one_is_refused,
+    transactions::what_was_acknowledged_is_there_after_a_restart,
+    watches::a_watch_has_no_gap_and_no_duplicate_under_concurrent_writes,
+    watches::progress_comes_when_asked_for_and_after_all_events,
+    compaction::writers_and_watches_go_on_during_compactions,
+    expiry::a_key_with_a_ttl_is_deleted_by_an_ordinary_event,
+    history::random_histories_agree_with_a_model,
+    snapshot::a_backup_under_write_load_is_the_store_at_its_revision,
 }
 
 pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Op {
