@@ -163,3 +163,51 @@ fn an_object_that_is_too_wrong_is_not_asked() {
             .is_some_and(|error| error.to_string().starts_with("<nil>: Invalid"))
     );
 }
+
+/// Rules of the size that definitions in use have: listeners that are told apart by three fields, matches in rules in a list.
+#[test]
+fn rules_that_people_write_cost_little_enough() {
+    let text = |max: u32| json!({ "type": "string", "minLength": 1, "maxLength": max });
+    let listener = json!({ "type": "object", "required": ["name", "port", "protocol"], "properties": {
+        "name": text(253), "hostname": text(253), "port": { "type": "integer", "format": "int32" }, "protocol": text(255),
+        "tls": { "type": "object", "properties": {
+            "mode": { "type": "string", "enum": ["Terminate", "Passthrough"], "default": "Terminate" },
+            "options": { "type": "object", "maxProperties": 16, "additionalProperties": { "type": "string", "maxLength": 4096 } },
+            "certificateRefs": { "type": "array", "maxItems": 64, "items": { "type": "object", "properties": { "name": text(253) } } } },
+            "x-kubernetes-validations": [{ "rule": "self.mode == 'Terminate' ? size(self.certificateRefs) > 0 || size(self.options) > 0 : true",
+                "message": "certificateRefs or options must be specified when mode is Terminate" }] } } });
+    let same = "l1.port == l2.port && l1.protocol == l2.protocol && (has(l1.hostname) && has(l2.hostname) ? l1.hostname == l2.hostname : \
+                !has(l1.hostname) && !has(l2.hostname))";
+    let listeners = json!({ "type": "array", "minItems": 1, "maxItems": 64, "items": listener, "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"], "x-kubernetes-validations": [
+            { "rule": "self.all(l, l.protocol in ['HTTP', 'TCP', 'UDP'] ? !has(l.tls) : true)", "message": "tls must not be specified" },
+            { "rule": "self.all(l1, self.exists_one(l2, l1.name == l2.name))", "message": "names must be unique" },
+            { "rule": format!("self.all(l1, self.exists_one(l2, {same}))"), "message": "must be unique" }] });
+    let matches = json!({ "type": "array", "maxItems": 64, "default": [{ "path": { "type": "PathPrefix", "value": "/" } }], "items": {
+        "type": "object", "properties": { "path": { "type": "object", "default": { "type": "PathPrefix", "value": "/" }, "properties": {
+            "type": { "type": "string", "enum": ["Exact", "PathPrefix", "RegularExpression"], "default": "PathPrefix" },
+            "value": { "type": "string", "maxLength": 1024, "default": "/" } },
+            "x-kubernetes-validations": [
+                { "rule": "(self.type in ['Exact', 'PathPrefix']) ? self.value.startsWith('/') : true", "message": "must start with /" },
+                { "rule": "(self.type in ['Exact', 'PathPrefix']) ? !self.value.contains('//') : true", "message": "must not contain //" },
+                { "rule": r"(self.type in ['Exact', 'PathPrefix']) ? self.value.matches(r'''^(?:[-A-Za-z0-9/._~!$&\'()*+,;=:@]|[%][0-9a-fA-F]{2})+$''') : true",
+                  "message": "must only contain valid characters" }] } } } });
+    let counted: Vec<String> = (0..16).map(|at| format!("(self.size() > {at} ? self[{at}].matches.size() : 0)")).collect();
+    let rules = json!({ "type": "array", "maxItems": 16, "items": { "type": "object", "properties": { "matches": matches } },
+        "x-kubernetes-validations": [{ "rule": format!("{} <= 128", counted.join(" + ")), "message": "too many matches" }] });
+    let spec = json!({ "type": "object", "required": ["listeners"], "properties": { "listeners": listeners, "rules": rules } });
+    let one = json!({ "name": "a", "port": 80, "protocol": "HTTP" });
+    let right = json!({ "listeners": [one, { "name": "b", "port": 443, "protocol": "HTTPS", "hostname": "a.b", "tls": { "mode": "Passthrough" } }],
+        "rules": [{ "matches": [{ "path": { "type": "Exact", "value": "/a-b%20c" } }] }, { "matches": [] }] });
+    assert_eq!(said(&spec, right, None), Vec::<String>::new());
+    let wrong = json!({ "listeners": [one, { "name": "b", "port": 80, "protocol": "HTTP", "tls": { "mode": "Passthrough" } }],
+        "rules": [{ "matches": [{ "path": { "type": "Exact", "value": "a" } }] }] });
+    assert_eq!(
+        said(&spec, wrong, None),
+        [
+            r#"spec.listeners: Invalid value: "array": tls must not be specified"#,
+            r#"spec.listeners: Invalid value: "array": must be unique"#,
+            r#"spec.rules[0].matches[0].path: Invalid value: "object": must start with /"#,
+        ]
+    );
+}
