@@ -9,18 +9,32 @@ use serde::{Deserialize, Serialize};
 pub struct ContinueToken {
     #[serde(rename = "v")]
     version: u8,
-    /// Store revision that the whole list is consistent with.
+    /// Store revision that the whole list is consistent with, or [`ANY`].
     #[serde(rename = "rv")]
-    pub revision: u64,
+    revision: i64,
     /// The last key given out, without the kind's folder: `namespace/name` or `name`.
     #[serde(rename = "after")]
     pub after: String,
 }
 
+/// Stands for the newest revision: the list goes on, though not as of one time.
+const ANY: i64 = -1;
+
 impl ContinueToken {
     /// A token for what follows `after` at `revision`.
     pub fn new(revision: u64, after: impl Into<String>) -> Self {
-        Self { version: 1, revision, after: after.into() }
+        // Revisions count writes: none is as large.
+        Self { version: 1, revision: i64::try_from(revision).unwrap_or(i64::MAX), after: after.into() }
+    }
+
+    /// A token for what follows `after` whenever it is used.
+    pub fn inconsistent(after: impl Into<String>) -> Self {
+        Self { version: 1, revision: ANY, after: after.into() }
+    }
+
+    /// The revision of the list; `None` for the newest.
+    pub fn revision(&self) -> Option<u64> {
+        u64::try_from(self.revision).ok()
     }
 
     /// As the client gets it.
@@ -34,7 +48,7 @@ impl ContinueToken {
         let token: Self = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
         let escapes =
             token.after.split('/').any(|part| part.is_empty() || part == "." || part == "..") || token.after.split('/').count() > 2;
-        (token.version == 1 && token.revision > 0 && !escapes).then_some(token)
+        (token.version == 1 && (token.revision > 0 || token.revision == ANY) && !escapes).then_some(token)
     }
 }
 
@@ -46,6 +60,8 @@ mod tests {
     fn a_token_comes_back_as_it_was_given() {
         let token = ContinueToken::new(7, "default/web");
         assert_eq!(ContinueToken::decode(&token.encode()), Some(token));
+        let token = ContinueToken::inconsistent("default/web");
+        assert_eq!(ContinueToken::decode(&token.encode()).map(|token| token.revision()), Some(None));
     }
 
     #[test]
@@ -58,6 +74,7 @@ mod tests {
             &forged(r#"{"v":2,"rv":1,"after":"a"}"#),
             &forged(r#"{"v":1,"rv":1,"after":"../x"}"#),
             &forged(r#"{"v":1,"rv":0,"after":"a"}"#),
+            &forged(r#"{"v":1,"rv":-2,"after":"a"}"#),
         ] {
             assert_eq!(ContinueToken::decode(token), None, "{token}");
         }

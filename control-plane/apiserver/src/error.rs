@@ -21,6 +21,8 @@ struct Failure {
     details: Option<Value>,
     retry_after_seconds: Option<u32>,
     warnings: Vec<String>,
+    /// Where a list may go on nevertheless.
+    continue_token: Option<String>,
 }
 
 /// One `metav1.StatusCause`.
@@ -34,7 +36,15 @@ pub struct StatusCause {
 impl ApiError {
     fn new(code: u16, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         let (reason, message) = (reason.into(), message.into());
-        Self(Box::new(Failure { code, reason, message, details: None, retry_after_seconds: None, warnings: Vec::new() }))
+        Self(Box::new(Failure {
+            code,
+            reason,
+            message,
+            details: None,
+            retry_after_seconds: None,
+            warnings: Vec::new(),
+            continue_token: None,
+        }))
     }
 
     /// What the answer warns of besides.
@@ -164,6 +174,12 @@ impl ApiError {
     /// 410: the version asked for is no longer kept.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(410, "Expired", message)
+    }
+
+    /// The same with a token to go on with.
+    pub fn with_continue(mut self, token: String) -> Self {
+        self.0.continue_token = Some(token);
+        self
     }
 
     /// 410 for a watch or list at `requested` where `oldest` is the first version still known.
@@ -345,6 +361,9 @@ impl ApiError {
         }
         if let Some(details) = &self.0.details {
             status["details"] = details.clone();
+        }
+        if let Some(token) = &self.0.continue_token {
+            status["metadata"]["continue"] = json!(token);
         }
         status
     }

@@ -16,7 +16,7 @@ use crate::selector::FieldSelector;
 use crate::server::Server;
 use axum::body::Body;
 use futures::FutureExt;
-use http::header::{ACCEPT, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Request, Response};
 use orknet_auth::Identity;
 use orknet_auth::authz::{Attributes, Target};
@@ -54,6 +54,8 @@ pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<Body>
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().entry(REQUEST_ID).or_insert(id);
     }
+    // What may be kept says so itself.
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     server.metrics.request(info.as_ref(), &server.kinds(), response.status().as_u16(), started.elapsed());
     if let Some(info) = &info {
         let (code, took_ms) = (response.status().as_u16(), started.elapsed().as_millis());

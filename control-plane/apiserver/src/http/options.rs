@@ -4,7 +4,11 @@ use super::query::Query;
 use super::request_info::is_true;
 use crate::error::ApiError;
 use crate::selector::{FieldSelector, LabelSelector};
+use orknet_resources::{Cause, FieldError};
 use std::str::FromStr;
+
+/// Bytes that the name of a writer may have.
+const LONGEST_MANAGER: usize = 128;
 
 /// What to do about fields that a kind does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,7 +59,7 @@ impl Options {
         let mut options = Self {
             limit: given("limit").map_or(Ok(0), |limit| limit.read("must be a number, not negative"))?,
             continue_token: query.first("continue").unwrap_or_default().to_owned(),
-            resource_version: given("resourceVersion").map(|version| version.read("must be a resource version")).transpose()?,
+            resource_version: given("resourceVersion").map(|version| resource_version(version.value)).transpose()?,
             timeout_seconds: given("timeoutSeconds").map(|seconds| seconds.read("must be a number, not negative")).transpose()?,
             allow_bookmarks: query.first("allowWatchBookmarks").is_some_and(is_true),
             send_initial_events: given("sendInitialEvents").map(|given| is_true(given.value)),
@@ -98,15 +102,28 @@ impl Options {
                 _ => return Err(given.invalid("must be Ignore, Warn or Strict")),
             };
         }
-        if let Some(given) = given("fieldManager") {
-            if given.value.len() > 128 {
-                return Err(given.invalid("may not be longer than 128"));
-            }
-            if given.value.chars().any(char::is_control) {
-                return Err(given.invalid("should only contain printable characters"));
-            }
-        }
         Ok(options)
+    }
+
+    /// The name that a create, update or patch gives its writer; 422 for one that cannot be kept.
+    pub fn check_manager(&self, verb: &str) -> Result<(), ApiError> {
+        let form = match verb {
+            "create" => "CreateOptions",
+            "update" => "UpdateOptions",
+            "patch" => "PatchOptions",
+            _ => return Ok(()),
+        };
+        let manager = &self.field_manager;
+        let error = |cause, value, detail: String| FieldError { cause, field: "fieldManager".to_owned(), value, detail };
+        let mut errors = Vec::new();
+        if manager.len() > LONGEST_MANAGER {
+            errors.push(error(Cause::TooLong, None, format!("may not be more than {LONGEST_MANAGER} bytes")));
+        }
+        if let Some((index, _)) = manager.char_indices().find(|(_, sign)| sign.is_control()) {
+            let detail = format!("should only contain printable characters (index {index})");
+            errors.push(error(Cause::Invalid, Some(manager.clone().into()), detail));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid_kind("meta.k8s.io", form, "", &errors)) }
     }
 
     /// The combinations that a list may not have.
@@ -144,6 +161,14 @@ impl Options {
     }
 }
 
+/// Reads a version, complaining as Kubernetes' store does.
+fn resource_version(text: &str) -> Result<u64, ApiError> {
+    text.parse().map_err(|_| {
+        let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+        ApiError::bad_request(format!("invalid resource version: resourceVersion: Invalid value: {text:?}: {why}"))
+    })
+}
+
 /// An option that is in the query with a value.
 struct Given<'a> {
     name: &'static str,
@@ -177,6 +202,16 @@ mod tests {
         assert!(options.dry_run && !options.label_selector.is_empty());
         assert_eq!(options.field_validation, FieldValidation::Strict);
         assert_eq!(options.timeout_seconds, Some(30));
+    }
+
+    #[test]
+    fn a_writers_name_is_held_to_its_rules_where_it_is_kept() {
+        let long = parse(&format!("fieldManager={}", "x".repeat(129))).expect("parses");
+        let error = long.check_manager("patch").expect_err("refused");
+        let told = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Too long: may not be more than 128 bytes";
+        assert_eq!((error.code(), error.message()), (422, told));
+        assert!(long.check_manager("get").is_ok() && parse("fieldManager=me").expect("parses").check_manager("create").is_ok());
+        assert_eq!(parse("fieldManager=a%0A").expect("parses").check_manager("update").err().map(|error| error.code()), Some(422));
     }
 
     #[test]

@@ -78,13 +78,15 @@ async fn resource(
     let headers = request.headers();
     let offer = Offer { protobuf: present::encode::has_form(&kind), stream: info.verb == "watch" };
     let user_agent = text(headers, USER_AGENT).unwrap_or_default().to_owned();
+    let options = Options::parse(&info.query)?;
+    options.check_manager(info.verb)?;
     let mut call = Call {
         server: server.clone(),
         who,
         verb: info.verb,
         path: path.clone(),
         kind,
-        options: Options::parse(&info.query)?,
+        options,
         // Streams negotiate by themselves.
         accept: if streams { Accept::default() } else { Accept::parse(text(headers, ACCEPT), offer)?.for_reader(&info.query, &user_agent) },
         content_type: text(headers, CONTENT_TYPE).map(str::to_owned),

@@ -28,10 +28,16 @@ pub async fn collect(call: &Call) -> Result<(Vec<Arc<CachedObject>>, ListMeta), 
     check_fields(call)?;
     if !options.continue_token.is_empty() {
         let token = ContinueToken::decode(&options.continue_token)
-            .ok_or_else(|| ApiError::bad_request("continue key is not valid: it is not one of this server's"))?;
-        return past(call, token.revision, Some(&token.after))
-            .await
-            .map_err(|error| if error.code() == 410 { page_expired() } else { error });
+            .ok_or_else(|| ApiError::bad_request("invalid continue token: continue key is not valid: it is not one of this server's"))?;
+        let revision = match token.revision() {
+            Some(revision) => revision,
+            None => {
+                call.server.storage.catch_up().await?;
+                call.server.storage.caches.progress().revision
+            }
+        };
+        let page = past(call, revision, Some(&token.after)).await;
+        return page.map_err(|error| if error.code() == 410 { page_expired(token) } else { error });
     }
     match (call.resource_version(), options.version_match) {
         (None, _) => {
@@ -40,9 +46,9 @@ pub async fn collect(call: &Call) -> Result<(Vec<Arc<CachedObject>>, ListMeta), 
         }
         // "Any" version: what is in memory, whole.
         (Some(0), _) => present_time(call, 0),
-        (Some(revision), Some(VersionMatch::Exact)) => past(call, revision, None).await,
+        (Some(revision), Some(VersionMatch::Exact)) => past(call, revision, None).await.map_err(list_expired),
         // With a limit and no match given, Kubernetes means the exact version.
-        (Some(revision), None) if options.limit > 0 => past(call, revision, None).await,
+        (Some(revision), None) if options.limit > 0 => past(call, revision, None).await.map_err(list_expired),
         (Some(revision), _) => {
             call.server.storage.reach(revision).await?;
             present_time(call, options.limit)
@@ -104,7 +110,7 @@ async fn past(call: &Call, revision: u64, after: Option<&str>) -> Result<(Vec<Ar
     if let Some(after) = after {
         let start = format!("{folder}{after}\0");
         if !range.contains(start.as_bytes()) {
-            return Err(ApiError::bad_request("continue key is not valid: it is of another list"));
+            return Err(ApiError::bad_request("invalid continue token: continue key is not valid: it is of another list"));
         }
         range.start = start.into();
     }
@@ -151,10 +157,19 @@ fn to_read(limit: usize, found: usize, unselected: bool) -> usize {
     }
 }
 
-fn page_expired() -> ApiError {
+fn list_expired(error: ApiError) -> ApiError {
+    if error.code() == 410 { ApiError::expired("The resourceVersion for the provided list is too old.") } else { error }
+}
+
+/// 410 with a token that goes on nevertheless.
+fn page_expired(token: ContinueToken) -> ApiError {
     ApiError::expired(
-        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, \
+         or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an \
+         inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in \
+         the list.",
     )
+    .with_continue(ContinueToken::inconsistent(token.after).encode())
 }
 
 #[cfg(test)]

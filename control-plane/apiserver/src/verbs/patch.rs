@@ -10,6 +10,7 @@ use crate::ownership::Writer;
 use crate::present;
 use axum::body::Body;
 use http::{Response, StatusCode};
+use orknet_resources::{Cause, FieldError};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -21,15 +22,11 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let document = codec::parse(body, &call.body)?;
     if format == PatchFormat::Apply {
         if call.options.field_manager.is_empty() {
-            return Err(ApiError::bad_request(
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-            ));
+            return Err(invalid(Cause::Required, "fieldManager", "is required for apply patch"));
         }
         check_place(call, &document.value)?;
     } else if call.options.force {
-        return Err(ApiError::bad_request(
-            "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch",
-        ));
+        return Err(invalid(Cause::Forbidden, "force", "may not be specified for non-apply patch"));
     }
     let patch = Patch { call, format, value: document.value, duplicates: document.duplicates, warnings: Mutex::default() };
     match patch.change().await {
@@ -40,6 +37,12 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         },
         changed => patch.answer(StatusCode::OK, changed?),
     }
+}
+
+/// An option that does not go with the form of the patch.
+fn invalid(cause: Cause, field: &str, why: &str) -> ApiError {
+    let error = FieldError { cause, field: field.to_owned(), value: None, detail: why.to_owned() };
+    ApiError::invalid_kind("meta.k8s.io", "PatchOptions", "", &[error])
 }
 
 struct Patch<'a> {

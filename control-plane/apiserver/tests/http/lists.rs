@@ -122,5 +122,35 @@ async fn the_past_is_forgotten_after_a_while_and_the_present_is_not() {
     answer.refused(410, "Expired");
     let message = server.admin.get(&format!("{CONFIG_MAPS}?limit=1&continue={token}")).await.refused(410, "Expired");
     assert!(message.starts_with("The provided continue parameter is too old"), "{message}");
+    // With the token that comes with it the list goes on, though not as of one time.
+    let status = server.admin.get(&format!("{CONFIG_MAPS}?limit=1&continue={token}")).await;
+    let token = status.body["metadata"]["continue"].as_str().expect("a token").to_owned();
+    let rest = server.admin.get(&format!("{CONFIG_MAPS}?continue={token}")).await.expect(200);
+    assert!(!names(&rest).is_empty() && !names(&rest).contains(&names(&first)[0]), "{rest}");
     assert_eq!(names(&server.admin.get(CONFIG_MAPS).await.expect(200)), ["c0", "c1"]);
+}
+
+#[tokio::test]
+async fn what_a_list_cannot_be_of_is_said_in_kubernetes_words() {
+    let server = TestServer::start().await;
+    let said = async |query: &str| server.admin.get(&format!("{CONFIG_MAPS}?{query}")).await.refused(400, "BadRequest");
+    let invalid = r#"invalid resource version: resourceVersion: Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax"#;
+    assert_eq!(said("resourceVersion=x").await, invalid);
+    assert!(said("continue=x").await.starts_with("invalid continue token: continue key is not valid: "));
+}
+
+#[tokio::test]
+async fn lists_are_set_out_in_lines_for_people_and_kept_by_nobody() {
+    let server = filled(1).await;
+    let plain = server.admin.get(CONFIG_MAPS).await;
+    assert!(!plain.text.contains('\n') && plain.headers["cache-control"] == "no-cache, private", "{:?}", plain.headers);
+    let curl = server.admin.with_header("user-agent", "curl/8.5.0");
+    for shown in [server.admin.get(&format!("{CONFIG_MAPS}?pretty=true")).await, curl.get(CONFIG_MAPS).await] {
+        assert!(shown.text.starts_with("{\n  \"apiVersion\": \"v1\",\n  \"kind\": \"ConfigMapList\",\n"), "{}", shown.text);
+        assert_eq!(shown.body["items"], plain.body["items"]);
+    }
+    assert_eq!(curl.get(&format!("{CONFIG_MAPS}?pretty=false")).await.text, plain.text);
+    let document = server.admin.get("/openapi/v3").await;
+    let url = document.body["paths"]["api/v1"]["serverRelativeURL"].as_str().expect("a URL").to_owned();
+    assert_eq!(server.admin.get(&url).await.headers["cache-control"], "public, immutable");
 }

@@ -71,7 +71,7 @@ async fn apply_creates_owns_and_conflicts() {
     assert_eq!(apply(&server.admin, "two", true, 3).await.expect(200)["spec"]["replicas"], 3);
     apply(&server.admin, "one", false, 2).await.refused(409, "Conflict");
     let unnamed = server.admin.patch(&format!("{DEPLOYMENTS}/web"), "application/apply-patch+yaml", deployment("web")).await;
-    unnamed.refused(400, "BadRequest");
+    unnamed.refused(422, "Invalid");
 }
 
 #[tokio::test]
@@ -100,4 +100,19 @@ async fn what_a_part_of_the_process_sets_is_owned_by_its_program() {
     assert_eq!(part.oneshot(request).await.expect("an answer").status(), 201);
     let made = server.admin.get(&format!("{CONFIG_MAPS}/a")).await.expect(200);
     assert_eq!(made["metadata"]["managedFields"][0]["manager"], "orknet-server");
+}
+
+#[tokio::test]
+async fn a_configuration_has_no_fields_that_its_kind_has_not() {
+    let server = TestServer::start().await;
+    let path = format!("{DEPLOYMENTS}/web?fieldManager=me&fieldValidation=Ignore");
+    let mut config = deployment("web");
+    config["spec"]["foo"] = json!(1);
+    let message = server.admin.patch(&path, "application/apply-patch+yaml", config.clone()).await.refused(400, "BadRequest");
+    assert_eq!(message, "failed to create typed patch object (/web; apps/v1, Kind=Deployment): .spec.foo: field not declared in schema");
+    config["spec"]["template"]["spec"]["containers"][0]["bar"] = json!({});
+    let message = server.admin.patch(&path, "application/apply-patch+yaml", config).await.refused(400, "BadRequest");
+    assert!(message.ends_with("errors:\n  .spec.foo: field not declared in schema\n  .spec.template.spec.containers[name=\"c\"].bar: field not declared in schema"), "{message}");
+    let too_long = format!("{DEPLOYMENTS}/web?fieldManager={}", "x".repeat(129));
+    server.admin.patch(&too_long, "application/apply-patch+yaml", deployment("web")).await.refused(422, "Invalid");
 }

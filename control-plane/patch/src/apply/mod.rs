@@ -7,6 +7,7 @@
 mod collect;
 mod compare;
 mod conflict;
+mod declared;
 mod items;
 mod last_applied;
 mod managers;
@@ -84,6 +85,7 @@ pub fn apply(
 ) -> Result<Value, ApplyError> {
     check(gvk, config)?;
     let place = schema.root_or_deduced(gvk.group, gvk.version, gvk.kind);
+    declared::check(place, gvk, config)?;
     let mut wanted = without_nulls(config);
     for ignored in manager.ignored {
         remove_path(&mut wanted, ignored);

@@ -110,7 +110,10 @@ impl<'d> Compiler<'d> {
             fields.push((name.as_str(), slot));
         }
         fields.sort_unstable_by_key(|(name, _)| *name);
-        let rest = rest.map(|rest| self.slot(rest)).transpose()?;
+        // What is open to other fields says nothing about them; an object within an object has a type and metadata that its schema need not name.
+        let open = ["x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"];
+        let is_open = open.iter().any(|name| schema.get(*name).and_then(Value::as_bool) == Some(true));
+        let rest = rest.map(|rest| self.slot(rest)).transpose()?.or(is_open.then_some(DEDUCED));
         let first = self.schema.fields.len() as u32;
         for (name, slot) in fields {
             let field = Field { name: self.intern(name), slot, required: required.contains(&name) };

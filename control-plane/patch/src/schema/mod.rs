@@ -173,6 +173,11 @@ impl<'s> Place<'s> {
         self.declared(name).is_some()
     }
 
+    /// Whether an object here may not have a field of this name.
+    pub fn refuses(self, name: &str) -> bool {
+        matches!(self.node(), Node::Object { rest: None, .. }) && !self.declares(name)
+    }
+
     /// The place of the items of a list.
     pub fn item(self) -> Place<'s> {
         let slot = match self.node() {
