@@ -3,6 +3,7 @@
 mod ends;
 mod names;
 mod rules;
+mod schema;
 mod serving;
 mod verbs;
 
