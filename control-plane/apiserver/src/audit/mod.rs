@@ -138,6 +138,15 @@ pub fn annotate(key: &str, value: impl FnOnce() -> String) {
     let _ = CURRENT.try_with(|record| record.annotate(key, value()));
 }
 
+/// The same for what is told with the bodies of requests alone.
+pub fn annotate_request(key: &str, value: impl FnOnce() -> String) {
+    let _ = CURRENT.try_with(|record| {
+        if record.told.level >= Level::Request {
+            record.annotate(key, value());
+        }
+    });
+}
+
 impl Record {
     /// Runs what answers the request, so that [`annotate`] finds the record.
     pub async fn during<F: Future>(self: &Arc<Self>, work: F) -> F::Output {

@@ -152,3 +152,35 @@ async fn a_server_does_not_start_with_a_policy_that_it_cannot_read() {
     }
     assert!(told.contains("policy.yaml") && told.contains("Everything"), "{told}");
 }
+
+#[tokio::test]
+async fn what_webhooks_did_is_told() {
+    use crate::webhooks::hook_server::{HookServer, Reply};
+    use crate::webhooks::{MUTATING, VALIDATING, configure, hook, patch};
+    let audited = Audited::start("{level: Request, resources: [{resources: [configmaps]}]}").await;
+    let changing = HookServer::start(|_| {
+        let mut answer = patch(json!([{ "op": "add", "path": "/data/added", "value": "yes" }]));
+        answer["auditAnnotations"] = json!({ "why": "because", "not/mine": "x" });
+        Reply::Response(answer)
+    })
+    .await;
+    let failing = HookServer::start(|_| Reply::Raw(500, "".into())).await;
+    let open = |hook: &mut Value| hook["failurePolicy"] = json!("Ignore");
+    configure(&audited.server, MUTATING, "c", json!([hook(&failing, "a.example.com", open), hook(&changing, "b.example.com", |_| {})]))
+        .await;
+    configure(&audited.server, VALIDATING, "v", json!([hook(&failing, "c.example.com", open)])).await;
+    audited.server.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201);
+    let (_, events) = audited.end().await;
+    let told = events.last().expect("an event")["annotations"].as_object().expect("annotations").clone();
+    let of = |key: &str| told.get(key).and_then(Value::as_str).map(|text| serde_json::from_str(text).unwrap_or_else(|_| json!(text)));
+    let at = "webhook.admission.k8s.io/round_0_index";
+    assert_eq!(of("b.example.com/why"), Some(json!("because")));
+    assert_eq!(of(&format!("mutation.{at}_0")), Some(json!({ "configuration": "c", "webhook": "a.example.com", "mutated": false })));
+    assert_eq!(of(&format!("mutation.{at}_1")), Some(json!({ "configuration": "c", "webhook": "b.example.com", "mutated": true })));
+    let patch = json!([{ "op": "add", "path": "/data/added", "value": "yes" }]);
+    let expected = json!({ "configuration": "c", "webhook": "b.example.com", "patch": patch, "patchType": "JSONPatch" });
+    assert_eq!(of(&format!("patch.{at}_1")), Some(expected));
+    assert_eq!(of(&format!("failed-open.mutation.{at}_0")), Some(json!("a.example.com")));
+    assert_eq!(of(&format!("failed-open.validating.{at}_0")), Some(json!("c.example.com")));
+    assert!(!told.keys().any(|key| key.contains("mine")), "{told:?}");
+}

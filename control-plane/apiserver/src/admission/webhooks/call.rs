@@ -1,5 +1,6 @@
 //! One question to one webhook, and what its failure means for the request.
 
+use super::annotations::{self, Place};
 use super::destination::Destination;
 use super::hook::Hook;
 use super::review::{self, Answer};
@@ -76,6 +77,7 @@ pub async fn ask(
         Ok(answer) => answer,
         Err(why) => return failed(503, why),
     };
+    annotations::own(hook, &answer.annotations);
     what.warnings.lock().extend(answer.warnings.iter().cloned());
     if answer.allowed { Ok(answer) } else { Err(Failure::Denied(ApiError::of_webhook(&review::refusal(&hook.name, &answer.status)))) }
 }
@@ -84,6 +86,7 @@ pub async fn ask(
 pub fn settle<T>(
     hook: &Hook,
     step: Step,
+    place: Place,
     what: &Attributes<'_>,
     took: Duration,
     outcome: Result<T, Failure>,
@@ -105,6 +108,7 @@ pub fn settle<T>(
             asked(code, !hook.ignores_failure);
             if hook.ignores_failure {
                 metrics.failed_open(&hook.name, step);
+                annotations::failed_open(step, place, hook);
                 return Ok(None);
             }
             rejected("calling_webhook_error", code);

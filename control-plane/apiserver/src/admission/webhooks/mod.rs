@@ -1,6 +1,7 @@
 //! Dynamic admission control: webhooks are asked about requests, as their configurations say (MutatingAdmissionWebhook, ValidatingAdmissionWebhook).
 //! What is matched ([`matching`]), told ([`review`]) and understood is pure; the calls are the [`Client`]'s.
 
+mod annotations;
 mod call;
 pub mod client;
 mod conditions;

@@ -1,5 +1,6 @@
 //! The plug-in that lets webhooks change objects, one after the other (MutatingAdmissionWebhook).
 
+use super::annotations::{self, Place};
 use super::call::{self, Failure, Step};
 use super::hook::Hook;
 use super::matching::{self, Told};
@@ -34,14 +35,16 @@ impl Plugin for MutatingAdmissionWebhook {
             return Ok(());
         }
         what.reinvocation.enter(what.object.as_deref());
-        for hook in hooks.iter() {
+        for (index, hook) in hooks.iter().enumerate() {
             if !what.reinvocation.wants(&hook.id) {
                 continue;
             }
             let Some(told) = matching::told(hook, Step::Admit, what).await? else { continue };
             let begun = Instant::now();
-            let outcome = ask(hook, what, &told).await;
-            let new = call::settle(hook, Step::Admit, what, begun.elapsed(), outcome)?.flatten();
+            let place = Place { round: what.reinvocation.round(), index };
+            let outcome = ask(hook, what, &told, place).await;
+            annotations::mutation(place, hook, matches!(outcome, Ok(Some(_))));
+            let new = call::settle(hook, Step::Admit, place, what, begun.elapsed(), outcome)?.flatten();
             let changed = new.is_some();
             if let (Some(mut new), Some(object)) = (new, what.object.as_deref_mut()) {
                 what.warnings.get_mut().extend(keep_managers(&mut new, object));
@@ -55,7 +58,7 @@ impl Plugin for MutatingAdmissionWebhook {
 }
 
 /// The object as the webhook wants it to be, read again; `None` when it stays as it is.
-async fn ask(hook: &Hook, what: &Attributes<'_>, told: &Told) -> Result<Option<Value>, Failure> {
+async fn ask(hook: &Hook, what: &Attributes<'_>, told: &Told, place: Place) -> Result<Option<Value>, Failure> {
     let own = what.kind;
     let kind = match told {
         Told::Own => own,
@@ -78,6 +81,7 @@ async fn ask(hook: &Hook, what: &Attributes<'_>, told: &Told) -> Result<Option<V
         Some(form) => form.read(patched).map_err(|error| internal(&error))?,
         None => kind.decode(patched).map_err(|error| internal(&error))?.object,
     };
+    annotations::patch(place, hook, &operations);
     if read == object {
         return Ok(None);
     }

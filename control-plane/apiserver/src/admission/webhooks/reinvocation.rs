@@ -27,6 +27,11 @@ impl Reinvocation {
         begins
     }
 
+    /// 0 for the first round, 1 for the second.
+    pub fn round(&self) -> usize {
+        self.again.into()
+    }
+
     /// Whether a webhook has changed the object.
     pub fn has_changed(&self) -> bool {
         self.ever_changed

@@ -18,6 +18,8 @@ pub struct Answer {
     /// Operations of a JSON patch; `None`: nothing is to be changed.
     pub patch: Option<Patch>,
     pub warnings: Vec<String>,
+    /// For the audit log.
+    pub annotations: Vec<(String, String)>,
 }
 
 /// How the object is to be changed.
@@ -124,6 +126,9 @@ pub fn answer(version: ReviewVersion, uid: &str, is_mutating: bool, body: &[u8])
         status: response.get("status").cloned().unwrap_or_default(),
         patch: (is_mutating && !bytes.is_empty()).then_some(Patch { kind, bytes }),
         warnings: warnings.filter_map(Value::as_str).map(str::to_owned).collect(),
+        annotations: (response.get("auditAnnotations").and_then(Value::as_object).into_iter().flatten())
+            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+            .collect(),
     })
 }
 

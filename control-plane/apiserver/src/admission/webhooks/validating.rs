@@ -1,5 +1,6 @@
 //! The plug-in that asks webhooks whether an object may be as it is, all at once (ValidatingAdmissionWebhook).
 
+use super::annotations::Place;
 use super::call::{self, Step};
 use super::hook::Hook;
 use super::matching::{self, Told};
@@ -34,11 +35,14 @@ impl Plugin for ValidatingAdmissionWebhook {
             }
         }
         // Of several that refuse, the first one counts.
-        join_all(asked.iter().map(|(hook, told)| ask(hook, what, told))).await.into_iter().collect()
+        join_all(asked.iter().enumerate().map(|(index, (hook, told))| ask(hook, what, told, Place { round: 0, index })))
+            .await
+            .into_iter()
+            .collect()
     }
 }
 
-async fn ask(hook: &Hook, what: &Attributes<'_>, told: &Told) -> Result<(), ApiError> {
+async fn ask(hook: &Hook, what: &Attributes<'_>, told: &Told, place: Place) -> Result<(), ApiError> {
     let kind = match told {
         Told::Own => what.kind,
         Told::As(kind) => kind,
@@ -47,5 +51,5 @@ async fn ask(hook: &Hook, what: &Attributes<'_>, told: &Told) -> Result<(), ApiE
     let (object, old) = (what.object.as_deref().map(shown), what.old.map(shown));
     let begun = Instant::now();
     let outcome = call::ask(hook, Step::Validating, what, kind, object.as_ref(), old.as_ref()).await;
-    call::settle(hook, Step::Validating, what, begun.elapsed(), outcome).map(drop)
+    call::settle(hook, Step::Validating, place, what, begun.elapsed(), outcome).map(drop)
 }

@@ -1,7 +1,7 @@
 //! Webhooks of admission, asked over real TLS: what they are told, what their answers do, and what becomes of a request when they fail.
 
 mod failures;
-mod hook_server;
+pub mod hook_server;
 mod matching;
 mod patches;
 mod reviews;
@@ -12,11 +12,11 @@ use hook_server::HookServer;
 use serde_json::{Value, json};
 
 const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
-const MUTATING: &str = "mutatingwebhookconfigurations";
-const VALIDATING: &str = "validatingwebhookconfigurations";
+pub const MUTATING: &str = "mutatingwebhookconfigurations";
+pub const VALIDATING: &str = "validatingwebhookconfigurations";
 
 /// A webhook of a configuration: asked by this server about writes of ConfigMaps in the namespace `default`, unless `change` says otherwise.
-fn hook(server: &HookServer, name: &str, change: impl FnOnce(&mut Value)) -> Value {
+pub fn hook(server: &HookServer, name: &str, change: impl FnOnce(&mut Value)) -> Value {
     let mut hook = json!({
         "name": name,
         "clientConfig": { "url": server.url(), "caBundle": server.ca_bundle() },
@@ -33,7 +33,7 @@ fn rule(operations: &[&str], group: &str, version: &str, resources: &[&str]) -> 
 }
 
 /// Makes a configuration; the server asks its webhooks when this returns.
-async fn configure(server: &TestServer, plural: &str, name: &str, hooks: Value) {
+pub async fn configure(server: &TestServer, plural: &str, name: &str, hooks: Value) {
     let made =
         server.admin.post(&format!("{GROUP}/{plural}"), json!({ "metadata": { "name": name }, "webhooks": hooks })).await.expect(201);
     let version = made["metadata"]["resourceVersion"].as_str().expect("a version");
@@ -60,7 +60,7 @@ fn warnings(answer: &crate::client::Answer) -> Vec<String> {
 }
 
 /// A patch as webhooks answer it.
-fn patch(operations: Value) -> Value {
+pub fn patch(operations: Value) -> Value {
     use base64::Engine;
     let patch = base64::engine::general_purpose::STANDARD.encode(operations.to_string());
     json!({ "allowed": true, "patchType": "JSONPatch", "patch": patch })
