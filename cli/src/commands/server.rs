@@ -73,6 +73,8 @@ struct Settings {
     service_cidrs: Option<Vec<IpNet>>,
     service_node_port_range: PortRange,
     token_file: Option<PathBuf>,
+    /// Which kinds are sealed in the store and by which keys: an EncryptionConfiguration.
+    encryption_file: Option<PathBuf>,
     /// Whether requests without credentials are those of `system:anonymous`.
     anonymous_auth: bool,
     /// What the audit log tells of requests, and where it is; none by default.
@@ -133,6 +135,7 @@ impl Default for Settings {
             service_cidrs: None,
             service_node_port_range: PortRange(orknet_apiserver::Config::default().node_ports),
             token_file: None,
+            encryption_file: None,
             anonymous_auth: orknet_apiserver::Config::default().anonymous_auth,
             audit: None,
             pod_routes: false,
@@ -199,6 +202,7 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
         extra_names: settings.extra_names,
         extra_addresses: settings.extra_addresses,
         token_file: settings.token_file,
+        encryption_file: settings.encryption_file,
         anonymous_auth: settings.anonymous_auth,
         audit: settings.audit,
         node_ports: settings.service_node_port_range.0,

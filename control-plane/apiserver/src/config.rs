@@ -37,6 +37,8 @@ pub struct Config {
     pub cluster_domain: String,
     /// File of static bearer tokens (`token,user,uid,"groups"`), if any.
     pub token_file: Option<PathBuf>,
+    /// File that says which kinds are sealed in the store and by which keys (`apiserver.config.k8s.io/v1 EncryptionConfiguration`); `None`: none.
+    pub encryption_file: Option<PathBuf>,
     /// Whether who shows nothing of himself is `system:anonymous`, and may what is everybody's; else he may nothing.
     pub anonymous_auth: bool,
     /// What is told of requests, and where; `None`: nothing.
@@ -73,6 +75,7 @@ impl Default for Config {
             node_ports: 30000..=32767,
             cluster_domain: "cluster.local".into(),
             token_file: None,
+            encryption_file: None,
             anonymous_auth: true,
             audit: None,
             max_body_bytes: 3 << 20,

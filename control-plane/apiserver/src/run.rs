@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::proxy::Kubelets;
 use crate::server::Server;
 use crate::serving::{self, Serving};
+use crate::storage::sealed::{self, SealedStore};
 use crate::storage::{Storage, compaction};
 use orknet_auth::Identity;
 use orknet_auth::authn::{StaticTokens, TokenFileError};
@@ -51,6 +52,8 @@ pub enum Error {
     TokenFile { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     TokenLine(#[from] TokenFileError),
+    #[error(transparent)]
+    Encryption(#[from] sealed::FileError),
     #[error("there can be no audit log")]
     Audit(#[from] AuditError),
     #[error("the kinds' definitions cannot be used for patches")]
@@ -159,6 +162,8 @@ pub(crate) async fn start_with(
     shutdown: CancellationToken,
     admission: Chain,
 ) -> Result<Handle, Error> {
+    let sealed = Arc::new(SealedStore::open(store, config.encryption_file.as_deref())?);
+    let store: Arc<dyn Store> = sealed.clone();
     let listeners = listen(std::mem::take(&mut config.listeners))?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let pki = Arc::new(Pki::open_or_create(&config.pki_dir)?);
@@ -198,6 +203,9 @@ pub(crate) async fn start_with(
         config,
     });
     let mut tasks = JoinSet::new();
+    if server.config.encryption_file.is_some() {
+        tasks.spawn(sealed::renew(sealed, shutdown.clone()));
+    }
     tasks.spawn(compaction::keep(store.clone(), server.config.compaction_interval, shutdown.clone()));
     tasks.spawn(feed(caches, store, shutdown.clone()));
     let nodes = server.clone();

@@ -29,6 +29,11 @@ pub const SERVERS: &str = "/registry/masterleases/";
 
 /// The folder of a kind's objects, with the closing slash.
 pub fn folder((group, plural): StoredAs) -> String {
+    folder_of(group, plural)
+}
+
+/// The same for names that may be any.
+pub fn folder_of(group: &str, plural: &str) -> String {
     format!("{ROOT}{}/{plural}/", if group.is_empty() { "core" } else { group })
 }
 

@@ -2,6 +2,7 @@
 
 pub mod compaction;
 pub mod keys;
+pub mod sealed;
 
 use crate::cache::Caches;
 use crate::error::ApiError;

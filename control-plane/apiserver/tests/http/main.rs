@@ -9,6 +9,7 @@ mod companions;
 mod custom;
 mod deletion;
 mod discovery;
+mod encryption;
 mod endpoints;
 mod errors;
 mod harness;

@@ -1,0 +1,126 @@
+//! Values that were written before the configuration became what it is are written again, so that old keys can be taken away.
+
+use super::config::place;
+use super::{SealedStore, Sealing, open, seal};
+use bytes::Bytes;
+use orknet_store::{Commit, Compare, Entry, KeyRange, Op, StoreError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Entries read at a time.
+const PAGE: usize = 200;
+/// Pause before a store that failed is asked again.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Writes again what is not sealed as it would be today, once, and returns; or at `shutdown`. Each is an update with no other change, under a new
+/// `resourceVersion`; what somebody else changes meanwhile is sealed by that. Values that expire (events) are left to expire.
+pub async fn renew(store: Arc<SealedStore>, shutdown: CancellationToken) {
+    let work = async {
+        loop {
+            match pass(&store).await {
+                Ok(0) => return tracing::info!("all that is to be sealed is sealed with the newest key"),
+                Ok(count) => tracing::info!(count, "objects were sealed anew"),
+                Err(error) => {
+                    tracing::warn!(%error, "objects cannot be sealed anew yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// Goes through all once; how many were written, or changed by others meanwhile.
+async fn pass(store: &SealedStore) -> Result<usize, StoreError> {
+    let mut count = 0;
+    for prefix in store.sealing.prefixes() {
+        let mut range = KeyRange::prefix(prefix);
+        loop {
+            let page = store.inner.range(range.clone(), None, PAGE).await?;
+            let last = page.entries.last().map(|entry| entry.key.clone());
+            for entry in page.entries.into_iter().filter(|entry| is_stale(&store.sealing, &entry.key, &entry.value)) {
+                count += 1;
+                again(store, entry).await?;
+            }
+            match last {
+                Some(last) if page.more => range.start = [&last[..], &[0]].concat().into(),
+                _ => break,
+            }
+        }
+    }
+    Ok(count)
+}
+
+async fn again(store: &SealedStore, Entry { key, value, mod_revision, .. }: Entry) -> Result<Commit, StoreError> {
+    let value = seal(&store.sealing, &key, open(&store.sealing, &key, value)?)?;
+    store.inner.commit(vec![Compare::ModRevision(key.clone(), mod_revision)], vec![Op::Put { key, value, ttl: None }]).await
+}
+
+/// Whether a value would be written otherwise today. Pure.
+fn is_stale(sealing: &Sealing, key: &Bytes, value: &Bytes) -> bool {
+    let Some(rules) = sealing.of(key) else { return false };
+    if place(key).is_some_and(|(_, plural)| plural == "events") {
+        return false;
+    }
+    match rules.writes_with() {
+        Some(with) => !with.sealed(value),
+        None => value.starts_with(super::SEALED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::tests::{FIRST, SECOND, sealing};
+    use super::super::text;
+    use super::*;
+    use crate::storage::keys;
+    use orknet_store::embedded::EmbeddedConfig;
+    use orknet_store::{Store, StoreConfig};
+
+    fn configuration(providers: &str) -> Arc<Sealing> {
+        Arc::new(sealing(&format!("{{resources: [secrets, events], providers: [{providers}]}}")).expect("valid"))
+    }
+
+    #[tokio::test]
+    async fn keys_are_changed_while_the_store_is_used_and_back_to_plain_text() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let inner = orknet_store::open(StoreConfig::Embedded(EmbeddedConfig::new(directory.path().join("store")))).await.expect("opens");
+        let key = |name: &str, secret: &str| format!("{{aesgcm: {{keys: [{{name: {name}, secret: {secret}}}]}}}}");
+        let (first, second, plain) = (key("a", FIRST), key("b", SECOND), "{identity: {}}".to_owned());
+        let secrets: Vec<Bytes> = (0..450).map(|index| Bytes::from(format!("/registry/core/secrets/n/{index:03}"))).collect();
+        let others = [Bytes::from("/registry/core/pods/n/p"), Bytes::from("/registry/core/events/n/e")];
+        for key in secrets.iter().chain(&others) {
+            let put = Op::Put { key: key.clone(), value: format!("value of {}", text(key)).into(), ttl: None };
+            inner.commit(vec![], vec![put]).await.expect("commits");
+        }
+        // (providers in their order, how what is written begins)
+        for (providers, head) in [
+            ([&plain, &first].map(|text| &text[..]).join(", "), "value of "),
+            ([&first, &plain].map(|text| &text[..]).join(", "), "k8s:enc:aesgcm:v1:a:"),
+            ([&second, &first].map(|text| &text[..]).join(", "), "k8s:enc:aesgcm:v1:b:"),
+            (second.clone(), "k8s:enc:aesgcm:v1:b:"),
+            ([&plain, &second].map(|text| &text[..]).join(", "), "value of "),
+        ] {
+            // The event is never written again: it is read in this test as it was written.
+            let store = Arc::new(SealedStore { inner: inner.clone(), sealing: configuration(&providers) });
+            renew(store.clone(), CancellationToken::new()).await;
+            for key in &secrets {
+                let written = inner.range(KeyRange::single(key.clone()), None, 1).await.expect("reads").entries.remove(0).value;
+                assert!(written.starts_with(head.as_bytes()), "{providers}: {}", text(&written));
+                let read = store.range(KeyRange::single(key.clone()), None, 1).await.expect("reads").entries.remove(0).value;
+                assert_eq!(text(&read), format!("value of {}", text(key)));
+            }
+            for key in &others {
+                let written = inner.range(KeyRange::single(key.clone()), None, 1).await.expect("reads").entries.remove(0).value;
+                assert_eq!(text(&written), format!("value of {}", text(key)), "not to be sealed, or left to expire");
+            }
+        }
+        let foreign = SealedStore { inner, sealing: configuration(&first) };
+        let error = foreign.range(KeyRange::prefix(keys::ROOT), None, 0).await.expect_err("plain text, and no identity provider");
+        assert!(format!("{error}").contains("identity"), "{error}");
+    }
+}
