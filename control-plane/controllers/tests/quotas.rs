@@ -8,7 +8,7 @@ use cluster::Cluster;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -181,4 +181,42 @@ async fn what_is_bounded_later_is_counted_from_what_is_there() {
     namespace.config_maps().delete("c0", &DeleteParams::default()).await.unwrap();
     drop(namespace);
     cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kinds_that_come_are_counted_from_then_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(directory.path()).await;
+    let namespace = Namespace(cluster.client.clone());
+    let name = "count/gadgets.example.com";
+    namespace.set_quota("q", json!({ name: "1", "configmaps": "9" })).await;
+    let definition = json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": { "name": "gadgets.example.com" },
+        "spec": { "group": "example.com", "scope": "Namespaced", "names": { "plural": "gadgets", "singular": "gadget", "kind": "Gadget" },
+            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": { "type": "object" } } }] } });
+    let definitions = Api::<DynamicObject>::all_with(
+        cluster.client.clone(),
+        &resource("apiextensions.k8s.io", "CustomResourceDefinition", "customresourcedefinitions"),
+    );
+    definitions.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
+    // Nobody had counted what nobody knew.
+    namespace.until_used("q", name, "0").await;
+    let gadgets = Api::<DynamicObject>::default_namespaced_with(cluster.client.clone(), &resource("example.com", "Gadget", "gadgets"));
+    let gadget = |name: &str| -> DynamicObject {
+        serde_json::from_value(json!({ "apiVersion": "example.com/v1", "kind": "Gadget", "metadata": { "name": name } })).unwrap()
+    };
+    let params = PostParams::default();
+    gadgets.create(&params, &gadget("a")).await.unwrap();
+    let refused = message(&gadgets.create(&params, &gadget("b")).await.unwrap_err());
+    let expected =
+        format!("gadgets.example.com \"b\" is forbidden: exceeded quota: q, requested: {name}=1, used: {name}=1, limited: {name}=1");
+    assert_eq!(refused, (403, expected));
+    gadgets.delete("a", &DeleteParams::default()).await.unwrap();
+    namespace.until_used("q", name, "0").await;
+    gadgets.create(&params, &gadget("b")).await.unwrap();
+    drop((namespace, definitions, gadgets));
+    cluster.stop().await;
+}
+
+fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", kind), plural)
 }
