@@ -31,13 +31,15 @@ pub(super) fn is_to_be_counted(change: &Change<ResourceQuota>) -> bool {
     change.old.as_ref().is_none_or(|old| hard(old) != hard(new)) || enforced != hard(new)
 }
 
-/// Whether a pod that was there ended or went, or uses something else than before.
+/// Whether a pod that was there ended or went, uses something else than before or counts elsewhere.
 pub(super) fn gives_back(change: &Change<Pod>) -> bool {
     let Some(old) = &change.old else { return false };
     let Some(new) = &change.new else { return true };
     // Only whether it has ended: when its grace is over is waited for.
     let ended = |pod: &Pod| is_over(pod, Timestamp::MIN);
-    let uses = |pod: &Pod| (requests(pod, Basis::Charged), limits(pod, Basis::Charged));
+    // A deadline that is set later is another scope.
+    let deadline = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
+    let uses = |pod: &Pod| (requests(pod, Basis::Charged), limits(pod, Basis::Charged), deadline(pod));
     let is_marked = |pod: &Pod| pod.metadata.deletion_timestamp.is_some();
     ended(old) != ended(new) || is_marked(old) != is_marked(new) || uses(old) != uses(new)
 }

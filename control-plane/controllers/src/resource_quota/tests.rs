@@ -67,12 +67,18 @@ fn a_pod_gives_back_when_it_ends_or_shrinks() {
         ))
     };
     let running = || pod("Running", "1", Value::Null);
+    let with_deadline = |pod: Option<Arc<Pod>>| {
+        let mut pod = (*pod.unwrap()).clone();
+        pod.spec.as_mut().unwrap().active_deadline_seconds = Some(5);
+        Some(Arc::new(pod))
+    };
     for (old, new, expected) in [
         (None, running(), false),
         (running(), running(), false),
         (pod("Pending", "1", Value::Null), running(), false),
         (running(), pod("Succeeded", "1", Value::Null), true),
         (running(), pod("Running", "500m", Value::Null), true),
+        (running(), with_deadline(running()), true),
         // From now on its time runs out.
         (running(), pod("Running", "1", json!("2026-01-01T00:00:00Z")), true),
         (running(), None, true),
