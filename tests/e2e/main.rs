@@ -22,6 +22,7 @@ mod pod_life;
 mod pod_probes;
 mod pod_restarts;
 mod policy_kinds;
+mod quotas;
 mod rollouts;
 mod scheduling;
 mod services;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
             trace::TESTS,
             node_verbs::TESTS,
             views::TESTS,
+            quotas::TESTS,
             rollouts::TESTS,
             verbs::TESTS,
             deletion::TESTS,
