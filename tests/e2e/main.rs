@@ -3,6 +3,7 @@
 mod apply;
 mod bad_input;
 mod credentials;
+mod custom_resources;
 mod deletion;
 mod discovery;
 mod exec;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
             deletion::TESTS,
             apply::TESTS,
             credentials::TESTS,
+            custom_resources::TESTS,
             fuzz::TESTS,
             inspect::TESTS,
             monitor::TESTS,

@@ -254,6 +254,10 @@ impl Resource for CustomKind {
         stored
     }
 
+    fn merges_strategically(&self) -> bool {
+        false
+    }
+
     fn scale(&self) -> Option<&ScalePaths> {
         self.scale.as_ref()
     }

@@ -250,6 +250,11 @@ pub trait Resource: Send + Sync + 'static {
         let _ = (companion, object, now);
     }
 
+    /// Whether patches may be strategic merges. What their lists merge by is a fact of the API's own types: custom resources have none.
+    fn merges_strategically(&self) -> bool {
+        true
+    }
+
     /// Where the `scale` subresource reads and writes, for kinds that say so; else `spec.replicas`, `status.replicas`, and `spec.selector` as a structure.
     fn scale(&self) -> Option<&ScalePaths> {
         None

@@ -84,6 +84,10 @@ impl Follower {
     /// The names of a definition's group that others have.
     fn taken<'a>(&self, definition: &Outline, definitions: &'a [Arc<Outline>]) -> Taken<'a> {
         let mut taken = Taken::default();
+        // What it wants is its own already: nobody else's names matter, and there may be many.
+        if definition.wanted == definition.accepted {
+            return taken;
+        }
         for kind in crate::kinds::own().iter().map(|kind| kind.descriptor()).filter(|names| names.group == definition.group) {
             taken.add([kind.plural, kind.singular].into_iter().chain(kind.short_names.iter().copied()), [kind.kind]);
         }

@@ -32,7 +32,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
             set(call, |_| Ok(wanted.clone()), &mut warnings).await?
         }
         "patch" => {
-            let format = PatchFormat::of(call.content_type.as_deref(), !call.kind.is_added())?;
+            let format = PatchFormat::of(call.content_type.as_deref(), call.kind.merges_strategically())?;
             let patch = codec::parse(if format == PatchFormat::Apply { BodyFormat::Yaml } else { BodyFormat::Json }, &call.body)?;
             let last = Mutex::default();
             let wanted = |current: &Value| {

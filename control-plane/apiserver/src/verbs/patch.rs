@@ -17,7 +17,7 @@ use serde_json::Value;
 /// Patches the object; apply creates it when it is not there. Conflicts with other writers are resolved here by patching the newer object, unless the
 /// patch names a version.
 pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
-    let format = PatchFormat::of(call.content_type.as_deref(), !call.kind.is_added())?;
+    let format = PatchFormat::of(call.content_type.as_deref(), call.kind.merges_strategically())?;
     let body = if format == PatchFormat::Apply { BodyFormat::Yaml } else { BodyFormat::Json };
     let document = codec::parse(body, &call.body)?;
     if format == PatchFormat::Apply {

@@ -89,6 +89,11 @@ impl ClusterObjects {
         self.kinds.read().clone()
     }
 
+    /// The kinds that are served now, not when the definitions last changed: for who must miss none.
+    pub async fn served_now(&self) -> Result<Vec<Arc<Kind>>, kube::Error> {
+        kinds::served(&self.client).await
+    }
+
     /// The kind by what an owner reference says of it; any version of the same group and kind will do.
     pub fn kind_of(&self, api_version: &str, kind: &str) -> Option<Arc<Kind>> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);

@@ -30,10 +30,8 @@ impl Reconciler for NamespaceController {
         let Some(namespace) = self.namespaces.get(&ObjectKey::new("", name)).filter(|namespace| plan::is_due(namespace)) else {
             return Ok(Next::Change);
         };
-        let kinds = self.objects.kinds();
-        if kinds.is_empty() {
-            return Err(Error::Malformed("discovery has not answered yet".into()));
-        }
+        // Nothing is made in it any more: what is there is of a kind that is served now, though it may have been defined a moment ago.
+        let kinds = self.objects.served_now().await.map_err(Error::api("discovering the kinds"))?;
         let deletable = |kind: &&Arc<Kind>| kind.is_namespaced() && kind.supports("list") && kind.supports("delete");
         let (pods, others): (Vec<_>, Vec<_>) = kinds.iter().filter(deletable).partition(|kind| kind.id() == "v1/pods");
         let mut remaining = Remaining::default();

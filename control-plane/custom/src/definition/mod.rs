@@ -152,3 +152,6 @@ fn whole_numbers(value: &mut Value) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

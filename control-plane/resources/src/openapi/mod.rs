@@ -109,7 +109,7 @@ fn paths_of(registry: &[&dyn Resource], definitions: &Definitions, group_version
             continue;
         }
         found.entry(format!("{root}/")).or_insert_with(|| discovery(dialect));
-        paths::Kind { descriptor, definition, dialect }.add_to(&mut found);
+        paths::Kind { descriptor, definition, dialect, strategic: resource.merges_strategically() }.add_to(&mut found);
     }
     found
 }

@@ -6,12 +6,8 @@ use super::parameters;
 use crate::contract::{Descriptor, Scope};
 use serde_json::{Map, Value, json};
 
-const PATCH_TYPES: &[&str] = &[
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-];
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const PATCH_TYPES: &[&str] = &["application/json-patch+json", "application/merge-patch+json", STRATEGIC, "application/apply-patch+yaml"];
 const STREAMED: &[&str] = &["application/json", "application/json;stream=watch", "application/yaml"];
 const PLAIN: &[&str] = &["application/json", "application/yaml"];
 
@@ -22,6 +18,8 @@ pub(super) struct Kind<'a> {
     /// The name of its definition.
     pub definition: &'a str,
     pub dialect: Dialect,
+    /// Whether it has strategic merges: by this kubectl chooses how it patches.
+    pub strategic: bool,
 }
 
 /// What one operation is about.
@@ -164,6 +162,7 @@ impl<'a> Kind<'a> {
     fn write_body(&self, written: &mut Value, operation: &Operation<'_>) {
         let Some(body) = operation.body else { return };
         let types = if operation.action == "patch" { PATCH_TYPES } else { PLAIN };
+        let types: Vec<&str> = types.iter().copied().filter(|media| self.strategic || *media != STRATEGIC).collect();
         let required = !operation.action.starts_with("delete");
         match self.dialect {
             Dialect::V2 => {
@@ -173,7 +172,7 @@ impl<'a> Kind<'a> {
                     parameters.push(body);
                 }
             }
-            Dialect::V3 => written["requestBody"] = json!({"required": required, "content": self.content(types, body)}),
+            Dialect::V3 => written["requestBody"] = json!({"required": required, "content": self.content(&types, body)}),
         }
     }
 

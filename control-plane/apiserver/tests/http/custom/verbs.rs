@@ -34,6 +34,10 @@ async fn a_definition_brings_its_kind() {
     let document = admin.get("/openapi/v3/apis/example.org/v1").await.expect(200);
     let size = &document["components"]["schemas"]["org.example.v1.Widget"]["properties"]["spec"]["properties"]["size"];
     assert_eq!(size["description"], "How large it is.");
+    // By this kubectl chooses how it patches.
+    let patch = &document["paths"]["/apis/example.org/v1/namespaces/{namespace}/widgets/{name}"]["patch"]["requestBody"]["content"];
+    let forms: Vec<&String> = patch.as_object().expect("forms").keys().collect();
+    assert_eq!(forms, ["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"]);
     assert!(admin.get("/openapi/v2").await.expect(200)["definitions"]["org.example.v1.Widget"].is_object());
 }
 
