@@ -2,6 +2,7 @@
 
 use crate::access::{Access, TokenReviewer};
 use crate::admission::Chain;
+use crate::admission::policies::Policies;
 use crate::admission::webhooks::Webhooks;
 use crate::allocate::{self, Claims};
 use crate::audit::{Audit, AuditError};
@@ -197,6 +198,7 @@ pub(crate) async fn start_with(
         webhooks: Webhooks::new(caches.clone()),
         metrics: Metrics::new(audit.counts()),
         audit,
+        policies: Policies::new(caches.clone()),
         kubelets,
         bootstrapped: AtomicBool::new(false),
         shutdown: shutdown.clone(),

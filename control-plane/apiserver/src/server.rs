@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::admission::Chain;
+use crate::admission::policies::Policies;
 use crate::admission::webhooks::Webhooks;
 use crate::allocate::Claims;
 use crate::audit::Audit;
@@ -34,6 +35,8 @@ pub struct Server {
     pub admission: Chain,
     pub webhooks: Webhooks,
     pub audit: Audit,
+    /// Admission policies, compiled.
+    pub policies: Policies,
     pub in_flight: InFlight,
     pub metrics: Metrics,
     /// Streams to kubelets (log, exec, attach, portforward).

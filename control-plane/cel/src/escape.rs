@@ -30,6 +30,13 @@ pub fn is_reserved(word: &str) -> bool {
     RESERVED.contains(&word)
 }
 
+/// Whether expressions can call something so.
+pub fn is_identifier(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !is_reserved(name)
+}
+
 /// The name by which expressions select the property, or `None` where they cannot.
 pub fn escape(property: &str) -> Option<String> {
     if is_reserved(property) {

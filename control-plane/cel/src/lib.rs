@@ -13,6 +13,7 @@ mod bombs;
 mod budget;
 mod check;
 mod compare;
+mod compose;
 mod declarations;
 mod error;
 mod escape;
@@ -33,8 +34,9 @@ mod value;
 
 pub use budget::{Budget, MATCH_CONDITIONS_LIMIT, OBJECT_LIMIT, PER_CALL_LIMIT};
 pub use compare::equal;
+pub use compose::Composer;
 pub use error::{CompileError, EvalError, Issue};
-pub use escape::escape;
+pub use escape::{escape, is_identifier};
 pub use functions::authorizer::{Authorizer, Authz, Decision, Question};
 pub use functions::regex::Pattern;
 pub use types::{Bound, Field, ListKind, ListType, MapType, ObjectType, Type};
@@ -73,6 +75,13 @@ impl Env {
     #[must_use]
     pub fn with(mut self, name: &str, type_: Type) -> Self {
         self.variables.insert(name.to_owned(), type_);
+        self
+    }
+
+    /// Without a variable.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.variables.remove(name);
         self
     }
 

@@ -138,6 +138,14 @@ impl Type {
 }
 
 impl ObjectType {
+    pub(crate) fn empty(name: &str) -> Self {
+        Self { name: name.to_owned(), fields: BTreeMap::new() }
+    }
+
+    pub(crate) fn insert(&mut self, name: &str, field: Field) {
+        self.fields.insert(name.to_owned(), field);
+    }
+
     /// The field of the name that expressions use.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.get(name)

@@ -191,6 +191,11 @@ impl<'a> Value<'a> {
         Ok(Self::Map(Map::Owned(Rc::new(Entries { entries: map, depth: deeper(depth)? }))))
     }
 
+    /// An object whose fields are made when they are asked for.
+    pub fn lazy(fields: Weak<dyn Fields<'a> + 'a>) -> Self {
+        Self::Map(Map::Lazy(fields))
+    }
+
     pub fn some(value: Self) -> Result<Self, EvalError> {
         deeper(Some(value.depth()))?;
         Ok(Self::Optional(Some(Rc::new(value))))

@@ -10,7 +10,7 @@ pub fn environment() -> Env {
     Env::new(&[
         ("object", Type::Dyn),
         ("oldObject", Type::Dyn),
-        ("namespaceObject", namespace()),
+        ("namespaceObject", namespace_type().clone()),
         ("request", request_type().clone()),
         ("authorizer", Type::Opaque("kubernetes.authorization.Authorizer")),
         ("authorizer.requestResource", Type::Opaque("kubernetes.authorization.ResourceCheck")),
@@ -23,12 +23,39 @@ pub fn request_type() -> &'static Type {
     &TYPE
 }
 
+/// The type of `namespaceObject`.
+pub fn namespace_type() -> &'static Type {
+    static TYPE: LazyLock<Type> = LazyLock::new(namespace);
+    &TYPE
+}
+
 /// A program that says yes or no. The error is what clients read.
 pub fn condition(environment: &Env, expression: &str) -> Result<Program, String> {
-    environment.compile(expression, &[Type::Bool]).map_err(|error| match error {
+    environment.compile(expression, &[Type::Bool]).map_err(|error| words(&error))
+}
+
+/// A fault as clients read it.
+pub fn words(error: &CompileError) -> String {
+    match error {
         CompileError::Issues(_) => format!("compilation failed: {error}"),
         CompileError::Result { .. } => error.to_string(),
-    })
+    }
+}
+
+/// What the expressions of one policy may name besides its variables.
+pub struct PolicyEnvironments {
+    pub all: Env,
+    /// Of expressions that make messages: they may not ask the authorizer.
+    pub messages: Env,
+}
+
+impl PolicyEnvironments {
+    /// `params`: whether the policy has a kind of parameters.
+    pub fn new(params: bool) -> Self {
+        let all = if params { environment().with("params", Type::Dyn) } else { environment() };
+        let messages = all.clone().without("authorizer").without("authorizer.requestResource");
+        Self { all, messages }
+    }
 }
 
 /// Complains of an expression that is none, or none that says yes or no.

@@ -2,6 +2,7 @@
 
 use crate::contract::Resource;
 use crate::kinds::{
+    admission_policy::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     binding::Binding,
     cluster_network_policy::ClusterNetworkPolicyKind,
     config_map::ConfigMap,
@@ -64,6 +65,8 @@ static KINDS: &[&dyn Resource] = &[
     &Typed::<ServiceAccount>::NEW,
     &Typed::<Service>::NEW,
     &Typed::<MutatingWebhookConfiguration>::NEW,
+    &Typed::<ValidatingAdmissionPolicy>::NEW,
+    &Typed::<ValidatingAdmissionPolicyBinding>::NEW,
     &Typed::<ValidatingWebhookConfiguration>::NEW,
     &Typed::<ControllerRevision>::NEW,
     &Typed::<DaemonSet>::NEW,

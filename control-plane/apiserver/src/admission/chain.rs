@@ -10,6 +10,7 @@ use super::plugins::{
     TaintNodesByCondition,
 };
 use super::pod_security::PodSecurity;
+use super::policies::ValidatingAdmissionPolicy;
 use super::quota::ResourceQuota;
 use super::storage_protection::StorageObjectInUseProtection;
 use super::webhooks::{MutatingAdmissionWebhook, Reinvocation, ValidatingAdmissionWebhook};
@@ -162,6 +163,7 @@ impl Default for Chain {
             Box::new(RuntimeClass),
             Box::new(DefaultClass { name: "DefaultIngressClass", classes: default_class::INGRESS }),
             Box::new(MutatingAdmissionWebhook),
+            Box::new(ValidatingAdmissionPolicy),
             Box::new(ValidatingAdmissionWebhook),
             // Of storage with Kubernetes, so after all others that change something.
             Box::new(Escalation),

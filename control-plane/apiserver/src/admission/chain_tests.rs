@@ -150,6 +150,7 @@ fn the_order_is_that_of_kubernetes() {
         "RuntimeClass",
         "DefaultIngressClass",
         "MutatingAdmissionWebhook",
+        "ValidatingAdmissionPolicy",
         "ValidatingAdmissionWebhook",
         "PrivilegeEscalation",
         "ResourceQuota",

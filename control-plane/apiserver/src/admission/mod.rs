@@ -16,6 +16,7 @@ mod namespace;
 mod node_restriction;
 mod plugins;
 mod pod_security;
+pub mod policies;
 mod priority;
 mod quota;
 pub mod rules;

@@ -2,6 +2,7 @@
 //! answer that clients expect.
 
 mod access;
+mod admission_policies;
 mod audit;
 mod classes;
 mod client;

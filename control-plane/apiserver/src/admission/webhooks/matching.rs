@@ -26,7 +26,7 @@ pub async fn told(hook: &Hook, step: Step, what: &Attributes<'_>) -> Result<Opti
     if !objects_match(&hook.objects, what) {
         return Ok(None);
     }
-    let Some(told) = resource(hook, what) else { return Ok(None) };
+    let Some(told) = resource(&hook.rules, hook.equivalent, what) else { return Ok(None) };
     if !namespace_matches(&hook.namespaces, what).await? {
         return Ok(None);
     }
@@ -42,17 +42,18 @@ pub fn namespace_of<'a>(what: &Attributes<'a>) -> &'a str {
     if what.is(NAMESPACES) { what.name } else { what.namespace }
 }
 
-fn resource(hook: &Hook, what: &Attributes<'_>) -> Option<Told> {
+/// What of the request the rules are about: `equivalent`: also where it is about the same objects in another version.
+pub fn resource(rules: &[Rule], equivalent: bool, what: &Attributes<'_>) -> Option<Told> {
     let matches = |rule: &Rule, names: &Descriptor| rule.matches(&target(names, what));
-    if hook.rules.iter().any(|rule| matches(rule, what.kind.descriptor())) {
+    if rules.iter().any(|rule| matches(rule, what.kind.descriptor())) {
         return Some(Told::Own);
     }
-    if !hook.equivalent {
+    if !equivalent {
         return None;
     }
     let others = others(what);
     // Rules that are said earlier count before kinds that are.
-    let found = hook.rules.iter().find_map(|rule| others.iter().find(|kind| matches(rule, kind.descriptor())));
+    let found = rules.iter().find_map(|rule| others.iter().find(|kind| matches(rule, kind.descriptor())));
     found.cloned().map(Told::As)
 }
 
@@ -78,12 +79,12 @@ fn others(what: &Attributes<'_>) -> Vec<Kind> {
 }
 
 /// Whether one of the objects has the labels; what has none is selected by nobody who selects.
-fn objects_match(selector: &LabelSelector, what: &Attributes<'_>) -> bool {
+pub fn objects_match(selector: &LabelSelector, what: &Attributes<'_>) -> bool {
     let selects = |object: &Value| selector.matches(|key| object.pointer("/metadata/labels")?.get(key)?.as_str());
     selector.is_empty() || what.object.as_deref().is_some_and(selects) || what.old.is_some_and(selects)
 }
 
-async fn namespace_matches(selector: &LabelSelector, what: &Attributes<'_>) -> Result<bool, ApiError> {
+pub async fn namespace_matches(selector: &LabelSelector, what: &Attributes<'_>) -> Result<bool, ApiError> {
     let name = namespace_of(what);
     if selector.is_empty() || name.is_empty() {
         return Ok(true);

@@ -2,17 +2,17 @@
 //! What is matched ([`matching`]), told ([`review`]) and understood is pure; the calls are the [`Client`]'s.
 
 mod annotations;
-mod call;
+pub(super) mod call;
 pub mod client;
 mod conditions;
 mod connect;
 pub mod destination;
-mod hook;
-mod matching;
+pub(super) mod hook;
+pub(super) mod matching;
 mod metrics;
 mod mutating;
 mod reinvocation;
-mod review;
+pub(super) mod review;
 mod validating;
 
 pub use metrics::WebhookMetrics;
