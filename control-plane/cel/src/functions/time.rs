@@ -1,4 +1,5 @@
-//! Timestamps and durations: RFC 3339, and Go's form of durations (`1h30m`).
+//! Timestamps and durations: RFC 3339, and Go's form of durations (`1h30m`). Names of time zones are looked up in the machine's database, the only thing
+//! that this crate reads.
 
 use super::{Evaluated, Library};
 use crate::budget::Budget;
