@@ -8,14 +8,16 @@ use crate::error::ApiError;
 use crate::http::accept::View;
 use crate::kinds::Kind;
 use crate::object;
+use crate::ownership::Writer;
 use crate::present;
 use crate::verbs::write::{Admission, Facet, Update, Updated, update_for};
+use crate::verbs::{check_place, patch_option};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use k8s_openapi::api::autoscaling::v1::Scale;
-use orknet_resources::ScalePaths;
 use orknet_resources::field::{Errors, Path};
 use orknet_resources::table::duration;
+use orknet_resources::{Cause, ScalePaths};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -34,17 +36,11 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         "patch" => {
             let format = PatchFormat::of(call.content_type.as_deref(), call.kind.merges_strategically())?;
             let patch = codec::parse(if format == PatchFormat::Apply { BodyFormat::Yaml } else { BodyFormat::Json }, &call.body)?;
-            let last = Mutex::default();
-            let wanted = |current: &Value| {
-                let value = patched(format, current, &patch.value)?;
-                let mut warnings = Vec::new();
-                let scale = decode::<Scale>(call, Document { value, duplicates: patch.duplicates.clone() }, &mut warnings)?;
-                *last.lock() = warnings;
-                Ok(scale)
-            };
-            let shown = set(call, wanted, &mut warnings).await?;
-            warnings.splice(0..0, last.into_inner());
-            shown
+            if format == PatchFormat::Apply {
+                apply(call, patch, &mut warnings).await?
+            } else {
+                change(call, format, patch, &mut warnings).await?
+            }
         }
         _ => return Err(call.method_not_allowed()),
     };
@@ -52,40 +48,100 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     Ok(present::status(call, StatusCode::OK, &table(version, &shown, object::now_seconds())))
 }
 
-async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
-    let put = |object: &mut Value, scale: &Value| {
-        set_replicas(&call.kind, object, scale.pointer("/spec/replicas").cloned().unwrap_or_else(|| json!(0)));
+/// Patches the `Scale` that the workload has.
+async fn change(call: &Call, format: PatchFormat, patch: Document, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
+    let last = Mutex::default();
+    let wanted = |current: &Value| {
+        let value = patched(format, current, &patch.value)?;
+        let mut warnings = Vec::new();
+        let scale = decode::<Scale>(call, Document { value, duplicates: patch.duplicates.clone() }, &mut warnings)?;
+        *last.lock() = warnings;
+        Ok(scale)
     };
-    let show = |object: &Value| to_scale(&call.kind, object);
-    let facet = Facet { form: &form::SCALE, show: &show, put: &put };
-    let what = Update { admission: Admission::Facet(&facet), ..Update::of(call) };
+    let shown = set(call, wanted, warnings).await?;
+    warnings.splice(0..0, last.into_inner());
+    Ok(shown)
+}
+
+/// Applies a configuration of a `Scale`: what it says is applied to the workload itself, so that whoever else owns its number of replicas objects.
+async fn apply(call: &Call, config: Document, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
+    if call.options.field_manager.is_empty() {
+        return Err(patch_option(Cause::Required, "fieldManager", "is required for apply patch"));
+    }
+    let scale = decode::<Scale>(call, config, warnings)?;
+    replicas(call, &scale)?;
+    let names = call.names();
+    let mut config = json!({ "apiVersion": names.api_version(), "kind": names.kind, "metadata": {} });
+    for field in ["name", "namespace", "resourceVersion", "uid"] {
+        object::keep_meta(&mut config, &scale, field);
+    }
+    if let Some(replicas) = scale.pointer("/spec/replicas") {
+        set_replicas(&call.kind, &mut config, replicas.clone());
+    }
+    check_place(call, &config)?;
+    let writer = Writer { kind: &call.kind, manager: call.field_manager(), subresource: call.subresource() };
+    let applied = |old: &Value, revision: u64| {
+        let mut live = old.clone();
+        object::set_meta(&mut live, "resourceVersion", revision.to_string());
+        let applied = writer.apply(call.server.structure(&call.kind), Some(&live), &config, call.options.force);
+        let mut new = applied.map_err(|error| ApiError::apply(&error))?;
+        // A number that its last owner lets go of is zero, as one that is not there.
+        let left = to_scale(&call.kind, &new)["spec"]["replicas"].clone();
+        set_replicas(&call.kind, &mut new, left);
+        Ok(new)
+    };
+    // Apply tells ownership itself.
+    write(call, None, applied, warnings).await
+}
+
+async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
     let change = |old: &Value, revision: u64| {
         let mut live = old.clone();
         object::set_meta(&mut live, "resourceVersion", revision.to_string());
         let scale = wanted(&to_scale(&call.kind, &live))?;
-        // What is not there is zero, as in Kubernetes; what is there is a number.
-        let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or_default();
-        if replicas < 0 {
-            let mut errors = Errors::default();
-            errors.non_negative(&Path::Root.field("spec").field("replicas"), replicas);
-            return Err(ApiError::invalid_kind("autoscaling", "Scale", &call.path.name, &errors.into_list()));
-        }
         let mut new = old.clone();
-        set_replicas(&call.kind, &mut new, json!(replicas));
+        set_replicas(&call.kind, &mut new, json!(replicas(call, &scale)?));
         for field in ["resourceVersion", "uid"] {
             object::keep_meta(&mut new, &scale, field);
         }
         Ok(new)
     };
+    write(call, Some(call.field_manager()), change, warnings).await
+}
+
+/// Changes the workload as a change of its `Scale`.
+async fn write(
+    call: &Call,
+    manager: Option<&str>,
+    change: impl Fn(&Value, u64) -> Result<Value, ApiError>,
+    warnings: &mut Vec<String>,
+) -> Result<Value, ApiError> {
+    let put = |object: &mut Value, scale: &Value| {
+        set_replicas(&call.kind, object, scale.pointer("/spec/replicas").cloned().unwrap_or_else(|| json!(0)));
+    };
+    let show = |object: &Value| to_scale(&call.kind, object);
+    let facet = Facet { form: &form::SCALE, show: &show, put: &put };
+    let what = Update { admission: Admission::Facet(&facet), manager, ..Update::of(call) };
     match update_for(call, &what, change, warnings).await? {
         Updated::Object(object) | Updated::Removed(object) => shown_as_scale(&call.kind, &object),
     }
 }
 
+/// What a `Scale` asks for. What is not there is zero, as in Kubernetes; what is there is a number.
+fn replicas(call: &Call, scale: &Value) -> Result<i64, ApiError> {
+    let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or_default();
+    if replicas >= 0 {
+        return Ok(replicas);
+    }
+    let mut errors = Errors::default();
+    errors.non_negative(&Path::Root.field("spec").field("replicas"), replicas);
+    Err(ApiError::invalid_kind("autoscaling", "Scale", &call.path.name, &errors.into_list()))
+}
+
 fn patched(format: PatchFormat, current: &Value, patch: &Value) -> Result<Value, ApiError> {
     match format {
         PatchFormat::Json => orknet_patch::json::apply(current, patch).map_err(|error| ApiError::patch(&error)),
-        // A Scale has no lists and one owner: all merging forms mean the same.
+        // A Scale has no lists: all merging forms mean the same. An apply is of the workload.
         PatchFormat::Merge | PatchFormat::Strategic | PatchFormat::Apply => {
             let mut patched = current.clone();
             orknet_patch::merge::apply(&mut patched, patch);

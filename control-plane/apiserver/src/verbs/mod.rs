@@ -11,7 +11,9 @@ mod watch;
 
 pub mod write;
 
+pub use create::check_place;
 pub use delete::{DeleteRequest, delete_object};
+pub use patch::patch_option;
 
 use crate::call::Call;
 use crate::error::ApiError;

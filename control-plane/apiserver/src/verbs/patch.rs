@@ -22,11 +22,11 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let document = codec::parse(body, &call.body)?;
     if format == PatchFormat::Apply {
         if call.options.field_manager.is_empty() {
-            return Err(invalid(Cause::Required, "fieldManager", "is required for apply patch"));
+            return Err(patch_option(Cause::Required, "fieldManager", "is required for apply patch"));
         }
         check_place(call, &document.value)?;
     } else if call.options.force {
-        return Err(invalid(Cause::Forbidden, "force", "may not be specified for non-apply patch"));
+        return Err(patch_option(Cause::Forbidden, "force", "may not be specified for non-apply patch"));
     }
     let patch = Patch { call, format, value: document.value, duplicates: document.duplicates, warnings: Mutex::default() };
     match patch.change().await {
@@ -40,7 +40,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
 }
 
 /// An option that does not go with the form of the patch.
-fn invalid(cause: Cause, field: &str, why: &str) -> ApiError {
+pub fn patch_option(cause: Cause, field: &str, why: &str) -> ApiError {
     let error = FieldError { cause, field: field.to_owned(), value: None, detail: why.to_owned() };
     ApiError::invalid_kind("meta.k8s.io", "PatchOptions", "", &[error])
 }

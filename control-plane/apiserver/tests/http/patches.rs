@@ -116,3 +116,37 @@ async fn a_configuration_has_no_fields_that_its_kind_has_not() {
     let too_long = format!("{DEPLOYMENTS}/web?fieldManager={}", "x".repeat(129));
     server.admin.patch(&too_long, "application/apply-patch+yaml", deployment("web")).await.refused(422, "Invalid");
 }
+
+#[tokio::test]
+async fn a_scale_that_is_applied_owns_the_workloads_number() {
+    let server = TestServer::start().await;
+    let apply = async |query: &str, config: serde_json::Value| {
+        server.admin.patch(&format!("{DEPLOYMENTS}/web{query}"), "application/apply-patch+yaml", config).await
+    };
+    apply("?fieldManager=owner", deployment("web")).await.expect(201);
+    let scale = |replicas: i64| json!({ "apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": { "name": "web" }, "spec": { "replicas": replicas } });
+    let refused = apply("/scale?fieldManager=scaler", scale(5)).await;
+    assert_eq!(refused.body["details"]["causes"][0]["field"], ".spec.replicas", "{}", refused.text);
+    let message = refused.refused(409, "Conflict");
+    assert_eq!(message, "Apply failed with 1 conflict: conflict with \"owner\": .spec.replicas");
+    let scaled = apply("/scale?fieldManager=scaler&force=true", scale(5)).await.expect(200);
+    assert_eq!((&scaled["kind"], &scaled["spec"]["replicas"]), (&json!("Scale"), &json!(5)));
+    let workload = server.admin.get(&format!("{DEPLOYMENTS}/web")).await.expect(200);
+    let entries = workload["metadata"]["managedFields"].as_array().expect("entries");
+    let of = |manager: &str| entries.iter().find(|entry| entry["manager"] == manager).expect("an entry");
+    let told = of("scaler");
+    assert_eq!((&told["operation"], &told["subresource"], &told["apiVersion"]), (&json!("Apply"), &json!("scale"), &json!("apps/v1")));
+    assert_eq!(told["fieldsV1"], json!({ "f:spec": { "f:replicas": {} } }));
+    assert_eq!(of("owner")["fieldsV1"]["f:spec"].get("f:replicas"), None);
+    // Who no longer says how many keeps what the other says, and the other may change it.
+    let mut silent = deployment("web");
+    silent["spec"].as_object_mut().expect("a spec").remove("replicas");
+    assert_eq!(apply("?fieldManager=owner", silent).await.expect(200)["spec"]["replicas"], 5);
+    apply("/scale?fieldManager=scaler", scale(3)).await.expect(200);
+    apply("/scale?fieldManager=scaler", scale(-1)).await.refused(422, "Invalid");
+    apply("/scale", scale(4)).await.refused(422, "Invalid");
+    let mut other = scale(4);
+    other["metadata"]["name"] = json!("db");
+    apply("/scale?fieldManager=scaler", other).await.refused(400, "BadRequest");
+    assert_eq!(server.admin.get(&format!("{DEPLOYMENTS}/web/scale")).await.expect(200)["spec"]["replicas"], 3);
+}
