@@ -93,11 +93,12 @@ const PAGE: usize = 100;
 /// Revisions left out at least.
 const LEAST_GAP: u64 = 1_000_000_000;
 
-/// The revision that nobody can have seen of the store that went on after a backup of `revision` was taken: one for each microsecond since then,
-/// more than any store can write, and never fewer than etcd's own documents leave out (a thousand million), since clocks may be wrong.
+/// The revision that nobody can have seen of the store that went on after a backup of `revision` was taken, nor of one that the same backup was restored
+/// into before: one for each microsecond since then, more than any store can write, above what etcd's own documents leave out (a thousand million),
+/// since clocks may be wrong.
 pub fn never_reached(revision: Revision, taken: SystemTime, now: SystemTime) -> Revision {
     let passed = now.duration_since(taken).map_or(0, |passed| u64::try_from(passed.as_micros()).unwrap_or(u64::MAX));
-    revision.saturating_add(passed.max(LEAST_GAP))
+    revision.saturating_add(LEAST_GAP).saturating_add(passed)
 }
 
 /// Reads all of a source in order, without what is in the ranges `without`.
@@ -142,6 +143,9 @@ mod tests {
         let taken = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         assert_eq!(never_reached(500, taken, taken), 1_000_000_500);
         assert_eq!(never_reached(500, taken, taken - Duration::from_secs(60)), 1_000_000_500);
-        assert_eq!(never_reached(500, taken, taken + Duration::from_secs(86_400)), 86_400_000_500);
+        assert_eq!(never_reached(500, taken, taken + Duration::from_secs(86_400)), 87_400_000_500);
+        // The same backup restored twice in a minute: the second store begins above all that the first can have written meanwhile.
+        let at = |seconds| never_reached(500, taken, taken + Duration::from_secs(seconds));
+        assert_eq!(at(120) - at(60), 60_000_000);
     }
 }
