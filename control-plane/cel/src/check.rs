@@ -203,6 +203,7 @@ impl<'s> Checker<'s> {
             }
             return broken();
         };
+        let type_ = capped(type_);
         let guess = Estimate::call(name, &given, &checked, &type_);
         let literal_at = args.last().map_or(at, |arg| arg.at);
         let node = self.callee(name, checked.into_iter().map(|arg| arg.node).collect(), literal_at);

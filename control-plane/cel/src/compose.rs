@@ -48,6 +48,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_chain_of_variables_does_not_make_types_without_end() {
+        let env = Env::new(&[]);
+        let mut composer = Composer::default();
+        composer.variable(&env, "v0", "1").unwrap();
+        // Each wraps the one before 240 times; without a bound the last one's type would have 48,000 levels.
+        for index in 1..200 {
+            let source = format!("{}variables.v{}{}", "optional.of(".repeat(240), index - 1, ")".repeat(240));
+            composer.variable(&env, &format!("v{index}"), &source).unwrap();
+        }
+        assert!(composer.compile(&env, "variables.v199 == variables.v198", &[Type::Bool]).is_ok());
+    }
+
+    #[test]
     fn variables_know_those_before_them() {
         let env = Env::new(&[("object", Type::Dyn)]);
         let mut composer = Composer::default();

@@ -3,6 +3,9 @@
 use crate::types::Type;
 use std::fmt;
 
+/// Longest line that is shown with its faults, in characters: each of them would show it.
+const SHOWN: usize = 500;
+
 /// Why a source is no program.
 #[derive(Clone, Debug)]
 pub enum CompileError {
@@ -20,7 +23,7 @@ pub struct Issue {
     /// In characters, from 1.
     pub column: usize,
     pub message: String,
-    /// The line of the source that it is in.
+    /// The line of the source that it is in; empty for a very long one.
     pub snippet: String,
 }
 
@@ -30,7 +33,7 @@ impl Issue {
         let offset = (0..=offset.min(source.len())).rev().find(|&at| source.is_char_boundary(at)).unwrap_or(0);
         let before = &source[..offset];
         let start = before.rfind('\n').map_or(0, |at| at + 1);
-        let snippet = source[start..].split('\n').next().unwrap_or_default().to_owned();
+        let snippet = source[start..].split('\n').next().filter(|line| line.chars().count() <= SHOWN).unwrap_or_default().to_owned();
         Self { line: before.matches('\n').count() + 1, column: source[start..offset].chars().count() + 1, message, snippet }
     }
 }
@@ -39,6 +42,9 @@ impl fmt::Display for Issue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, column, message, snippet } = self;
         write!(f, "ERROR: <input>:{line}:{column}: {message}")?;
+        if snippet.is_empty() && *column > 1 {
+            return Ok(());
+        }
         write!(f, "\n | {}\n | {}^", snippet.replace('\t', " "), ".".repeat(column - 1))
     }
 }
@@ -93,5 +99,19 @@ impl EvalError {
     /// Whether evaluation ends at once, whatever `||` and `&&` would make of an error.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::CostExceeded | Self::BudgetExceeded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_very_long_line_is_not_shown_with_each_of_its_faults() {
+        let line = format!("{} x", "a".repeat(SHOWN + 1));
+        let told = Issue::at(&line, SHOWN + 2, "wrong".into()).to_string();
+        assert_eq!(told, format!("ERROR: <input>:1:{}: wrong", SHOWN + 3));
+        let told = Issue::at(&format!("{line}\nb"), line.len() + 1, "wrong".into()).to_string();
+        assert_eq!(told, "ERROR: <input>:2:1: wrong\n | b\n | ^");
     }
 }

@@ -6,6 +6,10 @@ use serde_json::Value;
 /// How many values one step may find, and so how much a path can cost.
 const MAX_FOUND: usize = 10_000;
 
+/// Bytes of a path, and how deep its brackets may be in each other: more than anybody writes, and what any stack has room for.
+const MAX_LENGTH: usize = 4096;
+const MAX_DEPTH: usize = 8;
+
 /// A path that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JsonPath(Vec<Step>);
@@ -52,6 +56,12 @@ enum Comparison {
 impl JsonPath {
     /// Reads a path; the error says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > MAX_LENGTH {
+            return Err(format!("it has more than {MAX_LENGTH} bytes"));
+        }
+        if depth(text) > MAX_DEPTH {
+            return Err(format!("brackets stand more than {MAX_DEPTH} deep in each other"));
+        }
         let text = text.strip_prefix('$').unwrap_or(text);
         let mut steps = Vec::new();
         let mut rest = text;
@@ -228,6 +238,19 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
+/// How deep brackets stand in each other at most, those in texts counted as well.
+fn depth(text: &str) -> usize {
+    let mut open = 0_usize;
+    text.bytes().fold(0, |deepest, byte| {
+        match byte {
+            b'[' => open += 1,
+            b']' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        deepest.max(open)
+    })
+}
+
 /// Where the bracket that is open ends.
 fn closing(text: &str) -> Result<usize, String> {
     let (mut quote, mut depth, mut escaped) = (None, 0, false);
@@ -349,6 +372,15 @@ mod tests {
     fn what_is_no_path_is_refused() {
         for text in [".spec[", ".spec[x]", ".a[?(@.b==)]", ".a[?(@.b=='c]", ".a b", ".spec..", "{.spec}", ".a[1:2:3:4]", "['a]"] {
             assert!(JsonPath::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_nested_or_long_beyond_reason_is_refused() {
+        let nested = |levels: usize| format!(".a{}.x{}", "[?(@".repeat(levels), ")]".repeat(levels));
+        assert!(JsonPath::parse(&nested(8)).is_ok());
+        for text in [nested(9), nested(20_000), "[".repeat(4000), ".a".repeat(3000)] {
+            assert!(JsonPath::parse(&text).is_err(), "{} bytes", text.len());
         }
     }
 

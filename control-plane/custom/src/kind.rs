@@ -25,8 +25,6 @@ pub enum Error {
     NotStored,
     #[error("version {version}: {source}")]
     Schema { version: String, source: CompileError },
-    #[error("version {version}: unrecognized column definition {path:?}: {why}")]
-    Column { version: String, path: String, why: String },
     #[error("version {version}: selectable field {path:?} {why}")]
     SelectableField { version: String, path: String, why: String },
 }
@@ -100,7 +98,7 @@ impl CustomKind {
             rules: Rules::compile(&schema, &Path::Root, &mut Vec::new()),
             names,
             published: version.schema.clone(),
-            columns: Columns::new(version)?,
+            columns: Columns::new(version),
             selectable,
             scale: version.scale.clone(),
             has_status: version.has_status,

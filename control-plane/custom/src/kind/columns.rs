@@ -1,6 +1,5 @@
 //! The columns that `kubectl get` shows: the name, and what the definition adds.
 
-use super::Error;
 use crate::complaint::float;
 use crate::crd::{PrinterColumn, Version};
 use crate::jsonpath::JsonPath;
@@ -16,7 +15,14 @@ pub struct Columns {
 }
 
 impl Columns {
-    pub fn new(version: &Version) -> Result<Self, Error> {
+    /// Those of the version; where one of them has a path that cannot be read, those of a version that adds none, as with Kubernetes: the kind is
+    /// served all the same.
+    pub fn new(version: &Version) -> Self {
+        if !version.columns.is_empty()
+            && let Ok(columns) = Self::of(&version.columns)
+        {
+            return columns;
+        }
         let age = [PrinterColumn {
             name: "Age".to_owned(),
             kind: "date".to_owned(),
@@ -27,13 +33,16 @@ impl Columns {
             json_path: ".metadata.creationTimestamp".to_owned(),
             ..PrinterColumn::default()
         }];
-        let added = if version.columns.is_empty() { &age[..] } else { &version.columns };
+        // Its path is one.
+        Self::of(&age).unwrap_or(Self { heads: vec![table::NAME], paths: Vec::new() })
+    }
+
+    fn of(added: &[PrinterColumn]) -> Result<Self, String> {
         let mut heads = vec![table::NAME];
         let mut paths = Vec::new();
         for column in added {
             let path = &column.json_path;
-            let parsed = JsonPath::parse(path).map_err(|why| Error::Column { version: version.name.clone(), path: path.clone(), why })?;
-            paths.push(parsed);
+            paths.push(JsonPath::parse(path)?);
             let description = match &column.description[..] {
                 "" => format!("Custom resource definition column (in JSONPath format): {path}"),
                 own => own.to_owned(),

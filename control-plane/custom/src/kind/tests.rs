@@ -249,10 +249,16 @@ fn what_makes_no_kind_is_named() {
     };
     assert_eq!(with(|versions| versions[0]["storage"] = false.into()), "no version is the one that objects are stored in");
     assert!(with(|versions| versions[1]["schema"]["openAPIV3Schema"]["type"] = "x".into()).starts_with("version v2: type \"x\""));
-    assert!(
-        with(|versions| versions[0]["additionalPrinterColumns"][0]["jsonPath"] = "..".into()).contains("unrecognized column definition")
-    );
     assert!(with(|versions| versions[0]["selectableFields"][0]["jsonPath"] = ".x".into()).contains("does not refer to a valid field"));
+}
+
+#[test]
+fn a_column_that_cannot_be_read_leaves_the_default_ones() {
+    let mut definition = definition(1);
+    definition["spec"]["versions"][0]["additionalPrinterColumns"][0]["jsonPath"] = "..".into();
+    let kinds = kinds(&Definition::read(&definition).expect("whole")).expect("served");
+    let names: Vec<&str> = kinds[0].columns().iter().map(|column| &column.name[..]).collect();
+    assert_eq!(names, ["Name", "Age"]);
 }
 
 #[test]
