@@ -206,7 +206,7 @@ pub(crate) async fn start_with(
     });
     let mut tasks = JoinSet::new();
     if server.config.encryption_file.is_some() {
-        tasks.spawn(sealed::renew(sealed, shutdown.clone()));
+        tasks.spawn(sealed::renew(sealed, server.config.event_ttl, shutdown.clone()));
     }
     tasks.spawn(compaction::keep(store.clone(), server.config.compaction_interval, shutdown.clone()));
     tasks.spawn(feed(caches, store, shutdown.clone()));

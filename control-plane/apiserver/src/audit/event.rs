@@ -1,7 +1,7 @@
 //! An event as it is written (`audit.k8s.io/v1 Event`), and what of requests and answers goes into it. Pure.
 
 use crate::codec::{self, BodyFormat};
-use crate::http::request_info::ResourcePath;
+use crate::http::request_info::RequestInfo;
 use orknet_auth::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -92,21 +92,21 @@ pub struct ObjectRef {
     subresource: String,
 }
 
-impl From<&ResourcePath> for ObjectRef {
-    fn from(path: &ResourcePath) -> Self {
-        Self {
+impl ObjectRef {
+    /// What the request says; `None` where it is about no resource.
+    pub fn of(info: &RequestInfo) -> Option<Self> {
+        let path = info.resource.as_ref()?;
+        Some(Self {
             resource: path.plural.clone(),
             namespace: path.namespace.clone(),
-            name: path.name.clone(),
+            name: info.name().to_owned(),
             api_group: path.group.clone(),
             api_version: path.version.clone(),
             subresource: path.subresource.clone(),
             ..Self::default()
-        }
+        })
     }
-}
 
-impl ObjectRef {
     /// Fills in from the object sent what the path does not say.
     fn complete(&mut self, object: &Value) {
         let text = |field: &str| object.pointer(&format!("/metadata/{field}")).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -203,8 +203,8 @@ fn read(body: &[u8], content_type: Option<&str>) -> Option<Value> {
     if body.is_empty() {
         return None;
     }
-    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    let format = match essence {
+    let essence = codec::essence(content_type.unwrap_or_default());
+    let format = match &essence[..] {
         "application/apply-patch+yaml" => BodyFormat::Yaml,
         _ if essence.ends_with("+json") => BodyFormat::Json,
         _ => BodyFormat::of(content_type).ok()?,
@@ -255,6 +255,8 @@ mod tests {
         event.set_request(br#"{"metadata":{"uid":"u"}}"#, Some("application/merge-patch+json"), false);
         assert_eq!(event.object_ref.as_ref().map(|reference| &reference.uid[..]), Some(""));
         assert_eq!(event.request_object, Some(json!({ "metadata": { "uid": "u" } })));
+        event.set_request(b"{}", Some("Application/Merge-Patch+JSON; charset=utf-8"), false);
+        assert_eq!(event.request_object, Some(json!({})), "in whatever case");
         event.set_request(b"- {op: test}", Some("application/apply-patch+yaml"), false);
         assert_eq!(event.request_object, Some(json!([{ "op": "test" }])));
     }

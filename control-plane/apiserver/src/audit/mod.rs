@@ -15,7 +15,7 @@ use crate::error::ApiError;
 use crate::http::request_info::RequestInfo;
 use axum::body::Body;
 use bytes::Bytes;
-use event::Event;
+use event::{Event, ObjectRef};
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Response};
@@ -105,7 +105,7 @@ impl Audit {
         let mut event = Event::new(told.level, id.to_owned(), info.verb, uri, who.cloned().unwrap_or_default(), now());
         event.set_user_agent(text(&head.headers, USER_AGENT).unwrap_or_default());
         event.sources = sources(&head.headers, peer);
-        event.object_ref = info.resource.as_ref().map(Into::into);
+        event.object_ref = ObjectRef::of(info);
         let record = Record { open: open.clone(), told, state: Mutex::new(State { event, panicked: false }) };
         match who {
             Some(_) => record.tell(Stage::RequestReceived),

@@ -167,7 +167,7 @@ impl Rule {
             _ if self.resources.is_empty() && self.namespaces.is_empty() && self.paths.is_empty() => true,
             Some(path) if self.paths.is_empty() => {
                 among(&self.namespaces, &path.namespace)
-                    && (self.resources.is_empty() || self.resources.iter().any(|resources| resources.fit(path)))
+                    && (self.resources.is_empty() || self.resources.iter().any(|resources| resources.fit(path, info.name())))
             }
             None => self.paths.iter().any(|own| path_fits(own, &info.path)),
             Some(_) => false,
@@ -176,11 +176,11 @@ impl Rule {
 }
 
 impl Resources {
-    fn fit(&self, path: &ResourcePath) -> bool {
+    fn fit(&self, path: &ResourcePath, name: &str) -> bool {
         if self.group != path.group {
             return false;
         }
-        let named = self.resource_names.is_empty() || self.resource_names.contains(&path.name);
+        let named = self.resource_names.is_empty() || self.resource_names.iter().any(|own| own == name);
         self.resources.is_empty() || named && self.resources.iter().any(|own| resource_fits(own, path))
     }
 }
@@ -248,6 +248,9 @@ mod tests {
             assert_eq!((fits(resources, pod), fits(resources, log)), (of_pod, of_log), "{resources}");
         }
         assert!(!fits("{resources: [\"*\"]}", "/healthz"), "no resource");
+        let named = "{resources: [pods], resourceNames: [x]}";
+        assert!(fits(named, "/api/v1/namespaces/a/pods?fieldSelector=metadata.name=x"), "a list of one name is about that name");
+        assert!(!fits(named, "/api/v1/namespaces/a/pods"));
     }
 
     #[test]

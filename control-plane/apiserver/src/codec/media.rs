@@ -54,7 +54,8 @@ impl PatchFormat {
     }
 }
 
-fn essence(content_type: &str) -> String {
+/// The type without its parameters, in lower case.
+pub fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 

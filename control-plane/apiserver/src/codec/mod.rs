@@ -5,7 +5,7 @@ mod media;
 pub mod protobuf;
 
 pub use duplicates::Document;
-pub use media::{BodyFormat, PatchFormat};
+pub use media::{BodyFormat, PatchFormat, essence};
 
 use crate::error::ApiError;
 

@@ -166,8 +166,7 @@ async fn authorize(server: &Server, who: &Identity, info: &RequestInfo) -> Resul
             resource: &path.plural,
             subresource: &path.subresource,
             namespace: &path.namespace,
-            // The path has a name or the selector has; never both.
-            name: info.selected_name.as_deref().unwrap_or(&path.name),
+            name: info.name(),
         },
         None => Target::Path(&info.path),
     };

@@ -98,6 +98,12 @@ impl RequestInfo {
         Some(Self { path: path.clone().into_owned(), verb, query, resource: Some(resource), selected_name })
     }
 
+    /// The name that rules about names hold for: the path's, or the selector's, never both.
+    pub fn name(&self) -> &str {
+        let of_path = self.resource.as_ref().map(|path| &path.name[..]);
+        self.selected_name.as_deref().or(of_path).unwrap_or_default()
+    }
+
     /// Whether the request may take as long as the client likes.
     pub fn is_long_running(&self) -> bool {
         self.verb == "watch"

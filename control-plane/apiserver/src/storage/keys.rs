@@ -37,6 +37,11 @@ pub fn folder_of(group: &str, plural: &str) -> String {
     format!("{ROOT}{}/{plural}/", if group.is_empty() { "core" } else { group })
 }
 
+/// Whether objects at a place expire: Events, and no custom kind that is called so.
+pub fn expires(stored_as: (&str, &str)) -> bool {
+    stored_as == ("", "events")
+}
+
 /// The key of an object; `namespace` is empty for cluster-wide kinds.
 pub fn object(stored_as: StoredAs, namespace: &str, name: &str) -> String {
     format!("{}{}", folder(stored_as), tail(namespace, name))
@@ -71,6 +76,12 @@ pub fn node_port(port: u16) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_expire_and_custom_kinds_of_that_name_do_not() {
+        assert!(expires(("", "events")));
+        assert!(!expires(("example.com", "events")) && !expires(("", "pods")));
+    }
 
     #[test]
     fn keys_of_a_namespace_do_not_reach_into_its_neighbour() {

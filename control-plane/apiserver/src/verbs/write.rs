@@ -315,7 +315,7 @@ enum Outcome {
 
 fn put(server: &Server, kind: &Kind, key: &str, object: &Value) -> Op {
     let names = kind.descriptor();
-    let ttl: Option<Duration> = (names.stored_as.1 == "events").then_some(server.config.event_ttl);
+    let ttl: Option<Duration> = keys::expires(names.stored_as).then_some(server.config.event_ttl);
     Op::Put { key: Bytes::from(key.to_owned()), value: encode(&kind.to_stored(object.clone())), ttl }
 }
 

@@ -2,6 +2,7 @@
 
 use super::config::place;
 use super::{SealedStore, Sealing, open, seal};
+use crate::storage::keys;
 use bytes::Bytes;
 use orknet_store::{Commit, Compare, Entry, KeyRange, Op, StoreError};
 use std::sync::Arc;
@@ -14,11 +15,11 @@ const PAGE: usize = 200;
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Writes again what is not sealed as it would be today, once, and returns; or at `shutdown`. Each is an update with no other change, under a new
-/// `resourceVersion`; what somebody else changes meanwhile is sealed by that. Values that expire (events) are left to expire.
-pub async fn renew(store: Arc<SealedStore>, shutdown: CancellationToken) {
+/// `resourceVersion`; what somebody else changes meanwhile is sealed by that. What expires (Events) is kept for `event_ttl` from then on.
+pub async fn renew(store: Arc<SealedStore>, event_ttl: Duration, shutdown: CancellationToken) {
     let work = async {
         loop {
-            match pass(&store).await {
+            match pass(&store, event_ttl).await {
                 Ok(0) => return tracing::info!("all that is to be sealed is sealed with the newest key"),
                 Ok(count) => tracing::info!(count, "objects were sealed anew"),
                 Err(error) => {
@@ -35,7 +36,7 @@ pub async fn renew(store: Arc<SealedStore>, shutdown: CancellationToken) {
 }
 
 /// Goes through all once; how many were written, or changed by others meanwhile.
-async fn pass(store: &SealedStore) -> Result<usize, StoreError> {
+async fn pass(store: &SealedStore, event_ttl: Duration) -> Result<usize, StoreError> {
     let mut count = 0;
     for prefix in store.sealing.prefixes() {
         let mut range = KeyRange::prefix(prefix);
@@ -44,7 +45,7 @@ async fn pass(store: &SealedStore) -> Result<usize, StoreError> {
             let last = page.entries.last().map(|entry| entry.key.clone());
             for entry in page.entries.into_iter().filter(|entry| is_stale(&store.sealing, &entry.key, &entry.value)) {
                 count += 1;
-                again(store, entry).await?;
+                again(store, entry, event_ttl).await?;
             }
             match last {
                 Some(last) if page.more => range.start = [&last[..], &[0]].concat().into(),
@@ -55,17 +56,15 @@ async fn pass(store: &SealedStore) -> Result<usize, StoreError> {
     Ok(count)
 }
 
-async fn again(store: &SealedStore, Entry { key, value, mod_revision, .. }: Entry) -> Result<Commit, StoreError> {
+async fn again(store: &SealedStore, Entry { key, value, mod_revision, .. }: Entry, event_ttl: Duration) -> Result<Commit, StoreError> {
+    let ttl = place(&key).is_some_and(keys::expires).then_some(event_ttl);
     let value = seal(&store.sealing, &key, open(&store.sealing, &key, value)?)?;
-    store.inner.commit(vec![Compare::ModRevision(key.clone(), mod_revision)], vec![Op::Put { key, value, ttl: None }]).await
+    store.inner.commit(vec![Compare::ModRevision(key.clone(), mod_revision)], vec![Op::Put { key, value, ttl }]).await
 }
 
 /// Whether a value would be written otherwise today. Pure.
 fn is_stale(sealing: &Sealing, key: &Bytes, value: &Bytes) -> bool {
     let Some(rules) = sealing.of(key) else { return false };
-    if place(key).is_some_and(|(_, plural)| plural == "events") {
-        return false;
-    }
     match rules.writes_with() {
         Some(with) => !with.sealed(value),
         None => value.starts_with(super::SEALED),
@@ -77,7 +76,6 @@ mod tests {
     use super::super::config::tests::{FIRST, SECOND, sealing};
     use super::super::text;
     use super::*;
-    use crate::storage::keys;
     use orknet_store::embedded::EmbeddedConfig;
     use orknet_store::{Store, StoreConfig};
 
@@ -92,8 +90,9 @@ mod tests {
         let key = |name: &str, secret: &str| format!("{{aesgcm: {{keys: [{{name: {name}, secret: {secret}}}]}}}}");
         let (first, second, plain) = (key("a", FIRST), key("b", SECOND), "{identity: {}}".to_owned());
         let secrets: Vec<Bytes> = (0..450).map(|index| Bytes::from(format!("/registry/core/secrets/n/{index:03}"))).collect();
-        let others = [Bytes::from("/registry/core/pods/n/p"), Bytes::from("/registry/core/events/n/e")];
-        for key in secrets.iter().chain(&others) {
+        let secrets = [secrets, vec![Bytes::from("/registry/core/events/n/e")]].concat();
+        let other = Bytes::from("/registry/core/pods/n/p");
+        for key in secrets.iter().chain([&other]) {
             let put = Op::Put { key: key.clone(), value: format!("value of {}", text(key)).into(), ttl: None };
             inner.commit(vec![], vec![put]).await.expect("commits");
         }
@@ -105,19 +104,16 @@ mod tests {
             (second.clone(), "k8s:enc:aesgcm:v1:b:"),
             ([&plain, &second].map(|text| &text[..]).join(", "), "value of "),
         ] {
-            // The event is never written again: it is read in this test as it was written.
             let store = Arc::new(SealedStore { inner: inner.clone(), sealing: configuration(&providers) });
-            renew(store.clone(), CancellationToken::new()).await;
+            renew(store.clone(), Duration::from_secs(3600), CancellationToken::new()).await;
             for key in &secrets {
                 let written = inner.range(KeyRange::single(key.clone()), None, 1).await.expect("reads").entries.remove(0).value;
                 assert!(written.starts_with(head.as_bytes()), "{providers}: {}", text(&written));
                 let read = store.range(KeyRange::single(key.clone()), None, 1).await.expect("reads").entries.remove(0).value;
                 assert_eq!(text(&read), format!("value of {}", text(key)));
             }
-            for key in &others {
-                let written = inner.range(KeyRange::single(key.clone()), None, 1).await.expect("reads").entries.remove(0).value;
-                assert_eq!(text(&written), format!("value of {}", text(key)), "not to be sealed, or left to expire");
-            }
+            let written = inner.range(KeyRange::single(other.clone()), None, 1).await.expect("reads").entries.remove(0).value;
+            assert_eq!(text(&written), format!("value of {}", text(&other)), "not to be sealed");
         }
         let foreign = SealedStore { inner, sealing: configuration(&first) };
         let error = foreign.range(KeyRange::prefix(keys::ROOT), None, 0).await.expect_err("plain text, and no identity provider");
