@@ -8,6 +8,7 @@ use crate::error::ApiError;
 use crate::kinds::{StoredAs, is_stored};
 use crate::object;
 use async_trait::async_trait;
+use orknet_auth::node::node_of;
 
 const PODS: StoredAs = ("", "pods");
 
@@ -80,9 +81,10 @@ impl Plugin for NodeRestriction {
         let evicted = what.subresource == Some("eviction") && what.is(PODS);
         let pod = evicted.then(|| caches.get(PODS, what.namespace, what.name)).flatten().map(|pod| pod.value());
         let change = match (what.object.as_deref(), what.old) {
-            // A pod that is not there is not evicted either.
             _ if evicted => match &pod {
                 Some(pod) => Change::Delete(pod),
+                // Whose it is cannot be told, if the store has it: a node does not evict it.
+                None if node_of(what.who).is_some() => return Err(ApiError::not_found(what.kind.descriptor(), what.name)),
                 None => return Ok(()),
             },
             (Some(new), Some(old)) => Change::Update { new, old, subresource: what.subresource },

@@ -185,7 +185,8 @@ async fn set(server: &Server, group: &str, plural: &str, wanted: Value, fields: 
         dry_run: false,
         manager: Some(SERVER),
         validate: false,
-        admission: Admission::Object,
+        // A server gets ready whatever webhooks and policies say, or whether they answer: their pods need it first.
+        admission: Admission::Asked,
         options: Asked::Nothing,
     };
     let wanted = kind.decode(wanted).map_err(ApiError::internal)?.object;

@@ -121,7 +121,8 @@ async fn reconcile(server: &Server, group: &str, plural: &str, wanted: &Value) -
         dry_run: false,
         manager: Some(SERVER),
         validate: false,
-        admission: Admission::Object,
+        // As in `endpoint`: nobody keeps a server from getting ready.
+        admission: Admission::Asked,
         options: Asked::Nothing,
     };
     let change = |old: &Value, _: u64| Ok(reconciled(wanted, old).unwrap_or_else(|| old.clone()));

@@ -112,8 +112,9 @@ async fn delete_all(server: &Server, kind: &Kind) -> Result<bool, ApiError> {
 
 async fn delete(server: &Server, kind: &Kind, object: Value) -> Result<(), ApiError> {
     let options = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
+    // Nobody is asked, as with Kubernetes: the definition's own deletion was allowed, and who would refuse may be gone by now.
     let request =
-        DeleteRequest { kind, namespace: object::namespace(&object), name: object::name(&object), options: &options, admitted: false };
+        DeleteRequest { kind, namespace: object::namespace(&object), name: object::name(&object), options: &options, admitted: true };
     match delete_object(server, &server_identity(), &request, &mut Vec::new()).await {
         Err(error) if error.code() != 404 => Err(error),
         _ => Ok(()),

@@ -377,6 +377,32 @@ async fn excluded_resources_and_names_are_not_judged() {
     server.admin.delete(&format!("{GROUP}/{BINDINGS}/some-binding")).await.expect(200);
 }
 
+/// A policy that refuses whatever it is asked about keeps nobody from asking who he is and what he may, nor a server from getting ready.
+#[tokio::test]
+async fn a_policy_against_everything_leaves_questions_and_servers_alone() {
+    let server = TestServer::start().await;
+    enforce(&server, "nothing", |spec| {
+        let mut all = rule(&["*"], "*", &["*/*"]);
+        all["apiVersions"] = json!(["*"]);
+        spec["matchConstraints"] = json!({ "resourceRules": [all] });
+        spec["validations"] = json!([{ "expression": "false" }]);
+    })
+    .await;
+    server.admin.post(CONFIG_MAPS, config_map("a")).await.refused(422, "Invalid");
+    let who = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
+    server.admin.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", who).await.expect(201);
+    let may = json!({ "spec": { "nonResourceAttributes": { "path": "/", "verb": "get" } } });
+    server.admin.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", may).await.expect(201);
+    let directory = server.stop().await;
+    let store = crate::harness::open(directory.path()).await;
+    // Another address than before, so that the endpoints must be written.
+    let again =
+        TestServer::begin_on(directory, store, |config| config.advertise_address = std::net::Ipv4Addr::new(127, 0, 0, 9).into()).await;
+    tokio::time::timeout(std::time::Duration::from_secs(20), again.handle.ready()).await.expect("ready in time");
+    let endpoints = again.admin.get("/api/v1/namespaces/default/endpoints/kubernetes").await.expect(200);
+    assert!(endpoints.to_string().contains("127.0.0.9"), "{endpoints}");
+}
+
 #[tokio::test]
 async fn expressions_that_cost_too_much_end() {
     let server = TestServer::start().await;

@@ -51,6 +51,17 @@ async fn what_is_made_is_charged_with_its_own_write_and_what_is_not_made_costs_n
 }
 
 #[tokio::test]
+async fn a_quota_that_is_made_again_is_refused_for_its_name() {
+    let server = TestServer::start().await;
+    with(&server, "q", json!({ "hard": { "resourcequotas": "5" } })).await;
+    let again = json!({ "metadata": { "name": "q" }, "spec": { "hard": { "pods": "1" } } });
+    server.admin.post(QUOTAS, again).await.refused(409, "AlreadyExists");
+    let other = json!({ "metadata": { "name": "r" }, "spec": { "hard": { "pods": "1" } } });
+    server.admin.post(QUOTAS, other).await.expect(201);
+    assert_eq!(used(&server, "q").await, json!({ "resourcequotas": "1" }));
+}
+
+#[tokio::test]
 async fn clients_at_once_get_no_more_than_there_is() {
     let server = TestServer::start().await;
     with(&server, "q", json!({ "hard": { "count/configmaps": "10" } })).await;

@@ -44,15 +44,17 @@ impl Kind {
     }
 }
 
-/// All served kinds, each in its group's preferred version.
+/// All served kinds, each in the most stable version that has it: kinds of one group may be served in different ones.
 pub(super) async fn served(client: &Client) -> Result<Vec<Arc<Kind>>, kube::Error> {
     let discovery = match Discovery::new(client.clone()).run_aggregated().await {
         Ok(discovery) => discovery,
         // An older server knows no aggregated discovery.
         Err(_) => Discovery::new(client.clone()).run().await?,
     };
-    let resources = discovery.groups().flat_map(|group| group.recommended_resources());
-    Ok(resources.map(|(resource, capabilities)| Arc::new(of(resource, capabilities))).collect())
+    let resources = discovery.groups().flat_map(|group| group.resources_by_stability());
+    let mut kinds: Vec<Arc<Kind>> = resources.map(|(resource, capabilities)| Arc::new(of(resource, capabilities))).collect();
+    kinds.sort_by_cached_key(|kind| kind.id());
+    Ok(kinds)
 }
 
 fn of(resource: ApiResource, capabilities: ApiCapabilities) -> Kind {

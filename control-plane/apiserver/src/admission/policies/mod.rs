@@ -47,7 +47,7 @@ impl Plugin for ValidatingAdmissionPolicy {
 
     fn handles(&self, what: &Attributes<'_>) -> bool {
         let names = what.kind.descriptor();
-        !is_exempt(names.group, names.plural)
+        !is_exempt(names.group, names.plural) && !is_question(names.group, names.plural)
     }
 
     async fn validate(&self, what: &Attributes<'_>) -> Result<(), ApiError> {
@@ -59,6 +59,19 @@ impl Plugin for ValidatingAdmissionPolicy {
         // Of several, the first one is told.
         refusals.into_iter().next().map_or(Ok(()), |refusal| Err(told(what, &refusal)))
     }
+}
+
+/// Whether it is a question that is answered and not kept: who somebody is, and whether he may. Policies that judged these could break the cluster
+/// (`pkg/kubeapiserver/admission/exclusion` of Kubernetes); webhooks are asked about them.
+fn is_question(group: &str, plural: &str) -> bool {
+    matches!(
+        (group, plural),
+        ("authentication.k8s.io", "tokenreviews" | "selfsubjectreviews")
+            | (
+                "authorization.k8s.io",
+                "localsubjectaccessreviews" | "selfsubjectaccessreviews" | "selfsubjectrulesreviews" | "subjectaccessreviews"
+            )
+    )
 }
 
 /// Everything one policy has to say about the request.

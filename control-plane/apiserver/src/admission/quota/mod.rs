@@ -76,11 +76,15 @@ impl Plugin for ResourceQuota {
         let mut additions = what.additions.lock();
         for ((quota, revision), used) in quotas.iter().zip(charged) {
             let Some(used) = used else { continue };
+            // A quota that is made again is refused for its name.
+            if (group, plural) == QUOTAS && object::name(&quota.object) == object::name(object) {
+                continue;
+            }
             let key = keys::object(QUOTAS, what.namespace, object::name(&quota.object));
-            let mut object = quota.object.clone();
-            object::map_at(&mut object, "status").insert("used".into(), json!(used.to_list()));
+            let mut charged = quota.object.clone();
+            object::map_at(&mut charged, "status").insert("used".into(), json!(used.to_list()));
             additions.allocation.compares.push(Compare::ModRevision(key.clone().into(), *revision));
-            additions.allocation.ops.push(Op::Put { key: key.into(), value: encode(&object), ttl: None });
+            additions.allocation.ops.push(Op::Put { key: key.into(), value: encode(&charged), ttl: None });
             // Kept by those alone who write to a quota.
         }
         if !additions.allocation.ops.is_empty() {

@@ -82,9 +82,14 @@ async fn definitions_that_come_and_go_leave_nothing() {
         names.filter(|key| !key.contains("/masterleases/")).collect::<BTreeSet<_>>()
     };
     let metrics = async || admin.get("/metrics").await.text.lines().filter(|line| line.starts_with("apiserver_storage_objects{")).count();
+    // The kind goes right after its definition, and its metrics right after that.
+    let forgotten = async || {
+        gone(admin, "widgets").await;
+        while admin.get(WIDGETS).await.status != 404 || admin.get("/metrics").await.text.contains("widgets.example.org\"}") {}
+    };
     define(admin, widgets()).await;
     admin.delete(&at("widgets")).await.expect(200);
-    gone(admin, "widgets").await;
+    forgotten().await;
     let before = (keys().await, metrics().await, admin.get("/openapi/v3").await.body, admin.get("/apis").await.body);
     for i in 0..30 {
         define(admin, widgets()).await;
@@ -92,8 +97,7 @@ async fn definitions_that_come_and_go_leave_nothing() {
         admin.delete(&at("widgets")).await.expect(200);
         gone(admin, "widgets").await;
     }
-    // The kind goes right after its definition.
-    while admin.get(WIDGETS).await.status != 404 {}
+    forgotten().await;
     assert_eq!((keys().await, metrics().await, admin.get("/openapi/v3").await.body, admin.get("/apis").await.body), before);
 }
 
