@@ -61,10 +61,10 @@ async fn a_webhook_that_cannot_be_reached_fails() {
 #[tokio::test]
 async fn a_webhook_that_does_not_answer_in_time_fails() {
     let (server, silent) = (TestServer::start().await, HookServer::start(|_| Reply::Silence).await);
-    let hasty = hook(&silent, "a.example.com", |hook| hook["timeoutSeconds"] = json!(1));
-    let expected = format!("failed to call webhook: Post \"{}?timeout=1s\": context deadline exceeded", silent.url());
+    let hasty = hook(&silent, "a.example.com", |hook| hook["timeoutSeconds"] = json!(3));
+    let expected = format!("failed to call webhook: Post \"{}?timeout=3s\": context deadline exceeded", silent.url());
     fails(&server, VALIDATING, hasty, &expected).await;
-    assert_eq!(silent.paths(), ["/ask?timeout=1s"; 2]);
+    assert_eq!(silent.paths(), ["/ask?timeout=3s"; 2]);
 }
 
 #[tokio::test]
