@@ -100,7 +100,7 @@ fn e2e_logs_of_the_run_before(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     pods::start(
         kubectl,
         "again",
-        json!({"containers": [shell("main", "echo run $(date +%s%N); trap 'exit 1' USR1; while :; do sleep 0.1; done")]}),
+        json!({"containers": [shell("main", "echo run $(cat /proc/sys/kernel/random/uuid); trap 'exit 1' USR1; while :; do sleep 0.1; done")]}),
     )?;
     let refused = kubectl.fails(&["logs", "again", "--previous"], None)?;
     ensure!(refused.contains("previous terminated container \"main\" in pod \"again\" not found"), "{refused}");
