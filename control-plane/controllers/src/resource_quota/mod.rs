@@ -22,9 +22,9 @@ use reconcile::QuotaController;
 /// Starts the controller.
 pub(crate) fn start(context: &Context, objects: &Arc<ClusterObjects>) {
     let mut watches = context.watches();
-    // Not with every charge.
+    // With every charge as well: what was made and went at once may be told by no change of its own.
     let quotas = watches.on_change(|change: &Change<ResourceQuota>, queue| {
-        if let Some(quota) = change.new.as_ref().filter(|_| plan::is_to_be_counted(change)) {
+        if let Some(quota) = change.new.as_ref().filter(|new| plan::is_to_be_counted(change) || is_charged(change.old.as_deref(), new)) {
             queue.add(ObjectKey::of(&quota.metadata));
         }
     });
@@ -58,6 +58,11 @@ pub(crate) fn start(context: &Context, objects: &Arc<ClusterObjects>) {
     });
     let controller = QuotaController { client: context.client.clone(), quotas, objects: objects.clone() };
     context.start(watches, controller, 4);
+}
+
+fn is_charged(old: Option<&ResourceQuota>, new: &ResourceQuota) -> bool {
+    let used = |quota: &ResourceQuota| quota.status.as_ref().and_then(|status| status.used.clone());
+    old.is_none_or(|old| used(old) != used(new))
 }
 
 /// Puts the namespace's quotas in line that bound something of the kind.
