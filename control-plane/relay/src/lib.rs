@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -33,7 +34,7 @@ const HOP_BY_HOP: [header::HeaderName; 5] =
 /// What the caller proved to us is not for the next server.
 const PRIVATE: [header::HeaderName; 2] = [header::AUTHORIZATION, header::COOKIE];
 /// So begins the WebSocket subprotocol in which browsers send their token: private too.
-const PRIVATE_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
+pub const PRIVATE_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// Sends `request` over `connection` as `path_and_query` of `host`, and answers with what comes back, which begins within 30 s or never. After a `101` the two upgraded
 /// connections are joined in a task of their own, until one side closes or fails; dropping the answer's body ends a plain one.
@@ -59,7 +60,22 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let client = hyper::upgrade::on(&mut request);
-    let outgoing = prepare(host, path_and_query, request)?;
+    let mut response = exchange(limit, connection, client, prepare(host, path_and_query, request)?).await?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().remove(header::CONNECTION);
+        response.headers_mut().remove(header::TRANSFER_ENCODING);
+    }
+    Ok(response)
+}
+
+/// Sends a request as it is, and answers with what comes back as it is, the head within `limit`. After a `101` that connection and `client`, the
+/// upgraded one of who asked, are joined as [`relay`] says.
+pub async fn exchange<C, B>(limit: Duration, connection: C, client: OnUpgrade, outgoing: Request<B>) -> Result<Response<Incoming>, Error>
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let (mut sender, driver) = http1::handshake(TokioIo::new(connection)).await.map_err(Error::Handshake)?;
     tokio::spawn(async move {
         if let Err(error) = driver.with_upgrades().await {
@@ -81,9 +97,6 @@ where
                 Err(error) => tracing::debug!(%error, "upgrade failed"),
             }
         });
-    } else {
-        response.headers_mut().remove(header::CONNECTION);
-        response.headers_mut().remove(header::TRANSFER_ENCODING);
     }
     Ok(response)
 }

@@ -27,6 +27,10 @@ static POD_EXEC: Form = Form { group: "", version: "v1", kind: "PodExecOptions",
 static POD_ATTACH: Form = Form { group: "", version: "v1", kind: "PodAttachOptions", read: Ok };
 static POD_PORT_FORWARD: Form = Form { group: "", version: "v1", kind: "PodPortForwardOptions", read: Ok };
 
+static POD_PROXY: Form = Form { group: "", version: "v1", kind: "PodProxyOptions", read: Ok };
+static SERVICE_PROXY: Form = Form { group: "", version: "v1", kind: "ServiceProxyOptions", read: Ok };
+static NODE_PROXY: Form = Form { group: "", version: "v1", kind: "NodeProxyOptions", read: Ok };
+
 impl Form {
     /// Normalises what somebody has changed.
     pub fn read(&self, value: Value) -> Result<Value, DecodeError> {
@@ -67,6 +71,20 @@ pub fn of_stream(subresource: &str, query: &str) -> (&'static Form, Value) {
     }
     if subresource == "exec" {
         options["command"] = json!(all("command"));
+    }
+    (form, options)
+}
+
+/// What a request through the proxy of an object asks for: the path there.
+pub fn of_proxy(plural: &str, path: &str) -> (&'static Form, Value) {
+    let form = match plural {
+        "pods" => &POD_PROXY,
+        "services" => &SERVICE_PROXY,
+        _ => &NODE_PROXY,
+    };
+    let mut options = json!({ "kind": form.kind, "apiVersion": "v1" });
+    if !path.is_empty() {
+        options["path"] = json!(path);
     }
     (form, options)
 }

@@ -13,6 +13,7 @@ pub use policy::PolicyError;
 
 use crate::error::ApiError;
 use crate::http::request_info::RequestInfo;
+use crate::proxy::Foreign;
 use axum::body::Body;
 use bytes::Bytes;
 use event::{Event, ObjectRef};
@@ -176,7 +177,9 @@ impl Record {
             let bytes = bytes.map(|bytes| &bytes[..]);
             self.state.lock().event.set_response(head.status.as_u16(), bytes, content_type, self.told.omit_managed_fields);
         };
-        if goes_on && !head.status.is_client_error() && !head.status.is_server_error() {
+        // A failure is told; one that is passed on may be of any length.
+        let is_failure = head.status.is_client_error() || head.status.is_server_error();
+        if goes_on && (!is_failure || head.extensions.get::<Foreign>().is_some()) {
             respond(None);
             self.tell(Stage::ResponseStarted);
             return Response::from_parts(head, Body::new(Held { inner: body, _record: Some(self) }));

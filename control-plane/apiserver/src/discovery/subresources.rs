@@ -27,6 +27,14 @@ pub fn shown(parent: &Descriptor, subresource: &str) -> Option<Shown> {
         "exec" => other("PodExecOptions", None, &["create", "get"]),
         "attach" => other("PodAttachOptions", None, &["create", "get"]),
         "portforward" => other("PodPortForwardOptions", None, &["create", "get"]),
+        "proxy" => {
+            let kind = match parent.plural {
+                "pods" => "PodProxyOptions",
+                "services" => "ServiceProxyOptions",
+                _ => "NodeProxyOptions",
+            };
+            other(kind, None, &["create", "delete", "get", "patch", "update"])
+        }
         _ => None,
     }
 }

@@ -28,7 +28,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("audit-id");
 const ID_LENGTH: usize = 64;
 
 /// Answers one request. Never fails and never panics: what goes wrong is a `Status`.
-pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<Body>) -> Response<Body> {
+pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, mut request: Request<Body>) -> Response<Body> {
+    request.extensions_mut().insert(peer.clone());
     let started = Instant::now();
     let id = request_id(request.headers());
     let gzip = accepts_gzip(request.headers());

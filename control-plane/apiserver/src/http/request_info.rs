@@ -28,7 +28,7 @@ pub struct ResourcePath {
     pub plural: String,
     pub name: String,
     pub subresource: String,
-    /// What follows the subresource (`proxy/…`).
+    /// What follows the subresource as it is in the (decoded) path, with its slashes: `/a//b/` of `…/proxy/a//b/`.
     pub rest: String,
 }
 
@@ -78,7 +78,8 @@ impl RequestInfo {
         resource.plural = parts.next().unwrap_or_default();
         resource.name = parts.next().unwrap_or_default();
         resource.subresource = parts.next().unwrap_or_default();
-        resource.rest = parts.collect::<Vec<_>>().join("/");
+        let after = parts.len();
+        resource.rest = tail(&path, after).to_owned();
         if resource.plural == "namespaces" && !resource.name.is_empty() && resource.namespace.is_empty() {
             resource.namespace.clone_from(&resource.name);
         }
@@ -112,6 +113,17 @@ impl RequestInfo {
                 .as_ref()
                 .is_some_and(|resource| ["log", "exec", "attach", "portforward", "proxy"].contains(&&resource.subresource[..]))
     }
+}
+
+/// The path's end that has so many parts, with the slash before them and those behind; empty where there is nothing.
+fn tail(path: &str, parts: usize) -> &str {
+    let of = path.split('/').filter(|part| !part.is_empty()).count();
+    let mut begin = 0;
+    for _ in 0..of - parts {
+        begin += path[begin..].find(|sign| sign != '/').unwrap_or_default();
+        begin += path[begin..].find('/').unwrap_or(path.len() - begin);
+    }
+    &path[begin..]
 }
 
 fn selected_name(query: &Query) -> Option<String> {
@@ -161,6 +173,19 @@ mod tests {
         let (_, resource) = read("GET", "/api/v1/namespaces/a%2Fpods/b");
         assert_eq!(parts(&resource), ["", "v1", "a", "pods", "b", ""]);
         assert_eq!(RequestInfo::new(&Method::GET, "/api/v1/%ff", ""), None);
+    }
+
+    #[test]
+    fn what_follows_a_subresource_stays_as_it_is() {
+        for (path, rest) in [
+            ("/api/v1/namespaces/a/pods/b/proxy", ""),
+            ("/api/v1/namespaces/a/pods/b/proxy/", "/"),
+            ("/api/v1/namespaces/a/services/https:b:c/proxy/x//y/", "/x//y/"),
+            ("//api/v1/nodes/n//proxy//pods/../x", "//pods/../x"),
+            ("/api/v1/nodes/n", ""),
+        ] {
+            assert_eq!(read("GET", path).1.rest, rest, "{path}");
+        }
     }
 
     #[test]

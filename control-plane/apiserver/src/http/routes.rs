@@ -74,11 +74,12 @@ async fn resource(
     mut request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     let handshake = if info.verb == "watch" { Handshake::of(&mut request)? } else { None };
-    let streams = proxy::is_stream(&path.subresource);
+    let (streams, proxied) = (proxy::is_stream(&path.subresource), proxy::is_proxy(&path.subresource));
     let headers = request.headers();
     let offer = Offer { protobuf: present::encode::has_form(&kind), stream: info.verb == "watch" };
     let user_agent = text(headers, USER_AGENT).unwrap_or_default().to_owned();
-    let options = Options::parse(&info.query)?;
+    // The query of a request that is passed on is for whom it is passed on to.
+    let options = if proxied { Options::default() } else { Options::parse(&info.query)? };
     options.check_manager(info.verb)?;
     let mut call = Call {
         server: server.clone(),
@@ -87,14 +88,21 @@ async fn resource(
         path: path.clone(),
         kind,
         options,
-        // Streams negotiate by themselves.
-        accept: if streams { Accept::default() } else { Accept::parse(text(headers, ACCEPT), offer)?.for_reader(&info.query, &user_agent) },
+        // What is passed on is negotiated with whom it is passed on to.
+        accept: if streams || proxied {
+            Accept::default()
+        } else {
+            Accept::parse(text(headers, ACCEPT), offer)?.for_reader(&info.query, &user_agent)
+        },
         content_type: text(headers, CONTENT_TYPE).map(str::to_owned),
         user_agent,
         body: Bytes::new(),
     };
     if streams {
         return proxy::stream(&call, request).await;
+    }
+    if proxied {
+        return proxy::through(&call, request).await;
     }
     let (head, body) = request.into_parts();
     call.body = read_body(&head.headers, body, server.config.max_body_bytes).await?;

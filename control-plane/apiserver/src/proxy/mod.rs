@@ -1,11 +1,21 @@
-//! Requests that are passed on to a kubelet: logs, exec, attach, port-forward. Here is decided where to; the streams themselves are behind
-//! [`KubeletStreams`].
+//! Requests that are passed on: to a kubelet (logs, exec, attach, port-forward; behind [`KubeletStreams`]), and through the `proxy` of a pod, Service or
+//! node to whatever serves there ([`through`]).
 
+mod address;
+mod forward;
+pub mod headers;
+mod html;
 mod kubelet;
+mod links;
+mod locate;
 mod target;
+mod through;
+pub mod wire;
 
+pub use forward::Foreign;
 pub use kubelet::Kubelets;
 pub use target::NodeTarget;
+pub use through::through;
 
 use crate::admission::{self, Asked, Operation, form};
 use crate::call::Call;
@@ -28,6 +38,11 @@ pub trait KubeletStreams: Send + Sync + 'static {
 /// Whether the subresource is one of those passed on.
 pub fn is_stream(subresource: &str) -> bool {
     matches!(subresource, "log" | "exec" | "attach" | "portforward")
+}
+
+/// Whether the subresource is the way through an object to what it serves.
+pub fn is_proxy(subresource: &str) -> bool {
+    subresource == "proxy"
 }
 
 /// Passes a request on to the kubelet that runs the pod.

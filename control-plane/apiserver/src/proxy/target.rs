@@ -29,11 +29,7 @@ pub fn find(call: &Call, pod: &Value, query: &str) -> Result<NodeTarget, ApiErro
     if node_name.is_empty() {
         return Err(ApiError::bad_request(format!("pod {name} does not have a host assigned")));
     }
-    let node = call.server.storage.caches.get(("", "nodes"), "", node_name);
-    let node = node.ok_or_else(|| ApiError::not_found_resource("", "nodes", node_name))?.value();
-    let host = address(&node).ok_or_else(|| ApiError::unavailable(format!("node {node_name} has no address yet")))?;
-    let port = node.pointer("/status/daemonEndpoints/kubeletEndpoint/Port").and_then(Value::as_u64);
-    let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0).unwrap_or(KUBELET_PORT);
+    let (host, port) = kubelet(call, node_name)?;
     let path = match &call.path.subresource[..] {
         "portforward" => format!("/portForward/{namespace}/{name}"),
         other => {
@@ -44,6 +40,16 @@ pub fn find(call: &Call, pod: &Value, query: &str) -> Result<NodeTarget, ApiErro
     };
     let path_and_query = if query.is_empty() { path } else { format!("{path}?{query}") };
     Ok(NodeTarget { node: node_name.to_owned(), host, port, path_and_query })
+}
+
+/// Where the kubelet of a node listens.
+pub fn kubelet(call: &Call, node_name: &str) -> Result<(String, u16), ApiError> {
+    let node = call.server.storage.caches.get(("", "nodes"), "", node_name);
+    let node = node.ok_or_else(|| ApiError::not_found_resource("", "nodes", node_name))?.value();
+    let host = address(&node).ok_or_else(|| ApiError::unavailable(format!("node {node_name} has no address yet")))?;
+    let port = node.pointer("/status/daemonEndpoints/kubeletEndpoint/Port").and_then(Value::as_u64);
+    let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0).unwrap_or(KUBELET_PORT);
+    Ok((host, port))
 }
 
 fn address(node: &Value) -> Option<String> {

@@ -24,6 +24,7 @@ mod pod_security;
 mod pods;
 mod policies;
 mod protobuf;
+mod proxies;
 mod quota;
 mod servers;
 mod services;

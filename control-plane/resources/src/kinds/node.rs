@@ -20,7 +20,8 @@ const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 impl Kind for Node {
     type Object = v1::Node;
 
-    const DESCRIPTOR: Descriptor = Descriptor { short_names: &["no"], subresources: &["status"], ..cluster::<v1::Node>("nodes", "node") };
+    const DESCRIPTOR: Descriptor =
+        Descriptor { short_names: &["no"], subresources: &["proxy", "status"], ..cluster::<v1::Node>("nodes", "node") };
     const CREATED_WITH_STATUS: bool = true;
     const COLUMNS: &'static [Column] = &[
         table::NAME,

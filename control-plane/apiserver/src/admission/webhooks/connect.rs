@@ -96,7 +96,8 @@ impl Connector {
     }
 }
 
-async fn dial(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+/// A TCP connection to a host, by the first of its addresses that takes it.
+pub async fn dial(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
     let addresses: Vec<_> = match tokio::net::lookup_host((host, port)).await {
         Ok(addresses) => addresses.collect(),
         Err(error) => return Err(ConnectError::Lookup { host: host.to_owned(), error }),

@@ -5,7 +5,7 @@ mod annotations;
 pub(super) mod call;
 pub mod client;
 mod conditions;
-mod connect;
+pub mod connect;
 pub mod destination;
 pub(super) mod hook;
 pub(super) mod matching;

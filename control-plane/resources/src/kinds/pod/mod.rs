@@ -31,7 +31,7 @@ impl Kind for Pod {
     const DESCRIPTOR: Descriptor = Descriptor {
         short_names: &["po"],
         categories: &["all"],
-        subresources: &["attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "resize", "status"],
+        subresources: &["attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy", "resize", "status"],
         has_generation: true,
         ..namespaced::<v1::Pod>("pods", "pod")
     };

@@ -24,7 +24,7 @@ impl Kind for Service {
     const DESCRIPTOR: Descriptor = Descriptor {
         short_names: &["svc"],
         categories: &["all"],
-        subresources: &["status"],
+        subresources: &["proxy", "status"],
         // Kubernetes 1.33 keeps none; ServiceStatus says with it which state of the Service is in force.
         has_generation: true,
         ..namespaced::<v1::Service>("services", "service")
