@@ -79,6 +79,114 @@ fn bombs_end_with_the_budget() {
     assert_eq!(end_of("object.deep == object.deep", &object).as_deref(), Ok("true"));
 }
 
+/// What an evaluation costs.
+fn cost_of(source: &str, self_: &Json, type_: &Type) -> u64 {
+    let env = Env::new(&[("self", type_.clone())]);
+    let program = env.compile(source, &[Type::Dyn]).unwrap_or_else(|e| panic!("{source:.200}: {e:.500}"));
+    let mut budget = Budget::new(OBJECT_LIMIT);
+    let bindings = Bindings(vec![("self", Value::from_json(self_, type_))]);
+    // Whether it has a value is not the point; that it ended before its budget did is.
+    let end = program.evaluate(&bindings, &mut budget);
+    assert!(!matches!(end, Err(EvalError::CostExceeded)), "{source}");
+    OBJECT_LIMIT - budget.left()
+}
+
+/// Work by the length of a text, a key, bytes or an object that is not the thing asked about is paid for as well, for each time it is done.
+#[test]
+fn what_is_gone_through_is_paid_for() {
+    let item = Type::object("item", (0..2000).map(|i| (format!("p{i}"), Type::Int)));
+    let type_ = Type::object(
+        "self",
+        [
+            ("big".to_owned(), Type::STRING),
+            ("blob".to_owned(), Type::BYTES),
+            ("list".to_owned(), Type::list(Type::STRING)),
+            ("wide".to_owned(), item),
+        ],
+    );
+    let of = |size: usize| {
+        json!({
+            "big": "a".repeat(size),
+            "blob": "YWFh".repeat(size / 4),
+            "list": vec![""; 100],
+            "wide": (0..size / 160).map(|i| (format!("p{i}"), json!(i))).collect::<serde_json::Map<_, _>>(),
+        })
+    };
+    let (small, large) = (of(160), of(160_000));
+    for (source, least) in [
+        // A copy of the key for the look-up, or of the text for the answer.
+        ("[{'a': 1}].all(m, self.list.all(x, !(self.big in m)))", 159_000 / 256 * 100),
+        // Base64 is read each time.
+        ("self.list.all(x, self.blob != b'a')", 159_000 / 256 * 100),
+        // All fields are counted.
+        ("self.list.all(x, dyn(self.wide).size() >= 0)", 990 / 64 * 100),
+        ("self.list.all(x, dyn(self.wide) != {'p1': 1})", 990 / 64 * 100),
+        ("[url('http://a/?' + self.big)].all(u, self.list.all(x, u.getHost() == 'a'))", 159_000 / 256 * 100),
+    ] {
+        let more = cost_of(source, &large, &type_) - cost_of(source, &small, &type_);
+        assert!(more >= least as u64, "{source}: {more} of {least}");
+    }
+    // A part that is longer than the text is looked for nowhere, so nobody pays for its length.
+    for source in
+        ["x.indexOf(self.big) == -1", "x.lastIndexOf(self.big) == -1", "x.replace(self.big, '') == x", "x.split(self.big).size() == 1"]
+    {
+        let source = format!("self.list.all(x, {source})");
+        assert!(cost_of(&source, &large, &type_) < 3000, "{source}");
+    }
+}
+
+/// Fields that only the schema has cost nothing: what is gone through is the object's own.
+#[test]
+fn objects_are_equal_whatever_their_schema_could_have() {
+    let item = Type::object("item", (0..5000).map(|i| (format!("p{i}"), Type::Int)).chain([("a-b".to_owned(), Type::Int)]));
+    let type_ = Type::object("self", [("a".to_owned(), Type::list(item.clone())), ("b".to_owned(), Type::list(item))]);
+    let list = |last: Json| {
+        let mut items = vec![json!({}); 20_000];
+        items.push(last);
+        items
+    };
+    let equal = json!({ "a": list(json!({ "a-b": 1, "p7": 2, "none": 1 })), "b": list(json!({ "p7": 2, "a-b": 1 })) });
+    let differ = json!({ "a": list(json!({ "a-b": 1 })), "b": list(json!({ "a-b": 2 })) });
+    for (object, expected) in [(&equal, true), (&differ, false)] {
+        let env = Env::new(&[("self", type_.clone())]);
+        let program = env.compile("self.a == self.b", &[Type::Bool]).unwrap();
+        let bindings = Bindings(vec![("self", Value::from_json(object, &type_))]);
+        let value = program.evaluate(&bindings, &mut Budget::new(OBJECT_LIMIT)).unwrap();
+        assert_eq!(value.as_bool(), Some(expected));
+    }
+}
+
+#[test]
+fn patterns_together_have_a_bound() {
+    let many = |n: usize| (0..n).map(|i| format!("self.matches('\\\\pL{{9}}x{i}')")).collect::<Vec<_>>().join(" || ");
+    let env = Env::new(&[("self", Type::STRING)]);
+    assert!(env.compile(&many(5), &[Type::Bool]).is_ok());
+    let error = env.compile(&many(1000), &[Type::Bool]).unwrap_err().to_string();
+    assert!(error.contains("all patterns together need too much memory"), "{error:.300}");
+    // The same one is kept once.
+    assert!(Env::new(&[("self", Type::STRING)]).compile(&vec!["self.matches('\\\\pL{9}')"; 1000].join(" || "), &[Type::Bool]).is_ok());
+}
+
+/// A class without regard to case is gone through character by character: not for ever, and not for nothing.
+#[test]
+fn patterns_that_are_slow_to_read_are_refused_or_paid_for() {
+    let slow = format!("(?i){}", "[\\x00-\\x{10FFFF}]".repeat(850));
+    assert!(crate::Pattern::new(&slow).unwrap_err().contains("too large"));
+    let type_ = Type::object("self", [("p".to_owned(), Type::STRING)]);
+    let once = json!({ "p": "(?i)[\\x00-\\x{10FFFF}]" });
+    assert!(cost_of("''.matches(self.p)", &once, &type_) > 10_000);
+    assert!(cost_of("''.matches(self.p)", &json!({ "p": "(?i)[a-z]+" }), &type_) < 1000);
+}
+
+#[test]
+fn usual_patterns_cost_little_whatever_they_repeat() {
+    let type_ = Type::STRING;
+    let name = json!("abcdefghij.".repeat(23));
+    let cost = cost_of("self.matches('^(?:[a-z0-9]{1,63}\\\\.){1,20}$')", &name, &type_);
+    // Upstream's price is 26 x 8; ours has the states that are made besides.
+    assert!(cost < 6000, "{cost}");
+}
+
 /// An object with so many levels.
 fn deep(levels: usize) -> Json {
     (0..levels).fold(json!(1), |inner, _| json!({ "a": [inner] }))

@@ -4,7 +4,8 @@ use crate::ast::{Expr, ExprKind, Fold, How, Select};
 use crate::declarations::{FUNCTIONS, TYPE_PARAMETERS, named_type};
 use crate::error::Issue;
 use crate::estimate::{Estimate, Guess};
-use crate::functions::{self, regex};
+use crate::functions;
+use crate::functions::regex::{self, Patterns};
 use crate::node::{FoldNode, Node};
 use crate::parser::qualified;
 use crate::types::Type;
@@ -17,6 +18,7 @@ const MAX_CHECKS: usize = 4_000_000;
 pub struct Checker<'s> {
     source: &'s str,
     variables: &'s BTreeMap<String, Type>,
+    patterns: &'s Patterns,
     /// Variables of macros, from the outermost.
     locals: Vec<(String, Type, Guess)>,
     types: Types,
@@ -33,8 +35,8 @@ pub struct Checked {
 }
 
 impl<'s> Checker<'s> {
-    pub fn new(source: &'s str, variables: &'s BTreeMap<String, Type>) -> Self {
-        Self { source, variables, locals: Vec::new(), types: Types::default(), issues: Vec::new(), checks: 0 }
+    pub fn new(source: &'s str, variables: &'s BTreeMap<String, Type>, patterns: &'s Patterns) -> Self {
+        Self { source, variables, patterns, locals: Vec::new(), types: Types::default(), issues: Vec::new(), checks: 0 }
     }
 
     /// The type with nothing left open.
@@ -206,7 +208,12 @@ impl<'s> Checker<'s> {
         let type_ = capped(type_);
         let guess = Estimate::call(name, &given, &checked, &type_);
         let literal_at = args.last().map_or(at, |arg| arg.at);
-        let node = self.callee(name, checked.into_iter().map(|arg| arg.node).collect(), literal_at);
+        let mut nodes: Vec<Node> = checked.into_iter().map(|arg| arg.node).collect();
+        if name == "sum" {
+            // Of an empty list only its type tells which zero it is.
+            nodes.extend(zero(&type_));
+        }
+        let node = self.callee(name, nodes, literal_at);
         Checked { node, type_, guess }
     }
 
@@ -227,10 +234,10 @@ impl<'s> Checker<'s> {
         if let Some(function) = regex::Function::of(name)
             && let Some(Node::String(pattern)) = args.get(1)
         {
-            match regex::Pattern::new(pattern) {
+            match self.patterns.of_expression(pattern) {
                 Ok(pattern) => {
                     args.remove(1);
-                    return Node::Match { function, pattern: Box::new(pattern), args };
+                    return Node::Match { function, pattern, args };
                 }
                 Err(why) => self.wrong(at, format!("invalid matches argument: {why}")),
             }
@@ -399,6 +406,16 @@ impl<'s> Checker<'s> {
 
 fn constant(node: Node, type_: Type, size: u64) -> Checked {
     Checked { node, type_, guess: Guess { cost: 0, size } }
+}
+
+/// Where it is not `0`.
+fn zero(type_: &Type) -> Option<Node> {
+    Some(match type_ {
+        Type::Uint => Node::Uint(0),
+        Type::Double => Node::Double(0.0),
+        Type::Duration => Node::Call { function: functions::native("duration")?, args: vec![Node::String("0s".to_owned())] },
+        _ => return None,
+    })
 }
 
 fn broken() -> Checked {

@@ -20,7 +20,7 @@ pub fn equal<'a>(a: &Value<'a>, b: &Value<'a>, budget: &mut Budget) -> Result<bo
         }
         (Value::Bytes(a), Value::Bytes(b)) => {
             budget.work(a.len().min(b.len()) / 16)?;
-            a == b
+            a.read(budget)? == b.read(budget)?
         }
         (Value::Timestamp(a), Value::Timestamp(b)) => a == b,
         (Value::Duration(a), Value::Duration(b)) => a == b,
@@ -108,10 +108,10 @@ pub fn with_keys_of<'a>(list: &List<'a>, like: &Value<'a>, keys: &[String], budg
 }
 
 fn maps<'a>(a: &Map<'a>, b: &Map<'a>, budget: &mut Budget) -> Result<bool, EvalError> {
-    if a.len() != b.len() {
+    if a.count(budget)? != b.count(budget)? {
         return Ok(false);
     }
-    for (key, value) in a.entries() {
+    for (key, value) in a.entries(budget)? {
         match b.get(&key, budget)? {
             Some(other) if equal(&value, &other, budget)? => {}
             _ => return Ok(false),
@@ -165,7 +165,7 @@ pub fn order(a: &Value<'_>, b: &Value<'_>, budget: &mut Budget) -> Result<Option
         }
         (Value::Bytes(a), Value::Bytes(b)) => {
             budget.work(a.len().min(b.len()) / 16)?;
-            Some(a.cmp(b))
+            Some(a.read(budget)?.cmp(&b.read(budget)?))
         }
         (Value::Timestamp(a), Value::Timestamp(b)) => Some(a.cmp(b)),
         (Value::Duration(a), Value::Duration(b)) => Some(a.cmp(b)),

@@ -8,7 +8,7 @@ use crate::estimate::step;
 use crate::functions::Evaluated;
 use crate::functions::operators::index;
 use crate::node::{FoldNode, Node};
-use crate::value::{Map, Value, Variables};
+use crate::value::{Bytes, Map, Value, Variables};
 use std::rc::Rc;
 
 pub struct Machine<'a, 'm> {
@@ -64,7 +64,7 @@ impl<'a> Machine<'a, '_> {
     #[inline(never)]
     fn bytes(&mut self, bytes: &'a [u8]) -> Evaluated<'a> {
         self.budget.work(bytes.len() / 16)?;
-        Ok(Value::Bytes(bytes.into()))
+        Ok(Value::Bytes(Bytes::Owned(bytes.into())))
     }
 
     #[inline(never)]
@@ -206,7 +206,7 @@ impl<'a> Machine<'a, '_> {
                 }
             }
             Value::Map(map) if !matches!(map, Map::Lazy(_)) => {
-                for (key, value) in map.entries() {
+                for (key, value) in map.entries(self.budget)? {
                     self.budget.charge(each)?;
                     let done = if two { self.step(fold, &[key, value], &mut state)? } else { self.step(fold, &[key], &mut state)? };
                     if done {

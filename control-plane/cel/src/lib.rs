@@ -38,7 +38,8 @@ pub use compose::Composer;
 pub use error::{CompileError, EvalError, Issue};
 pub use escape::{escape, is_identifier};
 pub use functions::authorizer::{Authorizer, Authz, Decision, Question};
-pub use functions::regex::Pattern;
+pub use functions::regex::{Pattern, Patterns};
+pub use functions::time::parse_format as parse_duration;
 pub use types::{Bound, Field, ListKind, ListType, MapType, ObjectType, Type};
 pub use value::{Bindings, Fields, Value, Variables};
 
@@ -64,11 +65,19 @@ fn with_stack<T>(levels: u16, go: impl FnOnce() -> T) -> T {
 #[derive(Clone, Debug, Default)]
 pub struct Env {
     variables: BTreeMap<String, Type>,
+    patterns: Patterns,
 }
 
 impl Env {
     pub fn new(variables: &[(&str, Type)]) -> Self {
-        Self { variables: variables.iter().map(|(name, type_)| ((*name).to_owned(), type_.clone())).collect() }
+        Self { variables: variables.iter().map(|(name, type_)| ((*name).to_owned(), type_.clone())).collect(), ..Self::default() }
+    }
+
+    /// Whose programs take their constant patterns from here, with others.
+    #[must_use]
+    pub fn sharing(mut self, patterns: &Patterns) -> Self {
+        self.patterns = patterns.clone();
+        self
     }
 
     /// With one more variable, or another type of it.
@@ -89,7 +98,7 @@ impl Env {
     pub fn compile(&self, source: &str, expected: &[Type]) -> Result<Program, CompileError> {
         with_stack(parser::MAX_HEIGHT, || {
             let expr = parser::parse(source).map_err(CompileError::Issues)?;
-            let mut checker = Checker::new(source, &self.variables);
+            let mut checker = Checker::new(source, &self.variables, &self.patterns);
             let checked = checker.check(&expr);
             let type_ = checker.finished(&checked.type_);
             if !checker.issues.is_empty() {
@@ -124,10 +133,11 @@ impl Program {
         self.estimate
     }
 
-    /// The value; at most [`PER_CALL_LIMIT`] of the budget is spent on it.
+    /// The value; at most [`PER_CALL_LIMIT`] of the budget is spent on it, and one for asking at all: a million rules that say `true` are work too.
     pub fn evaluate<'a>(&'a self, variables: &dyn Variables<'a>, budget: &mut Budget) -> Result<Value<'a>, EvalError> {
         let outer = budget.enter()?;
-        let value = with_stack(self.height, || Machine { variables, budget, locals: Vec::new() }.eval(&self.node));
+        let value =
+            budget.charge(1).and_then(|()| with_stack(self.height, || Machine { variables, budget, locals: Vec::new() }.eval(&self.node)));
         budget.leave(outer);
         value
     }

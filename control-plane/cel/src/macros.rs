@@ -35,7 +35,7 @@ pub fn member(parser: &Parser<'_>, at: usize, target: Expr, name: &str, args: Ve
         ("exists", 2) => (How::Exists, 1, false),
         ("exists", 3) => (How::Exists, 2, false),
         ("exists_one" | "existsOne", 2) => (How::ExistsOne, 1, false),
-        ("existsOne", 3) => (How::ExistsOne, 2, false),
+        ("exists_one" | "existsOne", 3) => (How::ExistsOne, 2, false),
         ("map", 2) => (How::Map, 1, false),
         ("map", 3) => (How::Map, 1, true),
         ("filter", 2) => (How::Filter, 1, false),

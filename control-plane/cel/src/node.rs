@@ -3,6 +3,7 @@
 use crate::ast::{How, Select};
 use crate::functions::Native;
 use crate::functions::regex::Pattern;
+use std::sync::Arc;
 
 #[derive(Debug)]
 pub enum Node {
@@ -30,7 +31,7 @@ pub enum Node {
     /// A function of regular expressions whose pattern is constant; `args` without it.
     Match {
         function: crate::functions::regex::Function,
-        pattern: Box<Pattern>,
+        pattern: Arc<Pattern>,
         args: Vec<Node>,
     },
     And(Vec<Node>),

@@ -185,15 +185,29 @@ fn declared_fields_are_checked_and_named_as_expressions_can() {
     let port = Type::object("port", [("port".to_owned(), Type::Int), ("x-y".to_owned(), Type::Double)]);
     let self_ = Type::object(
         "self",
-        [("ports".to_owned(), Type::list(port)), ("namespace".to_owned(), Type::STRING), ("at".to_owned(), Type::Timestamp)],
+        [
+            ("ports".to_owned(), Type::list(port)),
+            ("namespace".to_owned(), Type::STRING),
+            ("at".to_owned(), Type::Timestamp),
+            ("day".to_owned(), Type::Timestamp),
+            ("wait".to_owned(), Type::Duration),
+            ("none".to_owned(), Type::list(Type::Double)),
+            ("waits".to_owned(), Type::list(Type::Duration)),
+        ],
     );
     let env = Env::new(&[("self", self_.clone())]);
-    let object = json!({"ports": [{"port": 80, "x-y": 1}], "namespace": "n", "at": "2026-01-02T03:04:05Z"});
+    let object = json!({"ports": [{"port": 80, "x-y": 1}], "namespace": "n", "at": "2026-01-02T03:04:05Z", "day": "2024-02-29", "wait": "2 hours 3 min",
+        "none": [], "waits": []});
     for source in [
         "self.ports.all(p, p.port > 0 && p.x__dash__y == 1.0)",
         "self.__namespace__ == 'n'",
         "self.at.getFullYear() == 2026",
         "type(self.ports[0].x__dash__y) == double",
+        "self.day == timestamp('2024-02-29T00:00:00Z') && self.day.getDate() == 29",
+        "self.wait == duration('2h3m')",
+        "self.none.sum() + 0.5 <= 1.0 && type(self.none.filter(x, x > 1.0).sum()) == double",
+        "self.waits.sum() == duration('0s')",
+        "[1, 2, 3].exists_one(i, v, v == i + 1 && v == 3)",
     ] {
         let program = env.compile(source, &[Type::Bool]).unwrap_or_else(|e| panic!("{source}: {e}"));
         let bindings = Bindings(vec![("self", Value::from_json(&object, &self_))]);

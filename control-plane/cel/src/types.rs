@@ -73,6 +73,8 @@ pub struct ObjectType {
     pub name: String,
     /// By the name that expressions use ([`crate::escape`]).
     fields: BTreeMap<String, Field>,
+    /// Names that expressions use by properties' names in JSON, where both differ.
+    escaped: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -112,15 +114,22 @@ impl Type {
 
     /// `properties`: name in JSON, and type. Names that no expression can write are left out, as upstream does.
     pub fn object(name: impl Into<String>, properties: impl IntoIterator<Item = (String, Self)>) -> Self {
-        let fields =
-            properties.into_iter().filter_map(|(property, type_)| Some((crate::escape(&property)?, Field { property, type_ }))).collect();
-        Self::Object(Arc::new(ObjectType { name: name.into(), fields }))
+        let mut object = ObjectType::empty(&name.into());
+        for (property, type_) in properties {
+            if let Some(name) = crate::escape(&property) {
+                object.insert(&name, Field { property, type_ });
+            }
+        }
+        Self::Object(Arc::new(object))
     }
 
     /// The same, with fields whose names are taken as they are (no escaping): types that Kubernetes declares in code.
     pub fn native(name: impl Into<String>, fields: impl IntoIterator<Item = (String, Self)>) -> Self {
-        let fields = fields.into_iter().map(|(property, type_)| (property.clone(), Field { property, type_ })).collect();
-        Self::Object(Arc::new(ObjectType { name: name.into(), fields }))
+        let mut object = ObjectType::empty(&name.into());
+        for (property, type_) in fields {
+            object.insert(&property.clone(), Field { property, type_ });
+        }
+        Self::Object(Arc::new(object))
     }
 
     /// Whether both are the same type, bounds apart.
@@ -139,10 +148,13 @@ impl Type {
 
 impl ObjectType {
     pub(crate) fn empty(name: &str) -> Self {
-        Self { name: name.to_owned(), fields: BTreeMap::new() }
+        Self { name: name.to_owned(), fields: BTreeMap::new(), escaped: BTreeMap::new() }
     }
 
     pub(crate) fn insert(&mut self, name: &str, field: Field) {
+        if field.property != name {
+            self.escaped.insert(field.property.clone(), name.to_owned());
+        }
         self.fields.insert(name.to_owned(), field);
     }
 
@@ -151,8 +163,10 @@ impl ObjectType {
         self.fields.get(name)
     }
 
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &Field)> {
-        self.fields.iter().map(|(name, field)| (name.as_str(), field))
+    /// The field of a property's name in JSON, with the name that expressions use.
+    pub fn property(&self, property: &str) -> Option<(&str, &Field)> {
+        let name = self.escaped.get(property).map_or(property, String::as_str);
+        self.fields.get_key_value(name).filter(|(_, field)| field.property == property).map(|(name, field)| (name.as_str(), field))
     }
 }
 

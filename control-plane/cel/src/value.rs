@@ -6,10 +6,12 @@ use crate::functions::authorizer::Authz;
 use crate::functions::net::Cidr;
 use crate::functions::quantity::Quantity;
 use crate::functions::semver::Version;
+use crate::functions::time::{parse_format, parse_format_time};
 use crate::functions::url::Url;
 use crate::types::{ListKind, MapType, ObjectType, Type};
 use jiff::Timestamp;
 use serde_json::Value as Json;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -26,7 +28,7 @@ pub enum Value<'a> {
     Uint(u64),
     Double(f64),
     String(Str<'a>),
-    Bytes(Rc<[u8]>),
+    Bytes(Bytes<'a>),
     Timestamp(Timestamp),
     /// In nanoseconds, as Go has them.
     Duration(i64),
@@ -59,6 +61,35 @@ impl Deref for Str<'_> {
         match self {
             Self::Borrowed(text) => text,
             Self::Owned(text) => text,
+        }
+    }
+}
+
+/// Bytes, of an object still in its base64: reading them is work, which who asks for them pays.
+#[derive(Clone, Debug)]
+pub enum Bytes<'a> {
+    Encoded(&'a str),
+    Owned(Rc<[u8]>),
+}
+
+impl Bytes<'_> {
+    /// Of what is no base64: roughly.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Encoded(text) => text.len() / 4 * 3 - text.bytes().rev().take(2).filter(|&b| b == b'=').count().min(text.len() / 4 * 3),
+            Self::Owned(bytes) => bytes.len(),
+        }
+    }
+
+    /// The bytes; reading base64 costs a sixteenth for each sixteen characters. What is no base64 is an error, as upstream has it.
+    pub fn read(&self, budget: &mut Budget) -> Result<Cow<'_, [u8]>, EvalError> {
+        match self {
+            Self::Encoded(text) => {
+                budget.work(text.len() / 16)?;
+                let bytes = crate::functions::convert::base64(text);
+                bytes.map(Cow::Owned).ok_or_else(|| EvalError::other(format!("Invalid byte formatted string {text:.64}")))
+            }
+            Self::Owned(bytes) => Ok(Cow::Borrowed(bytes)),
         }
     }
 }
@@ -145,11 +176,9 @@ impl<'a> Value<'a> {
                 (None, None, Some(f)) => Self::Double(f),
                 _ => Self::Null,
             },
-            (Json::String(s), Type::Timestamp) => s.parse().map_or(Self::text(s), Self::Timestamp),
-            (Json::String(s), Type::Duration) => crate::functions::time::parse_duration(s).map_or(Self::text(s), Self::Duration),
-            (Json::String(s), Type::Bytes(_)) => {
-                crate::functions::convert::base64(s).map_or(Self::text(s), |bytes| Self::Bytes(bytes.into()))
-            }
+            (Json::String(s), Type::Timestamp) => parse_format_time(s).map_or(Self::text(s), Self::Timestamp),
+            (Json::String(s), Type::Duration) => parse_format(s).map_or(Self::text(s), Self::Duration),
+            (Json::String(s), Type::Bytes(_)) => Self::Bytes(Bytes::Encoded(s)),
             (Json::String(s), _) => Self::text(s),
             (Json::Array(items), Type::List(list)) => Self::List(List::Json(items, &list.element, &list.kind)),
             (Json::Array(items), _) => Self::List(List::Json(items, &DYN, &ATOMIC)),
@@ -219,6 +248,15 @@ impl<'a> Value<'a> {
         if let Self::String(text) = self { Some(text) } else { None }
     }
 
+    /// How long a text or bytes are, which copying them goes through; of others nothing that matters.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::String(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        }
+    }
+
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
@@ -250,10 +288,10 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// For messages.
+    /// For messages: of texts no more than their beginning.
     pub fn shown(&self) -> String {
         match self {
-            Self::String(text) => text.to_string(),
+            Self::String(text) => format!("{:.256}", &**text),
             Self::Int(i) => i.to_string(),
             Self::Uint(u) => u.to_string(),
             Self::Double(f) => crate::functions::convert::double(*f),
@@ -263,9 +301,10 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// As JSON, for what has a form there: bytes in base64, times as RFC 3339, durations in seconds. Costs a sixteenth for each element.
+    /// As JSON, for what has a form there: bytes in base64, times as RFC 3339, durations in seconds. Costs a sixteenth for each element, and for each
+    /// sixteen bytes of it.
     pub fn to_json(&self, budget: &mut Budget) -> Result<Json, EvalError> {
-        budget.work(1)?;
+        budget.work(1 + self.bytes() / 16)?;
         Ok(match self {
             Self::Null | Self::Optional(None) => Json::Null,
             Self::Bool(b) => Json::from(*b),
@@ -277,8 +316,10 @@ impl<'a> Value<'a> {
             Self::List(list) => list.iter().map(|item| item.to_json(budget)).collect::<Result<_, _>>().map(Json::Array)?,
             Self::Map(map) => {
                 let mut fields = serde_json::Map::new();
-                for (key, value) in map.entries() {
-                    fields.insert(key.shown(), value.to_json(budget)?);
+                for (key, value) in map.entries(budget)? {
+                    budget.work(key.bytes() / 16)?;
+                    let key = key.as_str().map_or_else(|| key.shown(), str::to_owned);
+                    fields.insert(key, value.to_json(budget)?);
                 }
                 Json::Object(fields)
             }
@@ -325,13 +366,22 @@ impl<'a> List<'a> {
 }
 
 impl<'a> Map<'a> {
-    pub fn len(&self) -> usize {
+    /// How many entries it has; of an object of which the type knows less than the JSON has, at most so many.
+    pub fn size(&self) -> usize {
         match self {
-            Self::Json(fields, Shape::Object(object)) => object.fields().filter(|(_, field)| fields.contains_key(&field.property)).count(),
             Self::Json(fields, _) => fields.len(),
             Self::Owned(map) => map.entries.len(),
             Self::Lazy(_) => 0,
         }
+    }
+
+    /// How many entries it has. Goes through an object's fields, for a quarter of a step each.
+    pub fn count(&self, budget: &mut Budget) -> Result<usize, EvalError> {
+        if let Self::Json(fields, Shape::Object(object)) = self {
+            budget.work(fields.len() / 4)?;
+            return Ok(fields.keys().filter(|property| object.property(property).is_some()).count());
+        }
+        Ok(self.size())
     }
 
     /// The value of a field, as selection finds it.
@@ -342,7 +392,11 @@ impl<'a> Map<'a> {
             Self::Json(fields, Shape::Object(object)) => {
                 object.field(name).and_then(|field| fields.get(&field.property).map(|value| Value::from_json(value, &field.type_)))
             }
-            Self::Owned(map) => map.entries.get(&Key::String(name.into())).map(|(_, value)| value.clone()),
+            Self::Owned(map) => {
+                // For the key's copy.
+                budget.work(name.len() / 16)?;
+                map.entries.get(&Key::String(name.into())).map(|(_, value)| value.clone())
+            }
             Self::Lazy(fields) => match fields.upgrade().and_then(|fields| fields.field(name, budget)) {
                 Some(value) => Some(value?),
                 None => None,
@@ -355,8 +409,7 @@ impl<'a> Map<'a> {
         match self {
             Self::Json(fields, Shape::Object(object)) => {
                 let value = fields.get(name)?;
-                let field = object.fields().find(|(_, field)| field.property == name);
-                Some(field.map_or_else(|| Value::of(value), |(_, field)| Value::from_json(value, &field.type_)))
+                Some(object.property(name).map_or_else(|| Value::of(value), |(_, field)| Value::from_json(value, &field.type_)))
             }
             Self::Json(fields, _) => fields.get(name).map(Value::of),
             Self::Owned(map) => map.entries.get(&Key::String(name.into())).map(|(_, value)| value.clone()),
@@ -373,9 +426,10 @@ impl<'a> Map<'a> {
         }
     }
 
-    /// All entries; none of what is made when it is asked for.
-    pub fn entries(&self) -> Box<dyn Iterator<Item = (Value<'a>, Value<'a>)> + '_> {
-        match self {
+    /// All entries; none of what is made when it is asked for. Finding them costs a quarter of a step for each.
+    pub fn entries(&self, budget: &mut Budget) -> Result<Box<dyn Iterator<Item = (Value<'a>, Value<'a>)> + '_>, EvalError> {
+        budget.work(self.size() / 4)?;
+        Ok(match self {
             Self::Json(fields, Shape::Unknown) => Box::new(fields.iter().map(|(key, value)| (Value::text(key), Value::of(value)))),
             Self::Json(fields, Shape::Map(map)) => {
                 let map = *map;
@@ -383,13 +437,14 @@ impl<'a> Map<'a> {
             }
             Self::Json(fields, Shape::Object(object)) => {
                 let (fields, object) = (*fields, *object);
-                Box::new(object.fields().filter_map(move |(name, field)| {
-                    Some((Value::text(name), Value::from_json(fields.get(&field.property)?, &field.type_)))
+                Box::new(fields.iter().filter_map(move |(property, value)| {
+                    let (name, field) = object.property(property)?;
+                    Some((Value::text(name), Value::from_json(value, &field.type_)))
                 }))
             }
             Self::Owned(map) => Box::new(map.entries.values().cloned()),
             Self::Lazy(_) => Box::new(std::iter::empty()),
-        }
+        })
     }
 }
 

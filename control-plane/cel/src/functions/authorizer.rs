@@ -89,6 +89,24 @@ pub struct Question {
     pub verb: String,
 }
 
+impl Question {
+    /// Bytes that a copy has.
+    fn size(&self) -> usize {
+        let account = self.service_account.as_ref().map_or(0, |(namespace, name)| namespace.len() + name.len());
+        let texts = [
+            &self.group,
+            &self.resource,
+            &self.subresource,
+            &self.namespace,
+            &self.name,
+            &self.field_selector,
+            &self.label_selector,
+            &self.verb,
+        ];
+        texts.iter().map(|text| text.len()).sum::<usize>() + account + self.path.as_ref().map_or(0, String::len)
+    }
+}
+
 /// What is answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
@@ -148,7 +166,9 @@ fn next<'a>(
     change: impl FnOnce(&mut Question),
 ) -> Evaluated<'a> {
     budget.charge(1)?;
-    let mut authz = of(args, from)?.clone();
+    let asked = of(args, from)?;
+    budget.work((asked.question.size() + args.iter().skip(1).filter_map(Value::as_str).map(str::len).sum::<usize>()) / 16)?;
+    let mut authz = asked.clone();
     authz.kind = kind;
     change(&mut authz.question);
     Ok(Value::Authz(Rc::new(authz)))

@@ -3,7 +3,7 @@
 use super::{Evaluated, Library};
 use crate::budget::Budget;
 use crate::error::EvalError;
-use crate::value::Value;
+use crate::value::{Bytes, Value};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -112,7 +112,8 @@ fn text<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Evaluated<'a> {
         }
         [Value::Bytes(bytes)] => {
             budget.traverse(bytes.len())?;
-            let text = std::str::from_utf8(bytes).map_err(|_| EvalError::other("invalid UTF-8 in bytes, cannot convert to string"))?;
+            let bytes = bytes.read(budget)?;
+            let text = std::str::from_utf8(&bytes).map_err(|_| EvalError::other("invalid UTF-8 in bytes, cannot convert to string"))?;
             Ok(Value::owned(text))
         }
         [value] => {
@@ -131,7 +132,7 @@ fn bytes<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Evaluated<'a> {
         }
         [Value::String(text)] => {
             budget.traverse(text.len())?;
-            Ok(Value::Bytes(text.as_bytes().into()))
+            Ok(Value::Bytes(Bytes::Owned(text.as_bytes().into())))
         }
         _ => Err(EvalError::NoSuchOverload),
     }
@@ -145,7 +146,8 @@ pub fn to_string(value: &Value<'_>) -> Option<String> {
         Value::Uint(u) => u.to_string(),
         Value::Double(f) => double(*f),
         Value::String(text) => text.to_string(),
-        Value::Bytes(bytes) => STANDARD.encode(bytes),
+        Value::Bytes(Bytes::Encoded(text)) => (*text).to_owned(),
+        Value::Bytes(Bytes::Owned(bytes)) => STANDARD.encode(bytes),
         Value::Timestamp(t) => t.to_string(),
         Value::Duration(d) => super::time::show_duration(*d),
         Value::Ip(ip) => ip.to_string(),

@@ -68,7 +68,10 @@ fn one(budget: &mut Budget, clause: char, precision: Option<usize>, item: &Value
                 Value::Int(i) => signed(*i, |n| format!("{n:x}")),
                 Value::Uint(u) => format!("{u:x}"),
                 Value::String(text) => hex(budget, text.as_bytes())?,
-                Value::Bytes(bytes) => hex(budget, bytes)?,
+                Value::Bytes(bytes) => {
+                    let bytes = bytes.read(budget)?;
+                    hex(budget, &bytes)?
+                }
                 _ => return Err(unfit("integers, byte buffers, and strings")),
             };
             out.push_str(&if clause == 'X' { hex.to_uppercase() } else { hex });
@@ -138,7 +141,7 @@ fn shown(budget: &mut Budget, item: &Value<'_>, out: &mut String) -> Result<(), 
         }
         Value::Bytes(bytes) => {
             budget.traverse(bytes.len())?;
-            out.push_str(&String::from_utf8_lossy(bytes));
+            out.push_str(&String::from_utf8_lossy(&bytes.read(budget)?));
         }
         Value::Null => out.push_str("null"),
         Value::Double(f) if !f.is_finite() => out.push_str(&not_finite(*f)),
@@ -155,7 +158,7 @@ fn shown(budget: &mut Budget, item: &Value<'_>, out: &mut String) -> Result<(), 
         }
         Value::Map(map) => {
             out.push('{');
-            for (i, (key, value)) in map.entries().enumerate() {
+            for (i, (key, value)) in map.entries(budget)?.enumerate() {
                 if i > 0 {
                     out.push_str(", ");
                 }

@@ -61,7 +61,8 @@ fn sum<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Evaluated<'a> {
             _ => return Err(EvalError::NoSuchOverload),
         });
     }
-    Ok(sum.unwrap_or(Value::Int(0)))
+    // The zero of the list's type, where the checker knew it.
+    Ok(sum.or_else(|| args.get(1).cloned()).unwrap_or(Value::Int(0)))
 }
 
 fn extreme<'a>(budget: &mut Budget, args: &[Value<'a>], wanted: Ordering, name: &str) -> Evaluated<'a> {

@@ -102,7 +102,7 @@ pub fn size(value: &Value<'_>) -> usize {
         Value::String(text) => text.len(),
         Value::Bytes(bytes) => bytes.len(),
         Value::List(list) => list.len(),
-        Value::Map(map) => map.len(),
+        Value::Map(map) => map.size(),
         _ => 1,
     }
 }

@@ -6,7 +6,7 @@ use crate::compare::{contains, equal, has_key, order, with_keys_of};
 use crate::error::EvalError;
 use crate::eval::index_optional;
 use crate::types::ListKind;
-use crate::value::{List, Value};
+use crate::value::{Bytes, List, Value};
 use std::cmp::Ordering;
 
 pub const LIBRARY: Library = &[
@@ -124,7 +124,8 @@ fn add<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Evaluated<'a> {
         }
         [Value::Bytes(a), Value::Bytes(b)] => {
             budget.traverse(a.len() + b.len())?;
-            Ok(Value::Bytes([&**a, &**b].concat().into()))
+            let both = [a.read(budget)?, b.read(budget)?].concat();
+            Ok(Value::Bytes(Bytes::Owned(both.into())))
         }
         [Value::List(a), Value::List(b)] => {
             budget.charge(1)?;
@@ -277,7 +278,7 @@ fn length<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Evaluated<'a> {
         }
         [Value::Bytes(bytes)] => bytes.len(),
         [Value::List(list)] => list.len(),
-        [Value::Map(map)] => map.len(),
+        [Value::Map(map)] => map.count(budget)?,
         _ => return Err(EvalError::NoSuchOverload),
     }))
 }

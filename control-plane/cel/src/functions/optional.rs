@@ -46,9 +46,9 @@ fn non_zero<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Evaluated<'a> {
         Value::Null | Value::Bool(false) | Value::Int(0) | Value::Uint(0) | Value::Duration(0) | Value::Optional(None) => true,
         Value::Double(f) => *f == 0.0,
         Value::String(text) => text.is_empty(),
-        Value::Bytes(bytes) => bytes.is_empty(),
+        Value::Bytes(bytes) => bytes.len() == 0,
         Value::List(list) => list.is_empty(),
-        Value::Map(map) => map.len() == 0,
+        Value::Map(map) => map.size() == 0,
         _ => false,
     };
     if zero { Ok(Value::Optional(None)) } else { Value::some(value.clone()) }

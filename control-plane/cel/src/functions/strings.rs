@@ -62,6 +62,12 @@ fn char_at<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Evaluated<'a> {
     Ok(Value::owned(of[at..].chars().next().map(String::from).unwrap_or_default()))
 }
 
+/// Whether the part can be in the text at all. A part that is longer is looked for nowhere: preparing the search would be work by the part's length,
+/// and what is paid for is the text's.
+fn fits(of: &str, part: &str) -> bool {
+    part.len() <= of.len()
+}
+
 /// In characters; -1 where it is not. From an offset on, or, for the last, up to one.
 fn position<'a>(budget: &mut Budget, args: &[Value<'a>], last: bool) -> Evaluated<'a> {
     let (of, part) = (text(args, 0)?, text(args, 1)?);
@@ -72,7 +78,9 @@ fn position<'a>(budget: &mut Budget, args: &[Value<'a>], last: bool) -> Evaluate
         None if last => of.len(),
         None => 0,
     };
-    let found = if last {
+    let found = if !fits(of, part) {
+        None
+    } else if last {
         let end = offset.saturating_add(part.len()).min(of.len());
         let end = (end..=of.len()).find(|&end| of.is_char_boundary(end)).unwrap_or(of.len());
         of[..end].rfind(part)
@@ -86,6 +94,9 @@ fn replace<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Evaluated<'a> {
     let (of, part, by) = (text(args, 0)?, text(args, 1)?, text(args, 2)?);
     let limit = if args.len() > 3 { usize::try_from(int(args, 3)?).ok() } else { None };
     twice(budget, of.len())?;
+    if !fits(of, part) {
+        return Ok(args.first().cloned().unwrap_or(Value::Null));
+    }
     let found = of.matches(part).count().min(limit.unwrap_or(usize::MAX));
     // What is made is paid for before it is.
     budget.traverse(found.saturating_mul(by.len()))?;
@@ -96,10 +107,15 @@ fn split<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Evaluated<'a> {
     let (of, by) = (text(args, 0)?, text(args, 1)?);
     let limit = if args.len() > 2 { usize::try_from(int(args, 2)?).unwrap_or(usize::MAX) } else { usize::MAX };
     twice(budget, of.len())?;
-    budget.work(if by.is_empty() { of.len() } else { of.matches(by).count().min(limit) })?;
+    budget.work(match by {
+        "" => of.len(),
+        by if fits(of, by) => of.matches(by).count().min(limit),
+        _ => 0,
+    })?;
     let items: Vec<Value<'a>> = match (limit, by) {
         (0, _) => Vec::new(),
         (1, _) => vec![Value::owned(of)],
+        (_, by) if !fits(of, by) => vec![Value::owned(of)],
         // Nothing splits between all characters.
         (_, "") => {
             let mut items: Vec<Value<'a>> = Vec::new();

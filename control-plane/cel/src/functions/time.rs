@@ -107,6 +107,47 @@ pub fn parse_duration(text: &str) -> Option<i64> {
     i64::try_from(if negative { -sum } else { sum }).ok()
 }
 
+/// A text of the format `duration` of schemas, in nanoseconds: as Go parses one, or in words (`2 hours 3 min`).
+pub fn parse_format(text: &str) -> Option<i64> {
+    const UNITS: [(&[&str], &str, i64); 8] = [
+        (&["ns"], "nano", 1),
+        (&["us", "µs"], "micro", 1_000),
+        (&["ms"], "milli", 1_000_000),
+        (&["s"], "sec", 1_000_000_000),
+        (&["m"], "min", 60_000_000_000),
+        (&["h", "hr"], "hour", 3_600_000_000_000),
+        (&["d"], "day", 86_400_000_000_000),
+        (&["w", "wk"], "week", 604_800_000_000_000),
+    ];
+    if let Some(duration) = parse_duration(text) {
+        return Some(duration);
+    }
+    let (mut rest, mut sum) = (text.trim(), None);
+    while !rest.is_empty() {
+        let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+        let tail = tail.trim_start();
+        let (unit, tail) = tail.split_at(tail.find(|c: char| !(c.is_ascii_alphabetic() || c == 'µ')).unwrap_or(tail.len()));
+        let (number, unit) = (number.parse::<i64>().ok()?, unit.to_lowercase());
+        if unit.is_empty() {
+            return None;
+        }
+        // A unit that nobody knows counts nothing, beside one that is known.
+        if let Some((.., scale)) = UNITS.iter().find(|(short, long, _)| short.contains(&unit.as_str()) || unit.starts_with(long)) {
+            sum = Some(number.checked_mul(*scale)?.checked_add(sum.unwrap_or(0))?);
+        }
+        rest = tail.trim_start();
+    }
+    sum
+}
+
+/// A text of the formats `date-time` and `date` of schemas: a date is its midnight in UTC.
+pub fn parse_format_time(text: &str) -> Option<Timestamp> {
+    parse_timestamp(text).or_else(|| {
+        let date: jiff::civil::Date = if text.len() == 10 { text.parse().ok()? } else { return None };
+        date.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    })
+}
+
 /// In seconds, as protobuf writes them: `5400s`, `0.5s`.
 pub fn show_duration(nanoseconds: i64) -> String {
     let (sign, n) = (if nanoseconds < 0 { "-" } else { "" }, nanoseconds.unsigned_abs());
@@ -141,13 +182,17 @@ fn zone_of(name: &str) -> Option<TimeZone> {
     if matches!(name, "" | "UTC") {
         return Some(TimeZone::UTC);
     }
+    // No zone's name is so long.
+    if name.len() > 64 {
+        return None;
+    }
     if let Some((hours, minutes)) = name.split_once(':') {
         let seconds = |text: &str, scale: i32| text.parse::<i32>().ok().and_then(|n| n.checked_mul(scale));
         let (hours, minutes) = (seconds(hours, 3600)?, seconds(minutes, 60)?);
         let total = if name.starts_with('-') { hours.checked_sub(minutes)? } else { hours.checked_add(minutes)? };
         return jiff::tz::Offset::from_seconds(total).ok().map(TimeZone::fixed);
     }
-    if name.len() > 64 { None } else { TimeZone::get(name).ok() }
+    TimeZone::get(name).ok()
 }
 
 fn field<'a>(budget: &mut Budget, args: &[Value<'a>], of: fn(&Zoned) -> i64) -> Evaluated<'a> {

@@ -99,7 +99,7 @@ fn part<'a>(budget: &mut Budget, args: &[Value<'a>], of: fn(&Url) -> String) -> 
     budget.charge(1)?;
     match args {
         [Value::Url(url)] => {
-            budget.work((url.path.len() + url.host.len()) / 16)?;
+            budget.work((url.path.len() + url.host.len() + url.scheme.len() + url.query.len()) / 16)?;
             Ok(Value::owned(of(url)))
         }
         _ => Err(EvalError::NoSuchOverload),

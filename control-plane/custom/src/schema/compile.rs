@@ -1,12 +1,12 @@
 //! From a `JSONSchemaProps` as JSON to nodes. Tells apart only what makes compiling impossible: the rules are [`super::problems`].
 
 use super::{Checks, Format, List, MAX_DEPTH, Node, Rest, Rule, Type, Types};
-use orknet_cel::Pattern;
+use orknet_cel::{Pattern, Patterns};
 use serde_json::Value;
-use std::sync::Arc;
 
-/// Bytes that a compiled pattern may take.
+/// Bytes that a compiled pattern may take, and all of a schema together.
 const PATTERN_BYTES: usize = 10 << 20;
+pub(super) const ALL_PATTERNS: usize = 64 << 20;
 
 /// The value is no schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +24,7 @@ pub enum CompileError {
 impl Node {
     /// Compiles a schema.
     pub fn compile(schema: &Value) -> Result<Self, CompileError> {
-        node(schema, 0)
+        node(schema, 0, &Patterns::within(ALL_PATTERNS))
     }
 }
 
@@ -33,14 +33,14 @@ pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
     Pattern::within(text, PATTERN_BYTES)
 }
 
-fn node(schema: &Value, depth: usize) -> Result<Node, CompileError> {
+fn node(schema: &Value, depth: usize, patterns: &Patterns) -> Result<Node, CompileError> {
     if depth > MAX_DEPTH {
         return Err(CompileError::TooDeep);
     }
     let schema = schema.as_object().ok_or(CompileError::NotAnObject)?;
     let text = |name: &str| schema.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let flag = |name: &str| schema.get(name) == Some(&Value::Bool(true));
-    let below = |schema: &Value| node(schema, depth + 1);
+    let below = |schema: &Value| node(schema, depth + 1, patterns);
     let types = match text("type") {
         _ if flag("x-kubernetes-int-or-string") => Types::IntOrString,
         None => Types::Any,
@@ -73,7 +73,7 @@ fn node(schema: &Value, depth: usize) -> Result<Node, CompileError> {
     for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         compiled.properties.insert(name.clone(), below(property)?);
     }
-    compiled.checks = checks(schema, types, &below)?;
+    compiled.checks = checks(schema, types, &below, patterns)?;
     Ok(compiled)
 }
 
@@ -81,6 +81,7 @@ fn checks(
     schema: &serde_json::Map<String, Value>,
     types: Types,
     below: &dyn Fn(&Value) -> Result<Node, CompileError>,
+    patterns: &Patterns,
 ) -> Result<Option<Box<Checks>>, CompileError> {
     const NAMES: [&str; 19] = [
         "format",
@@ -121,7 +122,10 @@ fn checks(
         max_length: whole("maxLength"),
         min_length: whole("minLength"),
         pattern: match text("pattern") {
-            Some(text) => Some((text.to_owned(), Arc::new(pattern(text).map_err(|why| CompileError::Pattern(text.to_owned(), why))?))),
+            Some(text) => {
+                let pattern = patterns.get(text, PATTERN_BYTES).map_err(|why| CompileError::Pattern(text.to_owned(), why))?;
+                Some((text.to_owned(), pattern))
+            }
             None => None,
         },
         max_items: whole("maxItems"),

@@ -88,7 +88,7 @@ impl Format {
             Self::CreditCard => is_credit_card(text),
             Self::Date => is_date(text),
             Self::DateTime => is_date_time(text),
-            Self::Duration => is_duration(text),
+            Self::Duration => orknet_cel::parse_duration(text).is_some(),
             Self::Email => is_email(text),
             Self::HexColor => HEX_COLOR.is_match(text),
             Self::Hostname => text.len() <= 255 && HOSTNAME.is_match(text) && text.split('.').all(|label| label.len() <= 63),
@@ -127,9 +127,6 @@ expressions! {
     BASE64: r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$";
     CREDIT_CARD: r"^(?:4[0-9]{12}(?:[0-9]{3})?|5[1-5][0-9]{14}|(?:222[1-9]|22[3-9][0-9]|2[3-6][0-9]{2}|27[01][0-9]|2720)[0-9]{12}|6(?:011|5[0-9][0-9])[0-9]{12}|3[47][0-9]{13}|3(?:0[0-5]|[68][0-9])[0-9]{11}|(?:2131|1800|35[0-9]{3})[0-9]{11}|6[27][0-9]{14})$";
     TIME: r"(?i)^([0-9]{2}):([0-9]{2}):([0-9]{2})(.[0-9]+)?(z|([+-][0-9]{2}:[0-9]{2}))$";
-    GO_DURATION: r"^[-+]?(?:0|(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+)$";
-    WORDY_DURATION: r"^\s*(?:[0-9]+\s*[A-Za-zµ]+\s*)+$";
-    DURATION_PART: r"([0-9]+)\s*([A-Za-zµ]+)";
     HEX_COLOR: r"^#?(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})$";
     HOSTNAME: r"^([a-zA-Z0-9\p{S}\p{L}]((-?[a-zA-Z0-9\p{S}\p{L}]{0,62})?)|([a-zA-Z0-9\p{S}\p{L}](([a-zA-Z0-9-\p{S}\p{L}]{0,61}[a-zA-Z0-9\p{S}\p{L}])?)(\.)){1,}([a-zA-Z0-9\p{S}\p{L}])(-?[a-zA-Z0-9\p{S}\p{L}]){1,62})$";
     RGB_COLOR: r"^rgb\(\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*,\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*,\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*\)$";
@@ -161,27 +158,6 @@ fn is_date_time(text: &str) -> bool {
     let Some((date, time)) = text.split_once(['T', 't']) else { return false };
     let Some(parts) = TIME.captures(time) else { return false };
     is_date(date) && &parts[1] <= "23" && &parts[2] <= "59" && &parts[3] <= "59"
-}
-
-/// As Go parses one, or in words (`2 hours 3 min`).
-fn is_duration(text: &str) -> bool {
-    const UNITS: [(&[&str], &str); 8] = [
-        (&["ns"], "nano"),
-        (&["us", "µs"], "micro"),
-        (&["ms"], "milli"),
-        (&["s"], "sec"),
-        (&["m"], "min"),
-        (&["h", "hr"], "hour"),
-        (&["d"], "day"),
-        (&["w", "wk"], "week"),
-    ];
-    if GO_DURATION.is_match(text) {
-        return true;
-    }
-    let is_unit = |unit: &str| UNITS.iter().any(|(short, long)| short.contains(&unit) || unit.starts_with(long));
-    WORDY_DURATION.is_match(text)
-        && DURATION_PART.captures_iter(text).all(|part| part[1].parse::<i64>().is_ok())
-        && DURATION_PART.captures_iter(text).any(|part| is_unit(&part[2].to_lowercase()))
 }
 
 /// An address, alone or as `Name <address>` (RFC 5322).

@@ -9,10 +9,11 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+use super::compile::ALL_PATTERNS;
 use super::{FieldPath, List, Node, Rest, Rule};
 use crate::complaint::invalid;
 use cost::{Cardinality, Costs};
-use orknet_cel::{Env, Program, Type};
+use orknet_cel::{Env, Patterns, Program, Type};
 use orknet_resources::field::Path;
 use orknet_resources::{Cause, FieldError};
 use serde_json::{Value, json};
@@ -55,6 +56,8 @@ struct Way<'w> {
     is_resource: bool,
     /// The place above whose old and new values cannot be told to belong together.
     uncorrelated: Option<&'w Path<'w>>,
+    /// Where the constant patterns of all rules are kept.
+    patterns: &'w Patterns,
 }
 
 impl Rules {
@@ -64,7 +67,8 @@ impl Rules {
             return None;
         }
         let mut costs = Costs::default();
-        let way = Way { at, cardinality: Cardinality::ONE, is_resource: true, uncorrelated: None };
+        let patterns = Patterns::within(ALL_PATTERNS);
+        let way = Way { at, cardinality: Cardinality::ONE, is_resource: true, uncorrelated: None, patterns: &patterns };
         let rules = compile(root, way, &mut costs, found);
         costs.check(at, found);
         rules
@@ -90,7 +94,7 @@ fn compile(node: &Node, way: Way<'_>, costs: &mut Costs, found: &mut Vec<FieldEr
         let at = way.at.field("items");
         let cardinality = way.cardinality.times(node.checks.as_deref().and_then(|checks| checks.max_items));
         let uncorrelated = way.uncorrelated.or((!matches!(node.list, List::Map(_))).then_some(way.at));
-        let below = Way { at: &at, cardinality, is_resource: items.is_embedded, uncorrelated };
+        let below = Way { at: &at, cardinality, is_resource: items.is_embedded, uncorrelated, ..way };
         rules.items = compile(items, below, costs, found).map(Box::new);
     }
     if !node.rules.is_empty() {
@@ -109,7 +113,7 @@ fn own(node: &Node, way: Way<'_>, rules: &mut Rules, costs: &mut Costs, found: &
     };
     for (index, rule) in node.rules.iter().enumerate() {
         let here = at.index(index);
-        let compiled = compile_rule(rule, node, &declared, &here, found);
+        let compiled = compile_rule(rule, node, &declared, way.patterns, &here, found);
         let number = |program: &Program| way.cardinality.cost(program.estimate(), declared.min_size);
         if let Ok(program) = &compiled.program {
             costs.observe(&here.field("rule"), "estimated rule cost", number(program), found);
@@ -133,8 +137,15 @@ fn own(node: &Node, way: Way<'_>, rules: &mut Rules, costs: &mut Costs, found: &
     rules.type_ = Some(declared.type_);
 }
 
-fn compile_rule(rule: &Rule, node: &Node, declared: &Declared, at: &Path<'_>, found: &mut Vec<FieldError>) -> Compiled {
-    let without = Env::new(&[("self", declared.type_.clone())]);
+fn compile_rule(
+    rule: &Rule,
+    node: &Node,
+    declared: &Declared,
+    patterns: &Patterns,
+    at: &Path<'_>,
+    found: &mut Vec<FieldError>,
+) -> Compiled {
+    let without = Env::new(&[("self", declared.type_.clone())]).sharing(patterns);
     let old = if rule.optional_old_self == Some(true) { Type::optional(declared.type_.clone()) } else { declared.type_.clone() };
     let with = without.clone().with("oldSelf", old);
     let mut wrong = |field: &str, why: String| {
