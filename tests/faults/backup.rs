@@ -1,6 +1,7 @@
 //! Is a cluster that was restored or migrated the one that it was, for whoever knew it, and does nobody meet half of one?
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use orknet_tests::cluster::{orknet, run};
 use orknet_tests::etcd::Etcd;
 use orknet_tests::server::Server;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 faults![
@@ -17,6 +18,7 @@ faults![
     a_cluster_restored_from_etcd_to_etcd_is_the_one_that_it_was,
     a_restore_killed_in_the_middle_is_no_cluster_until_it_is_done_again,
     a_cluster_migrates_to_etcd_and_back,
+    a_server_that_was_stopped_while_its_etcd_was_restored_ends_and_serves_nobody,
 ];
 
 const OBJECTS: usize = 150;
@@ -191,7 +193,8 @@ fn killed(directory: &Path, etcd: &Etcd, kind: &str, file: &Path) -> Result<(Pat
         if !was_done && said.contains("a restore") {
             return Ok((place.clone(), place.join("config").display().to_string()));
         }
-        let is_whole_or_none = was_done || probe.status.success() || said.contains("there is no") || said.contains("cannot read");
+        let is_none = said.contains("there is no such directory") || said.contains("there is no store in it");
+        let is_whole_or_none = was_done || probe.status.success() || is_none;
         ensure!(is_whole_or_none, "{said}");
         fs::remove_dir_all(&place)?;
     }
@@ -215,6 +218,12 @@ fn a_cluster_migrates_to_etcd_and_back() -> Result<()> {
         server.stop()?;
         let done = migrate()?;
         ensure!(done.status.success(), "{done:?}");
+        // Nobody goes on with the first one by mistake.
+        let mut mistaken = orknet();
+        mistaken.args(["server", "--listen", "127.0.0.1:0", "--pki-dir"]).arg(home.path().join("pki")).args(step[0].flags(""));
+        let mistaken = mistaken.stdin(Stdio::null()).output()?;
+        let said = String::from_utf8_lossy(&mistaken.stderr).into_owned();
+        ensure!(!mistaken.status.success() && said.contains("was migrated to"), "{said}");
         server = Server::start_on(home.path(), &step[1].flags(""))?;
         let kubectl = server.kubectl();
         ensure!(objects(&kubectl)? == expected, "not what was migrated");
@@ -224,6 +233,26 @@ fn a_cluster_migrates_to_etcd_and_back() -> Result<()> {
         version = now;
     }
     server.stop()
+}
+
+/// Its revisions are of the time before: whoever is told of one in between goes backwards.
+fn a_server_that_was_stopped_while_its_etcd_was_restored_ends_and_serves_nobody() -> Result<()> {
+    let (directory, etcd) = (tempfile::tempdir()?, Etcd::start()?);
+    let mut server = Server::start_on(directory.path(), &["--etcd".to_owned(), etcd.url()])?;
+    let file = directory.path().join("backup");
+    let backup = || orknet().arg("backup").arg(&file).args(["--etcd", &etcd.url(), "--without-keys"]).output();
+    ensure!(backup()?.status.success(), "there is no backup");
+    server.signal(Signal::SIGSTOP)?;
+    // Its sign of life as well, for which one would have to wait otherwise.
+    run(Command::new("etcdctl").env("ETCDCTL_API", "3").args(["--endpoints", &etcd.url(), "del", "--prefix", "/orknet/data/"]))?;
+    let done = orknet().arg("restore").arg(&file).args(["--etcd", &etcd.url(), "--without-keys"]).output()?;
+    ensure!(done.status.success(), "{done:?}");
+    server.signal(Signal::SIGCONT)?;
+    ensure!(!server.ended()?, "that is no success");
+    let log = server.log();
+    ensure!(log.contains("the store was restored meanwhile"), "{log}");
+    // It is one of the restored cluster when it is started anew.
+    server.start_again()
 }
 
 /// Makes objects, and waits for those that the controllers make.

@@ -45,9 +45,18 @@ impl Server {
 
     /// SIGTERM, and waits for the end.
     pub fn stop(&mut self) -> Result<()> {
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM).context("cannot stop the server")?;
+        self.signal(Signal::SIGTERM)?;
         self.child.wait().context("cannot wait for the server")?;
         Ok(())
+    }
+
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), signal).context("cannot signal the server")
+    }
+
+    /// Waits until it has ended by itself; whether that was a success.
+    pub fn ended(&mut self) -> Result<bool> {
+        eventually("the server to end", || self.child.try_wait()?.map(|status| status.success()).context("it runs"))
     }
 
     /// After [`Server::kill`]: the same server again; waits until it is ready.

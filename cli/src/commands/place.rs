@@ -4,7 +4,7 @@ use super::server;
 use anyhow::{Context, Result, bail};
 use orknet_apiserver::SERVERS;
 use orknet_store::snapshot::{Begin, Source, Target};
-use orknet_store::{KeyRange, StoreConfig, StoreError, embedded, etcd};
+use orknet_store::{KeyRange, MAX_RESTORED, MAX_VALUE, StoreConfig, StoreError, embedded, etcd};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -40,8 +40,12 @@ pub async fn source(config: &StoreConfig, alone: bool) -> Result<Box<dyn Source>
     })
 }
 
-/// Begins to fill the store, in which there must be nothing. Blocks on a directory.
-pub async fn target(config: &StoreConfig, begin: &Begin) -> Result<Box<dyn Target>> {
+/// Begins to fill the store, in which there must be nothing, with values of which this is the `largest`. Blocks on a directory.
+pub async fn target(config: &StoreConfig, begin: &Begin, largest: Option<(String, usize)>) -> Result<Box<dyn Target>> {
+    let most = most_bytes(config);
+    if let Some((key, size)) = largest.filter(|(_, size)| *size > most) {
+        bail!("the value of {key} has {size} bytes, and at most {most} are taken: nothing was written");
+    }
     if let StoreConfig::Etcd(_) = config
         && let Ok(there) = source(config, false).await
     {
@@ -51,6 +55,14 @@ pub async fn target(config: &StoreConfig, begin: &Begin) -> Result<Box<dyn Targe
         StoreConfig::Embedded(config) => Box::new(embedded::Restore::begin(config.clone(), begin)?),
         StoreConfig::Etcd(config) => Box::new(etcd::Restore::begin(config.clone(), begin).await?),
     })
+}
+
+/// Bytes of the largest value that the store takes when it is filled.
+fn most_bytes(config: &StoreConfig) -> usize {
+    match config {
+        StoreConfig::Embedded(_) => MAX_RESTORED,
+        StoreConfig::Etcd(_) => MAX_VALUE,
+    }
 }
 
 /// The store as people name it.
@@ -84,4 +96,17 @@ pub async fn cluster(source: &dyn Source) -> Result<String, StoreError> {
     let object: Option<Value> = namespace.and_then(|record| serde_json::from_slice(&record.value).ok());
     let uid = object.and_then(|object| object["metadata"]["uid"].as_str().map(str::to_owned));
     Ok(uid.unwrap_or_else(|| "unknown".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_does_not_fit_is_refused_before_anybody_is_asked() {
+        let nowhere = StoreConfig::Etcd(etcd::EtcdConfig::new(["http://127.0.0.1:1"]));
+        let begin = Begin { above: 1, again: false, from: "a test".into() };
+        let refused = target(&nowhere, &begin, Some(("/registry/a".into(), MAX_VALUE + 1))).await.err().expect("it is refused").to_string();
+        assert!(refused.contains("the value of /registry/a has 1568769 bytes") && refused.contains("nothing was written"), "{refused}");
+    }
 }

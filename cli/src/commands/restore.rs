@@ -31,7 +31,7 @@ pub struct Restore {
 /// Checks everything before anything is written; then writes, and says what is there.
 pub async fn run(options: Restore) -> Result<()> {
     let (store, pki_dir) = options.place.find(options.pki_dir.as_ref())?;
-    let Contents { header, files } = snapshot::check(&options.file)?;
+    let Contents { header, files, largest } = snapshot::check(&options.file)?;
     let files = if options.without_keys { Vec::new() } else { files };
     let missing = missing(&files, &pki_dir)?;
     let name = place::name(&store);
@@ -41,7 +41,7 @@ pub async fn run(options: Restore) -> Result<()> {
         again: options.again,
         from: options.file.display().to_string(),
     };
-    let target = place::target(&store, &begin).await.with_context(|| format!("cannot restore into {name}"))?;
+    let target = place::target(&store, &begin, largest).await.with_context(|| format!("cannot restore into {name}"))?;
     // From here on a failure leaves a mark, and nobody takes what is there for a store.
     put_keys(&missing, &pki_dir)?;
     let revision = snapshot::restore(&options.file, &*target).await.with_context(|| format!("the restore into {name} is not done"))?;
@@ -62,6 +62,7 @@ fn missing(files: &[KeptFile], directory: &Path) -> Result<Vec<KeptFile>> {
         if !pki::FILES.iter().any(|(name, _)| *name == file.name) {
             bail!("the backup holds a file {}, which is none of a cluster's keys", file.name);
         }
+        std::str::from_utf8(&file.contents).with_context(|| format!("the backup's {} is no text", file.name))?;
         let path = directory.join(&file.name);
         match fs::read(&path) {
             Ok(contents) if contents == file.contents => {}

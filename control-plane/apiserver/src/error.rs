@@ -401,6 +401,8 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable(why) => {
                 Self::new(500, "ServerTimeout", format!("the server cannot reach its store: {why}")).retry_after(1)
             }
+            // The server is about to end.
+            error @ StoreError::Replaced => Self::new(503, "ServiceUnavailable", error.to_string()),
             error @ StoreError::Failed { .. } => Self::internal(error),
         }
     }

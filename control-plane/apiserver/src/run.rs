@@ -27,7 +27,8 @@ use orknet_auth::tokens::{API_AUDIENCE, TokenError, TokenIssuer};
 use orknet_patch::Schema;
 use orknet_patch::schema::SchemaError;
 use orknet_resources::Resource;
-use orknet_store::Store;
+use orknet_store::{Store, StoreError};
+use parking_lot::Mutex;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub enum Error {
     Audit(#[from] AuditError),
     #[error("the kinds' definitions cannot be used for patches")]
     Schema(#[from] SchemaError),
+    #[error("the server cannot go on")]
+    Store(#[from] StoreError),
     #[error("the server's task ended with a panic")]
     Panicked(#[from] tokio::task::JoinError),
 }
@@ -71,6 +74,8 @@ pub struct Handle {
     server: Arc<Server>,
     addresses: Vec<SocketAddr>,
     tasks: JoinSet<()>,
+    /// What ended it, beside its shutdown.
+    lost: Arc<Mutex<Option<StoreError>>>,
 }
 
 impl Handle {
@@ -132,14 +137,14 @@ impl Handle {
         }
     }
 
-    /// Completes when the server has stopped, after its shutdown was asked for.
+    /// Completes when the server has stopped, after its shutdown was asked for, or because its store is another's now, which is an error.
     pub async fn stopped(mut self) -> Result<(), Error> {
         while let Some(ended) = self.tasks.join_next().await {
             ended?;
         }
         // No request is answered any more. A disk that hangs keeps nobody from going.
         let _ = tokio::time::timeout(FLUSH, self.server.audit.flushed()).await;
-        Ok(())
+        self.lost.lock().take().map_or(Ok(()), |error| Err(error.into()))
     }
 }
 
@@ -209,7 +214,15 @@ pub(crate) async fn start_with(
         tasks.spawn(sealed::renew(sealed, server.config.event_ttl, shutdown.clone()));
     }
     tasks.spawn(compaction::keep(store.clone(), server.config.compaction_interval, shutdown.clone()));
-    tasks.spawn(feed(caches, store, shutdown.clone()));
+    let lost = Arc::<Mutex<Option<StoreError>>>::default();
+    let (reason, end) = (lost.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        if let Err(error) = feed(caches, store, end.clone()).await {
+            tracing::error!(%error, "the server ends");
+            *reason.lock() = Some(error);
+            end.cancel();
+        }
+    });
     let nodes = server.clone();
     tasks.spawn(async move { nodes.access.nodes.follow(shutdown).await });
     tasks.spawn(bootstrap::keep(server.clone(), port));
@@ -219,7 +232,7 @@ pub(crate) async fn start_with(
         tasks.spawn(listener::serve(server.clone(), listener, tls.clone()));
     }
     tracing::info!(?addresses, "the API server listens");
-    Ok(Handle { server, addresses, tasks })
+    Ok(Handle { server, addresses, tasks, lost })
 }
 
 fn listen(listeners: Vec<Listener>) -> Result<Vec<TcpListener>, Error> {

@@ -9,7 +9,7 @@ mod limits;
 pub mod snapshot;
 mod types;
 
-pub use limits::{MAX_OPS, MAX_VALUE};
+pub use limits::{MAX_OPS, MAX_RESTORED, MAX_VALUE};
 pub use types::*;
 
 use async_trait::async_trait;
@@ -37,7 +37,7 @@ pub async fn open(config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     }
 }
 
-/// The store. All methods are cancel-safe: a dropped future may or may not have taken effect, never half of it.
+/// The store. Any method may answer [`StoreError::Replaced`], and then every later one does. All methods are cancel-safe: a dropped future may or may not have taken effect, never half of it.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Reads the keys in `range` as of `revision` (`None`: now), in key order, at most `limit` (0: all).

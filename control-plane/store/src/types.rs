@@ -147,6 +147,9 @@ pub enum StoreError {
     TooLarge { key: String, size: usize, limit: usize },
     #[error("the store cannot be reached: {0}")]
     Unavailable(String),
+    /// Never again for whoever has it open: the revisions that he knows are of another time.
+    #[error("the store was restored meanwhile, or migrated to another place: what is connected to it has to be started anew")]
+    Replaced,
     #[error("the store failed to {operation}: {source}")]
     Failed { operation: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
 }

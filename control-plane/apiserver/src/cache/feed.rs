@@ -19,10 +19,10 @@ const PAGE: usize = 1000;
 /// First and longest pause before the store is tried again.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// Fills `caches` until `shutdown`. Store failures are logged and tried again for ever.
-pub async fn feed(caches: Arc<Caches>, store: Arc<dyn Store>, shutdown: CancellationToken) {
+/// Fills `caches` until `shutdown`. Store failures are logged and tried again for ever; but a store that is another's now ends it.
+pub async fn feed(caches: Arc<Caches>, store: Arc<dyn Store>, shutdown: CancellationToken) -> Result<(), StoreError> {
     // Caches have one feed.
-    let Some(requests) = caches.joining.lock().take() else { return };
+    let Some(requests) = caches.joining.lock().take() else { return Ok(()) };
     let mut joins = Joins::new(requests);
     let mut pause = PAUSE.0;
     let mut after = None;
@@ -37,7 +37,7 @@ pub async fn feed(caches: Arc<Caches>, store: Arc<dyn Store>, shutdown: Cancella
             follow(&caches, &mut joins, &store, from, &mut after).await
         };
         let ended = tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = shutdown.cancelled() => return Ok(()),
             ended = step => ended,
         };
         caches.set_progress(|progress| progress.connected = false);
@@ -46,11 +46,12 @@ pub async fn feed(caches: Arc<Caches>, store: Arc<dyn Store>, shutdown: Cancella
                 tracing::warn!(requested, oldest, "the store forgot changes that the cache has not seen, loading again");
                 after = None;
             }
+            Err(StoreError::Replaced) => return Err(StoreError::Replaced),
             Err(error) => tracing::warn!(%error, "the cache lost the store"),
             Ok(()) => tracing::warn!("the store ended the cache's watch"),
         }
         tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = shutdown.cancelled() => return Ok(()),
             () = tokio::time::sleep(pause) => {}
         }
         pause = (pause * 2).min(PAUSE.1);

@@ -61,7 +61,7 @@ impl Store for Held {
 struct Fed {
     store: Arc<Held>,
     caches: Arc<Caches>,
-    _feed: AbortOnDropHandle<()>,
+    _feed: AbortOnDropHandle<Result<(), orknet_store::StoreError>>,
     _directory: TempDir,
 }
 

@@ -10,6 +10,7 @@ mod frame;
 mod group;
 mod index;
 mod log;
+mod moved;
 mod reader;
 mod recover;
 mod restore;
@@ -21,7 +22,7 @@ mod writer;
 pub use reader::Reader;
 pub use restore::Restore;
 
-use crate::limits::check_commit;
+use crate::limits::{MAX_VALUE, check_commit};
 use crate::{Commit, Compare, KeyRange, Op, RangeResult, Revision, Store, StoreError, Watch};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -77,22 +78,29 @@ pub struct Embedded {
     queue: Arc<Semaphore>,
     threads: Vec<JoinHandle<()>>,
     lock: File,
+    /// Bytes of one value.
+    most: usize,
 }
 
 impl Embedded {
     /// Opens the store, or begins one where the directory is empty. Reads the whole log: blocks for about a second per GB.
     /// Errors: [`StoreError::Unavailable`] when another process has it open, [`StoreError::Failed`] when the log is damaged or cannot be read, or a
-    /// restore into it is not done.
+    /// restore into it is not done, or it was migrated to another place.
     pub fn open(mut config: EmbeddedConfig) -> Result<Arc<Self>, StoreError> {
         let lock = enter(&mut config)?;
         if let Some(from) = restore::unfinished(&config.directory)? {
             let source = format!("a restore of {from} into {} was not done: do it again", config.directory.display());
             return Err(StoreError::Failed { operation: "open the store", source: source.into() });
         }
-        Self::begin(recover::recover(config)?, lock)
+        if let Some(to) = moved::moved(&config.directory)? {
+            let source = format!("{} was migrated to {to}; {}", config.directory.display(), crate::snapshot::STAY);
+            return Err(StoreError::Failed { operation: "open the store", source: source.into() });
+        }
+        Self::begin(recover::recover(config)?, lock, MAX_VALUE)
     }
 
-    fn begin(recovered: recover::Recovered, lock: File) -> Result<Arc<Self>, StoreError> {
+    /// `most`: bytes of one value.
+    fn begin(recovered: recover::Recovered, lock: File, most: usize) -> Result<Arc<Self>, StoreError> {
         let state = Arc::new(recovered.state);
         let (requests, queued) = mpsc::channel();
         let (wake, woken) = mpsc::channel();
@@ -102,7 +110,7 @@ impl Embedded {
         let cleaned = state.clone();
         let threads =
             vec![spawn("store-writer", move || writer.run(queued))?, spawn("store-cleaner", move || cleaner::run(cleaned, woken))?];
-        Ok(Arc::new(Self { state, requests: Some(requests), queue: Arc::new(Semaphore::new(QUEUE)), threads, lock }))
+        Ok(Arc::new(Self { state, requests: Some(requests), queue: Arc::new(Semaphore::new(QUEUE)), threads, lock, most }))
     }
 
     /// Queues a change and waits until it is durable or refused.
@@ -139,7 +147,7 @@ impl Store for Embedded {
     }
 
     async fn commit(&self, compares: Vec<Compare>, ops: Vec<Op>) -> Result<Commit, StoreError> {
-        check_commit(&compares, &ops)?;
+        check_commit(&compares, &ops, self.most)?;
         self.change(Task::Commit { compares, ops }).await
     }
 

@@ -4,18 +4,19 @@ use super::frame::DEADLINE_BEFORE_KEY;
 use super::index::{Index, Place, Version};
 use super::segment::Segment;
 use super::state::{Segments, failed};
-use super::{lock, recover, restore};
+use super::{lock, moved, recover, restore};
 use crate::snapshot::{Record, Source};
 use crate::{KeyRange, Revision, StoreError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What the directory holds at the moment of opening. Its keys are in memory, its values are read from the files.
 pub struct Reader {
+    directory: PathBuf,
     log: Arc<Log>,
     /// Keeps everybody else out.
     lock: Option<File>,
@@ -40,10 +41,14 @@ impl Reader {
             return Err(refused("a restore into it was not done"));
         }
         let (index, segments) = recover::read_beside(directory)?;
+        // One that was begun meanwhile is no store.
+        if restore::unfinished(directory)?.is_some() {
+            return Err(refused("a restore into it was not done"));
+        }
         if segments.ordered.is_empty() {
             return Err(refused("there is no store in it"));
         }
-        Ok(Self { log: Arc::new(Log { index, segments }), lock })
+        Ok(Self { directory: directory.to_owned(), log: Arc::new(Log { index, segments }), lock })
     }
 
     pub(super) fn total(&self) -> u64 {
@@ -76,6 +81,20 @@ impl Source for Reader {
 
     async fn is_unchanged(&self) -> Result<bool, StoreError> {
         Ok(self.lock.is_some())
+    }
+
+    async fn largest(&self) -> Result<Option<(String, usize)>, StoreError> {
+        let all = self.log.index.page(b"", self.log.index.revision, usize::MAX);
+        let largest = all.into_iter().max_by_key(|(_, version)| version.place.length);
+        Ok(largest.map(|(key, version)| (String::from_utf8_lossy(&key).into_owned(), version.place.length as usize)))
+    }
+
+    async fn leave(&mut self, to: &str) -> Result<(), StoreError> {
+        moved::leave(&self.directory, to)
+    }
+
+    async fn stay(&mut self) -> Result<(), StoreError> {
+        moved::stay(&self.directory)
     }
 }
 

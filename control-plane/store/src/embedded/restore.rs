@@ -1,7 +1,8 @@
 //! Filling a directory that has no store with what a backup holds. A file marks it until all is there: nobody takes a part for the whole.
 
 use super::state::failed;
-use super::{Embedded, EmbeddedConfig, Reader, enter, recover, segment};
+use super::{Embedded, EmbeddedConfig, Reader, enter, moved, recover, segment};
+use crate::MAX_RESTORED;
 use crate::snapshot::{Begin, SnapshotError, Target};
 use crate::{Revision, Store, StoreError};
 use async_trait::async_trait;
@@ -56,8 +57,10 @@ impl Restore {
         for file in files {
             fs::remove_file(file).map_err(|error| failed("remove what a restore left", error))?;
         }
+        // Of a store that went, and was removed.
+        moved::stay(&directory)?;
         let recovered = recover::recover_from(config, begin.above)?;
-        Ok(Self { directory, store: Embedded::begin(recovered, lock)? })
+        Ok(Self { directory, store: Embedded::begin(recovered, lock, MAX_RESTORED)? })
     }
 }
 

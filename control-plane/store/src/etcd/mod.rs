@@ -16,14 +16,14 @@ pub use config::EtcdConfig;
 pub use restore::Restore;
 pub use snapshot::Snapshot;
 
-use crate::limits::check_commit;
+use crate::limits::{MAX_VALUE, check_commit};
 use crate::{Commit, Compare, Entry, KeyRange, Op, RangeResult, Revision, Store, StoreError, Watch};
 use async_trait::async_trait;
 use bytes::Bytes;
 use client::Connection;
 use etcd_client::{CompareOp, GetOptions, GetResponse, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse};
 use leases::Leases;
-use origin::Clock;
+use origin::{Clock, Origin};
 use progress::Progress;
 use std::sync::Arc;
 
@@ -40,25 +40,55 @@ pub struct Etcd {
 struct Shared {
     connection: Connection,
     progress: Progress,
+    /// Whether the store is another's now: see [`origin`].
+    replaced: tokio::sync::watch::Sender<bool>,
+}
+
+impl Shared {
+    /// Ends the store for all that have it open.
+    fn replaced(&self) -> StoreError {
+        self.replaced.send_replace(true);
+        StoreError::Replaced
+    }
+
+    /// An error once the store is another's.
+    fn is_ours(&self) -> Result<(), StoreError> {
+        if *self.replaced.borrow() { Err(StoreError::Replaced) } else { Ok(()) }
+    }
 }
 
 impl Etcd {
     /// Connects, and waits at most the configured connect timeout for one of the endpoints to answer.
-    /// Errors: [`StoreError::Unavailable`] naming the endpoints when none does, [`StoreError::Failed`] when a restore into it is not done.
+    /// Errors: [`StoreError::Unavailable`] naming the endpoints when none does, [`StoreError::Failed`] when a restore into it is not done, or it was
+    /// migrated to another place.
     pub async fn connect(config: EtcdConfig) -> Result<Arc<Self>, StoreError> {
+        let place = place(&config);
+        let (etcd, origin) = Self::enter(config).await?;
+        match origin.moved_to {
+            None => Ok(Arc::new(etcd)),
+            Some(to) => {
+                let source = format!("{place} was migrated to {to}; {}", crate::snapshot::STAY);
+                Err(StoreError::Failed { operation: "open the store", source: source.into() })
+            }
+        }
+    }
+
+    /// The same, also of a store that was migrated.
+    async fn enter(config: EtcdConfig) -> Result<(Self, Origin), StoreError> {
         let mut connection = Connection::open(&config).await?;
         let (origin, fence) = origin::read(&connection).await?;
-        if let Some(from) = origin.restoring {
+        if let Some(from) = &origin.restoring {
             let source = format!("a restore of {from} into {} is not done: wait for it, or do it again", place(&config));
             return Err(StoreError::Failed { operation: "open the store", source: source.into() });
         }
         connection.clock = Clock::new(&origin, fence);
-        Ok(Arc::new(Self::over(connection)))
+        Ok((Self::over(connection), origin))
     }
 
     fn over(connection: Connection) -> Self {
         let progress = Progress::for_version(&connection.version);
-        Self { shared: Arc::new(Shared { connection, progress }), leases: Leases::default() }
+        let replaced = tokio::sync::watch::Sender::new(false);
+        Self { shared: Arc::new(Shared { connection, progress, replaced }), leases: Leases::default() }
     }
 
     async fn transact(&self, compares: &[Compare], ops: &[Op]) -> Result<Commit, StoreError> {
@@ -94,8 +124,7 @@ impl Etcd {
         }
         let mut current: Vec<Option<KeyValue>> = response.op_responses().into_iter().map(found).collect();
         if current.pop().flatten().map_or(0, |origin| origin.mod_revision()) != connection.clock.fence {
-            let source = "the store was restored meanwhile: what is connected to it has to be started anew";
-            return Err(StoreError::Failed { operation: "commit", source: source.into() });
+            return Err(self.shared.replaced());
         }
         let current = current.into_iter().map(|kv| kv.map(|kv| entry(connection, kv))).collect();
         Ok(Commit::Failed { current, revision })
@@ -150,6 +179,7 @@ impl Etcd {
 #[async_trait]
 impl Store for Etcd {
     async fn range(&self, range: KeyRange, revision: Option<Revision>, limit: usize) -> Result<RangeResult, StoreError> {
+        self.shared.is_ours()?;
         let empty = !range.end.is_empty() && range.end <= range.start;
         // To etcd revision 0 is now; here it is before everything.
         let requested = revision.map(|revision| revision.max(1));
@@ -177,7 +207,8 @@ impl Store for Etcd {
     }
 
     async fn commit(&self, compares: Vec<Compare>, ops: Vec<Op>) -> Result<Commit, StoreError> {
-        check_commit(&compares, &ops)?;
+        self.shared.is_ours()?;
+        check_commit(&compares, &ops, MAX_VALUE)?;
         if compares.is_empty() && ops.is_empty() {
             return Ok(Commit::Done(self.current_revision().await?));
         }
@@ -206,12 +237,14 @@ impl Store for Etcd {
     }
 
     async fn current_revision(&self) -> Result<Revision, StoreError> {
+        self.shared.is_ours()?;
         let connection = &self.shared.connection;
         Ok(connection.clock.of_etcd(origin::now(connection).await?))
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         let connection = &self.shared.connection;
+        self.shared.is_ours()?;
         let at = connection.clock.to_etcd(revision);
         if at == 0 {
             return Ok(());

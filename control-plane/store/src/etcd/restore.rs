@@ -3,11 +3,11 @@
 
 use super::client::Connection;
 use super::origin::{self, Clock, Origin};
-use super::{Etcd, EtcdConfig, errors, place};
+use super::{Etcd, EtcdConfig, place};
 use crate::snapshot::{Begin, SnapshotError, Target};
 use crate::{KeyRange, Revision, Store, StoreError};
 use async_trait::async_trait;
-use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, Txn, TxnOp};
+use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, TxnOp};
 use std::sync::Arc;
 
 /// A store that is being filled; nobody else can open it.
@@ -28,7 +28,8 @@ impl Restore {
         }
         let now = origin::now(&connection).await?;
         let above = begin.above.max(Clock::new(&former, fence).of_etcd(now));
-        let mark = Origin { offset: above.saturating_sub(now.unsigned_abs()), floor: 0, restoring: Some(begin.from.clone()) };
+        let mark =
+            Origin { offset: above.saturating_sub(now.unsigned_abs()), floor: 0, restoring: Some(begin.from.clone()), moved_to: None };
         let (start, end) = connection.keys.range(&KeyRange::prefix(""));
         let mut conditions = Vec::new();
         let mut writes = Vec::new();
@@ -38,7 +39,7 @@ impl Restore {
             // A range without keys is to etcd a key that was never made.
             conditions.push(Compare::create_revision(start, CompareOp::Equal, 0).with_range(end));
         }
-        let Some(fence) = replace(&connection, fence, &mark, conditions, writes).await? else {
+        let Some(fence) = origin::replace(&connection, fence, &mark, conditions, writes).await? else {
             return Err(SnapshotError::NotEmpty { place: place(&config), found: found(&connection).await? });
         };
         connection.clock = Clock::new(&mark, fence);
@@ -55,35 +56,12 @@ impl Target for Restore {
     async fn finish(&self) -> Result<Revision, StoreError> {
         let connection = &self.etcd.shared.connection;
         let floor = origin::now(connection).await?;
-        let origin = Origin { offset: self.offset, floor: floor.unsigned_abs(), restoring: None };
-        let ended = replace(connection, connection.clock.fence, &origin, Vec::new(), Vec::new()).await?;
+        let origin = Origin { offset: self.offset, floor: floor.unsigned_abs(), ..Origin::default() };
+        let ended = origin::replace(connection, connection.clock.fence, &origin, Vec::new(), Vec::new()).await?;
         let at =
             ended.ok_or_else(|| StoreError::Failed { operation: "end the restore", source: "another one was begun meanwhile".into() })?;
         Ok(connection.clock.of_etcd(at))
     }
-}
-
-/// Writes the origin if it is still that of `fence` and the conditions hold; answers etcd's revision then.
-async fn replace(
-    connection: &Connection,
-    fence: i64,
-    origin: &Origin,
-    mut conditions: Vec<Compare>,
-    mut writes: Vec<TxnOp>,
-) -> Result<Option<i64>, StoreError> {
-    let key = connection.keys.origin();
-    let value = serde_json::to_vec(origin)
-        .map_err(|error| StoreError::Failed { operation: "write the store's origin", source: Box::new(error) })?;
-    conditions.push(Compare::mod_revision(key.clone(), CompareOp::Equal, fence));
-    writes.push(TxnOp::put(key, value, None));
-    let txn = Txn::new().when(conditions).and_then(writes);
-    let written = connection.once("write the store's origin", |mut clients| {
-        let txn = txn.clone();
-        async move { clients.kv.txn(txn).await }
-    });
-    let mut answer = written.await?;
-    let revision = errors::revision(answer.take_header())?;
-    Ok(answer.succeeded().then_some(revision))
 }
 
 /// What is there, in words.

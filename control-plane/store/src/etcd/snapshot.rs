@@ -1,6 +1,7 @@
 //! What is in etcd at one revision, for a backup.
 
 use super::client::Clients;
+use super::origin::{self, Origin};
 use super::{Etcd, EtcdConfig, errors};
 use crate::snapshot::{Record, Source};
 use crate::{EventKind, KeyRange, Revision, Store, StoreError, WatchItem};
@@ -10,7 +11,6 @@ use etcd_client::{GetOptions, KeyValue};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long to wait for etcd to say what has changed.
@@ -18,18 +18,31 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The store at the revision at which this was opened.
 pub struct Snapshot {
-    etcd: Arc<Etcd>,
+    etcd: Etcd,
+    origin: Origin,
+    config: EtcdConfig,
     revision: Revision,
     /// What leases had left when they were first asked for: keys share them.
     leases: Mutex<HashMap<i64, Duration>>,
 }
 
 impl Snapshot {
-    /// Errors as [`Etcd::connect`].
+    /// Errors as [`Etcd::connect`], but one that was migrated to another place is read.
     pub async fn open(config: EtcdConfig) -> Result<Self, StoreError> {
-        let etcd = Etcd::connect(config).await?;
+        let (etcd, origin) = Etcd::enter(config.clone()).await?;
         let revision = etcd.current_revision().await?;
-        Ok(Self { etcd, revision, leases: Mutex::default() })
+        Ok(Self { etcd, origin, config, revision, leases: Mutex::default() })
+    }
+
+    /// Writes where the store is, and opens it again as of then.
+    async fn mark(&mut self, moved_to: Option<String>) -> Result<(), StoreError> {
+        let origin = Origin { moved_to, ..self.origin.clone() };
+        let connection = &self.etcd.shared.connection;
+        if origin::replace(connection, connection.clock.fence, &origin, Vec::new(), Vec::new()).await?.is_none() {
+            return Err(StoreError::Replaced);
+        }
+        *self = Self::open(self.config.clone()).await?;
+        Ok(())
     }
 
     async fn get(&self, range: &KeyRange, options: GetOptions) -> Result<etcd_client::GetResponse, StoreError> {
@@ -105,5 +118,18 @@ impl Source for Snapshot {
             Err(StoreError::Unavailable("etcd ended a watch".into()))
         };
         tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| Err(errors::too_slow("say what has changed", PATIENCE)))
+    }
+
+    /// etcd refuses what another store would not take.
+    async fn largest(&self) -> Result<Option<(String, usize)>, StoreError> {
+        Ok(None)
+    }
+
+    async fn leave(&mut self, to: &str) -> Result<(), StoreError> {
+        self.mark(Some(to.to_owned())).await
+    }
+
+    async fn stay(&mut self) -> Result<(), StoreError> {
+        if self.origin.moved_to.is_some() { self.mark(None).await } else { Ok(()) }
     }
 }

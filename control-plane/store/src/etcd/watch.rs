@@ -1,7 +1,7 @@
 //! Watches over etcd: one stream each, opened again from the last revision when the connection breaks.
 
 use super::client::{Clients, Connection};
-use super::{Shared, entry};
+use super::{Shared, entry, origin};
 use crate::{Event, EventKind, KeyRange, PROGRESS_INTERVAL, Revision, StoreError, Watch, WatchItem};
 use bytes::Bytes;
 use etcd_client::{EventType, WatchOptions, WatchResponse, WatchStream};
@@ -19,7 +19,7 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(100);
 
 /// Opens a watch and waits until etcd has it.
 pub async fn open(shared: Arc<Shared>, range: KeyRange, after: Revision) -> Result<Watch, StoreError> {
-    let requests = shared.progress.subscribe();
+    let (requests, replaced) = (shared.progress.subscribe(), shared.replaced.subscribe());
     let mut follower = Follower {
         shared,
         range,
@@ -28,6 +28,7 @@ pub async fn open(shared: Arc<Shared>, range: KeyRange, after: Revision) -> Resu
         partial: Vec::new(),
         queue: VecDeque::new(),
         requests,
+        replaced,
         spoke: Instant::now(),
         told: after,
     };
@@ -67,6 +68,7 @@ struct Follower {
     partial: Vec<(Event, bool)>,
     queue: VecDeque<WatchItem>,
     requests: watch::Receiver<u64>,
+    replaced: watch::Receiver<bool>,
     spoke: Instant,
     /// The newest revision that the receiver knows of.
     told: Revision,
@@ -95,6 +97,7 @@ impl Follower {
                     }
                 },
                 Ok(()) = self.requests.changed() => self.ask().await,
+                Ok(()) = self.replaced.changed() => return Err(StoreError::Replaced),
                 () = tokio::time::sleep_until(idle) => {
                     self.spoke = Instant::now();
                     if self.position > self.told {
@@ -118,10 +121,15 @@ impl Follower {
         }
     }
 
-    /// Opens the stream at the position itself, whose events are dropped: so etcd answers "compacted" exactly when something after it is gone.
+    /// Opens the stream over everything below the prefix, so that the store's origin is in it: who was away while the store was restored is told
+    /// before he sees anything of the new one. It begins at the position itself, whose events are dropped: so etcd answers "compacted" exactly when something after it is gone.
     async fn connect(&mut self) -> Result<(), StoreError> {
         let connection = &self.shared.connection;
-        let (start, end) = if self.shared.progress.by_marker { connection.keys.everything() } else { connection.keys.range(&self.range) };
+        let (_, fence) = origin::read(connection).await?;
+        if fence != connection.clock.fence {
+            return Err(self.shared.replaced());
+        }
+        let (start, end) = connection.keys.everything();
         let first = connection.clock.to_etcd(self.position).max(1);
         let options = WatchOptions::new().with_range(end).with_start_revision(first).with_prev_key().with_fragment();
         self.partial.clear();
@@ -179,10 +187,13 @@ impl Follower {
             }
             return Ok(());
         }
-        let marker = keys.marker();
+        let (marker, origin) = (keys.marker(), keys.origin());
         for event in response.events() {
             let Some(kv) = event.kv() else { continue };
             let revision = clock.of_etcd(kv.mod_revision());
+            if revision > self.position && kv.key() == origin {
+                return Err(shared.replaced());
+            }
             if revision <= self.position || !(keys.is_data(kv.key()) || kv.key() == marker) {
                 continue;
             }

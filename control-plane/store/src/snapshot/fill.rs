@@ -6,12 +6,18 @@ use super::{Pages, Record, SnapshotError, Source, Target};
 use crate::{Commit, KeyRange, MAX_OPS, Op, Revision, Store, StoreError};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 /// Bytes of values in one commit: less than half of what etcd takes.
 const COMMIT_BYTES: usize = 512 << 10;
 /// Commits on their way at the same time.
 const AT_ONCE: usize = 8;
+/// How long a store that cannot be reached is tried again: what is written is the same each time, and nobody else writes.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two tries.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// Writes what the backup holds into the store, and ends the restore when all of it is there. Answers the store's revision. What it finds damaged
 /// it has not written; the caller has [`super::check`]ed the file before it began. Blocks on the file.
@@ -79,7 +85,18 @@ impl Fill {
         while self.running.len() >= AT_ONCE {
             self.one_done().await?;
         }
-        self.running.spawn(async move { store.commit(Vec::new(), ops).await });
+        self.running.spawn(async move {
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                match store.commit(Vec::new(), ops.clone()).await {
+                    Err(StoreError::Unavailable(reason)) if Instant::now() < deadline => {
+                        tracing::warn!(reason, "a part of the restore is written again");
+                        sleep(RETRY).await;
+                    }
+                    done => return done,
+                }
+            }
+        });
         Ok(())
     }
 

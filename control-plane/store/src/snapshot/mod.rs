@@ -45,6 +45,16 @@ pub trait Source: Send + Sync {
 
     /// Whether nothing has been written since. Keys that expire do not count.
     async fn is_unchanged(&self) -> Result<bool, StoreError>;
+
+    /// The key with the largest value, and its bytes, where values may be larger than [`crate::MAX_VALUE`].
+    async fn largest(&self) -> Result<Option<(String, usize)>, StoreError>;
+
+    /// Keeps everybody from opening the store from now on, and those that have it open from writing, since it goes to `to`; this is then the
+    /// store as it was left. Once more does no harm.
+    async fn leave(&mut self, to: &str) -> Result<(), StoreError>;
+
+    /// Takes that back: the store did not go.
+    async fn stay(&mut self) -> Result<(), StoreError>;
 }
 
 /// How a restore is begun.
@@ -88,6 +98,8 @@ pub enum SnapshotError {
     Changed,
 }
 
+/// What people are told who open a store that was left.
+pub const STAY: &str = "remedy: name that store, or, if nothing runs there, take the move back (orknet migrate --stay)";
 /// Most keys read at a time.
 const PAGE: usize = 100;
 /// Revisions left out at least.

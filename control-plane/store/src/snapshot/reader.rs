@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub struct Contents {
     pub header: Header,
     pub files: Vec<KeptFile>,
+    /// The key with the largest value, and its bytes.
+    pub largest: Option<(String, usize)>,
 }
 
 /// Reads all of a backup and keeps nothing but what it says of itself and its files. Blocks.
@@ -19,12 +21,19 @@ pub struct Contents {
 pub fn check(path: &Path) -> Result<Contents, SnapshotError> {
     let mut reader = Reader::open(path)?;
     let mut files = Vec::new();
+    let mut largest: Option<(String, usize)> = None;
     while let Some(part) = reader.next()? {
-        if let Part::File(file) = part {
-            files.push(file);
+        match part {
+            Part::File(file) => files.push(file),
+            Part::Keys(records) => {
+                let of_part = records.into_iter().map(|record| (record.key, record.value.len())).max_by_key(|(_, size)| *size);
+                let of_part = of_part.map(|(key, size)| (String::from_utf8_lossy(&key).into_owned(), size));
+                largest = largest.into_iter().chain(of_part).max_by_key(|(_, size)| *size);
+            }
+            Part::End { .. } => {}
         }
     }
-    Ok(Contents { header: reader.header, files })
+    Ok(Contents { header: reader.header, files, largest })
 }
 
 /// A backup being read.

@@ -2,14 +2,16 @@
 
 use crate::backend::Fixture;
 use crate::{put, write};
-use orknet_store::snapshot::{KeptFile, SnapshotError, backup, check};
+use orknet_store::MAX_RESTORED;
+use orknet_store::snapshot::{Begin, KeptFile, SnapshotError, backup, check, restore};
 use std::path::Path;
 
 /// A backup of an embedded store.
 async fn sample(directory: &Path, keys: usize) -> Vec<u8> {
     let fixture = Fixture::embedded().await;
-    for at in 0..keys {
-        write(&*fixture.store, vec![put(format!("{at:04}"), "v".repeat(at * 13 % 200))]).await;
+    for start in (0..keys).step_by(100) {
+        let some = (start..keys.min(start + 100)).map(|at| put(format!("{at:04}"), "v".repeat(at * 13 % 200)));
+        write(&*fixture.store, some.collect()).await;
     }
     let path = directory.join("sample");
     let files = [KeptFile { name: "ca.key".into(), mode: 0o600, contents: "secret".into() }];
@@ -40,6 +42,30 @@ async fn no_damaged_cut_or_lengthened_backup_passes() {
     refused(&[&whole[..], &whole].concat(), "two in one file");
     std::fs::write(&path, &whole).unwrap();
     check(&path).unwrap();
+}
+
+/// A store of an earlier version may hold a value that no store takes any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_of_an_earlier_version_is_restored_and_told_of_beforehand() {
+    let (old, new) = (Fixture::embedded().await.ground.empty_like(), Fixture::embedded().await.ground.empty_like());
+    let begin = Begin { above: 1, again: false, from: "a test".into() };
+    let target = old.restore(&begin).await.unwrap();
+    write(&*target.store(), vec![put("small", "v"), put("large", vec![b'x'; MAX_RESTORED])]).await;
+    target.finish().await.unwrap();
+    drop(target);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("backup");
+    let source = old.source(false).await.unwrap();
+    let largest = Some(("large".to_owned(), MAX_RESTORED));
+    assert_eq!(source.largest().await.unwrap(), largest);
+    backup(&*source, &[], &[], "c", "t", &path).await.unwrap();
+    assert_eq!(check(&path).unwrap().largest, largest);
+    let target = new.restore(&begin).await.unwrap();
+    restore(&path, &*target).await.unwrap();
+    drop(target);
+    let store = new.open().await.unwrap();
+    assert_eq!(crate::get(&*store, "large").await.unwrap().value.len(), MAX_RESTORED);
+    assert!(store.commit(Vec::new(), vec![put("large", vec![b'y'; MAX_RESTORED])]).await.is_err(), "it is written anew");
 }
 
 proptest::proptest! {

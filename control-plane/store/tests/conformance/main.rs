@@ -83,6 +83,7 @@ conformance! {
     snapshot::a_restore_into_a_store_that_has_keys_is_refused_and_changes_nothing,
     snapshot::a_restore_that_was_not_done_is_no_store_until_it_is_done_again,
     snapshot::a_store_is_migrated_to_the_other_backend_and_back,
+    snapshot::a_store_that_went_takes_no_writes_until_it_stays,
     snapshot::a_store_that_is_written_to_while_it_is_migrated_is_refused,
 }
 
