@@ -19,6 +19,7 @@ mod discovery;
 mod error;
 mod health;
 mod http;
+mod in_place;
 mod kinds;
 mod life;
 mod local;

@@ -44,6 +44,11 @@ impl Default for Custom {
 }
 
 impl Custom {
+    /// Whether objects at the place are of a definition.
+    pub fn defines(&self, stored_as: StoredAs) -> bool {
+        self.defined.read().contains_key(&stored_as)
+    }
+
     /// Whether all definitions that were stored when the server started are served.
     pub fn is_ready(&self) -> bool {
         *self.ready.borrow()

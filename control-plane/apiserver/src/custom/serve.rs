@@ -2,6 +2,7 @@
 
 use super::Follower;
 use super::outline::Outline;
+use crate::in_place::in_place;
 use crate::kinds::{ChangeError, Path};
 use crate::serving;
 use orknet_resources::Resource;
@@ -42,7 +43,7 @@ impl Follower {
             if self.served.get(&definition.head.name).is_some_and(|served| served.shape == definition.shape) {
                 continue;
             }
-            match kinds(definition) {
+            match in_place(|| kinds(definition)) {
                 Ok(kinds) => made.push(Made { outline: (*definition).clone(), kinds }),
                 Err(why) => refused.push(((*definition).clone(), why)),
             }

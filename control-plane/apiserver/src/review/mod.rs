@@ -25,7 +25,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     if !call.namespace().is_empty() {
         object::set_meta(&mut object, "namespace", call.namespace());
     }
-    validate_new(&call.kind, &object)?;
+    validate_new(&call.server, &call.kind, &object)?;
     if names.kind == "Binding" {
         return subresource::bind_pod(call, object).await;
     }

@@ -7,6 +7,7 @@ use crate::call::Call;
 use crate::companions;
 use crate::custom;
 use crate::error::ApiError;
+use crate::in_place::ask_rules;
 use crate::kinds::Kind;
 use crate::life;
 use crate::object;
@@ -127,7 +128,7 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
         let mut new = object.clone();
         let allocation = allocate::plan(server, kind, None, &mut new)?;
         let mut allocation = allocation.and(companions::follow(server, kind, None, &mut new).await?);
-        validate_new(kind, &new)?;
+        validate_new(server, kind, &new)?;
         warnings.truncate(told);
         let admitted = admission::validate(asked, &mut new, None, warnings).await?;
         if call.options.dry_run {
@@ -155,8 +156,8 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
 }
 
 /// 422 when a new object breaks its kind's rules.
-pub fn validate_new(kind: &Kind, object: &Value) -> Result<(), ApiError> {
-    let errors = kind.validate_create(object);
+pub fn validate_new(server: &Server, kind: &Kind, object: &Value) -> Result<(), ApiError> {
+    let errors = ask_rules(server, kind, || kind.validate_create(object));
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(kind.descriptor(), object::name(object), &errors)) }
 }
 
@@ -221,7 +222,7 @@ async fn change_with(
         let allocation = allocate::plan(server, kind, Some(&old), &mut new)?;
         let allocation = allocation.and(companions::follow(server, kind, Some(&old), &mut new).await?);
         if what.validate {
-            let errors = kind.validate_update(&new, &old, what.subresource);
+            let errors = ask_rules(server, kind, || kind.validate_update(&new, &old, what.subresource));
             if !errors.is_empty() {
                 return Err(ApiError::invalid(names, what.name, &errors));
             }

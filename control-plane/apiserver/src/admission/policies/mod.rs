@@ -14,6 +14,7 @@ use super::webhooks::matching::{self, Told, namespace_of};
 use super::webhooks::{call, hook::ReviewVersion, review};
 use crate::audit;
 use crate::error::ApiError;
+use crate::in_place::in_place;
 use crate::kinds::StoredAs;
 use crate::storage::keys;
 use async_trait::async_trait;
@@ -128,8 +129,11 @@ async fn ask(bound: &Bound, what: &Attributes<'_>, refusals: &mut Vec<Refusal>) 
     let mut annotations: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (binding, params) in &asked {
         for params in params {
-            let outcome = prepared.evaluate(policy, params.as_ref(), what);
+            let params = params.value();
+            let outcome = in_place(|| prepared.evaluate(policy, &params, what));
             settle(policy, binding, outcome, what, (refusals, &mut annotations));
+            // Each has a budget of its own: between them the request may be given up.
+            tokio::task::yield_now().await;
         }
     }
     for (key, values) in annotations {
@@ -187,14 +191,14 @@ impl Prepared {
         Ok(Self { object: what.object.as_deref().map_or(Value::Null, shown), old: what.old.map_or(Value::Null, shown), request, namespace })
     }
 
-    fn evaluate(&self, policy: &Policy, params: Option<&Value>, what: &Attributes<'_>) -> Outcome {
+    fn evaluate(&self, policy: &Policy, params: &Value, what: &Attributes<'_>) -> Outcome {
         let authorizer = RequestAuthorizer { server: what.server, who: what.who };
         let input = Input {
             object: &self.object,
             old: &self.old,
             request: &self.request,
             namespace: &self.namespace,
-            params: params.unwrap_or(&Value::Null),
+            params,
             authorizer: &authorizer,
             resource: RequestAuthorizer::question_of(what),
         };

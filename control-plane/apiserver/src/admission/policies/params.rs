@@ -2,11 +2,14 @@
 
 use super::policy::{KindReference, ParamReference};
 use crate::admission::chain::Attributes;
+use crate::cache::CachedObject;
 use crate::error::ApiError;
 use crate::kinds::{Kind, is_namespaced, is_stored};
 use crate::server::Server;
 use crate::storage::keys;
 use serde_json::Value;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// The kind that is referred to, if it is served.
 pub fn kind_of(reference: &KindReference, server: &Server) -> Option<Kind> {
@@ -17,13 +20,31 @@ pub fn kind_of(reference: &KindReference, server: &Server) -> Option<Kind> {
     server.kinds().iter().find(is_it).cloned()
 }
 
-/// The parameters to evaluate with, one after the other: `None` for once without. The inner error says what is wrong with the binding.
+/// Parameters of one evaluation. Those of the cache are shared with it, and read one by one: whoever makes them decides how many there are.
+pub enum Parameters {
+    /// Once without.
+    None,
+    Cached(Arc<CachedObject>, Kind),
+    Stored(Value),
+}
+
+impl Parameters {
+    pub fn value(&self) -> Cow<'_, Value> {
+        match self {
+            Self::None => Cow::Owned(Value::Null),
+            Self::Cached(object, kind) => Cow::Owned(object.value_as(kind)),
+            Self::Stored(object) => Cow::Borrowed(object),
+        }
+    }
+}
+
+/// The parameters to evaluate with, one after the other. The inner error says what is wrong with the binding.
 pub async fn of(
     kind: Option<&Kind>,
     reference: Option<&ParamReference>,
     what: &Attributes<'_>,
-) -> Result<Result<Vec<Option<Value>>, String>, ApiError> {
-    let (Some(kind), Some(reference)) = (kind, reference) else { return Ok(Ok(vec![None])) };
+) -> Result<Result<Vec<Parameters>, String>, ApiError> {
+    let (Some(kind), Some(reference)) = (kind, reference) else { return Ok(Ok(vec![Parameters::None])) };
     let names = kind.descriptor();
     let namespace = match (is_namespaced(names), &reference.namespace[..]) {
         (true, "") if what.namespace.is_empty() => {
@@ -35,18 +56,21 @@ pub async fn of(
         (false, _) => return Ok(Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".to_owned())),
     };
     let storage = &what.server.storage;
-    let found: Vec<Option<Value>> = match &reference.selector {
+    let found: Vec<Parameters> = match &reference.selector {
         Some(selector) => {
             let snapshot = storage.caches.of(names.stored_as).map(|cache| cache.snapshot(namespace));
-            let objects = snapshot.iter().flat_map(|snapshot| &snapshot.objects);
-            objects.filter(|object| selector.matches(|key| object.label(key))).map(|object| Some(object.value_as(kind))).collect()
+            let objects = snapshot.into_iter().flat_map(|snapshot| snapshot.objects);
+            objects
+                .filter(|object| selector.matches(|key| object.label(key)))
+                .map(|object| Parameters::Cached(object, kind.clone()))
+                .collect()
         }
         None => match storage.caches.get(names.stored_as, namespace, &reference.name) {
-            Some(cached) => vec![Some(cached.value_as(kind))],
+            Some(cached) => vec![Parameters::Cached(cached, kind.clone())],
             // It may have been made a moment ago.
             None => {
                 let stored = storage.get(&keys::object(names.stored_as, namespace, &reference.name)).await?;
-                stored.map(|stored| Some(kind.from_stored(stored.object))).into_iter().collect()
+                stored.map(|stored| Parameters::Stored(kind.from_stored(stored.object))).into_iter().collect()
             }
         },
     };

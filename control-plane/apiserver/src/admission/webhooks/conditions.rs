@@ -7,6 +7,7 @@ use super::review;
 use crate::admission::chain::Attributes;
 use crate::admission::expression::RequestAuthorizer;
 use crate::error::ApiError;
+use crate::in_place::in_place;
 use crate::kinds::Kind;
 use orknet_cel::{Authz, Bindings, Budget, EvalError, MATCH_CONDITIONS_LIMIT, Value as Cel};
 use orknet_resources::expressions;
@@ -61,14 +62,16 @@ fn verdict(conditions: &[Condition], what: &Attributes<'_>, kind: &Kind) -> Verd
         ("authorizer.requestResource", Authz::resource(&authorizer, RequestAuthorizer::question_of(what))),
     ]);
     let mut budget = Budget::new(MATCH_CONDITIONS_LIMIT);
-    combined(conditions.iter().map(|condition| {
-        let program = condition.program.as_ref().map_err(|why| (false, why.clone()))?;
-        let value = program.evaluate(&variables, &mut budget).map_err(|error| {
-            let why = format!("expression '{}' resulted in error: {error}", condition.expression);
-            if error == EvalError::BudgetExceeded { (true, error.to_string()) } else { (false, why) }
-        })?;
-        Ok(value.as_bool() == Some(true))
-    }))
+    in_place(|| {
+        combined(conditions.iter().map(|condition| {
+            let program = condition.program.as_ref().map_err(|why| (false, why.clone()))?;
+            let value = program.evaluate(&variables, &mut budget).map_err(|error| {
+                let why = format!("expression '{}' resulted in error: {error}", condition.expression);
+                if error == EvalError::BudgetExceeded { (true, error.to_string()) } else { (false, why) }
+            })?;
+            Ok(value.as_bool() == Some(true))
+        }))
+    })
 }
 
 fn cel(object: Option<&Value>) -> Cel<'_> {
