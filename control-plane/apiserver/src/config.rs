@@ -26,6 +26,9 @@ pub struct Config {
     pub advertise_port: Option<u16>,
     /// Directory of keys and certificates (`orknet_auth::pki`).
     pub pki_dir: PathBuf,
+    /// How long the server's own certificates are good for: the one that it shows, and the one with which it calls kubelets. Each is issued anew when
+    /// two thirds of that are over.
+    pub certificate_life: Duration,
     /// More names in the serving certificate.
     pub extra_names: Vec<String>,
     /// More addresses in the serving certificate.
@@ -66,6 +69,7 @@ impl Default for Config {
             advertise_address: Ipv4Addr::LOCALHOST.into(),
             advertise_port: None,
             pki_dir: PathBuf::from("/var/lib/orknet/pki"),
+            certificate_life: orknet_auth::pki::YEAR,
             extra_names: Vec::new(),
             extra_addresses: Vec::new(),
             service_cidrs: vec![

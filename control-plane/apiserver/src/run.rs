@@ -22,7 +22,8 @@ use crate::storage::{Storage, compaction};
 use orknet_auth::Identity;
 use orknet_auth::authn::{StaticTokens, TokenFileError};
 use orknet_auth::kubeconfig::kubeconfig;
-use orknet_auth::pki::{KeyAndCertificate, Pki, PkiError, YEAR, server_tls};
+use orknet_auth::pki::{KeyAndCertificate, Pki, PkiError, YEAR, server_tls_with};
+use orknet_auth::renewed::Renewed;
 use orknet_auth::tokens::{API_AUDIENCE, TokenError, TokenIssuer};
 use orknet_patch::Schema;
 use orknet_patch::schema::SchemaError;
@@ -173,8 +174,9 @@ pub(crate) async fn start_with(
     let listeners = listen(std::mem::take(&mut config.listeners))?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let pki = Arc::new(Pki::open_or_create(&config.pki_dir)?);
-    let serving = pki.issue_serving("kube-apiserver", &names(&config), &ips(&config, &addresses), YEAR)?;
-    let tls = TlsAcceptor::from(Arc::new(server_tls(pki.ca_pem(), &serving)?));
+    let (dns, ips) = (names(&config), ips(&config, &addresses));
+    let serving = Renewed::serving(pki.clone(), "kube-apiserver", dns, ips, config.certificate_life)?;
+    let tls = TlsAcceptor::from(Arc::new(server_tls_with(pki.ca_pem(), Arc::new(serving))?));
     let static_tokens = match &config.token_file {
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|source| Error::TokenFile { path: path.clone(), source })?;
@@ -182,7 +184,7 @@ pub(crate) async fn start_with(
         }
         None => StaticTokens::default(),
     };
-    let kubelets = Arc::new(Kubelets::new(&pki)?);
+    let kubelets = Arc::new(Kubelets::new(&pki, config.certificate_life)?);
     let kinds = Kinds::new(kinds::own());
     let audit = Audit::open(config.audit.as_ref())?;
     let claims = Arc::new(Claims::default());

@@ -1,6 +1,6 @@
 //! Who is asking, and what they may do: the cluster's certificate authority, tokens, identities, the rules of RBAC and of nodes.
 //!
-//! Pure but for [`pki`], which keeps keys in files. Knows no HTTP and no store.
+//! Pure but for [`pki`], which keeps keys in files, and [`renewed`], which reads the clock. Knows no HTTP and no store.
 
 pub mod authn;
 pub mod authz;
@@ -9,6 +9,7 @@ pub mod escalation;
 pub mod kubeconfig;
 pub mod node;
 pub mod pki;
+pub mod renewed;
 pub mod tokens;
 
 pub use authn::Identity;

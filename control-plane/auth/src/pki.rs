@@ -7,19 +7,26 @@ use rcgen::{
     PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
 };
 use rustls::RootCertStore;
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::fs;
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 use time::{Duration, OffsetDateTime};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// How long an issued certificate is good for unless said otherwise.
 pub const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 86_400);
+
+/// How long before the moment of their making certificates begin to be good.
+pub(crate) const BACKDATED: Duration = Duration::minutes(5);
 
 /// Common name of the certificate with which the API server calls kubelets.
 pub const KUBELET_CLIENT: &str = "system:kube-apiserver";
@@ -49,11 +56,17 @@ pub struct KeyAndCertificate {
     pub certificate_pem: String,
 }
 
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
 /// The authority of one cluster.
 pub struct Pki {
     ca_pem: String,
-    issuer: Issuer<'static, KeyPair>,
+    pub(crate) issuer: Issuer<'static, KeyPair>,
+    /// When the authority's own certificate ends: none that it signs outlives it.
+    pub(crate) not_after: OffsetDateTime,
     service_account_key: ServiceAccountKey,
+    clock: Clock,
 }
 
 impl Pki {
@@ -86,10 +99,24 @@ impl Pki {
             return Err(PkiError::KeyMissing { certificate: ca_path, key: key_path });
         }
         let key = KeyPair::from_pem(&read(&key_path)?).map_err(|error| PkiError::Read(key_path.clone(), error.to_string()))?;
-        let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(|error| PkiError::Read(ca_path, error.to_string()))?;
+        let wrong = |error: String| PkiError::Read(ca_path.clone(), error);
+        let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(|error| wrong(error.to_string()))?;
+        let der = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|error| wrong(error.to_string()))?;
+        let (_, certificate) = X509Certificate::from_der(&der).map_err(|error| wrong(error.to_string()))?;
+        let not_after = certificate.validity().not_after.to_datetime();
         let service_account_key =
             ServiceAccountKey::from_pem(read(&sa_path)?).map_err(|error| PkiError::Read(sa_path, error.to_string()))?;
-        Ok(Self { ca_pem, issuer, service_account_key })
+        Ok(Self { ca_pem, issuer, not_after, service_account_key, clock: Arc::new(SystemTime::now) })
+    }
+
+    /// The same authority by another clock.
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// What its clock says.
+    pub fn now(&self) -> SystemTime {
+        (self.clock)()
     }
 
     /// The authority's certificate, to be trusted by clients.
@@ -104,7 +131,7 @@ impl Pki {
 
     /// A client certificate: `user` as common name, `group` as organisation (one: the library behind keeps one value a type).
     pub fn issue_client(&self, user: &str, group: Option<&str>, lifetime: std::time::Duration) -> Result<KeyAndCertificate, PkiError> {
-        let mut params = leaf(user, group, lifetime)?;
+        let mut params = self.leaf(user, group, lifetime)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params)
     }
@@ -117,13 +144,19 @@ impl Pki {
         ips: &[IpAddr],
         lifetime: std::time::Duration,
     ) -> Result<KeyAndCertificate, PkiError> {
-        let mut params = leaf(name, None, lifetime)?;
+        let mut params = self.leaf(name, None, lifetime)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         for name in dns {
             params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
         }
         params.subject_alt_names.extend(ips.iter().copied().map(SanType::IpAddress));
         self.sign(params)
+    }
+
+    fn leaf(&self, name: &str, group: Option<&str>, lifetime: std::time::Duration) -> Result<CertificateParams, PkiError> {
+        let mut params = template(name, group, self.now().into(), lifetime)?;
+        params.not_after = params.not_after.min(self.not_after);
+        Ok(params)
     }
 
     fn sign(&self, params: CertificateParams) -> Result<KeyAndCertificate, PkiError> {
@@ -136,32 +169,38 @@ impl Pki {
 /// TLS for a server that asks clients for a certificate of this authority but takes clients without one too (they may have a
 /// token). Offers HTTP/2 and HTTP/1.1.
 pub fn server_tls(ca_pem: &str, serving: &KeyAndCertificate) -> Result<rustls::ServerConfig, PkiError> {
+    server_tls_with(ca_pem, Arc::new(SingleCertAndKey::from(certified(serving)?)))
+}
+
+/// The same with certificates that come from somewhere, such as one that is renewed ([`crate::renewed::Renewed`]).
+pub fn server_tls_with(ca_pem: &str, serving: Arc<dyn ResolvesServerCert>) -> Result<rustls::ServerConfig, PkiError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca_pem)?), provider.clone())
         .allow_unauthenticated()
         .build()
         .map_err(|error| PkiError::Tls(error.to_string()))?;
-    let (certificates, key) = parse(serving)?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| PkiError::Tls(error.to_string()))?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates, key)
-        .map_err(|error| PkiError::Tls(error.to_string()))?;
+        .with_cert_resolver(serving);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
 /// TLS for a client that trusts this authority and shows a certificate. Offers HTTP/1.1 only, since its connections are upgraded.
 pub fn client_tls(ca_pem: &str, client: &KeyAndCertificate) -> Result<rustls::ClientConfig, PkiError> {
+    client_tls_with(ca_pem, Arc::new(SingleCertAndKey::from(certified(client)?)))
+}
+
+/// The same with certificates that come from somewhere.
+pub fn client_tls_with(ca_pem: &str, client: Arc<dyn ResolvesClientCert>) -> Result<rustls::ClientConfig, PkiError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let (certificates, key) = parse(client)?;
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| PkiError::Tls(error.to_string()))?
         .with_root_certificates(roots(ca_pem)?)
-        .with_client_auth_cert(certificates, key)
-        .map_err(|error| PkiError::Tls(error.to_string()))?;
+        .with_client_cert_resolver(client);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -226,14 +265,14 @@ fn read(path: &Path) -> Result<String, PkiError> {
 
 fn make_authority() -> Result<KeyAndCertificate, PkiError> {
     let key = KeyPair::generate()?;
-    let mut params = leaf("orknet-ca", None, 10 * YEAR)?;
+    let mut params = template("orknet-ca", None, OffsetDateTime::now_utc(), 10 * YEAR)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     let certificate = params.self_signed(&key)?;
     Ok(KeyAndCertificate { key_pem: key.serialize_pem(), certificate_pem: certificate.pem() })
 }
 
-fn leaf(name: &str, group: Option<&str>, lifetime: std::time::Duration) -> Result<CertificateParams, PkiError> {
+fn template(name: &str, group: Option<&str>, now: OffsetDateTime, lifetime: std::time::Duration) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::new(Vec::new())?;
     let mut subject = DistinguishedName::new();
     if let Some(group) = group {
@@ -242,9 +281,8 @@ fn leaf(name: &str, group: Option<&str>, lifetime: std::time::Duration) -> Resul
     subject.push(DnType::CommonName, name);
     params.distinguished_name = subject;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-    let now = OffsetDateTime::now_utc();
     // Clocks of nodes differ a little.
-    params.not_before = now - Duration::minutes(5);
+    params.not_before = now - BACKDATED;
     params.not_after = now + Duration::seconds(i64::try_from(lifetime.as_secs()).unwrap_or(i64::from(u32::MAX)));
     Ok(params)
 }
@@ -258,10 +296,13 @@ fn roots(ca_pem: &str) -> Result<RootCertStore, PkiError> {
     Ok(roots)
 }
 
-fn parse(pair: &KeyAndCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), PkiError> {
+/// A key with its certificate as TLS takes them.
+pub(crate) fn certified(pair: &KeyAndCertificate) -> Result<CertifiedKey, PkiError> {
     let fail = |error: rustls::pki_types::pem::Error| PkiError::Tls(error.to_string());
     let certificates = CertificateDer::pem_slice_iter(pair.certificate_pem.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(fail)?;
-    Ok((certificates, PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes()).map_err(fail)?))
+    let key = PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes()).map_err(fail)?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    CertifiedKey::from_der(certificates, key, &provider).map_err(|error| PkiError::Tls(error.to_string()))
 }
 
 #[cfg(test)]

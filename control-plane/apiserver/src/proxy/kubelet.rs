@@ -8,7 +8,8 @@ use axum::body::Body;
 use http::{Request, Response};
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
-use orknet_auth::pki::{KUBELET_CLIENT, Pki, PkiError, YEAR, client_tls};
+use orknet_auth::pki::{KUBELET_CLIENT, Pki, PkiError, client_tls_with};
+use orknet_auth::renewed::Renewed;
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +31,10 @@ pub struct Kubelets {
 }
 
 impl Kubelets {
-    /// With a certificate of this authority, which also signs the kubelets' own.
-    pub fn new(pki: &Pki) -> Result<Self, PkiError> {
-        let credentials = pki.issue_client(KUBELET_CLIENT, None, YEAR)?;
-        Ok(Self { connector: TlsConnector::from(Arc::new(client_tls(pki.ca_pem(), &credentials)?)) })
+    /// With certificates of this authority, which also signs the kubelets' own; each good for `life`, and issued anew in time.
+    pub fn new(pki: &Arc<Pki>, life: Duration) -> Result<Self, PkiError> {
+        let credentials = Renewed::client(pki.clone(), KUBELET_CLIENT, None, life)?;
+        Ok(Self { connector: TlsConnector::from(Arc::new(client_tls_with(pki.ca_pem(), Arc::new(credentials))?)) })
     }
 }
 

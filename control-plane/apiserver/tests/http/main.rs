@@ -4,6 +4,7 @@
 mod access;
 mod admission_policies;
 mod audit;
+mod certificates;
 mod classes;
 mod client;
 mod companions;
