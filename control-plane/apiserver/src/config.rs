@@ -50,9 +50,9 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// Longest duration of a request that is no watch and no stream.
     pub request_timeout: Duration,
-    /// Most reads in flight at a time, watches and streams not counted.
+    /// With `max_writes_in_flight` the seats of the server, which priority levels share (`--max-requests-inflight` and
+    /// `--max-mutating-requests-inflight` of kube-apiserver). Streams are not counted, watches until they have begun.
     pub max_reads_in_flight: usize,
-    /// Most writes in flight at a time.
     pub max_writes_in_flight: usize,
     /// How long events are kept.
     pub event_ttl: Duration,

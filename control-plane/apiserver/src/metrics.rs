@@ -2,6 +2,7 @@
 
 use crate::admission::webhooks::WebhookMetrics;
 use crate::audit;
+use crate::http::flow::FlowMetrics;
 use crate::http::request_info::RequestInfo;
 use crate::kinds::{Kinds, StoredAs};
 use crate::server::Server;
@@ -54,6 +55,7 @@ pub struct Metrics {
     revision: Gauge,
     leads: Family<LeaseLabels, Gauge>,
     pub webhooks: WebhookMetrics,
+    pub flow: FlowMetrics,
 }
 
 impl Metrics {
@@ -70,11 +72,12 @@ impl Metrics {
         registry.register("apiserver_watch_cache_revision", "Newest store revision in the watch cache", revision.clone());
         registry.register("leader_election_master_status", "Whether this process holds the lease (1) or not (0)", leads.clone());
         let webhooks = WebhookMetrics::new(&mut registry);
+        let flow = FlowMetrics::new(&mut registry);
         if let Some(counts) = audit {
             registry.register("apiserver_audit_event", "Events written to the audit log", counts.written.clone());
             registry.register("apiserver_audit_error", "Events that could not be written to the audit log", counts.failed.clone());
         }
-        Self { registry, requests, durations, objects, revision, leads, webhooks }
+        Self { registry, requests, durations, objects, revision, leads, webhooks, flow }
     }
 
     /// Counts a request.

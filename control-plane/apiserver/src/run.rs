@@ -10,7 +10,7 @@ use crate::bootstrap;
 use crate::cache::{Caches, feed};
 use crate::config::{Config, Listener};
 use crate::custom::{self, Custom};
-use crate::http::{InFlight, listener};
+use crate::http::{Flow, flow, listener};
 use crate::kinds::{self, ChangeError, Kinds, Path};
 use crate::local::LocalClient;
 use crate::metrics::Metrics;
@@ -192,8 +192,9 @@ pub(crate) async fn start_with(
     let issuer = TokenIssuer::new(pki.service_account_key(), API_AUDIENCE)?;
     let access = Access::new(caches.clone(), TokenReviewer::new(issuer, caches.clone()), static_tokens);
     let port = config.advertise_port.or(addresses.first().map(SocketAddr::port)).unwrap_or(6443);
+    let metrics = Metrics::new(audit.counts());
     let server = Arc::new(Server {
-        in_flight: InFlight::new(&config),
+        flow: Flow::new(&config, caches.clone(), metrics.flow.clone()),
         pki,
         serving: Serving::new(kinds),
         custom: Custom::default(),
@@ -203,7 +204,7 @@ pub(crate) async fn start_with(
         access,
         admission,
         webhooks: Webhooks::new(caches.clone()),
-        metrics: Metrics::new(audit.counts()),
+        metrics,
         audit,
         policies: Policies::new(caches.clone()),
         kubelets,
@@ -228,6 +229,7 @@ pub(crate) async fn start_with(
     let nodes = server.clone();
     tasks.spawn(async move { nodes.access.nodes.follow(shutdown).await });
     tasks.spawn(bootstrap::keep(server.clone(), port));
+    tasks.spawn(flow::keep(server.clone()));
     tasks.spawn(allocate::repair(server.clone()));
     tasks.spawn(custom::keep(server.clone()));
     for listener in listeners {

@@ -8,7 +8,7 @@ use crate::allocate::Claims;
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::custom::Custom;
-use crate::http::InFlight;
+use crate::http::Flow;
 use crate::kinds::{Kind, Kinds};
 use crate::metrics::Metrics;
 use crate::proxy::KubeletStreams;
@@ -37,7 +37,8 @@ pub struct Server {
     pub audit: Audit,
     /// Admission policies, compiled.
     pub policies: Policies,
-    pub in_flight: InFlight,
+    /// Who is let in, who waits, who is told to come back.
+    pub flow: Flow,
     pub metrics: Metrics,
     /// Streams to kubelets (log, exec, attach, portforward).
     pub kubelets: Arc<dyn KubeletStreams>,

@@ -15,6 +15,7 @@ use crate::storage::{encode, keys};
 use crate::verbs::write::{Admission, Update, update};
 use bytes::Bytes;
 use orknet_auth::bootstrap::reconciled;
+use orknet_resources::kinds::flow_schema::first;
 use orknet_store::{Commit, Compare, Op};
 use serde_json::Value;
 use std::sync::Arc;
@@ -60,7 +61,10 @@ async fn once(server: &Server, port: u16) -> Result<(), ApiError> {
     let mut missing = Vec::new();
     for (group, plural, object) in objects::all() {
         if group == objects::RBAC && !server.bootstrapped.load(Ordering::Acquire) {
-            reconcile(server, group, plural, &object).await?;
+            reconcile(server, group, plural, &object, reconciled).await?;
+        }
+        if group == first::GROUP {
+            reconcile(server, group, plural, &object, objects::kept_flow_object).await?;
         }
         missing.extend(unless_there(server, group, plural, object)?);
     }
@@ -105,8 +109,14 @@ async fn create(server: &Server, objects: &[(String, Bytes)]) -> Result<(), ApiE
     Ok(())
 }
 
-/// At the start: a default role or binding that is there gets what it lacks.
-async fn reconcile(server: &Server, group: &str, plural: &str, wanted: &Value) -> Result<(), ApiError> {
+/// An object of the start that is there gets what it lacks: a default role or binding at the server's start.
+async fn reconcile(
+    server: &Server,
+    group: &str,
+    plural: &str,
+    wanted: &Value,
+    reconciled: fn(&Value, &Value) -> Option<Value>,
+) -> Result<(), ApiError> {
     let Some(kind) = server.kinds().find_any_version(group, plural) else { return Ok(()) };
     let (namespace, name) = (object::namespace(wanted), object::name(wanted));
     let found = server.storage.caches.get(kind.descriptor().stored_as, namespace, name);
@@ -129,7 +139,7 @@ async fn reconcile(server: &Server, group: &str, plural: &str, wanted: &Value) -
     match update(server, &server_identity(), &what, change).await {
         // Deleted meanwhile: it is made anew.
         Err(error) if error.code() == 404 => Ok(()),
-        done => done.map(|_| tracing::info!(name, "a default role or binding was brought up to date")),
+        done => done.map(|_| tracing::info!(name, plural, "an object of the start was brought up to date")),
     }
 }
 

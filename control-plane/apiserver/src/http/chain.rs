@@ -1,9 +1,10 @@
-//! What every request goes through, top to bottom: identifier, panic guard, a filled cache, authentication, impersonation, authorization, limits, then its route;
+//! What every request goes through, top to bottom: identifier, panic guard, a filled cache, authentication, impersonation, its turn, authorization, then its route;
 //! large answers are compressed on the way back.
 
 use super::accept::Accept;
 use super::compress::{accepts_gzip, compressed};
 use super::credentials::bearer;
+use super::flow::Marks;
 use super::impersonate::impersonate;
 use super::listener::{Peer, Shown};
 use super::request_info::RequestInfo;
@@ -36,8 +37,9 @@ pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, mut request: Request<B
     let plain = Accept::of_status(request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()));
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let info = RequestInfo::new(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
+    let mut marks = None;
     let answered = match &info {
-        Some(info) => AssertUnwindSafe(filtered(&server, &peer, info, &id, request)).catch_unwind().await,
+        Some(info) => AssertUnwindSafe(filtered(&server, &peer, info, &id, request, &mut marks)).catch_unwind().await,
         None => Ok(Err(ApiError::bad_request("the path is not text"))),
     };
     let plain = info.as_ref().map_or(plain, |info| plain.for_reader(&info.query, &user_agent)).encoding;
@@ -55,6 +57,9 @@ pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, mut request: Request<B
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().entry(REQUEST_ID).or_insert(id);
     }
+    if let Some(marks) = marks {
+        marks.write(response.headers_mut());
+    }
     // What may be kept says so itself.
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     server.metrics.request(info.as_ref(), &server.kinds(), response.status().as_u16(), started.elapsed());
@@ -71,6 +76,7 @@ async fn filtered(
     info: &RequestInfo,
     id: &str,
     request: Request<Body>,
+    marks: &mut Option<Marks>,
 ) -> Result<Response<Body>, ApiError> {
     if let Some(response) = health::public(server, info, request.uri().query().unwrap_or_default()) {
         return Ok(response);
@@ -83,7 +89,7 @@ async fn filtered(
     let request = Request::from_parts(head, body);
     let answering = async {
         let who = who.ok_or_else(ApiError::unauthorized)?;
-        allowed(server, who, info, request, record.as_deref()).await
+        allowed(server, who, info, request, record.as_deref(), marks).await
     };
     match &record {
         Some(record) => audited(record, info, answering).await,
@@ -114,17 +120,21 @@ async fn allowed(
     info: &RequestInfo,
     request: Request<Body>,
     record: Option<&Record>,
+    marks: &mut Option<Marks>,
 ) -> Result<Response<Body>, ApiError> {
     let acting = impersonate(&server.access, request.headers(), who.clone())?;
     if let Some(record) = record.filter(|_| acting != who) {
         record.impersonates(&acting);
     }
     let who = acting;
-    authorize(server, &who, info).await?;
     if info.is_long_running() {
+        // Streams are as many as there are; a watch costs what it takes to begin.
+        let _seat = if info.verb == "watch" { Some(server.flow.enter(server, &who, info, marks).await?) } else { None };
+        authorize(server, &who, info).await?;
         return routes::route(server, who, info, request).await;
     }
-    let _place = server.in_flight.enter(info.verb)?;
+    let _seat = server.flow.enter(server, &who, info, marks).await?;
+    authorize(server, &who, info).await?;
     let answer = async {
         let request = match record {
             Some(record) => told(server, record, request).await?,

@@ -4,8 +4,8 @@ pub mod accept;
 pub mod chain;
 mod compress;
 mod credentials;
+pub mod flow;
 mod impersonate;
-mod in_flight;
 pub mod listener;
 pub mod options;
 mod query;
@@ -13,5 +13,5 @@ pub mod request_info;
 mod routes;
 mod websocket;
 
-pub use in_flight::InFlight;
+pub use flow::Flow;
 pub use listener::{Peer, Shown};

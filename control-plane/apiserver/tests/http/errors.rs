@@ -98,14 +98,3 @@ async fn bad_options_are_bad_requests() {
     assert_eq!(message, "field label not supported: spec.foo");
     server.admin.delete(&format!("{PODS}/x?propagationPolicy=Maybe")).await.refused(400, "BadRequest");
 }
-
-#[tokio::test]
-async fn too_many_requests_are_told_to_come_back() {
-    let server = TestServer::start().await;
-    let full = TestServer::start_with(|config| config.max_reads_in_flight = 0).await;
-    server.admin.get(CONFIG_MAPS).await.expect(200);
-    let answer = full.admin.get(CONFIG_MAPS).await;
-    assert_eq!(answer.headers["retry-after"], "1");
-    answer.refused(429, "TooManyRequests");
-    assert_eq!(full.admin.get("/livez").await.text, "ok");
-}

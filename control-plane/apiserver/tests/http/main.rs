@@ -14,6 +14,7 @@ mod discovery;
 mod encryption;
 mod endpoints;
 mod errors;
+mod fairness;
 mod harness;
 mod kinds;
 mod limit_ranges;

@@ -12,6 +12,7 @@ pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
+pub mod flow_schema;
 pub mod horizontal_pod_autoscaler;
 pub mod ingress;
 pub mod ingress_class;
@@ -29,6 +30,7 @@ pub mod pod_template;
 #[cfg(test)]
 mod policy_properties;
 pub mod priority_class;
+pub mod priority_level;
 pub mod programming;
 pub mod rbac;
 pub mod replica_set;
