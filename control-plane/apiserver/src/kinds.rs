@@ -208,16 +208,22 @@ pub fn group_version(group: &str, version: &str) -> String {
 }
 
 /// What kinds that came at run time are ordered by.
-fn order((group, version, plural): Path) -> (&'static str, (Reverse<Priority>, &'static str), &'static str) {
-    let priority = Priority::of(version);
-    // Versions that do not have the usual form follow, by name.
-    (group, (Reverse(priority), version), plural)
+fn order((group, version, plural): Path) -> (&'static str, VersionOrder, &'static str) {
+    (group, version_order(version), plural)
+}
+
+/// What versions of a group are ordered by.
+pub type VersionOrder = (Reverse<Priority>, String);
+
+/// The order of Kubernetes: versions that do not have the usual form follow, by name.
+pub fn version_order(version: &str) -> VersionOrder {
+    (Reverse(Priority::of(version)), version.to_owned())
 }
 
 /// How well a version is to be liked: stable ones before betas before alphas, and the newer before the older, as Kubernetes orders the versions of a
 /// CustomResourceDefinition. Those of another form come last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Priority(u8, u64, u64);
+pub struct Priority(u8, u64, u64);
 
 impl Priority {
     fn of(version: &str) -> Self {

@@ -5,6 +5,7 @@
 
 mod access;
 mod admission;
+mod aggregation;
 mod allocate;
 mod audit;
 mod bootstrap;

@@ -4,6 +4,7 @@ use crate::access::{Access, TokenReviewer};
 use crate::admission::Chain;
 use crate::admission::policies::Policies;
 use crate::admission::webhooks::Webhooks;
+use crate::aggregation::{self, Aggregation, FrontProxy};
 use crate::allocate::{self, Claims};
 use crate::audit::{Audit, AuditError};
 use crate::bootstrap;
@@ -133,6 +134,7 @@ impl Handle {
     pub async fn ready(&self) {
         self.server.storage.caches.filled().await;
         self.server.shutdown.run_until_cancelled(self.server.custom.ready()).await;
+        self.server.shutdown.run_until_cancelled(self.server.aggregation.ready()).await;
         while !self.server.bootstrapped.load(Ordering::Acquire) && !self.server.shutdown.is_cancelled() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -185,6 +187,7 @@ pub(crate) async fn start_with(
         None => StaticTokens::default(),
     };
     let kubelets = Arc::new(Kubelets::new(&pki, config.certificate_life)?);
+    let front = FrontProxy::open(&config.pki_dir)?;
     let kinds = Kinds::new(kinds::own());
     let audit = Audit::open(config.audit.as_ref())?;
     let claims = Arc::new(Claims::default());
@@ -199,6 +202,7 @@ pub(crate) async fn start_with(
         serving: Serving::new(kinds),
         custom: Custom::default(),
         schema: Schema::from_definitions(&orknet_resources::openapi::definitions(kinds::own()))?,
+        aggregation: Aggregation::new(front),
         storage: Storage { store: store.clone(), caches: caches.clone() },
         claims,
         access,
@@ -232,6 +236,7 @@ pub(crate) async fn start_with(
     tasks.spawn(flow::keep(server.clone()));
     tasks.spawn(allocate::repair(server.clone()));
     tasks.spawn(custom::keep(server.clone()));
+    tasks.spawn(aggregation::keep(server.clone()));
     for listener in listeners {
         tasks.spawn(listener::serve(server.clone(), listener, tls.clone()));
     }

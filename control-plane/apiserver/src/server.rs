@@ -4,6 +4,7 @@ use crate::access::Access;
 use crate::admission::Chain;
 use crate::admission::policies::Policies;
 use crate::admission::webhooks::Webhooks;
+use crate::aggregation::Aggregation;
 use crate::allocate::Claims;
 use crate::audit::Audit;
 use crate::config::Config;
@@ -29,6 +30,8 @@ pub struct Server {
     pub custom: Custom,
     /// The structure of the server's own kinds: [`Server::structure`].
     pub schema: Schema,
+    /// Group versions that others serve.
+    pub aggregation: Aggregation,
     pub storage: Storage,
     pub claims: Arc<Claims>,
     pub access: Access,

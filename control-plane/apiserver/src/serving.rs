@@ -10,18 +10,24 @@ use futures::future::try_join_all;
 use orknet_resources::Resource;
 use parking_lot::RwLock;
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 /// See the module.
 pub struct Serving {
     current: RwLock<Arc<Kinds>>,
     /// Held by who changes.
     changing: Mutex<()>,
+    changes: Notify,
 }
 
 impl Serving {
     pub fn new(kinds: Kinds) -> Self {
-        Self { current: RwLock::new(Arc::new(kinds)), changing: Mutex::new(()) }
+        Self { current: RwLock::new(Arc::new(kinds)), changing: Mutex::new(()), changes: Notify::new() }
+    }
+
+    /// Completes when they have changed since it completed last. For one who follows.
+    pub async fn changed(&self) {
+        self.changes.notified().await;
     }
 
     /// The kinds that are served now.
@@ -58,6 +64,7 @@ async fn make(server: &Server, add: Vec<Arc<dyn Resource>>, remove: &[Path]) -> 
         caches.refit(*place, new[place].clone());
     }
     *server.serving.current.write() = Arc::new(after);
+    server.serving.changes.notify_one();
     // A watch that begins looks whether its kind is still served after it has its place in the changes: it is ended here, or ends itself.
     replaced.iter().for_each(|place| caches.end_watches(*place));
     for place in gone {

@@ -3,6 +3,7 @@
 use crate::contract::Resource;
 use crate::kinds::{
     admission_policy::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    api_service::APIService,
     binding::Binding,
     cluster_network_policy::ClusterNetworkPolicyKind,
     config_map::ConfigMap,
@@ -70,6 +71,7 @@ static KINDS: &[&dyn Resource] = &[
     &Typed::<ValidatingAdmissionPolicy>::NEW,
     &Typed::<ValidatingAdmissionPolicyBinding>::NEW,
     &Typed::<ValidatingWebhookConfiguration>::NEW,
+    &Typed::<APIService>::NEW,
     &Typed::<ControllerRevision>::NEW,
     &Typed::<DaemonSet>::NEW,
     &Typed::<Deployment>::NEW,

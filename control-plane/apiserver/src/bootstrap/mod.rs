@@ -82,6 +82,15 @@ async fn ensure(server: &Server, group: &str, plural: &str, object: Value) -> Re
     }
 }
 
+/// Creates those that are not there, of one kind, in as few commits as there can be.
+pub async fn ensure_all(server: &Server, group: &str, plural: &str, objects: Vec<Value>) -> Result<(), ApiError> {
+    let missing = objects.into_iter().map(|object| unless_there(server, group, plural, object)).collect::<Result<Vec<_>, _>>()?;
+    for some in missing.into_iter().flatten().collect::<Vec<_>>().chunks(TOGETHER) {
+        create(server, some).await?;
+    }
+    Ok(())
+}
+
 /// Key and value of an object that is to be created; `None` when it is there.
 fn unless_there(server: &Server, group: &str, plural: &str, object: Value) -> Result<Option<(String, Bytes)>, ApiError> {
     let Some(kind) = server.kinds().find_any_version(group, plural) else { return Ok(None) };

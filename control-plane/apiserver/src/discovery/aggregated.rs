@@ -1,29 +1,33 @@
 //! Discovery in one document for `/api` and one for `/apis` (`apidiscovery.k8s.io`, KEP-3352). Pure.
 
+use super::catalog::{Catalog, Source};
 use super::subresources::shown;
 use crate::kinds::{Kinds, is_namespaced};
 use orknet_resources::Descriptor;
 use serde_json::{Value, json};
 
 /// `APIGroupDiscoveryList` in the given version: the core group, or all others.
-pub fn group_discovery(kinds: &Kinds, core: bool, version: &str) -> Value {
-    let items: Vec<_> = kinds
+pub fn group_discovery(catalog: &Catalog<'_>, core: bool, version: &str) -> Value {
+    let items: Vec<_> = catalog
         .groups()
-        .into_iter()
         .filter(|(group, _)| group.is_empty() == core)
-        .map(|(group, versions)| group_entry(kinds, group, &versions))
+        .map(|(group, versions)| group_entry(catalog.kinds, group, versions))
         .collect();
     json!({ "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"), "metadata": {}, "items": items })
 }
 
-fn group_entry(kinds: &Kinds, group: &str, versions: &[&str]) -> Value {
+fn group_entry(kinds: &Kinds, group: &str, versions: &[(String, Source)]) -> Value {
     let versions: Vec<_> = versions
         .iter()
-        .map(|version| {
+        .map(|(version, source)| {
+            if let Source::There(told) = source {
+                let freshness = if told.stale { "Stale" } else { "Current" };
+                return json!({ "version": version, "resources": told.resources, "freshness": freshness });
+            }
             let resources: Vec<_> = kinds
                 .iter()
                 .map(|kind| kind.descriptor())
-                .filter(|names| names.group == group && names.version == *version)
+                .filter(|names| names.group == group && names.version == version)
                 .map(resource_entry)
                 .collect();
             json!({ "version": version, "resources": resources, "freshness": "Current" })
@@ -75,7 +79,7 @@ mod tests {
     fn both_documents_together_have_every_kind() {
         let kinds = Kinds::new(crate::kinds::own());
         let count = |core| {
-            let document = group_discovery(&kinds, core, "v2");
+            let document = group_discovery(&Catalog::of(&kinds), core, "v2");
             let versions =
                 document["items"].as_array().into_iter().flatten().flat_map(|item| item["versions"].as_array().into_iter().flatten());
             versions.map(|version| version["resources"].as_array().map_or(0, Vec::len)).sum::<usize>()

@@ -1,6 +1,8 @@
 //! Discovery documents by path, with entity tags, so that clients may keep them.
 
+use super::catalog::Catalog;
 use super::{aggregated, legacy, openapi_v2};
+use crate::aggregation::{Discovered, GroupVersion};
 use crate::error::ApiError;
 use crate::http::accept::{DiscoveryForm, Offer};
 use crate::kinds::{Kind, Kinds};
@@ -9,6 +11,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, Response, StatusCode};
 use orknet_resources::{Resource, openapi};
+use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -41,40 +44,16 @@ impl Documents {
         Self { openapi_index: OnceLock::new(), openapi_v2: Default::default(), built_in: self.built_in.clone(), added }
     }
 
-    /// The document at a discovery path (without a closing slash); `None` when there is none.
-    pub fn discovery(
+    /// The document at an OpenAPI path: `/openapi/v2`, `/openapi/v3`, `/openapi/v3/apis/apps/v1`. With the hash of the index it may be kept for good.
+    /// `told`: what extension servers have told of theirs, which is asked for there.
+    pub fn openapi(
         &self,
         kinds: &Kinds,
-        address: IpAddr,
+        told: &HashMap<GroupVersion, Discovered>,
         path: &str,
-        form: DiscoveryForm,
+        query: &str,
         headers: &HeaderMap,
-    ) -> Option<Response<Body>> {
-        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let (value, version) = match (&parts[..], form) {
-            (["api"], DiscoveryForm::Aggregated(version)) => (aggregated::group_discovery(kinds, true, version), Some(version)),
-            (["apis"], DiscoveryForm::Aggregated(version)) => (aggregated::group_discovery(kinds, false, version), Some(version)),
-            (["api"], DiscoveryForm::Legacy) => (legacy::api_versions(kinds, address), None),
-            (["apis"], DiscoveryForm::Legacy) => (legacy::group_list(kinds), None),
-            (["api", version], _) => (legacy::resource_list(kinds, "", version)?, None),
-            (["apis", group], _) => (legacy::group(kinds, group)?, None),
-            (["apis", group, version], _) => (legacy::resource_list(kinds, group, version)?, None),
-            _ => return None,
-        };
-        let document = Bytes::from(value.to_string());
-        let mut response = tagged(document.clone(), &openapi::hash(&document), JSON, headers);
-        if let Some(version) = version {
-            let media = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
-            // One of two versions that are plain text.
-            if let Ok(media) = HeaderValue::from_str(&media) {
-                response.headers_mut().insert(CONTENT_TYPE, media);
-            }
-        }
-        Some(response)
-    }
-
-    /// The document at an OpenAPI path: `/openapi/v2`, `/openapi/v3`, `/openapi/v3/apis/apps/v1`. With the hash of the index it may be kept for good.
-    pub fn openapi(&self, kinds: &Kinds, path: &str, query: &str, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
+    ) -> Result<Response<Body>, ApiError> {
         let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
         let [json, protobuf] = &self.openapi_v2;
         let v2 = || json.get_or_init(|| openapi::v2_document(&resources(kinds, |_| true)).into());
@@ -88,7 +67,7 @@ impl Documents {
         }
         let document = match path.trim_start_matches("/openapi/") {
             "v2" => v2().clone(),
-            "v3" => self.openapi_index.get_or_init(|| self.index(kinds)).clone(),
+            "v3" => with_told(self.openapi_index.get_or_init(|| self.index(kinds)).clone(), told),
             other => {
                 let root = other.strip_prefix("v3/").ok_or_else(ApiError::no_such_resource)?;
                 Bytes::from(self.v3(kinds, root).ok_or_else(ApiError::no_such_resource)?)
@@ -122,6 +101,44 @@ impl Documents {
         let roots = openapi::group_versions(&resources(kinds, |_| true));
         openapi::v3_index(roots.iter().map(|root| (&root[..], hash(root)))).into()
     }
+}
+
+/// The document at a discovery path (without a closing slash); `None` when there is none.
+pub fn document(catalog: &Catalog<'_>, address: IpAddr, path: &str, form: DiscoveryForm, headers: &HeaderMap) -> Option<Response<Body>> {
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let (value, version) = match (&parts[..], form) {
+        (["api"], DiscoveryForm::Aggregated(version)) => (aggregated::group_discovery(catalog, true, version), Some(version)),
+        (["apis"], DiscoveryForm::Aggregated(version)) => (aggregated::group_discovery(catalog, false, version), Some(version)),
+        (["api"], DiscoveryForm::Legacy) => (legacy::api_versions(catalog, address), None),
+        (["apis"], DiscoveryForm::Legacy) => (legacy::group_list(catalog), None),
+        (["api", version], _) => (legacy::resource_list(catalog.kinds, "", version)?, None),
+        (["apis", group], _) => (legacy::group(catalog, group)?, None),
+        (["apis", group, version], _) => (legacy::resource_list(catalog.kinds, group, version)?, None),
+        _ => return None,
+    };
+    let document = Bytes::from(value.to_string());
+    let mut response = tagged(document.clone(), &openapi::hash(&document), JSON, headers);
+    if let Some(version) = version {
+        let media = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+        // One of two versions that are plain text.
+        if let Ok(media) = HeaderValue::from_str(&media) {
+            response.headers_mut().insert(CONTENT_TYPE, media);
+        }
+    }
+    Some(response)
+}
+
+/// The index of OpenAPI documents with those of extension servers.
+fn with_told(index: Bytes, told: &HashMap<GroupVersion, Discovered>) -> Bytes {
+    let places: Vec<_> = told.iter().filter_map(|(key, told)| Some((key, told.openapi.as_ref()?))).collect();
+    if places.is_empty() {
+        return index;
+    }
+    let Ok(mut whole) = serde_json::from_slice::<Value>(&index) else { return index };
+    for ((group, version), place) in places {
+        whole["paths"][format!("apis/{group}/{version}")] = json!({ "serverRelativeURL": place });
+    }
+    whole.to_string().into()
 }
 
 fn resources(kinds: &Kinds, which: impl Fn(&Kind) -> bool) -> Vec<&dyn Resource> {

@@ -1,13 +1,19 @@
 //! Discovery group by group: `APIVersions`, `APIGroupList`, `APIGroup`, `APIResourceList`. Pure.
 
+use super::catalog::{Catalog, Source};
 use super::subresources::shown;
-use crate::kinds::{Kinds, is_namespaced};
+use crate::kinds::{Kind, Kinds, is_namespaced, is_stored};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use orknet_resources::Descriptor;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
 /// `/api`.
-pub fn api_versions(kinds: &Kinds, address: IpAddr) -> Value {
-    let versions: Vec<_> = kinds.groups().into_iter().filter(|(group, _)| group.is_empty()).flat_map(|(_, versions)| versions).collect();
+pub fn api_versions(catalog: &Catalog<'_>, address: IpAddr) -> Value {
+    let core = catalog.groups().filter(|(group, _)| group.is_empty());
+    let versions: Vec<_> = core.flat_map(|(_, versions)| versions.iter().map(|(version, _)| version)).collect();
     json!({
         "kind": "APIVersions",
         "versions": versions,
@@ -16,16 +22,15 @@ pub fn api_versions(kinds: &Kinds, address: IpAddr) -> Value {
 }
 
 /// `/apis`.
-pub fn group_list(kinds: &Kinds) -> Value {
-    let groups: Vec<_> =
-        kinds.groups().into_iter().filter(|(group, _)| !group.is_empty()).map(|(group, versions)| entry(group, &versions)).collect();
+pub fn group_list(catalog: &Catalog<'_>) -> Value {
+    let groups: Vec<_> = catalog.groups().filter(|(group, _)| !group.is_empty()).map(|(group, versions)| entry(group, versions)).collect();
     json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
 }
 
 /// `/apis/<group>`.
-pub fn group(kinds: &Kinds, wanted: &str) -> Option<Value> {
-    let (group, versions) = kinds.groups().into_iter().find(|(group, _)| *group == wanted && !group.is_empty())?;
-    let mut value = entry(group, &versions);
+pub fn group(catalog: &Catalog<'_>, wanted: &str) -> Option<Value> {
+    let (group, versions) = catalog.groups().find(|(group, _)| *group == wanted && !group.is_empty())?;
+    let mut value = entry(group, versions);
     value["kind"] = json!("APIGroup");
     value["apiVersion"] = json!("v1");
     Some(value)
@@ -47,6 +52,9 @@ pub fn resource_list(kinds: &Kinds, group: &str, version: &str) -> Option<Value>
         }
         if !names.categories.is_empty() {
             resource["categories"] = json!(names.categories);
+        }
+        if let Some(hash) = storage_version_hash(kinds, names) {
+            resource["storageVersionHash"] = hash.into();
         }
         resources.push(resource);
         for subresource in names.subresources {
@@ -70,8 +78,17 @@ pub fn resource_list(kinds: &Kinds, group: &str, version: &str) -> Option<Value>
         .then(|| json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources }))
 }
 
-fn entry(group: &str, versions: &[&str]) -> Value {
-    let version = |version: &&str| json!({ "groupVersion": format!("{group}/{version}"), "version": version });
+/// Names the form in which objects are stored (as kube-apiserver computes it): who moves stored objects to another form sees when it changes. `None` for
+/// kinds of several forms, any of which may be stored.
+fn storage_version_hash(kinds: &Kinds, names: &Descriptor) -> Option<String> {
+    let of_place = |kind: &&Kind| kind.descriptor().stored_as == names.stored_as && is_stored(names) && kind.has_own_form();
+    let stored = kinds.iter().find(of_place)?.descriptor();
+    let form = format!("{}/{}/{}", stored.group, stored.version, stored.kind);
+    Some(STANDARD.encode(&digest(&SHA256, form.as_bytes()).as_ref()[..8]))
+}
+
+fn entry(group: &str, versions: &[(String, Source)]) -> Value {
+    let version = |(version, _): &(String, Source)| json!({ "groupVersion": format!("{group}/{version}"), "version": version });
     let all: Vec<_> = versions.iter().map(version).collect();
     json!({ "name": group, "versions": all, "preferredVersion": versions.first().map(version) })
 }
@@ -96,9 +113,24 @@ mod tests {
     }
 
     #[test]
+    fn stored_forms_have_the_hashes_of_kubernetes() {
+        let kinds = kinds();
+        let hash = |group: &str, version: &str, plural: &str| {
+            let list = resource_list(&kinds, group, version).expect("listed");
+            let found = list["resources"].as_array().into_iter().flatten().find(|resource| resource["name"] == plural).cloned();
+            found.expect("there")["storageVersionHash"].clone()
+        };
+        // As any kube-apiserver tells them.
+        assert_eq!(hash("", "v1", "pods"), "xPOwRZ+Yhw8=");
+        assert_eq!(hash("apps", "v1", "deployments"), "8aSe+NMegvE=");
+        assert_eq!(hash("events.k8s.io", "v1", "events"), hash("", "v1", "events"));
+        assert_eq!(hash("authorization.k8s.io", "v1", "subjectaccessreviews"), Value::Null);
+    }
+
+    #[test]
     fn groups_name_their_preferred_version() {
-        let apps = group(&kinds(), "apps").expect("there");
+        let apps = group(&Catalog::of(&kinds()), "apps").expect("there");
         assert_eq!(apps["preferredVersion"], json!({ "groupVersion": "apps/v1", "version": "v1" }));
-        assert_eq!(group(&kinds(), ""), None);
+        assert_eq!(group(&Catalog::of(&kinds()), ""), None);
     }
 }

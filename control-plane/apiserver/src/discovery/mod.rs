@@ -1,14 +1,15 @@
 //! What this server offers, told to clients: its version, paths, groups, resources and OpenAPI documents, made from the registry when asked for.
 
 mod aggregated;
+mod catalog;
 mod documents;
 mod legacy;
 mod openapi_v2;
 mod subresources;
 
-pub use documents::Documents;
+pub use catalog::Catalog;
+pub use documents::{Documents, document};
 
-use crate::kinds::Kinds;
 use serde_json::{Value, json};
 
 /// The API level that this server speaks.
@@ -31,7 +32,7 @@ pub fn version() -> Value {
 }
 
 /// `/`: the paths that can be asked for.
-pub fn paths(kinds: &Kinds) -> Value {
+pub fn paths(catalog: &Catalog<'_>) -> Value {
     let mut paths: Vec<String> = [
         "/.well-known/openid-configuration",
         "/api",
@@ -47,12 +48,12 @@ pub fn paths(kinds: &Kinds) -> Value {
     ]
     .map(str::to_owned)
     .to_vec();
-    for (group, versions) in kinds.groups() {
+    for (group, versions) in catalog.groups() {
         if group.is_empty() {
-            paths.extend(versions.iter().map(|version| format!("/api/{version}")));
+            paths.extend(versions.iter().map(|(version, _)| format!("/api/{version}")));
         } else {
             paths.push(format!("/apis/{group}"));
-            paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+            paths.extend(versions.iter().map(|(version, _)| format!("/apis/{group}/{version}")));
         }
     }
     paths.sort_unstable();

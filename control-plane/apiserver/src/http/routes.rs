@@ -4,11 +4,12 @@ use super::accept::{Accept, DiscoveryForm, Offer};
 use super::options::Options;
 use super::request_info::{RequestInfo, ResourcePath};
 use super::websocket::Handshake;
+use crate::aggregation::Remote;
 use crate::call::Call;
 use crate::error::ApiError;
-use crate::kinds::{Kind, is_namespaced};
+use crate::kinds::{Kind, Kinds, is_namespaced};
 use crate::server::Server;
-use crate::{discovery, present, proxy, verbs};
+use crate::{aggregation, discovery, present, proxy, verbs};
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
@@ -27,6 +28,9 @@ const METHOD_NOT_ALLOWED: &str = "the server does not allow this method on the r
 
 /// Answers a request whose sender is known and allowed.
 pub async fn route(server: &Arc<Server>, who: Identity, info: &RequestInfo, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    if let Some(remote) = elsewhere(server, info) {
+        return aggregation::pass(&remote, &who, request).await;
+    }
     let Some(path) = &info.resource else { return document(server, info, &request) };
     let kind = server.kinds().find(&path.group, &path.version, &path.plural).ok_or_else(|| unknown(server))?;
     let names = kind.descriptor();
@@ -54,6 +58,20 @@ pub async fn route(server: &Arc<Server>, who: Identity, info: &RequestInfo, requ
     let mut response = answer.unwrap_or_else(|error| present::error(&error, plain));
     present::add_warnings(&mut response, &[warning.to_owned()]);
     Ok(response)
+}
+
+/// The extension server that a request is for: about its group version, whose resources are all its own, or about its OpenAPI document.
+fn elsewhere(server: &Server, info: &RequestInfo) -> Option<Arc<Remote>> {
+    if let Some(path) = &info.resource {
+        return server.aggregation.table().remote(&path.group, &path.version);
+    }
+    let document = info.path.strip_prefix("/openapi/v3").filter(|rest| rest.starts_with('/'));
+    let mut parts = document.unwrap_or(&info.path).split('/').filter(|part| !part.is_empty());
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("apis"), Some(group), Some(version), None) => server.aggregation.table().remote(group, version),
+        (Some("api"), Some(version), None, None) => server.aggregation.table().remote("", version),
+        _ => None,
+    }
 }
 
 /// 404 for a kind that is not served; 503 while it may be one that is defined and not served yet, so that nobody takes it for gone.
@@ -119,15 +137,24 @@ fn document(server: &Server, info: &RequestInfo, request: &Request<Body>) -> Res
     let (headers, kinds) = (request.headers(), server.kinds());
     match info.path.trim_end_matches('/') {
         "/metrics" => Ok(server.metrics.scrape(server)),
-        path if path.starts_with("/openapi/") => kinds.documents.openapi(&kinds, path, request.uri().query().unwrap_or_default(), headers),
+        path if path.starts_with("/openapi/") => {
+            let told = server.aggregation.discovered();
+            kinds.documents.openapi(&kinds, &told, path, request.uri().query().unwrap_or_default(), headers)
+        }
         "/openid/v1/jwks" => Ok(present::json(StatusCode::OK, &server.access.tokens.issuer().jwks())),
         "/.well-known/openid-configuration" => Ok(present::json(StatusCode::OK, &server.access.tokens.issuer().discovery())),
-        "" => Ok(present::json(StatusCode::OK, &discovery::paths(&kinds))),
+        "" => Ok(present::json(StatusCode::OK, &discovery::paths(&catalog(server, &kinds)))),
         path => {
             let form = DiscoveryForm::parse(text(headers, ACCEPT));
-            kinds.documents.discovery(&kinds, server.config.advertise_address, path, form, headers).ok_or_else(ApiError::no_such_resource)
+            let catalog = catalog(server, &kinds);
+            discovery::document(&catalog, server.config.advertise_address, path, form, headers).ok_or_else(ApiError::no_such_resource)
         }
     }
+}
+
+/// All that can be asked for, here and elsewhere.
+fn catalog<'a>(server: &Server, kinds: &'a Kinds) -> discovery::Catalog<'a> {
+    discovery::Catalog::new(kinds, &server.aggregation.table(), &server.aggregation.discovered())
 }
 
 /// A request's whole body of at most `limit` bytes.

@@ -2,11 +2,11 @@
 //! node to whatever serves there ([`through`]).
 
 mod address;
-mod forward;
+pub mod forward;
 pub mod headers;
 mod html;
 mod kubelet;
-mod links;
+pub mod links;
 mod locate;
 mod target;
 mod through;

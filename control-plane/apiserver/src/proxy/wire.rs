@@ -1,12 +1,11 @@
 //! Connections to what is behind a proxy: TCP, and TLS whose other side need not prove who it is, as with kube-apiserver's proxies.
 
-use crate::admission::webhooks::connect::{ConnectError, dial};
+use crate::admission::webhooks::connect::{ConnectError, dial, showing};
 use crate::audit;
 use orknet_auth::pki::{KeyAndCertificate, PkiError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,14 +40,7 @@ pub fn trusting(client: Option<&KeyAndCertificate>) -> Result<ClientConfig, PkiE
         .map_err(|error| fail(&error))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody(provider)));
-    let mut config = match client {
-        None => config.with_no_client_auth(),
-        Some(pair) => {
-            let chain = CertificateDer::pem_slice_iter(pair.certificate_pem.as_bytes()).collect::<Result<Vec<_>, _>>();
-            let key = PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes()).map_err(|error| fail(&error))?;
-            config.with_client_auth_cert(chain.map_err(|error| fail(&error))?, key).map_err(|error| fail(&error))?
-        }
-    };
+    let mut config = showing(config, client).map_err(PkiError::Tls)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -427,6 +427,13 @@ async fn a_watch_that_is_about_to_begin_when_its_kind_goes_or_is_replaced_ends()
     let server = TestServer::start().await;
     for replaced in [true, false] {
         add(&server, vec![Widget::new("v1")]).await;
+        // The last write that the change of kinds leads to.
+        let registered = async {
+            while server.admin.get(&format!("/apis/apiregistration.k8s.io/v1/apiservices/v1.{GROUP}")).await.status != 200 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), registered).await.expect("an APIService");
         let next = version(&server.admin.get(WIDGETS).await.expect(200)) + 1;
         let from = format!("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion={next}");
         let request = Request::get(format!("{WIDGETS}?watch=1&allowWatchBookmarks=true&{from}")).body(Full::<bytes::Bytes>::default());

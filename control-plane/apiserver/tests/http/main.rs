@@ -3,6 +3,7 @@
 
 mod access;
 mod admission_policies;
+mod aggregation;
 mod audit;
 mod certificates;
 mod classes;

@@ -1,6 +1,7 @@
 //! The kinds, one file or folder each. They know nothing of one another but for the parts they share by type (pod templates, secrets' limits).
 
 pub mod admission_policy;
+pub mod api_service;
 pub mod binding;
 pub mod cluster_network_policy;
 pub mod config_map;

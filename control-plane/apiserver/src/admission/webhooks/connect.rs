@@ -7,13 +7,14 @@ use futures::future::BoxFuture;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
+use orknet_auth::pki::KeyAndCertificate;
 use rand::seq::SliceRandom;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -29,6 +30,9 @@ const SERVICES: StoredAs = ("", "services");
 const SLICES: StoredAs = ("discovery.k8s.io", "endpointslices");
 /// How long one of several addresses may take before the next one is tried.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the other side may take to greet.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Why there is no connection. Texts are those that Go's programs print, which people search for.
 #[derive(Debug, thiserror::Error)]
@@ -60,17 +64,34 @@ impl Connector {
     pub fn new(destination: Destination, caches: Arc<Caches>) -> Result<Self, String> {
         let name = destination.server_name();
         let name = ServerName::try_from(name.clone()).map_err(|_| format!("invalid server name {name:?}"))?;
-        let tls = TlsConnector::from(Arc::new(client_tls(destination.ca_pem.as_deref())?));
+        let tls = TlsConnector::from(Arc::new(verifying(destination.ca_pem.as_deref(), None)?));
         Ok(Self { destination: Arc::new(destination), tls, name, caches })
     }
 
+    /// The same with TLS that somebody else has set up.
+    pub fn with_tls(destination: Destination, caches: Arc<Caches>, config: ClientConfig) -> Result<Self, String> {
+        let name = destination.server_name();
+        let name = ServerName::try_from(name.clone()).map_err(|_| format!("invalid server name {name:?}"))?;
+        Ok(Self { destination: Arc::new(destination), tls: TlsConnector::from(Arc::new(config)), name, caches })
+    }
+
+    /// What the server's certificate must be for.
+    pub fn server_name(&self) -> String {
+        self.destination.server_name()
+    }
+
     async fn connect(self) -> Result<Stream, ConnectError> {
+        self.open().await.map(|stream| Stream(TokioIo::new(stream)))
+    }
+
+    /// A connection to one of the addresses.
+    pub async fn open(&self) -> Result<TlsStream<TcpStream>, ConnectError> {
         let mut last = None;
         for (host, port) in self.candidates()? {
             match dial(&host, port).await {
                 Ok(tcp) => {
-                    let stream = self.tls.connect(self.name, tcp).await.map_err(ConnectError::Tls)?;
-                    return Ok(Stream(TokioIo::new(stream)));
+                    let greeting = timeout(HANDSHAKE, self.tls.connect(self.name.clone(), tcp)).await;
+                    return greeting.unwrap_or_else(|elapsed| Err(elapsed.into())).map_err(ConnectError::Tls);
                 }
                 Err(error) => last = Some(error),
             }
@@ -155,7 +176,8 @@ impl Write for Stream {
     }
 }
 
-fn client_tls(ca_pem: Option<&[u8]>) -> Result<ClientConfig, String> {
+/// TLS that sees to it that the server is certified by one of `ca_pem`, or one that the system trusts. `client`: the certificate to show.
+pub fn verifying(ca_pem: Option<&[u8]>, client: Option<&KeyAndCertificate>) -> Result<ClientConfig, String> {
     let fail = |error: &dyn std::fmt::Display| format!("unable to load root certificates: {error}");
     let own: Vec<CertificateDer<'static>> = match ca_pem {
         Some(pem) => CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|error| fail(&error))?,
@@ -171,15 +193,23 @@ fn client_tls(ca_pem: Option<&[u8]>) -> Result<ClientConfig, String> {
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().map_err(|error| fail(&error))?;
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| fail(&error))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Verifier { inner, own }))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(Verifier { inner, own }));
+    let mut config = showing(config, client)?;
     // One request a connection at a time, as kube-apiserver: requests are spread over the endpoints of a Service.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// The rest of a client's TLS: the certificate that it shows, if any.
+pub fn showing(config: ConfigBuilder<ClientConfig, WantsClientCert>, client: Option<&KeyAndCertificate>) -> Result<ClientConfig, String> {
+    let Some(pair) = client else { return Ok(config.with_no_client_auth()) };
+    let chain = CertificateDer::pem_slice_iter(pair.certificate_pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let key = PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes()).map_err(|error| error.to_string())?;
+    config.with_client_auth_cert(chain.map_err(|error| error.to_string())?, key).map_err(|error| error.to_string())
 }
 
 /// Read once: they are several hundred.
@@ -287,7 +317,6 @@ mod tests {
     use super::*;
     use rcgen::{CertificateParams, IsCa, KeyPair};
     use rustls::ServerConfig;
-    use rustls::pki_types::PrivateKeyDer;
     use tokio_rustls::TlsAcceptor;
 
     /// What a client that trusts `ca_pem` says of a server with this certificate.
@@ -300,7 +329,7 @@ mod tests {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], private)
             .expect("a server");
-        let client = TlsConnector::from(Arc::new(client_tls(Some(ca_pem.as_bytes()))?));
+        let client = TlsConnector::from(Arc::new(verifying(Some(ca_pem.as_bytes()), None)?));
         let (near, far) = tokio::io::duplex(1 << 16);
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         let (answer, _) = tokio::join!(client.connect(name, near), TlsAcceptor::from(Arc::new(server)).accept(far));
