@@ -66,6 +66,11 @@ impl Server {
         self.wait_ready()
     }
 
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }

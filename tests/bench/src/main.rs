@@ -1,6 +1,7 @@
 //! Measures, and writes what it measured into docs/benchmarks.md. Always interleaved (A B A B …): hosts are noisy; medians and ratios
 //! are what counts. `cargo xtask bench [NAME …]` builds what it needs and runs it.
 
+mod api;
 mod arena;
 mod contest;
 mod costs;
@@ -49,6 +50,9 @@ const BENCHMARKS: &[Benchmark] = &[
     ("policy/costs", policy_costs::measure),
     ("policy/in-force", policy_in_force::measure),
     ("policy/scale", policy_scale::measure),
+    ("api/calls", api::calls::measure),
+    ("api/watchers", api::watchers::measure),
+    ("api/scale", api::scale::measure),
 ];
 
 fn main() -> ExitCode {

@@ -102,10 +102,10 @@ pub fn read<T: DeserializeOwned>(value: Value) -> Result<T> {
 
 /// Does all, some at the same time.
 pub async fn each<F: Future<Output = Result<()>>>(work: impl Iterator<Item = F>) -> Result<()> {
-    each_of(work, CONCURRENCY).await
+    each_of(work, CONCURRENCY).await.map(drop)
 }
 
 /// The same, with so many at the same time.
-pub async fn each_of<F: Future<Output = Result<()>>>(work: impl Iterator<Item = F>, at_once: usize) -> Result<()> {
-    futures::stream::iter(work).buffer_unordered(at_once).try_collect::<Vec<()>>().await.map(drop)
+pub async fn each_of<T, F: Future<Output = Result<T>>>(work: impl Iterator<Item = F>, at_once: usize) -> Result<Vec<T>> {
+    futures::stream::iter(work).buffer_unordered(at_once).try_collect().await
 }
