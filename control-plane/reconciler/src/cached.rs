@@ -23,6 +23,9 @@ use serde::de::DeserializeOwned;
 
 /// A kind that the shared store can hold.
 pub trait Cached: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static {
+    /// The objects that reconcilers look at, where these are not all (`metadata.name=…`).
+    const FIELDS: Option<&'static str> = None;
+
     /// Drops what no reconciler reads. By default the field-ownership records.
     fn prune(&mut self) {
         self.meta_mut().managed_fields = None;
@@ -61,15 +64,8 @@ cached!(
 );
 
 impl Cached for ConfigMap {
-    /// Only the root certificate is compared by content; other data is kept out of memory.
-    fn prune(&mut self) {
-        self.metadata.managed_fields = None;
-        self.metadata.annotations = None;
-        self.binary_data = None;
-        if let Some(data) = &mut self.data {
-            data.retain(|name, _| name == "ca.crt");
-        }
-    }
+    /// Those with the root certificate: nobody else's are anybody's business.
+    const FIELDS: Option<&'static str> = Some("metadata.name=kube-root-ca.crt");
 }
 
 impl Cached for EndpointSlice {

@@ -47,7 +47,7 @@ pub(crate) async fn follow<K: Cached>(informer: &Informer<K>, api: &Api<K>) {
 }
 
 async fn list<K: Cached>(informer: &Informer<K>, api: &Api<K>, known: &mut String) -> Result<(), kube::Error> {
-    let mut parameters = ListParams::default().limit(PAGE);
+    let mut parameters = ListParams { field_selector: K::FIELDS.map(str::to_owned), ..ListParams::default() }.limit(PAGE);
     let mut listed = BTreeMap::new();
     loop {
         let page = api.list(&parameters).await?;
@@ -68,7 +68,8 @@ async fn list<K: Cached>(informer: &Informer<K>, api: &Api<K>, known: &mut Strin
 
 /// One watch, until the server ends it.
 async fn watch<K: Cached>(informer: &Informer<K>, api: &Api<K>, known: &mut String) -> Result<(), kube::Error> {
-    let mut events = pin!(api.watch(&WatchParams::default().timeout(WATCH), known).await?);
+    let parameters = WatchParams { field_selector: K::FIELDS.map(str::to_owned), ..WatchParams::default() }.timeout(WATCH);
+    let mut events = pin!(api.watch(&parameters, known).await?);
     let dead = tokio::time::sleep(Duration::from_secs(WATCH.into()) + LATE);
     let mut dead = pin!(dead);
     loop {

@@ -1,14 +1,13 @@
 //! The one watch on the store that fills all caches: load everything, then follow from there; after an outage go on where it stopped, and only when
 //! that has been compacted load again.
 
-use super::Caches;
 use super::join::Joins;
 use super::kind_cache::{KindCache, Update, Updates};
+use super::{CachedObject, Caches};
 use crate::storage::keys;
 use bytes::Bytes;
 use futures::StreamExt;
 use orknet_store::{Entry, Event, EventKind, KeyRange, Revision, Store, StoreError, WatchItem};
-use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +69,8 @@ async fn load(caches: &Caches, joins: &mut Joins, store: &dyn Store) -> Result<R
 }
 
 async fn load_all(caches: &Caches, store: &dyn Store) -> Result<Revision, StoreError> {
-    let mut objects: HashMap<String, Vec<(Value, Revision)>> = HashMap::new();
+    // As they are kept: parsed values take several times as much, and all of them at once would stay with the process.
+    let mut objects: HashMap<String, Vec<Arc<CachedObject>>> = HashMap::new();
     let mut claims = Vec::new();
     let mut range = KeyRange::prefix(keys::ROOT);
     let mut revision = None;
@@ -80,15 +80,21 @@ async fn load_all(caches: &Caches, store: &dyn Store) -> Result<Revision, StoreE
         let last = page.entries.last().map(|entry| entry.key.clone());
         for Entry { key, value, mod_revision, .. } in page.entries {
             match place(&key) {
-                Place::Object(folder, _) if caches.places.read().by_folder.contains_key(folder) => match serde_json::from_slice(&value) {
-                    Ok(value) => match objects.get_mut(folder) {
-                        Some(found) => found.push((value, mod_revision)),
-                        None => drop(objects.insert(folder.to_owned(), vec![(value, mod_revision)])),
-                    },
-                    Err(error) => tracing::error!(key = %String::from_utf8_lossy(&key), %error, "a stored object cannot be read"),
-                },
+                Place::Object(folder, _) => {
+                    let Some(cache) = caches.places.read().by_folder.get(folder).cloned() else { continue };
+                    match serde_json::from_slice(&value) {
+                        Ok(value) => {
+                            let object = cache.object(value, mod_revision);
+                            match objects.get_mut(folder) {
+                                Some(found) => found.push(object),
+                                None => drop(objects.insert(folder.to_owned(), vec![object])),
+                            }
+                        }
+                        Err(error) => tracing::error!(key = %String::from_utf8_lossy(&key), %error, "a stored object cannot be read"),
+                    }
+                }
                 Place::Claim => claims.push((key, value, mod_revision)),
-                Place::Object(..) | Place::Unknown => {}
+                Place::Unknown => {}
             }
         }
         match last {
@@ -101,7 +107,7 @@ async fn load_all(caches: &Caches, store: &dyn Store) -> Result<Revision, StoreE
     // No place comes but by the feed; one that went meanwhile needs nothing.
     let places: Vec<_> = caches.places.read().by_folder.iter().map(|(folder, cache)| (folder.clone(), cache.clone())).collect();
     for (folder, cache) in places {
-        cache.reset(cache.objects(objects.remove(&folder).unwrap_or_default()), revision);
+        cache.reset(objects.remove(&folder).unwrap_or_default(), revision);
     }
     caches.set_progress(|progress| *progress = super::Progress { revision, connected: true });
     Ok(revision)

@@ -8,7 +8,6 @@ use super::{CachedObject, Caches};
 use crate::kinds::StoredAs;
 use crate::storage::keys;
 use orknet_store::{KeyRange, Revision, Store, StoreError};
-use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -148,8 +147,8 @@ impl Joins {
         let (store, cache, stored_as, from) = (store.clone(), join.cache.clone(), join.stored_as, join.from);
         self.reads.spawn(async move {
             tokio::time::sleep(pause).await;
-            let found = read(&*store, stored_as, from).await;
-            Read { stored_as, from, found: found.map(|values| cache.objects(values)) }
+            let found = read(&*store, &cache, stored_as, from).await;
+            Read { stored_as, from, found }
         });
     }
 }
@@ -186,8 +185,8 @@ impl Join {
     }
 }
 
-/// The objects of a folder as of a revision, with their versions.
-async fn read(store: &dyn Store, stored_as: StoredAs, at: Revision) -> Result<Vec<(Value, Revision)>, StoreError> {
+/// The objects of a folder as of a revision, as the cache keeps them.
+async fn read(store: &dyn Store, cache: &KindCache, stored_as: StoredAs, at: Revision) -> Result<Vec<Arc<CachedObject>>, StoreError> {
     let mut range: KeyRange = keys::objects(stored_as, "");
     let mut found = Vec::new();
     loop {
@@ -195,7 +194,7 @@ async fn read(store: &dyn Store, stored_as: StoredAs, at: Revision) -> Result<Ve
         let last = page.entries.last().map(|entry| entry.key.clone());
         for entry in page.entries {
             match serde_json::from_slice(&entry.value) {
-                Ok(value) => found.push((value, entry.mod_revision)),
+                Ok(value) => found.push(cache.object(value, entry.mod_revision)),
                 Err(error) => tracing::error!(key = %String::from_utf8_lossy(&entry.key), %error, "a stored object cannot be read"),
             }
         }

@@ -107,10 +107,9 @@ impl KindCache {
         self.state.read().kinds.clone()
     }
 
-    /// Objects as they are kept here.
-    pub(super) fn objects(&self, values: Vec<(Value, Revision)>) -> Vec<Arc<CachedObject>> {
-        let kinds = self.kinds();
-        values.into_iter().map(|(value, revision)| Arc::new(CachedObject::new(&kinds, value, revision))).collect()
+    /// A stored object as it is kept here.
+    pub(super) fn object(&self, value: Value, revision: Revision) -> Arc<CachedObject> {
+        Arc::new(CachedObject::new(&self.kinds(), value, revision))
     }
 
     /// Replaces everything, after a first or a new load; every cursor is cut.
