@@ -282,6 +282,11 @@ impl ApiError {
             .with_details(json!({ "causes": [{ "message": message }] }))
     }
 
+    /// 500: a failure without a reason that clients could go by, in words of its own.
+    pub fn unexplained(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
+    }
+
     /// What a kubelet refused, in its words.
     pub fn of_kubelet(code: u16, message: &str) -> Self {
         match code {

@@ -1,5 +1,6 @@
 //! The kinds that are served, looked up by group, version and plural, and what may be done to each. Knows no kind by name.
 
+use crate::custom::Kept;
 use crate::discovery::Documents;
 use orknet_patch::Schema;
 use orknet_patch::schema::SchemaError;
@@ -36,6 +37,8 @@ struct Added {
     resource: Arc<dyn Resource>,
     /// The kind's own; those of the registry share one.
     structure: Schema,
+    /// Of its objects, where a webhook converts them.
+    converted: Kept,
 }
 
 impl From<&'static dyn Resource> for Kind {
@@ -59,7 +62,15 @@ impl Kind {
     /// A kind that comes at run time. Compiles its schema for patches.
     pub fn added(resource: Arc<dyn Resource>) -> Result<Self, SchemaError> {
         let structure = Schema::from_definitions(&openapi::definitions_of(&*resource))?;
-        Ok(Self(Origin::Added(Arc::new(Added { resource, structure }))))
+        Ok(Self(Origin::Added(Arc::new(Added { resource, structure, converted: Kept::default() }))))
+    }
+
+    /// Objects that have been converted for a kind that came at run time.
+    pub fn converted(&self) -> Option<&Kept> {
+        match &self.0 {
+            Origin::BuiltIn(_) => None,
+            Origin::Added(added) => Some(&added.converted),
+        }
     }
 
     /// Whether the kind came at run time.

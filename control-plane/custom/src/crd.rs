@@ -1,8 +1,9 @@
 //! What of a CustomResourceDefinition makes its kinds. Read from the JSON of an object that has passed its rules; what is not there is empty.
 
 use crate::kind::Error;
-use orknet_resources::{ScalePaths, Scope};
+use orknet_resources::{ScalePaths, Scope, WebhookConversion};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// A CustomResourceDefinition, as far as its kinds need it.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Definition {
     pub generation: i64,
     /// In the definition's order.
     pub versions: Vec<Version>,
+    /// The webhook that converts objects; `None`: nothing but their `apiVersion` changes.
+    pub conversion: Option<Arc<WebhookConversion>>,
 }
 
 /// `spec.names`, `status.acceptedNames`.
@@ -72,7 +75,14 @@ impl Definition {
         let scope = if spec["scope"] == "Namespaced" { Scope::Namespaced } else { Scope::Cluster };
         let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
         let versions = items(spec, "versions").iter().map(|version| Version::read(version, &group, &names.kind)).collect();
-        Ok(Self { group, names, scope, generation, versions })
+        let conversion = (spec["conversion"]["strategy"] == "Webhook").then(|| {
+            let webhook = &spec["conversion"]["webhook"];
+            Arc::new(WebhookConversion {
+                client_config: webhook["clientConfig"].clone(),
+                reviews: texts(webhook, "conversionReviewVersions"),
+            })
+        });
+        Ok(Self { group, names, scope, generation, versions, conversion })
     }
 
     /// The version that objects are stored in.

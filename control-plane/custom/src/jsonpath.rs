@@ -2,9 +2,12 @@
 //! `.items[0].name`, `.a['b.c']`, `.list[*].x`, `..name`.
 
 use serde_json::Value;
+use std::cell::Cell;
 
-/// How many values one step may find, and so how much a path can cost.
+/// How many values one step may find.
 const MAX_FOUND: usize = 10_000;
+/// How many values may be looked at for one path, those of its filters among them. Nothing is found where that is not enough.
+const MAX_LOOKS: usize = 200_000;
 
 /// Bytes of a path, and how deep its brackets may be in each other: more than anybody writes, and what any stack has room for.
 const MAX_LENGTH: usize = 4096;
@@ -73,7 +76,9 @@ impl JsonPath {
 
     /// The values that the path leads to, in order.
     pub fn find<'v>(&self, root: &'v Value) -> Vec<&'v Value> {
-        self.find_from(root, root)
+        let looks = Looks(Cell::new(MAX_LOOKS));
+        let found = self.find_from(root, root, &looks);
+        if looks.0.get() == 0 { Vec::new() } else { found }
     }
 
     /// The first of them.
@@ -81,12 +86,15 @@ impl JsonPath {
         self.find(root).into_iter().next()
     }
 
-    fn find_from<'v>(&self, start: &'v Value, root: &'v Value) -> Vec<&'v Value> {
+    fn find_from<'v>(&self, start: &'v Value, root: &'v Value, looks: &Looks) -> Vec<&'v Value> {
         let mut found = vec![start];
         for step in &self.0 {
             let mut next = Vec::new();
             for value in found {
-                step.follow(value, root, &mut next);
+                if !looks.take() {
+                    return Vec::new();
+                }
+                step.follow(value, root, &mut next, looks);
                 if next.len() > MAX_FOUND {
                     next.truncate(MAX_FOUND);
                     break;
@@ -98,8 +106,19 @@ impl JsonPath {
     }
 }
 
+/// How many more values may be looked at.
+struct Looks(Cell<usize>);
+
+impl Looks {
+    /// One look; `false` when there are no more.
+    fn take(&self) -> bool {
+        self.0.set(self.0.get().saturating_sub(1));
+        self.0.get() > 0
+    }
+}
+
 impl Step {
-    fn follow<'v>(&self, value: &'v Value, root: &'v Value, found: &mut Vec<&'v Value>) {
+    fn follow<'v>(&self, value: &'v Value, root: &'v Value, found: &mut Vec<&'v Value>, looks: &Looks) {
         match (self, value) {
             (Self::Field(name), value) => found.extend(value.get(name)),
             (Self::Fields(names), value) => found.extend(names.iter().filter_map(|name| value.get(name))),
@@ -113,8 +132,10 @@ impl Step {
             }
             (Self::All, Value::Array(items)) => found.extend(items),
             (Self::All, Value::Object(fields)) => found.extend(fields.values()),
-            (Self::Descend, value) => descend(value, found),
-            (Self::Filter(filter), Value::Array(items)) => found.extend(items.iter().filter(|item| filter.holds(item, root))),
+            (Self::Descend, value) => descend(value, found, looks),
+            (Self::Filter(filter), Value::Array(items)) => {
+                found.extend(items.iter().take_while(|_| looks.take()).filter(|item| filter.holds(item, root, looks)))
+            }
             _ => {}
         }
     }
@@ -126,23 +147,23 @@ fn place(index: i64, length: usize) -> Option<usize> {
     usize::try_from(index).ok()
 }
 
-fn descend<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
-    if found.len() > MAX_FOUND {
+fn descend<'v>(value: &'v Value, found: &mut Vec<&'v Value>, looks: &Looks) {
+    if found.len() > MAX_FOUND || !looks.take() {
         return;
     }
     found.push(value);
     match value {
-        Value::Array(items) => items.iter().for_each(|item| descend(item, found)),
-        Value::Object(fields) => fields.values().for_each(|value| descend(value, found)),
+        Value::Array(items) => items.iter().for_each(|item| descend(item, found, looks)),
+        Value::Object(fields) => fields.values().for_each(|value| descend(value, found, looks)),
         _ => {}
     }
 }
 
 impl Filter {
-    fn holds(&self, item: &Value, root: &Value) -> bool {
-        let left = self.left.value(item, root);
+    fn holds(&self, item: &Value, root: &Value, looks: &Looks) -> bool {
+        let left = self.left.value(item, root, looks);
         let Some((comparison, right)) = &self.right else { return left.is_some() };
-        let (Some(left), Some(right)) = (left, right.value(item, root)) else { return false };
+        let (Some(left), Some(right)) = (left, right.value(item, root, looks)) else { return false };
         let order = match (left, right) {
             (Value::Number(left), Value::Number(right)) => left.as_f64().partial_cmp(&right.as_f64()),
             (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
@@ -161,10 +182,10 @@ impl Filter {
 }
 
 impl Operand {
-    fn value<'v>(&'v self, item: &'v Value, root: &'v Value) -> Option<&'v Value> {
+    fn value<'v>(&'v self, item: &'v Value, root: &'v Value, looks: &Looks) -> Option<&'v Value> {
         match self {
             Self::Literal(value) => Some(value),
-            Self::Path { from_root, path } => path.find_from(if *from_root { root } else { item }, root).into_iter().next(),
+            Self::Path { from_root, path } => path.find_from(if *from_root { root } else { item }, root, looks).into_iter().next(),
         }
     }
 
@@ -389,6 +410,15 @@ mod tests {
         let wide = Value::Array(vec![json!([1, 2, 3]); 10_000]);
         let path = JsonPath::parse("..[*]..[*]").expect("a path");
         assert!(path.find(&wide).len() <= MAX_FOUND);
+    }
+
+    #[test]
+    fn filters_look_at_a_bounded_number_of_values() {
+        let (few, many) = (json!({ "list": vec![json!({ "x": 1 }); 100] }), json!({ "list": vec![json!({ "x": 1 }); 10_000] }));
+        let path = JsonPath::parse(".list[?($..x==1)].x").expect("a path");
+        assert_eq!(path.find(&few).len(), 100);
+        // Each of the many would look at all of them.
+        assert!(path.find(&many).is_empty());
     }
 
     proptest! {

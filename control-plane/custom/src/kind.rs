@@ -6,10 +6,12 @@ mod rules;
 
 use crate::crd::{Definition, Version};
 use crate::schema::cel::Rules;
-use crate::schema::{self, CompileError, FieldPath, Node};
+use crate::schema::{self, CompileError, FieldPath, MAX_SELECTABLE_BYTES, Node};
 use columns::Columns;
 use orknet_resources::field::Path;
-use orknet_resources::{Column, DecodeError, Decoded, Descriptor, FieldError, Resource, ScalePaths, Subresource, intern};
+use orknet_resources::{
+    Column, DecodeError, Decoded, Descriptor, FieldError, Resource, ScalePaths, Subresource, WebhookConversion, intern,
+};
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 use std::sync::Arc;
@@ -47,6 +49,9 @@ pub struct CustomKind {
     has_own_form: bool,
     /// The form that objects are stored in, where it is another version's: its `apiVersion` and schema.
     stored: Option<(String, Arc<Node>)>,
+    /// The `apiVersion` that objects are stored in.
+    stored_version: String,
+    conversion: Option<Arc<WebhookConversion>>,
 }
 
 impl CustomKind {
@@ -60,11 +65,12 @@ impl CustomKind {
             Some((format!("{}/{}", definition.group, storage.name), Arc::new(compile(storage)?)))
         };
         let selectable = version.selectable_fields.iter().map(|path| {
-            let (field, _) = FieldPath::parse(path, &schema, true).map_err(|why| Error::SelectableField {
-                version: version.name.clone(),
-                path: path.clone(),
-                why,
-            })?;
+            let refused = |why| Error::SelectableField { version: version.name.clone(), path: path.clone(), why };
+            // Names that are kept for good are small.
+            if path.len() > MAX_SELECTABLE_BYTES {
+                return Err(refused(format!("has more than {MAX_SELECTABLE_BYTES} bytes")));
+            }
+            let (field, _) = FieldPath::parse(path, &schema, true).map_err(refused)?;
             Ok((intern::name(path.trim_start_matches('.')), field))
         });
         let selectable = selectable.collect::<Result<_, _>>()?;
@@ -105,6 +111,8 @@ impl CustomKind {
             deprecation: version.deprecation.clone(),
             has_own_form,
             stored,
+            stored_version: format!("{}/{}", definition.group, storage.name),
+            conversion: definition.conversion.clone(),
             schema,
         })
     }
@@ -227,6 +235,14 @@ impl Resource for CustomKind {
 
     fn has_own_form(&self) -> bool {
         self.has_own_form
+    }
+
+    fn stored_version(&self) -> Option<&str> {
+        Some(&self.stored_version)
+    }
+
+    fn conversion(&self) -> Option<&WebhookConversion> {
+        self.conversion.as_deref()
     }
 
     fn to_stored(&self, mut object: Value) -> Value {

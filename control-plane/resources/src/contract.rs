@@ -166,6 +166,15 @@ pub struct ScalePaths {
     pub selector: Option<Vec<String>>,
 }
 
+/// A webhook that converts objects between the versions of their kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookConversion {
+    /// `clientConfig`: where it is.
+    pub client_config: Value,
+    /// `conversionReviewVersions`: the forms of the question that it takes, the best first.
+    pub reviews: Vec<String>,
+}
+
 /// A request's way into an object: the main resource or one of its subresources.
 pub type Subresource<'a> = Option<&'a str>;
 
@@ -230,6 +239,17 @@ pub trait Resource: Send + Sync + 'static {
     fn has_own_form(&self) -> bool {
         let names = self.descriptor();
         names.stored_as == (names.group, names.plural)
+    }
+
+    /// The `apiVersion` that objects are written to the store in, where that may change while the server runs.
+    fn stored_version(&self) -> Option<&str> {
+        None
+    }
+
+    /// Who converts objects between the versions of the kind, where it is not [`Resource::to_stored`] and [`Resource::from_stored`] alone: those then take
+    /// objects that have been converted.
+    fn conversion(&self) -> Option<&WebhookConversion> {
+        None
     }
 
     /// The form in which a (decoded, validated) object is written to the store. Differs from the object only for kinds that are served

@@ -23,7 +23,9 @@ impl CachedObject {
         let labels = value.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
         let labels = labels.map(|(key, value)| (key.as_str().into(), value.as_str().unwrap_or_default().into())).collect();
         let mut fields: Vec<(&'static str, Box<str>)> = Vec::new();
-        for kind in kinds {
+        // A form that only a webhook knows is looked at when it is asked for.
+        let form = object::text(&value, "/apiVersion").to_owned();
+        for kind in kinds.iter().filter(|kind| kind.conversion().is_none() || kind.descriptor().api_version() == form) {
             let selectable =
                 if kind.has_own_form() { kind.selectable_fields(&value) } else { kind.selectable_fields(&kind.from_stored(value.clone())) };
             for (field, text) in selectable {

@@ -28,6 +28,8 @@ const TOGETHER: usize = 16;
 const PAGE: usize = 500;
 /// First and longest pause before objects that are held by their own finalizers are looked at again.
 const LOOK: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+/// The same where the kind's cache tells of every change.
+const UNSEEN: Duration = Duration::from_secs(30);
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -70,38 +72,69 @@ async fn clear(server: &Server, definition: &Outline) -> Result<(), ApiError> {
     if !tell(server, definition, &terminating(true, "InstanceDeletionInProgress", "CustomResource deletion is in progress")).await? {
         return Ok(());
     }
-    if !definition.is_established {
-        tell(server, definition, &terminating(false, "NeverEstablished", "resource was never established")).await?;
-        return release(server, definition).await;
-    }
-    let kind = stored_kind(definition).and_then(|kind| Kind::added(kind).map_err(|error| error.to_string()));
-    let kind = match kind {
-        Ok(kind) => kind,
-        Err(why) => {
+    // What has names may have been served, and objects made, before anybody said so.
+    let kinds = if definition.accepted.plural.is_empty() { None } else { Some(Kinds::of(definition)) };
+    let kinds = match kinds {
+        Some(Ok(kinds)) => kinds,
+        None | Some(Err(_)) if !definition.is_established => {
+            tell(server, definition, &terminating(false, "NeverEstablished", "resource was never established")).await?;
+            return release(server, definition).await;
+        }
+        None => return release(server, definition).await,
+        Some(Err(why)) => {
             let message = format!("could not list instances: {why}");
             tell(server, definition, &terminating(true, "InstanceDeletionFailed", &message)).await?;
             return Err(ApiError::internal(message));
         }
     };
     let mut pause = LOOK.0;
-    while !delete_all(server, &kind).await? {
+    loop {
+        // From before the look, so that nothing is missed.
+        let changes = server.storage.caches.of(kinds.plain.descriptor().stored_as).map(|cache| cache.end());
+        if delete_all(server, &kinds).await? {
+            break;
+        }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LOOK.1);
+        if let Some(mut changes) = changes {
+            // Held by finalizers: there is nothing to be seen until one of the objects changes.
+            let _ = tokio::time::timeout(UNSEEN, changes.wait()).await;
+        }
     }
     tell(server, definition, &terminating(false, "InstanceDeletionCompleted", "removed all instances")).await?;
     release(server, definition).await
 }
 
+/// The kind that is cleared away.
+struct Kinds {
+    /// As it is.
+    converting: Kind,
+    /// The same without the webhook that converts its objects, which may be gone: for those that nothing holds, whose form does not matter.
+    plain: Kind,
+}
+
+impl Kinds {
+    fn of(definition: &Outline) -> Result<Self, String> {
+        let kind = |converts| stored_kind(definition, converts).and_then(|kind| Kind::added(kind).map_err(|error| error.to_string()));
+        Ok(Self { converting: kind(true)?, plain: kind(false)? })
+    }
+
+    fn for_object(&self, object: &Value) -> &Kind {
+        if object::finalizers(object).is_empty() { &self.plain } else { &self.converting }
+    }
+}
+
 /// Deletes all objects of the kind. Answers whether there were none left to delete or to wait for.
-async fn delete_all(server: &Server, kind: &Kind) -> Result<bool, ApiError> {
-    let mut range = keys::objects(kind.descriptor().stored_as, "");
+async fn delete_all(server: &Server, kinds: &Kinds) -> Result<bool, ApiError> {
+    let mut range = keys::objects(kinds.plain.descriptor().stored_as, "");
     let mut none = true;
     loop {
         let page = server.storage.range(range.clone(), None, PAGE).await?;
         none &= page.entries.is_empty();
         let Some(last) = page.entries.last().map(|entry| entry.key.clone()) else { return Ok(none) };
         let objects = page.entries.iter().filter_map(|entry| Some(parse(&entry.value, entry.mod_revision).ok()?.object));
-        let deletions: Vec<_> = objects.filter(|object| !object::is_deleting(object)).map(|object| delete(server, kind, object)).collect();
+        let deletions: Vec<_> =
+            objects.filter(|object| !object::is_deleting(object)).map(|object| delete(server, kinds.for_object(&object), object)).collect();
         let mut deletions = stream::iter(deletions).buffer_unordered(TOGETHER);
         while let Some(deleted) = deletions.next().await {
             deleted?;

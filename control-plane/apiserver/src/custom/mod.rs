@@ -5,6 +5,7 @@
 //! A definition's kinds are served from the moment its names are accepted; `Established` is written after that.
 
 mod cleanup;
+pub mod convert;
 mod names;
 mod outline;
 mod serve;
@@ -16,6 +17,7 @@ use crate::kinds::{Kind, StoredAs};
 use crate::server::Server;
 use crate::storage::keys;
 use cleanup::Cleanups;
+pub use convert::Kept;
 use orknet_custom::definition::STORED_AS;
 use orknet_store::Compare;
 use outline::{Head, Outline};

@@ -39,8 +39,6 @@ pub struct Outline {
     pub approval: Option<Condition>,
     /// `status.conditions`, as `{"status": {"conditions": …}}`.
     pub told: Value,
-    /// Versions besides the one that objects are stored in are not served: objects would have to be converted by a webhook. The storage version.
-    pub only: Option<String>,
     /// The same for definitions that are served in the same way.
     pub shape: String,
 }
@@ -75,8 +73,7 @@ impl Outline {
         let (wanted, accepted) = (names("/spec/names"), names("/status/acceptedNames"));
         let group = object::text(&value, "/spec/group").to_owned();
         let annotations = value.pointer("/metadata/annotations").and_then(|map| BTreeMap::<String, String>::deserialize(map).ok());
-        let only = only_version(&value);
-        let shape = shape(&head, &accepted, only.as_deref(), &mut value);
+        let shape = shape(&head, &accepted, &mut value);
         Self {
             created: object::meta_str(&value, "creationTimestamp").to_owned(),
             is_established: conditions::holds(&value, "Established"),
@@ -89,7 +86,6 @@ impl Outline {
             group,
             wanted,
             accepted,
-            only,
             shape,
         }
     }
@@ -100,17 +96,8 @@ impl Outline {
     }
 }
 
-/// The storage version, where it alone can be served.
-fn only_version(value: &Value) -> Option<String> {
-    let versions = value.pointer("/spec/versions")?.as_array()?;
-    let by_webhook = object::text(value, "/spec/conversion/strategy") == "Webhook";
-    let storage = versions.iter().find(|version| version["storage"] == true)?;
-    let others = versions.iter().any(|version| version["served"] == true && version["name"] != storage["name"]);
-    (by_webhook && others).then(|| object::text(storage, "/name").to_owned())
-}
-
 /// A hash of all that the kinds are made of.
-fn shape(head: &Head, accepted: &Names, only: Option<&str>, value: &mut Value) -> String {
+fn shape(head: &Head, accepted: &Names, value: &mut Value) -> String {
     let spec = value["spec"].take();
-    openapi::hash(json!([head.uid, accepted, only, spec]).to_string().as_bytes())
+    openapi::hash(json!([head.uid, accepted, spec]).to_string().as_bytes())
 }

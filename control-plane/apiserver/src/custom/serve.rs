@@ -69,14 +69,15 @@ impl Follower {
     fn know(&self, wanted: &[&Arc<Outline>], made: &[Made]) {
         let places: HashMap<&str, _> =
             made.iter().filter_map(|made| Some((&made.outline.head.name[..], made.kinds.first()?.descriptor().stored_as))).collect();
+        let by_name: HashMap<&str, &Arc<Outline>> = wanted.iter().map(|outline| (&outline.head.name[..], *outline)).collect();
         let mut defined = self.server.custom.defined.write();
         for (name, place) in places {
-            if let Some(outline) = wanted.iter().find(|outline| outline.head.name == name) {
+            if let Some(outline) = by_name.get(name) {
                 defined.insert(place, (*outline).clone());
             }
         }
         for known in defined.values_mut() {
-            if let Some(now) = wanted.iter().find(|outline| outline.head.name == known.head.name && outline.head.uid == known.head.uid) {
+            if let Some(now) = by_name.get(&known.head.name[..]).filter(|now| now.head.uid == known.head.uid) {
                 *known = (*now).clone();
             }
         }
@@ -121,20 +122,19 @@ impl Follower {
 fn kinds(outline: &Outline) -> Result<Vec<Arc<dyn Resource>>, String> {
     let mut definition = outline.object.value();
     definition["spec"]["names"] = json!(outline.accepted);
-    if let Some(only) = &outline.only {
-        for version in versions(&mut definition).filter(|version| version["name"] != **only) {
-            version["served"] = false.into();
-        }
-    }
     made(&definition)
 }
 
-/// The kind in whose form a definition's objects are stored, whether it is served or not.
-pub(super) fn stored_kind(outline: &Outline) -> Result<Arc<dyn Resource>, String> {
+/// The kind in whose form a definition's objects are stored, whether it is served or not. `converts`: whether a webhook that converts objects is asked
+/// about those of other versions.
+pub(super) fn stored_kind(outline: &Outline, converts: bool) -> Result<Arc<dyn Resource>, String> {
     let mut definition = outline.object.value();
     definition["spec"]["names"] = json!(outline.accepted);
     for version in versions(&mut definition) {
         version["served"] = version["storage"].clone();
+    }
+    if !converts {
+        definition["spec"]["conversion"] = json!({ "strategy": "None" });
     }
     made(&definition)?.into_iter().next().ok_or_else(|| "no version is the one that objects are stored in".to_owned())
 }

@@ -19,7 +19,7 @@ use orknet_store::{Commit, Compare, Op, Revision};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Tells that only the storage version is served.
+/// Was told by servers that could not convert by webhooks: only the storage version was served.
 const VERSIONS_SERVED: &str = "VersionsServed";
 /// Tells that the schema cannot be used.
 const NON_STRUCTURAL: &str = "NonStructuralSchema";
@@ -142,13 +142,7 @@ fn told(definition: &Outline, taken: &Taken<'_>, served: Option<&Served>) -> Tol
         None if served.is_some() => without.push(NON_STRUCTURAL),
         None => {}
     }
-    match &definition.only {
-        Some(version) => {
-            let message = format!("only the storage version {version} is served: this server converts objects by no webhook");
-            conditions.push(Condition::new(VERSIONS_SERVED, false, "ConversionByWebhook", message));
-        }
-        None => without.push(VERSIONS_SERVED),
-    }
+    without.push(VERSIONS_SERVED);
     Told { names, conditions, without }
 }
 

@@ -4,6 +4,7 @@ use super::{decode, read};
 use crate::admission::form;
 use crate::call::Call;
 use crate::codec::{self, BodyFormat, Document, PatchFormat};
+use crate::custom::convert;
 use crate::error::ApiError;
 use crate::http::accept::View;
 use crate::kinds::Kind;
@@ -27,7 +28,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let shown = match call.verb {
         "get" => {
             let stored = call.server.storage.get(&call.key()).await?.ok_or_else(|| call.not_found())?;
-            shown_as_scale(&call.kind, &call.kind.from_stored(stored.versioned()))?
+            shown_as_scale(&call.kind, &convert::read(&call.server, &call.kind, stored.versioned()).await?)?
         }
         "update" => {
             let wanted = read::<Scale>(call, &mut warnings)?;

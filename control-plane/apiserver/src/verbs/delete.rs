@@ -6,6 +6,7 @@ use crate::allocate::Allocation;
 use crate::call::Call;
 use crate::codec::{self, BodyFormat};
 use crate::companions;
+use crate::custom::convert;
 use crate::error::{ApiError, qualified};
 use crate::kinds::Kind;
 use crate::life::{Decision, DeleteOptions, Preconditions, Propagation, decide};
@@ -91,7 +92,7 @@ pub async fn delete_object(
     };
     for _ in 0..ATTEMPTS {
         let Some(stored) = server.storage.get(&key).await? else { return Err(ApiError::not_found(names, request.name)) };
-        let mut object = kind.from_stored(stored.object.clone());
+        let mut object = convert::read(server, kind, stored.object.clone()).await?;
         options.preconditions.check(kind, &object, stored.revision)?;
         if !request.admitted {
             warnings.clear();
@@ -119,7 +120,11 @@ pub async fn delete_object(
                 if options.dry_run {
                     return Ok(Deleted::Later(versioned(&marked, stored.revision)));
                 }
-                let put = Op::Put { key: key.clone().into(), value: encode(&kind.to_stored((*marked).clone())), ttl: None };
+                let put = Op::Put {
+                    key: key.clone().into(),
+                    value: encode(&convert::written(server, kind, (*marked).clone()).await?),
+                    ttl: None,
+                };
                 let compare = Compare::ModRevision(key.clone().into(), stored.revision);
                 let own = Allocation { compares: vec![compare], ops: vec![put] };
                 // Its companion goes now: garbage collection has nothing to wait for, whether it deletes or orphans.

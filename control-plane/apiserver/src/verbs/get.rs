@@ -1,6 +1,7 @@
 //! GET of one object.
 
 use crate::call::Call;
+use crate::custom::convert;
 use crate::error::ApiError;
 use crate::present;
 use axum::body::Body;
@@ -10,11 +11,15 @@ use http::{Response, StatusCode};
 pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let storage = &call.server.storage;
     let object = match call.resource_version() {
-        None => storage.get(&call.key()).await?.map(|stored| call.kind.from_stored(stored.versioned())),
+        None => match storage.get(&call.key()).await? {
+            Some(stored) => Some(convert::read(&call.server, &call.kind, stored.versioned()).await?),
+            None => None,
+        },
         Some(revision) => {
             storage.reach(revision).await?;
             let cached = storage.caches.get(call.names().stored_as, call.namespace(), &call.path.name);
-            cached.map(|object| object.value_as(&call.kind))
+            let shown = convert::objects(&call.server, &call.kind, cached.into_iter().collect(), true).await?;
+            shown.first().map(|object| object.value_as(&call.kind))
         }
     };
     let object = object.ok_or_else(|| call.not_found())?;

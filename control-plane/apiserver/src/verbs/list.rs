@@ -3,6 +3,7 @@
 use crate::cache::CachedObject;
 use crate::call::Call;
 use crate::continue_token::ContinueToken;
+use crate::custom::convert;
 use crate::error::ApiError;
 use crate::http::options::VersionMatch;
 use crate::present::{self, ListMeta};
@@ -42,16 +43,16 @@ pub async fn collect(call: &Call) -> Result<(Vec<Arc<CachedObject>>, ListMeta), 
     match (call.resource_version(), options.version_match) {
         (None, _) => {
             call.server.storage.catch_up().await?;
-            present_time(call, options.limit)
+            present_time(call, options.limit).await
         }
         // "Any" version: what is in memory, whole.
-        (Some(0), _) => present_time(call, 0),
+        (Some(0), _) => present_time(call, 0).await,
         (Some(revision), Some(VersionMatch::Exact)) => past(call, revision, None).await.map_err(list_expired),
         // With a limit and no match given, Kubernetes means the exact version.
         (Some(revision), None) if options.limit > 0 => past(call, revision, None).await.map_err(list_expired),
         (Some(revision), _) => {
             call.server.storage.reach(revision).await?;
-            present_time(call, options.limit)
+            present_time(call, options.limit).await
         }
     }
 }
@@ -77,19 +78,30 @@ pub fn check_fields(call: &Call) -> Result<(), ApiError> {
 }
 
 /// From the cache as it is. 404 when the kind has ceased to be served since the call came.
-fn present_time(call: &Call, limit: usize) -> Result<(Vec<Arc<CachedObject>>, ListMeta), ApiError> {
+async fn present_time(call: &Call, limit: usize) -> Result<(Vec<Arc<CachedObject>>, ListMeta), ApiError> {
     let caches = &call.server.storage.caches;
     // Read before the snapshot: the snapshot has at least everything up to here.
     let progress = caches.progress().revision;
     let Some(cache) = caches.of(call.names().stored_as) else { return Err(ApiError::no_such_resource()) };
     let snapshot = cache.snapshot(call.namespace());
     let meta = ListMeta { revision: progress.max(snapshot.revision), ..ListMeta::default() };
-    Ok(page(call, snapshot.objects, limit, meta))
+    // What selectors ask for may be different in the form that is shown; without them no more is converted than is shown.
+    if is_unselected(call) {
+        let (objects, meta) = page(call, snapshot.objects, limit, meta);
+        return Ok((convert::objects(&call.server, &call.kind, objects, true).await?, meta));
+    }
+    let objects = convert::objects(&call.server, &call.kind, snapshot.objects, true).await?;
+    Ok(page(call, objects, limit, meta))
+}
+
+/// Whether everything is selected.
+fn is_unselected(call: &Call) -> bool {
+    call.options.label_selector.is_empty() && call.options.field_selector.is_empty()
 }
 
 /// Cuts a list of everything to what is selected, at most `limit`.
 fn page(call: &Call, all: Vec<Arc<CachedObject>>, limit: usize, mut meta: ListMeta) -> (Vec<Arc<CachedObject>>, ListMeta) {
-    let unselected = call.options.label_selector.is_empty() && call.options.field_selector.is_empty();
+    let unselected = is_unselected(call);
     let total = all.len();
     let mut selected: Vec<_> = all.into_iter().filter(|object| unselected || selects(call, object)).collect();
     if limit > 0 && selected.len() > limit {
@@ -115,7 +127,7 @@ async fn past(call: &Call, revision: u64, after: Option<&str>) -> Result<(Vec<Ar
         range.start = start.into();
     }
     let limit = call.options.limit;
-    let unselected = call.options.label_selector.is_empty() && call.options.field_selector.is_empty();
+    let unselected = is_unselected(call);
     let mut meta = ListMeta { revision, ..ListMeta::default() };
     let (mut selected, mut turns) = (Vec::new(), Turns::default());
     loop {
@@ -123,13 +135,14 @@ async fn past(call: &Call, revision: u64, after: Option<&str>) -> Result<(Vec<Ar
         let found = call.server.storage.range(range.clone(), Some(revision), want).await?;
         let count = found.count;
         let read = found.entries.len();
-        for (index, entry) in found.entries.into_iter().enumerate() {
+        let mut objects = Vec::with_capacity(read);
+        for entry in &found.entries {
             turns.take().await;
-            let object = Arc::new(CachedObject::new(
-                std::slice::from_ref(&call.kind),
-                parse(&entry.value, entry.mod_revision)?.object,
-                entry.mod_revision,
-            ));
+            let value = parse(&entry.value, entry.mod_revision)?.object;
+            objects.push(Arc::new(CachedObject::new(std::slice::from_ref(&call.kind), value, entry.mod_revision)));
+        }
+        let objects = convert::objects(&call.server, &call.kind, objects, false).await?;
+        for (index, (entry, object)) in found.entries.into_iter().zip(objects).enumerate() {
             if selects(call, &object) {
                 selected.push(object);
             }

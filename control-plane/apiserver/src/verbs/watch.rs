@@ -3,6 +3,7 @@
 use super::list::{check_fields, selects};
 use crate::cache::{CachedObject, Caches, Change, ChangeKind, Cursor, Fallen};
 use crate::call::Call;
+use crate::custom::convert;
 use crate::error::ApiError;
 use crate::present::{Batch, Events};
 use crate::selector::FieldSelector;
@@ -58,7 +59,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         let progress = storage.caches.progress().revision;
         let snapshot = cache.snapshot(call.namespace());
         if from_state {
-            initial.extend(snapshot.objects);
+            initial.extend(convert::objects(&call.server, &call.kind, snapshot.objects, true).await?);
         }
         (snapshot.cursor, progress.max(snapshot.revision))
     } else {
@@ -187,8 +188,17 @@ impl Watcher {
                     return Some(out);
                 }
             };
+            let changes = changes.into_iter().filter(|change| change.revision > self.after).collect::<Vec<_>>();
             let idle = changes.is_empty();
-            for change in changes.into_iter().filter(|change| change.revision > self.after) {
+            let changes = match convert::changes(&self.call.server, &self.call.kind, changes).await {
+                Ok(changes) => changes,
+                Err(error) => {
+                    self.done = true;
+                    self.events.write_error(&mut out, &error);
+                    return Some(out);
+                }
+            };
+            for change in changes {
                 if let Some((name, object)) = seen(&change, |object| self.matches(object)) {
                     self.events.write(&mut out, name, &object);
                 }

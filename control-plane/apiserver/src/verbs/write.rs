@@ -5,7 +5,7 @@ use crate::admission::{self, Additions, Asked, Operation};
 use crate::allocate::{self, Allocation};
 use crate::call::Call;
 use crate::companions;
-use crate::custom;
+use crate::custom::{self, convert};
 use crate::error::ApiError;
 use crate::in_place::ask_rules;
 use crate::kinds::Kind;
@@ -142,7 +142,7 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
         allocation.compares.extend(custom::must_be_open(server, kind)?);
         let allocation = allocation.and(admitted.allocation);
         let compare = Compare::Absent(key.clone().into());
-        match commit(server, &key, compare, Some(put(server, kind, &key, &new)), allocation).await? {
+        match commit(server, &key, compare, Some(put(server, kind, &key, &new).await?), allocation).await? {
             Outcome::Done(revision) => {
                 warnings.extend(kind.warnings(&new));
                 object::set_meta(&mut new, "resourceVersion", revision.to_string());
@@ -207,7 +207,8 @@ async fn change_with(
     let told = warnings.len();
     for _ in 0..ATTEMPTS {
         let Some(stored) = server.storage.get(&key).await? else { return Err(ApiError::not_found(names, what.name)) };
-        let old = kind.from_stored(stored.object);
+        let is_stale = convert::is_stale(kind, &stored.object);
+        let old = convert::read(server, kind, stored.object).await?;
         let mut new = change(&old, stored.revision)?;
         life::check_version(kind, &new, &old, stored.revision)?;
         if let Some(manager) = what.manager {
@@ -243,12 +244,12 @@ async fn change_with(
                 _ => continue,
             }
         }
-        if new == old || what.dry_run {
+        if (new == old && !is_stale) || what.dry_run {
             return Ok(Updated::Object(versioned(new, stored.revision)));
         }
         let allocation = allocation.and(admitted.allocation);
         let compare = Compare::ModRevision(key.clone().into(), stored.revision);
-        match commit(server, &key, compare, Some(put(server, kind, &key, &new)), allocation).await? {
+        match commit(server, &key, compare, Some(put(server, kind, &key, &new).await?), allocation).await? {
             Outcome::Done(revision) => return Ok(Updated::Object(versioned(new, revision))),
             Outcome::ObjectMoved | Outcome::OtherMoved => {}
         }
@@ -314,10 +315,10 @@ enum Outcome {
     OtherMoved,
 }
 
-fn put(server: &Server, kind: &Kind, key: &str, object: &Value) -> Op {
+async fn put(server: &Server, kind: &Kind, key: &str, object: &Value) -> Result<Op, ApiError> {
     let names = kind.descriptor();
     let ttl: Option<Duration> = keys::expires(names.stored_as).then_some(server.config.event_ttl);
-    Op::Put { key: Bytes::from(key.to_owned()), value: encode(&kind.to_stored(object.clone())), ttl }
+    Ok(Op::Put { key: Bytes::from(key.to_owned()), value: encode(&convert::written(server, kind, object.clone()).await?), ttl })
 }
 
 async fn commit(server: &Server, key: &str, compare: Compare, write: Option<Op>, allocation: Allocation) -> Result<Outcome, ApiError> {

@@ -8,6 +8,8 @@ use std::fmt;
 
 /// How many fields of a version may be selectable.
 const MAX_SELECTABLE: usize = 8;
+/// How long one's path may be: every process that has known the kind keeps it.
+pub const MAX_SELECTABLE_BYTES: usize = 256;
 
 /// A path that a schema has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +107,9 @@ pub fn selectable_fields(fields: &[Value], schema: &Node, at: &str) -> Vec<Field
     let mut found = Vec::new();
     let mut known: Vec<FieldPath> = Vec::new();
     for (index, field) in fields.iter().enumerate() {
+        if known.len() > MAX_SELECTABLE {
+            break;
+        }
         let path = &field["jsonPath"];
         let here = format!("{at}[{index}].jsonPath");
         let Some(text) = path.as_str().filter(|text| !text.is_empty()) else {
@@ -114,6 +119,10 @@ pub fn selectable_fields(fields: &[Value], schema: &Node, at: &str) -> Vec<Field
         match FieldPath::parse(text, schema, false) {
             Err(why) => found.push(complaint::invalid(here, path, format!("is an invalid path: {why}"))),
             Ok((field, node)) => {
+                if text.len() > MAX_SELECTABLE_BYTES {
+                    let why = format!("must be no more than {MAX_SELECTABLE_BYTES} bytes");
+                    found.push(complaint::invalid(here.clone(), path, why));
+                }
                 if field.names().next() == Some("metadata") {
                     found.push(complaint::invalid(here.clone(), path, "must not point to fields in metadata"));
                 }
@@ -130,7 +139,7 @@ pub fn selectable_fields(fields: &[Value], schema: &Node, at: &str) -> Vec<Field
         }
     }
     if known.len() > MAX_SELECTABLE {
-        found.push(complaint::too_many(at.to_owned(), known.len(), MAX_SELECTABLE as i64));
+        found.push(complaint::too_many(at.to_owned(), fields.len(), MAX_SELECTABLE as i64));
     }
     found
 }

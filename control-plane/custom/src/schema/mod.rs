@@ -25,7 +25,7 @@ mod tests;
 
 pub use compile::CompileError;
 pub use embedded::{Metadata, read_metadata};
-pub use field_path::{FieldPath, selectable_fields};
+pub use field_path::{FieldPath, MAX_SELECTABLE_BYTES, selectable_fields};
 pub use format::Format;
 pub use rules::{Reason, Rule};
 pub use structural::problems;

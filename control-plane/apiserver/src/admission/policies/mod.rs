@@ -170,7 +170,7 @@ impl Prepared {
             Told::Own => what.kind,
             Told::As(kind) => kind,
         };
-        let shown = |object: &Value| call::versioned(call::in_form_of(what.kind, kind, object.clone()), what.revision);
+        let (object, old) = call::shown(what, kind).await?;
         let mut review = review::request(ReviewVersion::V1, "", what, kind.descriptor(), None, None);
         let mut request = review.get_mut("request").map(Value::take).unwrap_or_default();
         if let Some(request) = request.as_object_mut() {
@@ -188,7 +188,7 @@ impl Prepared {
                 },
             },
         };
-        Ok(Self { object: what.object.as_deref().map_or(Value::Null, shown), old: what.old.map_or(Value::Null, shown), request, namespace })
+        Ok(Self { object: object.unwrap_or_default(), old: old.unwrap_or_default(), request, namespace })
     }
 
     fn evaluate(&self, policy: &Policy, params: &Value, what: &Attributes<'_>) -> Outcome {

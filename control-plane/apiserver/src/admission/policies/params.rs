@@ -3,6 +3,7 @@
 use super::policy::{KindReference, ParamReference};
 use crate::admission::chain::Attributes;
 use crate::cache::CachedObject;
+use crate::custom::convert;
 use crate::error::ApiError;
 use crate::kinds::{Kind, is_namespaced, is_stored};
 use crate::server::Server;
@@ -59,19 +60,23 @@ pub async fn of(
     let found: Vec<Parameters> = match &reference.selector {
         Some(selector) => {
             let snapshot = storage.caches.of(names.stored_as).map(|cache| cache.snapshot(namespace));
-            let objects = snapshot.into_iter().flat_map(|snapshot| snapshot.objects);
+            let objects = convert::objects(what.server, kind, snapshot.map(|snapshot| snapshot.objects).unwrap_or_default(), true).await?;
             objects
+                .into_iter()
                 .filter(|object| selector.matches(|key| object.label(key)))
                 .map(|object| Parameters::Cached(object, kind.clone()))
                 .collect()
         }
         None => match storage.caches.get(names.stored_as, namespace, &reference.name) {
-            Some(cached) => vec![Parameters::Cached(cached, kind.clone())],
-            // It may have been made a moment ago.
-            None => {
-                let stored = storage.get(&keys::object(names.stored_as, namespace, &reference.name)).await?;
-                stored.map(|stored| Parameters::Stored(kind.from_stored(stored.object))).into_iter().collect()
+            Some(cached) => {
+                let converted = convert::objects(what.server, kind, vec![cached], true).await?;
+                converted.into_iter().map(|object| Parameters::Cached(object, kind.clone())).collect()
             }
+            // It may have been made a moment ago.
+            None => match storage.get(&keys::object(names.stored_as, namespace, &reference.name)).await? {
+                Some(stored) => vec![Parameters::Stored(convert::read(what.server, kind, stored.object).await?)],
+                None => Vec::new(),
+            },
         },
     };
     if found.is_empty() && reference.must_be_found {

@@ -5,6 +5,7 @@ use super::destination::Destination;
 use super::hook::Hook;
 use super::review::{self, Answer};
 use crate::admission::chain::Attributes;
+use crate::custom::convert;
 use crate::error::ApiError;
 use crate::kinds::Kind;
 use crate::object;
@@ -127,13 +128,20 @@ pub fn settle<T>(
     }
 }
 
-/// An object in the form of another kind in which it is served too.
-pub fn in_form_of(own: &Kind, other: &Kind, object: Value) -> Value {
-    if own.is(other) { object } else { other.from_stored(own.to_stored(object)) }
+/// The object and the one before in the form of a kind in which they are served too, with the version of what is stored.
+pub async fn shown(what: &Attributes<'_>, kind: &Kind) -> Result<(Option<Value>, Option<Value>), ApiError> {
+    let mut shown = [None, None];
+    for (shown, object) in shown.iter_mut().zip([what.object.as_deref(), what.old]) {
+        if let Some(object) = object {
+            *shown = Some(versioned(convert::in_form_of(what.server, what.kind, kind, object.clone()).await?, what.revision));
+        }
+    }
+    let [object, old] = shown;
+    Ok((object, old))
 }
 
 /// With the version of what is stored.
-pub fn versioned(mut object: Value, revision: u64) -> Value {
+fn versioned(mut object: Value, revision: u64) -> Value {
     if revision > 0 {
         object::set_meta(&mut object, "resourceVersion", revision.to_string());
     }

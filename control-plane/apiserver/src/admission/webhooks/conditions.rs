@@ -24,12 +24,12 @@ enum Verdict {
 
 /// Whether all are fulfilled by the object in the form of `kind`. One that says no is enough, whatever goes wrong with others; where something goes wrong
 /// and none says no, the request is refused (403), or the webhook is not asked, as its failure policy says.
-pub fn hold(hook: &Hook, step: Step, what: &Attributes<'_>, kind: &Kind) -> Result<bool, ApiError> {
+pub async fn hold(hook: &Hook, step: Step, what: &Attributes<'_>, kind: &Kind) -> Result<bool, ApiError> {
     if hook.conditions.is_empty() {
         return Ok(true);
     }
     let metrics = &what.server.metrics.webhooks;
-    match verdict(&hook.conditions, what, kind) {
+    match verdict(&hook.conditions, what, kind, &call::shown(what, kind).await?) {
         Verdict::Yes => Ok(true),
         Verdict::No => {
             metrics.excluded(&hook.name, step, what.operation);
@@ -44,9 +44,7 @@ pub fn hold(hook: &Hook, step: Step, what: &Attributes<'_>, kind: &Kind) -> Resu
     }
 }
 
-fn verdict(conditions: &[Condition], what: &Attributes<'_>, kind: &Kind) -> Verdict {
-    let shown = |object: &Value| call::versioned(call::in_form_of(what.kind, kind, object.clone()), what.revision);
-    let (object, old) = (what.object.as_deref().map(shown), what.old.map(shown));
+fn verdict(conditions: &[Condition], what: &Attributes<'_>, kind: &Kind, (object, old): &(Option<Value>, Option<Value>)) -> Verdict {
     let mut request = review::request(ReviewVersion::V1, "", what, kind.descriptor(), None, None)["request"].take();
     if let Some(request) = request.as_object_mut() {
         request.retain(|name, _| !matches!(&name[..], "uid" | "object" | "oldObject"));

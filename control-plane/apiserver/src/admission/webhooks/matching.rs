@@ -34,7 +34,7 @@ pub async fn told(hook: &Hook, step: Step, what: &Attributes<'_>) -> Result<Opti
         Told::Own => what.kind,
         Told::As(kind) => kind,
     };
-    Ok(conditions::hold(hook, step, what, kind)?.then_some(told))
+    Ok(conditions::hold(hook, step, what, kind).await?.then_some(told))
 }
 
 /// The namespace that reviews and selectors mean: that of a namespace is itself.

@@ -7,6 +7,7 @@ use super::matching::{self, Told};
 use super::review::Patch;
 use crate::admission::chain::{Attributes, Operation, Plugin};
 use crate::admission::rules::is_exempt;
+use crate::custom::convert;
 use crate::error::ApiError;
 use crate::object;
 use async_trait::async_trait;
@@ -64,8 +65,7 @@ async fn ask(hook: &Hook, what: &Attributes<'_>, told: &Told, place: Place) -> R
         Told::Own => own,
         Told::As(kind) => kind,
     };
-    let shown = |object: &Value| call::versioned(call::in_form_of(own, kind, object.clone()), what.revision);
-    let (object, old) = (what.object.as_deref().map(shown), what.old.map(shown));
+    let (object, old) = call::shown(what, kind).await.map_err(Failure::Server)?;
     let answer = call::ask(hook, Step::Admit, what, kind, object.as_ref(), old.as_ref()).await?;
     let Some(operations) = answer.patch.map(|patch| operations(&patch)).transpose()?.flatten() else { return Ok(None) };
     let internal = |why: &dyn std::fmt::Display| Failure::Server(ApiError::internal(why));
@@ -85,7 +85,7 @@ async fn ask(hook: &Hook, what: &Attributes<'_>, told: &Told, place: Place) -> R
     if read == object {
         return Ok(None);
     }
-    let mut new = call::in_form_of(kind, own, read);
+    let mut new = convert::in_form_of(what.server, kind, own, read).await.map_err(Failure::Server)?;
     object::meta_mut(&mut new).remove("resourceVersion");
     Ok(Some(new))
 }

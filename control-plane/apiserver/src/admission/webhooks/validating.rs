@@ -9,7 +9,6 @@ use crate::admission::rules::is_exempt;
 use crate::error::ApiError;
 use async_trait::async_trait;
 use futures::future::join_all;
-use serde_json::Value;
 use std::time::Instant;
 
 /// See the module.
@@ -47,8 +46,7 @@ async fn ask(hook: &Hook, what: &Attributes<'_>, told: &Told, place: Place) -> R
         Told::Own => what.kind,
         Told::As(kind) => kind,
     };
-    let shown = |object: &Value| call::versioned(call::in_form_of(what.kind, kind, object.clone()), what.revision);
-    let (object, old) = (what.object.as_deref().map(shown), what.old.map(shown));
+    let (object, old) = call::shown(what, kind).await?;
     let begun = Instant::now();
     let outcome = call::ask(hook, Step::Validating, what, kind, object.as_ref(), old.as_ref()).await;
     call::settle(hook, Step::Validating, place, what, begun.elapsed(), outcome).map(drop)

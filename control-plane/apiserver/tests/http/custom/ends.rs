@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::harness::{TestServer, open};
-use orknet_store::KeyRange;
+use orknet_store::{KeyRange, Op};
 use std::collections::BTreeSet;
 
 #[tokio::test]
@@ -138,4 +138,26 @@ async fn nothing_is_made_behind_the_back_of_a_deletion() {
         let left = store.range(KeyRange::prefix("/registry/example.org/"), None, 0).await.expect("read");
         assert!(left.entries.is_empty(), "round {round}: {} left", left.entries.len());
     }
+}
+
+#[tokio::test]
+async fn what_was_made_before_anybody_said_that_it_is_served_goes_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path()).await;
+    // As a server leaves it that ends between serving a kind and saying so.
+    let mut odd = definition("odds", "Odd");
+    let names = json!({ "plural": "odds", "singular": "odd", "kind": "Odd", "listKind": "OddList" });
+    let meta = json!({ "uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z", "deletionTimestamp": "2026-01-01T00:00:01Z",
+        "finalizers": ["customresourcecleanup.apiextensions.k8s.io"], "name": "odds.example.org" });
+    (odd["metadata"], odd["spec"]["names"]) = (meta, names.clone());
+    odd["status"] = json!({ "acceptedNames": names, "storedVersions": ["v1"], "conditions": [] });
+    let object = json!({ "apiVersion": "example.org/v1", "kind": "Odd", "spec": { "size": 1 },
+        "metadata": { "name": "a", "namespace": "default", "uid": "2", "creationTimestamp": "2026-01-01T00:00:00Z" } });
+    let key = "/registry/example.org/odds/default/a";
+    let definitions = "/registry/apiextensions.k8s.io/customresourcedefinitions/odds.example.org";
+    let put = |key: &'static str, value: &Value| Op::Put { key: key.into(), value: value.to_string().into(), ttl: None };
+    store.commit(Vec::new(), vec![put(definitions, &odd), put(key, &object)]).await.expect("written");
+    let server = TestServer::start_on(directory, store.clone(), |_| {}).await;
+    gone(&server.admin, "odds").await;
+    assert!(store.range(KeyRange::single(key), None, 1).await.expect("read").entries.is_empty());
 }

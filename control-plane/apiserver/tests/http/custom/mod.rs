@@ -1,5 +1,6 @@
 //! CustomResourceDefinitions: the kinds that they define come, change and go as with Kubernetes.
 
+mod conversion;
 mod ends;
 mod names;
 mod rules;

@@ -145,18 +145,3 @@ async fn a_stored_definition_that_cannot_be_read_says_so_and_harms_nothing() {
     server.admin.delete(&at("odds")).await.expect(200);
     gone(&server.admin, "odds").await;
 }
-
-#[tokio::test]
-async fn versions_that_a_webhook_would_have_to_convert_are_not_served() {
-    let server = TestServer::start().await;
-    let mut both = widgets();
-    both["spec"]["versions"].as_array_mut().expect("versions").push(second());
-    both["spec"]["conversion"] = json!({ "strategy": "Webhook", "webhook": { "conversionReviewVersions": ["v1"],
-        "clientConfig": { "service": { "namespace": "default", "name": "converts" } } } });
-    let told = define(&server.admin, both).await;
-    assert_eq!(told["spec"]["conversion"]["webhook"]["clientConfig"]["service"]["port"], 443);
-    let why = condition(&told, "VersionsServed");
-    assert_eq!((&why["status"], &why["reason"]), (&json!("False"), &json!("ConversionByWebhook")));
-    server.admin.get(WIDGETS).await.expect(200);
-    server.admin.get("/apis/example.org/v2/widgets").await.refused(404, "NotFound");
-}

@@ -129,7 +129,7 @@ async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Fu
             if response.get("uid").is_none() {
                 response["uid"] = question["uid"].clone();
             }
-            let review = json!({ "kind": "AdmissionReview", "apiVersion": review["apiVersion"], "response": response });
+            let review = json!({ "kind": review["kind"], "apiVersion": review["apiVersion"], "response": response });
             (200, review.to_string().into())
         }
         Reply::Raw(code, body) => (code, body),

@@ -6,6 +6,7 @@ use crate::complaint::{forbidden, invalid, not_supported, required};
 use orknet_resources::field::Path;
 use orknet_resources::{Cause, FieldError};
 use serde_json::Value;
+use std::cell::OnceCell;
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 const META: [&str; 3] = ["metadata", "kind", "apiVersion"];
@@ -64,8 +65,15 @@ fn walk(schema: &Value, at: &Path<'_>, context: Context<'_>, is_root: bool, foun
     list_type(schema, at, found);
     list_keys(schema, at, found);
     not_nullable(schema, at, found);
+    // Compiled once, if one of the rules wants it.
+    let node = OnceCell::new();
     for (index, rule) in list(schema, "x-kubernetes-validations").iter().enumerate() {
-        check_rule(schema, rule, &at.field("x-kubernetes-validations").index(index), found);
+        check_rule(
+            || node.get_or_init(|| Node::compile(schema).ok()).as_ref(),
+            rule,
+            &at.field("x-kubernetes-validations").index(index),
+            found,
+        );
     }
 }
 
@@ -221,8 +229,8 @@ fn not_nullable(schema: &Value, at: &Path<'_>, found: &mut Vec<FieldError>) {
     }
 }
 
-/// The rules for a rule, but for its expressions.
-fn check_rule(schema: &Value, rule: &Value, at: &Path<'_>, found: &mut Vec<FieldError>) {
+/// The rules for a rule, but for its expressions. `node`: the schema at its place; `None` where that cannot be compiled, which has complaints of its own.
+fn check_rule<'n>(node: impl Fn() -> Option<&'n Node>, rule: &Value, at: &Path<'_>, found: &mut Vec<FieldError>) {
     let field = |name: &str| at.field(name).to_string();
     let breaks = |text: &str| text.contains(['\n', '\r']);
     let (expression, message) = (text(rule, "rule").trim(), text(rule, "message"));
@@ -250,8 +258,7 @@ fn check_rule(schema: &Value, rule: &Value, at: &Path<'_>, found: &mut Vec<Field
     if breaks(path) {
         wrong("fieldPath must not contain line breaks");
     }
-    // A schema that cannot be compiled has complaints of its own.
-    if !path.is_empty() && Node::compile(schema).is_ok_and(|node| FieldPath::parse(path, &node, true).is_err()) {
+    if !path.is_empty() && node().is_some_and(|node| FieldPath::parse(path, node, true).is_err()) {
         wrong("fieldPath must be a valid path");
     }
 }
