@@ -12,6 +12,7 @@ tests![
     e2e_versions_and_cluster_are_told,
     e2e_raw_paths_answer,
     e2e_a_proxy_serves_the_api,
+    e2e_every_group_version_is_registered,
 ];
 
 fn e2e_kinds_and_versions_are_listed(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
@@ -145,4 +146,17 @@ fn e2e_a_proxy_serves_the_api(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     proxy.kill()?;
     proxy.wait()?;
     result
+}
+
+fn e2e_every_group_version_is_registered(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    let table = kubectl.run(&["get", "apiservices"])?;
+    let mut lines = table.lines();
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    ensure!(words(lines.next().context("no table")?) == ["NAME", "SERVICE", "AVAILABLE", "AGE"], "{table}");
+    for name in ["v1.", "v1.apps", "v1.apiextensions.k8s.io", "v2.autoscaling"] {
+        ensure!(table.lines().any(|line| words(line).get(..3).is_some_and(|cells| cells == [name, "Local", "True"])), "{name}: {table}");
+    }
+    kubectl.run(&["wait", "--for=condition=Available", "apiservice/v1.apps", "--timeout=10s"])?;
+    ensure!(kubectl.run(&["get", "api-extensions", "-o", "name"])?.contains("apiservice.apiregistration.k8s.io/v1.apps"));
+    Ok(())
 }

@@ -13,6 +13,7 @@ tests![
     e2e_port_forward_reaches_pods_deployments_and_services,
     e2e_port_forward_carries_many_connections,
     e2e_port_forward_works_in_every_protocol_of_kubectl,
+    e2e_the_api_leads_to_pods_services_and_nodes,
     e2e_port_forward_to_a_closed_port_fails_only_that_connection,
     e2e_top_says_that_there_are_no_metrics,
 ];
@@ -104,6 +105,51 @@ fn e2e_port_forward_reaches_pods_deployments_and_services(_: &Cluster, kubectl: 
     for (port, text) in [(8081, "one"), (8082, "two")] {
         ensure!(http(forward.address(port)?)?.ends_with(&format!("{text}\n")), "{port}");
     }
+    Ok(())
+}
+
+/// Through `kubectl get --raw`, `kubectl proxy` and `kubectl cluster-info`: the way of dashboards and of those who look at one pod's metrics.
+fn e2e_the_api_leads_to_pods_services_and_nodes(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    let script = "mkdir /www; echo '<a href=\"/x\">page</a>' > /www/index.html; exec httpd -f -p 8080 -h /www";
+    let container = pods::with(shell("main", script), json!({"ports": [{"containerPort": 8080}]}));
+    pods::start(kubectl, "web", json!({"containers": [container]}))?;
+    kubectl.run(&["label", "pod", "web", "app=web"])?;
+    kubectl.run(&["expose", "pod", "web", "--port=80", "--target-port=8080", "--labels=kubernetes.io/cluster-service=true"])?;
+    kubectl.run(&[
+        "wait",
+        "endpointslice",
+        "-l",
+        "kubernetes.io/service-name=web",
+        "--for=jsonpath={.endpoints[0].conditions.ready}=true",
+    ])?;
+    let namespace = format!("/api/v1/namespaces/{}", kubectl.namespace());
+    for place in ["pods/web", "pods/http:web:8080", "services/web", "services/web:80"] {
+        let path = format!("{namespace}/{place}/proxy/");
+        let page = kubectl.run(&["get", "--raw", &path])?;
+        ensure!(page.trim() == format!("<a href=\"{path}x\">page</a>"), "{path}: {page}");
+    }
+    let why = kubectl.fails(&["get", "--raw", &format!("{namespace}/pods/web:8081/proxy/")], None)?;
+    ensure!(why.contains("ServiceUnavailable") && why.contains("error trying to reach service: dial tcp"), "{why}");
+    let node = kubectl.run(&["get", "pod", "web", "-o", "jsonpath={.spec.nodeName}"])?;
+    ensure!(kubectl.run(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/healthz")])? == "ok");
+    let summary = kubectl.run(&["get", "--raw", &format!("/api/v1/nodes/{node}:10250/proxy/stats/summary")])?;
+    ensure!(summary.contains("\"web\""), "{summary}");
+    // Services that say that they are of the cluster are shown as places in it.
+    let info = kubectl.run(&["cluster-info", "--namespace", kubectl.namespace()])?;
+    ensure!(info.contains("control plane") && info.contains(&format!("{namespace}/services/web/proxy")), "{info}");
+    let mut proxy = kubectl.start(&["proxy", "--port=0"])?;
+    let line = Lines::of(proxy.stdout.take().context("no output")?).next()?.context("the proxy said nothing")?;
+    let page = line.trim().strip_prefix("Starting to serve on ").context("no address").and_then(|address| {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.write_all(format!("GET {namespace}/services/web/proxy/ HTTP/1.0\r\nhost: {address}\r\n\r\n").as_bytes())?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page)?;
+        Ok(page)
+    });
+    proxy.kill()?;
+    proxy.wait()?;
+    ensure!(page?.contains("proxy/x\">page</a>"));
     Ok(())
 }
 

@@ -46,7 +46,7 @@ pub struct Aggregation {
     table: RwLock<Arc<Table>>,
     discovered: RwLock<Arc<HashMap<GroupVersion, Discovered>>>,
     changed: Notify,
-    /// Whether those of what is served at the start have been made.
+    /// Whether those of what is served at the start have been made, or could not be.
     ready: watch::Sender<bool>,
 }
 
@@ -55,7 +55,7 @@ impl Aggregation {
         Self { front, table: RwLock::default(), discovered: RwLock::default(), changed: Notify::new(), ready: watch::Sender::new(false) }
     }
 
-    /// Completes when the group versions that are served at the start have their APIServices.
+    /// Completes when the group versions that are served at the start have their APIServices, or could not get them.
     pub async fn ready(&self) {
         // The sender lives in self, so the wait cannot fail.
         let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
@@ -96,9 +96,8 @@ async fn follow(server: &Arc<Server>) {
             trust::publish(server, &aggregation.front).await
         };
         let done = done.await.inspect_err(|error| tracing::warn!(%error, "APIServices could not be kept"));
-        if done.is_ok() {
-            aggregation.ready.send_replace(true);
-        }
+        // A store that takes no writes keeps no server from serving what there is.
+        aggregation.ready.send_replace(true);
         tokio::select! {
             () = snapshot.cursor.wait() => {}
             () = server.serving.changed() => {}
