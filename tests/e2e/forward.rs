@@ -15,7 +15,6 @@ tests![
     e2e_port_forward_works_in_every_protocol_of_kubectl,
     e2e_the_api_leads_to_pods_services_and_nodes,
     e2e_port_forward_to_a_closed_port_fails_only_that_connection,
-    e2e_top_says_that_there_are_no_metrics,
 ];
 
 /// A running `kubectl port-forward`; ended when dropped.
@@ -216,13 +215,5 @@ fn e2e_port_forward_to_a_closed_port_fails_only_that_connection(_: &Cluster, kub
     while !errors.next()?.context("kubectl says nothing of the failure")?.contains("an error occurred forwarding") {}
     let missing = kubectl.fails(&["port-forward", "pod/nobody", ":80"], None)?;
     ensure!(missing.contains("pods \"nobody\" not found"), "{missing}");
-    Ok(())
-}
-
-fn e2e_top_says_that_there_are_no_metrics(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
-    for what in ["nodes", "pods"] {
-        let said = kubectl.fails(&["top", what], None)?;
-        ensure!(said.contains("Metrics API not available"), "{said}");
-    }
     Ok(())
 }

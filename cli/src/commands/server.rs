@@ -79,6 +79,8 @@ struct Settings {
     anonymous_auth: bool,
     /// What the audit log tells of requests, and where it is; none by default.
     audit: Option<AuditConfig>,
+    /// How often, in seconds, kubelets are asked what their nodes and pods use (`metrics.k8s.io`); 0: never.
+    metrics_resolution_seconds: u64,
     /// Keep routes to the pods of all nodes: for a host that is no node itself.
     pod_routes: bool,
     store: Option<StoreConfig>,
@@ -138,6 +140,7 @@ impl Default for Settings {
             encryption_file: None,
             anonymous_auth: orknet_apiserver::Config::default().anonymous_auth,
             audit: None,
+            metrics_resolution_seconds: 15,
             pod_routes: false,
             store: None,
             leader_election: LeaderElection::default(),
@@ -205,6 +208,7 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
         encryption_file: settings.encryption_file,
         anonymous_auth: settings.anonymous_auth,
         audit: settings.audit,
+        metrics_resolution: Some(Duration::from_secs(settings.metrics_resolution_seconds)).filter(|time| !time.is_zero()),
         node_ports: settings.service_node_port_range.0,
         ..Default::default()
     };

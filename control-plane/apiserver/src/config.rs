@@ -58,6 +58,8 @@ pub struct Config {
     pub event_ttl: Duration,
     /// How much of the past the store keeps at least, for lists and watches at older versions; at most twice that.
     pub compaction_interval: Duration,
+    /// How often kubelets are asked what their nodes and pods use (`metrics.k8s.io`); `None`: never.
+    pub metrics_resolution: Option<Duration>,
     /// How long the server waits at shutdown for requests in flight.
     pub drain: Duration,
 }
@@ -88,6 +90,7 @@ impl Default for Config {
             max_writes_in_flight: 200,
             event_ttl: Duration::from_secs(3600),
             compaction_interval: Duration::from_secs(300),
+            metrics_resolution: Some(Duration::from_secs(15)),
             drain: Duration::from_secs(5),
         }
     }

@@ -255,9 +255,9 @@ impl Priority {
     }
 }
 
-/// Whether objects of the kind are kept. Review kinds are only created.
+/// Whether objects of the kind are kept: then they can be watched. Review kinds are only created, metrics only read.
 pub fn is_stored(names: &Descriptor) -> bool {
-    names.verbs.contains(&"get")
+    names.verbs.contains(&"watch")
 }
 
 /// Whether objects live in namespaces.

@@ -25,6 +25,7 @@ mod kinds;
 mod life;
 mod local;
 mod metrics;
+mod metrics_api;
 mod object;
 mod ownership;
 mod present;

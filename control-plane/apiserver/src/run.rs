@@ -15,6 +15,7 @@ use crate::http::{Flow, flow, listener};
 use crate::kinds::{self, ChangeError, Kinds, Path};
 use crate::local::LocalClient;
 use crate::metrics::Metrics;
+use crate::metrics_api::{self, MetricsApi};
 use crate::proxy::Kubelets;
 use crate::server::Server;
 use crate::serving::{self, Serving};
@@ -209,6 +210,7 @@ pub(crate) async fn start_with(
         admission,
         webhooks: Webhooks::new(caches.clone()),
         metrics,
+        metrics_api: MetricsApi::default(),
         audit,
         policies: Policies::new(caches.clone()),
         kubelets,
@@ -237,6 +239,7 @@ pub(crate) async fn start_with(
     tasks.spawn(allocate::repair(server.clone()));
     tasks.spawn(custom::keep(server.clone()));
     tasks.spawn(aggregation::keep(server.clone()));
+    tasks.spawn(metrics_api::keep(server.clone()));
     for listener in listeners {
         tasks.spawn(listener::serve(server.clone(), listener, tls.clone()));
     }

@@ -12,6 +12,7 @@ use crate::custom::Custom;
 use crate::http::Flow;
 use crate::kinds::{Kind, Kinds};
 use crate::metrics::Metrics;
+use crate::metrics_api::MetricsApi;
 use crate::proxy::KubeletStreams;
 use crate::serving::Serving;
 use crate::storage::Storage;
@@ -43,6 +44,8 @@ pub struct Server {
     /// Who is let in, who waits, who is told to come back.
     pub flow: Flow,
     pub metrics: Metrics,
+    /// What nodes and pods use.
+    pub metrics_api: MetricsApi,
     /// Streams to kubelets (log, exec, attach, portforward).
     pub kubelets: Arc<dyn KubeletStreams>,
     /// Whether the objects that every cluster begins with are there.

@@ -20,6 +20,15 @@ impl CachedObject {
     /// From a stored value (without `resourceVersion`). `kinds`: those served from this place, whose fields can be selected.
     pub fn new(kinds: &[Kind], mut value: Value, revision: Revision) -> Self {
         object::set_meta(&mut value, "resourceVersion", revision.to_string());
+        Self::of(kinds, value)
+    }
+
+    /// From what is made for an answer and never stored: it has no version.
+    pub fn computed(value: Value) -> Self {
+        Self::of(&[], value)
+    }
+
+    fn of(kinds: &[Kind], value: Value) -> Self {
         let labels = value.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
         let labels = labels.map(|(key, value)| (key.as_str().into(), value.as_str().unwrap_or_default().into())).collect();
         let mut fields: Vec<(&'static str, Box<str>)> = Vec::new();

@@ -17,6 +17,7 @@ use std::sync::Arc;
 /// `metav1.ListMeta`.
 #[derive(Clone, Debug, Default)]
 pub struct ListMeta {
+    /// 0 of what has none.
     pub revision: u64,
     /// Empty on the last page.
     pub continue_token: String,
@@ -25,7 +26,10 @@ pub struct ListMeta {
 
 impl ListMeta {
     fn to_value(&self) -> Value {
-        let mut meta = json!({ "resourceVersion": self.revision.to_string() });
+        let mut meta = json!({});
+        if self.revision > 0 {
+            meta["resourceVersion"] = json!(self.revision.to_string());
+        }
         if !self.continue_token.is_empty() {
             meta["continue"] = json!(self.continue_token);
             if let Some(remaining) = self.remaining {

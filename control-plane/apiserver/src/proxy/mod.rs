@@ -14,7 +14,7 @@ pub mod wire;
 
 pub use forward::Foreign;
 pub use kubelet::Kubelets;
-pub use target::NodeTarget;
+pub use target::{NodeTarget, kubelet_of};
 pub use through::through;
 
 use crate::admission::{self, Asked, Operation, form};

@@ -46,10 +46,15 @@ pub fn find(call: &Call, pod: &Value, query: &str) -> Result<NodeTarget, ApiErro
 pub fn kubelet(call: &Call, node_name: &str) -> Result<(String, u16), ApiError> {
     let node = call.server.storage.caches.get(("", "nodes"), "", node_name);
     let node = node.ok_or_else(|| ApiError::not_found_resource("", "nodes", node_name))?.value();
-    let host = address(&node).ok_or_else(|| ApiError::unavailable(format!("node {node_name} has no address yet")))?;
+    kubelet_of(&node).ok_or_else(|| ApiError::unavailable(format!("node {node_name} has no address yet")))
+}
+
+/// The same of a Node that is at hand; `None` while it has no address.
+pub fn kubelet_of(node: &Value) -> Option<(String, u16)> {
+    let host = address(node)?;
     let port = node.pointer("/status/daemonEndpoints/kubeletEndpoint/Port").and_then(Value::as_u64);
     let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0).unwrap_or(KUBELET_PORT);
-    Ok((host, port))
+    Some((host, port))
 }
 
 fn address(node: &Value) -> Option<String> {

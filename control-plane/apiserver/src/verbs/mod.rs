@@ -13,11 +13,12 @@ pub mod write;
 
 pub use create::check_place;
 pub use delete::{DeleteRequest, delete_object};
+pub use list::{check_fields, selects};
 pub use patch::patch_option;
 
 use crate::call::Call;
 use crate::error::ApiError;
-use crate::{review, subresource};
+use crate::{metrics_api, review, subresource};
 use axum::body::Body;
 use http::Response;
 
@@ -26,13 +27,16 @@ pub async fn run(call: Call) -> Result<Response<Body>, ApiError> {
     if call.subresource().is_none() && !call.names().verbs.contains(&call.verb) {
         return Err(call.method_not_allowed());
     }
+    let is_stored = crate::kinds::is_stored(call.names());
     match (call.verb, &call.path.subresource[..]) {
+        ("get", "") if !is_stored => metrics_api::get(&call).await,
+        ("list", "") if !is_stored => metrics_api::list(&call).await,
         // Other doors to the same object: the kind's rules say what may pass through each.
         ("get", "" | "status" | "ephemeralcontainers" | "resize") => get::run(&call).await,
         ("list", "") => list::run(&call).await,
         ("watch", "") => watch::run(&call).await,
         ("create", "") if !call.path.name.is_empty() => Err(call.method_not_allowed()),
-        ("create", "") if !crate::kinds::is_stored(call.names()) => review::run(&call).await,
+        ("create", "") if !is_stored => review::run(&call).await,
         ("create", "") => create::run(&call).await,
         ("update" | "patch", "") if call.path.name.is_empty() => Err(call.method_not_allowed()),
         ("update", "" | "status" | "ephemeralcontainers" | "resize") => update::run(&call).await,

@@ -20,6 +20,7 @@ mod harness;
 mod kinds;
 mod limit_ranges;
 mod lists;
+mod metrics_api;
 mod node_authorizer;
 mod outage;
 mod patches;

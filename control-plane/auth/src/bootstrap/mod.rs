@@ -26,6 +26,12 @@ pub fn cluster_roles() -> Vec<Value> {
         role("system:aggregate-to-admin", admin_rules, &[(TO_ADMIN, "true")]),
         role("system:aggregate-to-edit", edit_rules(), &[(TO_EDIT, "true")]),
         role("system:aggregate-to-view", view_rules(), &[(TO_VIEW, "true")]),
+        // As metrics-server brings it.
+        role(
+            "system:aggregated-metrics-reader",
+            vec![rule(&["metrics.k8s.io"], &["pods", "nodes"], READ)],
+            &[(TO_ADMIN, "true"), (TO_EDIT, "true"), (TO_VIEW, "true")],
+        ),
         role(
             "system:discovery",
             vec![

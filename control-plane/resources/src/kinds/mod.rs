@@ -20,6 +20,7 @@ pub mod ingress_class;
 pub mod job;
 pub mod lease;
 pub mod limit_range;
+pub mod metrics;
 pub mod namespace;
 pub mod network_policy;
 pub mod node;

@@ -62,7 +62,11 @@ impl Cgroups {
         uids
     }
 
-    fn relative(&self, uid: &str) -> PathBuf {
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn relative(&self, uid: &str) -> PathBuf {
         Path::new(&self.parent).join(format!("pod{uid}"))
     }
 

@@ -140,12 +140,6 @@ impl Cri {
         call.map(drop).map_err(Error::cri("ReopenContainerLog"))
     }
 
-    /// Resource use of every running container.
-    pub async fn list_stats(&self) -> Result<Vec<ContainerStats>, Error> {
-        let call = self.runtime.clone().list_container_stats(quick(ListContainerStatsRequest { filter: None })).await;
-        Ok(call.map_err(Error::cri("ListContainerStats"))?.into_inner().stats)
-    }
-
     /// Container events, where the runtime has them (containerd 1.7 and later).
     pub async fn events(&self) -> Result<tonic::Streaming<ContainerEventResponse>, Error> {
         let call = self.runtime.clone().get_container_events(GetEventsRequest {}).await;

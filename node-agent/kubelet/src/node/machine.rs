@@ -81,6 +81,18 @@ pub fn memory() -> Option<(i64, i64)> {
     Some((field(&text, "MemAvailable")?, field(&text, "MemTotal")?))
 }
 
+/// Memory in use, page cache and all, in bytes.
+pub fn memory_used() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    u64::try_from(field(&text, "MemTotal")? - field(&text, "MemFree")?).ok()
+}
+
+/// When the machine was started, in seconds since 1970.
+pub fn boot_time() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+}
+
 /// Process ids that can still be taken, and all.
 pub fn process_ids() -> Option<(i64, i64)> {
     let all: i64 = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()?;

@@ -18,6 +18,7 @@ use crate::containers::fields::Facts;
 use crate::cri::Cri;
 use crate::node::machine::Machine;
 use crate::paths::Paths;
+use crate::server::stats::Rates;
 use crate::volumes::tokens::Tokens;
 
 /// Shared by all workers of a node.
@@ -38,6 +39,8 @@ pub struct Context {
     pub tokens: Tokens,
     /// Which pods may run.
     pub admission: Admission,
+    /// What cgroups had used when they were read last.
+    pub rates: Rates,
     /// The pods that the API has on this node, by uid.
     pub known: RwLock<HashMap<String, Arc<Pod>>>,
 }
@@ -55,6 +58,7 @@ impl Context {
             machine: Machine::read(&config)?,
             tokens: Tokens::default(),
             admission: Admission::default(),
+            rates: Rates::default(),
             known: RwLock::default(),
             cluster,
             config,

@@ -4,7 +4,7 @@
 mod logs;
 mod metrics;
 mod routes;
-mod stats;
+pub mod stats;
 pub mod tls;
 
 use std::sync::Arc;

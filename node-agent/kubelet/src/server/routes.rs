@@ -19,6 +19,7 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         .route("/pods", get(pods))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::logs))
         .route("/metrics", get(metrics::metrics))
+        .route("/metrics/resource", get(stats::resource))
         .route("/stats/summary", get(stats::summary))
         .merge(streams::router())
         .with_state(context)
