@@ -2,6 +2,7 @@
 //! messages; knows nothing of requests in flight.
 
 use crate::http::accept::Offer;
+use crate::storage::sealed;
 use orknet_patch::PatchError;
 use orknet_patch::apply::ApplyError;
 use orknet_resources::{Cause, Descriptor, FieldError};
@@ -408,6 +409,11 @@ impl From<StoreError> for ApiError {
             }
             // The server is about to end.
             error @ StoreError::Replaced => Self::new(503, "ServiceUnavailable", error.to_string()),
+            // Which key of which object is not for clients.
+            error if sealed::is_unreadable(&error) => {
+                tracing::error!(%error, "a stored value cannot be read");
+                Self::internal("a stored value does not open with the server's keys")
+            }
             error @ StoreError::Failed { .. } => Self::internal(error),
         }
     }

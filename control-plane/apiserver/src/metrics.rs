@@ -9,6 +9,7 @@ use crate::server::Server;
 use axum::body::Body;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -46,6 +47,35 @@ struct LeaseLabels {
     name: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct InFlightLabels {
+    request_kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LongRunningLabels {
+    verb: &'static str,
+    group: &'static str,
+    version: &'static str,
+    resource: &'static str,
+}
+
+/// Counted as long as it is there.
+pub struct Present(Gauge);
+
+impl Present {
+    fn of(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// See the module.
 pub struct Metrics {
     registry: Registry,
@@ -54,6 +84,10 @@ pub struct Metrics {
     objects: Family<ObjectLabels, Gauge>,
     revision: Gauge,
     leads: Family<LeaseLabels, Gauge>,
+    in_flight: Family<InFlightLabels, Gauge>,
+    long_running: Family<LongRunningLabels, Gauge>,
+    memory: Gauge,
+    files: Gauge,
     pub webhooks: WebhookMetrics,
     pub flow: FlowMetrics,
 }
@@ -65,7 +99,18 @@ impl Metrics {
         let requests = Family::default();
         let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         let (objects, revision) = (Family::default(), Gauge::default());
-        let leads = Family::default();
+        let (leads, in_flight, long_running) = (Family::default(), Family::default(), Family::default());
+        let (memory, files, started): (Gauge, Gauge, Gauge) = Default::default();
+        started.set(Timestamp::now().as_second());
+        registry.register(
+            "apiserver_current_inflight_requests",
+            "Requests that are worked on, streams and watches not counted",
+            in_flight.clone(),
+        );
+        registry.register("apiserver_longrunning_requests", "Watches that are open", long_running.clone());
+        registry.register("process_resident_memory_bytes", "Memory that the process has", memory.clone());
+        registry.register("process_open_fds", "Files and sockets that the process has open", files.clone());
+        registry.register("process_start_time_seconds", "Unix time at which the server was started", started);
         registry.register("apiserver_request", "Requests answered", requests.clone());
         registry.register("apiserver_request_duration_seconds", "Time until the head of the answer", durations.clone());
         registry.register("apiserver_storage_objects", "Objects stored", objects.clone());
@@ -77,7 +122,7 @@ impl Metrics {
             registry.register("apiserver_audit_event", "Events written to the audit log", counts.written.clone());
             registry.register("apiserver_audit_error", "Events that could not be written to the audit log", counts.failed.clone());
         }
-        Self { registry, requests, durations, objects, revision, leads, webhooks, flow }
+        Self { registry, requests, durations, objects, revision, leads, in_flight, long_running, memory, files, webhooks, flow }
     }
 
     /// Counts a request.
@@ -107,6 +152,18 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
+    /// Counts a request as worked on until what is answered is dropped.
+    pub fn in_flight(&self, verb: &str) -> Present {
+        let request_kind = if matches!(verb, "get" | "list" | "head") { "readOnly" } else { "mutating" };
+        Present::of(&self.in_flight.get_or_create(&InFlightLabels { request_kind }))
+    }
+
+    /// Counts a watch as open until what is answered is dropped.
+    pub fn watches(&self, names: &orknet_resources::Descriptor) -> Present {
+        let labels = LongRunningLabels { verb: "WATCH", group: names.group, version: names.version, resource: names.plural };
+        Present::of(&self.long_running.get_or_create(&labels))
+    }
+
     /// Tells no more of objects that are not served any longer.
     pub fn forget(&self, (group, plural): StoredAs) {
         self.objects.remove(&ObjectLabels { resource: crate::error::qualified(plural, group) });
@@ -126,6 +183,8 @@ impl Metrics {
             self.objects.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         self.revision.set(i64::try_from(caches.progress().revision).unwrap_or(i64::MAX));
+        self.memory.set(resident_bytes().unwrap_or_default());
+        self.files.set(std::fs::read_dir("/proc/self/fd").map_or(0, |open| i64::try_from(open.count()).unwrap_or(i64::MAX)));
         let mut body = String::new();
         // Writing into a string cannot fail.
         let _ = text::encode(&mut body, &self.registry);
@@ -134,4 +193,11 @@ impl Metrics {
         response.headers_mut().insert(CONTENT_TYPE, media);
         response
     }
+}
+
+/// The process's resident memory.
+fn resident_bytes() -> Option<i64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kibibytes = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse::<i64>().ok()?;
+    Some(kibibytes * 1024)
 }

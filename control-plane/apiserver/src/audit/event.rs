@@ -198,6 +198,11 @@ impl Event {
     }
 }
 
+/// The status of a request whose sender went away before it was answered, as Kubernetes tells it.
+pub fn closed_early() -> Value {
+    json!({ "metadata": {}, "status": "Success", "message": "Connection closed early", "code": 200 })
+}
+
 /// A body of any of the types that objects and patches have; `None` for what cannot be read, which its sender is told.
 fn read(body: &[u8], content_type: Option<&str>) -> Option<Value> {
     if body.is_empty() {
@@ -209,6 +214,9 @@ fn read(body: &[u8], content_type: Option<&str>) -> Option<Value> {
         _ if essence.ends_with("+json") => BodyFormat::Json,
         _ => BodyFormat::of(content_type).ok()?,
     };
+    if format == BodyFormat::Protobuf {
+        return codec::protobuf::answer_from_protobuf(body).ok();
+    }
     codec::parse(format, body).ok().map(|document| document.value)
 }
 
@@ -285,6 +293,19 @@ mod tests {
         let told =
             json!({ "metadata": {}, "status": "Failure", "reason": "NotFound", "message": "m", "details": {"name": "x"}, "code": 404 });
         assert_eq!((event.response_status, event.response_object), (Some(told), None));
+    }
+
+    #[test]
+    fn a_list_in_protobuf_is_told() {
+        use crate::codec::protobuf::List;
+        let mut list = List::begin("v1", "Secret", &json!({ "resourceVersion": "7" })).expect("known");
+        list.push(&json!({ "metadata": { "name": "a" }, "data": { "k": "dg==" } }));
+        let bytes = list.end("v1", "SecretList");
+        let mut event = event(Level::RequestResponse, "list");
+        event.set_response(200, Some(&bytes), Some("application/vnd.kubernetes.protobuf"), false);
+        let told = event.response_object.expect("told");
+        assert_eq!((&told["kind"], &told["metadata"]["resourceVersion"]), (&json!("SecretList"), &json!("7")));
+        assert_eq!((&told["items"][0]["metadata"]["name"], &told["items"][0]["data"]["k"]), (&json!("a"), &json!("dg==")));
     }
 
     #[test]

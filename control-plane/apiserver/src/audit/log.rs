@@ -163,8 +163,13 @@ impl Output {
         if let Some(directory) = config.path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
+        if config.max_size_megabytes == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "maxSizeMegabytes must be positive"));
+        }
         let file = append(&config.path)?;
-        let (size, full) = (file.metadata()?.len(), config.max_bytes());
+        let metadata = file.metadata()?;
+        // A pipe or a device is never full.
+        let (size, full) = (metadata.len(), if metadata.is_file() { config.max_bytes() } else { u64::MAX });
         Ok(Self::File { config, file, size, full })
     }
 
@@ -202,11 +207,16 @@ fn rotate(config: &LogConfig) -> io::Result<File> {
     while backup(&config.path, at).exists() {
         at += jiff::SignedDuration::from_millis(1);
     }
-    std::fs::rename(&config.path, backup(&config.path, at))?;
+    match std::fs::rename(&config.path, backup(&config.path, at)) {
+        // Somebody else moved or removed it, or an earlier change got no further.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        renamed => renamed?,
+    }
     let new = append(&config.path)?;
-    for path in surplus(backups(&config.path)?, config, now) {
-        // Who removed it before wanted the same.
-        let _ = std::fs::remove_file(path);
+    match backups(&config.path) {
+        // Who removed one before wanted the same.
+        Ok(backups) => surplus(backups, config, now).into_iter().for_each(|path| drop(std::fs::remove_file(path))),
+        Err(error) => tracing::warn!(%error, path = %config.path.display(), "old audit logs cannot be listed, and stay"),
     }
     Ok(new)
 }
@@ -329,6 +339,23 @@ mod tests {
         assert_eq!(gone(3, 0), ["9"]);
         assert_eq!(gone(0, 4), ["5", "9"]);
         assert_eq!(gone(1, 4), ["2", "5", "9"]);
+    }
+
+    #[test]
+    fn a_log_that_somebody_moved_goes_on_and_is_changed_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("audit.log");
+        let mut output = Output::open(LogConfig { max_backups: 1, ..config(path.clone()) }).expect("opens");
+        let half = vec![b'x'; 600 << 10];
+        output.write(&half).expect("writes");
+        std::fs::rename(&path, directory.path().join("elsewhere")).expect("moves");
+        for _ in 0..4 {
+            output.write(&half).expect("writes");
+            assert_eq!(std::fs::metadata(&path).expect("there again").len(), half.len() as u64);
+        }
+        assert_eq!(backups(&path).expect("reads").len(), 1, "those that are too many go");
+        let none = Output::open(LogConfig { max_size_megabytes: 0, ..config(path) }).err().map(|error| error.kind());
+        assert_eq!(none, Some(io::ErrorKind::InvalidInput));
     }
 
     #[test]

@@ -12,7 +12,9 @@ pub use log::{Counts, LogConfig};
 pub use policy::PolicyError;
 
 use crate::error::ApiError;
+use crate::http::accept::Encoding;
 use crate::http::request_info::RequestInfo;
+use crate::present;
 use crate::proxy::Foreign;
 use axum::body::Body;
 use bytes::Bytes;
@@ -20,7 +22,7 @@ use event::{Event, ObjectRef};
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Response};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use log::Log;
@@ -33,6 +35,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Rules and place of the audit log.
@@ -107,7 +110,8 @@ impl Audit {
         event.set_user_agent(text(&head.headers, USER_AGENT).unwrap_or_default());
         event.sources = sources(&head.headers, peer);
         event.object_ref = ObjectRef::of(info);
-        let record = Record { open: open.clone(), told, state: Mutex::new(State { event, panicked: false }) };
+        let long_running = info.is_long_running();
+        let record = Record { open: open.clone(), told, long_running, state: Mutex::new(State { event, panicked: false }) };
         match who {
             Some(_) => record.tell(Stage::RequestReceived),
             None => record.state.lock().event.stage = Stage::ResponseStarted,
@@ -120,6 +124,7 @@ impl Audit {
 pub struct Record {
     open: Arc<Open>,
     told: Told,
+    long_running: bool,
     state: Mutex<State>,
 }
 
@@ -127,6 +132,14 @@ struct State {
     event: Event,
     panicked: bool,
 }
+
+/// Largest body that is told, in bytes, and from which size on it is read apart from the requests. A Status that says of a success more than so much
+/// there is not.
+const LARGEST: u64 = 4 << 20;
+const SLOW: usize = 64 << 10;
+const STATUS: u64 = 4 << 10;
+/// How long a body that is to be told may take to come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 tokio::task_local! {
     /// The record of the request that this task works on.
@@ -184,16 +197,36 @@ impl Record {
             self.tell(Stage::ResponseStarted);
             return Response::from_parts(head, Body::new(Held { inner: body, _record: Some(self) }));
         }
-        // A Status is told at every level, other bodies at the highest alone.
-        let wants_body =
-            self.told.level >= Level::RequestResponse || !head.status.is_success() || self.state.lock().event.verb.starts_with("delete");
-        if !wants_body {
+        // A Status is told at every level, other bodies at the highest alone. What comes from somewhere else and has no known length is not looked into.
+        let size = body.size_hint().exact();
+        let verb = self.state.lock().event.verb;
+        let may_be_status =
+            !head.status.is_success() || ((verb == "create" || verb.starts_with("delete")) && size.is_some_and(|size| size <= STATUS));
+        if !(self.told.level >= Level::RequestResponse || may_be_status) || size.is_none_or(|size| size > LARGEST) {
             respond(None);
-            return Response::from_parts(head, body);
+            if self.told.level >= Level::RequestResponse {
+                self.annotate("audit.k8s.io/truncated", "true".into());
+            }
+            return Response::from_parts(head, Body::new(Held { inner: body, _record: Some(self) }));
         }
-        // The server's own bodies do not fail, and are in memory.
-        let bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-        respond(Some(&bytes));
+        let Ok(Ok(bytes)) = tokio::time::timeout(PATIENCE, body.collect()).await.map(|body| body.map(http_body_util::Collected::to_bytes))
+        else {
+            let error = ApiError::of_kubelet(502, "the answer ended before it was whole");
+            self.fails(&error);
+            return present::error(&error, Encoding::Json);
+        };
+        let content_type = content_type.map(str::to_owned);
+        let (code, body, record) = (head.status.as_u16(), bytes.clone(), self.clone());
+        let tell = move || {
+            record.state.lock().event.set_response(code, Some(&body), content_type.as_deref(), record.told.omit_managed_fields);
+        };
+        if bytes.len() > SLOW {
+            // Other requests go on, and this one waits until there is room for what is told of it.
+            let _ = tokio::task::spawn_blocking(tell).await;
+            self.open.log.room().await;
+        } else {
+            tell();
+        }
         Response::from_parts(head, Body::from(bytes))
     }
 
@@ -221,6 +254,15 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        let state = self.state.get_mut();
+        let (is_known, is_answered) = (!state.event.user.username.is_empty(), state.event.response_status.is_some());
+        if is_known && !is_answered && !state.panicked {
+            // Its sender went away.
+            state.event.response_status = Some(event::closed_early());
+            if self.long_running {
+                self.tell(Stage::ResponseStarted);
+            }
+        }
         let state = self.state.get_mut();
         let stage = match (state.panicked, state.event.user.username.is_empty()) {
             (true, _) => Stage::Panic,

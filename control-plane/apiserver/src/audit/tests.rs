@@ -109,3 +109,45 @@ async fn a_request_that_meets_a_fault_is_told_of() {
     assert_eq!(stages, ["RequestReceived", "Panic"]);
     assert_eq!((&events[1]["responseStatus"]["code"], &events[1]["annotations"]["tests/noted"]), (&500.into(), &"once".into()));
 }
+
+async fn record(audit: &Audit, path: &str) -> Arc<Record> {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let info = RequestInfo::new(&http::Method::GET, path, query).expect("text");
+    let (head, ()) = Request::new(()).into_parts();
+    audit.received(Some(&Identity::authenticated("ann", [])), &info, &head, "1", None).await.expect("a record")
+}
+
+#[tokio::test]
+async fn a_request_whose_sender_goes_away_has_an_end_that_says_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let audit = Audit::open(Some(&config(directory.path()))).expect("opens");
+    drop(record(&audit, "/api/v1/pods").await);
+    drop(record(&audit, "/api/v1/pods?watch=1").await);
+    audit.flushed().await;
+    let events = events(directory.path());
+    let stages: Vec<_> = events.iter().map(|event| event["stage"].as_str().unwrap_or_default()).collect();
+    assert_eq!(stages, ["RequestReceived", "ResponseComplete", "RequestReceived", "ResponseStarted", "ResponseComplete"]);
+    for end in [1, 4] {
+        let status = &events[end]["responseStatus"];
+        assert_eq!((&status["code"], &status["message"]), (&200.into(), &"Connection closed early".into()));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_without_end_is_passed_on_and_not_gathered() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let audit = Audit::open(Some(&config(directory.path()))).expect("opens");
+    let record = record(&audit, "/api/v1/namespaces/a/pods/b/exec").await;
+    let endless = futures::stream::repeat_with(|| Ok::<_, std::convert::Infallible>(Bytes::from_static(&[b'x'; 4096])));
+    let mut response = Response::new(Body::from_stream(endless));
+    *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+    let mut answer = tokio::time::timeout(Duration::from_secs(5), record.answer(response, true)).await.expect("at once");
+    assert_eq!(
+        answer.body_mut().frame().await.and_then(Result::ok).and_then(|frame| frame.into_data().ok()).map(|data| data.len()),
+        Some(4096)
+    );
+    drop(answer);
+    audit.flushed().await;
+    let events = events(directory.path());
+    assert_eq!(events.last().map(|event| event["responseStatus"]["code"].clone()), Some(500.into()));
+}

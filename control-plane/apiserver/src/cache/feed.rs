@@ -25,21 +25,27 @@ pub async fn feed(caches: Arc<Caches>, store: Arc<dyn Store>, shutdown: Cancella
     let mut joins = Joins::new(requests);
     let mut pause = PAUSE.0;
     let mut after = None;
+    let mut doubtful = false;
     loop {
+        let before = after;
         let step = async {
             let from = match after {
                 Some(revision) => revision,
                 None => load(&caches, &mut joins, &*store).await?,
             };
             after = Some(from);
-            pause = PAUSE.0;
-            follow(&caches, &mut joins, &store, from, &mut after).await
+            follow(&caches, &mut joins, &store, from, &mut after, doubtful).await
         };
         let ended = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             ended = step => ended,
         };
         caches.set_progress(|progress| progress.connected = false);
+        // A watch that opens and fails at its first change (a value that this server cannot open) is no connection.
+        doubtful = after == before;
+        if !doubtful {
+            pause = PAUSE.0;
+        }
         match ended {
             Err(StoreError::Compacted { requested, oldest }) => {
                 tracing::warn!(requested, oldest, "the store forgot changes that the cache has not seen, loading again");
@@ -113,16 +119,22 @@ async fn load_all(caches: &Caches, store: &dyn Store) -> Result<Revision, StoreE
     Ok(revision)
 }
 
-/// Applies changes for as long as the watch lasts. `seen` is where it is, also when the future is dropped.
+/// Applies changes for as long as the watch lasts. `seen` is where it is, also when the future is dropped. `doubtful`: the watch before this one brought
+/// nothing, so this one is believed to be connected only when something comes.
 async fn follow(
     caches: &Caches,
     joins: &mut Joins,
     store: &Arc<dyn Store>,
     from: Revision,
     seen: &mut Option<Revision>,
+    doubtful: bool,
 ) -> Result<(), StoreError> {
     let mut watch = store.watch(KeyRange::prefix(keys::ROOT), from).await?;
-    caches.set_progress(|progress| progress.connected = true);
+    if doubtful {
+        store.request_progress().await?;
+    } else {
+        caches.set_progress(|progress| progress.connected = true);
+    }
     loop {
         let item = tokio::select! {
             item = watch.next() => item,
@@ -143,6 +155,8 @@ async fn follow(
         if *seen < Some(revision) {
             *seen = Some(revision);
             caches.set_progress(|progress| *progress = super::Progress { revision, connected: true });
+        } else if doubtful {
+            caches.set_progress(|progress| progress.connected = true);
         }
     }
 }

@@ -134,6 +134,7 @@ async fn allowed(
         return routes::route(server, who, info, request).await;
     }
     let _seat = server.flow.enter(server, &who, info, marks).await?;
+    let _present = server.metrics.in_flight(info.verb);
     authorize(server, &who, info).await?;
     let answer = async {
         let request = match record {

@@ -50,7 +50,14 @@ impl Storage {
 
     /// Keys of a range at a revision, at most `limit` (0: all).
     pub async fn range(&self, range: KeyRange, revision: Option<Revision>, limit: usize) -> Result<RangeResult, ApiError> {
-        Ok(deadline(self.store.range(range, revision, limit)).await?)
+        match (deadline(self.store.range(range, revision, limit)).await, revision) {
+            // As if it had been forgotten: the past may be sealed with a key that was taken away since.
+            (Err(error), Some(revision)) if sealed::is_unreadable(&error) => {
+                tracing::warn!(%error, revision, "the past cannot be read");
+                Err(ApiError::too_old(revision, self.caches.progress().revision))
+            }
+            (found, _) => Ok(found?),
+        }
     }
 
     /// Commits all or nothing.

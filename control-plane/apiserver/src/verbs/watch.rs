@@ -5,6 +5,7 @@ use crate::cache::{CachedObject, Caches, Change, ChangeKind, Cursor, Fallen};
 use crate::call::Call;
 use crate::custom::convert;
 use crate::error::ApiError;
+use crate::metrics::Present;
 use crate::present::{Batch, Events};
 use crate::selector::FieldSelector;
 use axum::body::Body;
@@ -89,6 +90,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         next_bookmark: (Instant::now() + BOOKMARKS).min(ends - LAST_BOOKMARK),
         ends,
         done: ended,
+        _present: call.server.metrics.watches(call.names()),
         call: selection,
     };
     let media_type = watcher.events.media_type();
@@ -147,6 +149,7 @@ struct Watcher {
     next_bookmark: Instant,
     ends: Instant,
     done: bool,
+    _present: Present,
 }
 
 impl Watcher {

@@ -154,6 +154,27 @@ async fn who_waits_longer_than_he_may_is_told_to_come_back() {
 }
 
 #[tokio::test]
+async fn metrics_tell_what_is_open_and_what_the_process_has() {
+    let server = TestServer::start().await;
+    let watch = server.admin.watch(&format!("{CONFIG_MAPS}?watch=1")).await;
+    let text = server.admin.get("/metrics").await.text;
+    let open = "apiserver_longrunning_requests{verb=\"WATCH\",group=\"\",version=\"v1\",resource=\"configmaps\"} ";
+    assert!(text.contains(&format!("{open}1")), "{text}");
+    // The scrape itself.
+    assert!(text.contains("apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1"), "{text}");
+    let number = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok()).expect("a number");
+    assert!(number("process_resident_memory_bytes ") > 1e6 && number("process_open_fds ") > 3.0);
+    assert!(number("process_start_time_seconds ") > 1.7e9);
+    drop(watch);
+    let closed = async {
+        while !server.admin.get("/metrics").await.text.contains(&format!("{open}0")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), closed).await.expect("its end is told");
+}
+
+#[tokio::test]
 async fn schemas_say_whether_their_level_is_there() {
     let server = TestServer::start().await;
     server.admin.post(&format!("{FLOW}/flowschemas"), schema("early", "late", 50, "x")).await.expect(201);

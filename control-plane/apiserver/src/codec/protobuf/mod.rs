@@ -13,7 +13,7 @@ mod decode;
 mod table;
 mod wire;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use table::{Message, Table};
 
 /// What every message begins with.
@@ -42,6 +42,30 @@ pub fn from_protobuf(body: &[u8]) -> Result<Value, ProtobufError> {
     object.insert("apiVersion".into(), envelope.api_version.into());
     object.insert("kind".into(), envelope.kind.into());
     Ok(Value::Object(object))
+}
+
+/// Reads an answer: an object, or a list of objects.
+pub fn answer_from_protobuf(body: &[u8]) -> Result<Value, ProtobufError> {
+    let envelope = wire::envelope(body.strip_prefix(MAGIC).ok_or(ProtobufError::NoMagic)?)?;
+    let Some(kind) = envelope.kind.strip_suffix("List") else { return from_protobuf(body) };
+    let item = message(envelope.api_version, kind)?;
+    let (meta_number, items_number) = list_numbers(envelope.api_version);
+    let (mut meta, mut items) = (Map::new(), Vec::new());
+    for field in wire::Fields::new(envelope.raw) {
+        match field? {
+            (number, wire::Raw::Bytes(bytes)) if number == meta_number => {
+                meta = decode::object(Table::get(), named("meta.v1.ListMeta")?, bytes)?
+            }
+            (number, wire::Raw::Bytes(bytes)) if number == items_number => items.push(decode::object(Table::get(), item, bytes)?.into()),
+            _ => {}
+        }
+    }
+    Ok(json!({ "apiVersion": envelope.api_version, "kind": envelope.kind, "metadata": meta, "items": Value::Array(items) }))
+}
+
+/// Numbers of a list's metadata and items. There is one list whose fields are numbered the other way round.
+fn list_numbers(api_version: &str) -> (u32, u32) {
+    if api_version == "meta.k8s.io/v1beta1" { (2, 1) } else { (1, 2) }
 }
 
 /// Whether objects of a kind have this form.
@@ -73,8 +97,7 @@ impl List {
     pub fn begin(api_version: &str, item_kind: &str, meta: &Value) -> Result<Self, ProtobufError> {
         let item = message(api_version, item_kind)?;
         let list_meta = named("meta.v1.ListMeta")?;
-        // The one list whose fields are numbered the other way round.
-        let (meta_number, items) = if api_version == "meta.k8s.io/v1beta1" { (2, 1) } else { (1, 2) };
+        let (meta_number, items) = list_numbers(api_version);
         let mut raw = Vec::new();
         let empty = Map::new();
         let meta = meta.as_object().unwrap_or(&empty);

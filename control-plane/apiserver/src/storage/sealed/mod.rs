@@ -54,6 +54,11 @@ impl From<ValueError> for StoreError {
     }
 }
 
+/// Whether a read failed for a value that does not open.
+pub fn is_unreadable(error: &StoreError) -> bool {
+    matches!(error, StoreError::Failed { source, .. } if source.is::<ValueError>())
+}
+
 /// What is written for a value.
 fn seal(sealing: &Sealing, key: &Bytes, value: Bytes) -> Result<Bytes, ValueError> {
     let Some(with) = sealing.of(key).and_then(Rules::writes_with) else { return Ok(value) };

@@ -14,14 +14,23 @@ const PAGE: usize = 200;
 /// Pause before a store that failed is asked again.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// And the longest before objects are tried again that could not be written.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
 /// Writes again what is not sealed as it would be today, once, and returns; or at `shutdown`. Each is an update with no other change, under a new
 /// `resourceVersion`; what somebody else changes meanwhile is sealed by that. What expires (Events) is kept for `event_ttl` from then on.
 pub async fn renew(store: Arc<SealedStore>, event_ttl: Duration, shutdown: CancellationToken) {
+    let mut pause = PAUSE;
     let work = async {
         loop {
             match pass(&store, event_ttl).await {
-                Ok(0) => return tracing::info!("all that is to be sealed is sealed with the newest key"),
-                Ok(count) => tracing::info!(count, "objects were sealed anew"),
+                Ok(Pass { written: 0, failed: 0 }) => return tracing::info!("all that is to be sealed is sealed with the newest key"),
+                Ok(Pass { written, failed: 0 }) => tracing::info!(count = written, "objects were sealed anew"),
+                Ok(Pass { written, failed }) => {
+                    tracing::warn!(written, failed, "some objects cannot be sealed anew");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "objects cannot be sealed anew yet");
                     tokio::time::sleep(PAUSE).await;
@@ -35,17 +44,31 @@ pub async fn renew(store: Arc<SealedStore>, event_ttl: Duration, shutdown: Cance
     }
 }
 
-/// Goes through all once; how many were written, or changed by others meanwhile.
-async fn pass(store: &SealedStore, event_ttl: Duration) -> Result<usize, StoreError> {
-    let mut count = 0;
+/// What became of what was to be written: done, or changed by others meanwhile; and failed.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Pass {
+    written: usize,
+    failed: usize,
+}
+
+/// Goes through all once. An object that cannot be written keeps none from it that comes after.
+async fn pass(store: &SealedStore, event_ttl: Duration) -> Result<Pass, StoreError> {
+    let mut pass = Pass::default();
     for prefix in store.sealing.prefixes() {
         let mut range = KeyRange::prefix(prefix);
         loop {
             let page = store.inner.range(range.clone(), None, PAGE).await?;
             let last = page.entries.last().map(|entry| entry.key.clone());
             for entry in page.entries.into_iter().filter(|entry| is_stale(&store.sealing, &entry.key, &entry.value)) {
-                count += 1;
-                again(store, entry, event_ttl).await?;
+                let key = entry.key.clone();
+                match again(store, entry, event_ttl).await {
+                    Ok(_) => pass.written += 1,
+                    Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                    Err(error) => {
+                        tracing::warn!(key = %super::text(&key), %error, "an object cannot be sealed anew");
+                        pass.failed += 1;
+                    }
+                }
             }
             match last {
                 Some(last) if page.more => range.start = [&last[..], &[0]].concat().into(),
@@ -53,7 +76,7 @@ async fn pass(store: &SealedStore, event_ttl: Duration) -> Result<usize, StoreEr
             }
         }
     }
-    Ok(count)
+    Ok(pass)
 }
 
 async fn again(store: &SealedStore, Entry { key, value, mod_revision, .. }: Entry, event_ttl: Duration) -> Result<Commit, StoreError> {
@@ -81,6 +104,21 @@ mod tests {
 
     fn configuration(providers: &str) -> Arc<Sealing> {
         Arc::new(sealing(&format!("{{resources: [secrets, events], providers: [{providers}]}}")).expect("valid"))
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_sealed_anew_keeps_no_other_from_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let inner = orknet_store::open(StoreConfig::Embedded(EmbeddedConfig::new(directory.path().join("store")))).await.expect("opens");
+        let key = |name: &str| Bytes::from(format!("/registry/core/secrets/n/{name}"));
+        for (name, value) in [("a", "k8s:enc:aesgcm:v1:b:damaged"), ("b", "plain")] {
+            inner.commit(vec![], vec![Op::Put { key: key(name), value: value.into(), ttl: None }]).await.expect("commits");
+        }
+        let providers = format!("{{aesgcm: {{keys: [{{name: a, secret: {FIRST}}}, {{name: b, secret: {SECOND}}}]}}}}, {{identity: {{}}}}");
+        let store = SealedStore { inner: inner.clone(), sealing: configuration(&providers) };
+        assert_eq!(pass(&store, Duration::from_secs(1)).await.expect("goes through"), Pass { written: 1, failed: 1 });
+        let written = inner.range(KeyRange::single(key("b")), None, 1).await.expect("reads").entries.remove(0).value;
+        assert!(written.starts_with(b"k8s:enc:aesgcm:v1:a:"), "{}", text(&written));
     }
 
     #[tokio::test]
