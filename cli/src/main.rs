@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cluster::layout::{Cluster, DEFAULT_NAME};
 use cluster::record::{RoutingKind, StoreKind};
-use commands::{agent, backup, credentials, daemon, enter, kubelet, migrate, probe, restore, server};
+use commands::{agent, backup, balance, credentials, daemon, enter, kubelet, migrate, probe, restore, server};
 use inspect::{Inspect, Subject};
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
@@ -39,6 +39,9 @@ enum Command {
         /// The engine behind the API server (default embedded).
         #[arg(long, value_enum)]
         store: Option<StoreKind>,
+        /// API servers, each with a member of etcd beside it: 1 (default), 3 or 5. More than one need --store etcd.
+        #[arg(long)]
+        servers: Option<u8>,
         /// How pods of different nodes reach each other (default direct).
         #[arg(long, value_enum)]
         routing: Option<RoutingKind>,
@@ -77,6 +80,7 @@ enum Command {
         programs: Vec<PathBuf>,
     },
     Server(server::Server),
+    Balance(balance::Balance),
     Kubelet(kubelet::Kubelet),
     Agent(agent::Agent),
     Credentials(credentials::Credentials),
@@ -127,8 +131,8 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     let done = match command {
-        Command::Up { name, nodes, store, routing, agent_config, bare } => {
-            let wish = cluster::up::Wish { nodes, store, agent: agent_settings(agent_config.as_deref(), routing)?, bare };
+        Command::Up { name, nodes, store, servers, routing, agent_config, bare } => {
+            let wish = cluster::up::Wish { nodes, store, servers, agent: agent_settings(agent_config.as_deref(), routing)?, bare };
             let cluster = Cluster::new(&name)?;
             daemon::run_command(cluster::up::up(&cluster, &wish))
         }
@@ -138,6 +142,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Images { out } => images(&out),
         Command::AddImage { name, image, programs } => cluster::add_image(&Cluster::new(&name)?, &image, &programs),
         Command::Server(options) => server::run(options),
+        Command::Balance(options) => balance::run(options),
         Command::Kubelet(options) => kubelet::run(options),
         Command::Agent(options) => agent::run(options),
         Command::Credentials(options) => credentials::run(options),

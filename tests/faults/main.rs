@@ -11,6 +11,7 @@ mod host;
 mod killed;
 mod neighbours;
 mod resume;
+mod servers;
 mod stages;
 mod taints;
 mod writes;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         etcd::TESTS,
         writes::TESTS,
         backup::TESTS,
+        servers::TESTS,
         disk::TESTS,
         taints::TESTS,
         cordons::TESTS,

@@ -23,6 +23,14 @@ pub struct Api {
     address: SocketAddr,
     tls: Arc<ClientConfig>,
     token: Option<String>,
+    deadline: Duration,
+}
+
+/// An answer that goes on, such as a watch's.
+pub struct Stream {
+    connection: Connection,
+    /// What was read and is no whole line yet.
+    rest: Vec<u8>,
 }
 
 /// One connection, kept open between requests.
@@ -58,6 +66,11 @@ impl Api {
         Ok(api)
     }
 
+    /// The same, with another deadline for each step of a request.
+    pub fn within(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
     /// One request on a connection of its own.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
         self.connect()?.send(method, path, headers, body)
@@ -75,9 +88,9 @@ impl Api {
 
     /// Opens a connection.
     pub fn connect(&self) -> Result<Connection> {
-        let socket = TcpStream::connect_timeout(&self.address, DEADLINE).context("cannot connect to the API server")?;
-        socket.set_read_timeout(Some(DEADLINE))?;
-        socket.set_write_timeout(Some(DEADLINE))?;
+        let socket = TcpStream::connect_timeout(&self.address, self.deadline).context("cannot connect to the API server")?;
+        socket.set_read_timeout(Some(self.deadline))?;
+        socket.set_write_timeout(Some(self.deadline))?;
         socket.set_nodelay(true)?;
         let client = ClientConnection::new(self.tls.clone(), ServerName::try_from("localhost")?)?;
         Ok(Connection { stream: BufReader::new(StreamOwned::new(client, socket)), token: self.token.clone() })
@@ -94,13 +107,27 @@ impl Api {
         roots.add(CertificateDer::from_pem_slice(&decoded(&cluster["certificate-authority-data"])?).context("no authority")?)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?.with_root_certificates(roots);
-        Ok(Self { address, tls: Arc::new(finish(builder)?), token: None })
+        Ok(Self { address, tls: Arc::new(finish(builder)?), token: None, deadline: DEADLINE })
     }
 }
 
 impl Connection {
     /// Sends a request and reads the whole answer.
     pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+        let sent = self.ask(method, path, headers, body);
+        self.receive(method == "HEAD").with_context(|| format!("{method} {path} was sent ({sent:?}) and not answered"))
+    }
+
+    /// Sends a GET whose answer goes on, and reads its head; an error when that is no 200.
+    pub fn follow(mut self, path: &str) -> Result<Stream> {
+        self.ask("GET", path, &[], &[])?;
+        let answer = self.head()?;
+        ensure!(answer.code == 200, "{path}: {}", answer.code);
+        ensure!(answer.header("transfer-encoding") == Some("chunked"), "{path}: an answer of one piece");
+        Ok(Stream { connection: self, rest: Vec::new() })
+    }
+
+    fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<()> {
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len());
         if let Some(token) = &self.token {
             head.push_str(&format!("authorization: Bearer {token}\r\n"));
@@ -110,8 +137,7 @@ impl Connection {
         }
         head.push_str("\r\n");
         // A server may refuse a body before it has read it, and close: what it said then is read below.
-        let sent = self.write(head.as_bytes()).and_then(|()| self.write(body));
-        self.receive(method == "HEAD").with_context(|| format!("{method} {path} was sent ({sent:?}) and not answered"))
+        self.write(head.as_bytes()).and_then(|()| self.write(body))
     }
 
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
@@ -120,6 +146,28 @@ impl Connection {
     }
 
     fn receive(&mut self, only_head: bool) -> Result<Answer> {
+        let mut answer = self.head()?;
+        if only_head {
+            return Ok(answer);
+        }
+        if answer.header("transfer-encoding") == Some("chunked") {
+            while self.chunk(&mut answer.body)? {}
+            return Ok(answer);
+        }
+        let length = answer.header("content-length").and_then(|length| length.parse().ok()).unwrap_or_default();
+        self.read_into(&mut answer.body, length)?;
+        Ok(answer)
+    }
+
+    /// Reads the next chunk; false when it was the last.
+    fn chunk(&mut self, body: &mut Vec<u8>) -> Result<bool> {
+        let size = usize::from_str_radix(&self.line()?, 16).context("no size of a chunk")?;
+        self.read_into(body, size)?;
+        self.line()?;
+        Ok(size > 0)
+    }
+
+    fn head(&mut self) -> Result<Answer> {
         let status = self.line()?;
         let code = status.split(' ').nth(1).and_then(|code| code.parse().ok()).with_context(|| format!("{status:?} is no status"))?;
         let mut headers = Vec::new();
@@ -131,23 +179,7 @@ impl Connection {
             let (name, value) = line.split_once(':').with_context(|| format!("{line:?} is no header"))?;
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut answer = Answer { code, headers, body: Vec::new() };
-        if only_head {
-            return Ok(answer);
-        }
-        if answer.header("transfer-encoding") == Some("chunked") {
-            loop {
-                let size = usize::from_str_radix(&self.line()?, 16).context("no size of a chunk")?;
-                self.read_into(&mut answer.body, size)?;
-                self.line()?;
-                if size == 0 {
-                    return Ok(answer);
-                }
-            }
-        }
-        let length = answer.header("content-length").and_then(|length| length.parse().ok()).unwrap_or_default();
-        self.read_into(&mut answer.body, length)?;
-        Ok(answer)
+        Ok(Answer { code, headers, body: Vec::new() })
     }
 
     fn line(&mut self) -> Result<String> {
@@ -162,6 +194,21 @@ impl Connection {
         let start = body.len();
         body.resize(start + length, 0);
         self.stream.read_exact(&mut body[start..]).context("the connection ended in the middle of a body")
+    }
+}
+
+impl Stream {
+    /// The next line; `None` at the end of the answer.
+    pub fn line(&mut self) -> Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let rest = self.rest.split_off(end + 1);
+                return Ok(Some(std::mem::replace(&mut self.rest, rest)));
+            }
+            if !self.connection.chunk(&mut self.rest)? {
+                return Ok(None);
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod columns;
 pub mod etcd;
+pub mod history;
 pub mod https;
 pub mod kubectl;
 pub mod lines;

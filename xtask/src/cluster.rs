@@ -20,6 +20,9 @@ pub struct Up {
     /// The engine behind the API server: embedded (default) or etcd.
     #[arg(long)]
     store: Option<String>,
+    /// API servers: 1 (default), or with --store etcd 3 or 5.
+    #[arg(long)]
+    servers: Option<u8>,
     /// The cluster's name.
     #[arg(long, default_value = "local")]
     name: String,
@@ -41,6 +44,9 @@ pub fn up(options: Up) -> Result<()> {
     }
     if let Some(store) = &options.store {
         command.args(["--store", store]);
+    }
+    if let Some(servers) = options.servers {
+        command.args(["--servers", &servers.to_string()]);
     }
     run(&mut command)?;
     tell_path(&[binary, setup::tools_dir()?.join("kubectl")]);

@@ -83,7 +83,10 @@ fn pins(cluster: &Cluster) -> Result<Vec<PathBuf>> {
         // Another cluster's name may begin with ours and a dash.
         let name = entry.file_name();
         let rest = name.to_str().and_then(|name| name.strip_prefix(&prefix));
-        rest.is_some_and(|rest| rest == "server" || rest.strip_prefix("node").is_some_and(|number| number.parse::<u8>().is_ok()))
+        rest.is_some_and(|rest| {
+            let is_numbered = |kind| rest.strip_prefix(kind).is_some_and(|number| number.parse::<u8>().is_ok());
+            rest == "server" || is_numbered("server") || is_numbered("node")
+        })
     });
     Ok(named.map(|entry| entry.path()).collect())
 }

@@ -7,6 +7,10 @@ use std::path::PathBuf;
 pub const DEFAULT_NAME: &str = "local";
 /// Nodes that the address plan has room for.
 pub const MAX_NODES: u8 = 64;
+/// How many servers a cluster may have: as many as members of etcd are of use.
+pub const SERVERS: [u8; 3] = [1, 3, 5];
+/// Numbers of the servers' places beside the first one begin after this: nodes have lower ones.
+const SERVER_NUMBERS: u8 = 200;
 /// The API server's port inside its namespace.
 pub const API_PORT: u16 = 6443;
 /// What lasts, of all clusters. Beside it is what daemons of a real host keep: a cluster may have any of their names.
@@ -82,6 +86,13 @@ impl Cluster {
         Place { cluster: self.clone(), name: "server".to_owned(), number: 0 }
     }
 
+    /// The places of this many servers, the control plane's own first.
+    pub fn servers(&self, count: u8) -> Vec<Place> {
+        let others =
+            (2..=count).map(|number| Place { cluster: self.clone(), name: format!("server{number}"), number: SERVER_NUMBERS + number });
+        std::iter::once(self.server()).chain(others).collect()
+    }
+
     /// The node of this number, from 1.
     pub fn node(&self, number: u8) -> Place {
         Place { cluster: self.clone(), name: format!("node{number}"), number }
@@ -148,7 +159,11 @@ impl Place {
 
     /// Its addresses on the cluster's bridge.
     pub fn addresses(&self) -> [IpAddr; 2] {
-        let host = if self.number == 0 { 1 } else { 10 + self.number };
+        let host = match self.number {
+            0 => 1,
+            number if number > SERVER_NUMBERS => number - SERVER_NUMBERS,
+            number => 10 + number,
+        };
         [Ipv4Addr::new(10, 224, 0, host).into(), Ipv6Addr::new(0xfd00, 0x10, 0x224, 0, 0, 0, 0, u16::from(host)).into()]
     }
 
@@ -173,7 +188,7 @@ mod tests {
     #[test]
     fn every_place_has_its_own_names_and_addresses() {
         let cluster = Cluster::new("c").unwrap();
-        let places: Vec<Place> = [cluster.server()].into_iter().chain((1..=MAX_NODES).map(|number| cluster.node(number))).collect();
+        let places: Vec<Place> = cluster.servers(5).into_iter().chain((1..=MAX_NODES).map(|number| cluster.node(number))).collect();
         let distinct = |key: fn(&Place) -> String| places.iter().map(key).collect::<std::collections::HashSet<_>>().len();
         assert_eq!(distinct(|place| place.netns()), places.len());
         assert_eq!(distinct(|place| format!("{:?}", place.addresses())), places.len());

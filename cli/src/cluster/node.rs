@@ -13,13 +13,16 @@ const AGENT: &str = "agent";
 const KUBELET: &str = "kubelet";
 
 /// The daemons of a node.
-pub const DAEMONS: [&str; 3] = ["containerd", AGENT, KUBELET];
+pub fn daemons(record: &Record) -> Vec<&'static str> {
+    let balancer = (record.servers > 1).then_some(server::BALANCER);
+    balancer.into_iter().chain(["containerd", AGENT, KUBELET]).collect()
+}
 
 /// Writes what the node's programs read. Blocking.
 pub fn prepare(cluster: &Cluster, record: &Record, node: &Place) -> Result<()> {
     let files = credentials(node);
     if !files.kubeconfig.exists() {
-        let server = format!("https://{}", server::address(cluster));
+        let server = format!("https://{}", server::address_for_nodes(cluster, record));
         issue_node(&server::prepare(cluster)?, &node.name, &server, &node.addresses(), &files)?;
     }
     install_cni(node)?;
@@ -28,7 +31,12 @@ pub fn prepare(cluster: &Cluster, record: &Record, node: &Place) -> Result<()> {
 }
 
 /// Starts what does not run; whether the kubelet was started. Blocking for moments.
-pub fn start(node: &Place) -> Result<bool> {
+pub fn start(cluster: &Cluster, record: &Record, node: &Place) -> Result<bool> {
+    if record.servers > 1 && process::running(node, server::BALANCER).is_none() {
+        let mut command = server::balancer(cluster, record, node)?;
+        command.arg("--listen").arg(server::address_for_nodes(cluster, record).to_string());
+        process::start(node, server::BALANCER, command)?;
+    }
     let fresh = process::running(node, KUBELET).is_none();
     for daemon in [AGENT, KUBELET] {
         let mut command = process::daemon(node, daemon, process::own_binary()?)?;
@@ -48,8 +56,8 @@ pub fn on_each<T: Send>(nodes: &[Place], work: impl Fn(&Place) -> Result<T> + Sy
 }
 
 /// Fails with the log of the daemon that ended, if one did.
-pub fn check(node: &Place) -> Result<()> {
-    DAEMONS.iter().try_for_each(|daemon| process::check(node, daemon))
+pub fn check(record: &Record, node: &Place) -> Result<()> {
+    daemons(record).iter().try_for_each(|daemon| process::check(node, daemon))
 }
 
 fn credentials(node: &Place) -> Files {
@@ -71,11 +79,12 @@ fn install_cni(node: &Place) -> Result<()> {
 }
 
 fn agent_settings(cluster: &Cluster, record: &Record, node: &Place) -> Result<Value> {
-    // The server speaks to pods and knows them by their own addresses.
-    let server = cluster.server().addresses().map(ipnet::IpNet::from);
+    // The servers speak to pods and know them by their own addresses.
+    let servers = cluster.servers(record.servers);
+    let servers = servers.iter().flat_map(Place::addresses).map(ipnet::IpNet::from);
     let mut settings = record.agent.clone();
     let mut no_masquerade: Vec<Value> = settings.get("noMasqueradeCidrs").and_then(Value::as_array).cloned().unwrap_or_default();
-    no_masquerade.extend(server.map(|prefix| json!(prefix)));
+    no_masquerade.extend(servers.map(|prefix| json!(prefix)));
     let own = daemon::flags([
         ("nodeName", Some(json!(node.name))),
         ("socket", Some(json!(node.agent_socket()))),

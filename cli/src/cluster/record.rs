@@ -12,6 +12,9 @@ use std::fs;
 pub struct Record {
     pub nodes: u8,
     pub store: StoreKind,
+    /// API servers; of several each has a member of etcd beside it.
+    #[serde(default = "one")]
+    pub servers: u8,
     /// The API server's port on the host's loopback: kubeconfigs stay valid when the server is started again.
     pub api_port: u16,
     /// Settings of every node's agent, beside those that the cluster itself makes.
@@ -40,6 +43,10 @@ pub enum StoreKind {
 pub enum RoutingKind {
     Direct,
     Vxlan,
+}
+
+fn one() -> u8 {
+    1
 }
 
 /// Reads the record; `None` when the cluster was never brought up.

@@ -2,7 +2,7 @@
 //! `up` again repairs, also after a kill in the middle.
 
 use super::cgroups::Hierarchies;
-use super::layout::{Cluster, MAX_NODES, Place, RUN_DIR, SHIMS_DIR};
+use super::layout::{Cluster, MAX_NODES, Place, RUN_DIR, SERVERS, SHIMS_DIR};
 use super::lock::Lock;
 use super::preflight::preflight;
 use super::progress::Progress;
@@ -27,6 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(90);
 pub struct Wish {
     pub nodes: Option<u8>,
     pub store: Option<StoreKind>,
+    pub servers: Option<u8>,
     /// Settings of every node's agent.
     pub agent: Option<Map<String, Value>>,
     /// Leaves the example out.
@@ -44,10 +45,10 @@ pub async fn up(cluster: &Cluster, wish: &Wish) -> Result<()> {
 
     progress.step("namespaces, bridge and BPF file system");
     let (control, nodes) = (cluster.server(), (1..=record.nodes).map(|number| cluster.node(number)).collect::<Vec<Place>>());
-    prepare(cluster, &control, &nodes)?;
+    let servers = cluster.servers(record.servers);
+    prepare(cluster, &control, &servers[1..], &nodes)?;
 
-    progress
-        .step(format!("control plane ({} store), containerd, images", if record.store == StoreKind::Etcd { "etcd" } else { "embedded" }));
+    progress.step(format!("control plane ({}), containerd, images", server::describe(&record)));
     server::prepare(cluster)?;
     server::start(cluster, &record)?;
     nodes.iter().try_for_each(containerd::start)?;
@@ -55,7 +56,7 @@ pub async fn up(cluster: &Cluster, wish: &Wish) -> Result<()> {
     // Made while the others start.
     let archives = containerd::archives(&cluster.state_dir().join("images"))?;
     let client = server::client(cluster).await?;
-    server::wait_ready(cluster, &client, DEADLINE).await?;
+    server::wait_ready(cluster, &record, &client, DEADLINE).await?;
 
     progress.step("images, agents and kubelets of the nodes");
     let started = Timestamp::now();
@@ -63,7 +64,7 @@ pub async fn up(cluster: &Cluster, wish: &Wish) -> Result<()> {
 
     progress.step("nodes to be ready");
     for (node, fresh) in nodes.iter().zip(fresh) {
-        wait_node(&client, node, fresh.then_some(started)).await?;
+        wait_node(&client, &record, node, fresh.then_some(started)).await?;
     }
 
     let mut answer = None;
@@ -106,6 +107,11 @@ fn wanted(cluster: &Cluster, wish: &Wish) -> Result<Record> {
     {
         bail!("cluster {:?} has agents with other settings; remedy: orknet down --name {} first", cluster.name(), cluster.name());
     }
+    if let (Some(before), Some(servers)) = (&before, wish.servers)
+        && before.servers != servers
+    {
+        bail!("cluster {:?} has {} servers; remedy: orknet down --name {} first", cluster.name(), before.servers, cluster.name());
+    }
     let api_port = match &before {
         Some(before) => before.api_port,
         None => free_port()?,
@@ -113,9 +119,16 @@ fn wanted(cluster: &Cluster, wish: &Wish) -> Result<Record> {
     let record = Record {
         nodes: wish.nodes.or(before.as_ref().map(|before| before.nodes)).unwrap_or(2),
         store: wish.store.or(before.as_ref().map(|before| before.store)).unwrap_or(StoreKind::Embedded),
+        servers: wish.servers.or(before.as_ref().map(|before| before.servers)).unwrap_or(1),
         api_port,
         agent: wish.agent.clone().or(before.as_ref().map(|before| before.agent.clone())).unwrap_or_default(),
     };
+    if !SERVERS.contains(&record.servers) {
+        bail!("a local cluster has 1, 3 or 5 servers, not {}", record.servers);
+    }
+    if record.servers > 1 && record.store != StoreKind::Etcd {
+        bail!("the embedded store serves one server; remedy: --store etcd");
+    }
     if !(1..=MAX_NODES).contains(&record.nodes) {
         bail!("a local cluster has 1 to {MAX_NODES} nodes, not {}", record.nodes);
     }
@@ -128,7 +141,7 @@ fn wanted(cluster: &Cluster, wish: &Wish) -> Result<Record> {
 }
 
 /// Namespaces, cgroups, directories, wires.
-fn prepare(cluster: &Cluster, control: &Place, nodes: &[Place]) -> Result<()> {
+fn prepare(cluster: &Cluster, control: &Place, servers: &[Place], nodes: &[Place]) -> Result<()> {
     let _lock = Lock::host()?;
     refuse_lost_processes(cluster)?;
     files::private_directory(&cluster.run_dir())?;
@@ -138,11 +151,11 @@ fn prepare(cluster: &Cluster, control: &Place, nodes: &[Place]) -> Result<()> {
         mount(Some("bpf"), &directory, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
             .with_context(|| format!("cannot mount the BPF file system at {}", directory.display()))?;
     }
-    for place in std::iter::once(control).chain(nodes) {
+    for place in std::iter::once(control).chain(servers).chain(nodes) {
         prepare_place(cluster, place)?;
     }
     network::prepare_server(control)?;
-    nodes.iter().try_for_each(|node| network::prepare_node(control, node))
+    servers.iter().chain(nodes).try_for_each(|place| network::prepare_node(control, place))
 }
 
 /// Somebody removed the files by which the processes are known: started again, they would run twice.
@@ -190,17 +203,17 @@ fn start_nodes(cluster: &Cluster, record: &Record, nodes: &[Place], archives: &[
         node::prepare(cluster, record, node)?;
         containerd::wait_ready(node, DEADLINE)?;
         containerd::import_images(node, archives)?;
-        node::start(node)
+        node::start(cluster, record, node)
     })
 }
 
 /// Waits until the node is ready. What a kubelet said before `since` does not count: it may be from before a crash.
-async fn wait_node(client: &kube::Client, node: &Place, since: Option<Timestamp>) -> Result<()> {
+async fn wait_node(client: &kube::Client, record: &Record, node: &Place, since: Option<Timestamp>) -> Result<()> {
     let api: Api<Node> = Api::all(client.clone());
     hello::wait(
         &format!("{} to be ready", node.name),
         DEADLINE,
-        || node::check(node),
+        || node::check(record, node),
         async || {
             let Some(object) = api.get_opt(&node.name).await? else { return Ok(None) };
             let conditions = object.status.and_then(|status| status.conditions).unwrap_or_default();

@@ -41,11 +41,12 @@ pub fn run(options: Enter) -> Result<()> {
     let (netns, cgroup, mounts) = match (&options.place, options.netns) {
         (Some(place), _) => {
             let cluster = Cluster::new(&options.name)?;
-            let place = if place == "server" {
-                cluster.server()
-            } else {
-                let number = place.strip_prefix("node").and_then(|number| number.parse().ok());
-                cluster.node(number.with_context(|| format!("{place:?} is not a place of a cluster; places are server, node1, node2, …"))?)
+            let numbered = |kind| place.strip_prefix(kind).and_then(|number| number.parse::<u8>().ok());
+            let place = match (place.as_str(), numbered("server"), numbered("node")) {
+                ("server", ..) => cluster.server(),
+                (_, Some(number @ 2..=5), _) => cluster.servers(number).remove(usize::from(number) - 1),
+                (_, _, Some(number)) => cluster.node(number),
+                _ => bail!("{place:?} is not a place of a cluster; places are server, node1, node2, … (and server2, server3, …)"),
             };
             if !netns_path(&place.netns()).exists() {
                 bail!("cluster {:?} has no {}; `orknet status` shows what is there", options.name, place.name);

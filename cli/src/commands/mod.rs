@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod backup;
+pub mod balance;
 pub mod credentials;
 pub mod daemon;
 pub mod enter;

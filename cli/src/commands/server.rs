@@ -304,7 +304,7 @@ async fn work(
 }
 
 /// The listening socket that was passed as standard input.
-fn stdin_socket() -> Result<TcpListener> {
+pub fn stdin_socket() -> Result<TcpListener> {
     let owned = std::io::stdin().as_fd().try_clone_to_owned().context("cannot take over standard input")?;
     let listener = TcpListener::from(owned);
     listener.local_addr().context("--listen-stdin: standard input is no socket")?;

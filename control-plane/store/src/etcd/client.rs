@@ -3,6 +3,7 @@
 use super::EtcdConfig;
 use super::errors;
 use super::keys::Keys;
+use super::members::Members;
 use super::origin::Clock;
 use crate::StoreError;
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, KvClient, LeaseClient, MaintenanceClient, TlsOptions, WatchClient};
@@ -30,7 +31,7 @@ pub struct Clients {
 
 /// An open connection.
 pub struct Connection {
-    clients: Clients,
+    pub members: Members,
     pub keys: Keys,
     /// That of a store that was never restored until somebody reads it.
     pub clock: Clock,
@@ -52,16 +53,25 @@ impl Connection {
             options = options.with_tls(tls);
         }
         let endpoints = config.endpoints.join(", ");
-        let client = Client::connect(&config.endpoints, Some(options)).await.map_err(|error| errors::convert("connect to etcd", error))?;
-        let clients = Clients {
-            kv: client.kv_client().max_decoding_message_size(MESSAGE_LIMIT),
-            watch: client.watch_client().max_decoding_message_size(MESSAGE_LIMIT),
-            lease: client.lease_client(),
-            maintenance: client.maintenance_client(),
-        };
+        let mut members = Vec::with_capacity(config.endpoints.len());
+        for endpoint in &config.endpoints {
+            // Nothing is sent yet.
+            let client = Client::connect([endpoint], Some(options.clone())).await;
+            let client = client.map_err(|error| errors::convert("connect to etcd", error))?;
+            members.push(Clients {
+                kv: client.kv_client().max_decoding_message_size(MESSAGE_LIMIT),
+                watch: client.watch_client().max_decoding_message_size(MESSAGE_LIMIT),
+                lease: client.lease_client(),
+                maintenance: client.maintenance_client(),
+            });
+        }
+        if members.is_empty() {
+            return Err(StoreError::Failed { operation: "connect to etcd", source: "no endpoint is named".into() });
+        }
+        let keys = Keys::new(&config.prefix);
         let mut connection = Self {
-            clients,
-            keys: Keys::new(&config.prefix),
+            members: Members::new(members, keys.origin()),
+            keys,
             clock: Clock::default(),
             request_timeout: Duration::from_secs(config.request_timeout_seconds),
             version: String::new(),
@@ -88,7 +98,7 @@ impl Connection {
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
-        self.call(operation, errors::was_never_sent, request).await
+        self.call(operation, false, request).await
     }
 
     /// Makes a request that changes nothing, again while etcd is not there, within the one time limit.
@@ -96,28 +106,37 @@ impl Connection {
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
-        self.call(operation, errors::is_unavailable, request).await
+        self.call(operation, true, request).await
     }
 
-    async fn call<T, F>(
-        &self,
-        operation: &'static str,
-        may_repeat: impl Fn(&etcd_client::Error) -> bool,
-        request: impl Fn(Clients) -> F,
-    ) -> Result<T, StoreError>
+    async fn call<T, F>(&self, operation: &'static str, may_repeat: bool, request: impl Fn(Clients) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
         let deadline = Instant::now() + self.request_timeout;
         for attempt in 0u32.. {
-            let error = match timeout_at(deadline, request(self.clients.clone())).await {
+            let (member, clients) = self.members.current();
+            let answered = tokio::select! {
+                answered = timeout_at(deadline, request(clients)) => answered,
+                () = self.members.left(member) => {
+                    if may_repeat {
+                        continue;
+                    }
+                    return Err(StoreError::Unavailable(format!("a member of etcd did not {operation}, and says nothing any more")));
+                }
+            };
+            let error = match answered {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
                 Err(_) => break,
             };
-            // The first repetitions are for the other endpoints.
+            if errors::is_unavailable(&error) {
+                self.members.leave(member);
+            }
+            // The first repetitions are for the other members.
             let pause = if attempt < PROMPT_RETRIES { Duration::ZERO } else { RETRY_AFTER };
-            if !may_repeat(&error) || Instant::now() + pause >= deadline {
+            let repeats = if may_repeat { errors::is_unavailable(&error) } else { errors::was_never_sent(&error) };
+            if !repeats || Instant::now() + pause >= deadline {
                 return Err(errors::convert(operation, error));
             }
             sleep(pause).await;

@@ -6,6 +6,7 @@ mod config;
 mod errors;
 mod keys;
 mod leases;
+mod members;
 mod origin;
 mod progress;
 mod restore;

@@ -20,6 +20,7 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(100);
 /// Opens a watch and waits until etcd has it.
 pub async fn open(shared: Arc<Shared>, range: KeyRange, after: Revision) -> Result<Watch, StoreError> {
     let (requests, replaced) = (shared.progress.subscribe(), shared.replaced.subscribe());
+    let moved = shared.connection.members.subscribe();
     let mut follower = Follower {
         shared,
         range,
@@ -29,6 +30,7 @@ pub async fn open(shared: Arc<Shared>, range: KeyRange, after: Revision) -> Resu
         queue: VecDeque::new(),
         requests,
         replaced,
+        moved,
         spoke: Instant::now(),
         told: after,
     };
@@ -69,6 +71,8 @@ struct Follower {
     queue: VecDeque<WatchItem>,
     requests: watch::Receiver<u64>,
     replaced: watch::Receiver<bool>,
+    /// Of another member that is asked.
+    moved: watch::Receiver<usize>,
     spoke: Instant,
     /// The newest revision that the receiver knows of.
     told: Revision,
@@ -97,6 +101,7 @@ impl Follower {
                     }
                 },
                 Ok(()) = self.requests.changed() => self.ask().await,
+                Ok(()) = self.moved.changed() => self.stream = None,
                 Ok(()) = self.replaced.changed() => return Err(StoreError::Replaced),
                 () = tokio::time::sleep_until(idle) => {
                     self.spoke = Instant::now();
@@ -125,6 +130,7 @@ impl Follower {
     /// before he sees anything of the new one. It begins at the position itself, whose events are dropped: so etcd answers "compacted" exactly when something after it is gone.
     async fn connect(&mut self) -> Result<(), StoreError> {
         let connection = &self.shared.connection;
+        self.moved.mark_unchanged();
         let (_, fence) = origin::read(connection).await?;
         if fence != connection.clock.fence {
             return Err(self.shared.replaced());

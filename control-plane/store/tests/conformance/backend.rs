@@ -184,6 +184,13 @@ impl EtcdServer {
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).expect("etcd takes the signal");
+        // Threads that run elsewhere stop a little later.
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("etcd runs");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while signal == nix::sys::signal::Signal::SIGSTOP && !stat().contains(") T ") {
+            assert!(Instant::now() < deadline, "etcd does not stop");
+            std::thread::yield_now();
+        }
     }
 
     /// kill -9, and waits for its end.
