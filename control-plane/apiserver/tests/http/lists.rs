@@ -149,7 +149,9 @@ async fn lists_are_set_out_in_lines_for_people_and_kept_by_nobody() {
         assert!(shown.text.starts_with("{\n  \"apiVersion\": \"v1\",\n  \"kind\": \"ConfigMapList\",\n"), "{}", shown.text);
         assert_eq!(shown.body["items"], plain.body["items"]);
     }
-    assert_eq!(curl.get(&format!("{CONFIG_MAPS}?pretty=false")).await.text, plain.text);
+    // The store's revision may have moved: the server writes objects of its own.
+    let asked = curl.get(&format!("{CONFIG_MAPS}?pretty=false")).await;
+    assert!(!asked.text.contains('\n') && asked.body["items"] == plain.body["items"], "{}", asked.text);
     let document = server.admin.get("/openapi/v3").await;
     let url = document.body["paths"]["api/v1"]["serverRelativeURL"].as_str().expect("a URL").to_owned();
     assert_eq!(server.admin.get(&url).await.headers["cache-control"], "public, immutable");
