@@ -75,8 +75,11 @@ enum Command {
         name: String,
         /// The image's name, such as registry.orknet.local/tools:1.
         image: String,
+        /// What its containers run unless a pod says otherwise: a command of its shell.
+        #[arg(long)]
+        run: Option<String>,
         /// Programs to put into /usr/local/bin.
-        #[arg(required = true)]
+        #[arg(required_unless_present = "run")]
         programs: Vec<PathBuf>,
     },
     Server(server::Server),
@@ -140,7 +143,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Status { name } => cluster::status::status(&Cluster::new(&name)?),
         Command::Enter(options) => enter::run(options),
         Command::Images { out } => images(&out),
-        Command::AddImage { name, image, programs } => cluster::add_image(&Cluster::new(&name)?, &image, &programs),
+        Command::AddImage { name, image, run, programs } => cluster::add_image(&Cluster::new(&name)?, &image, run, &programs),
         Command::Server(options) => server::run(options),
         Command::Balance(options) => balance::run(options),
         Command::Kubelet(options) => kubelet::run(options),

@@ -7,6 +7,7 @@ mod fields;
 mod progress;
 mod run;
 mod setup;
+mod suites;
 mod test;
 mod tidy;
 
@@ -23,7 +24,7 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Installs what building, running and testing need: Debian packages, the BPF toolchain, kubectl. Says what before it does.
+    /// Installs what building, running and testing need: Debian packages, the BPF toolchain, kubectl, the suites of others. Says what before it does.
     Setup,
     /// Sets up, builds, starts a local cluster and tries it.
     Up(cluster::Up),
@@ -52,7 +53,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Options::parse().command {
-        Task::Setup => setup::setup(setup::Purpose::Everything),
+        Task::Setup => setup::setup(setup::Purpose::Everything).and_then(|()| suites::fetch()),
         Task::Up(options) => cluster::up(options),
         Task::Down { name } => cluster::down(&name),
         Task::Test(options) => test::test(&options),

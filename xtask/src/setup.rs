@@ -32,6 +32,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ethtool", "/usr/sbin/ethtool"),
     ("bpftool", "/usr/sbin/bpftool"),
     ("nftables", "/usr/sbin/nft"),
+    // For kube's own tests.
+    ("libssl-dev", "/usr/include/openssl/ssl.h"),
+    ("pkg-config", "/usr/bin/pkg-config"),
 ];
 
 /// What compiles BPF programs where rustup's nightly cannot: Debian's compiler, which comes with a prebuilt `core` for BPF.
@@ -102,7 +105,8 @@ fn finish_interrupted() -> Result<()> {
     run_step("finishing it (dpkg --configure --pending)", non_interactive(Command::new(&dpkg).args(["--configure", "--pending"])))
 }
 
-fn install(packages: &[&str]) -> Result<()> {
+/// Installs Debian packages.
+pub fn install(packages: &[&str]) -> Result<()> {
     if find("apt-get").is_none() {
         bail!("these Debian packages, or your system's equivalents, must be installed: {}", packages.join(" "));
     }
@@ -156,7 +160,21 @@ fn unpack(package: &str, program: &str, suite: &str, component: &str) -> Result<
     }
     println!("setup: unpacking {program} from Debian's package {package} ({suite}/{component})");
     let work = root()?.join("target/tools/apt");
-    for directory in ["lists/partial", "cache/archives/partial", "unpacked"] {
+    let unpacked = work.join("unpacked").join(package);
+    unpack_from(package, suite, component, &unpacked)?;
+    let found =
+        ["usr/bin", "usr/sbin", "bin"].map(|directory| unpacked.join(directory).join(program)).into_iter().find(|path| path.exists());
+    let found = found.with_context(|| format!("the package {package} holds no {program}"))?;
+    fs::create_dir_all(tools_dir()?)?;
+    // Whole or not at all: what is in its place counts as done.
+    let fresh = work.join(program);
+    fs::copy(&found, &fresh).and_then(|_| fs::rename(&fresh, &target)).with_context(|| format!("cannot put {program} into place"))
+}
+
+/// Unpacks a package of a Debian suite into `target`, the system left alone.
+pub fn unpack_from(package: &str, suite: &str, component: &str, target: &Path) -> Result<()> {
+    let work = root()?.join("target/tools/apt");
+    for directory in ["lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(work.join(directory)).context("cannot make a folder for packages")?;
     }
     let sources = work.join(format!("{suite}-{component}.list"));
@@ -185,15 +203,8 @@ fn unpack(package: &str, program: &str, suite: &str, component: &str) -> Result<
         name.starts_with(&format!("{package}_")) && name.ends_with(".deb")
     });
     let archive = archive.with_context(|| format!("apt-get download left no {package}_*.deb"))?;
-    let unpacked = work.join("unpacked").join(package);
-    run_quietly(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&unpacked))?;
-    let found =
-        ["usr/bin", "usr/sbin", "bin"].map(|directory| unpacked.join(directory).join(program)).into_iter().find(|path| path.exists());
-    let found = found.with_context(|| format!("the package {package} holds no {program}"))?;
-    fs::create_dir_all(tools_dir()?)?;
-    // Whole or not at all: what is in its place counts as done.
-    let fresh = work.join(program);
-    fs::copy(&found, &fresh).and_then(|_| fs::rename(&fresh, &target)).with_context(|| format!("cannot put {program} into place"))
+    fs::create_dir_all(target).with_context(|| format!("cannot make {}", target.display()))?;
+    run_quietly(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(target))
 }
 
 /// The mirror that the system itself uses.

@@ -4,15 +4,18 @@ use crate::cluster::{Profile, build};
 use crate::progress::stage;
 use crate::run::{cargo, run};
 use crate::setup::{self, Purpose};
-use crate::{root, tidy};
+use crate::{root, suites, tidy};
 use anyhow::Result;
 
 /// Which tests.
 #[derive(clap::Args, Default)]
 pub struct Test {
-    /// Installs nothing.
+    /// Installs and fetches nothing.
     #[arg(long)]
     no_setup: bool,
+    /// Without the suites of others and Kubernetes' fixtures, which come from the network the first time.
+    #[arg(long)]
+    no_suites: bool,
     /// Only this package (and no lints).
     #[arg(long, short)]
     package: Option<String>,
@@ -38,8 +41,21 @@ pub fn test(options: &Test) -> Result<()> {
         let lint = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
         stage("lints", || run(cargo().args(lint).current_dir(root()?)))?;
     }
+    let others = !options.no_suites && (whole || options.package.as_deref() == Some("orknet-tests"));
+    if others && !options.no_setup {
+        suites::fetch()?;
+    }
     let binary = build(Profile::Debug)?;
+    if others {
+        stage("building kube's cluster tests", suites::build_kube)?;
+    }
+    if others && whole {
+        stage("Kubernetes' fixtures", || run(&mut fixtures()?))?;
+    }
     let mut command = cargo();
+    if others {
+        command.env("ORKNET_SUITES", suites::folder()?);
+    }
     command.arg("test").current_dir(root()?).env("ORKNET", binary).env("PATH", path_with_tools()?);
     match &options.package {
         Some(package) => command.args(["--package", package]),
@@ -49,6 +65,14 @@ pub fn test(options: &Test) -> Result<()> {
         command.arg(filter);
     }
     stage("tests", || run(&mut command))
+}
+
+/// The tests that are `#[ignore]`d for want of the fixtures.
+fn fixtures() -> Result<std::process::Command> {
+    let mut command = cargo();
+    command.current_dir(root()?).env("ORKNET_FIXTURES", suites::fixture_folders()?);
+    command.args(["test", "--package", "orknet-apiserver", "--lib", "fixture", "--", "--ignored"]);
+    Ok(command)
 }
 
 /// All fuzz tests, which print their seeds and what they have met.

@@ -71,12 +71,17 @@ pub fn archives(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Builds an image from programs of this host and imports it into every node. Blocking.
-pub fn add_image(cluster: &Cluster, name: &str, programs: &[PathBuf]) -> Result<()> {
+/// Builds an image from programs of this host, with a command of its shell to run, and imports it into every node. Blocking.
+pub fn add_image(cluster: &Cluster, name: &str, run: Option<String>, programs: &[PathBuf]) -> Result<()> {
     let record = record::read(cluster)?.with_context(|| format!("there is no cluster {:?}; `orknet up` makes one", cluster.name()))?;
     let busybox = process::find_program("busybox", "busybox-static")?;
     let path = cluster.state_dir().join("images").join(format!("added-{}.tar", name.replace(['/', ':'], "-")));
-    images::write_archive(&images::with_programs(name, &busybox, programs)?, &path)?;
+    let mut image = images::with_programs(name, &busybox, programs)?;
+    if let Some(run) = run {
+        image.entrypoint = ["/bin/sh", "-c"].map(str::to_owned).into_iter().chain([run]).collect();
+        image.command.clear();
+    }
+    images::write_archive(&image, &path)?;
     let nodes: Vec<Place> = (1..=record.nodes).map(|number| cluster.node(number)).collect();
     on_each(&nodes, |node| import_images(node, std::slice::from_ref(&path))).map(drop)
 }

@@ -220,7 +220,13 @@ impl<'de> de::Deserializer<'de> for At<'_> {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormError> {
-        self.text(visitor)
+        match &self.value {
+            Value::String(text) if text.contains(['\r', '\n']) && is_base64(&visitor) => {
+                let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+                visitor.visit_string(text)
+            }
+            _ => self.text(visitor),
+        }
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormError> {
@@ -243,6 +249,8 @@ impl<'de> de::Deserializer<'de> for At<'_> {
             ("Time" | "MicroTime", Value::String(text)) if !is_rfc3339(text) => {
                 Err(de::Error::custom(format!("parsing time {text:?}: not a time of the form 2006-01-02T15:04:05Z07:00")))
             }
+            // The zero time: of a map's value, which cannot be absent.
+            ("Time" | "MicroTime", Value::Null) => visitor.visit_newtype_struct("0001-01-01T00:00:00Z".into_deserializer()),
             _ => visitor.visit_newtype_struct(self),
         }
     }
@@ -312,6 +320,12 @@ impl<'de> de::SeqAccess<'de> for Items<'_> {
 
 fn canonical(text: &str) -> Result<String, FormError> {
     quantity::canonical(text).map_err(de::Error::custom)
+}
+
+/// Whether k8s-openapi's `ByteString` is asked for, which only its error says. In base64 of Kubernetes (Go's `encoding/base64`) line breaks count for
+/// nothing, wherever they are.
+fn is_base64<'de>(visitor: &impl Visitor<'de>) -> bool {
+    (visitor as &dyn de::Expected).to_string() == "a base64-encoded string"
 }
 
 /// Where the decoder that k8s-openapi uses says that text stops being base64.
@@ -400,6 +414,8 @@ mod tests {
             |text: &str| read::<k8s_openapi::api::core::v1::Secret>(json!({"data": {"k": text}})).map(|_| ()).unwrap_err().to_string();
         assert_eq!(refused("!!"), "illegal base64 data at input byte 0");
         assert_eq!(refused("YWJj*A=="), "illegal base64 data at input byte 4");
+        let (secret, _) = read::<k8s_openapi::api::core::v1::Secret>(json!({"data": {"k": "YW\r\nJj\n"}})).unwrap();
+        assert_eq!(secret.data.unwrap()["k"].0, b"abc", "line breaks count for nothing");
     }
 
     #[test]

@@ -1,0 +1,1 @@
+"""In place of pytest-kind, which would start a cluster of its own."""
