@@ -39,6 +39,8 @@ impl Expected {
     pub fn judge(&self, suite: &str, outcome: &Outcome) -> Result<(), String> {
         match (&outcome.end, self.0.get(&(suite.to_owned(), outcome.name.clone()))) {
             (End::Passed | End::Skipped, None) | (End::Failed(_), Some(_)) => Ok(()),
+            // Which of two programs is quicker is nobody's promise.
+            (End::Passed, Some(why)) if why.starts_with("Sometimes: ") => Ok(()),
             (End::Failed(said), None) => Err(said.clone()),
             (End::Passed | End::Skipped, Some(why)) => {
                 Err(format!("it does not fail any more; take it out of docs/suites.md, which says: {why}"))
