@@ -34,8 +34,8 @@ fn pytest(stage: &Stage, suite: &str, folder: &Path, arguments: &[&str]) -> Resu
     let kubeconfig = &stage.kubeconfig;
     command.env("PYTHONPATH", stand_in).env("PYTHONDONTWRITEBYTECODE", "1").env("TMPDIR", stage.scratch.path());
     command
-        .env("KUBECONFIG", &kubeconfig)
-        .env("ORKNET_KUBECONFIG", &kubeconfig)
+        .env("KUBECONFIG", kubeconfig)
+        .env("ORKNET_KUBECONFIG", kubeconfig)
         .env("ORKNET_KUBECTL", &stage.kubectl)
         .env("ORKNET_RESULTS", &results);
     let output = command.output().context("cannot run pytest")?;
