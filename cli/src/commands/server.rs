@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use orknet_apiserver::{AuditConfig, Listener};
 use orknet_auth::Identity;
 use orknet_auth::authn::GROUP_MASTERS;
+use orknet_controllers::Signing;
 use orknet_reconciler::SharedInformers;
 use orknet_reconciler::leader::{self, Election, Timing};
 use orknet_store::StoreConfig;
@@ -83,6 +84,8 @@ struct Settings {
     metrics_resolution_seconds: u64,
     /// Keep routes to the pods of all nodes: for a host that is no node itself.
     pod_routes: bool,
+    /// How long certificates that are signed for others are good for, at most and by default.
+    signing_seconds: u32,
     store: Option<StoreConfig>,
     leader_election: LeaderElection,
     controllers: orknet_controllers::Config,
@@ -142,6 +145,7 @@ impl Default for Settings {
             audit: None,
             metrics_resolution_seconds: 15,
             pod_routes: false,
+            signing_seconds: 365 * 86_400,
             store: None,
             leader_election: LeaderElection::default(),
             controllers: orknet_controllers::Config::default(),
@@ -228,6 +232,7 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
     let client = kube::Client::new(named, "default");
     let mut controllers = settings.controllers;
     controllers.root_ca_pem = handle.pki().ca_pem().to_owned();
+    controllers.signing = Some(Signing { authority: handle.pki().clone(), longest_seconds: settings.signing_seconds });
     tokio::select! {
         () = shutdown.cancelled() => server_shutdown.cancel(),
         () = handle.ready() => {}

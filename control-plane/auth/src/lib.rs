@@ -10,6 +10,7 @@ pub mod kubeconfig;
 pub mod node;
 pub mod pki;
 pub mod renewed;
+mod signing;
 pub mod tokens;
 
 pub use authn::Identity;

@@ -45,6 +45,8 @@ pub enum PkiError {
     Make(#[from] rcgen::Error),
     #[error("{0} does not hold what it should: {1}")]
     Read(PathBuf, String),
+    #[error("cannot sign the request: {0}")]
+    Request(String),
     #[error("cannot set up TLS: {0}")]
     Tls(String),
 }
@@ -67,6 +69,13 @@ pub struct Pki {
     pub(crate) not_after: OffsetDateTime,
     service_account_key: ServiceAccountKey,
     clock: Clock,
+}
+
+impl std::fmt::Debug for Pki {
+    /// Nothing of its keys.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pki").field("not_after", &self.not_after).finish_non_exhaustive()
+    }
 }
 
 impl Pki {

@@ -5,12 +5,17 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::certificates::Signing;
+
 /// Plain settings of all controllers; a file or flags may fill them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
     /// The certificate authority of the API server, PEM; published as `kube-root-ca.crt` in every namespace. Empty: not published.
     pub root_ca_pem: String,
+    /// By whom approved certificate requests are signed. Absent: by nobody here.
+    #[serde(skip)]
+    pub signing: Option<Signing>,
     /// Ranges from which each node gets a pod range: at most one per family. Empty: nodes get none.
     pub pod_cidrs: Vec<IpNet>,
     /// Prefix length of a node's IPv4 pod range.
@@ -29,6 +34,7 @@ impl Default for Config {
         let v6 = IpNet::new_assert(IpAddr::from([0xfd00, 0x10, 0x244, 0, 0, 0, 0, 0]), 56);
         Self {
             root_ca_pem: String::new(),
+            signing: None,
             pod_cidrs: vec![v4, v6],
             node_mask_v4: 24,
             node_mask_v6: 64,

@@ -2,6 +2,7 @@
 //! One folder per controller, with the same files: `mod.rs` (what it watches and why), `plan.rs` (observed state in, plan out; pure),
 //! `reconcile.rs` (read, plan, write), `tests.rs`. Shared watches, queue and event recorder come from orknet-reconciler.
 
+mod certificates;
 mod claims;
 mod cluster_objects;
 mod cluster_role_aggregation;
@@ -41,6 +42,7 @@ use kube::Client;
 use orknet_reconciler::leader::Election;
 use tokio_util::sync::CancellationToken;
 
+pub use certificates::Signing;
 pub use config::Config;
 use context::Context;
 pub use orknet_reconciler::SharedInformers;
@@ -87,6 +89,7 @@ pub async fn run_with(config: Config, informers: SharedInformers, shutdown: Canc
     programming::start(&context);
     service_account::start(&context);
     cluster_role_aggregation::start(&context);
+    certificates::start(&context);
     node_ipam::start(&context);
     node_lifecycle::start(&context);
     taint_eviction::start(&context);

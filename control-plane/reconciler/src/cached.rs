@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota,
@@ -37,6 +38,7 @@ macro_rules! cached {
 }
 
 cached!(
+    CertificateSigningRequest,
     ClusterNetworkPolicy,
     ClusterRole,
     ControllerRevision,

@@ -1,6 +1,7 @@
 //! The plug-ins, their order, and the two stages in which they are asked.
 
 use super::asked::Asked;
+use super::certificates::{CertificateApproval, CertificateRequest, CertificateSigning, CertificateSubjectRestriction};
 use super::claim_resize::PersistentVolumeClaimResize;
 use super::default_class;
 use super::form::Form;
@@ -161,12 +162,16 @@ impl Default for Chain {
             Box::new(StorageObjectInUseProtection),
             Box::new(PersistentVolumeClaimResize),
             Box::new(RuntimeClass),
+            Box::new(CertificateApproval),
+            Box::new(CertificateSigning),
+            Box::new(CertificateSubjectRestriction),
             Box::new(DefaultClass { name: "DefaultIngressClass", classes: default_class::INGRESS }),
             Box::new(MutatingAdmissionWebhook),
             Box::new(ValidatingAdmissionPolicy),
             Box::new(ValidatingAdmissionWebhook),
             // Of storage with Kubernetes, so after all others that change something.
             Box::new(Escalation),
+            Box::new(CertificateRequest),
             // Last: what another refuses is not to be charged.
             Box::new(ResourceQuota::default()),
         ])

@@ -134,7 +134,7 @@ async fn each_plugin_sees_what_those_before_it_filled_in_and_the_second_stage_se
 #[test]
 fn the_order_is_that_of_kubernetes() {
     let names: Vec<&str> = Chain::default().names().collect();
-    // Of `AllOrderedPlugins`, those that are here; that of escalation is of storage there.
+    // Of `AllOrderedPlugins`, those that are here; those of escalation and of requests are of storage there.
     let expected = [
         "NamespaceLifecycle",
         "LimitRanger",
@@ -148,11 +148,15 @@ fn the_order_is_that_of_kubernetes() {
         "StorageObjectInUseProtection",
         "PersistentVolumeClaimResize",
         "RuntimeClass",
+        "CertificateApproval",
+        "CertificateSigning",
+        "CertificateSubjectRestriction",
         "DefaultIngressClass",
         "MutatingAdmissionWebhook",
         "ValidatingAdmissionPolicy",
         "ValidatingAdmissionWebhook",
         "PrivilegeEscalation",
+        "CertificateRequest",
         "ResourceQuota",
     ];
     assert_eq!(names, expected);

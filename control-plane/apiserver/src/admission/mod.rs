@@ -2,6 +2,7 @@
 //! and after them. Reads the cache; what it writes, it adds to the object's own transaction.
 
 mod asked;
+mod certificates;
 pub mod chain;
 #[cfg(test)]
 mod chain_tests;

@@ -17,7 +17,7 @@ pub fn shown(parent: &Descriptor, subresource: &str) -> Option<Shown> {
     let other = |kind, version, verbs| Some(Shown { kind, version, verbs });
     match subresource {
         "status" => own(&["get", "patch", "update"]),
-        "ephemeralcontainers" | "resize" => own(&["get", "patch", "update"]),
+        "ephemeralcontainers" | "resize" | "approval" => own(&["get", "patch", "update"]),
         "finalize" => own(&["update"]),
         "log" => own(&["get"]),
         "scale" => other("Scale", Some(("autoscaling", "v1")), &["get", "patch", "update"]),

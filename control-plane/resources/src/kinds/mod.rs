@@ -3,6 +3,7 @@
 pub mod admission_policy;
 pub mod api_service;
 pub mod binding;
+pub mod certificate_signing_request;
 pub mod cluster_network_policy;
 pub mod config_map;
 pub mod controller_revision;

@@ -1,0 +1,31 @@
+//! Certificate requests: those of kubelets for certificates as clients are approved by themselves, what is approved is signed by the cluster's authority
+//! (the signers `kubernetes.io/kube-apiserver-client`, `kube-apiserver-client-kubelet` and `kubelet-serving`), and old ones are cleaned away. Watches
+//! CertificateSigningRequests. Who may ask, approve and sign is the API server's to check.
+
+mod plan;
+mod reconcile;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use orknet_auth::pki::Pki;
+
+use crate::context::Context;
+use reconcile::CertificateController;
+
+/// The cluster's authority, and how long what it signs is good for at most, in seconds.
+#[derive(Debug, Clone)]
+pub struct Signing {
+    pub authority: Arc<Pki>,
+    pub longest_seconds: u32,
+}
+
+/// Starts the controller. Without an authority it signs nothing.
+pub(crate) fn start(context: &Context) {
+    let mut watches = context.watches();
+    let requests = watches.own::<CertificateSigningRequest>();
+    let controller = CertificateController { client: context.client.clone(), requests, signing: context.config.signing.clone() };
+    context.start(watches, controller, 2);
+}
