@@ -337,7 +337,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let ca_pem = Pki::open_or_create(directory.path()).unwrap().ca_pem().to_owned();
         fs::remove_file(directory.path().join("ca.key")).unwrap();
-        let error = Pki::open_or_create(directory.path()).err().expect("there is no key").to_string();
+        let error = Pki::open_or_create(directory.path()).expect_err("there is no key").to_string();
         assert!(error.contains("ca.key is missing: restore the key") && !error.contains('\n'), "{error}");
         assert_eq!(fs::read_to_string(directory.path().join("ca.crt")).unwrap(), ca_pem);
         assert!(!directory.path().join("ca.key").exists());
