@@ -255,7 +255,7 @@ impl Priority {
     }
 }
 
-/// Whether objects of the kind are kept: then they can be watched. Review kinds are only created, metrics only read.
+/// Whether objects of the kind are kept: then they can be watched. Review kinds are only created, metrics and component statuses only read.
 pub fn is_stored(names: &Descriptor) -> bool {
     names.verbs.contains(&"watch")
 }

@@ -13,6 +13,7 @@ mod cache;
 mod call;
 mod codec;
 mod companions;
+mod component_status;
 mod config;
 mod continue_token;
 mod custom;

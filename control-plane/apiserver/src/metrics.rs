@@ -174,6 +174,11 @@ impl Metrics {
         self.leads.get_or_create(&LeaseLabels { name: lease }).set(is_leader.into());
     }
 
+    /// What was said of that last.
+    pub fn is_leader(&self, lease: &'static str) -> bool {
+        self.leads.get(&LeaseLabels { name: lease }).is_some_and(|leads| leads.get() == 1)
+    }
+
     /// The answer to `/metrics`.
     pub fn scrape(&self, server: &Server) -> Response<Body> {
         let caches = &server.storage.caches;

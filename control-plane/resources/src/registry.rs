@@ -7,6 +7,7 @@ use crate::kinds::{
     binding::Binding,
     certificate_signing_request::CertificateSigningRequest,
     cluster_network_policy::ClusterNetworkPolicyKind,
+    component_status::ComponentStatus,
     config_map::ConfigMap,
     controller_revision::ControllerRevision,
     cron_job::CronJob,
@@ -54,6 +55,7 @@ use crate::typed::Typed;
 
 static KINDS: &[&dyn Resource] = &[
     &Typed::<Binding>::NEW,
+    &Typed::<ComponentStatus>::NEW,
     &Typed::<ConfigMap>::NEW,
     &Typed::<Endpoints>::NEW,
     &Typed::<Event>::NEW,

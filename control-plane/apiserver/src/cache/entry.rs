@@ -53,6 +53,14 @@ impl CachedObject {
         }
     }
 
+    /// Of an object that is made for one answer: it has no version.
+    pub fn unversioned(mut value: Value) -> Self {
+        let made = Self::new(&[], value.clone(), 0);
+        object::meta_mut(&mut value).remove("resourceVersion");
+        // A value made of JSON always serialises.
+        Self { json: serde_json::to_vec(&value).unwrap_or_default().into(), ..made }
+    }
+
     /// Namespace (empty for cluster-wide kinds) and name.
     pub fn place(&self) -> (&str, &str) {
         self.tail.split_once('/').unwrap_or(("", &self.tail))

@@ -18,7 +18,7 @@ pub use patch::patch_option;
 
 use crate::call::Call;
 use crate::error::ApiError;
-use crate::{metrics_api, review, subresource};
+use crate::{component_status, metrics_api, review, subresource};
 use axum::body::Body;
 use http::Response;
 
@@ -29,6 +29,8 @@ pub async fn run(call: Call) -> Result<Response<Body>, ApiError> {
     }
     let is_stored = crate::kinds::is_stored(call.names());
     match (call.verb, &call.path.subresource[..]) {
+        // What is only read is made for the answer.
+        ("get" | "list", "") if !is_stored && call.names().group.is_empty() => component_status::run(&call).await,
         ("get", "") if !is_stored => metrics_api::get(&call).await,
         ("list", "") if !is_stored => metrics_api::list(&call).await,
         // Other doors to the same object: the kind's rules say what may pass through each.

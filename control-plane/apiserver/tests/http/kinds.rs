@@ -156,6 +156,28 @@ impl Resource for Widget {
     }
 }
 
+#[tokio::test]
+async fn component_statuses_are_read_and_warn_of_their_age() {
+    let server = TestServer::start().await;
+    let admin = &server.admin;
+    let path = "/api/v1/componentstatuses";
+    let answer = admin.get(path).await;
+    assert_eq!(answer.warnings(), ["299 - \"v1 ComponentStatus is deprecated in v1.19+\""]);
+    let list = answer.expect(200);
+    let told: Vec<_> =
+        list["items"].as_array().expect("a list").iter().map(|item| (&item["metadata"]["name"], &item["conditions"][0])).collect();
+    let nobody = json!({ "type": "Healthy", "status": "False", "error": "nobody holds its Lease" });
+    let well = json!({ "type": "Healthy", "status": "True", "message": "ok" });
+    // This process has neither controllers nor a scheduler.
+    assert_eq!(told, [(&json!("controller-manager"), &nobody), (&json!("scheduler"), &nobody), (&json!("etcd-0"), &well)]);
+    let one = admin.get(&format!("{path}/etcd-0")).await.expect(200);
+    assert_eq!((&one["metadata"], &one["conditions"]), (&json!({ "name": "etcd-0" }), &json!([well])));
+    admin.get(&format!("{path}/nobody")).await.refused(404, "NotFound");
+    admin.post(path, json!({ "metadata": { "name": "a" } })).await.refused(405, "MethodNotAllowed");
+    let table = admin.with_header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io").get(path).await.expect(200);
+    assert_eq!(table["rows"][2]["cells"], json!(["etcd-0", "Healthy", "ok", ""]));
+}
+
 const V1: KindPath = (GROUP, "v1", "widgets");
 const V2: KindPath = (GROUP, "v2", "widgets");
 

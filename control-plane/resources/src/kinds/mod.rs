@@ -5,6 +5,7 @@ pub mod api_service;
 pub mod binding;
 pub mod certificate_signing_request;
 pub mod cluster_network_policy;
+pub mod component_status;
 pub mod config_map;
 pub mod controller_revision;
 pub mod cron_job;
