@@ -1,6 +1,7 @@
 //! End-to-end tests with real parts: kubectl, the binary, containerd, runc, the kernel. One file a question.
 
 mod apply;
+mod autoscaling;
 mod bad_input;
 mod credentials;
 mod custom_resources;
@@ -28,6 +29,7 @@ mod rollouts;
 mod scheduling;
 mod services;
 mod tables;
+mod top;
 mod trace;
 mod verbs;
 mod views;
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
     suite::shared(
         &setting,
         &[
+            autoscaling::TESTS,
+            top::TESTS,
             bad_input::TESTS,
             discovery::TESTS,
             tables::TESTS,

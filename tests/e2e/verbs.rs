@@ -178,13 +178,6 @@ fn e2e_scale_and_autoscale_change_the_number_of_pods(_: &Cluster, kubectl: &Kube
     let said = kubectl.fails(&["scale", "deployment", "a", "--replicas=-1"], None)?;
     ensure!(said.contains("The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0"), "{said}");
     let autoscale = ["autoscale", "deployment", "a", "--min=2", "--max=5", "--cpu-percent=50"];
-    let version = kubectl.json(&["version"])?;
-    if version["clientVersion"]["minor"] == "32" {
-        // It asks for autoscaling/v1, which is not served (docs/compatibility.md).
-        let said = kubectl.fails(&autoscale, None)?;
-        ensure!(said == "Error from server (NotFound): the server could not find the requested resource\n", "{said}");
-        return Ok(());
-    }
     kubectl.run(&autoscale)?;
     let scaler = kubectl.json(&["get", "hpa", "a"])?;
     ensure!(scaler["apiVersion"] == "autoscaling/v2" && scaler["spec"]["scaleTargetRef"]["name"] == "a", "{scaler}");

@@ -24,6 +24,8 @@ pub struct Config {
     pub node_mask_v6: u8,
     /// Seconds without a sign of life after which a node's conditions become Unknown.
     pub node_monitor_grace_seconds: u32,
+    /// Seconds between two looks at a HorizontalPodAutoscaler.
+    pub autoscaler_sync_seconds: u32,
     /// How many ended pods are kept before the oldest are deleted. 0: all are kept.
     pub terminated_pod_limit: usize,
 }
@@ -39,6 +41,7 @@ impl Default for Config {
             node_mask_v4: 24,
             node_mask_v6: 64,
             node_monitor_grace_seconds: 50,
+            autoscaler_sync_seconds: 15,
             terminated_pod_limit: 12_500,
         }
     }

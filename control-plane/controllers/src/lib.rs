@@ -17,6 +17,7 @@ mod endpoint_mirror;
 mod endpoint_slice;
 mod endpoints;
 mod garbage;
+mod hpa;
 mod job;
 mod namespace;
 mod node_ipam;
@@ -82,6 +83,7 @@ pub async fn run_with(config: Config, informers: SharedInformers, shutdown: Canc
     stateful_set::start(&context);
     job::start(&context);
     disruption::start(&context);
+    hpa::start(&context);
     cron_job::start(&context);
     endpoint_slice::start(&context);
     endpoints::start(&context);

@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -50,6 +51,7 @@ cached!(
     Job,
     Lease,
     Endpoints,
+    HorizontalPodAutoscaler,
     Namespace,
     NetworkPolicyStatus,
     NodeProgramming,

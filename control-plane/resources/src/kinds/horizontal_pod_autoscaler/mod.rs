@@ -1,7 +1,9 @@
-//! HorizontalPodAutoscaler (autoscaling/v2): how many pods by which measure. Kept for clients; nothing here measures.
+//! HorizontalPodAutoscaler (autoscaling/v2): how many pods by which measure; `v1` has the same objects in autoscaling/v1.
 
+mod flat;
 #[cfg(test)]
 mod tests;
+pub mod v1;
 mod validate;
 
 use crate::contract::{Column, Descriptor, Subresource};
