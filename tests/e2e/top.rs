@@ -42,12 +42,15 @@ fn e2e_top_shows_what_nodes_pods_and_containers_use(_: &Cluster, kubectl: &Kubec
 
     let all = kubectl.run(&["top", "pods"])?;
     ensure!(number(Columns::parse(&all)?.cell("both", "CPU(cores)")?)? >= 20, "{all}");
-    let nodes = kubectl.run(&["top", "nodes"])?;
     let node = kubectl.run(&["get", "pod", "both", "-o", "jsonpath={.spec.nodeName}"])?;
-    let nodes = Columns::parse(&nodes)?;
-    for column in ["CPU(cores)", "MEMORY(bytes)"] {
-        ensure!(number(nodes.cell(&node, column)?)? > 0, "{column}");
-    }
+    // A node has been asked twice before it is told of; a container that was just started, once.
+    eventually("the node's metrics", || {
+        let nodes = Columns::parse(&kubectl.run(&["top", "nodes"])?)?;
+        for column in ["CPU(cores)", "MEMORY(bytes)"] {
+            ensure!(number(nodes.cell(&node, column)?)? > 0, "{column}");
+        }
+        Ok(())
+    })?;
     let raw = kubectl.run(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/metrics/resource")])?;
     ensure!(
         raw.contains("container_cpu_usage_seconds_total{container=\"busy\"") && raw.contains("node_memory_working_set_bytes "),

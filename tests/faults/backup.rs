@@ -282,7 +282,9 @@ fn objects(kubectl: &Kubectl) -> Result<BTreeMap<String, String>> {
         for object in found["items"].as_array().context("a list")? {
             let of = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
             let name = format!("{} {}/{}", object["kind"].as_str().unwrap_or_default(), of("namespace"), of("name"));
-            objects.insert(name, format!("{} {} {}", of("uid"), of("creationTimestamp"), object["data"]));
+            // A server that starts on other keys adds its own authority of front proxies there.
+            let data = if of("name") == "extension-apiserver-authentication" { &Value::Null } else { &object["data"] };
+            objects.insert(name, format!("{} {} {data}", of("uid"), of("creationTimestamp")));
         }
         let roots = objects.keys().filter(|name| name.ends_with("/kube-root-ca.crt")).count();
         ensure!(roots == 4, "{roots} of 4 namespaces have the authority's certificate");
