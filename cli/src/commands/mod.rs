@@ -12,3 +12,4 @@ pub mod place;
 pub mod probe;
 pub mod restore;
 pub mod server;
+pub mod token;

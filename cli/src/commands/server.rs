@@ -231,6 +231,9 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
     });
     let client = kube::Client::new(named, "default");
     let mut controllers = settings.controllers;
+    if let (true, Some(port)) = (controllers.api_server.is_empty(), port) {
+        controllers.api_server = format!("https://{}", SocketAddr::new(settings.advertise_address, port));
+    }
     controllers.root_ca_pem = handle.pki().ca_pem().to_owned();
     controllers.signing = Some(Signing { authority: handle.pki().clone(), longest_seconds: settings.signing_seconds });
     tokio::select! {

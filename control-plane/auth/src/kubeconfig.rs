@@ -21,3 +21,17 @@ pub fn kubeconfig(cluster: &str, server: &str, ca_pem: &str, user: &str, credent
     // Cannot fail: the document has string keys only.
     serde_yaml_ng::to_string(&document).unwrap_or_default()
 }
+
+/// The same without a user: what who joins must know of a cluster (`kube-public/cluster-info`, as kubeadm writes it).
+pub fn cluster_info(server: &str, ca_pem: &str) -> String {
+    let document = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "", "cluster": {"server": server, "certificate-authority-data": STANDARD.encode(ca_pem)}}],
+        "contexts": null,
+        "current-context": "",
+        "preferences": {},
+        "users": null,
+    });
+    serde_yaml_ng::to_string(&document).unwrap_or_default()
+}

@@ -5,6 +5,7 @@
 pub mod authn;
 pub mod authz;
 pub mod bootstrap;
+pub mod bootstrap_tokens;
 pub mod escalation;
 pub mod kubeconfig;
 pub mod node;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use orknet_auth::kubeconfig::cluster_info;
 use serde::Deserialize;
 
 use crate::certificates::Signing;
@@ -16,6 +17,8 @@ pub struct Config {
     /// By whom approved certificate requests are signed. Absent: by nobody here.
     #[serde(skip)]
     pub signing: Option<Signing>,
+    /// The API server's URL as nodes see it; published with the authority's certificate as `kube-public/cluster-info`. Empty: not published.
+    pub api_server: String,
     /// Ranges from which each node gets a pod range: at most one per family. Empty: nodes get none.
     pub pod_cidrs: Vec<IpNet>,
     /// Prefix length of a node's IPv4 pod range.
@@ -37,6 +40,7 @@ impl Default for Config {
         Self {
             root_ca_pem: String::new(),
             signing: None,
+            api_server: String::new(),
             pod_cidrs: vec![v4, v6],
             node_mask_v4: 24,
             node_mask_v6: 64,
@@ -51,6 +55,12 @@ impl Config {
     /// The node prefix length that goes with a range.
     pub fn node_mask(&self, range: &IpNet) -> u8 {
         if range.addr().is_ipv4() { self.node_mask_v4 } else { self.node_mask_v6 }
+    }
+
+    /// What who joins must know of the cluster: a kubeconfig without credentials.
+    pub(crate) fn cluster_info(&self) -> Option<String> {
+        let is_known = !self.root_ca_pem.is_empty() && !self.api_server.is_empty();
+        is_known.then(|| cluster_info(&self.api_server, &self.root_ca_pem))
     }
 
     pub(crate) fn check(&self) -> Result<(), String> {

@@ -2,6 +2,7 @@
 //! One folder per controller, with the same files: `mod.rs` (what it watches and why), `plan.rs` (observed state in, plan out; pure),
 //! `reconcile.rs` (read, plan, write), `tests.rs`. Shared watches, queue and event recorder come from orknet-reconciler.
 
+mod bootstrap_tokens;
 mod certificates;
 mod claims;
 mod cluster_objects;
@@ -90,6 +91,7 @@ pub async fn run_with(config: Config, informers: SharedInformers, shutdown: Canc
     endpoint_mirror::start(&context);
     programming::start(&context);
     service_account::start(&context);
+    bootstrap_tokens::start(&context);
     cluster_role_aggregation::start(&context);
     certificates::start(&context);
     node_ipam::start(&context);

@@ -71,7 +71,7 @@ fn message(error: &kube::Error) -> (u16, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_clients_at_once_never_exceed_a_quota_while_others_delete_and_a_restart_forgets_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let cluster = Cluster::start(directory.path()).await;
+    let cluster = Cluster::start(directory.path(), |_| {}).await;
     let namespace = Namespace(cluster.client.clone());
     namespace.set_quota("q", json!({ "count/pods": "20", "pods": "20" })).await;
     namespace.until_used("q", "pods", "0").await;
@@ -112,7 +112,7 @@ async fn many_clients_at_once_never_exceed_a_quota_while_others_delete_and_a_res
     drop(namespace);
     cluster.stop().await;
     // A server that begins anew knows what was charged.
-    let cluster = Cluster::start(directory.path()).await;
+    let cluster = Cluster::start(directory.path(), |_| {}).await;
     let namespace = Namespace(cluster.client.clone());
     let refused = message(&namespace.pods().create(&params, &pod("one-more")).await.unwrap_err());
     assert_eq!(refused.0, 403, "{}", refused.1);
@@ -127,7 +127,7 @@ async fn many_clients_at_once_never_exceed_a_quota_while_others_delete_and_a_res
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_that_have_ended_count_as_objects_alone() {
     let directory = tempfile::tempdir().unwrap();
-    let cluster = Cluster::start(directory.path()).await;
+    let cluster = Cluster::start(directory.path(), |_| {}).await;
     let namespace = Namespace(cluster.client.clone());
     namespace.set_quota("q", json!({ "count/pods": "2", "pods": "1" })).await;
     namespace.until_used("q", "pods", "0").await;
@@ -146,7 +146,7 @@ async fn pods_that_have_ended_count_as_objects_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_bounded_later_is_counted_from_what_is_there() {
     let directory = tempfile::tempdir().unwrap();
-    let cluster = Cluster::start(directory.path()).await;
+    let cluster = Cluster::start(directory.path(), |_| {}).await;
     let namespace = Namespace(cluster.client.clone());
     let params = PostParams::default();
     let present = namespace.config_maps().list(&ListParams::default()).await.unwrap().items.len();
@@ -186,7 +186,7 @@ async fn what_is_bounded_later_is_counted_from_what_is_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kinds_that_come_are_counted_from_then_on() {
     let directory = tempfile::tempdir().unwrap();
-    let cluster = Cluster::start(directory.path()).await;
+    let cluster = Cluster::start(directory.path(), |_| {}).await;
     let namespace = Namespace(cluster.client.clone());
     let name = "count/gadgets.example.com";
     namespace.set_quota("q", json!({ name: "1", "configmaps": "9" })).await;

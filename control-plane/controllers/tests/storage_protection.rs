@@ -42,7 +42,7 @@ fn pod(name: &str, node: Option<&str>) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_stays_while_a_pod_on_a_node_uses_it() {
     let directory = tempfile::tempdir().unwrap();
-    let cluster = Cluster::start(directory.path()).await;
+    let cluster = Cluster::start(directory.path(), |_| {}).await;
     let claims = Api::<PersistentVolumeClaim>::default_namespaced(cluster.client.clone());
     let pods = Api::<Pod>::default_namespaced(cluster.client.clone());
     for name in ["used", "unused"] {
@@ -66,7 +66,7 @@ async fn a_claim_stays_while_a_pod_on_a_node_uses_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_stays_while_it_is_bound_and_what_lost_its_finalizer_gets_it_back() {
     let directory = tempfile::tempdir().unwrap();
-    let cluster = Cluster::start(directory.path()).await;
+    let cluster = Cluster::start(directory.path(), |_| {}).await;
     let volumes = Api::<PersistentVolume>::all(cluster.client.clone());
     let spec = json!({ "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"], "hostPath": { "path": "/x" } });
     for name in ["bound", "free"] {

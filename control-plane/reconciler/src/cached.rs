@@ -10,7 +10,7 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota,
-    Service, ServiceAccount,
+    Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -70,6 +70,18 @@ cached!(
 impl Cached for ConfigMap {
     /// Those with the root certificate: nobody else's are anybody's business.
     const FIELDS: Option<&'static str> = Some("metadata.name=kube-root-ca.crt");
+}
+
+impl Cached for Secret {
+    /// Tokens alone are looked at; what others keep secret is kept out of memory.
+    fn prune(&mut self) {
+        self.metadata.managed_fields = None;
+        let is_token = matches!(self.type_.as_deref(), Some("bootstrap.kubernetes.io/token" | "kubernetes.io/service-account-token"));
+        if !is_token {
+            self.data = None;
+            self.metadata.annotations = None;
+        }
+    }
 }
 
 impl Cached for EndpointSlice {

@@ -1,5 +1,6 @@
 //! Who is asking and whether they may, from the objects in the cache: service accounts behind tokens, roles and bindings.
 
+mod bootstrap_tokens;
 mod nodes;
 mod rules;
 mod tokens;
@@ -13,6 +14,7 @@ use orknet_auth::Identity;
 use orknet_auth::authn::{GROUP_MASTERS, StaticTokens, identity_from_certificate};
 use orknet_auth::authz::Attributes;
 use orknet_auth::node::{NoOpinion, node_of};
+use orknet_auth::tokens::API_AUDIENCE;
 use std::sync::Arc;
 
 /// Authentication and authorization.
@@ -21,22 +23,44 @@ pub struct Access {
     pub rules: Rules,
     pub nodes: Nodes,
     static_tokens: StaticTokens,
+    caches: Arc<Caches>,
+}
+
+/// Whose a bearer token is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    pub identity: Identity,
+    /// Of the audiences that were asked for, those that the token is for.
+    pub audiences: Vec<String>,
 }
 
 impl Access {
     pub fn new(caches: Arc<Caches>, tokens: TokenReviewer, static_tokens: StaticTokens) -> Self {
-        Self { tokens, rules: Rules::new(caches.clone()), nodes: Nodes::new(caches), static_tokens }
+        Self { tokens, rules: Rules::new(caches.clone()), nodes: Nodes::new(caches.clone()), static_tokens, caches }
     }
 
     /// Whose request this is: by the certificate that TLS has verified, else by bearer token, as in Kubernetes. Who is known by the one is not asked for
     /// the other. `None`: nobody known.
-    pub fn authenticate(&self, certificate: Option<&[u8]>, bearer: Option<&str>) -> Option<Identity> {
-        certificate.and_then(identity_from_certificate).or_else(|| self.identity_of(bearer?))
+    pub async fn authenticate(&self, certificate: Option<&[u8]>, bearer: Option<&str>) -> Option<Identity> {
+        if let Some(known) = certificate.and_then(identity_from_certificate) {
+            return Some(known);
+        }
+        self.review(bearer?, &[]).await.map(|known| known.identity)
     }
 
-    /// Whose bearer token this is, for the API server as audience.
-    pub fn identity_of(&self, token: &str) -> Option<Identity> {
-        self.static_tokens.identity(token).or_else(|| self.tokens.verify(token, &[]).map(|verified| verified.identity))
+    /// Whose bearer token this is, for one of `audiences` (none: this server).
+    pub async fn review(&self, token: &str, audiences: &[String]) -> Option<Known> {
+        let own = [API_AUDIENCE.to_owned()];
+        let audiences = if audiences.is_empty() { &own } else { audiences };
+        if let Some(verified) = self.tokens.verify(token, audiences) {
+            return Some(Known { identity: verified.identity, audiences: verified.audiences });
+        }
+        // Other tokens are good for this server alone.
+        if !audiences.contains(&own[0]) {
+            return None;
+        }
+        let identity = self.static_tokens.identity(token).or_else(|| bootstrap_tokens::holder(&self.caches, token))?;
+        Some(Known { identity, audiences: own.to_vec() })
     }
 
     /// Whether `who` may.

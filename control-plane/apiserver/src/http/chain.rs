@@ -84,7 +84,7 @@ async fn filtered(
     // Who is who and may do what is read from the caches, and a list of any version too: empty ones would answer wrongly, not late.
     server.storage.caches.must_be_filled().await?;
     let (head, body) = request.into_parts();
-    let who = authenticate(server, peer, &head.headers);
+    let who = authenticate(server, peer, &head.headers).await;
     let record = server.audit.received(who.as_ref(), info, &head, id, peer.address).await;
     let request = Request::from_parts(head, body);
     let answering = async {
@@ -160,14 +160,14 @@ fn panicked() -> ApiError {
 
 /// Who asks. Who shows nothing is `system:anonymous`, if such may ask at all; a token that is none makes nobody of its holder, whatever rights
 /// everybody has, so that clients learn that it is not good. `None`: nobody.
-fn authenticate(server: &Server, peer: &Peer, headers: &HeaderMap) -> Option<Identity> {
+async fn authenticate(server: &Server, peer: &Peer, headers: &HeaderMap) -> Option<Identity> {
     let certificate = match &peer.shown {
         Shown::InProcess(who) => return Some(who.clone()),
         Shown::Certificate(certificate) => Some(&certificate[..]),
         Shown::Nothing => None,
     };
     let bearer = bearer(headers);
-    let known = server.access.authenticate(certificate, bearer.as_deref());
+    let known = server.access.authenticate(certificate, bearer.as_deref()).await;
     known.or_else(|| (bearer.is_none() && server.config.anonymous_auth).then(Identity::anonymous))
 }
 

@@ -30,15 +30,15 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         return subresource::bind_pod(call, object).await;
     }
     admission::submit(call.admission(Operation::Create), &mut object, &mut warnings).await?;
-    let status = status(call, &object).ok_or_else(|| call.method_not_allowed())?;
+    let status = status(call, &object).await.ok_or_else(|| call.method_not_allowed())?;
     object["status"] = status;
     Ok(present::object(call, StatusCode::CREATED, object, &warnings))
 }
 
-fn status(call: &Call, object: &Value) -> Option<Value> {
+async fn status(call: &Call, object: &Value) -> Option<Value> {
     let access = &call.server.access;
     match call.names().kind {
-        "TokenReview" => Some(who::token_review(access, &object["spec"])),
+        "TokenReview" => Some(who::token_review(access, &object["spec"]).await),
         "SelfSubjectReview" => Some(who::self_review(&call.who)),
         "SelfSubjectAccessReview" => Some(access::review(access, &call.who, &object["spec"])),
         "SubjectAccessReview" | "LocalSubjectAccessReview" => {

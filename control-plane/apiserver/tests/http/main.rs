@@ -5,6 +5,7 @@ mod access;
 mod admission_policies;
 mod aggregation;
 mod audit;
+mod bootstrap;
 mod certificates;
 mod classes;
 mod client;

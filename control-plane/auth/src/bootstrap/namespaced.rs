@@ -21,6 +21,7 @@ pub fn roles() -> Vec<Value> {
     let signer = vec![rule(&[""], &["configmaps"], READ), config_map("cluster-info", &["update"]), events()];
     let cleaner = vec![rule(&[""], &["secrets"], &["delete", "get", "list", "watch"]), events()];
     [
+        ("kube-public", "orknet:cluster-info", vec![config_map("cluster-info", &["get"])]),
         ("kube-public", "system:controller:bootstrap-signer", signer),
         ("kube-system", "extension-apiserver-authentication-reader", vec![config_map("extension-apiserver-authentication", READ)]),
         ("kube-system", "system::leader-locking-kube-controller-manager", leader("kube-controller-manager")),
@@ -44,7 +45,10 @@ pub fn bindings() -> Vec<Value> {
     let user = |name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name});
     let component = |name: &str| vec![user(&format!("system:{name}")), account(name)];
     let reader = vec![user("system:kube-controller-manager"), user("system:kube-scheduler")];
+    // Who joins reads where and what the cluster is before he is anybody; by his token's signature he knows that it is true.
+    let anybody = vec![user("system:anonymous")];
     [
+        ("kube-public", "orknet:cluster-info", "orknet:cluster-info", anybody),
         ("kube-public", "system:controller:bootstrap-signer", "system:controller:bootstrap-signer", vec![account("bootstrap-signer")]),
         ("kube-system", "system::extension-apiserver-authentication-reader", "extension-apiserver-authentication-reader", reader),
         (

@@ -2,7 +2,8 @@
 //! is bound to nobody is there for whoever installs such a component.
 
 use super::{READ, binding_to, rule};
-use crate::authn::GROUP_SERVICE_ACCOUNTS;
+use crate::authn::{GROUP_NODES, GROUP_SERVICE_ACCOUNTS};
+use crate::bootstrap_tokens::GROUP;
 use serde_json::{Value, json};
 
 /// Name and rules of the ClusterRoles.
@@ -114,6 +115,16 @@ pub fn bindings() -> Vec<Value> {
     let user = |name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name});
     let group = |name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": name});
     let dns = json!({"kind": "ServiceAccount", "name": "kube-dns", "namespace": "kube-system"});
+    // A machine joins by a token, and renews what it was given, without anybody's help: what kubeadm gives each cluster.
+    let joining = [
+        ("orknet:node-bootstrapper", "system:node-bootstrapper", GROUP),
+        ("orknet:node-autoapprove-bootstrap", "system:certificates.k8s.io:certificatesigningrequests:nodeclient", GROUP),
+        (
+            "orknet:node-autoapprove-certificate-rotation",
+            "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+            GROUP_NODES,
+        ),
+    ];
     [
         ("system:kube-controller-manager", user("system:kube-controller-manager")),
         ("system:kube-dns", dns),
@@ -124,6 +135,7 @@ pub fn bindings() -> Vec<Value> {
     ]
     .into_iter()
     .map(|(role, subject)| binding_to(role, role, vec![subject]))
+    .chain(joining.into_iter().map(|(name, role, members)| binding_to(name, role, vec![group(members)])))
     .collect()
 }
 

@@ -22,7 +22,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub async fn start(directory: &Path) -> Self {
+    /// `change`: the controllers' settings.
+    pub async fn start(directory: &Path, change: impl FnOnce(&mut Config)) -> Self {
         let store = open(directory).await;
         let config = orknet_apiserver::Config {
             listeners: vec![Listener::Address(([127, 0, 0, 1], 0).into())],
@@ -35,7 +36,9 @@ impl Cluster {
         let who = Identity::authenticated("system:kube-controller-manager", [GROUP_MASTERS.to_owned()]);
         let client = Client::new(handle.local_client(who), "default");
         let (own, ending) = (client.clone(), shutdown.clone());
-        let controllers = tokio::spawn(async move { orknet_controllers::run(Config::default(), own, ending).await.unwrap() });
+        let mut config = Config::default();
+        change(&mut config);
+        let controllers = tokio::spawn(async move { orknet_controllers::run(config, own, ending).await.unwrap() });
         Self { handle, client, shutdown, controllers }
     }
 
