@@ -1,6 +1,7 @@
 //! Which kinds may be held in a shared store, and what is dropped from them before they are: the fields that no reconciler
 //! reads. A pruned object must never be written back whole; reconcilers patch the fields that they own.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
@@ -17,10 +18,12 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
 use orknet_resources::kinds::cluster_network_policy::ClusterNetworkPolicy;
 use orknet_resources::kinds::programming::{NetworkPolicyStatus, NodeProgramming, ServiceStatus};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// A kind that the shared store can hold.
@@ -70,6 +73,44 @@ cached!(
 impl Cached for ConfigMap {
     /// Those with the root certificate: nobody else's are anybody's business.
     const FIELDS: Option<&'static str> = Some("metadata.name=kube-root-ca.crt");
+}
+
+/// The ConfigMaps named `cluster-info`: a view of the kind of its own, since a watch selects by one name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct ClusterInfo(pub ConfigMap);
+
+impl Resource for ClusterInfo {
+    type DynamicType = ();
+    type Scope = <ConfigMap as Resource>::Scope;
+
+    fn kind(known: &()) -> Cow<'_, str> {
+        ConfigMap::kind(known)
+    }
+
+    fn group(known: &()) -> Cow<'_, str> {
+        ConfigMap::group(known)
+    }
+
+    fn version(known: &()) -> Cow<'_, str> {
+        ConfigMap::version(known)
+    }
+
+    fn plural(known: &()) -> Cow<'_, str> {
+        ConfigMap::plural(known)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.0.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.0.metadata
+    }
+}
+
+impl Cached for ClusterInfo {
+    const FIELDS: Option<&'static str> = Some("metadata.name=cluster-info");
 }
 
 impl Cached for Secret {

@@ -21,7 +21,7 @@ pub mod selector;
 mod watches;
 mod worker;
 
-pub use cached::Cached;
+pub use cached::{Cached, ClusterInfo};
 pub use error::{Error, is_already_exists, is_conflict, is_gone, is_invalid, is_namespace_terminating, is_not_found};
 pub use event_series::EventType;
 pub use index::Index;

@@ -6,12 +6,12 @@ mod reconcile;
 #[cfg(test)]
 mod tests;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use orknet_auth::bootstrap_tokens::{NAMESPACE, SECRET_TYPE};
-use orknet_reconciler::{Change, ObjectKey};
+use orknet_reconciler::{Change, ClusterInfo, ObjectKey};
 
 use crate::context::Context;
-use plan::{CLUSTER_INFO, PUBLIC};
+use plan::PUBLIC;
 use reconcile::BootstrapTokenController;
 
 /// One unit of work.
@@ -36,10 +36,7 @@ pub(crate) fn start(context: &Context) {
             queue.add(Work::Token(ObjectKey::of(&secret.metadata)));
         }
     });
-    watches.keyed(|map: &ConfigMap| {
-        let is_it = map.metadata.name.as_deref() == Some(CLUSTER_INFO) && map.metadata.namespace.as_deref() == Some(PUBLIC);
-        is_it.then_some(Work::Sign)
-    });
+    watches.keyed(|map: &ClusterInfo| (map.0.metadata.namespace.as_deref() == Some(PUBLIC)).then_some(Work::Sign));
     let controller = BootstrapTokenController { client: context.client.clone(), cluster: context.config.cluster_info(), secrets };
     context.start(watches, controller, 1);
 }
