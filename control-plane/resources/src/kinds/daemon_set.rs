@@ -36,6 +36,10 @@ impl Kind for DaemonSet {
         wide("Selector", "Labels that select the pods"),
     ];
 
+    fn new_status() -> Value {
+        serde_json::json!({"currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0})
+    }
+
     fn default(object: &mut v1::DaemonSet) {
         let spec = object.spec.get_or_insert_default();
         spec.revision_history_limit.get_or_insert(10);

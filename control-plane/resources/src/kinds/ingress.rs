@@ -34,6 +34,10 @@ impl Kind for Ingress {
         table::AGE,
     ];
 
+    fn new_status() -> Value {
+        serde_json::json!({"loadBalancer": {}})
+    }
+
     fn validate(object: &v1::Ingress, errors: &mut Errors) {
         let at = Path::Root.field("spec");
         let spec = or_empty(&object.spec);

@@ -30,6 +30,10 @@ impl Kind for PodDisruptionBudget {
         table::AGE,
     ];
 
+    fn new_status() -> Value {
+        serde_json::json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0})
+    }
+
     fn validate(object: &v1::PodDisruptionBudget, errors: &mut Errors) {
         let at = Path::Root.field("spec");
         let Some(spec) = &object.spec else { return };

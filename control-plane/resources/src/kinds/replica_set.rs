@@ -22,6 +22,10 @@ impl Kind for ReplicaSet {
     };
     const COLUMNS: &'static [Column] = workload::REPLICA_COLUMNS;
 
+    fn new_status() -> Value {
+        serde_json::json!({"replicas": 0})
+    }
+
     fn default(object: &mut v1::ReplicaSet) {
         let spec = object.spec.get_or_insert_default();
         spec.replicas.get_or_insert(1);

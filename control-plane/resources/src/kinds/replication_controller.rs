@@ -23,6 +23,10 @@ impl Kind for ReplicationController {
     };
     const COLUMNS: &'static [Column] = workload::REPLICA_COLUMNS;
 
+    fn new_status() -> Value {
+        serde_json::json!({"replicas": 0})
+    }
+
     fn default(object: &mut v1::ReplicationController) {
         let Some(spec) = &mut object.spec else { return };
         spec.replicas.get_or_insert(1);

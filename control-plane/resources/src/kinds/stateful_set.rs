@@ -35,6 +35,10 @@ impl Kind for StatefulSet {
         wide("Images", "Images referenced by each container in the template."),
     ];
 
+    fn new_status() -> Value {
+        serde_json::json!({"replicas": 0, "availableReplicas": 0})
+    }
+
     fn default(object: &mut v1::StatefulSet) {
         let spec = object.spec.get_or_insert_default();
         spec.replicas.get_or_insert(1);

@@ -56,7 +56,12 @@ pub trait Kind: Send + Sync + 'static {
         let _ = object;
     }
 
-    /// Before a create, after the status was dropped.
+    /// The status of a new object, until somebody writes one: Go writes the zero of what is no pointer. `{}` where all of it may be absent.
+    fn new_status() -> Value {
+        serde_json::json!({})
+    }
+
+    /// Before a create, after the status was put back to [`Kind::new_status`].
     fn prepare_create(object: &mut Value) {
         let _ = object;
     }
@@ -167,7 +172,7 @@ impl<K: Kind> Resource for Typed<K> {
             && !K::CREATED_WITH_STATUS
             && let Some(map) = object.as_object_mut()
         {
-            map.remove("status");
+            map.insert("status".to_owned(), K::new_status());
         }
         K::prepare_create(object);
     }

@@ -31,6 +31,10 @@ impl Kind for VolumeAttachment {
         table::AGE,
     ];
 
+    fn new_status() -> Value {
+        serde_json::json!({"attached": false})
+    }
+
     fn validate(object: &v1::VolumeAttachment, errors: &mut Errors) {
         whole(object, errors);
         let at = Path::Root.field("spec");

@@ -38,6 +38,10 @@ impl Kind for HorizontalPodAutoscaler {
         table::AGE,
     ];
 
+    fn new_status() -> Value {
+        serde_json::json!({"currentMetrics": null, "desiredReplicas": 0})
+    }
+
     fn default(object: &mut v2::HorizontalPodAutoscaler) {
         let Some(spec) = &mut object.spec else { return };
         spec.min_replicas.get_or_insert(1);

@@ -30,6 +30,10 @@ impl Kind for HorizontalPodAutoscalerV1 {
     };
     const COLUMNS: &'static [Column] = HorizontalPodAutoscaler::COLUMNS;
 
+    fn new_status() -> Value {
+        serde_json::json!({"currentReplicas": 0, "desiredReplicas": 0})
+    }
+
     fn default(object: &mut v1::HorizontalPodAutoscaler) {
         let told = object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(METRICS));
         let others: Option<Vec<Value>> = told.and_then(|told| serde_json::from_str(told).ok());
