@@ -78,8 +78,13 @@ async fn filtered(
     request: Request<Body>,
     marks: &mut Option<Marks>,
 ) -> Result<Response<Body>, ApiError> {
+    // Anybody may ask, and also before the caches are filled; but a token that is none is told, where it can be judged.
     if let Some(response) = health::public(server, info, request.uri().query().unwrap_or_default()) {
-        return Ok(response);
+        let shows_token = bearer(request.headers()).is_some() && server.storage.caches.must_be_filled().await.is_ok();
+        return match shows_token && authenticate(server, peer, request.headers()).await.is_none() {
+            true => Err(ApiError::unauthorized()),
+            false => Ok(response),
+        };
     }
     // Who is who and may do what is read from the caches, and a list of any version too: empty ones would answer wrongly, not late.
     server.storage.caches.must_be_filled().await?;
