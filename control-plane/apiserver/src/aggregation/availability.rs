@@ -5,15 +5,14 @@ use super::discovered::Discovered;
 use super::register::{GROUP, PLURAL};
 use super::table::{Remote, condition, destination};
 use super::trust::{self, FrontProxy};
-use crate::admission::Asked;
 use crate::admission::webhooks::connect::Connector;
 use crate::cache::Caches;
 use crate::error::ApiError;
 use crate::object;
-use crate::ownership::{SERVER, server_identity};
+use crate::ownership::server_identity;
 use crate::proxy::{forward, wire};
 use crate::server::Server;
-use crate::verbs::write::{Admission, Update, update};
+use crate::verbs::write::{Update, update};
 use axum::body::Body;
 use http::header::{ACCEPT, HOST};
 use http::{Request, Response};
@@ -137,17 +136,7 @@ pub async fn tell(server: &Server, object: &Value, verdict: &Verdict) -> Result<
         return Ok(());
     }
     let Some(kind) = server.kinds().find_any_version(GROUP, PLURAL) else { return Ok(()) };
-    let what = Update {
-        kind: &kind,
-        namespace: "",
-        name: object::name(object),
-        subresource: Some("status"),
-        dry_run: false,
-        manager: Some(SERVER),
-        validate: false,
-        admission: Admission::Asked,
-        options: Asked::Nothing,
-    };
+    let what = Update { subresource: Some("status"), ..Update::own(&kind, "", object::name(object)) };
     let change = |old: &Value, _: u64| Ok(if told(old) { old.clone() } else { with(old, verdict) });
     match update(server, &server_identity(), &what, change).await {
         Err(error) if error.code() == 404 => Ok(()),

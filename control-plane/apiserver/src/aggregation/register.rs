@@ -3,16 +3,15 @@
 
 use super::availability::{Verdict, tell};
 use super::priority;
-use crate::admission::Asked;
 use crate::bootstrap;
 use crate::cache::CachedObject;
 use crate::error::ApiError;
 use crate::kinds::Kinds;
 use crate::object;
-use crate::ownership::{SERVER, server_identity};
+use crate::ownership::server_identity;
 use crate::server::Server;
 use crate::storage::keys;
-use crate::verbs::write::{Admission, Update, update};
+use crate::verbs::write::{Update, update};
 use orknet_custom::definition::STORED_AS as DEFINITIONS;
 use orknet_store::{Compare, Op};
 use serde_json::{Value, json};
@@ -119,17 +118,7 @@ fn definitions(server: &Server) -> BTreeSet<String> {
 
 async fn correct(server: &Server, name: &str, spec: &Value) -> Result<(), ApiError> {
     let Some(kind) = server.kinds().find_any_version(GROUP, PLURAL) else { return Ok(()) };
-    let what = Update {
-        kind: &kind,
-        namespace: "",
-        name,
-        subresource: None,
-        dry_run: false,
-        manager: Some(SERVER),
-        validate: false,
-        admission: Admission::Asked,
-        options: Asked::Nothing,
-    };
+    let what = Update::own(&kind, "", name);
     let change = |old: &Value, _: u64| {
         let mut new = old.clone();
         new["spec"] = spec.clone();

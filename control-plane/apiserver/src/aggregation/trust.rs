@@ -1,13 +1,12 @@
 //! How extension servers know that a request comes from this server, and as whom it is to be answered: a client certificate of an authority of its own,
 //! and headers that name the user. What they need for that is published in a ConfigMap (`kube-system/extension-apiserver-authentication`).
 
-use crate::admission::Asked;
 use crate::bootstrap;
 use crate::error::ApiError;
 use crate::object;
-use crate::ownership::{SERVER, server_identity};
+use crate::ownership::server_identity;
 use crate::server::Server;
-use crate::verbs::write::{Admission, Update, update};
+use crate::verbs::write::{Update, update};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use orknet_auth::Identity;
 use orknet_auth::pki::{KeyAndCertificate, Pki, PkiError, YEAR};
@@ -116,17 +115,7 @@ pub async fn publish(server: &Server, front: &FrontProxy) -> Result<(), ApiError
     if server.storage.caches.get(kind.descriptor().stored_as, NAMESPACE, CONFIG_MAP).is_some_and(|old| is_right(&old.value())) {
         return Ok(());
     }
-    let what = Update {
-        kind: &kind,
-        namespace: NAMESPACE,
-        name: CONFIG_MAP,
-        subresource: None,
-        dry_run: false,
-        manager: Some(SERVER),
-        validate: false,
-        admission: Admission::Asked,
-        options: Asked::Nothing,
-    };
+    let what = Update::own(&kind, NAMESPACE, CONFIG_MAP);
     let change = |old: &Value, _: u64| {
         let mut new = old.clone();
         for (key, value) in wanted(old).as_object().into_iter().flatten() {

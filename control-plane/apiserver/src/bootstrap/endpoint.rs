@@ -5,14 +5,13 @@
 //! keys say into the objects, as the `lease` endpoint reconciler of Kubernetes does: so one that dies is taken out by the others.
 
 use super::prepare;
-use crate::admission::Asked;
 use crate::allocate;
 use crate::companions;
 use crate::error::ApiError;
-use crate::ownership::{SERVER, server_identity};
+use crate::ownership::server_identity;
 use crate::server::Server;
 use crate::storage::{encode, keys};
-use crate::verbs::write::{Admission, Update, update};
+use crate::verbs::write::{Update, update};
 use futures::StreamExt;
 use orknet_store::{Compare, Event, EventKind, KeyRange, Op, Revision, WatchItem};
 use serde_json::{Value, json};
@@ -177,18 +176,7 @@ async fn ensure_service(server: &Server, port: u16) -> Result<(), ApiError> {
 /// Creates the object, or sets the given fields of the one that is there.
 async fn set(server: &Server, group: &str, plural: &str, wanted: Value, fields: &[&str]) -> Result<(), ApiError> {
     let Some(kind) = server.kinds().find_any_version(group, plural) else { return Ok(()) };
-    let what = Update {
-        kind: &kind,
-        namespace: NAMESPACE,
-        name: NAME,
-        subresource: None,
-        dry_run: false,
-        manager: Some(SERVER),
-        validate: false,
-        // A server gets ready whatever webhooks and policies say, or whether they answer: their pods need it first.
-        admission: Admission::Asked,
-        options: Asked::Nothing,
-    };
+    let what = Update::own(&kind, NAMESPACE, NAME);
     let wanted = kind.decode(wanted).map_err(ApiError::internal)?.object;
     let change = |old: &Value, _: u64| {
         let mut new = old.clone();

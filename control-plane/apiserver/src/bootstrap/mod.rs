@@ -4,15 +4,14 @@
 mod endpoint;
 mod objects;
 
-use crate::admission::Asked;
 use crate::error::ApiError;
 use crate::kinds::{Kind, is_namespaced};
 use crate::life;
 use crate::object;
-use crate::ownership::{SERVER, server_identity};
+use crate::ownership::server_identity;
 use crate::server::Server;
 use crate::storage::{encode, keys};
-use crate::verbs::write::{Admission, Update, update};
+use crate::verbs::write::{Update, update};
 use bytes::Bytes;
 use orknet_auth::bootstrap::reconciled;
 use orknet_resources::kinds::flow_schema::first;
@@ -132,18 +131,7 @@ async fn reconcile(
     if found.and_then(|found| reconciled(wanted, &found.value())).is_none() {
         return Ok(());
     }
-    let what = Update {
-        kind: &kind,
-        namespace,
-        name,
-        subresource: None,
-        dry_run: false,
-        manager: Some(SERVER),
-        validate: false,
-        // As in `endpoint`: nobody keeps a server from getting ready.
-        admission: Admission::Asked,
-        options: Asked::Nothing,
-    };
+    let what = Update::own(&kind, namespace, name);
     let change = |old: &Value, _: u64| Ok(reconciled(wanted, old).unwrap_or_else(|| old.clone()));
     match update(server, &server_identity(), &what, change).await {
         // Deleted meanwhile: it is made anew.

@@ -3,15 +3,14 @@
 
 use super::outline::Outline;
 use super::serve::stored_kind;
-use crate::admission::Asked;
 use crate::error::ApiError;
 use crate::kinds::Kind;
 use crate::life::{DeleteOptions, Propagation};
 use crate::object;
-use crate::ownership::{SERVER, server_identity};
+use crate::ownership::server_identity;
 use crate::server::Server;
 use crate::storage::{keys, parse};
-use crate::verbs::write::{Admission, Update, update};
+use crate::verbs::write::{Update, update};
 use crate::verbs::{DeleteRequest, delete_object};
 use futures::{StreamExt, stream};
 use orknet_custom::definition::conditions::{self, Condition};
@@ -172,18 +171,7 @@ async fn release(server: &Server, definition: &Outline) -> Result<(), ApiError> 
 async fn change(server: &Server, definition: &Outline, subresource: Option<&str>, edit: impl Fn(&mut Value)) -> Result<bool, ApiError> {
     let Some(kind) = server.kinds().find_any_version(STORED_AS.0, STORED_AS.1) else { return Ok(false) };
     let name = &definition.head.name;
-    let what = Update {
-        kind: &kind,
-        namespace: "",
-        name,
-        subresource,
-        dry_run: false,
-        manager: Some(SERVER),
-        validate: false,
-        // About the deletion.
-        admission: Admission::Asked,
-        options: Asked::Nothing,
-    };
+    let what = Update { subresource, ..Update::own(&kind, "", name) };
     let edited = |old: &Value, _: u64| {
         if object::uid(old) != definition.head.uid {
             return Err(ApiError::not_found(kind.descriptor(), name));

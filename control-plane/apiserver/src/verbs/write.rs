@@ -11,7 +11,7 @@ use crate::in_place::ask_rules;
 use crate::kinds::Kind;
 use crate::life;
 use crate::object;
-use crate::ownership::Writer;
+use crate::ownership::{SERVER, Writer};
 use crate::server::Server;
 use crate::storage::{Stored, encode, keys};
 use bytes::Bytes;
@@ -43,6 +43,24 @@ pub struct Update<'a> {
     pub validate: bool,
     pub admission: Admission<'a>,
     pub options: Asked<'a>,
+}
+
+impl<'a> Update<'a> {
+    /// The server's own bookkeeping: in its name, by none of the object's rules, and past all of admission. Webhooks and policies keep no server from
+    /// getting ready, whatever they say and whether they answer: their pods need it first.
+    pub fn own(kind: &'a Kind, namespace: &'a str, name: &'a str) -> Self {
+        Self {
+            kind,
+            namespace,
+            name,
+            subresource: None,
+            dry_run: false,
+            manager: Some(SERVER),
+            validate: false,
+            admission: Admission::Asked,
+            options: Asked::Nothing,
+        }
+    }
 }
 
 /// What admission is asked about a change.

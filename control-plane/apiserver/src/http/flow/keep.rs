@@ -1,12 +1,11 @@
 //! What goes on beside the requests: levels lend each other seats, and each FlowSchema says whether its level is there (condition `Dangling`).
 
 use super::{LEVELS, SCHEMAS};
-use crate::admission::Asked;
 use crate::error::ApiError;
 use crate::object;
 use crate::ownership::server_identity;
 use crate::server::Server;
-use crate::verbs::write::{Admission, Update, update};
+use crate::verbs::write::{Update, update};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,17 +90,7 @@ fn with(schema: &Value, wanted: &Value, now: &str) -> Value {
 
 async fn tell(server: &Server, name: &str, wanted: &Value) -> Result<(), ApiError> {
     let Some(kind) = server.kinds().find_any_version(SCHEMAS.0, SCHEMAS.1) else { return Ok(()) };
-    let what = Update {
-        kind: &kind,
-        namespace: "",
-        name,
-        subresource: Some("status"),
-        dry_run: false,
-        manager: Some(MANAGER),
-        validate: false,
-        admission: Admission::Asked,
-        options: Asked::Nothing,
-    };
+    let what = Update { subresource: Some("status"), manager: Some(MANAGER), ..Update::own(&kind, "", name) };
     let now = object::timestamp(0);
     match update(server, &server_identity(), &what, |old: &Value, _: u64| Ok(with(old, wanted, &now))).await {
         Err(error) if error.code() == 404 => Ok(()),
