@@ -74,6 +74,12 @@ struct Settings {
     service_cidrs: Option<Vec<IpNet>>,
     service_node_port_range: PortRange,
     token_file: Option<PathBuf>,
+    /// Whose OpenID Connect tokens are believed: an AuthenticationConfiguration.
+    authentication_file: Option<PathBuf>,
+    /// Kubeconfig of a webhook that is asked about tokens.
+    token_webhook_file: Option<PathBuf>,
+    /// How long, in seconds, its answers are kept; 0: not at all.
+    token_webhook_cache_seconds: u64,
     /// Which kinds are sealed in the store and by which keys: an EncryptionConfiguration.
     encryption_file: Option<PathBuf>,
     /// Whether requests without credentials are those of `system:anonymous`.
@@ -140,6 +146,9 @@ impl Default for Settings {
             service_cidrs: None,
             service_node_port_range: PortRange(orknet_apiserver::Config::default().node_ports),
             token_file: None,
+            authentication_file: None,
+            token_webhook_file: None,
+            token_webhook_cache_seconds: orknet_apiserver::Config::default().token_webhook_ttl.as_secs(),
             encryption_file: None,
             anonymous_auth: orknet_apiserver::Config::default().anonymous_auth,
             audit: None,
@@ -209,6 +218,9 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
         extra_names: settings.extra_names,
         extra_addresses: settings.extra_addresses,
         token_file: settings.token_file,
+        authentication_file: settings.authentication_file,
+        token_webhook_file: settings.token_webhook_file,
+        token_webhook_ttl: Duration::from_secs(settings.token_webhook_cache_seconds),
         encryption_file: settings.encryption_file,
         anonymous_auth: settings.anonymous_auth,
         audit: settings.audit,

@@ -40,6 +40,12 @@ pub struct Config {
     pub cluster_domain: String,
     /// File of static bearer tokens (`token,user,uid,"groups"`), if any.
     pub token_file: Option<PathBuf>,
+    /// File that says whose OpenID Connect tokens are believed (`apiserver.config.k8s.io/v1 AuthenticationConfiguration`), if any.
+    pub authentication_file: Option<PathBuf>,
+    /// Kubeconfig of a webhook that is asked whose tokens are that nobody else knows, if any.
+    pub token_webhook_file: Option<PathBuf>,
+    /// How long its answers are kept.
+    pub token_webhook_ttl: Duration,
     /// File that says which kinds are sealed in the store and by which keys (`apiserver.config.k8s.io/v1 EncryptionConfiguration`); `None`: none.
     pub encryption_file: Option<PathBuf>,
     /// Whether who shows nothing of himself is `system:anonymous`, and may what is everybody's; else he may nothing.
@@ -81,6 +87,9 @@ impl Default for Config {
             node_ports: 30000..=32767,
             cluster_domain: "cluster.local".into(),
             token_file: None,
+            authentication_file: None,
+            token_webhook_file: None,
+            token_webhook_ttl: Duration::from_secs(120),
             encryption_file: None,
             anonymous_auth: true,
             audit: None,

@@ -1,6 +1,6 @@
 //! Starting and stopping the server: what is made in which order, and the handle that others get.
 
-use crate::access::{Access, TokenReviewer};
+use crate::access::{Access, Oidc, TokenReviewer, TokenWebhook};
 use crate::admission::Chain;
 use crate::admission::policies::Policies;
 use crate::admission::webhooks::Webhooks;
@@ -12,7 +12,7 @@ use crate::cache::{Caches, feed};
 use crate::config::{Config, Listener};
 use crate::custom::{self, Custom};
 use crate::http::{Flow, flow, listener};
-use crate::kinds::{self, ChangeError, Kinds, Path};
+use crate::kinds::{self, ChangeError, Kinds, Path as KindPath};
 use crate::local::LocalClient;
 use crate::metrics::Metrics;
 use crate::metrics_api::{self, MetricsApi};
@@ -33,7 +33,7 @@ use orknet_resources::Resource;
 use orknet_store::{Store, StoreError};
 use parking_lot::Mutex;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -57,6 +57,10 @@ pub enum Error {
     TokenFile { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     TokenLine(#[from] TokenFileError),
+    #[error("cannot use the authentication configuration {path}: {why}")]
+    Authentication { path: PathBuf, why: String },
+    #[error("cannot use the token webhook of {path}: {why}")]
+    TokenWebhook { path: PathBuf, why: String },
     #[error(transparent)]
     Encryption(#[from] sealed::FileError),
     #[error("there can be no audit log")]
@@ -120,7 +124,7 @@ impl Handle {
 
     /// Serves other kinds from now on: `add`, in place of those that are served at their paths, and no more those at the paths of `remove`. What is
     /// stored stays. The server's own kinds stay as they are.
-    pub async fn change_kinds(&self, add: Vec<Arc<dyn Resource>>, remove: Vec<Path>) -> Result<(), ChangeError> {
+    pub async fn change_kinds(&self, add: Vec<Arc<dyn Resource>>, remove: Vec<KindPath>) -> Result<(), ChangeError> {
         serving::change(self.server.clone(), add, remove).await
     }
 
@@ -194,7 +198,9 @@ pub(crate) async fn start_with(
     let claims = Arc::new(Claims::default());
     let caches = Arc::new(Caches::new(&kinds, claims.clone()));
     let issuer = TokenIssuer::new(pki.service_account_key(), API_AUDIENCE)?;
-    let access = Access::new(caches.clone(), TokenReviewer::new(issuer, caches.clone()), static_tokens);
+    let tokens = TokenReviewer::new(issuer, caches.clone());
+    let (oidc, token_webhook) = token_authenticators(&config, &caches, &shutdown)?;
+    let access = Access::new(caches.clone(), tokens, static_tokens, oidc, token_webhook);
     let port = config.advertise_port.or(addresses.first().map(SocketAddr::port)).unwrap_or(6443);
     let metrics = Metrics::new(audit.counts());
     let server = Arc::new(Server {
@@ -234,6 +240,8 @@ pub(crate) async fn start_with(
     });
     let nodes = server.clone();
     tasks.spawn(async move { nodes.access.nodes.follow(shutdown).await });
+    let issuers = server.clone();
+    tasks.spawn(async move { issuers.access.oidc.keep().await });
     tasks.spawn(bootstrap::keep(server.clone(), port));
     tasks.spawn(flow::keep(server.clone()));
     tasks.spawn(allocate::repair(server.clone()));
@@ -245,6 +253,21 @@ pub(crate) async fn start_with(
     }
     tracing::info!(?addresses, "the API server listens");
     Ok(Handle { server, addresses, tasks, lost })
+}
+
+/// Those who know tokens from elsewhere.
+fn token_authenticators(
+    config: &Config,
+    caches: &Arc<Caches>,
+    shutdown: &CancellationToken,
+) -> Result<(Oidc, Option<TokenWebhook>), Error> {
+    let file = config.authentication_file.as_deref();
+    let oidc = Oidc::open(file, caches.clone(), shutdown.clone())
+        .map_err(|why| Error::Authentication { path: file.unwrap_or(Path::new("")).to_owned(), why })?;
+    let webhook = config.token_webhook_file.as_ref().map(|path| {
+        TokenWebhook::open(path, config.token_webhook_ttl, caches.clone()).map_err(|why| Error::TokenWebhook { path: path.clone(), why })
+    });
+    Ok((oidc, webhook.transpose()?))
 }
 
 fn listen(listeners: Vec<Listener>) -> Result<Vec<TcpListener>, Error> {

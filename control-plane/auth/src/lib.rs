@@ -7,6 +7,7 @@ pub mod authz;
 pub mod bootstrap;
 pub mod bootstrap_tokens;
 pub mod escalation;
+pub mod jws;
 pub mod kubeconfig;
 pub mod node;
 pub mod pki;

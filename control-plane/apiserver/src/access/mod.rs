@@ -2,12 +2,17 @@
 
 mod bootstrap_tokens;
 mod nodes;
+mod oidc;
+mod remote;
 mod rules;
 mod tokens;
+mod webhook;
 
 pub use nodes::Nodes;
+pub use oidc::Oidc;
 pub use rules::Rules;
 pub use tokens::TokenReviewer;
+pub use webhook::TokenWebhook;
 
 use crate::cache::Caches;
 use orknet_auth::Identity;
@@ -22,7 +27,10 @@ pub struct Access {
     pub tokens: TokenReviewer,
     pub rules: Rules,
     pub nodes: Nodes,
+    /// Issuers that are believed, and who may come in without any credentials.
+    pub oidc: Oidc,
     static_tokens: StaticTokens,
+    webhook: Option<TokenWebhook>,
     caches: Arc<Caches>,
 }
 
@@ -35,8 +43,14 @@ pub struct Known {
 }
 
 impl Access {
-    pub fn new(caches: Arc<Caches>, tokens: TokenReviewer, static_tokens: StaticTokens) -> Self {
-        Self { tokens, rules: Rules::new(caches.clone()), nodes: Nodes::new(caches.clone()), static_tokens, caches }
+    pub fn new(
+        caches: Arc<Caches>,
+        tokens: TokenReviewer,
+        static_tokens: StaticTokens,
+        oidc: Oidc,
+        webhook: Option<TokenWebhook>,
+    ) -> Self {
+        Self { tokens, rules: Rules::new(caches.clone()), nodes: Nodes::new(caches.clone()), oidc, static_tokens, webhook, caches }
     }
 
     /// Whose request this is: by the certificate that TLS has verified, else by bearer token, as in Kubernetes. Who is known by the one is not asked for
@@ -48,19 +62,24 @@ impl Access {
         self.review(bearer?, &[]).await.map(|known| known.identity)
     }
 
-    /// Whose bearer token this is, for one of `audiences` (none: this server).
+    /// Whose bearer token this is, for one of `audiences` (none: this server). Who can tell by himself is asked before who must ask others.
     pub async fn review(&self, token: &str, audiences: &[String]) -> Option<Known> {
         let own = [API_AUDIENCE.to_owned()];
         let audiences = if audiences.is_empty() { &own } else { audiences };
         if let Some(verified) = self.tokens.verify(token, audiences) {
             return Some(Known { identity: verified.identity, audiences: verified.audiences });
         }
-        // Other tokens are good for this server alone.
-        if !audiences.contains(&own[0]) {
-            return None;
+        // These tokens are good for this server alone.
+        if audiences.contains(&own[0]) {
+            let mut holder = self.static_tokens.identity(token).or_else(|| bootstrap_tokens::holder(&self.caches, token));
+            if holder.is_none() {
+                holder = self.oidc.holder(token).await;
+            }
+            if let Some(identity) = holder {
+                return Some(Known { identity, audiences: own.to_vec() });
+            }
         }
-        let identity = self.static_tokens.identity(token).or_else(|| bootstrap_tokens::holder(&self.caches, token))?;
-        Some(Known { identity, audiences: own.to_vec() })
+        self.webhook.as_ref()?.holder(token, audiences).await
     }
 
     /// Whether `who` may.

@@ -81,7 +81,7 @@ async fn filtered(
     // Anybody may ask, and also before the caches are filled; but a token that is none is told, where it can be judged.
     if let Some(response) = health::public(server, info, request.uri().query().unwrap_or_default()) {
         let shows_token = bearer(request.headers()).is_some() && server.storage.caches.must_be_filled().await.is_ok();
-        return match shows_token && authenticate(server, peer, request.headers()).await.is_none() {
+        return match shows_token && authenticate(server, peer, request.headers(), &info.path).await.is_none() {
             true => Err(ApiError::unauthorized()),
             false => Ok(response),
         };
@@ -89,7 +89,7 @@ async fn filtered(
     // Who is who and may do what is read from the caches, and a list of any version too: empty ones would answer wrongly, not late.
     server.storage.caches.must_be_filled().await?;
     let (head, body) = request.into_parts();
-    let who = authenticate(server, peer, &head.headers).await;
+    let who = authenticate(server, peer, &head.headers, &info.path).await;
     let record = server.audit.received(who.as_ref(), info, &head, id, peer.address).await;
     let request = Request::from_parts(head, body);
     let answering = async {
@@ -165,7 +165,7 @@ fn panicked() -> ApiError {
 
 /// Who asks. Who shows nothing is `system:anonymous`, if such may ask at all; a token that is none makes nobody of its holder, whatever rights
 /// everybody has, so that clients learn that it is not good. `None`: nobody.
-async fn authenticate(server: &Server, peer: &Peer, headers: &HeaderMap) -> Option<Identity> {
+async fn authenticate(server: &Server, peer: &Peer, headers: &HeaderMap, path: &str) -> Option<Identity> {
     let certificate = match &peer.shown {
         Shown::InProcess(who) => return Some(who.clone()),
         Shown::Certificate(certificate) => Some(&certificate[..]),
@@ -173,7 +173,8 @@ async fn authenticate(server: &Server, peer: &Peer, headers: &HeaderMap) -> Opti
     };
     let bearer = bearer(headers);
     let known = server.access.authenticate(certificate, bearer.as_deref()).await;
-    known.or_else(|| (bearer.is_none() && server.config.anonymous_auth).then(Identity::anonymous))
+    let anonymous = || server.access.oidc.anonymous(path).unwrap_or(server.config.anonymous_auth);
+    known.or_else(|| (bearer.is_none() && anonymous()).then(Identity::anonymous))
 }
 
 async fn authorize(server: &Server, who: &Identity, info: &RequestInfo) -> Result<(), ApiError> {

@@ -101,7 +101,7 @@ impl Client {
 }
 
 /// The cause at the bottom; the library's own words above it say nothing that the reader does not know.
-fn words(error: &(dyn Error + 'static)) -> String {
+pub fn words(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
     loop {
         if let Some(error) = last.downcast_ref::<ConnectError>() {

@@ -75,6 +75,12 @@ impl Connector {
         Ok(Self { destination: Arc::new(destination), tls: TlsConnector::from(Arc::new(config)), name, caches })
     }
 
+    /// The same to a server whose certificate is for another name.
+    pub fn for_name(self, name: &str) -> Result<Self, String> {
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| format!("invalid server name {name:?}"))?;
+        Ok(Self { name, ..self })
+    }
+
     /// What the server's certificate must be for.
     pub fn server_name(&self) -> String {
         self.destination.server_name()
