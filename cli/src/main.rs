@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cluster::layout::{Cluster, DEFAULT_NAME};
 use cluster::record::{RoutingKind, StoreKind};
-use commands::{agent, backup, balance, credentials, daemon, enter, kubelet, migrate, probe, restore, server, token};
+use commands::{agent, backup, balance, credentials, daemon, enter, keys, kubelet, migrate, probe, restore, server, token};
 use inspect::{Inspect, Subject};
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
@@ -87,6 +87,7 @@ enum Command {
     Kubelet(kubelet::Kubelet),
     Agent(agent::Agent),
     Credentials(credentials::Credentials),
+    Keys(keys::Keys),
     Token(token::Token),
     Backup(backup::Backup),
     Restore(restore::Restore),
@@ -150,6 +151,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Kubelet(options) => kubelet::run(options),
         Command::Agent(options) => agent::run(options),
         Command::Credentials(options) => credentials::run(options),
+        Command::Keys(options) => keys::run(options),
         Command::Token(options) => daemon::run_command(token::run(options)),
         Command::Backup(options) => daemon::run_command(backup::run(options)),
         Command::Restore(options) => daemon::run_command(restore::run(options)),

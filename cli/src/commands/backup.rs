@@ -46,13 +46,16 @@ pub async fn run(options: Backup) -> Result<()> {
 }
 
 fn keys(directory: &Path) -> Result<Vec<KeptFile>> {
-    let read = |(name, mode): &(&str, u32)| {
+    let read = |name: &str| {
         let path = directory.join(name);
         let contents = fs::read(&path).with_context(|| {
             let path = path.display();
             format!("cannot read {path}; remedy: name the directory of keys (--pki-dir), or leave them out (--without-keys)")
         })?;
-        Ok(KeptFile { name: (*name).to_owned(), mode: *mode, contents: contents.into() })
+        Ok(KeptFile { name: name.to_owned(), mode: pki::mode_of(name).unwrap_or(0o600), contents: contents.into() })
     };
-    pki::FILES.iter().map(read).collect()
+    let own: Vec<KeptFile> = pki::FILES.iter().map(|(name, _)| read(name)).collect::<Result<_>>()?;
+    // After the reads above, which say what to do about a directory that is not there.
+    let more = pki::more_files(directory)?;
+    more.iter().map(|name| read(name)).chain(own.into_iter().map(Ok)).collect()
 }

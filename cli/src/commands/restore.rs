@@ -59,7 +59,7 @@ pub async fn run(options: Restore) -> Result<()> {
 fn missing(files: &[KeptFile], directory: &Path) -> Result<Vec<KeptFile>> {
     let mut missing = Vec::new();
     for file in files {
-        if !pki::FILES.iter().any(|(name, _)| *name == file.name) {
+        if pki::mode_of(&file.name).is_none() {
             bail!("the backup holds a file {}, which is none of a cluster's keys", file.name);
         }
         std::str::from_utf8(&file.contents).with_context(|| format!("the backup's {} is no text", file.name))?;
@@ -82,8 +82,12 @@ fn put_keys(files: &[KeptFile], directory: &Path) -> Result<()> {
         return Ok(());
     }
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    for (name, mode) in pki::FILES {
-        let Some(file) = files.iter().find(|file| file.name == name) else { continue };
+    // Those that complete the directory come last, in their order.
+    let order = |file: &&KeptFile| pki::FILES.iter().position(|(name, _)| *name == file.name).map_or(0, |index| index + 1);
+    let mut sorted: Vec<&KeptFile> = files.iter().collect();
+    sorted.sort_by_key(order);
+    for file in sorted {
+        let (name, Some(mode)) = (&file.name, pki::mode_of(&file.name)) else { continue };
         let text = std::str::from_utf8(&file.contents).with_context(|| format!("the backup's {name} is no text"))?;
         pki::write_file(&directory.join(name), text, mode)?;
     }

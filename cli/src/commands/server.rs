@@ -5,10 +5,9 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use orknet_apiserver::{AuditConfig, Listener};
 use orknet_auth::Identity;
-use orknet_auth::authn::GROUP_MASTERS;
 use orknet_controllers::Signing;
-use orknet_reconciler::SharedInformers;
 use orknet_reconciler::leader::{self, Election, Timing};
+use orknet_reconciler::{SharedInformers, acting_as};
 use orknet_store::StoreConfig;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -234,8 +233,8 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
     // The API server ends after those that use it.
     let server_shutdown = CancellationToken::new();
     let handle = orknet_apiserver::start(config, store, server_shutdown.clone()).await.context("the API server cannot start")?;
-    // Controllers and scheduler use the API as anybody does, with an identity of their own, but without a socket between.
-    let who = Identity::authenticated("system:kube-controller-manager", [GROUP_MASTERS.to_owned()]);
+    // Controllers and scheduler use the API as anybody does, with identities of their own, but without a socket between.
+    let who = Identity::authenticated("system:kube-controller-manager", []);
     let user_agent = daemon::user_agent("orknet-server")?;
     let named = tower::util::MapRequest::new(handle.local_client(who), move |mut request: http::Request<kube::client::Body>| {
         request.headers_mut().insert(http::header::USER_AGENT, user_agent.clone());
@@ -247,6 +246,7 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
         controllers.api_server = format!("https://{}", SocketAddr::new(settings.advertise_address, port));
     }
     controllers.root_ca_pem = handle.pki().ca_pem().to_owned();
+    controllers.token_issuer = Some(handle.token_issuer());
     controllers.signing = Some(Signing { authority: handle.pki().clone(), longest_seconds: settings.signing_seconds });
     tokio::select! {
         () = shutdown.cancelled() => server_shutdown.cancel(),
@@ -308,7 +308,8 @@ async fn work(
                 orknet_controllers::run_elected(controllers, client.clone(), first, shutdown.clone()).await.context("the controllers ended")
             },
             async {
-                orknet_scheduler::run_elected(scheduler, client.clone(), second, shutdown.clone()).await.context("the scheduler ended")
+                let client = acting_as(&client, Identity::authenticated("system:kube-scheduler", []));
+                orknet_scheduler::run_elected(scheduler, client, second, shutdown.clone()).await.context("the scheduler ended")
             },
         )?;
     } else {

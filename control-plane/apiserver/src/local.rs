@@ -17,7 +17,8 @@ use tower::Service;
 /// The program's name, by which `managedFields` call it as well.
 const AGENT: &str = concat!("orknet-server/", env!("CARGO_PKG_VERSION"));
 
-/// Sends requests to the server as one identity. Cheap to clone.
+/// Sends requests to the server as one identity, or, a request that brings an [`Identity`] among its extensions, as that one: nothing that comes over a
+/// socket can. Cheap to clone.
 #[derive(Clone)]
 pub struct LocalClient {
     server: Arc<Server>,
@@ -45,7 +46,11 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
-        let (server, peer) = (self.server.clone(), self.peer.clone());
+        let peer = match request.extensions_mut().remove::<Identity>() {
+            Some(who) => Arc::new(Peer { shown: Shown::InProcess(who), address: None }),
+            None => self.peer.clone(),
+        };
+        let server = self.server.clone();
         Box::pin(async move { Ok(chain::handle(server, peer, request.map(Body::new)).await) })
     }
 }

@@ -1,6 +1,6 @@
 //! Starting and stopping the server: what is made in which order, and the handle that others get.
 
-use crate::access::{Access, Oidc, TokenReviewer, TokenWebhook};
+use crate::access::{Access, Oidc, TokenReviewer, TokenWebhook, legacy};
 use crate::admission::Chain;
 use crate::admission::policies::Policies;
 use crate::admission::webhooks::Webhooks;
@@ -107,6 +107,11 @@ impl Handle {
         &self.server.pki
     }
 
+    /// By which tokens of service accounts are signed, for parts of this process.
+    pub fn token_issuer(&self) -> Arc<TokenIssuer> {
+        self.server.access.tokens.issuer().clone()
+    }
+
     /// A client certificate good for a year.
     pub fn issue_client(&self, user: &str, group: Option<&str>) -> Result<KeyAndCertificate, Error> {
         Ok(self.server.pki.issue_client(user, group, YEAR)?)
@@ -197,7 +202,7 @@ pub(crate) async fn start_with(
     let audit = Audit::open(config.audit.as_ref())?;
     let claims = Arc::new(Claims::default());
     let caches = Arc::new(Caches::new(&kinds, claims.clone()));
-    let issuer = TokenIssuer::new(pki.service_account_key(), API_AUDIENCE)?;
+    let issuer = TokenIssuer::new(pki.service_account_key(), pki.account_keys().accepted(), API_AUDIENCE)?;
     let tokens = TokenReviewer::new(issuer, caches.clone());
     let (oidc, token_webhook) = token_authenticators(&config, &caches, &shutdown)?;
     let access = Access::new(caches.clone(), tokens, static_tokens, oidc, token_webhook);
@@ -243,6 +248,7 @@ pub(crate) async fn start_with(
     let issuers = server.clone();
     tasks.spawn(async move { issuers.access.oidc.keep().await });
     tasks.spawn(bootstrap::keep(server.clone(), port));
+    tasks.spawn(legacy::keep(server.clone()));
     tasks.spawn(flow::keep(server.clone()));
     tasks.spawn(allocate::repair(server.clone()));
     tasks.spawn(custom::keep(server.clone()));

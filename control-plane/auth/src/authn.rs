@@ -35,6 +35,12 @@ impl Identity {
         Self { username: username.into(), groups, ..Self::default() }
     }
 
+    /// A service account, without the uid that its tokens tell.
+    pub fn service_account(namespace: &str, name: &str) -> Self {
+        let groups = [GROUP_SERVICE_ACCOUNTS.to_owned(), format!("{GROUP_SERVICE_ACCOUNTS}:{namespace}")];
+        Self::authenticated(format!("system:serviceaccount:{namespace}:{name}"), groups)
+    }
+
     /// Nobody in particular.
     pub fn anonymous() -> Self {
         Self { username: "system:anonymous".to_owned(), groups: vec![GROUP_UNAUTHENTICATED.to_owned()], ..Self::default() }

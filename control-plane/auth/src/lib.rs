@@ -2,6 +2,7 @@
 //!
 //! Pure but for [`pki`], which keeps keys in files, and [`renewed`], which reads the clock. Knows no HTTP and no store.
 
+pub mod account_keys;
 pub mod authn;
 pub mod authz;
 pub mod bootstrap;

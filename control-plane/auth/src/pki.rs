@@ -1,10 +1,10 @@
 //! The cluster's certificate authority and service-account key: files made at first start, keys private to root. An authority is never
 //! replaced: its certificate, written last, marks it as complete, and is worth nothing without the key that it was made with.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use crate::account_keys::{self, AccountKeys, ServiceAccountKey};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+    SanType,
 };
 use rustls::RootCertStore;
 use rustls::client::ResolvesClientCert;
@@ -33,6 +33,19 @@ pub const KUBELET_CLIENT: &str = "system:kube-apiserver";
 
 /// The files of an authority with their permissions, in the order in which they are written: the certificate marks it as complete.
 pub const FILES: [(&str, u32); 3] = [("ca.key", 0o600), ("sa.key", 0o600), ("ca.crt", 0o644)];
+
+/// With which permissions a file of a cluster's keys is kept; `None`: it is none. Beside [`FILES`] those of further service-account keys are.
+pub fn mode_of(name: &str) -> Option<u32> {
+    let own = FILES.iter().find(|(known, _)| *known == name).map(|(_, mode)| *mode);
+    own.or_else(|| account_keys::mode_of(name))
+}
+
+/// The names of the further keys' files that are there, beside [`FILES`]. Blocking.
+pub fn more_files(directory: &Path) -> Result<Vec<String>, PkiError> {
+    let mut names = account_keys::files(directory)?;
+    names.retain(|name| !FILES.iter().any(|(known, _)| known == name));
+    Ok(names)
+}
 
 /// What can go wrong with keys and certificates.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +80,7 @@ pub struct Pki {
     pub(crate) issuer: Issuer<'static, KeyPair>,
     /// When the authority's own certificate ends: none that it signs outlives it.
     pub(crate) not_after: OffsetDateTime,
-    service_account_key: ServiceAccountKey,
+    account_keys: AccountKeys,
     clock: Clock,
 }
 
@@ -102,7 +115,7 @@ impl Pki {
     /// # Errors
     /// [`PkiError::KeyMissing`] for a certificate without its key; otherwise the file that is missing or does not hold what it should.
     pub fn open(directory: &Path) -> Result<Self, PkiError> {
-        let (ca_path, key_path, sa_path) = (directory.join("ca.crt"), directory.join("ca.key"), directory.join("sa.key"));
+        let (ca_path, key_path) = (directory.join("ca.crt"), directory.join("ca.key"));
         let ca_pem = read(&ca_path)?;
         if !key_path.exists() {
             return Err(PkiError::KeyMissing { certificate: ca_path, key: key_path });
@@ -113,9 +126,8 @@ impl Pki {
         let der = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|error| wrong(error.to_string()))?;
         let (_, certificate) = X509Certificate::from_der(&der).map_err(|error| wrong(error.to_string()))?;
         let not_after = certificate.validity().not_after.to_datetime();
-        let service_account_key =
-            ServiceAccountKey::from_pem(read(&sa_path)?).map_err(|error| PkiError::Read(sa_path, error.to_string()))?;
-        Ok(Self { ca_pem, issuer, not_after, service_account_key, clock: Arc::new(SystemTime::now) })
+        let account_keys = AccountKeys::open(directory)?;
+        Ok(Self { ca_pem, issuer, not_after, account_keys, clock: Arc::new(SystemTime::now) })
     }
 
     /// The same authority by another clock.
@@ -135,7 +147,12 @@ impl Pki {
 
     /// The key that signs service-account tokens.
     pub fn service_account_key(&self) -> &ServiceAccountKey {
-        &self.service_account_key
+        &self.account_keys.signing
+    }
+
+    /// All keys of service-account tokens: that one, and those that are accepted beside it.
+    pub fn account_keys(&self) -> &AccountKeys {
+        &self.account_keys
     }
 
     /// A client certificate: `user` as common name, `group` as organisation (one: the library behind keeps one value a type).
@@ -214,43 +231,6 @@ pub fn client_tls_with(ca_pem: &str, client: Arc<dyn ResolvesClientCert>) -> Res
     Ok(config)
 }
 
-/// The key that signs service-account tokens (ECDSA P-256, ES256).
-#[derive(Clone)]
-pub struct ServiceAccountKey {
-    /// PKCS #8 PEM.
-    pub private_pem: String,
-    /// SubjectPublicKeyInfo PEM.
-    pub public_pem: String,
-    /// `kid`: derived from the public key.
-    pub id: String,
-    /// Uncompressed point: 0x04, x (32 bytes), y (32 bytes).
-    point: Vec<u8>,
-}
-
-impl ServiceAccountKey {
-    /// A new key.
-    pub fn generate() -> Result<Self, rcgen::Error> {
-        Self::from_pair(&KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)
-    }
-
-    /// Reads a PKCS #8 PEM file's text.
-    pub fn from_pem(private_pem: String) -> Result<Self, rcgen::Error> {
-        Self::from_pair(&KeyPair::from_pem(&private_pem)?)
-    }
-
-    fn from_pair(pair: &KeyPair) -> Result<Self, rcgen::Error> {
-        let point = pair.der_bytes().to_vec();
-        let id = URL_SAFE_NO_PAD.encode(point.get(1..33).unwrap_or_default());
-        Ok(Self { private_pem: pair.serialize_pem(), public_pem: pair.public_key_pem(), id, point })
-    }
-
-    /// The public key as a JSON Web Key (RFC 7517).
-    pub fn jwk(&self) -> serde_json::Value {
-        let coordinate = |range: std::ops::Range<usize>| URL_SAFE_NO_PAD.encode(self.point.get(range).unwrap_or_default());
-        serde_json::json!({"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": self.id, "x": coordinate(1..33), "y": coordinate(33..65)})
-    }
-}
-
 /// Writes a file that only its owner may read, whole or not at all. Blocking.
 pub fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
     write_file(path, text, 0o600)
@@ -268,7 +248,7 @@ pub fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(fail("keep"))
 }
 
-fn read(path: &Path) -> Result<String, PkiError> {
+pub(crate) fn read(path: &Path) -> Result<String, PkiError> {
     fs::read_to_string(path).map_err(|source| PkiError::File { operation: "read", path: path.to_owned(), source })
 }
 
@@ -326,7 +306,7 @@ mod tests {
         let first = Pki::open_or_create(directory.path()).unwrap();
         let second = Pki::open_or_create(directory.path()).unwrap();
         assert_eq!(first.ca_pem(), second.ca_pem());
-        assert_eq!(first.service_account_key().id, second.service_account_key().id);
+        assert_eq!(first.service_account_key().public, second.service_account_key().public);
         for name in ["ca.key", "sa.key"] {
             assert_eq!(fs::metadata(directory.path().join(name)).unwrap().permissions().mode() & 0o777, 0o600);
         }

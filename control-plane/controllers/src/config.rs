@@ -1,9 +1,11 @@
 //! The controllers' configuration.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use orknet_auth::kubeconfig::cluster_info;
+use orknet_auth::tokens::TokenIssuer;
 use serde::Deserialize;
 
 use crate::certificates::Signing;
@@ -17,6 +19,9 @@ pub struct Config {
     /// By whom approved certificate requests are signed. Absent: by nobody here.
     #[serde(skip)]
     pub signing: Option<Signing>,
+    /// By which the tokens of Secrets are signed. Absent: such Secrets are left as they are.
+    #[serde(skip)]
+    pub token_issuer: Option<Arc<TokenIssuer>>,
     /// The API server's URL as nodes see it; published with the authority's certificate as `kube-public/cluster-info`. Empty: not published.
     pub api_server: String,
     /// Ranges from which each node gets a pod range: at most one per family. Empty: nodes get none.
@@ -40,6 +45,7 @@ impl Default for Config {
         Self {
             root_ca_pem: String::new(),
             signing: None,
+            token_issuer: None,
             api_server: String::new(),
             pod_cidrs: vec![v4, v6],
             node_mask_v4: 24,

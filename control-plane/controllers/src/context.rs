@@ -5,15 +5,20 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use kube::Client;
-use orknet_reconciler::{Reconciler, Recorder, SharedInformers, Watches};
+use orknet_auth::Identity;
+use orknet_reconciler::{Reconciler, Recorder, SharedInformers, Watches, acting_as};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Config;
 
+/// Where the accounts of the controllers are.
+const NAMESPACE: &str = "kube-system";
+
 /// Shared by all controllers.
 pub(crate) struct Context {
     pub config: Arc<Config>,
+    /// As who all of them together read; each writes by itself ([`Context::client_of`]).
     pub client: Client,
     informers: SharedInformers,
     shutdown: CancellationToken,
@@ -25,9 +30,15 @@ impl Context {
         Self { config: Arc::new(config), client: informers.client().clone(), informers, shutdown, tasks: TaskTracker::new() }
     }
 
-    /// An event recorder in the name of `component`.
-    pub fn recorder(&self, component: &'static str) -> Recorder {
-        Recorder::start(self.client.clone(), component, self.shutdown.clone())
+    /// The client of one controller: the service account of this name, which may what the role `system:controller:NAME` says (orknet-auth,
+    /// `bootstrap/controllers.rs`).
+    pub fn client_of(&self, account: &str) -> Client {
+        acting_as(&self.client, Identity::service_account(NAMESPACE, account))
+    }
+
+    /// An event recorder in the name of `component`, which writes by `client`.
+    pub fn recorder(&self, component: &'static str, client: &Client) -> Recorder {
+        Recorder::start(client.clone(), component, self.shutdown.clone())
     }
 
     /// What a controller watches: nothing yet.

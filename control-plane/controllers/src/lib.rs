@@ -38,6 +38,8 @@ mod service_account;
 mod stateful_set;
 mod storage_protection;
 mod taint_eviction;
+mod token_secrets;
+mod unused_tokens;
 mod write_status;
 
 use kube::Client;
@@ -92,6 +94,8 @@ pub async fn run_with(config: Config, informers: SharedInformers, shutdown: Canc
     programming::start(&context);
     service_account::start(&context);
     bootstrap_tokens::start(&context);
+    token_secrets::start(&context);
+    unused_tokens::start(&context);
     cluster_role_aggregation::start(&context);
     certificates::start(&context);
     node_ipam::start(&context);

@@ -23,9 +23,10 @@ pub(crate) struct PodControl {
 }
 
 impl PodControl {
-    /// Writes Events in the name of `component`.
-    pub fn new(context: &Context, pods: Arc<Informer<Pod>>, component: &'static str) -> Self {
-        Self { client: context.client.clone(), pods, recorder: context.recorder(component) }
+    /// Writes by the controller's `account`, and Events in the name of `component`.
+    pub fn new(context: &Context, pods: Arc<Informer<Pod>>, component: &'static str, account: &str) -> Self {
+        let client = context.client_of(account);
+        Self { recorder: context.recorder(component, &client), client, pods }
     }
 
     pub fn api(&self, namespace: &str) -> Api<Pod> {

@@ -109,7 +109,7 @@ impl Server {
         };
         let handle = orknet_apiserver::start(config, path.clone(), CancellationToken::new()).await.unwrap();
         handle.ready().await;
-        let who = Identity::authenticated("system:kube-controller-manager", [GROUP_MASTERS.to_owned()]);
+        let who = Identity::authenticated("admin", [GROUP_MASTERS.to_owned()]);
         let client = Client::new(handle.local_client(who), "default");
         let mut server = Self { name, _directory: directory, path, handle, client, leads: Arc::default(), controllers: None };
         server.stand();
@@ -125,7 +125,9 @@ impl Server {
             timing: TIMING,
             on_change: Box::new(move |is_leader| leads.store(is_leader, Ordering::SeqCst)),
         };
-        let (client, ending) = (self.client.clone(), shutdown.clone());
+        // As in a server: who leads is no master.
+        let who = Identity::authenticated("system:kube-controller-manager", []);
+        let (client, ending) = (Client::new(self.handle.local_client(who), "default"), shutdown.clone());
         let task = tokio::spawn(async move { orknet_controllers::run_elected(Config::default(), client, election, ending).await.unwrap() });
         self.controllers = Some((shutdown, task));
     }

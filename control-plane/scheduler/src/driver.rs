@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use orknet_reconciler::{Change, EventType, ObjectKey, Recorder, SharedInformers, pod_state};
+use kube::Client;
+use orknet_auth::Identity;
+use orknet_reconciler::{Change, EventType, ObjectKey, Recorder, SharedInformers, acting_as, pod_state};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
@@ -25,6 +27,8 @@ use crate::{Config, bind, fit_error};
 
 /// Who speaks in Events and conditions.
 const COMPONENT: &str = "default-scheduler";
+/// Who the scheduler is to the API server.
+const USER: &str = "system:kube-scheduler";
 
 /// Cache and queue under one lock: a pod is never in neither. The lock is never held across an await.
 #[derive(Default)]
@@ -48,6 +52,8 @@ impl Shared {
 struct Driver {
     shared: Arc<Shared>,
     informers: SharedInformers,
+    /// By which it writes.
+    client: Client,
     recorder: Recorder,
     bindings: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -67,8 +73,11 @@ pub(crate) async fn run(config: Config, informers: SharedInformers, shutdown: Ca
         () = shutdown.cancelled() => return,
         () = synced => {}
     }
+    // The watches may be those of the controllers; what is written is the scheduler's.
+    let client = acting_as(informers.client(), Identity::authenticated(USER, []));
     let driver = Driver {
-        recorder: Recorder::start(informers.client().clone(), COMPONENT, shutdown.clone()),
+        recorder: Recorder::start(client.clone(), COMPONENT, shutdown.clone()),
+        client,
         shared,
         informers,
         bindings: Arc::new(Semaphore::new(config.parallel_bindings.max(1))),
@@ -206,7 +215,7 @@ impl Driver {
     }
 
     fn bind(&self, taken: Taken, node: String, permit: Option<tokio::sync::OwnedSemaphorePermit>) {
-        let (client, shared, recorder) = (self.informers.client().clone(), self.shared.clone(), self.recorder.clone());
+        let (client, shared, recorder) = (self.client.clone(), self.shared.clone(), self.recorder.clone());
         let pods = self.informers.of::<Pod>();
         self.tasks.spawn(async move {
             let _permit = permit;
@@ -255,7 +264,7 @@ impl Driver {
             state.queue.park(&taken.uid, filters, Instant::now());
         }
         self.recorder.record_action(&*taken.pod, EventType::Warning, "FailedScheduling", "Scheduling", message.clone());
-        let (client, recorder) = (self.informers.client().clone(), self.recorder.clone());
+        let (client, recorder) = (self.client.clone(), self.recorder.clone());
         self.tasks.spawn(async move {
             if let Err(error) = bind::mark_unschedulable(&client, &taken.pod, &message, nominated.as_deref()).await {
                 tracing::debug!(error = &error as &dyn std::error::Error, "unschedulable pod not marked");

@@ -1,6 +1,7 @@
 //! Who is asking and whether they may, from the objects in the cache: service accounts behind tokens, roles and bindings.
 
 mod bootstrap_tokens;
+pub mod legacy;
 mod nodes;
 mod oidc;
 mod remote;

@@ -1,5 +1,6 @@
 //! Service-account tokens: verified by signature and time, then held against the account, pod and node that they are bound to.
 
+use super::legacy::{self, Uses};
 use crate::cache::Caches;
 use crate::kinds::StoredAs;
 use crate::object;
@@ -15,24 +16,50 @@ const GRACE_SECONDS: i64 = 60;
 
 /// See the module.
 pub struct TokenReviewer {
-    issuer: TokenIssuer,
+    issuer: Arc<TokenIssuer>,
     caches: Arc<Caches>,
+    uses: Uses,
 }
 
 impl TokenReviewer {
     pub fn new(issuer: TokenIssuer, caches: Arc<Caches>) -> Self {
-        Self { issuer, caches }
+        Self { issuer: Arc::new(issuer), caches, uses: Uses::default() }
     }
 
     /// The signer.
-    pub fn issuer(&self) -> &TokenIssuer {
+    pub fn issuer(&self) -> &Arc<TokenIssuer> {
         &self.issuer
+    }
+
+    /// Uses of Secrets' tokens that are to be written down.
+    pub fn uses(&self) -> &Uses {
+        &self.uses
     }
 
     /// The token, if it is good now for one of `audiences`.
     pub fn verify(&self, token: &str, audiences: &[String]) -> Option<Verified> {
-        let verified = self.issuer.verify(token, audiences).ok()?;
-        self.is_bound(&verified.subject).then_some(verified)
+        match self.issuer.verify(token, audiences) {
+            Ok(verified) => self.is_bound(&verified.subject).then_some(verified),
+            Err(_) => self.verify_legacy(token, audiences),
+        }
+    }
+
+    /// The token of a Secret, which is for this server alone.
+    fn verify_legacy(&self, token: &str, audiences: &[String]) -> Option<Verified> {
+        let own = audiences.iter().find(|audience| *audience == API_AUDIENCE)?;
+        let found = self.issuer.verify_legacy(token).ok()?;
+        let (namespace, name) = (&found.namespace, &found.secret);
+        let secret = self.caches.get(SECRETS, namespace, name)?.value();
+        if let Err(why) = legacy::check(&secret, token) {
+            tracing::warn!(namespace, name, account = found.account.name, ?why, "the token of a Secret was refused");
+            return None;
+        }
+        if !self.lives(SERVICE_ACCOUNTS, namespace, &found.account) {
+            return None;
+        }
+        self.uses.note(&found, &secret);
+        let subject = Subject { namespace: namespace.clone(), serviceaccount: found.account.clone(), pod: None, node: None, secret: None };
+        Some(Verified { identity: found.identity(), subject, audiences: vec![own.clone()] })
     }
 
     /// A token for `subject`; no audiences means this server.

@@ -70,7 +70,10 @@ async fn once(server: &Server, port: u16) -> Result<(), ApiError> {
     for some in missing.chunks(TOGETHER) {
         create(server, some).await?;
     }
-    endpoint::ensure(server, port).await
+    endpoint::ensure(server, port).await?;
+    // Whoever is told that the server is ready finds the roles in force.
+    server.storage.catch_up().await?;
+    Ok(())
 }
 
 /// Creates the object unless it is there.

@@ -1,5 +1,8 @@
 //! The roles and bindings that every cluster begins with, as facts in one table (Kubernetes "Default roles and role bindings").
 
+mod controllers;
+#[cfg(test)]
+mod controllers_tests;
 mod namespaced;
 mod reconcile;
 mod system;
@@ -63,6 +66,7 @@ pub fn cluster_roles() -> Vec<Value> {
         role("orknet:agent", agent_rules(), &[]),
     ];
     roles.extend(system::roles().into_iter().map(|(name, rules)| role(name, rules, &[])));
+    roles.extend(controllers::roles().into_iter().map(|(name, rules)| role(&name, rules, &[])));
     roles
 }
 
@@ -79,6 +83,7 @@ pub fn cluster_role_bindings() -> Vec<Value> {
         binding("orknet:agent", "orknet:agent", &[GROUP_NODES]),
     ];
     bindings.extend(system::bindings());
+    bindings.extend(controllers::bindings());
     bindings
 }
 

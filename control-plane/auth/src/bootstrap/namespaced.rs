@@ -23,6 +23,12 @@ pub fn roles() -> Vec<Value> {
     [
         ("kube-public", "orknet:cluster-info", vec![config_map("cluster-info", &["get"])]),
         ("kube-public", "system:controller:bootstrap-signer", signer),
+        // Which publishes what it signs, and patches it.
+        (
+            "kube-public",
+            "system:controller:orknet-bootstrap-signer",
+            vec![rule(&[""], &["configmaps"], &["create"]), config_map("cluster-info", &["patch"])],
+        ),
         ("kube-system", "extension-apiserver-authentication-reader", vec![config_map("extension-apiserver-authentication", READ)]),
         ("kube-system", "system::leader-locking-kube-controller-manager", leader("kube-controller-manager")),
         ("kube-system", "system::leader-locking-kube-scheduler", leader("kube-scheduler")),
@@ -50,6 +56,12 @@ pub fn bindings() -> Vec<Value> {
     [
         ("kube-public", "orknet:cluster-info", "orknet:cluster-info", anybody),
         ("kube-public", "system:controller:bootstrap-signer", "system:controller:bootstrap-signer", vec![account("bootstrap-signer")]),
+        (
+            "kube-public",
+            "system:controller:orknet-bootstrap-signer",
+            "system:controller:orknet-bootstrap-signer",
+            vec![account("bootstrap-signer")],
+        ),
         ("kube-system", "system::extension-apiserver-authentication-reader", "extension-apiserver-authentication-reader", reader),
         (
             "kube-system",

@@ -1,4 +1,4 @@
-//! Default roles of Kubernetes' own components and of those who serve it, with their bindings (those of 1.33 but the roles of single controllers). A role that
+//! Default roles of Kubernetes' own components and of those who serve it, with their bindings (those of 1.33; single controllers: `controllers`). A role that
 //! is bound to nobody is there for whoever installs such a component.
 
 use super::{READ, binding_to, rule};

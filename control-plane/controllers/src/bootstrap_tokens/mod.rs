@@ -37,7 +37,12 @@ pub(crate) fn start(context: &Context) {
         }
     });
     watches.keyed(|map: &ClusterInfo| (map.0.metadata.namespace.as_deref() == Some(PUBLIC)).then_some(Work::Sign));
-    let controller = BootstrapTokenController { client: context.client.clone(), cluster: context.config.cluster_info(), secrets };
+    let controller = BootstrapTokenController {
+        signer: context.client_of("bootstrap-signer"),
+        cleaner: context.client_of("token-cleaner"),
+        cluster: context.config.cluster_info(),
+        secrets,
+    };
     context.start(watches, controller, 1);
 }
 

@@ -18,7 +18,10 @@ use super::{Work, is_token};
 use crate::delete_exact::delete_exact;
 
 pub(super) struct BootstrapTokenController {
-    pub client: Client,
+    /// Publishes and signs `cluster-info`.
+    pub signer: Client,
+    /// Deletes tokens.
+    pub cleaner: Client,
     /// A kubeconfig without credentials, where one is to be published.
     pub cluster: Option<String>,
     pub secrets: Arc<Informer<Secret>>,
@@ -49,14 +52,14 @@ impl BootstrapTokenController {
                 Ok(Next::After(left + Duration::from_millis(10)))
             }
             Expiry::Past => {
-                delete_exact(&Api::namespaced(self.client.clone(), NAMESPACE), &*secret, DeleteParams::default()).await?;
+                delete_exact(&Api::namespaced(self.cleaner.clone(), NAMESPACE), &*secret, DeleteParams::default()).await?;
                 Ok(Next::Change)
             }
         }
     }
 
     async fn sign(&self) -> Result<(), Error> {
-        let api = Api::<ConfigMap>::namespaced(self.client.clone(), PUBLIC);
+        let api = Api::<ConfigMap>::namespaced(self.signer.clone(), PUBLIC);
         let found = match api.get_opt(CLUSTER_INFO).await.map_err(Error::api("reading cluster-info"))? {
             Some(found) => found,
             None => match &self.cluster {

@@ -26,6 +26,7 @@ pub struct Signing {
 pub(crate) fn start(context: &Context) {
     let mut watches = context.watches();
     let requests = watches.own::<CertificateSigningRequest>();
-    let controller = CertificateController { client: context.client.clone(), requests, signing: context.config.signing.clone() };
+    let controller =
+        CertificateController { client: context.client_of("certificate-controller"), requests, signing: context.config.signing.clone() };
     context.start(watches, controller, 2);
 }

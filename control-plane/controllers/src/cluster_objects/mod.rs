@@ -100,9 +100,9 @@ impl ClusterObjects {
         self.kinds.read().iter().find(|known| known.resource.group == group && known.resource.kind == kind).cloned()
     }
 
-    /// A client for one kind in one namespace (ignored for cluster-scoped kinds).
-    pub fn api(&self, kind: &Kind, namespace: &str) -> Api<Meta> {
-        api(&self.client, &kind.resource, &kind.scope, namespace)
+    /// One kind in one namespace (ignored for cluster-scoped kinds), by a controller's own client.
+    pub fn api(&self, client: &Client, kind: &Kind, namespace: &str) -> Api<Meta> {
+        api(client, &kind.resource, &kind.scope, namespace)
     }
 
     async fn discover(self: Arc<Self>, shutdown: CancellationToken) {

@@ -21,5 +21,5 @@ pub(crate) fn start(context: &Context) {
         let sums = known.all().into_iter().filter(|role| role.aggregation_rule.is_some());
         sums.for_each(|role| queue.add(ObjectKey::of(&role.metadata)));
     });
-    context.start(watches, ClusterRoleAggregationController { client: context.client.clone(), roles }, 1);
+    context.start(watches, ClusterRoleAggregationController { client: context.client_of("clusterrole-aggregation-controller"), roles }, 1);
 }

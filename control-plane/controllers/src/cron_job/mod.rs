@@ -21,6 +21,7 @@ pub(crate) fn start(context: &Context) {
         let owner = controller_of(&job.metadata).filter(|owner| owner.kind == "CronJob")?;
         Some(ObjectKey::new(job.metadata.namespace.as_deref().unwrap_or_default(), &owner.name))
     });
-    let recorder = context.recorder("cronjob-controller");
-    context.start(watches, CronJobController { client: context.client.clone(), cron_jobs, jobs, recorder }, 4);
+    let client = context.client_of("cronjob-controller");
+    let recorder = context.recorder("cronjob-controller", &client);
+    context.start(watches, CronJobController { client, cron_jobs, jobs, recorder }, 4);
 }

@@ -22,14 +22,14 @@ use reconcile::DaemonSetController;
 pub(crate) fn start(context: &Context) {
     let mut watches = context.watches();
     let sets = watches.own::<DaemonSet>();
-    let control = PodControl::new(context, watches.controlled(&sets), "daemonset-controller");
+    let control = PodControl::new(context, watches.controlled(&sets), "daemonset-controller", "daemon-set-controller");
     let all = sets.clone();
     let nodes = watches.on_change(move |change, queue| {
         if moves_pods(change) {
             all.all().iter().for_each(|set| queue.add(ObjectKey::of(&set.metadata)));
         }
     });
-    let history = History { client: context.client.clone(), revisions: watches.read() };
+    let history = History { client: control.client.clone(), revisions: watches.read() };
     let controller = DaemonSetController { sets, nodes, history, control, backoff: backoff::Backoff::default() };
     context.start(watches, controller, 4);
 }

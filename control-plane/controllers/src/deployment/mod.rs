@@ -31,8 +31,9 @@ pub(crate) fn start(context: &Context) {
         let waiting = change.old.as_ref().filter(|_| gone).and_then(|pod| recreating(&sets, &owners, pod));
         waiting.into_iter().for_each(|key| queue.add(key));
     });
-    let recorder = context.recorder("deployment-controller");
-    let controller = DeploymentController { client: context.client.clone(), deployments, replica_sets, pods, recorder };
+    let client = context.client_of("deployment-controller");
+    let recorder = context.recorder("deployment-controller", &client);
+    let controller = DeploymentController { client, deployments, replica_sets, pods, recorder };
     context.start(watches, controller, 8);
 }
 

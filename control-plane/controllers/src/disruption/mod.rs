@@ -28,7 +28,7 @@ pub(crate) fn start(context: &Context) {
         stateful_sets: workloads(&mut watches, &budgets),
         replication_controllers: workloads(&mut watches, &budgets),
     };
-    context.start(watches, DisruptionController { client: context.client.clone(), budgets, pods, workloads }, 2);
+    context.start(watches, DisruptionController { client: context.client_of("disruption-controller"), budgets, pods, workloads }, 2);
 }
 
 /// A kind whose scale counts for every budget that has pods of it; few namespaces have more than a few budgets.

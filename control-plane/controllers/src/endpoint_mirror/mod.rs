@@ -22,5 +22,9 @@ pub(crate) fn start(context: &Context) {
     let endpoints = watches.own::<Endpoints>();
     let services = watches.own::<Service>();
     let slices = watches.indexed(|slice: &EndpointSlice| service_of(slice, MANAGER));
-    context.start(watches, MirrorController { client: context.client.clone(), endpoints, services, slices }, 4);
+    context.start(
+        watches,
+        MirrorController { client: context.client_of("endpointslicemirroring-controller"), endpoints, services, slices },
+        4,
+    );
 }

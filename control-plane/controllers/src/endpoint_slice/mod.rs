@@ -41,8 +41,14 @@ pub(crate) fn start(context: &Context) {
             all.all().iter().for_each(|service| queue.add(ObjectKey::of(&service.metadata)));
         }
     });
-    let controller =
-        EndpointSliceController { client: context.client.clone(), services, pods, nodes, slices, trigger_times: TriggerTimes::default() };
+    let controller = EndpointSliceController {
+        client: context.client_of("endpointslice-controller"),
+        services,
+        pods,
+        nodes,
+        slices,
+        trigger_times: TriggerTimes::default(),
+    };
     context.start(watches, controller, 8);
 }
 

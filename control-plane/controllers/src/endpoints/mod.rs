@@ -23,8 +23,13 @@ pub(crate) fn start(context: &Context) {
     let services = watches.own::<Service>();
     let pods = watches.selected(&services);
     let endpoints = watches.keyed(|own: &Endpoints| is_ours(own).then(|| ObjectKey::of(&own.metadata)));
-    let controller =
-        EndpointsController { client: context.client.clone(), services, pods, endpoints, trigger_times: TriggerTimes::default() };
+    let controller = EndpointsController {
+        client: context.client_of("endpoint-controller"),
+        services,
+        pods,
+        endpoints,
+        trigger_times: TriggerTimes::default(),
+    };
     context.start(watches, controller, 8);
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn start(context: &Context, objects: &Arc<ClusterObjects>) {
     let watches = context.watches();
     let queue = watches.queue();
     objects.on_event(move |graph, event| wake(&queue, graph, event));
-    context.start(watches, GarbageCollector { objects: objects.clone() }, 8);
+    context.start(watches, GarbageCollector { client: context.client_of("generic-garbage-collector"), objects: objects.clone() }, 8);
 }
 
 fn wake(queue: &WorkQueue<Uid>, graph: &Graph, event: &Event) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use orknet_reconciler::{Error, Next, Reconciler, is_not_found};
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use crate::cluster_objects::{ClusterObjects, FOREGROUND, Meta, Node, ORPHAN, Own
 const KIND_CHECK: Duration = Duration::from_secs(60);
 
 pub(super) struct GarbageCollector {
+    pub client: Client,
     pub objects: Arc<ClusterObjects>,
 }
 
@@ -70,7 +72,7 @@ impl GarbageCollector {
             // A cluster-scoped object can't have a namespaced owner: the reference leads nowhere, and is left alone.
             return Ok(OwnerState::Solid);
         }
-        let found = self.objects.api(&kind, &node.key.namespace).get_opt(&owner.name).await;
+        let found = self.objects.api(&self.client, &kind, &node.key.namespace).get_opt(&owner.name).await;
         let found = found.map_err(Error::api(format!("reading owner {} {}", owner.kind, owner.name)))?;
         Ok(match found {
             Some(found) if found.metadata.uid.as_deref() == Some(&*owner.uid) => match Node::new(&kind, &found.metadata) {
@@ -86,7 +88,7 @@ impl GarbageCollector {
         let same = Preconditions { uid: Some(node.uid.to_string()), resource_version: node.resource_version.clone() };
         let params = DeleteParams { propagation_policy: Some(policy), preconditions: Some(same), ..DeleteParams::default() };
         tracing::debug!(kind = node.kind.id(), object = %node.key, "deleting an object without owners");
-        match self.objects.api(&node.kind, &node.key.namespace).delete(&node.key.name, &params).await {
+        match self.objects.api(&self.client, &node.kind, &node.key.namespace).delete(&node.key.name, &params).await {
             Ok(_) => Ok(()),
             Err(error) if is_not_found(&error) => Ok(()),
             Err(error) => Err(Error::api(format!("deleting {} {}", node.kind.resource.kind, node.key))(error)),
@@ -128,7 +130,7 @@ impl GarbageCollector {
     /// Changes an object's metadata on the basis of what it is now; a conflict comes back as an error and is tried again.
     /// The object as it is afterwards; `None` when it is gone.
     async fn edit(&self, node: &Node, change: impl Fn(&Meta) -> Option<Value>) -> Result<Option<Meta>, Error> {
-        let api = self.objects.api(&node.kind, &node.key.namespace);
+        let api = self.objects.api(&self.client, &node.kind, &node.key.namespace);
         let operation = || format!("changing {} {}", node.kind.resource.kind, node.key);
         let Some(present) = api.get_opt(&node.key.name).await.map_err(Error::api(operation()))? else { return Ok(None) };
         if present.metadata.uid.as_deref() != Some(&*node.uid) {

@@ -35,6 +35,8 @@ pub(crate) fn start(context: &Context) {
         }
     });
     let period = Duration::from_secs(context.config.autoscaler_sync_seconds.max(1).into());
-    let controller = Autoscaling::new(context.client.clone(), autoscalers, context.recorder("horizontal-pod-autoscaler"), period);
+    let client = context.client_of("horizontal-pod-autoscaler");
+    let recorder = context.recorder("horizontal-pod-autoscaler", &client);
+    let controller = Autoscaling::new(client, autoscalers, recorder, period);
     context.start(watches, controller, 5);
 }

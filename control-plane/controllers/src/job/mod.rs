@@ -22,6 +22,7 @@ pub(crate) use conditions::{COMPLETE, FAILED, is_finished, is_true};
 pub(crate) fn start(context: &Context) {
     let mut watches = context.watches();
     let jobs = watches.own::<Job>();
-    let control = PodControl::new(context, watches.controlled(&jobs), "job-controller");
-    context.start(watches, JobController { jobs, control }, 8);
+    let control = PodControl::new(context, watches.controlled(&jobs), "job-controller", "job-controller");
+    let expirer = context.client_of("ttl-after-finished-controller");
+    context.start(watches, JobController { jobs, control, expirer }, 8);
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
 use kube::api::DeleteParams;
+use kube::{Api, Client};
 use orknet_reconciler::pod_state::controller_of;
 use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler};
 
@@ -25,6 +25,8 @@ const MANAGER: &str = "kubernetes.io/job-controller";
 pub(super) struct JobController {
     pub jobs: Arc<Informer<Job>>,
     pub control: PodControl,
+    /// Deletes Jobs whose time is over.
+    pub expirer: Client,
 }
 
 impl Reconciler for JobController {
@@ -55,7 +57,7 @@ impl Reconciler for JobController {
         let api = Api::<Job>::namespaced(self.control.client.clone(), &key.namespace);
         if is_finished(&job) {
             self.let_go(&abandoned(&claim.owned)).await?;
-            return expire(&api, &job, now).await;
+            return expire(&Api::namespaced(self.expirer.clone(), &key.namespace), &job, now).await;
         }
         let plan = plan::plan(&Observed { job: &job, spec, pods: claim.owned, now });
         write_status(&api, &self.jobs, &job, job.status.as_ref(), &plan.status).await?;

@@ -29,5 +29,9 @@ pub(crate) fn start(context: &Context, objects: &Arc<ClusterObjects>) {
             queue.add(node.key.namespace.clone());
         }
     });
-    context.start(watches, NamespaceController { client: context.client.clone(), namespaces, objects: objects.clone() }, 4);
+    context.start(
+        watches,
+        NamespaceController { client: context.client_of("namespace-controller"), namespaces, objects: objects.clone() },
+        4,
+    );
 }

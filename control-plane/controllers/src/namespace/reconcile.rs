@@ -56,7 +56,7 @@ impl Reconciler for NamespaceController {
 impl NamespaceController {
     /// Deletes the objects of one kind and notes what is still there afterwards.
     async fn empty(&self, kind: &Kind, namespace: &str, remaining: &mut Remaining) {
-        let api = self.objects.api(kind, namespace);
+        let api = self.objects.api(&self.client, kind, namespace);
         let present = match api.list(&ListParams::default()).await {
             Ok(present) => present,
             Err(error) if is_not_found(&error) => return,

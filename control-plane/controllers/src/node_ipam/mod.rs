@@ -21,8 +21,8 @@ pub(crate) fn start(context: &Context) {
     let mut watches = context.watches();
     // A node that goes frees a range that another may be waiting for; waiting nodes come again by back-off.
     let nodes = watches.keyed(|node: &Node| plan::needs_range(node).then(|| ObjectKey::of(&node.metadata)));
-    let recorder = context.recorder("cidrAllocator");
-    let (client, config) = (context.client.clone(), context.config.clone());
+    let (client, config) = (context.client_of("node-controller"), context.config.clone());
+    let recorder = context.recorder("cidrAllocator", &client);
     let controller = NodeIpamController { client, config, nodes, recorder, promises: Mutex::default() };
     context.start(watches, controller, 1);
 }

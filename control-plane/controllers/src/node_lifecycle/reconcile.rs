@@ -86,12 +86,13 @@ impl Reconciler for NodeLifecycleController {
 
 impl NodeLifecycleController {
     pub fn new(context: &Context, nodes: Arc<Informer<Node>>, leases: Arc<Informer<Lease>>, pods: Arc<Informer<Pod>>) -> Self {
+        let client = context.client_of("node-controller");
         Self {
-            client: context.client.clone(),
+            recorder: context.recorder("node-controller", &client),
+            client,
             nodes,
             leases,
             pods,
-            recorder: context.recorder("node-controller"),
             grace: Duration::from_secs(context.config.node_monitor_grace_seconds.into()),
             registry: Mutex::default(),
             signs: Mutex::new(HashMap::new()),

@@ -35,7 +35,12 @@ pub(crate) fn start(context: &Context) {
             stranded.for_each(|pod| queue.add_after(Work::Pod(ObjectKey::of(&pod.metadata)), QUARANTINE));
         }
     });
-    let controller = PodGarbageController { client: context.client.clone(), nodes, pods, limit: context.config.terminated_pod_limit };
+    let controller = PodGarbageController {
+        client: context.client_of("pod-garbage-collector"),
+        nodes,
+        pods,
+        limit: context.config.terminated_pod_limit,
+    };
     context.start(watches, controller, 4);
 }
 

@@ -31,6 +31,8 @@ use conditioned::ConditionedPolicy;
 use pace::Pace;
 use progress::{Progress, Report};
 
+/// The service account of these controllers.
+const ACCOUNT: &str = "orknet-programming-controller";
 const WORKERS: usize = 4;
 
 /// How long a step that does not complete an object waits for others: nodes report one after the other, and a node that joins reports soon.
@@ -44,7 +46,7 @@ pub(crate) fn start(context: &Context) {
     let mut watches = context.watches();
     let policies = watches.own::<ConditionedPolicy>();
     let progress = follow_reports(&mut watches, "ClusterNetworkPolicy");
-    let controller = ConditionController { client: context.client.clone(), policies, progress, pace: Pace::default() };
+    let controller = ConditionController { client: context.client_of(ACCOUNT), policies, progress, pace: Pace::default() };
     context.start(watches, controller, WORKERS);
 }
 
@@ -57,7 +59,7 @@ where
     let objects = watches.own::<K>();
     let companions = watches.own::<C>();
     let progress = follow_reports(&mut watches, &K::kind(&()));
-    let controller = CompanionController { client: context.client.clone(), objects, companions, progress, pace: Pace::default() };
+    let controller = CompanionController { client: context.client_of(ACCOUNT), objects, companions, progress, pace: Pace::default() };
     context.start(watches, controller, WORKERS);
 }
 

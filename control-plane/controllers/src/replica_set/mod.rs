@@ -25,6 +25,6 @@ pub(crate) fn start(context: &Context) {
 fn start_for<K: Replicated>(context: &Context, workers: usize) {
     let mut watches = context.watches();
     let sets = watches.own::<K>();
-    let control = PodControl::new(context, watches.controlled(&sets), K::COMPONENT);
+    let control = PodControl::new(context, watches.controlled(&sets), K::COMPONENT, K::COMPONENT);
     context.start(watches, ReplicaSetController { sets, control }, workers);
 }

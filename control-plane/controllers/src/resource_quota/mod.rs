@@ -56,7 +56,7 @@ pub(crate) fn start(context: &Context, objects: &Arc<ClusterObjects>) {
             wake(&of_all, &queue, &resource.group, &resource.plural, &node.key.namespace);
         }
     });
-    let controller = QuotaController { client: context.client.clone(), quotas, objects: objects.clone() };
+    let controller = QuotaController { client: context.client_of("resourcequota-controller"), quotas, objects: objects.clone() };
     context.start(watches, controller, 4);
 }
 

@@ -120,7 +120,7 @@ impl QuotaController {
             }
             _ => {
                 // One object, and the server says how many more there are.
-                let listed = self.objects.api(kind, &key.namespace).list(&at(quota).limit(1)).await?;
+                let listed = self.objects.api(&self.client, kind, &key.namespace).list(&at(quota).limit(1)).await?;
                 let more = listed.metadata.remaining_item_count.unwrap_or(0);
                 let there = i64::try_from(listed.items.len()).unwrap_or(i64::MAX).saturating_add(more);
                 let names = usage(group, plural, Counted::Other, now);

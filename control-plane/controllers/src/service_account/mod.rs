@@ -21,8 +21,15 @@ pub(crate) fn start(context: &Context) {
     let namespaces = watches.keyed(|namespace: &Namespace| Some(namespace.name_any().into()));
     let accounts = watches.keyed(|account: &ServiceAccount| named(account, DEFAULT_ACCOUNT));
     let config_maps = watches.keyed(|map: &ConfigMap| named(map, ROOT_CA));
-    let (client, root_ca) = (context.client.clone(), context.config.root_ca_pem.clone());
-    context.start(watches, ServiceAccountController { client, root_ca, namespaces, accounts, config_maps }, 4);
+    let controller = ServiceAccountController {
+        client: context.client_of("service-account-controller"),
+        publisher: context.client_of("root-ca-cert-publisher"),
+        root_ca: context.config.root_ca_pem.clone(),
+        namespaces,
+        accounts,
+        config_maps,
+    };
+    context.start(watches, controller, 4);
 }
 
 /// The namespace of an object, if the object is called so.

@@ -13,7 +13,10 @@ use serde_json::json;
 use super::plan::{self, CA_FILE, DEFAULT_ACCOUNT, ROOT_CA, RootCa};
 
 pub(super) struct ServiceAccountController {
+    /// Makes accounts.
     pub client: Client,
+    /// Publishes the root certificate.
+    pub publisher: Client,
     pub root_ca: String,
     pub namespaces: Arc<Informer<Namespace>>,
     pub accounts: Arc<Informer<ServiceAccount>>,
@@ -36,7 +39,7 @@ impl Reconciler for ServiceAccountController {
             let created = api.create(&PostParams::default(), &account).await;
             accept(&self.accounts, created, &format!("creating the default service account of {name}"))?;
         }
-        let api = Api::<ConfigMap>::namespaced(self.client.clone(), name);
+        let api = Api::<ConfigMap>::namespaced(self.publisher.clone(), name);
         let data = BTreeMap::from([(CA_FILE.to_string(), self.root_ca.clone())]);
         match plan.root_ca {
             RootCa::Keep => {}

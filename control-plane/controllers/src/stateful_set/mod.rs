@@ -18,7 +18,7 @@ use reconcile::StatefulSetController;
 pub(crate) fn start(context: &Context) {
     let mut watches = context.watches();
     let sets = watches.own::<StatefulSet>();
-    let control = PodControl::new(context, watches.controlled(&sets), "statefulset-controller");
-    let history = History { client: context.client.clone(), revisions: watches.read() };
+    let control = PodControl::new(context, watches.controlled(&sets), "statefulset-controller", "statefulset-controller");
+    let history = History { client: control.client.clone(), revisions: watches.read() };
     context.start(watches, StatefulSetController { sets, history, control }, 4);
 }

@@ -26,9 +26,9 @@ pub(crate) fn start(context: &Context) {
             }
         }
     });
-    context.start(watches, ClaimProtection { client: context.client.clone(), claims, pods }, 2);
+    context.start(watches, ClaimProtection { client: context.client_of("pvc-protection-controller"), claims, pods }, 2);
     let mut watches = context.watches();
     let volumes = watches
         .keyed(|volume: &PersistentVolume| plan::is_due(&volume.metadata, plan::OF_VOLUMES).then(|| ObjectKey::of(&volume.metadata)));
-    context.start(watches, VolumeProtection { client: context.client.clone(), volumes }, 1);
+    context.start(watches, VolumeProtection { client: context.client_of("pv-protection-controller"), volumes }, 1);
 }

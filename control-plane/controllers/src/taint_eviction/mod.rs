@@ -39,7 +39,8 @@ pub(crate) fn start(context: &Context) {
         let here = placed.all().into_iter().filter(|pod| pod_state::node_of(pod) == name);
         here.for_each(|pod| queue.add(ObjectKey::of(&pod.metadata)));
     });
-    let recorder = context.recorder("taint-eviction-controller");
+    let client = context.client_of("node-controller");
+    let recorder = context.recorder("taint-eviction-controller", &client);
     let first_seen = first_seen::FirstSeen::default();
-    context.start(watches, TaintEvictionController { client: context.client.clone(), nodes, pods, recorder, first_seen }, 8);
+    context.start(watches, TaintEvictionController { client, nodes, pods, recorder, first_seen }, 8);
 }

@@ -1,6 +1,9 @@
 //! RBAC (`rbac.authorization.k8s.io/v1`) as a pure evaluator: rules and bindings in, a decision out.
 
+mod bindings;
+
 use crate::authn::{GROUP_MASTERS, Identity};
+use bindings::{Binding, Bindings};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use std::collections::HashMap;
 
@@ -21,20 +24,13 @@ pub enum Target<'a> {
     Path(&'a str),
 }
 
-/// The roles and bindings of a cluster, indexed for questions. Built anew when one of them changes.
+/// The roles and bindings of a cluster, indexed for questions. Changed object by object.
 #[derive(Clone, Debug, Default)]
 pub struct Rbac {
     cluster_roles: HashMap<String, Vec<PolicyRule>>,
     roles: HashMap<(String, String), Vec<PolicyRule>>,
-    cluster_bindings: Vec<Binding>,
-    bindings: HashMap<String, Vec<Binding>>,
-}
-
-#[derive(Clone, Debug)]
-struct Binding {
-    name: String,
-    role: RoleRef,
-    subjects: Vec<Subject>,
+    /// By namespace; those of the cluster under the empty one.
+    bindings: HashMap<String, Bindings>,
 }
 
 impl Rbac {
@@ -47,23 +43,47 @@ impl Rbac {
     ) -> Self {
         let mut rbac = Self::default();
         for role in cluster_roles {
-            rbac.cluster_roles.insert(role.metadata.name.unwrap_or_default(), role.rules.unwrap_or_default());
+            rbac.set_cluster_role(&role.metadata.name.unwrap_or_default(), Some(role.rules.unwrap_or_default()));
         }
         for role in roles {
-            let key = (role.metadata.namespace.unwrap_or_default(), role.metadata.name.unwrap_or_default());
-            rbac.roles.insert(key, role.rules.unwrap_or_default());
+            let (namespace, name) = (role.metadata.namespace.unwrap_or_default(), role.metadata.name.unwrap_or_default());
+            rbac.set_role(&namespace, &name, Some(role.rules.unwrap_or_default()));
         }
         for binding in cluster_bindings {
-            let name = binding.metadata.name.unwrap_or_default();
-            rbac.cluster_bindings.push(Binding { name, role: binding.role_ref, subjects: binding.subjects.unwrap_or_default() });
+            let now = (binding.role_ref, binding.subjects.unwrap_or_default());
+            rbac.set_binding("", &binding.metadata.name.unwrap_or_default(), Some(now));
         }
         for binding in bindings {
-            let namespace = binding.metadata.namespace.unwrap_or_default();
-            let name = binding.metadata.name.unwrap_or_default();
-            let binding = Binding { name, role: binding.role_ref, subjects: binding.subjects.unwrap_or_default() };
-            rbac.bindings.entry(namespace).or_default().push(binding);
+            let (namespace, name) = (binding.metadata.namespace.unwrap_or_default(), binding.metadata.name.unwrap_or_default());
+            rbac.set_binding(&namespace, &name, Some((binding.role_ref, binding.subjects.unwrap_or_default())));
         }
         rbac
+    }
+
+    /// States the rules of a ClusterRole; `None`: it is gone.
+    pub fn set_cluster_role(&mut self, name: &str, rules: Option<Vec<PolicyRule>>) {
+        match rules {
+            Some(rules) => drop(self.cluster_roles.insert(name.to_owned(), rules)),
+            None => drop(self.cluster_roles.remove(name)),
+        }
+    }
+
+    /// States the rules of a Role; `None`: it is gone.
+    pub fn set_role(&mut self, namespace: &str, name: &str, rules: Option<Vec<PolicyRule>>) {
+        let key = (namespace.to_owned(), name.to_owned());
+        match rules {
+            Some(rules) => drop(self.roles.insert(key, rules)),
+            None => drop(self.roles.remove(&key)),
+        }
+    }
+
+    /// States role and subjects of a RoleBinding, or (no namespace) of a ClusterRoleBinding; `None`: it is gone.
+    pub fn set_binding(&mut self, namespace: &str, name: &str, now: Option<(RoleRef, Vec<Subject>)>) {
+        let all = self.bindings.entry(namespace.to_owned()).or_default();
+        all.set(namespace, name, now);
+        if all.is_empty() {
+            self.bindings.remove(namespace);
+        }
     }
 
     /// Whether some rule allows it. There are no denying rules in RBAC.
@@ -80,7 +100,8 @@ impl Rbac {
             ("ServiceAccount", Some(namespace)) => format!("ServiceAccount {:?}", format!("{}/{namespace}", subject.name)),
             (kind, _) => format!("{kind} {:?}", subject.name),
         };
-        let (kind, name) = if home.is_empty() { ("ClusterRoleBinding", name.clone()) } else { ("RoleBinding", format!("{name}/{home}")) };
+        let (kind, name) =
+            if home.is_empty() { ("ClusterRoleBinding", name.to_string()) } else { ("RoleBinding", format!("{name}/{home}")) };
         Some(format!("RBAC: allowed by {kind} {name:?} of {} {:?} to {subject}", role.kind, role.name))
     }
 
@@ -117,10 +138,10 @@ impl Rbac {
         who: &'a Identity,
         namespace: &'a str,
     ) -> impl Iterator<Item = (&'a Binding, &'a Subject, &'a [PolicyRule], &'a str)> {
-        let local = self.bindings.get(namespace).map(Vec::as_slice).unwrap_or_default();
-        let all = self.cluster_bindings.iter().map(|binding| (binding, "")).chain(local.iter().map(move |binding| (binding, namespace)));
-        all.filter_map(move |(binding, home)| {
-            let subject = binding.subjects.iter().find(|subject| names(subject, who, home))?;
+        let local = (!namespace.is_empty()).then_some(namespace);
+        let homes = [Some(""), local].into_iter().flatten().filter_map(move |home| Some((home, self.bindings.get(home)?)));
+        let all = homes.flat_map(move |(home, bindings)| bindings.of(who, home).map(move |(binding, subject)| (binding, subject, home)));
+        all.filter_map(move |(binding, subject, home)| {
             let rules = if home.is_empty() {
                 self.cluster_roles.get(&binding.role.name).map(Vec::as_slice)
             } else {

@@ -1,0 +1,44 @@
+//! Plans for unused tokens.
+
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::plan::{Step, date, mounted, step};
+
+fn at(text: &str) -> Timestamp {
+    date(text).unwrap()
+}
+
+fn secret(made: &str, labels: Value) -> Secret {
+    serde_json::from_value(json!({ "metadata": { "creationTimestamp": format!("{made}T00:00:00Z"), "labels": labels } })).unwrap()
+}
+
+#[test]
+fn a_token_is_refused_after_a_year_without_use_and_deleted_after_another() {
+    let (used, invalid) = ("kubernetes.io/legacy-token-last-used", "kubernetes.io/legacy-token-invalid-since");
+    let (since, now) = (at("2020-01-01"), at("2024-06-01"));
+    for (made, labels, wanted) in [
+        ("2020-01-01", json!({}), Step::Refuse),
+        ("2024-01-01", json!({}), Step::Nothing),
+        ("2020-01-01", json!({ used: "2022-01-01" }), Step::Refuse),
+        ("2020-01-01", json!({ used: "2024-01-01" }), Step::Nothing),
+        ("2020-01-01", json!({ used: "yesterday" }), Step::Nothing),
+        ("2020-01-01", json!({ used: "2022-01-01", invalid: "2023-05-01" }), Step::Delete),
+        ("2020-01-01", json!({ invalid: "2023-05-01" }), Step::Delete),
+        ("2020-01-01", json!({ invalid: "2024-01-01" }), Step::Nothing),
+        ("2020-01-01", json!({ used: "2023-05-02", invalid: "2023-05-01" }), Step::Nothing),
+    ] {
+        assert_eq!(step(&secret(made, labels.clone()), since, now), wanted, "{made} {labels}");
+    }
+    // Uses are not written down for long enough.
+    assert_eq!(step(&secret("2020-01-01", json!({})), at("2024-01-01"), now), Step::Nothing);
+}
+
+#[test]
+fn what_pods_mount_is_known() {
+    let volumes = json!([{ "name": "a", "secret": { "secretName": "one" } },
+        { "name": "b", "projected": { "sources": [{ "secret": { "name": "two" } }] } }, { "name": "c", "emptyDir": {} }]);
+    let pod: Pod = serde_json::from_value(json!({ "spec": { "containers": [], "volumes": volumes } })).unwrap();
+    assert_eq!(mounted(&[pod]).into_iter().collect::<Vec<_>>(), ["one", "two"]);
+}
