@@ -8,6 +8,7 @@ tests![
     e2e_cluster_addresses_are_handed_out_once,
     e2e_node_ports_are_handed_out_once,
     e2e_released_addresses_and_ports_can_be_asked_for_again,
+    e2e_a_further_range_gives_addresses,
 ];
 
 /// Parallel creations of Services of a type: no request may fail.
@@ -49,7 +50,7 @@ fn e2e_cluster_addresses_are_handed_out_once(_: &Cluster, kubectl: &Kubectl) -> 
     let said = kubectl.fails(&["create", "-f", "-"], Some(&service("second", &format!("clusterIP: {taken}"))))?;
     ensure!(said.contains("spec.clusterIPs") && said.contains("provided IP is already allocated"), "{said}");
     let said = kubectl.fails(&["create", "-f", "-"], Some(&service("outside", "clusterIP: 192.0.2.1")))?;
-    ensure!(said.contains("spec.clusterIPs") && said.contains("not in the valid range"), "{said}");
+    ensure!(said.contains("spec.clusterIPs") && said.contains("does not match the current range"), "{said}");
     let said = kubectl.fails(&["create", "-f", "-"], Some(&service("nonsense", "clusterIP: 10.96.0.300")))?;
     ensure!(said.contains("spec.clusterIPs"), "{said}");
     // A Service keeps its address.
@@ -90,4 +91,30 @@ fn e2e_released_addresses_and_ports_can_be_asked_for_again(_: &Cluster, kubectl:
     let ports = kubectl.json(&["get", "service", "port-again"])?["spec"]["ports"].clone();
     ensure!(ports[0].get("nodePort").is_none(), "{ports}");
     eventually("the port to be free", || kubectl.run_with(&["create", "-f", "-"], &node_port("port-third", port))).map(drop)
+}
+
+fn e2e_a_further_range_gives_addresses(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    let name = format!("{}-more", kubectl.namespace());
+    kubectl.apply(&format!(
+        "{{apiVersion: networking.k8s.io/v1, kind: ServiceCIDR, metadata: {{name: {name}}}, spec: {{cidrs: [10.197.0.0/24]}}}}"
+    ))?;
+    kubectl.run(&["wait", "servicecidr", &name, "--for=condition=Ready", "--timeout=60s"])?;
+    let rows = kubectl.run(&["get", "servicecidrs"])?;
+    ensure!(rows.lines().next().is_some_and(|head| head.split_whitespace().eq(["NAME", "CIDRS", "AGE"])), "{rows}");
+    ensure!(rows.lines().any(|row| row.starts_with(&name) && row.contains("10.197.0.0/24")), "{rows}");
+    ensure!(rows.lines().any(|row| row.starts_with("kubernetes ") && row.contains("10.96.0.0/16")), "{rows}");
+    eventually("the range to be used", || kubectl.run_with(&["create", "-f", "-"], &service("further", "clusterIP: 10.197.0.7")))?;
+    let rows = kubectl.run(&["get", "ip", "10.197.0.7"])?;
+    let parent = format!("services/{}/further", kubectl.namespace());
+    ensure!(rows.contains("PARENTREF") && rows.contains(&parent), "{rows}");
+    // It is held while the Service has its address.
+    kubectl.run(&["delete", "servicecidr", &name, "--wait=false"])?;
+    kubectl.run(&["wait", "servicecidr", &name, "--for=condition=Ready=False", "--timeout=60s"])?;
+    let said = kubectl.fails(&["create", "-f", "-"], Some(&service("late", "clusterIP: 10.197.0.8")))?;
+    ensure!(said.contains("does not match the current range"), "{said}");
+    kubectl.run(&["delete", "service", "further"])?;
+    kubectl.run(&["wait", "servicecidr", &name, "--for=delete", "--timeout=60s"])?;
+    let said = kubectl.fails(&["get", "ip", "10.197.0.7"], None)?;
+    ensure!(said.contains("NotFound"), "{said}");
+    Ok(())
 }

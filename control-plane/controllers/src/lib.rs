@@ -35,6 +35,7 @@ mod replica_set;
 mod resource_quota;
 mod revision_history;
 mod service_account;
+mod service_cidr;
 mod stateful_set;
 mod storage_protection;
 mod taint_eviction;
@@ -93,6 +94,7 @@ pub async fn run_with(config: Config, informers: SharedInformers, shutdown: Canc
     endpoint_mirror::start(&context);
     programming::start(&context);
     service_account::start(&context);
+    service_cidr::start(&context);
     bootstrap_tokens::start(&context);
     token_secrets::start(&context);
     unused_tokens::start(&context);

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{
     Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::networking::v1::{IPAddress, NetworkPolicy, ServiceCIDR};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
@@ -55,6 +55,7 @@ cached!(
     Lease,
     Endpoints,
     HorizontalPodAutoscaler,
+    IPAddress,
     Namespace,
     NetworkPolicyStatus,
     NodeProgramming,
@@ -66,6 +67,7 @@ cached!(
     ResourceQuota,
     Service,
     ServiceAccount,
+    ServiceCIDR,
     ServiceStatus,
     PriorityClass,
 );

@@ -14,6 +14,8 @@ pub enum NameRule {
     Label1035,
     /// Anything that can be one segment of a URL path.
     PathSegment,
+    /// An IP address in the one form that names it.
+    Address,
 }
 
 const LABEL_FORM: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
@@ -36,6 +38,8 @@ impl NameRule {
             Self::Label => label(name),
             Self::Label1035 => label_1035(name),
             Self::PathSegment => path_segment(name, prefix),
+            // The server makes up no part of an address.
+            Self::Address => address(name),
         }
     }
 }
@@ -221,6 +225,49 @@ pub fn ip(value: &str) -> Result<IpAddr, String> {
     value.parse().map_err(|_| "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned())
 }
 
+/// An IP address in its canonical form (RFC 5952 for IPv6), as fields that never took another form ask for it.
+pub fn address(value: &str) -> Vec<String> {
+    match value.parse() {
+        Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_some() => vec!["must not be an IPv4-mapped IPv6 address".to_owned()],
+        Ok(address) => not_canonical(value, &address.to_string()),
+        Err(_) if has_leading_zeros(value) => vec!["must not have leading 0s".to_owned()],
+        Err(_) => ip(value).err().into_iter().collect(),
+    }
+}
+
+/// A network in its canonical form, as fields that never took another form ask for it.
+pub fn network(value: &str) -> Vec<String> {
+    let Some((address, length)) = value.split_once('/') else { return cidr(value).err().into_iter().collect() };
+    let is_padded = length.len() > 1 && length.starts_with('0') && length.bytes().all(|digit| digit.is_ascii_digit());
+    if is_padded || has_leading_zeros(address) {
+        return vec!["must not have leading 0s in IP or prefix length".to_owned()];
+    }
+    let network = match cidr(value) {
+        Ok(network) => network,
+        Err(why) => return vec![why],
+    };
+    if matches!(network.addr(), IpAddr::V6(address) if address.to_ipv4_mapped().is_some()) {
+        return vec!["must not have an IPv4-mapped IPv6 address".to_owned()];
+    }
+    if network != network.trunc() {
+        return vec!["must not have bits set beyond the prefix length".to_owned()];
+    }
+    not_canonical(value, &network.to_string())
+}
+
+fn not_canonical(value: &str, canonical: &str) -> Vec<String> {
+    if value == canonical { Vec::new() } else { vec![format!("must be in canonical form ({canonical:?})")] }
+}
+
+/// Whether it would be an IPv4 address but for zeros before its numbers.
+fn has_leading_zeros(value: &str) -> bool {
+    let parts: Vec<&str> = value.split('.').collect();
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|digit| digit.is_ascii_digit());
+    let is_byte = |part: &&str| part.trim_start_matches('0').parse::<u8>().is_ok() || part.trim_start_matches('0').is_empty();
+    let is_padded = |part: &&str| part.len() > 1 && part.starts_with('0');
+    parts.len() == 4 && parts.iter().all(|part| is_number(part) && is_byte(part)) && parts.iter().any(is_padded)
+}
+
 /// The network, or what is wrong with it.
 pub fn cidr(value: &str) -> Result<ipnet::IpNet, String> {
     value.parse().map_err(|_| "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned())
@@ -337,6 +384,36 @@ mod tests {
         );
         assert_eq!(label(&"a".repeat(64)), ["must be no more than 63 bytes"]);
         assert_eq!(port_number(0).as_deref(), Some("must be between 1 and 65535, inclusive"));
+    }
+
+    #[test]
+    fn addresses_and_networks_have_one_form() {
+        for (value, expected) in [
+            ("10.0.0.1", None),
+            ("2001:db8::1", None),
+            ("", Some("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")),
+            ("a", Some("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")),
+            ("10.0.0.256", Some("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")),
+            ("10.0.0.01", Some("must not have leading 0s")),
+            ("::ffff:10.0.0.1", Some("must not be an IPv4-mapped IPv6 address")),
+            ("2001:DB8::1", Some("must be in canonical form (\"2001:db8::1\")")),
+            ("2001:db8:0:0:0:0:0:1", Some("must be in canonical form (\"2001:db8::1\")")),
+        ] {
+            assert_eq!(address(value), expected.map(str::to_owned).into_iter().collect::<Vec<_>>(), "{value}");
+        }
+        for (value, expected) in [
+            ("10.0.0.0/16", None),
+            ("2001:db8::/64", None),
+            ("10.0.0.0", Some("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")),
+            ("10.0.0.0/33", Some("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")),
+            ("10.0.0.0/016", Some("must not have leading 0s in IP or prefix length")),
+            ("010.0.0.0/16", Some("must not have leading 0s in IP or prefix length")),
+            ("10.0.0.1/16", Some("must not have bits set beyond the prefix length")),
+            ("::ffff:10.0.0.0/112", Some("must not have an IPv4-mapped IPv6 address")),
+            ("2001:DB8::/64", Some("must be in canonical form (\"2001:db8::/64\")")),
+        ] {
+            assert_eq!(network(value), expected.map(str::to_owned).into_iter().collect::<Vec<_>>(), "{value}");
+        }
     }
 
     #[test]

@@ -34,7 +34,8 @@ pub struct Config {
     pub routing: Routing,
     /// UDP port of the overlay, with `routing: vxlan`; the same on every node.
     pub vxlan_port: u16,
-    /// Prefixes from which Services get their cluster addresses (the API server's service CIDRs). What is sent to an address in them
+    /// Prefixes from which Services get their cluster addresses (the API server's service CIDRs); those of ServiceCIDRs are known besides, but
+    /// for any that has addresses of nodes or pods. What is sent to an address in them
     /// that no Service has is dropped, at the socket ("operation not permitted") or where it leaves the pod, and counted as
     /// `no-such-service`. Services of another proxy (label `service.kubernetes.io/service-proxy-name`) are left alone. What no hook
     /// sees (raw sockets of the node, packets from outside) and what no hook translates (a ping) is answered "unreachable" by a route.

@@ -35,7 +35,7 @@ pub async fn keep_own_way(
         }
         let (view, known) = (Arc::clone(&views.borrow_and_update()), fronts.borrow_and_update().clone());
         if let Some(known) = known.filter(|_| view.is_complete) {
-            let wanted = OwnRoutes::of(&known, &service_cidrs, &view.nodes);
+            let wanted = OwnRoutes::of(&known, &view.service_ranges(&service_cidrs), &view.nodes);
             if kept.as_ref() != Some(&wanted) {
                 let failures = keep(&router, &dataplane, &wanted).await.unwrap_or_else(|error| vec![error]);
                 next = Instant::now() + report(&mut troubles, &failures);

@@ -4,8 +4,9 @@
 use crate::error::Error;
 use crate::nodes::Outlook;
 use crate::overlay::{Overlay, Routing};
-use crate::routes::{MAIN_TABLE, Router, Routes, direct, failed};
+use crate::routes::{MAIN_TABLE, Router, Routes, barred, direct, failed};
 use crate::watch::{self, NodesView};
+use ipnet::IpNet;
 use kube::Client;
 use orknet_cni::protocol::NodeConfiguration;
 use std::collections::BTreeSet;
@@ -28,6 +29,8 @@ pub struct Wires {
     pub vxlan_port: u16,
     /// Routes that are there whatever the Nodes say.
     pub always: Routes,
+    /// Ranges of cluster addresses; those of ServiceCIDRs are barred as well.
+    pub service_cidrs: Vec<IpNet>,
 }
 
 /// Who is told how our pods are addressed.
@@ -63,7 +66,9 @@ pub async fn keep_network(router: Router, mut views: latest::Receiver<Arc<NodesV
     let mut troubles = Troubles::new(resync);
     loop {
         let view = Arc::clone(&views.borrow_and_update());
-        let plan = Plan::of(&wires, &view.nodes);
+        let mut now = wires.clone();
+        now.always.extend(barred(&view.service_ranges(&wires.service_cidrs)));
+        let plan = Plan::of(&now, &view.nodes);
         let uplink = router.mtu_of(&plan.ends).await.ok().flatten().unwrap_or(DEFAULT_MTU);
         let mtu = plan.overlay.as_ref().map_or(uplink, |overlay| overlay.mtu(uplink));
         if let Some(pods) = &pods {

@@ -11,7 +11,7 @@ use crate::own_keeper::keep_own_way;
 use crate::programmer::{Listeners, Message, Programmer};
 use crate::room::Room;
 use crate::route_keeper::{Pods, Wires, keep_network};
-use crate::routes::{Router, barred};
+use crate::routes::Router;
 use crate::settings_keeper::keep_settings;
 use crate::socket::{PATIENCE, Server};
 use crate::watch::NodesView;
@@ -81,6 +81,16 @@ async fn run_once_open(
         watch::nodes(of_nodes, &own, sender, view, has_policies).await;
         "Node watch"
     });
+    // Where no range is for Services alone, none of ServiceCIDRs is, either.
+    let views = if config.service_cidrs.is_empty() {
+        views
+    } else {
+        let (further, ranges) = latest::channel(Arc::default());
+        let (both, joined) = latest::channel(Arc::new(NodesView::default()));
+        parts.spawn(named("ServiceCIDR watch", watch::service_cidrs(client.clone(), further)));
+        parts.spawn(named("ranges of Services", watch::with_ranges(views, ranges, both)));
+        joined
+    };
     if has_policies {
         parts.spawn(named("NetworkPolicy watch", watch::policies(client.clone(), messages.clone())));
         parts.spawn(named("ClusterNetworkPolicy watch", watch::cluster_policies(client.clone(), messages.clone(), in_maps)));
@@ -135,7 +145,8 @@ async fn run_once_open(
     parts.spawn(named("keeper of the node's own way", own_way));
     let of_balancers = views.clone();
     let pods = Some(Pods { configure, mtu: config.mtu, overlay });
-    let wires = Wires { routing: config.routing, vxlan_port: config.vxlan_port, always: barred(&config.service_cidrs) };
+    let service_cidrs = config.service_cidrs.clone();
+    let wires = Wires { routing: config.routing, vxlan_port: config.vxlan_port, service_cidrs, ..Wires::default() };
     parts.spawn(named("route keeper", keep_network(router, views, pods, wires, resync)));
     if let Some(pages) = proxy_pages {
         let served = proxy_health::serve(pages, healths.clone(), of_balancers, shutdown.clone());

@@ -20,7 +20,7 @@ const LOCAL_PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// Tells the programmer until nobody looks at the Nodes any more, or it is gone. `overlay` is the index of the overlay's device, 0
 /// before there is one.
 pub async fn keep_settings(
-    config: Config,
+    mut config: Config,
     mut views: latest::Receiver<Arc<NodesView>>,
     mut overlay: latest::Receiver<u32>,
     messages: mpsc::Sender<Message>,
@@ -28,11 +28,13 @@ pub async fn keep_settings(
 ) {
     let started = Instant::now();
     let mut said = Said::default();
+    let service_cidrs = config.service_cidrs.clone();
     loop {
         let (view, device) = (Arc::clone(&views.borrow_and_update()), *overlay.borrow_and_update());
         // What a former run knew of the overlay is not forgotten before it can have been found again.
         let waits_for_overlay = config.routing == Routing::Vxlan && device == 0 && started.elapsed() < resync;
         if view.is_complete && !waits_for_overlay {
+            config.service_cidrs = view.service_ranges(&service_cidrs);
             for message in tell(&view.nodes, &config, device, &mut said) {
                 if messages.send(message).await.is_err() {
                     return;

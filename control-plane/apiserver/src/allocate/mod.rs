@@ -1,26 +1,39 @@
 //! Cluster addresses and node ports of Services. Each is a key of its own in the store (its claim), written in the same transaction as the Service
 //! that holds it and deleted in the same transaction as the Service or its change: none can be given out twice, whoever crashes when.
+//!
+//! An address has an IPAddress besides, written and removed with its claim. Addresses come from the ranges of ServiceCIDRs ([`ranges`]); the
+//! transaction compares with the one that an address is from, so that none is given from one that has begun to go.
 
+mod adopt;
 mod claims;
 mod plan;
 mod pool;
+mod ranges;
+mod record;
 mod repair;
 mod service;
 
+pub use adopt::adopt;
 pub use claims::Claims;
 pub use pool::first_address;
 pub use repair::repair;
 
 use crate::error::ApiError;
-use crate::kinds::Kind;
+use crate::kinds::{Kind, StoredAs};
 use crate::object;
 use crate::server::Server;
 use crate::storage::keys;
+use ipnet::IpNet;
 use orknet_resources::field::{Errors, Path};
+use orknet_resources::kinds::ip_address;
 use orknet_store::{Compare, MAX_OPS, Op};
 use plan::{Delta, Refused};
 use rand::Rng;
 use serde_json::{Value, json};
+use std::net::IpAddr;
+
+/// Where Services are stored.
+const SERVICES: StoredAs = ("", "services");
 
 /// What a write adds to its transaction: that of a Service for its claims, that of an object with a companion for it.
 #[derive(Debug, Default)]
@@ -43,21 +56,27 @@ pub fn plan(server: &Server, kind: &Kind, old: Option<&Value>, new: &mut Value) 
     if !holds_claims(kind) {
         return Ok(Allocation::default());
     }
-    let ranges = plan::Ranges { cidrs: &server.config.service_cidrs, node_ports: server.config.node_ports.clone() };
-    let claims = &server.claims;
+    let usable = ranges::usable(&server.storage.caches, &server.config.service_cidrs);
+    let cidrs: Vec<IpNet> = usable.iter().map(|range| range.cidr).collect();
+    let ranges = plan::Ranges { configured: &server.config.service_cidrs, cidrs: &cidrs, node_ports: server.config.node_ports.clone() };
+    let (claims, caches) = (&server.claims, &server.storage.caches);
+    // An IPAddress that somebody else made keeps its address from Services.
+    let is_taken =
+        |address: IpAddr| claims.has(&keys::cluster_ip(address)) || caches.get(ip_address::PLACE, "", &address.to_string()).is_some();
     let seed = rand::rng().random();
     let delta =
-        plan::plan(old, new, &ranges, &|address| claims.has(&keys::cluster_ip(address)), &|port| claims.has(&keys::node_port(port)), seed)
-            .map_err(|refused| match refused {
-                Refused::Invalid(errors) => ApiError::invalid(kind.descriptor(), object::name(new), &errors),
-                Refused::Internal(why) => ApiError::internal(why),
-            })?;
-    let allocation = transaction(&delta, new);
+        plan::plan(old, new, &ranges, &is_taken, &|port| claims.has(&keys::node_port(port)), seed).map_err(|refused| match refused {
+            Refused::Invalid(errors) => ApiError::invalid(kind.descriptor(), object::name(new), &errors),
+            Refused::Internal(why) => ApiError::internal(why),
+        })?;
+    let addresses = &delta.claimed.addresses;
+    let allocation = transaction(&delta, new).and(record::of(&server.kinds(), addresses, new)).and(ranges::must_stay(&usable, addresses));
     // Two operations are the Service's own and that of its companion, and three compares are: these, and that of its namespace.
     let most = MAX_OPS - 3;
     if allocation.ops.len() > most || allocation.compares.len() > most {
+        // Of two addresses each is compared with three times; and there is the port for health.
         let mut errors = Errors::default();
-        errors.too_many(&Path::Root.field("spec").field("ports"), service::ports(new).count(), most - 3);
+        errors.too_many(&Path::Root.field("spec").field("ports"), service::ports(new).count(), most - 7);
         return Err(ApiError::invalid(kind.descriptor(), object::name(new), &errors.into_list()));
     }
     Ok(allocation)
@@ -73,7 +92,7 @@ pub fn release(kind: &Kind, old: &Value) -> Allocation {
 }
 
 fn holds_claims(kind: &Kind) -> bool {
-    kind.descriptor().stored_as == ("", "services")
+    kind.descriptor().stored_as == SERVICES
 }
 
 fn transaction(delta: &Delta, service: &Value) -> Allocation {
@@ -85,6 +104,7 @@ fn transaction(delta: &Delta, service: &Value) -> Allocation {
         allocation.ops.push(Op::Put { key, value: value.clone().into(), ttl: None });
     }
     allocation.ops.extend(delta.released.keys().map(|key| Op::Delete { key }));
+    allocation.ops.extend(delta.released.addresses.iter().map(|address| Op::Delete { key: record::key(*address) }));
     allocation
 }
 

@@ -13,6 +13,9 @@ use std::ops::RangeInclusive;
 
 /// What can be given out.
 pub struct Ranges<'a> {
+    /// Of the server's settings: they say which families there are, and which is the first.
+    pub configured: &'a [IpNet],
+    /// Those from which addresses are given now, of any family, the first to be used first.
     pub cidrs: &'a [IpNet],
     pub node_ports: RangeInclusive<u16>,
 }
@@ -52,7 +55,7 @@ pub fn plan(
     if let Some(old) = old {
         keep_addresses(old, new);
     }
-    addresses(old, new, ranges, &|address| address_taken(address) && !holds.addresses.contains(&address), seed)?;
+    addresses(old, new, ranges, address_taken, &holds, seed)?;
     ports(new, ranges, &|port| port_taken(port) && !holds.ports.contains(&port), seed)?;
     let wants = service::held(new);
     Ok(Delta { claimed: wants.without(&holds), released: holds.without(&wants) })
@@ -77,7 +80,14 @@ fn keep_addresses(old: &Value, new: &mut Value) {
     }
 }
 
-fn addresses(old: Option<&Value>, new: &mut Value, ranges: &Ranges<'_>, taken: &dyn Fn(IpAddr) -> bool, seed: u64) -> Result<(), Refused> {
+fn addresses(
+    old: Option<&Value>,
+    new: &mut Value,
+    ranges: &Ranges<'_>,
+    taken: &dyn Fn(IpAddr) -> bool,
+    holds: &Held,
+    seed: u64,
+) -> Result<(), Refused> {
     if service::kind(new) == "ExternalName" {
         let was_other = old.is_some_and(|old| service::kind(old) != "ExternalName");
         let spec = object::map_at(new, "spec");
@@ -106,19 +116,25 @@ fn addresses(old: Option<&Value>, new: &mut Value, ranges: &Ranges<'_>, taken: &
             format!("spec.clusterIPs[{index}]")
         };
         let address: IpAddr = text.parse().map_err(|_| vec![invalid(&field, json!(text), "must be a valid IP address")])?;
-        let Some(cidr) = cidr(ranges, &families[index]) else { continue };
+        // What it has it keeps, whatever became of the range.
+        if holds.addresses.contains(&address) {
+            continue;
+        }
         let fail = |why: String| {
             Err(Refused::Invalid(vec![invalid("spec.clusterIPs", json!([text]), format!("failed to allocate IP {text}: {why}"))]))
         };
-        if !pool::contains(cidr, address) {
-            return fail(format!("the provided IP ({text}) is not in the valid range. The range of valid IPs is {cidr}"));
+        if !ranges.cidrs.iter().any(|cidr| pool::contains(*cidr, address)) {
+            return fail(match ranges.cidrs.iter().find(|cidr| cidr.contains(&address)) {
+                Some(cidr) => format!("the provided IP ({text}) is not in the valid range. The range of valid IPs is {cidr}"),
+                None => "the provided network does not match the current range".to_owned(),
+            });
         }
         if taken(address) {
             return fail("provided IP is already allocated".into());
         }
     }
     for family in &families[ips.len()..] {
-        let found = cidr(ranges, family).and_then(|cidr| pool::address(cidr, taken, seed));
+        let found = of_family(ranges, family).find_map(|cidr| pool::address(cidr, taken, seed));
         let none = || Refused::Internal("failed to allocate a serviceIP: range is full".to_owned());
         ips.push(found.map(|address| address.to_string()).ok_or_else(none)?);
     }
@@ -128,7 +144,7 @@ fn addresses(old: Option<&Value>, new: &mut Value, ranges: &Ranges<'_>, taken: &
 
 /// The families of the Service's addresses, by its policy, its list and its addresses. Sets the policy.
 fn families(new: &mut Value, ranges: &Ranges<'_>) -> Result<Vec<String>, Vec<FieldError>> {
-    let configured: Vec<&str> = ranges.cidrs.iter().map(|cidr| family(cidr.addr())).collect();
+    let configured: Vec<&str> = ranges.configured.iter().map(|cidr| family(cidr.addr())).collect();
     let ips: Vec<IpAddr> = service::cluster_ips(new).into_iter().filter_map(|address| address.parse().ok()).collect();
     let mut families: Vec<String> = object::strings(new.pointer("/spec/ipFamilies")).into_iter().map(str::to_owned).collect();
     let selectorless = new.pointer("/spec/selector").and_then(Value::as_object).is_none_or(|selector| selector.is_empty());
@@ -261,8 +277,8 @@ fn set_ips(service: &mut Value, ips: &[String]) {
     }
 }
 
-fn cidr(ranges: &Ranges<'_>, name: &str) -> Option<IpNet> {
-    ranges.cidrs.iter().copied().find(|cidr| family(cidr.addr()) == name)
+fn of_family<'a>(ranges: &'a Ranges<'_>, name: &'a str) -> impl Iterator<Item = IpNet> + 'a {
+    ranges.cidrs.iter().copied().filter(move |cidr| family(cidr.addr()) == name)
 }
 
 fn family(address: IpAddr) -> &'static str {

@@ -4,9 +4,21 @@ use super::*;
 
 const BOTH: [&str; 2] = ["10.96.0.0/16", "fd00:10:96::/112"];
 
-fn planned(cidrs: &[&str], old: Option<&Value>, mut new: Value, taken: &[&str]) -> Result<(Value, Delta), String> {
-    let cidrs: Vec<IpNet> = cidrs.iter().map(|cidr| cidr.parse().expect("range")).collect();
-    let ranges = Ranges { cidrs: &cidrs, node_ports: 30000..=30100 };
+fn planned(cidrs: &[&str], old: Option<&Value>, new: Value, taken: &[&str]) -> Result<(Value, Delta), String> {
+    planned_from(cidrs, cidrs, old, new, taken)
+}
+
+/// The same where addresses are given from other ranges than those of the settings.
+fn planned_from(
+    configured: &[&str],
+    cidrs: &[&str],
+    old: Option<&Value>,
+    mut new: Value,
+    taken: &[&str],
+) -> Result<(Value, Delta), String> {
+    let parsed = |cidrs: &[&str]| cidrs.iter().map(|cidr| cidr.parse().expect("range")).collect::<Vec<IpNet>>();
+    let (configured, cidrs) = (parsed(configured), parsed(cidrs));
+    let ranges = Ranges { configured: &configured, cidrs: &cidrs, node_ports: 30000..=30100 };
     let address_taken = |address: IpAddr| taken.contains(&&address.to_string()[..]);
     let port_taken = |port: u16| taken.contains(&&port.to_string()[..]);
     match plan(old, &mut new, &ranges, &address_taken, &port_taken, 3) {
@@ -66,7 +78,36 @@ fn an_address_asked_for_is_given_unless_taken_or_foreign() {
     let error = planned(&BOTH, None, service(spec), &["10.96.0.10"]).expect_err("taken");
     assert!(error.contains("failed to allocate IP 10.96.0.10: provided IP is already allocated"), "{error}");
     let error = planned(&BOTH, None, service(json!({ "clusterIP": "10.97.0.1" })), &[]).expect_err("foreign");
-    assert!(error.contains("is not in the valid range"), "{error}");
+    assert!(error.contains("failed to allocate IP 10.97.0.1: the provided network does not match the current range"), "{error}");
+    let error = planned(&BOTH, None, service(json!({ "clusterIP": "10.96.255.255" })), &[]).expect_err("the last one is no address");
+    assert!(error.contains("the provided IP (10.96.255.255) is not in the valid range. The range of valid IPs is 10.96.0.0/16"), "{error}");
+}
+
+#[test]
+fn further_ranges_are_used_when_the_first_is_full() {
+    let (first, further) = ("10.96.0.0/30", "10.97.0.0/30");
+    let given = |taken: &[&str]| {
+        planned_from(&[first], &[first, further], None, service(json!({})), taken).map(|(new, _)| new["spec"]["clusterIP"].clone())
+    };
+    assert_eq!(given(&["10.96.0.1"]), Ok(json!("10.96.0.2")));
+    assert_eq!(given(&["10.96.0.1", "10.96.0.2", "10.97.0.2"]), Ok(json!("10.97.0.1")));
+    let full = given(&["10.96.0.1", "10.96.0.2", "10.97.0.1", "10.97.0.2"]);
+    assert_eq!(full, Err("internal: failed to allocate a serviceIP: range is full".to_owned()));
+    let asked = service(json!({ "clusterIP": "10.97.0.2" }));
+    let (new, delta) = planned_from(&[first], &[first, further], None, asked, &[]).expect("planned");
+    assert_eq!((&new["spec"]["clusterIP"], delta.claimed.addresses.len()), (&json!("10.97.0.2"), 1));
+}
+
+#[test]
+fn a_range_that_goes_takes_no_address_away_and_gives_none() {
+    let old = service(json!({ "clusterIP": "10.97.0.1", "clusterIPs": ["10.97.0.1"], "ipFamilies": ["IPv4"] }));
+    let (kept, delta) = planned_from(&BOTH, &BOTH, Some(&old), old.clone(), &["10.97.0.1"]).expect("planned");
+    assert_eq!((&kept["spec"]["clusterIP"], delta.claimed, delta.released), (&json!("10.97.0.1"), Held::default(), Held::default()));
+    // The family is still the cluster's: there is only nothing to give.
+    let none = planned_from(&BOTH, &BOTH[1..], None, service(json!({})), &[]);
+    assert_eq!(none.map(|_| ()), Err("internal: failed to allocate a serviceIP: range is full".to_owned()));
+    let none = planned_from(&BOTH, &BOTH[1..], None, service(json!({ "clusterIP": "10.96.0.9" })), &[]);
+    assert!(none.expect_err("foreign").contains("does not match the current range"));
 }
 
 #[test]

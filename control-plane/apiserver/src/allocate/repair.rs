@@ -1,7 +1,7 @@
 //! Brings claims and Services together again, should they ever differ (a store restored from elsewhere): claims without a Service go, Services without
 //! claims get them.
 
-use super::{owner, service};
+use super::{SERVICES, owner, service};
 use crate::cache::CachedObject;
 use crate::error::ApiError;
 use crate::server::Server;
@@ -16,7 +16,6 @@ use std::time::Duration;
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(180);
-const SERVICES: crate::kinds::StoredAs = ("", "services");
 
 /// Looks at once and then again and again, until shutdown.
 pub async fn repair(server: Arc<Server>) {

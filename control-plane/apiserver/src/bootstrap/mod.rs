@@ -3,7 +3,9 @@
 
 mod endpoint;
 mod objects;
+mod service_cidr;
 
+use crate::allocate;
 use crate::error::ApiError;
 use crate::kinds::{Kind, is_namespaced};
 use crate::life;
@@ -69,6 +71,15 @@ async fn once(server: &Server, port: u16) -> Result<(), ApiError> {
     }
     for some in missing.chunks(TOGETHER) {
         create(server, some).await?;
+    }
+    service_cidr::ensure(server).await?;
+    if !server.bootstrapped.load(Ordering::Acquire) {
+        match allocate::adopt(server).await {
+            Ok(0) => {}
+            Ok(adopted) => tracing::info!(adopted, "addresses that Services had already have IPAddresses now"),
+            // A store that is full keeps no server from serving what there is; the controllers write what is missing.
+            Err(error) => tracing::warn!(%error, "addresses that Services have already have no IPAddresses"),
+        }
     }
     endpoint::ensure(server, port).await?;
     // Whoever is told that the server is ready finds the roles in force.

@@ -34,6 +34,7 @@ mod protobuf;
 mod proxies;
 mod quota;
 mod servers;
+mod service_ranges;
 mod services;
 mod storage_protection;
 mod token_webhook;

@@ -230,7 +230,7 @@ fn agent_rules() -> Vec<Value> {
     vec![
         rule(&[""], &["nodes", "pods", "services", "endpoints", "namespaces"], READ),
         rule(&["discovery.k8s.io"], &["endpointslices"], READ),
-        rule(&["networking.k8s.io"], &["networkpolicies", "ingresses"], READ),
+        rule(&["networking.k8s.io"], &["networkpolicies", "ingresses", "servicecidrs"], READ),
         rule(&["policy.networking.k8s.io"], &["clusternetworkpolicies"], READ),
         // What of all this is in the node's kernel: its own report alone (NodeRestriction).
         rule(&["networking.orknet.io"], &["nodeprogrammings"], &["create", "delete", "get", "list", "patch", "update", "watch"]),

@@ -4,9 +4,11 @@ mod absence;
 mod lull;
 mod nodes;
 mod policies;
+mod service_cidrs;
 
 pub use nodes::{NodesView, nodes};
 pub use policies::{cluster_policies, namespaces, pods, policies};
+pub use service_cidrs::{service_cidrs, with_ranges};
 
 use crate::programmer::{Listed, Message};
 use crate::progress::Kind;

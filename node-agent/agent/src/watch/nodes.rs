@@ -4,6 +4,7 @@ use super::{Follower, Sight, follow, version};
 use crate::nodes::{Nodes, Outlook};
 use crate::programmer::{Listed, Message};
 use crate::progress::Kind;
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client};
@@ -29,6 +30,8 @@ pub struct NodesView {
     pub own_uid: Option<String>,
     /// All Nodes have been seen, so routes that are not wanted may go.
     pub is_complete: bool,
+    /// The ranges of ServiceCIDRs, where they are looked at.
+    pub service_cidrs: Vec<IpNet>,
 }
 
 struct NodeFeed {
@@ -99,7 +102,7 @@ impl Follower<Node> for NodeFeed {
             self.send(Change::Node(facts.clone()), now, 0).await;
         }
         let (nodes, own_uid) = (self.nodes.outlook(), self.nodes.own_uid().map(str::to_owned));
-        self.view.send_replace(Arc::new(NodesView { nodes, own_uid, is_complete: self.is_complete }));
+        self.view.send_replace(Arc::new(NodesView { nodes, own_uid, is_complete: self.is_complete, service_cidrs: Vec::new() }));
     }
 
     async fn failed(&mut self) -> bool {
