@@ -211,7 +211,9 @@ fn e2e_mutated_requests_are_answered_without_an_error_of_the_server(_: &Cluster,
             }
         };
         let shown = || format!("{method} {path} ({media}): {}\n{}", String::from_utf8_lossy(&body), answer.text());
-        ensure!(answer.code < 500 || answer.code == 504, "{} for {}", answer.code, shown());
+        // Kubernetes has no better code for a configuration that does not have the shape of its kind.
+        let is_untyped = answer.code == 500 && answer.text().contains("failed to create typed patch object");
+        ensure!(answer.code < 500 || answer.code == 504 || is_untyped, "{} for {}", answer.code, shown());
         ensure!(asked.elapsed() < HANG, "{:?} for {}", asked.elapsed(), shown());
         refused += u32::from(answer.code >= 400);
         if answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {

@@ -244,10 +244,14 @@ impl ApiError {
         }
     }
 
-    /// An apply that was not done: fields that belong to others (409), or what [`ApiError::patch`] says.
+    /// An apply that was not done: fields that belong to others (409), a configuration that does not have the shape of its kind (500), or what [`ApiError::patch`] says.
     pub fn apply(error: &ApplyError) -> Self {
         let conflicts = match error {
             ApplyError::Patch(error) => return Self::patch(error),
+            // kube-apiserver has no better code for these either.
+            ApplyError::Untyped(why) | ApplyError::Conversion(why) => return Self::unexplained(why.clone()),
+            // Is asked again before anybody sees it.
+            ApplyError::Pending => return Self::internal(error),
             ApplyError::Conflicts(conflicts) => conflicts,
         };
         let causes: Vec<_> = (conflicts.0.iter())

@@ -41,6 +41,7 @@ pub use escape::{escape, is_identifier};
 pub use functions::authorizer::{Authorizer, Authz, Decision, Question};
 pub use functions::regex::{Pattern, Patterns};
 pub use functions::time::parse_format as parse_duration;
+pub use functions::url::Url;
 pub use selection::selects;
 pub use types::{Bound, Field, ListKind, ListType, MapType, ObjectType, Type};
 pub use value::{Bindings, Fields, Value, Variables};

@@ -13,6 +13,8 @@ pub mod strategic;
 mod error;
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod three_way;
 
 pub use error::PatchError;
 pub use schema::{Place, Schema};

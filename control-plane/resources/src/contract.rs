@@ -191,6 +191,16 @@ pub trait Resource: Send + Sync + 'static {
     /// Before an update: keeps from `old` what this way in may not change (status on the main resource, spec on `status`, …).
     fn prepare_update(&self, new: &mut Value, old: &Value, subresource: Subresource<'_>);
 
+    /// Fields that this way in does not write, whatever a client sends (`GetResetFields` of Kubernetes' strategies): an applier does not own them, and whoever
+    /// does keeps them. Dotted paths.
+    fn reset_fields(&self, subresource: Subresource<'_>) -> &'static [&'static str] {
+        match subresource {
+            None if self.descriptor().subresources.contains(&"status") => &["status"],
+            Some("status") => &["spec"],
+            _ => &[],
+        }
+    }
+
     /// Whether a replacement must say which version of the object it is of (Kubernetes: no "unconditional updates").
     fn replaces_known_versions_only(&self) -> bool {
         false

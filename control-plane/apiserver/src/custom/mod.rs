@@ -82,7 +82,7 @@ pub fn must_be_open(server: &Server, kind: &Kind) -> Result<Option<Compare>, Api
 /// Follows the stored definitions until shutdown.
 pub async fn keep(server: Arc<Server>) {
     let shutdown = server.shutdown.clone();
-    let mut follower = Follower { server, known: HashMap::new(), served: HashMap::new(), cleanups: Cleanups::default() };
+    let mut follower = Follower { server, known: HashMap::new(), served: HashMap::new(), lifted: HashMap::new(), cleanups: Cleanups::default() };
     shutdown.run_until_cancelled(follower.run()).await;
 }
 
@@ -93,6 +93,8 @@ struct Follower {
     known: HashMap<String, Arc<Outline>>,
     /// By name: what is served of them, or why nothing is.
     served: HashMap<String, Served>,
+    /// By name: the generation for which this server has said that the schema can be used after all.
+    lifted: HashMap<String, i64>,
     cleanups: Cleanups,
 }
 

@@ -40,15 +40,31 @@ impl Told {
             && self.conditions.iter().all(|condition| condition.is_in(&definition.told))
             && self.without.iter().all(|name| conditions::find(&definition.told, name).is_none())
     }
+
+    /// `is_lifted`: whether this server has said once that the schema can be used. Then what others say of it stays.
+    fn leave_lifted(&mut self, is_lifted: bool) {
+        self.without.retain(|name| !is_lifted || *name != NON_STRUCTURAL);
+    }
 }
 
 impl Follower {
     /// Writes what the definitions do not say yet. Answers whether all was written.
-    pub(super) async fn tell(&self, definitions: &[Arc<Outline>]) -> Result<bool, ApiError> {
+    ///
+    /// That a schema cannot be used is taken back once for each generation: a server of another version that cannot use it says so again, and then it stays,
+    /// rather than that both write against each other for ever.
+    pub(super) async fn tell(&mut self, definitions: &[Arc<Outline>]) -> Result<bool, ApiError> {
         let mut lock = None;
+        let known = &self.known;
+        self.lifted.retain(|name, _| known.contains_key(name));
         for definition in definitions.iter().filter(|definition| !definition.head.is_deleting) {
             let served = self.served.get(&definition.head.name).filter(|served| served.shape == definition.shape);
             let mut told = told(definition, &self.taken(definition, definitions), served);
+            if told.is_in(definition) {
+                continue;
+            }
+            let generation = definition.object.value()["metadata"]["generation"].as_i64().unwrap_or_default();
+            let is_lifted = self.lifted.get(&definition.head.name) == Some(&generation);
+            told.leave_lifted(is_lifted);
             if told.is_in(definition) {
                 continue;
             }
@@ -61,13 +77,16 @@ impl Follower {
                     return Ok(true);
                 }
                 told = self::told(definition, &self.taken(definition, definitions), served);
+                told.leave_lifted(is_lifted);
             }
-            match self.write(definition, &told, lock.filter(|_| claims)).await? {
-                // Names given out now are another's from now on: the next look knows that.
-                true if claims => return Ok(true),
-                true => {}
-                // Somebody was faster: the cache will tell of it.
-                false => return Ok(true),
+            let lifts = told.without.contains(&NON_STRUCTURAL) && conditions::find(&definition.told, NON_STRUCTURAL).is_some();
+            let written = self.write(definition, &told, lock.filter(|_| claims)).await?;
+            if written && lifts {
+                self.lifted.insert(definition.head.name.clone(), generation);
+            }
+            // Names given out now are another's from now on: the next look knows that. Or somebody was faster: the cache will tell of it.
+            if claims || !written {
+                return Ok(true);
             }
         }
         Ok(true)

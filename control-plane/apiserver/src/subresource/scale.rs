@@ -4,7 +4,7 @@ use super::{decode, read};
 use crate::admission::form;
 use crate::call::Call;
 use crate::codec::{self, BodyFormat, Document, PatchFormat};
-use crate::custom::convert;
+use crate::custom::convert::{self, Forms, ROUNDS};
 use crate::error::ApiError;
 use crate::http::accept::View;
 use crate::kinds::Kind;
@@ -81,18 +81,26 @@ async fn apply(call: &Call, config: Document, warnings: &mut Vec<String>) -> Res
     }
     check_place(call, &config)?;
     let writer = Writer { kind: &call.kind, manager: call.field_manager(), subresource: call.subresource() };
+    let forms = Forms::of(&call.server, &call.kind);
     let applied = |old: &Value, revision: u64| {
         let mut live = old.clone();
         object::set_meta(&mut live, "resourceVersion", revision.to_string());
-        let applied = writer.apply(call.server.structure(&call.kind), Some(&live), &config, call.options.force);
+        let applied = writer.apply(&forms, Some(&live), &config, call.options.force);
         let mut new = applied.map_err(|error| ApiError::apply(&error))?;
         // A number that its last owner lets go of is zero, as one that is not there.
         let left = to_scale(&call.kind, &new)["spec"]["replicas"].clone();
         set_replicas(&call.kind, &mut new, left);
         Ok(new)
     };
-    // Apply tells ownership itself.
-    write(call, None, applied, warnings).await
+    // Apply tells ownership itself. An outcome that waits for conversions is none, and nothing was written.
+    let mut outcome = write(call, None, applied, warnings).await;
+    for _ in 0..ROUNDS {
+        if !forms.fetch().await {
+            break;
+        }
+        outcome = write(call, None, applied, warnings).await;
+    }
+    outcome
 }
 
 async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>, warnings: &mut Vec<String>) -> Result<Value, ApiError> {

@@ -4,6 +4,7 @@ use super::create::{check_place, must_be_allowed};
 use super::write::{self, Update, Updated, update_for};
 use crate::call::Call;
 use crate::codec::{self, BodyFormat, PatchFormat};
+use crate::custom::convert::{Forms, ROUNDS};
 use crate::error::ApiError;
 use crate::object;
 use crate::ownership::Writer;
@@ -28,7 +29,8 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     } else if call.options.force {
         return Err(patch_option(Cause::Forbidden, "force", "may not be specified for non-apply patch"));
     }
-    let patch = Patch { call, format, value: document.value, duplicates: document.duplicates, warnings: Mutex::default() };
+    let forms = Forms::of(&call.server, &call.kind);
+    let patch = Patch { call, format, value: document.value, duplicates: document.duplicates, forms, warnings: Mutex::default() };
     match patch.change().await {
         Err(error) if format == PatchFormat::Apply && error.code() == 404 && call.subresource().is_none() => match patch.create().await {
             // Somebody else was faster to create it.
@@ -50,6 +52,8 @@ struct Patch<'a> {
     format: PatchFormat,
     value: Value,
     duplicates: Vec<String>,
+    /// What apply needs of the kind's other versions.
+    forms: Forms<'a>,
     /// Of the last attempt.
     warnings: Mutex<Vec<String>>,
 }
@@ -61,7 +65,15 @@ impl Patch<'_> {
         let manager = (self.format != PatchFormat::Apply).then(|| call.field_manager());
         let what = Update { manager, ..Update::of(call) };
         let mut warnings = Vec::new();
-        let updated = update_for(call, &what, |old, revision| self.applied(old, revision), &mut warnings).await?;
+        let mut updated = update_for(call, &what, |old, revision| self.applied(old, revision), &mut warnings).await;
+        // An outcome that waits for conversions is none, and nothing was written.
+        for _ in 0..ROUNDS {
+            if !self.forms.fetch().await {
+                break;
+            }
+            updated = update_for(call, &what, |old, revision| self.applied(old, revision), &mut warnings).await;
+        }
+        let updated = updated?;
         self.warnings.lock().append(&mut warnings);
         let (Updated::Object(object) | Updated::Removed(object)) = updated;
         Ok(object)
@@ -73,7 +85,7 @@ impl Patch<'_> {
             return Err(call.not_found());
         }
         must_be_allowed(call)?;
-        let object = self.writer().apply(call.server.structure(&call.kind), None, &self.value, call.options.force);
+        let object = self.writer().apply(&self.forms, None, &self.value, call.options.force);
         let object = object.map_err(|error| ApiError::apply(&error))?;
         let mut warnings = Vec::new();
         let mut object = call.decode_value(object, self.duplicates.clone(), &mut warnings)?;
@@ -101,7 +113,7 @@ impl Patch<'_> {
                 orknet_patch::strategic::apply(place, &live, &self.value).map_err(fail)?
             }
             PatchFormat::Apply => {
-                let applied = self.writer().apply(call.server.structure(&call.kind), Some(&live), &self.value, call.options.force);
+                let applied = self.writer().apply(&self.forms, Some(&live), &self.value, call.options.force);
                 applied.map_err(|error| ApiError::apply(&error))?
             }
         };

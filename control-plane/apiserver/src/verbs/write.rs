@@ -124,7 +124,7 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
     let (server, kind, names) = (&call.server, &call.kind, call.names());
     // Before anything is filled in: what the server adds is nobody's.
     if !tracked {
-        Writer { kind, manager: call.field_manager(), subresource: None }.track(server.structure(kind), None, &mut object);
+        Writer { kind, manager: call.field_manager(), subresource: None }.track_in_all(server, None, &mut object).await;
     }
     life::before_create(kind, &mut object, call.namespace());
     let named = object::name(&object).to_owned();
@@ -230,7 +230,7 @@ async fn change_with(
         let mut new = change(&old, stored.revision)?;
         life::check_version(kind, &new, &old, stored.revision)?;
         if let Some(manager) = what.manager {
-            Writer { kind, manager, subresource: what.subresource }.track(server.structure(kind), Some(&old), &mut new);
+            Writer { kind, manager, subresource: what.subresource }.track_in_all(server, Some(&old), &mut new).await;
         }
         life::before_update(kind, &mut new, &old, what.subresource);
         warnings.truncate(told);

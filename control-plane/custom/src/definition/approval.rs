@@ -50,13 +50,7 @@ pub fn condition(group: &str, annotations: Option<&BTreeMap<String, String>>) ->
 
 /// With a scheme and a host.
 fn is_url(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once("://") else { return false };
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let letters = |scheme: &str| scheme.bytes().all(|letter| letter.is_ascii_alphanumeric() || b"+-.".contains(&letter));
-    scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
-        && letters(scheme)
-        && !host.is_empty()
-        && !rest.contains(char::is_whitespace)
+    orknet_cel::Url::parse_reference(text).is_some_and(|url| !url.scheme.is_empty() && !url.host.is_empty())
 }
 
 #[cfg(test)]

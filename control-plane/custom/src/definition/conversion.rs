@@ -59,25 +59,23 @@ fn review_versions(reviews: &[String], at: &Path<'_>, errors: &mut Errors) {
 /// The address of a webhook.
 fn address(url: &str, at: &Path<'_>, errors: &mut Errors) {
     const FORM: &str = "; desired format: https://host[/path]";
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    if scheme != "https" {
-        errors.invalid(at, scheme, format!("'https' is the only allowed URL scheme{FORM}"));
+    let Some(url) = orknet_cel::Url::parse_reference(url) else {
+        return errors.required(at, "url must be a valid URL; desired format: https://host[/path]");
+    };
+    if url.scheme != "https" {
+        errors.invalid(at, url.scheme.as_str(), format!("'https' is the only allowed URL scheme{FORM}"));
     }
-    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let authority = if scheme.is_empty() { "" } else { rest.split('/').next().unwrap_or_default() };
-    let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
-    if host.is_empty() {
-        errors.invalid(at, host, format!("host must be specified{FORM}"));
+    if url.host.is_empty() {
+        errors.invalid(at, url.host.as_str(), format!("host must be specified{FORM}"));
     }
-    if let Some(user) = user {
-        errors.invalid(at, user, "user information is not permitted in the URL");
+    if let Some(user) = &url.user {
+        errors.invalid(at, user.as_str(), "user information is not permitted in the URL");
     }
-    if !fragment.is_empty() {
-        errors.invalid(at, fragment, "fragments are not permitted in the URL");
+    if !url.fragment.is_empty() {
+        errors.invalid(at, url.fragment.as_str(), "fragments are not permitted in the URL");
     }
-    if !query.is_empty() {
-        errors.invalid(at, query, "query parameters are not permitted in the URL");
+    if !url.query.is_empty() {
+        errors.invalid(at, url.query.as_str(), "query parameters are not permitted in the URL");
     }
 }
 

@@ -102,7 +102,7 @@ impl Format {
             Self::Quantity => Quantity::parse(text).is_ok(),
             Self::RgbColor => RGB_COLOR.is_match(text),
             Self::Ssn => text.len() == 11 && SSN.is_match(text),
-            Self::Uri => is_request_uri(text),
+            Self::Uri => orknet_cel::Url::parse(text).is_some(),
             Self::Uuid => UUID.is_match(text),
             Self::Uuid3 => UUID3.is_match(text),
             Self::Uuid4 => UUID4.is_match(text),
@@ -219,47 +219,6 @@ fn is_mac(text: &str) -> bool {
     let groups: Vec<&str> = text.split(separator).collect();
     let right = |group: &&str| group.len() == width && group.bytes().all(|digit| digit.is_ascii_hexdigit());
     groups.iter().all(right) && matches!(groups.len() * width / 2, 6 | 8 | 20)
-}
-
-/// What may stand in a request line: an absolute URI or an absolute path.
-fn is_request_uri(text: &str) -> bool {
-    if text.is_empty() || text.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
-        return false;
-    }
-    if text == "*" {
-        return true;
-    }
-    let rest = match text.split_once(':') {
-        Some((scheme, rest))
-            if scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-                && scheme.bytes().all(|sign| sign.is_ascii_alphanumeric() || b"+-.".contains(&sign)) =>
-        {
-            if !rest.starts_with('/') {
-                // `mailto:someone`: opaque.
-                return true;
-            }
-            rest
-        }
-        _ if text.starts_with('/') => return escapes_are_right(text.split('?').next().unwrap_or_default()),
-        _ => return false,
-    };
-    let before_query = rest.split('?').next().unwrap_or_default();
-    let Some(after) = before_query.strip_prefix("//") else { return escapes_are_right(before_query) };
-    let (authority, path) = after.find('/').map_or((after, ""), |at| after.split_at(at));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    let (host, port) = match host.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((host, port)) => (host, port),
-            None => return false,
-        },
-        None => host.find(':').map_or((host, ""), |at| host.split_at(at)),
-    };
-    let port_is_right = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|digit| digit.is_ascii_digit()));
-    port_is_right && !host.contains([' ', '<', '>', '"']) && escapes_are_right(host) && escapes_are_right(path)
-}
-
-fn escapes_are_right(text: &str) -> bool {
-    text.split('%').skip(1).all(|part| part.len() >= 2 && part.bytes().take(2).all(|digit| digit.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@ use serde_json::Value;
 pub(super) fn segment(list: Place<'_>, list_type: ListType<'_>, item: &Value) -> Result<Segment, String> {
     match list_type {
         ListType::Map(keys) => {
-            let Value::Object(fields) = item else {
-                return Err("associative list with keys may not have non-map elements".to_owned());
+            let fields = match item {
+                Value::Object(fields) => fields,
+                Value::Null => return Err("associative list with keys may not have a null element".to_owned()),
+                _ => return Err("associative list with keys may not have non-map elements".to_owned()),
             };
             let mut values = Vec::with_capacity(keys.len());
             for key in keys {
@@ -21,9 +23,9 @@ pub(super) fn segment(list: Place<'_>, list_type: ListType<'_>, item: &Value) ->
             Ok(Segment::key(values))
         }
         ListType::Set | ListType::Atomic => match item {
-            Value::Null | Value::Object(_) | Value::Array(_) => {
-                Err("associative list without keys has an element that's not a scalar".to_owned())
-            }
+            Value::Object(_) => Err("associative list without keys has an element that's a map type".to_owned()),
+            Value::Array(_) => Err("not supported: associative list with lists as elements".to_owned()),
+            Value::Null => Err("associative list without keys has an element that's an explicit null".to_owned()),
             scalar => Ok(Segment::value(scalar)),
         },
     }

@@ -131,14 +131,6 @@ impl Managers {
         }
     }
 
-    /// Takes fields away from everybody but `except`.
-    pub fn disown(&mut self, fields: &FieldSet, except: Option<&Identity>) {
-        for (_, owned) in self.0.iter_mut().filter(|(identity, _)| Some(*identity) != except) {
-            owned.set = owned.set.difference(fields);
-        }
-        self.0.retain(|_, owned| !owned.set.is_empty());
-    }
-
     fn cap(&mut self) {
         let mut updaters: Vec<Identity> = self.0.keys().filter(|identity| identity.operation == Operation::Update).cloned().collect();
         let mut excess = updaters.len().saturating_sub(MAX_UPDATERS);

@@ -1,31 +1,38 @@
 //! Server-side apply (KEP-555): configurations merged into objects by ownership of fields, and ownership tracked over all other writes.
 //!
 //! [`apply`] is for apply patches, [`track_update`] for every create, update and other patch. Both are deterministic: the time of the request
-//! comes in. Entries that other versions of a kind left in `managedFields` are read with the paths they have: kinds served in several versions
-//! here have the same fields in all of them.
+//! comes in. Entries that other versions of a kind left in `managedFields` are compared in their versions; how objects are converted comes in as
+//! [`Versions`] (`apply_across`, `track_update_across`).
 
 mod collect;
 mod compare;
 mod conflict;
 mod declared;
+mod go;
 mod items;
 mod last_applied;
 mod managers;
 mod merge;
 mod prune;
 mod update;
+mod versions;
 
 pub use conflict::{Conflict, Conflicts};
-pub use update::track_update;
+pub use update::{Pending, track_update, track_update_across};
+pub use versions::{ConvertError, SameFields, Versions};
 
 /// Why an object's `metadata.managedFields` cannot be read, if they cannot.
 pub fn managers_fault(object: &Value) -> Option<String> {
     Managers::read(object).err().map(|error| error.to_string())
 }
 
+use crate::fields::FieldSet;
 use crate::{PatchError, Place, Schema};
 use managers::{Identity, Managers, Owned};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use versions::Kin;
 
 /// Owner of what was there before ownership was tracked.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
@@ -62,6 +69,15 @@ pub enum ApplyError {
     /// The configuration cannot be applied to any object (400 or 422).
     #[error(transparent)]
     Patch(#[from] PatchError),
+    /// The configuration, or the object, does not have the shape of its kind (500, without a reason, as with kube-apiserver).
+    #[error("{0}")]
+    Untyped(String),
+    /// The object cannot be converted to a version that somebody owns fields of (500).
+    #[error("{0}")]
+    Conversion(String),
+    /// Nothing was decided: a conversion is to be waited for ([`ConvertError::Pending`]).
+    #[error("a conversion is to be waited for")]
+    Pending,
 }
 
 impl Gvk<'_> {
@@ -71,10 +87,7 @@ impl Gvk<'_> {
     }
 }
 
-/// Applies a configuration: to `live`, or to nothing when the object does not exist.
-///
-/// The result has the new `managedFields`. It equals `live` when nothing changes, not even the ownership. `metadata.resourceVersion` and
-/// `metadata.uid` of the configuration are in the result for the server to compare with the live object's, as in an update.
+/// [`apply_across`] for kinds whose versions have the same fields.
 pub fn apply(
     schema: &Schema,
     gvk: Gvk<'_>,
@@ -83,14 +96,32 @@ pub fn apply(
     manager: &Manager<'_>,
     force: bool,
 ) -> Result<Value, ApplyError> {
+    apply_across(schema, &SameFields, gvk, live, config, manager, force)
+}
+
+/// Applies a configuration: to `live`, or to nothing when the object does not exist. Both are of the version that `gvk` tells.
+///
+/// The result has the new `managedFields`. It equals `live` when nothing changes, not even the ownership. `metadata.resourceVersion` and
+/// `metadata.uid` of the configuration are in the result for the server to compare with the live object's, as in an update.
+pub fn apply_across(
+    schema: &Schema,
+    versions: &dyn Versions,
+    gvk: Gvk<'_>,
+    live: Option<&Value>,
+    config: &Value,
+    manager: &Manager<'_>,
+    force: bool,
+) -> Result<Value, ApplyError> {
     check(gvk, config)?;
-    let place = schema.root_or_deduced(gvk.group, gvk.version, gvk.kind);
+    let own = gvk.api_version();
+    let kin = Kin::new(schema, versions, gvk, &own);
+    let place = kin.place;
     declared::check(place, gvk, config)?;
     let mut wanted = without_nulls(config);
     for ignored in manager.ignored {
         remove_path(&mut wanted, ignored);
     }
-    let empty = json!({ "apiVersion": gvk.api_version(), "kind": gvk.kind });
+    let empty = json!({ "apiVersion": own, "kind": gvk.kind });
     let before = live.unwrap_or(&empty);
     let managers = match Managers::read(before) {
         Ok(managers) if !managers.0.is_empty() => managers,
@@ -100,7 +131,7 @@ pub fn apply(
     };
     let mut bare = before.clone();
     remove_path(&mut bare, "metadata.managedFields");
-    let request = Request { place, gvk, manager, wanted: &wanted };
+    let request = Request { kin, manager, wanted: &wanted };
     let result = match request.run(&bare, managers.clone(), force) {
         Err(ApplyError::Conflicts(conflicts)) if manager.name == last_applied::KUBECTL => {
             let allowed = last_applied::allowed(place, &bare);
@@ -124,8 +155,7 @@ pub fn apply(
 }
 
 struct Request<'a> {
-    place: Place<'a>,
-    gvk: Gvk<'a>,
+    kin: Kin<'a>,
     manager: &'a Manager<'a>,
     wanted: &'a Value,
 }
@@ -134,35 +164,78 @@ impl Request<'_> {
     /// Merge, prune, look for conflicts; the new object without `managedFields`, and the owners.
     fn run(&self, live: &Value, mut managers: Managers, force: bool) -> Result<(Value, Managers), ApplyError> {
         let me = Identity::applier(self.manager);
-        let merged = merge::merge(self.place, live, self.wanted)?;
-        let set = collect::fields_of(self.place, self.wanted);
-        let last = managers.0.remove(&me);
-        let others = managers.0.values().fold(set.clone(), |all, owned| all.union(&owned.set));
-        let object = match &last {
-            Some(last) => {
-                let gone = last.set.with_structs(self.place).difference(&others.with_structs(self.place));
-                prune::remove(self.place, merged, &gone, Some(&others))
-            }
+        let merged = merge::merge(self.kin.place, live, self.wanted)?;
+        let set = collect::fields_of(self.kin.place, self.wanted);
+        let object = match managers.0.remove(&me) {
+            Some(last) => self.pruned(merged, &last, &set, &managers)?,
             None => merged,
         };
-        let changes = compare::compare(self.place, live, &object);
-        let changed = changes.set();
+        let changes = self.kin.changes(Some(live), &object, &managers, self.manager)?;
         let disputed: Vec<_> = managers
             .0
             .iter()
-            .map(|(identity, owned)| (identity.clone(), owned.set.intersection(&changed)))
+            .filter_map(|(identity, owned)| Some((identity.clone(), owned.set.intersection(&changes.get(&owned.version)?.set))))
             .filter(|(_, set)| !set.is_empty())
             .collect();
         if !force && !disputed.is_empty() {
             return Err(Conflicts::between(&disputed).into());
         }
-        managers.disown(&changed, None);
-        managers.disown(&changes.removed, None);
+        managers.disown_changes(&changes);
         let set = managers::strip(&set, self.manager);
         if !set.is_empty() {
-            managers.0.insert(me, Owned { version: self.gvk.api_version(), set, time: Some(self.manager.time.to_owned()) });
+            let (version, time) = (self.kin.own.to_owned(), Some(self.manager.time.to_owned()));
+            managers.0.insert(me, Owned { version, set, time });
         }
         Ok((object, managers))
+    }
+
+    /// The merged object without what this manager applied before, applies no longer, and nobody else owns. It is pruned in the version that was applied
+    /// then; what is owned in other versions comes back in each of them. `set`: what is applied now.
+    fn pruned(&self, merged: Value, last: &Owned, set: &FieldSet, others: &Managers) -> Result<Value, ApplyError> {
+        let (own, then) = (self.kin.own, last.version.as_str());
+        let to_then = |object: &Value| {
+            let form = self.kin.form(object, own, then).map_err(|error| error.of("failed to convert merged object to last applied version"));
+            form.map(|form| form.map(Cow::into_owned))
+        };
+        // Nothing is known of a version that is gone.
+        let Some(whole) = to_then(&merged)? else { return Ok(merged) };
+        let mut held: BTreeMap<&str, FieldSet> = BTreeMap::new();
+        held.insert(own, set.clone());
+        for owned in others.0.values() {
+            let all = held.entry(owned.version.as_str()).or_default();
+            *all = std::mem::take(all).union(&owned.set);
+        }
+        let place = self.kin.place_in(then);
+        let owned = held.remove(then).unwrap_or_default();
+        let gone = last.set.with_structs(place).difference(&owned.with_structs(place));
+        let mut pruned = prune::remove(place, whole.clone(), &gone, Some(&owned));
+        if !held.is_empty() {
+            for (version, owned) in &held {
+                if let Some(more) = self.with_owned(&whole, &pruned, then, version, owned)? {
+                    pruned = more;
+                }
+            }
+            // Only what was to go before may go, whatever conversion there and back makes of the rest.
+            let all = collect::fields_of(place, &whole).with_structs(place);
+            let left = collect::fields_of(place, &pruned).with_structs(place).union(&owned);
+            pruned = prune::remove(place, whole, &all.difference(&left).intersection(&gone), Some(&left));
+        }
+        let back = self.kin.form(&pruned, then, own).map_err(|error| error.of("failed to convert pruned object"))?.map(Cow::into_owned);
+        Ok(back.unwrap_or(merged))
+    }
+
+    /// The pruned object (of version `at`) with those fields of the whole that somebody owns in another version; `None` where that does not exist.
+    fn with_owned(&self, whole: &Value, pruned: &Value, at: &str, version: &str, owned: &FieldSet) -> Result<Option<Value>, ApplyError> {
+        let form = |what: &str, object: &Value| {
+            let form = self.kin.form(object, at, version).map_err(|error| error.of(&format!("failed to convert {what} object at version {version}")));
+            form.map(|form| form.map(Cow::into_owned))
+        };
+        let (Some(whole), Some(pruned)) = (form("merged", whole)?, form("pruned", pruned)?) else { return Ok(None) };
+        let place = self.kin.place_in(version);
+        let all = collect::fields_of(place, &whole).with_structs(place);
+        let left = collect::fields_of(place, &pruned).with_structs(place).union(&owned.with_structs(place));
+        let object = prune::remove(place, whole, &all.difference(&left), Some(&left));
+        Ok(self.kin.form(&object, version, at)?.map(Cow::into_owned))
     }
 }
 
@@ -237,5 +310,7 @@ fn remove_path(object: &mut Value, path: &str) {
     }
 }
 
+#[cfg(test)]
+mod across;
 #[cfg(test)]
 mod tests;

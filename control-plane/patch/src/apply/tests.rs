@@ -122,7 +122,10 @@ fn sets_hold_each_value_once_and_lose_only_what_nobody_applies() {
     let less = go(POD, Some(&two), &config(json!(["a"])), "one").unwrap();
     assert_eq!(less["metadata"]["finalizers"], json!(["a", "b", "c"]));
     let error = go(POD, Some(&less), &config(json!(["x", "x"])), "one").unwrap_err();
-    assert_eq!(error.to_string(), ".metadata.finalizers[=\"x\"]: duplicate entries for this key");
+    assert_eq!(
+        error.to_string(),
+        "failed to create typed patch object (/p; /v1, Kind=Pod): .metadata.finalizers: duplicate entries for key [=\"x\"]"
+    );
 }
 
 #[test]
@@ -324,4 +327,55 @@ fn kinds_without_a_schema_are_owned_by_what_their_values_are() {
     assert_eq!(two["spec"], json!({"a": {"b": 1, "c": 2}, "list": [{"name": "x"}]}));
     let error = go(gvk, Some(&two), &thing(json!({"list": []})), "two").unwrap_err();
     assert!(error.to_string().ends_with(": .spec.list"), "{error}");
+}
+
+#[test]
+fn a_configuration_that_does_not_have_the_shape_of_its_kind_is_refused_in_known_words() {
+    let container = |fields: Value| json!({"containers": [fields]});
+    for (spec, words) in [
+        (json!({"containers": "x"}), ".spec.containers: expected list, got &{x}"),
+        (json!({"containers": {"name": "a"}}), ".spec.containers: expected list, got &{map[name:a]}"),
+        (json!([1, "a"]), ".spec: expected map, got &{[1 a]}"),
+        (json!({"nodeSelector": 3}), ".spec.nodeSelector: expected map, got &{3}"),
+        (json!({"nodeName": 3}), ".spec.nodeName: expected string, got &value.valueUnstructured{Value:3}"),
+        (json!({"hostNetwork": "yes"}), ".spec.hostNetwork: expected boolean, got &{yes}"),
+        (
+            container(json!({"name": "a", "ports": [{"containerPort": "80"}]})),
+            ".spec.containers[name=\"a\"].ports[containerPort=\"80\",protocol=\"TCP\"].containerPort: expected numeric (int or float), got string",
+        ),
+        (container(json!({"name": "a", "nonsense": 1})), ".spec.containers[name=\"a\"].nonsense: field not declared in schema"),
+        (json!({"containers": ["a"]}), ".spec.containers: element 0: associative list with keys may not have non-map elements"),
+        (json!({"containers": [{"name": "a"}, {"name": "a"}]}), ".spec.containers: duplicate entries for key [name=\"a\"]"),
+        (
+            container(json!({"name": "a", "resources": {"limits": {"cpu": {}}}})),
+            ".spec.containers[name=\"a\"].resources.limits.cpu: expected any scalar, got &{map[]}",
+        ),
+    ] {
+        let error = go(POD, None, &pod(spec), "me").unwrap_err();
+        assert!(matches!(error, ApplyError::Untyped(_)), "{error:?}");
+        assert_eq!(error.to_string(), format!("failed to create typed patch object (/p; /v1, Kind=Pod): {words}"));
+    }
+    let right = json!({"containers": [{"name": "a", "resources": {"limits": {"cpu": 1, "memory": "1Gi"}}}], "nodeName": null});
+    go(POD, None, &pod(right), "me").unwrap();
+}
+
+#[test]
+fn fields_that_a_door_does_not_write_are_left_to_their_owners() {
+    let status = Manager { subresource: "status", ignored: &["spec", "metadata.labels"], ..manager("kubelet") };
+    let mut live = deployment(json!({"replicas": 1}));
+    live["metadata"]["labels"] = json!({"a": "b"});
+    track_update(sample(), DEPLOYMENT, None, &mut live, &manager("creator"));
+    let old = live.clone();
+    live["status"] = json!({"replicas": 1});
+    live.as_object_mut().unwrap().remove("spec");
+    live["metadata"]["labels"] = json!({});
+    track_update(sample(), DEPLOYMENT, Some(&old), &mut live, &status);
+    assert_eq!(owned(&live, "creator"), owned(&old, "creator"));
+    assert_eq!(owned(&live, "kubelet"), json!({"f:status": {"f:replicas": {}}}));
+    // Nor does a write of the rest take the status from whoever tells it.
+    let old = live.clone();
+    live["spec"] = json!({"replicas": 2});
+    live.as_object_mut().unwrap().remove("status");
+    track_update(sample(), DEPLOYMENT, Some(&old), &mut live, &manager("creator"));
+    assert_eq!(owned(&live, "kubelet"), json!({"f:status": {"f:replicas": {}}}));
 }

@@ -80,7 +80,9 @@ impl<'d> Compiler<'d> {
         if flag("x-kubernetes-preserve-unknown-fields") {
             return Ok(Node::Deduced);
         }
-        if flag("x-kubernetes-int-or-string") {
+        // OpenAPI 2 writes quantities, and integers or strings, as strings; a number is as good.
+        let is_either = schema.get("format").and_then(Value::as_str) == Some("int-or-string") || self.current.ends_with(".Quantity");
+        if flag("x-kubernetes-int-or-string") || is_either {
             return Ok(Node::Scalar(Scalar::Other));
         }
         match schema.get("type").and_then(Value::as_str) {

@@ -31,6 +31,14 @@ pub enum Shape<'s> {
     Opaque,
 }
 
+/// What a scalar of one type is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScalarType {
+    String,
+    Numeric,
+    Boolean,
+}
+
 /// The kinds' structures. Names are interned and nodes are indices: about a hundred kilobytes for all of Kubernetes.
 #[derive(Debug)]
 pub struct Schema {
@@ -155,6 +163,16 @@ impl<'s> Place<'s> {
                 }
             }
             Node::List(_) => Shape::List(self.list_type()),
+        }
+    }
+
+    /// The type of a scalar; `None` for what is no scalar, or one of several types (quantities, integers or strings).
+    pub fn scalar_type(self) -> Option<ScalarType> {
+        match self.node() {
+            Node::Scalar(Scalar::String) => Some(ScalarType::String),
+            Node::Scalar(Scalar::Integer) => Some(ScalarType::Numeric),
+            Node::Scalar(Scalar::Boolean) => Some(ScalarType::Boolean),
+            _ => None,
         }
     }
 

@@ -40,6 +40,9 @@ pub trait Kind: Send + Sync + 'static {
     /// Whether a PUT of an object that is not there creates it.
     const CREATES_ON_UPDATE: bool = false;
 
+    /// What `status` does not write (`Resource::reset_fields`): the dotted paths of Kubernetes' strategy.
+    const RESET_BY_STATUS: &'static [&'static str] = &["spec"];
+
     /// Most levels of nesting in an object's JSON, for a type that refers to itself: each level takes stack when it is read.
     const MAX_DEPTH: usize = usize::MAX;
 
@@ -202,6 +205,14 @@ impl<K: Kind> Resource for Typed<K> {
 
     fn creates_on_update(&self) -> bool {
         K::CREATES_ON_UPDATE
+    }
+
+    fn reset_fields(&self, subresource: Subresource<'_>) -> &'static [&'static str] {
+        match subresource {
+            None if Self::DESCRIPTOR.subresources.contains(&"status") => &["status"],
+            Some("status") => K::RESET_BY_STATUS,
+            _ => &[],
+        }
     }
 
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {

@@ -2,9 +2,11 @@
 //! is read from the store or the cache passes here before it is shown, and whatever is written before it is stored. What the webhook is told and may answer
 //! is in [`review`].
 
+mod forms;
 mod kept;
 mod review;
 
+pub use forms::{Forms, ROUNDS};
 pub use kept::Kept;
 
 use crate::admission::webhooks::destination::Destination;

@@ -206,3 +206,29 @@ async fn admission_webhooks_are_told_in_the_version_that_they_ask_for() {
     let question = asked.asked().remove(0);
     assert_eq!((&question["object"]["spec"]["length"], &question["kind"]["version"]), (&json!(40), &json!("v2")));
 }
+
+#[tokio::test]
+async fn owners_of_fields_in_one_version_are_known_in_the_other() {
+    let (server, webhook) = (TestServer::start().await, converting().await);
+    let admin = &server.admin;
+    define(admin, both(&webhook, &["v1"])).await;
+    let apply = async |place: &str, manager: &str, version: &str, spec: Value| {
+        let config = json!({ "apiVersion": format!("example.org/{version}"), "kind": "Widget", "metadata": { "name": "a" }, "spec": spec });
+        admin.patch(&format!("{place}/a?fieldManager={manager}"), "application/apply-patch+yaml", config).await
+    };
+    let owners = |object: &Value| -> Vec<(Value, Value)> {
+        let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+        entries.map(|entry| (entry["manager"].clone(), entry["apiVersion"].clone())).collect()
+    };
+    apply(WIDGETS, "one", "v1", json!({ "size": 3 })).await.expect(201);
+    let message = apply(SECOND, "two", "v2", json!({ "length": 40 })).await.refused(409, "Conflict");
+    assert_eq!(message, "Apply failed with 1 conflict: conflict with \"one\": .spec.size");
+    let shared = apply(SECOND, "two", "v2", json!({ "length": 30 })).await.expect(200);
+    let both = [("one".into(), "example.org/v1".into()), ("two".into(), "example.org/v2".into())];
+    assert_eq!(owners(&shared), both);
+    let again = apply(SECOND, "two", "v2", json!({ "length": 30 })).await.expect(200);
+    assert_eq!(again["metadata"]["resourceVersion"], shared["metadata"]["resourceVersion"]);
+    let path = format!("{SECOND}/a?fieldManager=three");
+    let taken = admin.patch(&path, "application/merge-patch+json", json!({ "spec": { "length": 50 } })).await.expect(200);
+    assert_eq!(owners(&taken), [("three".into(), "example.org/v2".into())]);
+}

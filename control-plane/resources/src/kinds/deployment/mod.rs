@@ -28,6 +28,7 @@ impl Kind for Deployment {
         has_generation: true,
         ..namespaced::<v1::Deployment>("deployments", "deployment")
     };
+    const RESET_BY_STATUS: &'static [&'static str] = &["spec", "metadata.labels"];
     const COLUMNS: &'static [Column] = &[
         table::NAME,
         text("Ready", "Number of the pod with ready state"),

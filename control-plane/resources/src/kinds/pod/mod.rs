@@ -35,6 +35,7 @@ impl Kind for Pod {
         has_generation: true,
         ..namespaced::<v1::Pod>("pods", "pod")
     };
+    const RESET_BY_STATUS: &'static [&'static str] = &["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"];
     const COLUMNS: &'static [Column] = table::COLUMNS;
 
     fn default(object: &mut v1::Pod) {
