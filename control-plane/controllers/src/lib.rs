@@ -29,6 +29,7 @@ mod pod_control;
 mod pod_events;
 mod pod_garbage;
 mod pod_template;
+mod policy_status;
 mod portion;
 mod programming;
 mod replica_set;
@@ -105,6 +106,7 @@ pub async fn run_with(config: Config, informers: SharedInformers, shutdown: Canc
     taint_eviction::start(&context);
     pod_garbage::start(&context);
     storage_protection::start(&context);
+    policy_status::start(&context);
     let objects = cluster_objects::ClusterObjects::start(&context);
     garbage::start(&context, &objects);
     namespace::start(&context, &objects);

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::Debug;
 
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -70,6 +71,7 @@ cached!(
     ServiceCIDR,
     ServiceStatus,
     PriorityClass,
+    ValidatingAdmissionPolicy,
 );
 
 impl Cached for ConfigMap {

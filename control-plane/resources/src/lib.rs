@@ -20,6 +20,7 @@ pub mod quantity;
 mod registry;
 pub mod selector;
 pub mod table;
+pub mod type_checking;
 pub mod typed;
 
 pub use contract::*;

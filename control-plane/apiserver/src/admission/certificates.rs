@@ -19,7 +19,8 @@ const REQUESTS: StoredAs = (GROUP, "certificatesigningrequests");
 /// The signer of certificates for anybody who is a client of the API server.
 const API_CLIENT: &str = "kubernetes.io/kube-apiserver-client";
 
-/// Fills in who asks, and when conditions came.
+/// Fills in who asks, and when conditions came. After webhooks, whatever they say (`PrepareForCreate` of Kubernetes' storage): a webhook does not say
+/// whose certificate it shall be.
 pub struct CertificateRequest;
 
 #[async_trait]

@@ -1,15 +1,48 @@
-//! Nothing is made in a namespace that is not there or is going away; the cluster's own namespaces stay.
+//! The namespace that a request is in: where it is found, that nothing is made in one that is not there or is going away, and that the cluster's own
+//! stay.
 
+use crate::cache::CachedObject;
 use crate::error::ApiError;
 use crate::kinds::{Kind, StoredAs, is_namespaced};
 use crate::object;
 use crate::server::Server;
-use crate::storage::keys;
+use crate::storage::{Stored, keys};
 use orknet_store::Compare;
 use serde_json::Value;
+use std::sync::Arc;
 
 const NAMESPACES: StoredAs = ("", "namespaces");
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+/// A namespace, as this server last saw it or as the store has it.
+pub enum Found {
+    Cached(Arc<CachedObject>),
+    Stored(Stored),
+}
+
+impl Found {
+    pub fn label(&self, key: &str) -> Option<&str> {
+        match self {
+            Self::Cached(namespace) => namespace.label(key),
+            Self::Stored(namespace) => namespace.object.pointer("/metadata/labels")?.get(key)?.as_str(),
+        }
+    }
+
+    pub fn value(&self) -> Value {
+        match self {
+            Self::Cached(namespace) => namespace.value(),
+            Self::Stored(namespace) => namespace.versioned(),
+        }
+    }
+}
+
+/// Of the cache, else of the store: it may have been made a moment ago. `None` when there is none of the name.
+pub async fn find(server: &Server, name: &str) -> Result<Option<Found>, ApiError> {
+    if let Some(cached) = server.storage.caches.get(NAMESPACES, "", name) {
+        return Ok(Some(Found::Cached(cached)));
+    }
+    Ok(server.storage.get(&keys::object(NAMESPACES, "", name)).await?.map(Found::Stored))
+}
 
 /// 404 when the object's namespace is not there, 403 when it is terminating. Answers what must still hold when the object is written: that the namespace
 /// has not been touched since. So nothing is made that its deletion would not see.
@@ -19,14 +52,8 @@ pub async fn must_be_open(server: &Server, kind: &Kind, new: &Value) -> Result<O
         return Ok(None);
     }
     let key = keys::object(NAMESPACES, "", namespace);
-    let cached = server.storage.caches.get(NAMESPACES, "", namespace).map(|found| found.value());
-    let cached = cached.and_then(|found| Some((object::resource_version(&found).parse().ok()?, found)));
-    let found = match cached {
-        Some(found) => Some(found),
-        // It may have been made a moment ago.
-        None => server.storage.get(&key).await?.map(|stored| (stored.revision, stored.object)),
-    };
-    let (revision, found) = found.ok_or_else(|| ApiError::not_found_resource("", "namespaces", namespace))?;
+    let found = find(server, namespace).await?.ok_or_else(|| ApiError::not_found_resource("", "namespaces", namespace))?.value();
+    let revision = object::resource_version(&found).parse().map_err(|_| ApiError::internal("a namespace has no version"))?;
     if object::is_deleting(&found) || object::text(&found, "/status/phase") == "Terminating" {
         return Err(ApiError::namespace_terminating(kind.descriptor(), name, namespace));
     }

@@ -108,6 +108,7 @@ async fn set(call: &Call, wanted: impl Fn(&Value) -> Result<Value, ApiError>, wa
         let mut live = old.clone();
         object::set_meta(&mut live, "resourceVersion", revision.to_string());
         let scale = wanted(&to_scale(&call.kind, &live))?;
+        check_place(call, &scale)?;
         let mut new = old.clone();
         set_replicas(&call.kind, &mut new, json!(replicas(call, &scale)?));
         for field in ["resourceVersion", "uid"] {

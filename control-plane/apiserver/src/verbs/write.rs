@@ -15,7 +15,7 @@ use crate::ownership::{SERVER, Writer};
 use crate::server::Server;
 use crate::storage::{Stored, encode, keys};
 use bytes::Bytes;
-use orknet_store::{Commit, Compare, Op};
+use orknet_store::{Commit, Compare, MAX_OPS, Op};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -159,6 +159,7 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
         allocation.compares.extend(admission::must_be_open(server, kind, &new).await?);
         allocation.compares.extend(custom::must_be_open(server, kind)?);
         let allocation = allocation.and(admitted.allocation);
+        must_fit(kind, &name, &allocation)?;
         let compare = Compare::Absent(key.clone().into());
         match commit(server, &key, compare, Some(put(server, kind, &key, &new).await?), allocation).await? {
             Outcome::Done(revision) => {
@@ -266,6 +267,7 @@ async fn change_with(
             return Ok(Updated::Object(versioned(new, stored.revision)));
         }
         let allocation = allocation.and(admitted.allocation);
+        must_fit(kind, what.name, &allocation)?;
         let compare = Compare::ModRevision(key.clone().into(), stored.revision);
         match commit(server, &key, compare, Some(put(server, kind, &key, &new).await?), allocation).await? {
             Outcome::Done(revision) => return Ok(Updated::Object(versioned(new, revision))),
@@ -323,6 +325,20 @@ pub async fn remove(server: &Server, kind: &Kind, key: &str, stored: &Stored) ->
         Outcome::Done(revision) => Ok(Some(revision)),
         _ => Ok(None),
     }
+}
+
+/// 403 when more is to be written and compared with the object than a transaction has room for: its addresses and ports, and the quotas that it is
+/// charged to.
+fn must_fit(kind: &Kind, name: &str, allocation: &Allocation) -> Result<(), ApiError> {
+    // The object's own.
+    let most = MAX_OPS - 1;
+    if allocation.ops.len() <= most && allocation.compares.len() <= most {
+        return Ok(());
+    }
+    let why = format!(
+        "it is charged to too many quotas, for the ports that it has: all that is written with an object may be {most} further writes"
+    );
+    Err(ApiError::forbidden(kind.descriptor(), name, why))
 }
 
 enum Outcome {

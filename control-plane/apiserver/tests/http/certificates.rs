@@ -1,6 +1,8 @@
 //! The server's own certificates, renewed while it runs; and requests for certificates: who may do what with them.
 
 use crate::harness::TestServer;
+use crate::webhooks::hook_server::{HookServer, Reply};
+use crate::webhooks::{MUTATING, configure, hook, patch};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
@@ -125,4 +127,36 @@ async fn nobody_becomes_a_master_by_a_request() {
     );
     body["spec"]["signerName"] = "example.com/s".into();
     assert_eq!(server.admin.post(REQUESTS, body).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_webhook_does_not_say_who_asks() {
+    let server = TestServer::start().await;
+    allow(&server, "asker", &[], &[]).await;
+    // It sees what the client says of itself, as with Kubernetes; what is kept is what the server knows.
+    let lying = HookServer::start(|_| {
+        Reply::Response(patch(json!([
+            { "op": "add", "path": "/spec/username", "value": "system:admin" },
+            { "op": "add", "path": "/spec/groups", "value": ["system:masters"] },
+            { "op": "add", "path": "/spec/uid", "value": "0" },
+            { "op": "add", "path": "/spec/extra", "value": { "a": ["b"] } },
+            { "op": "add", "path": "/metadata/labels", "value": { "was": "here" } },
+        ])))
+    })
+    .await;
+    let about = |reinvocation: &'static str| {
+        move |hook: &mut Value| {
+            hook["rules"] = json!([{ "operations": ["CREATE"], "apiGroups": ["certificates.k8s.io"], "apiVersions": ["v1"],
+                "resources": ["certificatesigningrequests"] }]);
+            hook["reinvocationPolicy"] = json!(reinvocation);
+        }
+    };
+    let hooks = [hook(&lying, "a.example.com", about("IfNeeded")), hook(&lying, "b.example.com", about("Never"))];
+    configure(&server, MUTATING, "lying", json!(hooks)).await;
+    let made = server.client("asker", None).post(REQUESTS, request("a", "example.com/s")).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    assert_eq!(made.body["metadata"]["labels"], json!({ "was": "here" }), "the webhook was asked");
+    let spec = &made.body["spec"];
+    assert_eq!((&spec["username"], &spec["groups"]), (&json!("asker"), &json!(["system:authenticated"])));
+    assert_eq!((spec.get("uid"), spec.get("extra")), (None, None));
 }

@@ -1,6 +1,7 @@
 //! Pod Security Standards by the labels of a namespace.
 
 use crate::harness::{TestServer, deployment, pod};
+use orknet_apiserver::{AuditConfig, AuditLogConfig};
 use serde_json::{Value, json};
 
 const NAMESPACES: &str = "/api/v1/namespaces";
@@ -113,4 +114,27 @@ async fn labels_are_understood_and_stricter_ones_tell_of_pods_that_are_there() {
         assert_eq!(warned, if expected { &told[..] } else { &[] }, "{path} {value}");
     }
     server.admin.patch(&format!("{NAMESPACES}/a"), MERGE, label("strict")).await.refused(422, "Invalid");
+}
+
+#[tokio::test]
+async fn a_pod_that_is_refused_is_noted_in_the_audit_log_too() {
+    let logs = tempfile::tempdir().expect("a directory");
+    let policy_file = logs.path().join("policy.yaml");
+    let rules = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata, resources: [{group: '', resources: [pods]}]}], omitStages: [RequestReceived]}";
+    std::fs::write(&policy_file, rules).expect("writes");
+    let path = logs.path().join("audit.log");
+    let log = AuditLogConfig { path: path.clone(), max_size_megabytes: 100, max_backups: 0, max_age_days: 0 };
+    let server = TestServer::start_with(|config| config.audit = Some(AuditConfig { policy_file, log })).await;
+    namespace(&server, "a", &[("enforce", "baseline"), ("audit", "restricted"), ("warn", "restricted")]).await;
+    let answer = server.admin.post(&format!("{NAMESPACES}/a/pods"), privileged("p")).await;
+    // Of what is refused nobody is warned besides.
+    assert_eq!(answer.warnings().len(), 0);
+    answer.refused(403, "Forbidden");
+    server.stop().await;
+    let text = std::fs::read_to_string(path).expect("a log");
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
+    let event = events.iter().find(|event| event["verb"] == "create" && event["responseStatus"]["code"] == 403).expect("the refusal");
+    let noted = event["annotations"]["pod-security.kubernetes.io/audit-violations"].as_str().unwrap_or_default();
+    assert!(noted.starts_with("would violate PodSecurity \"restricted:latest\": ") && noted.contains("privileged"), "{event}");
+    assert_eq!(event["annotations"]["pod-security.kubernetes.io/enforce-policy"], "baseline:latest");
 }

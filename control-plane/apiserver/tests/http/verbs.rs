@@ -118,7 +118,10 @@ async fn a_scale_is_read_and_set_through_the_subresource() {
     let mut scale = server.admin.get(&path).await.expect(200);
     assert_eq!((&scale["kind"], &scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!("Scale"), &json!(2), &json!("app=web")));
     scale["spec"]["replicas"] = json!(0);
-    server.admin.put(&path, scale).await.expect(200);
+    server.admin.put(&path, scale.clone()).await.expect(200);
+    // One of another name is meant for another.
+    scale["metadata"] = json!({ "name": "other", "namespace": "default" });
+    server.admin.put(&path, scale).await.refused(400, "BadRequest");
     let patched = server.admin.patch(&path, "application/merge-patch+json", json!({ "spec": { "replicas": 4 } })).await.expect(200);
     assert_eq!(patched["spec"]["replicas"], 4);
     let read = server.admin.get(&format!("{DEPLOYMENTS}/web")).await.expect(200);

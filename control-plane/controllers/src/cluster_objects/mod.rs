@@ -34,6 +34,8 @@ pub(crate) enum Event {
     /// An object came or changed; its owners before are not in the graph any more.
     Changed {
         uid: Uid,
+        /// Whether it was not known before.
+        is_new: bool,
         owners_before: Vec<Owner>,
     },
     Removed(Node),
@@ -153,7 +155,8 @@ impl ClusterObjects {
             self.definitions_changed.notify_one();
         }
         let before = self.graph.write().upsert(node);
-        self.tell(&Event::Changed { uid, owners_before: before.map(|before| before.owners).unwrap_or_default() });
+        let is_new = before.is_none();
+        self.tell(&Event::Changed { uid, is_new, owners_before: before.map(|before| before.owners).unwrap_or_default() });
     }
 
     fn remove(&self, uid: &Uid) {

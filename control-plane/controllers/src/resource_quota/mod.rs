@@ -4,28 +4,46 @@
 //! Counted is what the API lists at the quota's version or later, and the result is written only if the quota still has that version. Whatever was made
 //! meanwhile was charged, which gave the quota another version: a count never takes back what it has not seen.
 //! Watches quotas and pods, and the metadata of all kinds.
+//!
+//! When is counted, and why that is enough and not too often:
+//! - What is made or grows is in the charge: it is no reason to count. Nor is a change of what counts as one object, however it is changed.
+//! - What goes, ends or shrinks is a reason ([`counts_less`], [`plan::gives_back`]), if it was known before. What is known is told of when it goes, also
+//!   after a watch was interrupted, since lists are compared with what is known.
+//! - What was made and went while a watch was interrupted is told of by nobody. That the watch has listed anew is a reason, therefore.
+//! - A charge is one too, but a late one ([`AFTER_CHARGE`]): the watches of quotas and of the kind are different ones, and a kind may not be watched at all.
+//!   However many charges there are, a quota is counted for them once in that time.
+//! - Counting costs a list. Each quota is counted for a fifth of the time at most ([`pace`]); whatever comes in between is seen by the count after it.
 
+mod pace;
 mod plan;
 mod reconcile;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use orknet_reconciler::{Change, Informer, ObjectKey, WorkQueue};
 
-use crate::cluster_objects::{ClusterObjects, Event, Kind};
+use crate::cluster_objects::{ClusterObjects, Event, Kind, Node};
 use crate::context::Context;
+use pace::Paces;
 use reconcile::QuotaController;
+
+/// How long after a charge everything is counted, in case what was charged for went without being told of.
+const AFTER_CHARGE: Duration = Duration::from_secs(5);
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context, objects: &Arc<ClusterObjects>) {
     let mut watches = context.watches();
-    // With every charge as well: what was made and went at once may be told by no change of its own.
     let quotas = watches.on_change(|change: &Change<ResourceQuota>, queue| {
-        if let Some(quota) = change.new.as_ref().filter(|new| plan::is_to_be_counted(change) || is_charged(change.old.as_deref(), new)) {
-            queue.add(ObjectKey::of(&quota.metadata));
+        let Some(quota) = &change.new else { return };
+        let key = ObjectKey::of(&quota.metadata);
+        if plan::is_to_be_counted(change) {
+            queue.add(key);
+        } else if plan::is_charged(change.old.as_deref(), quota) {
+            queue.add_after(key, AFTER_CHARGE);
         }
     });
     let of_pods = quotas.clone();
@@ -36,9 +54,14 @@ pub(crate) fn start(context: &Context, objects: &Arc<ClusterObjects>) {
     });
     let (queue, of_all) = (watches.queue(), quotas.clone());
     objects.on_event(move |graph, event| {
-        let node = match event {
-            Event::Removed(node) => Some(node),
-            Event::Changed { uid, .. } => graph.get(uid),
+        match event {
+            Event::Removed(node) => wake_for(&of_all, &queue, node),
+            Event::Changed { uid, is_new: false, .. } => {
+                if let Some(node) = graph.get(uid).filter(|node| counts_less(&node.kind)) {
+                    wake_for(&of_all, &queue, node);
+                }
+            }
+            Event::Changed { is_new: true, .. } => {}
             Event::Listed(kind) => {
                 // What went before was not told of, and may have been counted.
                 let (group, plural) = (&kind.resource.group, &kind.resource.plural);
@@ -47,22 +70,12 @@ pub(crate) fn start(context: &Context, objects: &Arc<ClusterObjects>) {
                     .iter()
                     .filter(|quota| plan::bounds(quota, group, plural))
                     .for_each(|quota| queue.add(ObjectKey::of(&quota.metadata)));
-                None
             }
-        };
-        // Pods come and change without giving anything back, or are seen to, above.
-        if let Some(node) = node.filter(|node| !is_pod(&node.kind)) {
-            let resource = &node.kind.resource;
-            wake(&of_all, &queue, &resource.group, &resource.plural, &node.key.namespace);
         }
     });
-    let controller = QuotaController { client: context.client_of("resourcequota-controller"), quotas, objects: objects.clone() };
+    let client = context.client_of("resourcequota-controller");
+    let controller = QuotaController { client, quotas, objects: objects.clone(), paces: Paces::default() };
     context.start(watches, controller, 4);
-}
-
-fn is_charged(old: Option<&ResourceQuota>, new: &ResourceQuota) -> bool {
-    let used = |quota: &ResourceQuota| quota.status.as_ref().and_then(|status| status.used.clone());
-    old.is_none_or(|old| used(old) != used(new))
 }
 
 /// Puts the namespace's quotas in line that bound something of the kind.
@@ -74,6 +87,12 @@ fn wake(quotas: &Informer<ResourceQuota>, queue: &WorkQueue<ObjectKey>, group: &
     }
 }
 
-fn is_pod(kind: &Kind) -> bool {
-    kind.resource.group.is_empty() && kind.resource.plural == "pods"
+fn wake_for(quotas: &Informer<ResourceQuota>, queue: &WorkQueue<ObjectKey>, node: &Node) {
+    let resource = &node.kind.resource;
+    wake(quotas, queue, &resource.group, &resource.plural, &node.key.namespace);
+}
+
+/// Whether an object of the kind may count for less than before while it stays. Pods may as well, and are looked at closer, by their own watch.
+fn counts_less(kind: &Kind) -> bool {
+    kind.resource.group.is_empty() && matches!(&kind.resource.plural[..], "services" | "persistentvolumeclaims")
 }

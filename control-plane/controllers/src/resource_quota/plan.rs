@@ -31,6 +31,12 @@ pub(super) fn is_to_be_counted(change: &Change<ResourceQuota>) -> bool {
     change.old.as_ref().is_none_or(|old| hard(old) != hard(new)) || enforced != hard(new)
 }
 
+/// Whether something was charged to a quota, or given back, since it was last seen.
+pub(super) fn is_charged(old: Option<&ResourceQuota>, new: &ResourceQuota) -> bool {
+    let used = |quota: &ResourceQuota| Amounts::read(quota.status.as_ref().and_then(|status| status.used.as_ref()));
+    old.is_none_or(|old| used(old) != used(new))
+}
+
 /// Whether a pod that was there ended or went, uses something else than before or counts elsewhere.
 pub(super) fn gives_back(change: &Change<Pod>) -> bool {
     let Some(old) = &change.old else { return false };

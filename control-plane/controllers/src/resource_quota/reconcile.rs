@@ -12,7 +12,9 @@ use orknet_resources::counting::{Amounts, Counted, bounded, in_scope, is_counted
 use orknet_resources::quantity::Quantity;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::time::Instant;
 
+use super::pace::Paces;
 use super::plan;
 use crate::cluster_objects::{ClusterObjects, Kind};
 
@@ -20,6 +22,7 @@ pub(super) struct QuotaController {
     pub client: Client,
     pub quotas: Arc<Informer<ResourceQuota>>,
     pub objects: Arc<ClusterObjects>,
+    pub paces: Paces,
 }
 
 /// What was counted.
@@ -35,8 +38,21 @@ impl Reconciler for QuotaController {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         if self.quotas.get(key).is_none() {
+            self.paces.forget(key);
             return Ok(Next::Change);
         }
+        let began = Instant::now();
+        if let Some(rest) = self.paces.rest(key, began) {
+            return Ok(Next::After(rest));
+        }
+        let done = self.pass(key).await;
+        self.paces.counted(key, began, Instant::now());
+        done
+    }
+}
+
+impl QuotaController {
+    async fn pass(&self, key: &ObjectKey) -> Result<Next, Error> {
         // As it is now: a copy from before the last charge could have the very count that is found after a deletion, and nothing would be written.
         let api = Api::<ResourceQuota>::namespaced(self.client.clone(), &key.namespace);
         let newest = api.get_opt(&key.name).await.map_err(Error::api(format!("reading the quota {key}")))?;
@@ -55,9 +71,7 @@ impl Reconciler for QuotaController {
         }
         Ok(Next::After(plan::again(quota.status.as_ref(), &status, count.overdue, now)))
     }
-}
 
-impl QuotaController {
     /// How much is used of everything that the quota bounds and that a served kind has.
     async fn count(&self, key: &ObjectKey, quota: &ResourceQuota, now: Timestamp) -> Result<Count, Error> {
         let kinds = self.objects.kinds();

@@ -88,6 +88,25 @@ fn a_pod_gives_back_when_it_ends_or_shrinks() {
 }
 
 #[test]
+fn a_charge_is_told_from_other_changes() {
+    let quota = |pods: &str, label: &str| -> ResourceQuota {
+        let mut quota = quota(json!({ "hard": { "pods": "2" } }), json!({ "hard": { "pods": "2" }, "used": { "pods": pods } }));
+        quota.metadata.labels = Some([("l".to_owned(), label.to_owned())].into());
+        quota
+    };
+    for (old, new, expected) in [
+        (Some(quota("1", "a")), quota("2", "a"), true),
+        (Some(quota("2", "a")), quota("1", "a"), true),
+        (Some(quota("1", "a")), quota("1", "b"), false),
+        // The same amount in other words.
+        (Some(quota("1", "a")), quota("1000m", "a"), false),
+        (None, quota("1", "a"), true),
+    ] {
+        assert_eq!(plan::is_charged(old.as_ref(), &new), expected, "{old:?} {new:?}");
+    }
+}
+
+#[test]
 fn charges_are_no_reason_to_count() {
     let quota = |hard: &str, enforced: Value, used: &str| {
         let status = json!({ "hard": { "pods": enforced }, "used": { "pods": used } });

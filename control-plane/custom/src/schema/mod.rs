@@ -14,6 +14,7 @@ mod junctors;
 mod lists;
 mod prune;
 mod rules;
+mod same;
 mod scalar;
 mod structural;
 mod validate;

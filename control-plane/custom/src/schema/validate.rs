@@ -1,5 +1,6 @@
 //! Whether a value is right, with the words of Kubernetes. A change may leave what was wrong before as it is (ratcheting).
 
+use super::same::Unchanged;
 use super::{Checks, List, Node, Rest, Type, lists, scalar};
 use crate::complaint::{self, quoted};
 use orknet_resources::field::Path;
@@ -24,38 +25,12 @@ pub(super) struct At<'a> {
 impl Node {
     /// What is wrong with a value. `prefix`: the field that holds it; empty for an object, whose fields stand for themselves.
     pub fn complaints(&self, value: &Value, prefix: &str) -> Vec<FieldError> {
-        check(self, value, None, At { prefix, path: &Path::Root }).errors
+        check(self, value, None, At { prefix, path: &Path::Root }, &mut Unchanged::default()).errors
     }
 
     /// What is wrong with a value and was not before: a part that is not changed may stay wrong.
     pub fn complaints_about_change(&self, new: &Value, old: &Value, prefix: &str) -> Vec<FieldError> {
-        check(self, new, Some(old), At { prefix, path: &Path::Root }).errors
-    }
-
-    /// Whether two values mean the same: items of a map list may change places.
-    pub fn same(&self, one: &Value, other: &Value) -> bool {
-        if one == other {
-            return true;
-        }
-        match (one, other) {
-            (Value::Object(one), Value::Object(other)) => {
-                let same = |name: &String, value: &Value| {
-                    other.get(name).is_some_and(|other| match self.field(name) {
-                        Some(node) => node.same(value, other),
-                        None => value == other,
-                    })
-                };
-                one.len() == other.len() && one.iter().all(|(name, value)| same(name, value))
-            }
-            (Value::Array(one), Value::Array(other)) => match (&self.list, &self.items) {
-                (List::Map(keys), Some(node)) if one.len() == other.len() => {
-                    let other = by_key(other, keys);
-                    one.iter().all(|item| other.get(&identity(item, keys)).is_some_and(|other| node.same(item, other)))
-                }
-                _ => false,
-            },
-            _ => false,
-        }
+        check(self, new, Some(old), At { prefix, path: &Path::Root }, &mut Unchanged::default()).errors
     }
 
     /// The old item that each new one came from. Only map lists say; of others none is known.
@@ -70,11 +45,11 @@ impl Node {
     }
 }
 
-fn identity(item: &Value, keys: &[String]) -> String {
+pub(super) fn identity(item: &Value, keys: &[String]) -> String {
     lists::identity(&lists::key_of(item, keys))
 }
 
-fn by_key<'v>(items: &'v [Value], keys: &[String]) -> HashMap<String, &'v Value> {
+pub(super) fn by_key<'v>(items: &'v [Value], keys: &[String]) -> HashMap<String, &'v Value> {
     // The first of several with one key.
     items.iter().rev().map(|item| (identity(item, keys), item)).collect()
 }
@@ -123,7 +98,8 @@ impl Found {
     }
 }
 
-pub(super) fn check(node: &Node, value: &Value, old: Option<&Value>, at: At<'_>) -> Found {
+/// `known`: what is known of this change already.
+pub(super) fn check(node: &Node, value: &Value, old: Option<&Value>, at: At<'_>, known: &mut Unchanged) -> Found {
     let mut found = Found::default();
     let checks = node.checks.as_deref();
     scalar::types(node, value, at, &mut found);
@@ -131,30 +107,30 @@ pub(super) fn check(node: &Node, value: &Value, old: Option<&Value>, at: At<'_>)
         checks.inspect(|checks| scalar::values(checks, value, at, &mut found));
     } else {
         if let Some(checks) = checks {
-            checks.junctors(value, old, at, &mut found);
+            checks.junctors(value, old, at, (&mut found, &mut *known));
             scalar::check(checks, value, at, &mut found);
         }
         if let Value::Array(items) = value {
-            list(node, items, old, at, &mut found);
+            list(node, items, old, at, (&mut found, &mut *known));
         }
         checks.inspect(|checks| scalar::values(checks, value, at, &mut found));
         if let Value::Object(fields) = value {
-            object(node, fields, old, at, &mut found);
+            object(node, fields, old, at, (&mut found, &mut *known));
         }
         // The type, the junctors, the kind of value, its values, and the whole.
         found.passed += 5;
     }
-    if !found.errors.is_empty() && old.is_some_and(|old| node.same(value, old)) {
+    if !found.errors.is_empty() && old.is_some_and(|old| known.same(node, value, old)) {
         found.errors.clear();
     }
     found
 }
 
-fn list(node: &Node, items: &[Value], old: Option<&Value>, at: At<'_>, found: &mut Found) {
+fn list(node: &Node, items: &[Value], old: Option<&Value>, at: At<'_>, (found, known): (&mut Found, &mut Unchanged)) {
     if let Some(below) = &node.items {
         let olds = node.old_items(items, old);
         for (index, (item, old)) in items.iter().zip(olds).enumerate() {
-            found.merge(check(below, item, old, At { path: &at.path.index(index), ..at }));
+            found.merge(check(below, item, old, At { path: &at.path.index(index), ..at }, known));
         }
     }
     let Some(checks) = node.checks.as_deref() else { return };
@@ -167,7 +143,7 @@ fn list(node: &Node, items: &[Value], old: Option<&Value>, at: At<'_>, found: &m
     }
 }
 
-fn object(node: &Node, fields: &Map<String, Value>, old: Option<&Value>, at: At<'_>, found: &mut Found) {
+fn object(node: &Node, fields: &Map<String, Value>, old: Option<&Value>, at: At<'_>, (found, known): (&mut Found, &mut Unchanged)) {
     let empty = Checks::default();
     let checks = node.checks.as_deref().unwrap_or(&empty);
     let size = fields.len();
@@ -181,8 +157,8 @@ fn object(node: &Node, fields: &Map<String, Value>, old: Option<&Value>, at: At<
     }
     for (name, value) in fields {
         match (node.properties.get(name), &node.rest) {
-            (Some(below), _) => found.merge(check_field(below, name, value, old, at)),
-            (None, Rest::Of(below)) => found.merge(check_field(below, name, value, old, at)),
+            (Some(below), _) => found.merge(check_field(below, name, value, old, (at, &mut *known))),
+            (None, Rest::Of(below)) => found.merge(check_field(below, name, value, old, (at, &mut *known))),
             (None, Rest::Forbidden) => {
                 let detail = format!("{}.{name} in body is a forbidden property", at.name());
                 found.errors.push(complaint::invalid(at.field(), &name.as_str().into(), detail));
@@ -195,9 +171,9 @@ fn object(node: &Node, fields: &Map<String, Value>, old: Option<&Value>, at: At<
     }
 }
 
-fn check_field(node: &Node, name: &str, value: &Value, old: Option<&Value>, at: At<'_>) -> Found {
+fn check_field(node: &Node, name: &str, value: &Value, old: Option<&Value>, (at, known): (At<'_>, &mut Unchanged)) -> Found {
     let old = old.and_then(Value::as_object).and_then(|old| old.get(name));
-    check(node, value, old, At { path: &at.path.field(name), ..at })
+    check(node, value, old, At { path: &at.path.field(name), ..at }, known)
 }
 
 /// The type that JSON gives a value.

@@ -114,7 +114,9 @@ pub fn selects_template(kind: &str, chosen: &LabelSelector, template: &PodTempla
 pub fn template_warnings(template: Option<&PodTemplateSpec>) -> Vec<String> {
     let at = Path::Root.field("spec");
     let at = at.field("template");
-    template.and_then(|t| t.spec.as_ref()).map(|spec| pod::warnings::spec(spec, &at.field("spec"))).unwrap_or_default()
+    let Some(template) = template else { return Vec::new() };
+    let annotations = template.metadata.as_ref().and_then(|meta| meta.annotations.as_ref());
+    template.spec.as_ref().map(|spec| pod::warnings::all(spec, annotations, &at)).unwrap_or_default()
 }
 
 /// A number that is not negative, or a percentage.

@@ -12,10 +12,10 @@ mod restricted;
 mod subject;
 
 use super::chain::{Attributes, Operation, Plugin};
+use super::namespace;
 use crate::audit;
 use crate::error::ApiError;
 use crate::kinds::StoredAs;
-use crate::storage::keys;
 use async_trait::async_trait;
 use checks::{details, violations};
 use policy::{Level, Policy};
@@ -55,8 +55,8 @@ impl Plugin for PodSecurity {
         if what.is(NAMESPACES) {
             return validate_namespace(what, object);
         }
-        let Some(namespace) = namespace(what).await? else { return Ok(()) };
-        let (policy, complaints) = Policy::of(&namespace);
+        let Some(namespace) = namespace::find(what.server, what.namespace).await? else { return Ok(()) };
+        let (policy, complaints) = Policy::of(&namespace.value());
         if !complaints.is_empty() {
             tracing::debug!(namespace = what.namespace, ?complaints, "labels of Pod Security are not understood");
         }
@@ -78,19 +78,19 @@ impl Plugin for PodSecurity {
     }
 }
 
-/// Refuses what is enforced, notes what is audited, warns of what is warned of.
+/// Notes what is audited, whether the pod is refused or not; refuses what is enforced; warns of what is warned of and not refused.
 fn judge(what: &Attributes<'_>, policy: &Policy, subject: &Subject, enforces: bool) -> Result<(), ApiError> {
     if enforces {
         audit::annotate("pod-security.kubernetes.io/enforce-policy", || policy.enforce.to_string());
-        let found = violations(policy.enforce, subject);
-        if !found.is_empty() {
-            return Err(what.refusal(format_args!("violates PodSecurity \"{}\": {}", policy.enforce, details(&found))));
-        }
     }
     let audited = violations(policy.audit, subject);
     if !audited.is_empty() {
         let told = || format!("would violate PodSecurity \"{}\": {}", policy.audit, details(&audited));
         audit::annotate("pod-security.kubernetes.io/audit-violations", told);
+    }
+    let found = if enforces { violations(policy.enforce, subject) } else { Vec::new() };
+    if !found.is_empty() {
+        return Err(what.refusal(format_args!("violates PodSecurity \"{}\": {}", policy.enforce, details(&found))));
     }
     let warned = violations(policy.warn, subject);
     if !warned.is_empty() {
@@ -114,15 +114,6 @@ fn validate_namespace(what: &Attributes<'_>, namespace: &Value) -> Result<(), Ap
         what.warnings.lock().extend(existing::warnings(what.name, policy.enforce, &pods));
     }
     Ok(())
-}
-
-/// The namespace as this server last saw it; it may have been made a moment ago.
-async fn namespace(what: &Attributes<'_>) -> Result<Option<Value>, ApiError> {
-    if let Some(found) = what.server.storage.caches.get(NAMESPACES, "", what.namespace) {
-        return Ok(Some(found.value()));
-    }
-    let found = what.server.storage.get(&keys::object(NAMESPACES, "", what.namespace)).await?;
-    Ok(found.map(|stored| stored.object))
 }
 
 fn template_of(what: &Attributes<'_>) -> Option<&'static str> {

@@ -9,6 +9,7 @@ mod scope;
 
 use super::chain::{Attributes, Plugin};
 use super::expression::RequestAuthorizer;
+use super::namespace;
 use super::rules::is_exempt;
 use super::webhooks::matching::{self, Told, namespace_of};
 use super::webhooks::{call, hook::ReviewVersion, review};
@@ -16,7 +17,6 @@ use crate::audit;
 use crate::error::ApiError;
 use crate::in_place::in_place;
 use crate::kinds::StoredAs;
-use crate::storage::keys;
 use async_trait::async_trait;
 use evaluate::{Decision, Outcome};
 pub use policy::Policies;
@@ -142,18 +142,15 @@ async fn ask(bound: &Bound, what: &Attributes<'_>, refusals: &mut Vec<Refusal>) 
     Ok(())
 }
 
-/// Whether a policy or binding is about the request, and in which form.
+/// Whether a policy or binding is about the request, and in which form. The namespace is looked at last: that it is not there is no fault of a policy
+/// about something else.
 async fn matches(matching: &Matching, what: &Attributes<'_>) -> Result<Option<Told>, ApiError> {
-    if !matching::namespace_matches(&matching.namespaces, what).await? || !matching::objects_match(&matching.objects, what) {
+    if !matching::objects_match(&matching.objects, what) || matching::resource(&matching.excluded, matching.equivalent, what).is_some() {
         return Ok(None);
     }
-    if matching::resource(&matching.excluded, matching.equivalent, what).is_some() {
-        return Ok(None);
-    }
-    if matching.rules.is_empty() {
-        return Ok(Some(Told::Own));
-    }
-    Ok(matching::resource(&matching.rules, matching.equivalent, what))
+    let told = if matching.rules.is_empty() { Some(Told::Own) } else { matching::resource(&matching.rules, matching.equivalent, what) };
+    let Some(told) = told else { return Ok(None) };
+    Ok(matching::namespace_matches(&matching.namespaces, what).await?.then_some(told))
 }
 
 /// What expressions are told, as JSON.
@@ -179,13 +176,9 @@ impl Prepared {
         let name = if what.is(NAMESPACES) { "" } else { namespace_of(what) };
         let namespace = match name {
             "" => Value::Null,
-            name => match what.server.storage.caches.get(NAMESPACES, "", name) {
-                Some(cached) => cached.value(),
-                // It may have been made a moment ago.
-                None => match what.server.storage.get(&keys::object(NAMESPACES, "", name)).await? {
-                    Some(stored) => stored.object,
-                    None => return Err(ApiError::not_found_resource("", "namespaces", name)),
-                },
+            name => match namespace::find(what.server, name).await? {
+                Some(namespace) => namespace.value(),
+                None => return Err(ApiError::not_found_resource("", "namespaces", name)),
             },
         };
         Ok(Self { object: object.unwrap_or_default(), old: old.unwrap_or_default(), request, namespace })

@@ -2,6 +2,7 @@
 
 use super::policy::{KindReference, ParamReference};
 use crate::admission::chain::Attributes;
+use crate::admission::webhooks::matching::namespace_of;
 use crate::cache::CachedObject;
 use crate::custom::convert;
 use crate::error::ApiError;
@@ -48,10 +49,11 @@ pub async fn of(
     let (Some(kind), Some(reference)) = (kind, reference) else { return Ok(Ok(vec![Parameters::None])) };
     let names = kind.descriptor();
     let namespace = match (is_namespaced(names), &reference.namespace[..]) {
-        (true, "") if what.namespace.is_empty() => {
+        (true, "") if namespace_of(what).is_empty() => {
             return Ok(Err("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources".to_owned()));
         }
-        (true, "") => what.namespace,
+        // A Namespace has its parameters in itself.
+        (true, "") => namespace_of(what),
         (true, namespace) => namespace,
         (false, "") => "",
         (false, _) => return Ok(Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".to_owned())),

@@ -1,7 +1,8 @@
 //! Policies and bindings as they are stored, read and compiled; read again when one has changed, compiled once for each generation.
 
 use crate::admission::rules::Rule;
-use crate::cache::Caches;
+use crate::cache::{Caches, KindCache};
+use crate::in_place::in_place;
 use crate::kinds::StoredAs;
 use crate::object;
 use crate::selector::LabelSelector;
@@ -196,6 +197,8 @@ impl Binding {
 pub struct Policies {
     caches: Arc<Caches>,
     read: Mutex<Read>,
+    /// Whose turn it is to read anew.
+    compiling: Mutex<()>,
 }
 
 /// What was read, and of which revisions.
@@ -210,23 +213,35 @@ struct Read {
 impl Policies {
     pub fn new(caches: Arc<Caches>) -> Self {
         let read = Read { policies: 0, bindings: 0, bound: Arc::new([]), compiled: HashMap::new() };
-        Self { caches, read: Mutex::new(read) }
+        Self { caches, read: Mutex::new(read), compiling: Mutex::new(()) }
     }
 
     /// Those that are bound now, in the order of their names.
     pub fn now(&self) -> Arc<[Bound]> {
         let (Some(policies), Some(bindings)) = (self.caches.of(POLICIES), self.caches.of(BINDINGS)) else { return Arc::new([]) };
-        let mut read = self.read.lock();
-        if (read.policies, read.bindings) == (policies.revision(), bindings.revision()) {
-            return read.bound.clone();
-        }
+        let known = || {
+            let read = self.read.lock();
+            ((read.policies, read.bindings) == (policies.revision(), bindings.revision())).then(|| read.bound.clone())
+        };
+        known().unwrap_or_else(|| {
+            in_place(|| {
+                // One compiles, for all who wait; who needs nothing new goes on.
+                let _turn = self.compiling.lock();
+                known().unwrap_or_else(|| self.read_anew(&policies, &bindings))
+            })
+        })
+    }
+
+    /// Reads what is stored. What was compiled before is taken over.
+    fn read_anew(&self, policies: &Arc<KindCache>, bindings: &Arc<KindCache>) -> Arc<[Bound]> {
+        let before = self.read.lock().compiled.clone();
         let (policies, bindings) = (policies.snapshot(""), bindings.snapshot(""));
         let values = |objects: &[Arc<crate::cache::CachedObject>]| objects.iter().map(|object| object.value()).collect::<Vec<Value>>();
         let mut compiled = HashMap::new();
         let mut bound: HashMap<String, Bound> = HashMap::new();
         for object in values(&policies.objects) {
             let key = (object::uid(&object).to_owned(), object::generation(&object).unwrap_or_default());
-            let policy = read.compiled.get(&key).cloned().unwrap_or_else(|| Arc::new(Policy::from_object(&object)));
+            let policy = before.get(&key).cloned().unwrap_or_else(|| Arc::new(Policy::from_object(&object)));
             bound.insert(policy.name.clone(), Bound { policy: policy.clone(), bindings: Vec::new() });
             compiled.insert(key, policy);
         }
@@ -238,7 +253,8 @@ impl Policies {
         let mut bound: Vec<Bound> = bound.into_values().filter(|bound| !bound.bindings.is_empty()).collect();
         bound.sort_by(|one, other| one.policy.name.cmp(&other.policy.name));
         bound.iter_mut().for_each(|bound| bound.bindings.sort_by(|one, other| one.name.cmp(&other.name)));
-        *read = Read { policies: policies.revision, bindings: bindings.revision, bound: bound.into(), compiled };
-        read.bound.clone()
+        let bound: Arc<[Bound]> = bound.into();
+        *self.read.lock() = Read { policies: policies.revision, bindings: bindings.revision, bound: bound.clone(), compiled };
+        bound
     }
 }

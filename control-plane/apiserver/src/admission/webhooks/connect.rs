@@ -8,6 +8,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use orknet_auth::pki::KeyAndCertificate;
+use parking_lot::Mutex;
 use rand::seq::SliceRandom;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WantsClientCert, WebPkiServerVerifier};
@@ -15,12 +16,15 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::collections::BTreeMap;
 use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -29,6 +33,8 @@ use tower::Service;
 const SERVICES: StoredAs = ("", "services");
 const SLICES: StoredAs = ("discovery.k8s.io", "endpointslices");
 /// How long one of several addresses may take before the next one is tried.
+/// Lookups of one host that run at once.
+const MOST_LOOKUPS: usize = 8;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long the other side may take to greet.
@@ -123,10 +129,39 @@ impl Connector {
     }
 }
 
+/// The addresses of a host. The system's resolver blocks a thread, also after whoever asked has gone: of one host so many do at most, and others wait for
+/// them, so that a name server that does not answer leaves threads for what else blocks (the store, the encoding of lists).
+async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    static RUNNING: Mutex<BTreeMap<String, Weak<Semaphore>>> = Mutex::new(BTreeMap::new());
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let turns = {
+        let mut running = RUNNING.lock();
+        match running.get(host).and_then(Weak::upgrade) {
+            Some(turns) => turns,
+            None => {
+                running.retain(|_, turns| turns.strong_count() > 0);
+                let turns = Arc::new(Semaphore::new(MOST_LOOKUPS));
+                running.insert(host.to_owned(), Arc::downgrade(&turns));
+                turns
+            }
+        }
+    };
+    let turn = turns.acquire_owned().await.map_err(io::Error::other)?;
+    let host = host.to_owned();
+    let found = tokio::task::spawn_blocking(move || {
+        let found = (&host[..], port).to_socket_addrs().map(Iterator::collect);
+        drop(turn);
+        found
+    });
+    found.await.map_err(io::Error::other)?
+}
+
 /// A TCP connection to a host, by the first of its addresses that takes it.
 pub async fn dial(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-    let addresses: Vec<_> = match tokio::net::lookup_host((host, port)).await {
-        Ok(addresses) => addresses.collect(),
+    let addresses = match lookup(host, port).await {
+        Ok(addresses) => addresses,
         Err(error) => return Err(ConnectError::Lookup { host: host.to_owned(), error }),
     };
     let mut last = None;

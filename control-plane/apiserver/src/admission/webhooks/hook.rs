@@ -3,6 +3,7 @@
 use super::destination::Destination;
 use crate::admission::rules::Rule;
 use crate::cache::Caches;
+use crate::in_place::in_place;
 use crate::kinds::StoredAs;
 use crate::object;
 use crate::selector::LabelSelector;
@@ -112,23 +113,35 @@ pub struct Hooks {
     place: StoredAs,
     /// What was read, and of which revision.
     read: Mutex<(Revision, Arc<[Hook]>)>,
+    /// Whose turn it is to read anew.
+    compiling: Mutex<()>,
 }
 
 impl Hooks {
     pub fn new(caches: Arc<Caches>, place: StoredAs) -> Self {
-        Self { caches, place, read: Mutex::new((0, Arc::new([]))) }
+        Self { caches, place, read: Mutex::new((0, Arc::new([]))), compiling: Mutex::new(()) }
     }
 
     /// Those that are configured now.
     pub fn now(&self) -> Arc<[Hook]> {
         let Some(cache) = self.caches.of(self.place) else { return Arc::new([]) };
-        let mut read = self.read.lock();
-        if read.0 != cache.revision() {
-            let snapshot = cache.snapshot("");
-            let values: Vec<Value> = snapshot.objects.iter().map(|object| object.value()).collect();
-            *read = (snapshot.revision, self::read(&values).into());
-        }
-        read.1.clone()
+        let known = || {
+            let read = self.read.lock();
+            (read.0 == cache.revision()).then(|| read.1.clone())
+        };
+        known().unwrap_or_else(|| {
+            in_place(|| {
+                // One compiles, for all who wait; who needs nothing new goes on.
+                let _turn = self.compiling.lock();
+                known().unwrap_or_else(|| {
+                    let snapshot = cache.snapshot("");
+                    let values: Vec<Value> = snapshot.objects.iter().map(|object| object.value()).collect();
+                    let hooks: Arc<[Hook]> = self::read(&values).into();
+                    *self.read.lock() = (snapshot.revision, hooks.clone());
+                    hooks
+                })
+            })
+        })
     }
 }
 

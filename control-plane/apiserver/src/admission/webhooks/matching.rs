@@ -4,11 +4,11 @@ use super::call::Step;
 use super::conditions;
 use super::hook::Hook;
 use crate::admission::chain::{Attributes, Operation};
+use crate::admission::namespace;
 use crate::admission::rules::{Rule, Target};
 use crate::error::ApiError;
 use crate::kinds::{Kind, StoredAs, is_namespaced};
 use crate::selector::LabelSelector;
-use crate::storage::keys;
 use orknet_resources::Descriptor;
 use serde_json::Value;
 
@@ -94,11 +94,6 @@ pub async fn namespace_matches(selector: &LabelSelector, what: &Attributes<'_>) 
     if let (true, Some(namespace)) = (itself, what.object.as_deref()) {
         return Ok(selects(namespace));
     }
-    let storage = &what.server.storage;
-    if let Some(cached) = storage.caches.get(NAMESPACES, "", name) {
-        return Ok(selector.matches(|key| cached.label(key)));
-    }
-    // It may have been made a moment ago.
-    let stored = storage.get(&keys::object(NAMESPACES, "", name)).await?;
-    stored.map(|stored| selects(&stored.object)).ok_or_else(|| ApiError::not_found_resource("", "namespaces", name))
+    let found = namespace::find(what.server, name).await?;
+    found.map(|found| selector.matches(|key| found.label(key))).ok_or_else(|| ApiError::not_found_resource("", "namespaces", name))
 }

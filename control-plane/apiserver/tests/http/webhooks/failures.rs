@@ -32,10 +32,10 @@ async fn fails(server: &TestServer, plural: &str, hook: Value, expected: &str) {
 async fn a_webhook_that_cannot_be_reached_fails() {
     let (server, answering) = (TestServer::start().await, HookServer::allowing().await);
     let url = answering.url();
-    let closed = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.local_addr().expect("an address")
-    };
+    // Held, so that nobody else gets it, and not listened at.
+    let held = tokio::net::TcpSocket::new_v4().expect("a socket");
+    held.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let closed = held.local_addr().expect("an address");
     let to_closed = hook(&answering, "a.example.com", |hook| hook["clientConfig"]["url"] = json!(format!("https://{closed}/x")));
     let expected =
         format!("failed to call webhook: Post \"https://{closed}/x?timeout=10s\": dial tcp {closed}: connect: connection refused");

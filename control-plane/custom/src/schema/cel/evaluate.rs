@@ -2,6 +2,7 @@
 
 use super::{Compiled, Rules};
 use crate::complaint;
+use crate::schema::same::Unchanged;
 use crate::schema::{Node, Rest, rules::Reason};
 use orknet_cel::{Bindings, Budget, EvalError, OBJECT_LIMIT, Type, Value as Cel};
 use orknet_resources::FieldError;
@@ -19,30 +20,30 @@ struct Ended;
 struct Pair<'v> {
     new: &'v Value,
     old: Option<&'v Value>,
-    /// Whether it was there before and is the same: then a rule that is not about the change may stay broken.
-    unchanged: bool,
 }
 
 impl Rules {
     /// Complaints about an object that keeps to the schema. `old`: before a change.
     pub fn complaints(&self, node: &Node, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        let mut asked = Asked { budget: Budget::new(OBJECT_LIMIT), found: Vec::new() };
-        let pair = Pair::of(node, new, old);
+        let mut asked = Asked { budget: Budget::new(OBJECT_LIMIT), found: Vec::new(), unchanged: Unchanged::default() };
+        let pair = Pair { new, old };
         // Whoever ended it has said why.
         let _: Result<(), Ended> = asked.walk(self, node, pair, &Path::Root);
         asked.found
     }
 }
 
-impl<'v> Pair<'v> {
-    fn of(node: &Node, new: &'v Value, old: Option<&'v Value>) -> Self {
-        Self { new, old, unchanged: old.is_some_and(|old| node.same(new, old)) }
+impl Pair<'_> {
+    /// Whether it was there before and is the same: then a rule that is not about the change may stay broken.
+    fn is_unchanged(self, node: &Node, known: &mut Unchanged) -> bool {
+        self.old.is_some_and(|old| known.same(node, self.new, old))
     }
 }
 
 struct Asked {
     budget: Budget,
     found: Vec<FieldError>,
+    unchanged: Unchanged,
 }
 
 impl Asked {
@@ -52,14 +53,14 @@ impl Asked {
         }
         if let Some(type_) = &rules.type_ {
             for rule in &rules.own {
-                self.ask(rule, rules.kind, type_, pair, at)?;
+                self.ask(rule, (rules.kind, type_), node, pair, at)?;
             }
         }
         match pair.new {
             Value::Array(items) => {
                 let (Some(rules), Some(below)) = (&rules.items, &node.items) else { return Ok(()) };
                 for (index, (item, old)) in items.iter().zip(node.old_items(items, pair.old)).enumerate() {
-                    self.walk(rules, below, Pair::of(below, item, old), &at.index(index))?;
+                    self.walk(rules, below, Pair { new: item, old }, &at.index(index))?;
                 }
             }
             Value::Object(fields) => {
@@ -67,9 +68,9 @@ impl Asked {
                     // Old and new parts of an atomic map do not belong together.
                     let old = pair.old.filter(|_| !node.is_atomic).and_then(|old| old.get(name));
                     if let (Some(rules), Some(below)) = (rules.properties.get(name), node.properties.get(name)) {
-                        self.walk(rules, below, Pair::of(below, value, old), &at.field(name))?;
+                        self.walk(rules, below, Pair { new: value, old }, &at.field(name))?;
                     } else if let (Some(rules), Rest::Of(below), None) = (&rules.rest, &node.rest, node.properties.get(name)) {
-                        self.walk(rules, below, Pair::of(below, value, old), &at.key(name))?;
+                        self.walk(rules, below, Pair { new: value, old }, &at.key(name))?;
                     }
                 }
             }
@@ -78,7 +79,7 @@ impl Asked {
         Ok(())
     }
 
-    fn ask(&mut self, rule: &Compiled, kind: &str, type_: &Type, pair: Pair<'_>, at: &Path<'_>) -> Result<(), Ended> {
+    fn ask(&mut self, rule: &Compiled, (kind, type_): (&str, &Type), node: &Node, pair: Pair<'_>, at: &Path<'_>) -> Result<(), Ended> {
         let optional = rule.rule.optional_old_self == Some(true);
         // A rule about a change is asked when there was something before.
         if rule.uses_old_self && pair.old.is_none() && !optional {
@@ -115,8 +116,6 @@ impl Asked {
             Ok(program) => program.evaluate(&variables, &mut self.budget),
             Err(why) => Err(EvalError::other(why.clone())),
         };
-        // What was broken before and has not changed may stay so, unless the rule is about the change.
-        let stays = !rule.uses_old_self && pair.unchanged;
         let complaint = match value {
             Ok(value) if value.as_bool() == Some(true) => return Ok(()),
             Ok(_) => {
@@ -140,7 +139,8 @@ impl Asked {
             }
             Err(error) => complaint::invalid(here, &kind, format!("{error} evaluating rule: {named}")),
         };
-        if !stays {
+        // What was broken before and has not changed may stay so, unless the rule is about the change.
+        if rule.uses_old_self || !pair.is_unchanged(node, &mut self.unchanged) {
             self.found.push(complaint);
         }
         Ok(())

@@ -159,7 +159,7 @@ fn glusterfs(gluster: &v1::GlusterfsPersistentVolumeSource, at: &Path<'_>, error
     }
 }
 
-fn flocker(dataset: &v1::FlockerVolumeSource, at: &Path<'_>, errors: &mut Errors) {
+pub fn flocker(dataset: &v1::FlockerVolumeSource, at: &Path<'_>, errors: &mut Errors) {
     let (name, uuid) = (text(&dataset.dataset_name), text(&dataset.dataset_uuid));
     if name.is_empty() && uuid.is_empty() {
         errors.required(at, "one of datasetName and datasetUUID is required");
@@ -172,7 +172,7 @@ fn flocker(dataset: &v1::FlockerVolumeSource, at: &Path<'_>, errors: &mut Errors
     }
 }
 
-fn quobyte(volume: &v1::QuobyteVolumeSource, at: &Path<'_>, errors: &mut Errors) {
+pub fn quobyte(volume: &v1::QuobyteVolumeSource, at: &Path<'_>, errors: &mut Errors) {
     if volume.registry.is_empty() {
         errors.required(&at.field("registry"), HOST_PORTS);
     } else if text(&volume.tenant).len() >= 65 {
@@ -208,7 +208,7 @@ fn iscsi(target: &v1::ISCSIPersistentVolumeSource, volume: &str, at: &Path<'_>, 
     }
 }
 
-fn fibre_channel(channel: &v1::FCVolumeSource, at: &Path<'_>, errors: &mut Errors) {
+pub fn fibre_channel(channel: &v1::FCVolumeSource, at: &Path<'_>, errors: &mut Errors) {
     let targets = channel.target_wwns.as_deref().unwrap_or_default();
     let wide = channel.wwids.as_deref().unwrap_or_default();
     let at_targets = at.field("targetWWNs");
@@ -236,7 +236,7 @@ fn flex_volume(flex: &v1::FlexPersistentVolumeSource, at: &Path<'_>, errors: &mu
     }
 }
 
-fn azure_disk(disk: &v1::AzureDiskVolumeSource, at: &Path<'_>, errors: &mut Errors) {
+pub fn azure_disk(disk: &v1::AzureDiskVolumeSource, at: &Path<'_>, errors: &mut Errors) {
     present(at, &[("diskName", &disk.disk_name), ("diskURI", &disk.disk_uri)], errors);
     errors.one_of_if_set(&at.field("cachingMode"), disk.caching_mode.as_deref(), &["None", "ReadOnly", "ReadWrite"]);
     errors.one_of_if_set(&at.field("kind"), disk.kind.as_deref(), &["Dedicated", "Managed", "Shared"]);
@@ -267,19 +267,19 @@ fn storage_os(volume: &v1::StorageOSPersistentVolumeSource, at: &Path<'_>, error
 }
 
 /// Texts that must be there.
-fn present(at: &Path<'_>, fields: &[(&str, &str)], errors: &mut Errors) {
+pub fn present(at: &Path<'_>, fields: &[(&str, &str)], errors: &mut Errors) {
     for (name, _) in fields.iter().filter(|(_, value)| value.is_empty()) {
         errors.required(&at.field(name), "");
     }
 }
 
-fn byte(at: &Path<'_>, value: i32, errors: &mut Errors) {
+pub fn byte(at: &Path<'_>, value: i32, errors: &mut Errors) {
     if !(0..=255).contains(&value) {
         errors.invalid(at, value, "must be between 0 and 255, inclusive");
     }
 }
 
-fn text(text: &Option<String>) -> &str {
+pub fn text(text: &Option<String>) -> &str {
     text.as_deref().unwrap_or_default()
 }
 
@@ -292,7 +292,7 @@ fn is_host_port(pair: &str) -> bool {
 }
 
 /// `iqn.2001-04.com.example:disk1` (RFC 3720 3.2.6.3.1), `eui.` and 16 or `naa.` and 32 letters or digits.
-fn is_iscsi_name(name: &str) -> bool {
+pub fn is_iscsi_name(name: &str) -> bool {
     let plain = |text: &str, length| text.len() == length && text.bytes().all(|c| c.is_ascii_alphanumeric());
     match (name.get(..4), name.get(4..)) {
         (Some("eui."), Some(rest)) => plain(rest, 16),

@@ -125,6 +125,11 @@ fn same_sources(object: &mut Value) {
     }
 }
 
+/// The rules for a claim that comes with a pod.
+pub fn validate_template(template: &v1::PersistentVolumeClaimTemplate, at: &Path<'_>, errors: &mut Errors) {
+    validate::spec(&template.spec, &at.field("spec"), errors);
+}
+
 /// Known modes; the exclusive one stands alone.
 pub fn access_modes(modes: &[String], at: &Path<'_>, errors: &mut Errors) {
     for mode in modes {

@@ -78,8 +78,7 @@ impl Kind for Pod {
     }
 
     fn warnings(object: &v1::Pod) -> Vec<String> {
-        let at = Path::Root.field("spec");
-        object.spec.as_ref().map(|spec| warnings::spec(spec, &at)).unwrap_or_default()
+        object.spec.as_ref().map(|spec| warnings::all(spec, object.metadata.annotations.as_ref(), &Path::Root)).unwrap_or_default()
     }
 
     fn cells(object: &v1::Pod, now: i64) -> Vec<Value> {

@@ -80,9 +80,25 @@ pub fn validate(new: &v1::Pod, old: &v1::Pod, errors: &mut Errors) {
     }
 }
 
-pub fn validate_status(new: &v1::Pod, _: &v1::Pod, errors: &mut Errors) {
+pub fn validate_status(new: &v1::Pod, old: &v1::Pod, errors: &mut Errors) {
     let Some(status) = &new.status else { return };
     let at = Path::Root.field("status");
+    if let (Some(before), Some(spec)) = (&old.status, &old.spec) {
+        let policy = spec.restart_policy.as_deref().unwrap_or("Always");
+        // Those that run beside the others are started again whatever the pod's policy says.
+        let sidecars: Vec<&str> = (spec.init_containers.iter().flatten())
+            .filter(|container| container.restart_policy.as_deref() == Some("Always"))
+            .map(|container| &container.name[..])
+            .collect();
+        for (name, new, old, policy) in [
+            ("initContainerStatuses", &status.init_container_statuses, &before.init_container_statuses, policy),
+            ("containerStatuses", &status.container_statuses, &before.container_statuses, policy),
+            ("ephemeralContainerStatuses", &status.ephemeral_container_statuses, &before.ephemeral_container_statuses, "Never"),
+        ] {
+            let lists = (new.as_deref().unwrap_or_default(), old.as_deref().unwrap_or_default());
+            stay_terminated(lists, policy, &sidecars, &at.field(name), errors);
+        }
+    }
     if let Some(node) = status.nominated_node_name.as_deref().filter(|n| !n.is_empty()) {
         errors.format(&at.field("nominatedNodeName"), node, names::subdomain(node));
     }
@@ -104,6 +120,29 @@ pub fn validate_status(new: &v1::Pod, _: &v1::Pod, errors: &mut Errors) {
         }
     }
     validate::conditions(status.conditions.as_deref().unwrap_or_default(), &at.field("conditions"), errors);
+}
+
+/// A container that has ended, and is not to be started again, has ended for good.
+fn stay_terminated(
+    (new, old): (&[v1::ContainerStatus], &[v1::ContainerStatus]),
+    policy: &str,
+    sidecars: &[&str],
+    at: &Path<'_>,
+    errors: &mut Errors,
+) {
+    if policy == "Always" {
+        return;
+    }
+    let terminated = |status: &v1::ContainerStatus| status.state.as_ref().and_then(|state| state.terminated.clone());
+    for (i, status) in old.iter().enumerate().filter(|(_, status)| !sidecars.contains(&&status.name[..])) {
+        let Some(ended) = terminated(status) else { continue };
+        if policy == "OnFailure" && ended.exit_code != 0 {
+            continue;
+        }
+        if new.iter().any(|now| now.name == status.name && terminated(now).is_none()) {
+            errors.forbidden(&at.index(i).field("state"), "may not be transitioned to non-terminated state");
+        }
+    }
 }
 
 /// The old spec with those changes of the new one that are allowed.
@@ -250,6 +289,37 @@ mod tests {
             let mut prepared = new.clone();
             KIND.prepare_update(&mut prepared, &old, Some(way));
             assert_eq!(prepared["metadata"], pod(|p| p["metadata"] = expected)["metadata"], "{way}");
+        }
+    }
+
+    #[test]
+    fn what_has_ended_for_good_stays_so() {
+        let with = |restart: &str, field: &str, state: Value| {
+            pod(|p| {
+                p["spec"]["restartPolicy"] = restart.into();
+                p["spec"]["initContainers"] = json!([{"name": "s", "image": "x", "restartPolicy": "Always"}]);
+                let one =
+                    |name: &str| json!({"name": name, "image": "x", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+                p["status"] = json!({});
+                p["status"][field] = json!([one("a"), one("s")]);
+            })
+        };
+        let (ended, runs) = (|code: i32| json!({"terminated": {"exitCode": code}}), json!({"running": {}}));
+        let containers = "containerStatuses";
+        for (restart, field, before, after, expected) in [
+            ("Never", containers, ended(1), runs.clone(), true),
+            ("Never", containers, runs.clone(), ended(0), false),
+            ("Never", containers, ended(0), ended(1), false),
+            ("OnFailure", containers, ended(0), runs.clone(), true),
+            ("OnFailure", containers, ended(1), runs.clone(), false),
+            ("Always", containers, ended(0), runs.clone(), false),
+            ("Never", "initContainerStatuses", ended(0), runs.clone(), true),
+            ("Always", "ephemeralContainerStatuses", ended(1), runs.clone(), true),
+        ] {
+            let (new, old) = (with(restart, field, after), with(restart, field, before));
+            let found: Vec<String> = KIND.validate_update(&new, &old, Some("status")).iter().map(ToString::to_string).collect();
+            let told = format!("status.{field}[0].state: Forbidden: may not be transitioned to non-terminated state");
+            assert_eq!(found, Vec::from_iter(expected.then_some(told)), "{restart} {field}");
         }
     }
 

@@ -7,6 +7,7 @@ mod handler;
 mod placement;
 pub mod resources;
 mod security;
+mod storage;
 mod volume;
 
 use crate::field::{Errors, Path};

@@ -1,7 +1,7 @@
 //! The rules for volumes: one source each, and what the common sources need.
 
 use super::container::{local_path, no_climbing};
-use super::env;
+use super::{env, storage};
 use crate::field::{Errors, Path};
 use crate::names;
 use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, HostPathVolumeSource, KeyToPath, NFSVolumeSource, ProjectedVolumeSource, Volume};
@@ -84,11 +84,7 @@ fn source(volume: &Volume, at: &Path<'_>, errors: &mut Errors) {
     if let Some(source) = &volume.nfs {
         nfs(source, &at.field("nfs"), errors);
     }
-    if let Some(csi) = &volume.csi
-        && csi.driver.is_empty()
-    {
-        errors.required(&at.field("csi").field("driver"), "");
-    }
+    storage::source(volume, at, errors);
 }
 
 /// A path of the node.
