@@ -2,6 +2,7 @@
 
 mod backup;
 mod balancing;
+mod certificates;
 mod containerd;
 mod cordons;
 mod disk;
@@ -34,5 +35,6 @@ fn main() -> ExitCode {
         disk::TESTS,
         taints::TESTS,
         cordons::TESTS,
+        certificates::TESTS,
     ])
 }

@@ -109,6 +109,8 @@ fn kubelet_settings(node: &Place, files: &Files) -> Value {
         // The host's disk is its owner's business, and images of a local cluster cannot be pulled again.
         "evictionHard": {"nodefs.available": "256Mi", "nodefs.inodesFree": "0%"},
         "imageGcHighPercent": 100,
+        // The files are what it begins with; it renews both certificates itself.
+        "serverTLSBootstrap": true,
         "tls": {"certificate": files.serving_certificate, "key": files.serving_key, "clientCa": files.ca, "allowedClients": [orknet_auth::pki::KUBELET_CLIENT]},
     })
 }

@@ -1,8 +1,8 @@
 //! What the long-running commands share: a configuration from a file with flags on top, logs, signals, a runtime.
 
-use crate::names;
 use anyhow::{Context, Result};
 use kube::config::Kubeconfig;
+use orknet_kubelet::credentials::follow;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::future::Future;
@@ -77,12 +77,13 @@ pub fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
 }
 
-/// A client from a kubeconfig file, for a part of the product: its name is the manager of the fields that it writes. Does not connect yet.
+/// A client from a kubeconfig file, for a part of the product: its name is the manager of the fields that it writes. Does not connect yet. When the
+/// file is replaced, by a certificate that was renewed, later requests are made with what it says then.
 pub async fn client(kubeconfig: &Path, part: &'static str) -> Result<kube::Client> {
-    client_with(names::kubeconfig::file(kubeconfig)?, part).await.with_context(|| format!("{} cannot be used", kubeconfig.display()))
+    Ok(follow::client(kubeconfig, user_agent(part)?).await?)
 }
 
-/// The same from a kubeconfig that was read.
+/// A client from a kubeconfig that was read.
 pub async fn client_with(kubeconfig: Kubeconfig, part: &'static str) -> Result<kube::Client> {
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
     config.headers.push((http::header::USER_AGENT, user_agent(part)?));

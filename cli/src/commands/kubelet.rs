@@ -2,9 +2,14 @@
 
 use super::daemon;
 use anyhow::{Context, Result};
+use orknet_kubelet::config::ServerTls;
+use orknet_kubelet::{Credentials, credentials};
 use serde_json::json;
 use std::net::IpAddr;
 use std::path::PathBuf;
+
+/// How it calls itself.
+const PART: &str = "orknet-kubelet";
 
 /// Runs this node's pods through containerd.
 #[derive(clap::Args)]
@@ -12,9 +17,12 @@ pub struct Kubelet {
     /// Settings as YAML or JSON; the flags below win over it.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Credentials of the node.
+    /// Credentials of the node. The kubelet renews a certificate of the node in this file, and makes the file if it joins.
     #[arg(long, default_value = "/etc/orknet/kubeconfig")]
     kubeconfig: PathBuf,
+    /// Credentials by which the node asks for its own when there are none, or when they have ended, such as a bootstrap token's.
+    #[arg(long)]
+    bootstrap_kubeconfig: Option<PathBuf>,
     /// Name of the Node; that of the credentials.
     #[arg(long)]
     node_name: Option<String>,
@@ -41,9 +49,26 @@ pub fn run(options: Kubelet) -> Result<()> {
         ("containerdSocket", options.containerd_socket.map(|path| json!(path))),
         ("cgroupParent", options.cgroup_parent.map(Into::into)),
     ]);
-    let config: orknet_kubelet::Config = daemon::config(options.config.as_deref(), flags)?;
+    let mut config: orknet_kubelet::Config = daemon::config(options.config.as_deref(), flags)?;
+    let credentials = Credentials {
+        kubeconfig: options.kubeconfig,
+        bootstrap: options.bootstrap_kubeconfig,
+        pki_dir: config.root_dir.join("pki"),
+        node: config.node_name.clone(),
+        user_agent: daemon::user_agent(PART)?,
+    };
     daemon::run(|shutdown| async move {
-        let client = daemon::client(&options.kubeconfig, "orknet-kubelet").await?;
-        orknet_kubelet::run(config, client, shutdown).await.context("the kubelet ended")
+        // Whoever stops a node that waits to be let in wants no error.
+        let Some(joined) = shutdown.run_until_cancelled(credentials.join()).await else { return Ok(()) };
+        joined.context("the node cannot join")?;
+        if config.tls.is_none() && credentials.bootstrap.is_some() {
+            // Who joins has nothing but the kubeconfig: callers come from its authority, and the server's certificate is asked for.
+            let authority = credentials.pki_dir.join("ca.crt");
+            credentials::extract_authority(&credentials.kubeconfig, &authority).context("the node's server cannot know its callers")?;
+            config.tls = Some(ServerTls::asked_for(authority));
+            config.server_tls_bootstrap = true;
+        }
+        let client = daemon::client(&credentials.kubeconfig, PART).await?;
+        orknet_kubelet::run(config, client, credentials, shutdown).await.context("the kubelet ended")
     })
 }

@@ -6,6 +6,7 @@ pub mod balance;
 pub mod credentials;
 pub mod daemon;
 pub mod enter;
+pub mod join;
 pub mod keys;
 pub mod kubelet;
 pub mod migrate;

@@ -1,10 +1,10 @@
 //! `orknet token`: bootstrap tokens, by which machines join a cluster. They are Secrets of the cluster: whoever may write those may make one.
 
-use super::daemon;
+use super::{daemon, join};
 use crate::names::kubeconfig;
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Api;
@@ -55,12 +55,18 @@ struct New {
     /// For people.
     #[arg(long, default_value = "")]
     description: String,
+    /// Prints what to type on a machine that is to join, instead of the token.
+    #[arg(long)]
+    print_join_command: bool,
+    /// Prints the kubeconfig by which a machine joins (`orknet kubelet --bootstrap-kubeconfig`), instead of the token.
+    #[arg(long, conflicts_with = "print_join_command")]
+    print_kubeconfig: bool,
 }
 
 /// Does it.
 pub async fn run(options: Token) -> Result<()> {
     let client = daemon::client_with(kubeconfig::read(options.kubeconfig, None)?, "orknet").await?;
-    let secrets = Api::<Secret>::namespaced(client, NAMESPACE);
+    let secrets = Api::<Secret>::namespaced(client.clone(), NAMESPACE);
     match options.what {
         What::Create(new) => {
             let token = match &new.token {
@@ -68,8 +74,15 @@ pub async fn run(options: Token) -> Result<()> {
                 None => generate()?,
             };
             let secret = secret(&token, &new, Timestamp::now())?;
+            let printed = if new.print_join_command || new.print_kubeconfig {
+                // Before the token is made: there is none then that nobody can use.
+                let kubeconfig = join::bootstrap_kubeconfig(&cluster_info(client).await?, &token)?;
+                if new.print_join_command { join::command(&kubeconfig) } else { kubeconfig }
+            } else {
+                format!("{token}\n")
+            };
             secrets.create(&PostParams::default(), &secret).await.context("the token cannot be made")?;
-            println!("{token}");
+            print!("{printed}");
         }
         What::List => {
             let found =
@@ -98,6 +111,14 @@ pub async fn run(options: Token) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the cluster publishes of itself.
+async fn cluster_info(client: kube::Client) -> Result<String> {
+    let maps = Api::<ConfigMap>::namespaced(client, "kube-public");
+    let map = maps.get_opt("cluster-info").await.context("cluster-info cannot be read")?;
+    let text = map.and_then(|map| map.data?.remove("kubeconfig"));
+    text.context("the cluster publishes no kube-public/cluster-info; remedy: controllers.apiServer in the server's settings")
 }
 
 fn secret(token: &str, new: &New, now: Timestamp) -> Result<Secret> {
@@ -174,6 +195,8 @@ mod tests {
             usages: USAGES.map(str::to_owned).into(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             description: String::new(),
+            print_join_command: false,
+            print_kubeconfig: false,
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Config {
     /// By which the tokens of Secrets are signed. Absent: such Secrets are left as they are.
     #[serde(skip)]
     pub token_issuer: Option<Arc<TokenIssuer>>,
+    /// Whether a node's request for a serving certificate is approved by itself if its names and addresses are the node's own.
+    pub approve_kubelet_serving: bool,
     /// The API server's URL as nodes see it; published with the authority's certificate as `kube-public/cluster-info`. Empty: not published.
     pub api_server: String,
     /// Ranges from which each node gets a pod range: at most one per family. Empty: nodes get none.
@@ -46,6 +48,7 @@ impl Default for Config {
             root_ca_pem: String::new(),
             signing: None,
             token_issuer: None,
+            approve_kubelet_serving: true,
             api_server: String::new(),
             pod_cidrs: vec![v4, v6],
             node_mask_v4: 24,

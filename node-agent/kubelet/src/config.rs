@@ -31,6 +31,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Files of the HTTPS server. Without them there is no server.
     pub tls: Option<ServerTls>,
+    /// Ask for the server's certificate by a CertificateSigningRequest when there is none or it is due, and go on doing so.
+    #[serde(rename = "serverTLSBootstrap")]
+    pub server_tls_bootstrap: bool,
+    /// Renew the client certificate in the kubeconfig, where it is this node's own.
+    pub rotate_certificates: bool,
     /// Labels for the Node in addition to hostname, os and arch.
     pub labels: BTreeMap<String, String>,
     /// Taints the Node is registered with.
@@ -69,15 +74,24 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ServerTls {
-    /// Certificate chain of the server.
-    pub certificate: PathBuf,
+    /// Certificate chain of the server to begin with. May be left out when one is asked for.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
     /// Its private key.
-    pub key: PathBuf,
+    #[serde(default)]
+    pub key: Option<PathBuf>,
     /// Certificates that sign clients.
     pub client_ca: PathBuf,
     /// Common names that may call: whoever it is can run commands in every pod of the node.
     #[serde(default = "api_server")]
     pub allowed_clients: Vec<String>,
+}
+
+impl ServerTls {
+    /// Of a server whose certificate is asked for; its callers come from the CA in the file.
+    pub fn asked_for(client_ca: PathBuf) -> Self {
+        Self { certificate: None, key: None, client_ca, allowed_clients: api_server() }
+    }
 }
 
 /// The name that `orknet server` calls itself when it calls a kubelet.
@@ -97,6 +111,8 @@ impl Default for Config {
             addresses: Vec::new(),
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 10250)),
             tls: None,
+            server_tls_bootstrap: false,
+            rotate_certificates: true,
             labels: BTreeMap::new(),
             taints: Vec::new(),
             max_pods: 110,

@@ -9,6 +9,7 @@ pub mod api;
 pub mod cgroups;
 pub mod config;
 pub mod containers;
+pub mod credentials;
 pub mod cri;
 pub mod error;
 pub mod images;
@@ -25,5 +26,6 @@ pub mod streams;
 pub mod volumes;
 
 pub use config::Config;
+pub use credentials::Credentials;
 pub use error::Error;
 pub use run::run;

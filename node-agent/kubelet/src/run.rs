@@ -12,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::api::client::KubeCluster;
 use crate::api::source;
 use crate::config::Config;
+use crate::credentials::certificate::Names;
+use crate::credentials::renew::{self, ServingFile};
+use crate::credentials::{Credentials, files};
 use crate::error::Error;
 use crate::images::garbage;
 use crate::logs::rotate;
@@ -22,12 +25,13 @@ use crate::server;
 /// Statements about pods that may wait while the manager is busy.
 const QUEUE: usize = 256;
 
-/// Runs the kubelet of one node until `shutdown`. Pods go on running afterwards; the next start takes them over.
+/// Runs the kubelet of one node until `shutdown`. Pods go on running afterwards; the next start takes them over. `client` follows the kubeconfig of
+/// `credentials`, whose certificate is renewed there.
 ///
 /// # Errors
 /// The configuration is wrong, the root directory cannot be made, or the server cannot start. A server or a runtime that is away is no
 /// error: everything is tried again.
-pub async fn run(config: Config, client: Client, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn run(config: Config, client: Client, credentials: Credentials, shutdown: CancellationToken) -> Result<(), Error> {
     // Everything ends together, also when one part fails.
     let shutdown = shutdown.child_token();
     let _end = shutdown.clone().drop_guard();
@@ -44,10 +48,18 @@ pub async fn run(config: Config, client: Client, shutdown: CancellationToken) ->
     let node_name = context.config.node_name.clone();
     tasks.spawn(ok(source::follow(client.clone(), node_name, statements, shutdown.clone())));
     tasks.spawn(ok(manager::run(context.clone(), wanted, shutdown.clone())));
-    tasks.spawn(ok(shutdown.clone().run_until_cancelled_owned(heartbeat(client, context.clone()))));
+    tasks.spawn(ok(shutdown.clone().run_until_cancelled_owned(heartbeat(client.clone(), context.clone()))));
     tasks.spawn(ok(shutdown.clone().run_until_cancelled_owned(rotate::run(context.clone()))));
     tasks.spawn(ok(shutdown.clone().run_until_cancelled_owned(garbage::run(context.clone()))));
+    if context.config.rotate_certificates {
+        let keeping = renew::keep_client(credentials.clone(), client.clone());
+        tasks.spawn(ok(shutdown.clone().run_until_cancelled_owned(keeping)));
+    }
     if let Some(listener) = listener {
+        if let Some(wanted) = serving_file(&context.config, &credentials)? {
+            let keeping = renew::keep_serving(wanted, client.clone(), listener.serving());
+            tasks.spawn(ok(shutdown.clone().run_until_cancelled_owned(keeping)));
+        }
         tasks.spawn(server::serve(listener, context.clone(), shutdown.clone()));
     }
     tracing::info!(node = context.config.node_name, "kubelet runs");
@@ -58,6 +70,19 @@ pub async fn run(config: Config, client: Client, shutdown: CancellationToken) ->
         }
     }
     Ok(())
+}
+
+/// What certificate the server is to ask for: one for the node's name and addresses. None when it keeps the one that it is given.
+fn serving_file(config: &Config, credentials: &Credentials) -> Result<Option<ServingFile>, Error> {
+    let Some(tls) = config.tls.as_ref().filter(|_| config.server_tls_bootstrap) else { return Ok(None) };
+    let authority_pem = files::read(&tls.client_ca)?.unwrap_or_default();
+    Ok(Some(ServingFile {
+        node: config.node_name.clone(),
+        names: Names { dns: [config.node_name.clone()].into(), ips: config.addresses.iter().copied().collect() },
+        file: credentials.pki_dir.join("kubelet-server-current.pem"),
+        pending: credentials.pki_dir.join("kubelet-server.key.pending"),
+        authority_pem,
+    }))
 }
 
 /// Registers the node, then keeps its status and its lease. The event of the start comes after the registration: by then somebody is there

@@ -1,9 +1,11 @@
-//! Certificate requests: those of kubelets for certificates as clients are approved by themselves, what is approved is signed by the cluster's authority
+//! Certificate requests: those of kubelets for certificates as clients are approved by themselves, those for certificates as servers if they are for
+//! what is the node's own, what is approved is signed by the cluster's authority
 //! (the signers `kubernetes.io/kube-apiserver-client`, `kube-apiserver-client-kubelet` and `kubelet-serving`), and old ones are cleaned away. Watches
 //! CertificateSigningRequests. Who may ask, approve and sign is the API server's to check.
 
 mod plan;
 mod reconcile;
+mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +28,12 @@ pub struct Signing {
 pub(crate) fn start(context: &Context) {
     let mut watches = context.watches();
     let requests = watches.own::<CertificateSigningRequest>();
-    let controller =
-        CertificateController { client: context.client_of("certificate-controller"), requests, signing: context.config.signing.clone() };
+    let controller = CertificateController {
+        client: context.client_of("certificate-controller"),
+        requests,
+        signing: context.config.signing.clone(),
+        approve_serving: context.config.approve_kubelet_serving,
+        pod_cidrs: context.config.pod_cidrs.clone(),
+    };
     context.start(watches, controller, 2);
 }

@@ -26,6 +26,8 @@ pub(super) enum Step {
     Nothing,
     /// Approve it if who asks may `create` one of these subresources of requests; the first that he may is told of.
     Approve(Vec<Grant>),
+    /// A node asks for its own serving certificate: approve it if its names and addresses are the node's. The node, and what it asks for.
+    Compare(String, Request),
     Sign(Request),
     /// What is approved breaks its signer's rules.
     Fail(String),
@@ -57,6 +59,9 @@ fn step(object: &CertificateSigningRequest) -> Step {
         return Step::Nothing;
     }
     if !has(APPROVED) {
+        if spec.signer_name == KUBELET_SERVING {
+            return own_serving(object, asked, &usages);
+        }
         let is_kubelets = spec.signer_name == KUBELET_CLIENT && kubelet_client(&asked, &usages).is_ok();
         let is_own = spec.username.as_deref() == Some(&asked.common_name);
         let own =
@@ -76,6 +81,17 @@ fn step(object: &CertificateSigningRequest) -> Step {
         _ => return Step::Nothing,
     };
     judged.map_or_else(Step::Fail, |()| Step::Sign(asked))
+}
+
+/// Of the node that asks, as its own credentials say, and of nobody else.
+fn own_serving(object: &CertificateSigningRequest, asked: Request, usages: &BTreeSet<&str>) -> Step {
+    let spec = &object.spec;
+    let is_node = spec.groups.iter().flatten().any(|group| group == GROUP_NODES);
+    let is_own = spec.username.as_deref() == Some(&asked.common_name);
+    match asked.common_name.strip_prefix(NODE).map(str::to_owned) {
+        Some(node) if is_node && is_own && !node.is_empty() && kubelet_serving(&asked, usages).is_ok() => Step::Compare(node, asked),
+        _ => Step::Nothing,
+    }
 }
 
 /// When the request is to be cleaned away, as things are.

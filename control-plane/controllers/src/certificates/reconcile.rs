@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
+use k8s_openapi::api::core::v1::{Endpoints, Node, Service};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use orknet_reconciler::{Error, Informer, Next, ObjectKey, Reconciler};
 use orknet_resources::kinds::certificate_signing_request::request::Request;
@@ -16,12 +18,20 @@ use serde_json::{Value, json};
 
 use super::Signing;
 use super::plan::{self, Grant, Step};
+use super::serving::{self, Known};
 use crate::delete_exact::delete_exact;
+
+/// How often a request that nobody has decided is compared with the node again, which may have come meanwhile, or changed.
+const AGAIN: Duration = Duration::from_secs(30);
 
 pub(super) struct CertificateController {
     pub client: Client,
     pub requests: Arc<Informer<CertificateSigningRequest>>,
     pub signing: Option<Signing>,
+    /// Whether nodes' requests for serving certificates are approved here.
+    pub approve_serving: bool,
+    /// Of which nodes get their pods' addresses.
+    pub pod_cidrs: Vec<IpNet>,
 }
 
 impl Reconciler for CertificateController {
@@ -34,6 +44,12 @@ impl Reconciler for CertificateController {
         match step {
             Step::Nothing => {}
             Step::Approve(grants) => self.approve(&request, grants).await?,
+            Step::Compare(node, asked) if self.approve_serving => {
+                if !self.compare(&request, &node, &asked).await? {
+                    return Ok(Next::After(again.map_or(AGAIN, |again| again.min(AGAIN))));
+                }
+            }
+            Step::Compare(..) => {}
             Step::Sign(asked) => self.sign(&request, &asked).await?,
             Step::Fail(why) => {
                 let failed = condition(FAILED, "SignerValidationFailure", why);
@@ -59,6 +75,25 @@ impl CertificateController {
         // Left to people, who see it as pending.
         tracing::info!(request = request.metadata.name, "who asks may not have it approved by itself");
         Ok(())
+    }
+
+    /// Approves a node's request for a serving certificate if it is for what is its own; whether it was.
+    async fn compare(&self, request: &CertificateSigningRequest, node: &str, asked: &Request) -> Result<bool, Error> {
+        // Asked for anew: a node that has just been registered is to be known, and so is a Service that has just been made.
+        let all = ListParams::default();
+        let nodes = Api::<Node>::all(self.client.clone()).list(&all).await.map_err(Error::api("listing nodes"))?;
+        let services = Api::<Service>::all(self.client.clone()).list(&all).await.map_err(Error::api("listing services"))?;
+        let servers = Api::<Endpoints>::namespaced(self.client.clone(), "default").get_opt("kubernetes").await;
+        let servers = servers.map_err(Error::api("reading the API servers' addresses"))?;
+        let known = Known::new(node, &nodes.items, &services.items, servers.as_ref(), &self.pod_cidrs);
+        if let Some(why) = known.objection(node, asked) {
+            // Left to people, who see it as pending.
+            tracing::info!(request = request.metadata.name, node, why, "a serving certificate is not approved by itself");
+            return Ok(false);
+        }
+        let approved = condition(APPROVED, "AutoApproved", serving::MESSAGE.to_owned());
+        self.write(request, "approval", json!({ "conditions": with(request, approved) })).await?;
+        Ok(true)
     }
 
     /// Whether who asked may create the subresource of requests.

@@ -59,6 +59,30 @@ fn kubelets_are_approved_by_what_they_may() {
 }
 
 #[test]
+fn a_serving_certificate_is_compared_with_the_node_only_if_the_node_itself_asks() {
+    let serving = &["server auth", "digital signature"];
+    let of = |signer: &str, name: &str, user: &str, groups: &[&str], usages: &[&str]| {
+        let mut object = request(signer, name, NODES, &["n", "192.0.2.1"], usages, json!([]));
+        object.spec.username = Some(user.to_owned());
+        object.spec.groups = Some(groups.iter().map(|group| (*group).to_owned()).collect());
+        match step(&object) {
+            Step::Compare(node, asked) => Some((node, asked.dns, asked.ips.len())),
+            Step::Nothing => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    let nodes = &[NODES, "system:authenticated"];
+    let expected = Some(("n".to_owned(), vec!["n".to_owned()], 1));
+    assert_eq!(of(KUBELET_SERVING, "system:node:n", "system:node:n", nodes, serving), expected);
+    assert_eq!(of(KUBELET_SERVING, "system:node:n", "system:node:m", nodes, serving), None, "another node asks");
+    assert_eq!(of(KUBELET_SERVING, "system:node:n", "system:node:n", &["system:authenticated"], serving), None, "no node asks");
+    assert_eq!(of(KUBELET_SERVING, "system:node:n", "system:bootstrap:abcdef", &["system:bootstrappers"], serving), None);
+    assert_eq!(of(KUBELET_SERVING, "system:node:", "system:node:", nodes, serving), None);
+    assert_eq!(of(KUBELET_SERVING, "n", "n", nodes, serving), None);
+    assert_eq!(of(KUBELET_SERVING, "system:node:n", "system:node:n", nodes, CLIENT), None, "for another use");
+}
+
+#[test]
 fn signers_sign_what_is_approved_and_keeps_their_rules() {
     let approved = json!([{"type": "Approved", "status": "True"}]);
     let serving = &["server auth", "digital signature"];

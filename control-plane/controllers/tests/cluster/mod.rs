@@ -21,7 +21,7 @@ const POLICY: &str = "{apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [R
     {level: Metadata, users: [\"system:kube-controller-manager\", \"system:kube-scheduler\"]}]}";
 
 pub struct Cluster {
-    handle: Handle,
+    pub handle: Handle,
     log: PathBuf,
     /// A master's.
     pub client: Client,

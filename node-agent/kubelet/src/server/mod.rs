@@ -24,6 +24,7 @@ use crate::pods::Context;
 pub struct Listener {
     socket: TcpListener,
     acceptor: TlsAcceptor,
+    serving: Arc<tls::Serving>,
     allowed: Arc<[String]>,
 }
 
@@ -35,6 +36,11 @@ impl Listener {
     pub fn address(&self) -> std::io::Result<std::net::SocketAddr> {
         self.socket.local_addr()
     }
+
+    /// The certificate that it shows.
+    pub fn serving(&self) -> Arc<tls::Serving> {
+        self.serving.clone()
+    }
 }
 
 /// Opens the server's socket; none when the configuration has no certificates.
@@ -43,9 +49,13 @@ impl Listener {
 /// The certificates cannot be read or the address is taken.
 pub async fn bind(config: &Config) -> Result<Option<Listener>, Error> {
     let Some(files) = &config.tls else { return Ok(None) };
-    let acceptor = tls::acceptor(files)?;
+    let serving = Arc::new(tls::Serving::open(files)?);
+    if files.certificate.is_none() && !config.server_tls_bootstrap {
+        return Err(Error::Server("there is no certificate, and none is to be asked for (serverTLSBootstrap)".to_owned()));
+    }
+    let acceptor = tls::acceptor(&files.client_ca, serving.clone())?;
     let socket = TcpListener::bind(config.listen).await.map_err(|e| Error::Server(format!("listen on {}: {e}", config.listen)))?;
-    Ok(Some(Listener { socket, acceptor, allowed: files.allowed_clients.clone().into() }))
+    Ok(Some(Listener { socket, acceptor, serving, allowed: files.allowed_clients.clone().into() }))
 }
 
 /// Serves until `shutdown`. Connections that are open then are dropped.

@@ -49,8 +49,8 @@ impl Certificates {
 
     fn server(&self) -> ServerTls {
         ServerTls {
-            certificate: self.file("server.crt"),
-            key: self.file("server.key"),
+            certificate: Some(self.file("server.crt")),
+            key: Some(self.file("server.key")),
             client_ca: self.file("ca.crt"),
             allowed_clients: vec!["allowed".to_owned()],
         }

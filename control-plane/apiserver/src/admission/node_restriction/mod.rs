@@ -2,6 +2,7 @@
 
 mod own_node;
 mod own_pod;
+mod own_request;
 
 use crate::error::ApiError;
 use crate::kinds::Kind;
@@ -41,6 +42,7 @@ pub fn check(who: &Identity, kind: &Kind, change: Change<'_>, uid_of: impl Fn(&s
         (("", "pods"), Change::Create(pod)) => own_pod::creation(node, pod, uid_of),
         (("", "pods"), Change::Update { new, old, subresource }) => own_pod::update(node, new, old, subresource),
         (("", "pods"), Change::Delete(pod)) => own_pod::deletion(node, pod),
+        (("certificates.k8s.io", "certificatesigningrequests"), Change::Create(asked)) => own_request::creation(node, asked),
         (("", "persistentvolumeclaims"), Change::Update { subresource: Some("status"), .. }) => None,
         (("", "persistentvolumeclaims"), _) => Some("may only update PVC status".into()),
         (("coordination.k8s.io", "leases"), _) if object::namespace(object) != "kube-node-lease" || name != node => {
