@@ -127,6 +127,11 @@ impl Connection {
         Ok(Stream { connection: self, rest: Vec::new() })
     }
 
+    /// The bytes themselves, of a connection on which nothing was asked.
+    pub fn into_stream(self) -> StreamOwned<ClientConnection, TcpStream> {
+        self.stream.into_inner()
+    }
+
     fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<()> {
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len());
         if let Some(token) = &self.token {

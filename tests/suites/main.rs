@@ -6,6 +6,7 @@ mod expected;
 mod kube;
 mod outcome;
 mod python;
+mod schemathesis;
 mod stage;
 
 use anyhow::{Context, Result};
@@ -27,6 +28,8 @@ struct Suite {
 
 /// In rounds: those of one round run beside each other.
 const ROUNDS: &[&[Suite]] = &[
+    // First, while the cluster has little in it: it deletes what it meets.
+    &[Suite { name: "schemathesis", run: schemathesis::run, least: schemathesis::GROUP_VERSIONS.len() }],
     &[Suite { name: "kube", run: kube::run, least: 33 }, Suite { name: "python", run: python::dynamic, least: 28 }],
     // Alone: its tests look at all pods of the cluster, one after the other.
     &[Suite { name: "kr8s", run: python::kr8s, least: 240 }],

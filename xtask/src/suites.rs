@@ -28,6 +28,8 @@ const PYTHON: &[&str] = &[
     "lightkube==1.0.1",
     "pykube-ng==23.6.0",
     "kubernetes-asyncio==36.1.0",
+    // Makes requests out of our OpenAPI documents.
+    "schemathesis==4.32.5",
 ];
 
 /// kube's crates with cluster tests; beside each what its manifest on crates.io lacks to be tested (cargo drops dependencies on a path).

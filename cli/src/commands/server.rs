@@ -3,6 +3,7 @@
 use super::daemon;
 use anyhow::{Context, Result};
 use ipnet::IpNet;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use orknet_apiserver::{AuditConfig, Listener};
 use orknet_auth::Identity;
 use orknet_controllers::Signing;
@@ -85,6 +86,8 @@ struct Settings {
     anonymous_auth: bool,
     /// What the audit log tells of requests, and where it is; none by default.
     audit: Option<AuditConfig>,
+    /// What clients may have open at a time, and how long they may be silent.
+    connections: orknet_apiserver::Bounds,
     /// How often, in seconds, kubelets are asked what their nodes and pods use (`metrics.k8s.io`); 0: never.
     metrics_resolution_seconds: u64,
     /// Keep routes to the pods of all nodes: for a host that is no node itself.
@@ -151,6 +154,7 @@ impl Default for Settings {
             encryption_file: None,
             anonymous_auth: orknet_apiserver::Config::default().anonymous_auth,
             audit: None,
+            connections: orknet_apiserver::Bounds::default(),
             metrics_resolution_seconds: 15,
             pod_routes: false,
             signing_seconds: 365 * 86_400,
@@ -161,9 +165,20 @@ impl Default for Settings {
     }
 }
 
+/// As many files and sockets as this process may have at all: each connection is one, and the usual limit of 1024 is for programs that use `select`.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Runs until a signal, or until a part of it fails.
 pub fn run(options: Server) -> Result<()> {
+    raise_file_limit();
     let settings: Settings = daemon::config(options.config.as_deref(), flags(&options))?;
+    settings.connections.check().map_err(anyhow::Error::msg)?;
     let mut listeners: Vec<Listener> = settings.listen.iter().copied().map(Listener::Address).collect();
     if options.listen_stdin {
         listeners.push(Listener::Socket(stdin_socket()?));
@@ -223,6 +238,7 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
         encryption_file: settings.encryption_file,
         anonymous_auth: settings.anonymous_auth,
         audit: settings.audit,
+        connections: settings.connections,
         metrics_resolution: Some(Duration::from_secs(settings.metrics_resolution_seconds)).filter(|time| !time.is_zero()),
         node_ports: settings.service_node_port_range.0,
         ..Default::default()

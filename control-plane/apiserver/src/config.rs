@@ -1,6 +1,7 @@
 //! What the server must be told.
 
 use crate::audit::AuditConfig;
+use crate::http::Bounds;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
@@ -60,6 +61,8 @@ pub struct Config {
     /// `--max-mutating-requests-inflight` of kube-apiserver). Streams are not counted, watches until they have begun.
     pub max_reads_in_flight: usize,
     pub max_writes_in_flight: usize,
+    /// What clients may have open at a time, and how long they may be silent.
+    pub connections: Bounds,
     /// How long events are kept.
     pub event_ttl: Duration,
     /// How much of the past the store keeps at least, for lists and watches at older versions; at most twice that.
@@ -97,6 +100,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(60),
             max_reads_in_flight: 400,
             max_writes_in_flight: 200,
+            connections: Bounds::default(),
             event_ttl: Duration::from_secs(3600),
             compaction_interval: Duration::from_secs(300),
             metrics_resolution: Some(Duration::from_secs(15)),

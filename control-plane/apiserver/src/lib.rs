@@ -41,6 +41,7 @@ mod subresource;
 mod turns;
 mod verbs;
 
+pub use crate::http::Bounds;
 pub use audit::{AuditConfig, AuditError, LogConfig as AuditLogConfig};
 pub use config::{Config, Listener};
 pub use error::ApiError;

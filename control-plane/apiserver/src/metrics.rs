@@ -10,12 +10,15 @@ use axum::body::Body;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use jiff::Timestamp;
+use nix::time::{ClockId, clock_gettime};
+use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// Upper bounds of the duration buckets, in seconds.
@@ -58,6 +61,93 @@ struct LongRunningLabels {
     group: &'static str,
     version: &'static str,
     resource: &'static str,
+    subresource: &'static str,
+    scope: &'static str,
+    component: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabels {
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct UserLabels {
+    username: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StoreLabels {
+    operation: &'static str,
+    r#type: String,
+}
+
+type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
+
+fn durations<L: Clone + std::hash::Hash + Eq>() -> Durations<L> {
+    Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram)
+}
+
+/// Attempts at something that ends in one way or another, and how long they took. Cheap to clone; clones count together.
+#[derive(Clone)]
+struct Attempts {
+    ends: Family<ResultLabels, Counter>,
+    took: Durations<ResultLabels>,
+}
+
+impl Attempts {
+    /// `count`: the counter's name.
+    fn new(registry: &mut Registry, count: &'static str, took: &'static str, what: &str) -> Self {
+        let attempts = Self { ends: Family::default(), took: durations() };
+        registry.register(count, format!("{what}, by how it ended"), attempts.ends.clone());
+        registry.register(took, format!("Time of {what}"), attempts.took.clone());
+        attempts
+    }
+
+    fn ended(&self, result: &'static str, took: Duration) {
+        self.ends.get_or_create(&ResultLabels { result }).inc();
+        self.took.get_or_create(&ResultLabels { result }).observe(took.as_secs_f64());
+    }
+}
+
+/// What the store was asked for, in the names of kube-apiserver, for whichever store. Cheap to clone; clones count together.
+#[derive(Clone)]
+pub struct StoreMetrics {
+    took: Durations<StoreLabels>,
+    requests: Family<StoreLabels, Counter>,
+    errors: Family<StoreLabels, Counter>,
+}
+
+impl StoreMetrics {
+    fn new(registry: &mut Registry) -> Self {
+        let metrics = Self { took: durations(), requests: Family::default(), errors: Family::default() };
+        registry.register("etcd_request_duration_seconds", "Time of the store's operations", metrics.took.clone());
+        registry.register("etcd_requests", "The store's operations", metrics.requests.clone());
+        registry.register("etcd_request_errors", "The store's operations that failed", metrics.errors.clone());
+        metrics
+    }
+
+    /// Counts an operation on the folder of a kind.
+    pub fn request(&self, operation: &'static str, folder: String, took: Duration, failed: bool) {
+        let labels = StoreLabels { operation, r#type: folder };
+        self.took.get_or_create(&labels).observe(took.as_secs_f64());
+        self.requests.get_or_create(&labels).inc();
+        if failed {
+            self.errors.get_or_create(&labels).inc();
+        }
+    }
 }
 
 /// Counted as long as it is there.
@@ -86,8 +176,16 @@ pub struct Metrics {
     leads: Family<LeaseLabels, Gauge>,
     in_flight: Family<InFlightLabels, Gauge>,
     long_running: Family<LongRunningLabels, Gauge>,
+    watch_events: Family<KindLabels, Counter>,
+    authentication: Attempts,
+    users: Family<UserLabels, Counter>,
+    authorization: Attempts,
+    refused_connections: Family<ReasonLabels, Counter>,
     memory: Gauge,
     files: Gauge,
+    /// Seconds of processors. Locked so that no two requests for it add the same.
+    processors: Mutex<Counter<f64, AtomicU64>>,
+    pub store: StoreMetrics,
     pub webhooks: WebhookMetrics,
     pub flow: FlowMetrics,
 }
@@ -116,13 +214,45 @@ impl Metrics {
         registry.register("apiserver_storage_objects", "Objects stored", objects.clone());
         registry.register("apiserver_watch_cache_revision", "Newest store revision in the watch cache", revision.clone());
         registry.register("leader_election_master_status", "Whether this process holds the lease (1) or not (0)", leads.clone());
+        let (watch_events, users, refused_connections) = (Family::default(), Family::default(), Family::default());
+        let processors = Counter::<f64, AtomicU64>::default();
+        registry.register("apiserver_watch_events", "Events sent to watches", watch_events.clone());
+        registry.register("authenticated_user_requests", "Requests of users who are known", users.clone());
+        let (count, took) = ("authentication_attempts", "authentication_duration_seconds");
+        let authentication = Attempts::new(&mut registry, count, took, "finding out who asks");
+        let (count, took) = ("authorization_attempts", "authorization_duration_seconds");
+        let authorization = Attempts::new(&mut registry, count, took, "deciding whether he may");
+        let refused = "Connections closed because there were too many, in all or from their address";
+        registry.register("orknet_apiserver_connections_refused", refused, refused_connections.clone());
+        registry.register("process_cpu_seconds", "Time of processors that the process has used", processors.clone());
+        let store = StoreMetrics::new(&mut registry);
         let webhooks = WebhookMetrics::new(&mut registry);
         let flow = FlowMetrics::new(&mut registry);
         if let Some(counts) = audit {
             registry.register("apiserver_audit_event", "Events written to the audit log", counts.written.clone());
             registry.register("apiserver_audit_error", "Events that could not be written to the audit log", counts.failed.clone());
         }
-        Self { registry, requests, durations, objects, revision, leads, in_flight, long_running, memory, files, webhooks, flow }
+        Self {
+            registry,
+            requests,
+            durations,
+            objects,
+            revision,
+            leads,
+            in_flight,
+            long_running,
+            watch_events,
+            authentication,
+            users,
+            authorization,
+            refused_connections,
+            memory,
+            files,
+            processors: Mutex::new(processors),
+            store,
+            webhooks,
+            flow,
+        }
     }
 
     /// Counts a request.
@@ -159,9 +289,48 @@ impl Metrics {
     }
 
     /// Counts a watch as open until what is answered is dropped.
-    pub fn watches(&self, names: &orknet_resources::Descriptor) -> Present {
-        let labels = LongRunningLabels { verb: "WATCH", group: names.group, version: names.version, resource: names.plural };
+    pub fn watches(&self, names: &orknet_resources::Descriptor, scope: &'static str) -> Present {
+        let labels = LongRunningLabels {
+            verb: "WATCH",
+            group: names.group,
+            version: names.version,
+            resource: names.plural,
+            subresource: "",
+            scope,
+            component: "apiserver",
+        };
         Present::of(&self.long_running.get_or_create(&labels))
+    }
+
+    /// Counts events that are sent to watches of a kind.
+    pub fn watch_events(&self, names: &orknet_resources::Descriptor) -> Counter {
+        let labels = KindLabels { group: names.group, version: names.version, kind: names.kind };
+        self.watch_events.get_or_create(&labels).clone()
+    }
+
+    /// It was found out who asks (`None`: nobody), which took so long. Users are told apart as little as kube-apiserver does.
+    pub fn authenticated(&self, username: Option<&str>, took: Duration) {
+        self.authentication.ended(if username.is_some() { "success" } else { "failure" }, took);
+        if let Some(username) = username {
+            let username = match username {
+                "admin" => "admin",
+                "client" => "client",
+                "kube_proxy" => "kube_proxy",
+                address if address.contains('@') => "email_id",
+                _ => "other",
+            };
+            self.users.get_or_create(&UserLabels { username }).inc();
+        }
+    }
+
+    /// It was decided whether he may.
+    pub fn authorized(&self, allowed: bool, took: Duration) {
+        self.authorization.ended(if allowed { "allowed" } else { "denied" }, took);
+    }
+
+    /// A connection was closed because there were too many.
+    pub fn connection_refused(&self, reason: &'static str) {
+        self.refused_connections.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Tells no more of objects that are not served any longer.
@@ -190,6 +359,9 @@ impl Metrics {
         self.revision.set(i64::try_from(caches.progress().revision).unwrap_or(i64::MAX));
         self.memory.set(resident_bytes().unwrap_or_default());
         self.files.set(std::fs::read_dir("/proc/self/fd").map_or(0, |open| i64::try_from(open.count()).unwrap_or(i64::MAX)));
+        let processors = self.processors.lock();
+        processors.inc_by((processor_seconds().unwrap_or_default() - processors.get()).max(0.0));
+        drop(processors);
         let mut body = String::new();
         // Writing into a string cannot fail.
         let _ = text::encode(&mut body, &self.registry);
@@ -198,6 +370,12 @@ impl Metrics {
         response.headers_mut().insert(CONTENT_TYPE, media);
         response
     }
+}
+
+/// Seconds of processors that the process has used.
+fn processor_seconds() -> Option<f64> {
+    let used = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).ok()?;
+    Some(Duration::from(used).as_secs_f64())
 }
 
 /// The process's resident memory.

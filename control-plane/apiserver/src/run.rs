@@ -11,6 +11,7 @@ use crate::bootstrap;
 use crate::cache::{Caches, feed};
 use crate::config::{Config, Listener};
 use crate::custom::{self, Custom};
+use crate::http::bounds::Places;
 use crate::http::{Flow, flow, listener};
 use crate::kinds::{self, ChangeError, Kinds, Path as KindPath};
 use crate::local::LocalClient;
@@ -20,7 +21,9 @@ use crate::proxy::Kubelets;
 use crate::server::Server;
 use crate::serving::{self, Serving};
 use crate::storage::sealed::{self, SealedStore};
+use crate::storage::timed::TimedStore;
 use crate::storage::{Storage, compaction};
+use crate::verbs::held::Holdings;
 use orknet_auth::Identity;
 use orknet_auth::authn::{StaticTokens, TokenFileError};
 use orknet_auth::kubeconfig::kubeconfig;
@@ -181,7 +184,10 @@ pub(crate) async fn start_with(
     shutdown: CancellationToken,
     admission: Chain,
 ) -> Result<Handle, Error> {
-    let sealed = Arc::new(SealedStore::open(store, config.encryption_file.as_deref())?);
+    let audit = Audit::open(config.audit.as_ref())?;
+    let metrics = Metrics::new(audit.counts());
+    let timed = Arc::new(TimedStore::new(store, metrics.store.clone()));
+    let sealed = Arc::new(SealedStore::open(timed, config.encryption_file.as_deref())?);
     let store: Arc<dyn Store> = sealed.clone();
     let listeners = listen(std::mem::take(&mut config.listeners))?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
@@ -199,7 +205,6 @@ pub(crate) async fn start_with(
     let kubelets = Arc::new(Kubelets::new(&pki, config.certificate_life)?);
     let front = FrontProxy::open(&config.pki_dir)?;
     let kinds = Kinds::new(kinds::own());
-    let audit = Audit::open(config.audit.as_ref())?;
     let claims = Arc::new(Claims::default());
     let caches = Arc::new(Caches::new(&kinds, claims.clone()));
     let issuer = TokenIssuer::new(pki.service_account_key(), pki.account_keys().accepted(), API_AUDIENCE)?;
@@ -207,7 +212,6 @@ pub(crate) async fn start_with(
     let (oidc, token_webhook) = token_authenticators(&config, &caches, &shutdown)?;
     let access = Access::new(caches.clone(), tokens, static_tokens, oidc, token_webhook);
     let port = config.advertise_port.or(addresses.first().map(SocketAddr::port)).unwrap_or(6443);
-    let metrics = Metrics::new(audit.counts());
     let server = Arc::new(Server {
         flow: Flow::new(&config, caches.clone(), metrics.flow.clone()),
         pki,
@@ -221,6 +225,7 @@ pub(crate) async fn start_with(
         admission,
         webhooks: Webhooks::new(caches.clone()),
         metrics,
+        holdings: Holdings::new(config.connections.watch_bytes_per_user),
         metrics_api: MetricsApi::default(),
         audit,
         policies: Policies::new(caches.clone()),
@@ -231,6 +236,13 @@ pub(crate) async fn start_with(
     });
     let mut tasks = JoinSet::new();
     if server.config.encryption_file.is_some() {
+        let (asks, sealed_store, end) = (server.clone(), sealed.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            if end.run_until_cancelled(asks.custom.ready()).await.is_some() {
+                let stored = asks.kinds().stored();
+                sealed_store.warn_of_unknown(|group, plural| stored.keys().any(|place| *place == (group, plural)));
+            }
+        });
         tasks.spawn(sealed::renew(sealed, server.config.event_ttl, shutdown.clone()));
     }
     tasks.spawn(compaction::keep(store.clone(), server.config.compaction_interval, shutdown.clone()));
@@ -254,8 +266,9 @@ pub(crate) async fn start_with(
     tasks.spawn(custom::keep(server.clone()));
     tasks.spawn(aggregation::keep(server.clone()));
     tasks.spawn(metrics_api::keep(server.clone()));
+    let places = Places::new(&server.config.connections);
     for listener in listeners {
-        tasks.spawn(listener::serve(server.clone(), listener, tls.clone()));
+        tasks.spawn(listener::serve(server.clone(), listener, tls.clone(), places.clone()));
     }
     tracing::info!(?addresses, "the API server listens");
     Ok(Handle { server, addresses, tasks, lost })

@@ -16,6 +16,7 @@ use crate::metrics_api::MetricsApi;
 use crate::proxy::KubeletStreams;
 use crate::serving::Serving;
 use crate::storage::Storage;
+use crate::verbs::held::Holdings;
 use orknet_auth::pki::Pki;
 use orknet_patch::Schema;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct Server {
     /// Who is let in, who waits, who is told to come back.
     pub flow: Flow,
     pub metrics: Metrics,
+    /// What watches take, by user.
+    pub holdings: Arc<Holdings>,
     /// What nodes and pods use.
     pub metrics_api: MetricsApi,
     /// Streams to kubelets (log, exec, attach, portforward).

@@ -6,6 +6,8 @@ use tokio::sync::watch;
 
 /// Most changes handed out at once.
 const BATCH: usize = 128;
+/// Most bytes of objects handed out at once, if it is more than one: what a watch holds while its client does not read.
+const BATCH_BYTES: usize = 256 << 10;
 
 /// Where a watcher is.
 pub struct Cursor {
@@ -32,7 +34,7 @@ impl Cursor {
     /// The changes that are there now; none when it has seen all.
     pub fn ready(&mut self) -> Result<Vec<Change>, Fallen> {
         self.woken.mark_unchanged();
-        let changes = self.cache.read(self.next, BATCH)?;
+        let changes = self.cache.read(self.next, BATCH, BATCH_BYTES)?;
         self.next += changes.len() as u64;
         Ok(changes)
     }

@@ -93,9 +93,9 @@ impl KindCache {
         Cursor::new(self.clone(), self.state.read().window.next())
     }
 
-    pub(super) fn read(&self, from: u64, most: usize) -> Result<Vec<Change>, Fallen> {
+    pub(super) fn read(&self, from: u64, most: usize, bytes: usize) -> Result<Vec<Change>, Fallen> {
         let state = self.state.read();
-        state.window.read(from, most).ok_or(if from < state.ended_before { Fallen::Ended } else { Fallen::Behind })
+        state.window.read(from, most, bytes).ok_or(if from < state.ended_before { Fallen::Ended } else { Fallen::Behind })
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<u64> {

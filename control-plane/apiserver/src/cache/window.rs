@@ -81,10 +81,15 @@ impl Window {
         (revision >= self.oldest).then(|| self.first + before as u64)
     }
 
-    /// At most `most` changes from number `from` on; `None` when they are gone.
-    pub fn read(&self, from: u64, most: usize) -> Option<Vec<Change>> {
+    /// At most `most` changes from number `from` on, of objects of about `bytes` together, but one if there is any; `None` when they are gone.
+    pub fn read(&self, from: u64, most: usize, bytes: usize) -> Option<Vec<Change>> {
         let skip = usize::try_from(from.checked_sub(self.first)?).ok()?;
-        Some(self.changes.iter().skip(skip).take(most).map(|(change, _)| change.clone()).collect())
+        let mut read = 0;
+        let fits = |(change, _): &&(Change, Instant)| {
+            let before = std::mem::replace(&mut read, read.saturating_add(change.object.size()));
+            before == 0 || read <= bytes
+        };
+        Some(self.changes.iter().skip(skip).take(most).take_while(fits).map(|(change, _)| change.clone()).collect())
     }
 }
 
@@ -109,10 +114,18 @@ mod tests {
     fn a_replay_begins_right_after_the_revision_asked_for() {
         let window = filled(10..=20);
         let from = window.seek(14).expect("kept");
-        let revisions: Vec<_> = window.read(from, 3).expect("kept").iter().map(|change| change.revision).collect();
+        let revisions: Vec<_> = window.read(from, 3, usize::MAX).expect("kept").iter().map(|change| change.revision).collect();
         assert_eq!(revisions, [15, 16, 17]);
         assert_eq!(window.seek(20), Some(window.next()));
         assert_eq!(window.seek(0), None);
+    }
+
+    #[test]
+    fn what_is_read_at_once_is_bounded_in_bytes_but_never_nothing() {
+        let window = filled(2..=20);
+        let size = change(2).object.size();
+        let count = |bytes| window.read(1, 10, bytes).expect("kept").len();
+        assert_eq!((count(0), count(size * 3), count(size * 100)), (1, 3, 10));
     }
 
     #[test]
@@ -121,7 +134,7 @@ mod tests {
         assert_eq!(window.oldest(), 101);
         assert_eq!(window.seek(100), None);
         assert!(window.seek(101).is_some());
-        assert!(window.read(1, 1).is_none());
+        assert!(window.read(1, 1, usize::MAX).is_none());
     }
 
     #[test]

@@ -21,8 +21,8 @@ use std::sync::{Arc, OnceLock};
 #[derive(Default)]
 pub struct Documents {
     openapi_index: OnceLock<Bytes>,
-    /// Version 2, as JSON and as protobuf.
-    openapi_v2: [OnceLock<Bytes>; 2],
+    /// Version 2, as JSON and as protobuf, each with its hash: megabytes are not hashed anew for each request.
+    openapi_v2: [OnceLock<(Bytes, String)>; 2],
     /// By group version, of those that only have kinds of the registry: the same for every set of kinds.
     built_in: Arc<OnceLock<Hashes>>,
     /// Of those that have others: what no change touched is the same as before.
@@ -56,24 +56,22 @@ impl Documents {
     ) -> Result<Response<Body>, ApiError> {
         let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
         let [json, protobuf] = &self.openapi_v2;
-        let v2 = || json.get_or_init(|| openapi::v2_document(&resources(kinds, |_| true)).into());
+        let v2 = || json.get_or_init(|| with_hash(openapi::v2_document(&resources(kinds, |_| true)).into()));
         if path == "/openapi/v2" && openapi_v2::is_asked_for(accepted) {
-            let document = protobuf.get_or_init(|| openapi_v2::document(v2()).into()).clone();
-            let hash = openapi::hash(&document);
-            return Ok(tagged(document, &hash, openapi_v2::MEDIA_TYPE, headers));
+            let (document, hash) = protobuf.get_or_init(|| with_hash(openapi_v2::document(&v2().0).into()));
+            return Ok(tagged(document.clone(), hash, openapi_v2::MEDIA_TYPE, headers));
         }
         if !accepted.contains("json") && !accepted.contains("*/*") {
             return Err(ApiError::not_acceptable(Offer { protobuf: false, stream: false }));
         }
-        let document = match path.trim_start_matches("/openapi/") {
+        let (document, hash) = match path.trim_start_matches("/openapi/") {
             "v2" => v2().clone(),
-            "v3" => with_told(self.openapi_index.get_or_init(|| self.index(kinds)).clone(), told),
+            "v3" => with_hash(with_told(self.openapi_index.get_or_init(|| self.index(kinds)).clone(), told)),
             other => {
                 let root = other.strip_prefix("v3/").ok_or_else(ApiError::no_such_resource)?;
-                Bytes::from(self.v3(kinds, root).ok_or_else(ApiError::no_such_resource)?)
+                with_hash(Bytes::from(self.v3(kinds, root).ok_or_else(ApiError::no_such_resource)?))
             }
         };
-        let hash = openapi::hash(&document);
         let mut response = tagged(document, &hash, JSON, headers);
         if form_urlencoded::parse(query.as_bytes()).any(|(key, value)| key == "hash" && value == hash) {
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
@@ -126,6 +124,11 @@ pub fn document(catalog: &Catalog<'_>, address: IpAddr, path: &str, form: Discov
         }
     }
     Some(response)
+}
+
+fn with_hash(document: Bytes) -> (Bytes, String) {
+    let hash = openapi::hash(&document);
+    (document, hash)
 }
 
 /// The index of OpenAPI documents with those of extension servers.

@@ -166,6 +166,13 @@ fn panicked() -> ApiError {
 /// Who asks. Who shows nothing is `system:anonymous`, if such may ask at all; a token that is none makes nobody of its holder, whatever rights
 /// everybody has, so that clients learn that it is not good. `None`: nobody.
 async fn authenticate(server: &Server, peer: &Peer, headers: &HeaderMap, path: &str) -> Option<Identity> {
+    let started = Instant::now();
+    let who = known(server, peer, headers, path).await;
+    server.metrics.authenticated(who.as_ref().map(|who| &who.username[..]), started.elapsed());
+    who
+}
+
+async fn known(server: &Server, peer: &Peer, headers: &HeaderMap, path: &str) -> Option<Identity> {
     let certificate = match &peer.shown {
         Shown::InProcess(who) => return Some(who.clone()),
         Shown::Certificate(certificate) => Some(&certificate[..]),
@@ -190,11 +197,13 @@ async fn authorize(server: &Server, who: &Identity, info: &RequestInfo) -> Resul
     };
     let what = Attributes { verb: info.verb, target };
     let selected = |field: &str| FieldSelector::parse(info.query.first("fieldSelector")?).ok()?.exact(field).map(str::to_owned);
+    let started = Instant::now();
     let mut verdict = server.access.decide(who, &what, selected);
     // Another server of this store may have told the kubelet of a pod before this one heard of it.
     if verdict.unrelated && server.storage.catch_up().await.is_ok() {
         verdict = server.access.decide(who, &what, selected);
     }
+    server.metrics.authorized(verdict.allowed, started.elapsed());
     audit::annotate("authorization.k8s.io/decision", || if verdict.allowed { "allow" } else { "forbid" }.to_owned());
     audit::annotate("authorization.k8s.io/reason", || verdict.reason.clone());
     if verdict.allowed {

@@ -13,6 +13,7 @@ use crate::{aggregation, discovery, present, proxy, verbs};
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use orknet_auth::Identity;
@@ -31,7 +32,10 @@ pub async fn route(server: &Arc<Server>, who: Identity, info: &RequestInfo, requ
     if let Some(remote) = elsewhere(server, info) {
         return aggregation::pass(&remote, &who, request).await;
     }
-    let Some(path) = &info.resource else { return document(server, info, &request) };
+    let Some(path) = &info.resource else {
+        let (head, _) = request.into_parts();
+        return document(server, info, &head).await;
+    };
     let kind = server.kinds().find(&path.group, &path.version, &path.plural).ok_or_else(|| unknown(server))?;
     let names = kind.descriptor();
     if is_namespaced(names) && path.namespace.is_empty() {
@@ -130,16 +134,19 @@ async fn resource(
     Ok(handshake.carry(verbs::run(call).await?, is_binary))
 }
 
-fn document(server: &Server, info: &RequestInfo, request: &Request<Body>) -> Result<Response<Body>, ApiError> {
+async fn document(server: &Server, info: &RequestInfo, head: &Parts) -> Result<Response<Body>, ApiError> {
     if !matches!(info.verb, "get" | "head") {
         return Err(ApiError::method_not_allowed(format!("the server does not allow this method on {}", info.path)));
     }
-    let (headers, kinds) = (request.headers(), server.kinds());
+    let (headers, kinds) = (&head.headers, server.kinds());
     match info.path.trim_end_matches('/') {
         "/metrics" => Ok(server.metrics.scrape(server)),
         path if path.starts_with("/openapi/") => {
-            let told = server.aggregation.discovered();
-            kinds.documents.openapi(&kinds, &told, path, request.uri().query().unwrap_or_default(), headers)
+            // The first one after a change makes megabytes, and others wait for it: not on the workers that answer everybody.
+            let (told, path, headers) = (server.aggregation.discovered(), path.to_owned(), headers.clone());
+            let (kinds, query) = (kinds.clone(), head.uri.query().unwrap_or_default().to_owned());
+            let making = tokio::task::spawn_blocking(move || kinds.documents.openapi(&kinds, &told, &path, &query, &headers));
+            making.await.map_err(ApiError::internal)?
         }
         "/openid/v1/jwks" => Ok(present::json(StatusCode::OK, &server.access.tokens.issuer().jwks())),
         "/.well-known/openid-configuration" => Ok(present::json(StatusCode::OK, &server.access.tokens.issuer().discovery())),

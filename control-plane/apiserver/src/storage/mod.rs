@@ -3,6 +3,7 @@
 pub mod compaction;
 pub mod keys;
 pub mod sealed;
+pub mod timed;
 
 use crate::cache::Caches;
 use crate::error::ApiError;

@@ -4,6 +4,7 @@ mod create;
 mod delete;
 mod delete_collection;
 mod get;
+pub mod held;
 mod list;
 mod patch;
 mod update;

@@ -1,5 +1,6 @@
 //! GET of a collection as a stream of changes, from the cache's window.
 
+use super::held::{self, Hold, Holdings, held};
 use super::list::{check_fields, selects};
 use crate::cache::{CachedObject, Caches, Change, ChangeKind, Cursor, Fallen};
 use crate::call::Call;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use prometheus_client::metrics::counter::Counter;
 use rand::Rng;
 use serde_json::json;
 use std::collections::VecDeque;
@@ -78,7 +80,18 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let ends = Instant::now() + lasts.min(Duration::from_secs(86_400));
     let mut selection = copy_for_selection(call);
     selection.options = call_options;
+    let scope = match (&call.path.name[..], call.namespace()) {
+        ("", "") => "cluster",
+        ("", _) => "namespace",
+        _ => "resource",
+    };
+    let user: Arc<str> = call.who.username.as_str().into();
+    let holdings = call.server.holdings.clone();
+    let hold = holdings.take(&user, held::WATCH).ok_or_else(ApiError::too_many_requests)?;
     let watcher = Watcher {
+        holdings,
+        user,
+        _hold: hold,
         events: Events::of(call),
         caches: storage.caches.clone(),
         initial,
@@ -90,13 +103,18 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         next_bookmark: (Instant::now() + BOOKMARKS).min(ends - LAST_BOOKMARK),
         ends,
         done: ended,
-        _present: call.server.metrics.watches(call.names()),
+        told: call.server.metrics.watch_events(call.names()),
+        _present: call.server.metrics.watches(call.names(), scope),
         call: selection,
     };
     let media_type = watcher.events.media_type();
     let stream = futures::stream::unfold(watcher, |mut watcher| async move {
-        let chunks = watcher.next().await?.into_chunks(&watcher.events);
-        Some((futures::stream::iter(chunks.into_iter().map(Ok::<_, std::convert::Infallible>)), watcher))
+        let batch = watcher.next().await?;
+        // A user whose readers let too much wait loses watches, each after a whole event: it goes on from there.
+        let hold = Arc::new(watcher.holdings.take(&watcher.user, batch.len())?);
+        let chunks =
+            batch.into_chunks(&watcher.events).into_iter().map(move |chunk| Ok::<_, std::convert::Infallible>(held(chunk, hold.clone())));
+        Some((futures::stream::iter(chunks), watcher))
     });
     let mut response = Response::new(Body::from_stream(stream.flatten()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -135,6 +153,10 @@ fn seen(change: &Change, matches: impl Fn(&CachedObject) -> bool) -> Option<(&'s
 }
 
 struct Watcher {
+    holdings: Arc<Holdings>,
+    /// Whose it is.
+    user: Arc<str>,
+    _hold: Hold,
     call: Call,
     events: Events,
     caches: Arc<Caches>,
@@ -149,6 +171,8 @@ struct Watcher {
     next_bookmark: Instant,
     ends: Instant,
     done: bool,
+    /// Counts events.
+    told: Counter,
     _present: Present,
 }
 
@@ -166,6 +190,7 @@ impl Watcher {
         }
         while let Some(object) = self.initial.pop_front() {
             if self.matches(&object) {
+                self.told.inc();
                 self.events.write(&mut out, "ADDED", &object);
             }
             if out.len() >= CHUNK * 1024 {
@@ -179,6 +204,7 @@ impl Watcher {
         if !out.is_empty() {
             return Some(out);
         }
+        let told = self.told.clone();
         loop {
             // Read before the changes: when there are none, the client knows everything up to here.
             let progress = self.caches.progress().revision;
@@ -204,6 +230,7 @@ impl Watcher {
             for change in changes {
                 if let Some((name, object)) = seen(&change, |object| self.matches(object)) {
                     self.events.write(&mut out, name, &object);
+                    told.inc();
                 }
             }
             if !out.is_empty() {

@@ -158,7 +158,7 @@ async fn metrics_tell_what_is_open_and_what_the_process_has() {
     let server = TestServer::start().await;
     let watch = server.admin.watch(&format!("{CONFIG_MAPS}?watch=1")).await;
     let text = server.admin.get("/metrics").await.text;
-    let open = "apiserver_longrunning_requests{verb=\"WATCH\",group=\"\",version=\"v1\",resource=\"configmaps\"} ";
+    let open = "apiserver_longrunning_requests{verb=\"WATCH\",group=\"\",version=\"v1\",resource=\"configmaps\",subresource=\"\",scope=\"namespace\",component=\"apiserver\"} ";
     assert!(text.contains(&format!("{open}1")), "{text}");
     // The scrape itself.
     assert!(text.contains("apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1"), "{text}");

@@ -119,6 +119,14 @@ impl Sealing {
         self.entries.iter().find(|entry| entry.resources.iter().any(|resource| resource.fits(group, plural)))
     }
 
+    /// Names of kinds that none has, as the file would write them: what was meant by them is not sealed.
+    pub fn unknown(&self, is_stored: impl Fn(&str, &str) -> bool) -> Vec<String> {
+        let named =
+            self.entries.iter().flat_map(|entry| &entry.resources).filter_map(|kind| Some((kind.group.as_ref()?, kind.plural.as_ref()?)));
+        let unknown = named.filter(|(group, plural)| !is_stored(group, plural));
+        unknown.map(|(group, plural)| if group.is_empty() { plural.clone() } else { format!("{plural}.{group}") }).collect()
+    }
+
     /// The beginnings of the keys that may be sealed.
     pub fn prefixes(&self) -> Vec<String> {
         let mut all = Vec::new();
@@ -272,6 +280,14 @@ pub mod tests {
             assert_eq!(named(key), expected, "{key}");
         }
         assert_eq!(sealing.prefixes(), ["/registry/"]);
+    }
+
+    #[test]
+    fn names_that_no_kind_has_are_told() {
+        let found = sealing("{resources: [secret, secrets, widgets.example.com, \"*.apps\", \"*.*\"], providers: [{identity: {}}]}")
+            .expect("valid");
+        let stored = [("", "secrets"), ("apps", "deployments")];
+        assert_eq!(found.unknown(|group, plural| stored.contains(&(group, plural))), ["secret", "widgets.example.com"]);
     }
 
     #[test]

@@ -32,6 +32,13 @@ impl SealedStore {
         let read = |path: &Path| Sealing::read(path).map_err(|source| FileError { path: path.to_owned(), source });
         Ok(Self { inner, sealing: Arc::new(path.map(read).transpose()?.unwrap_or_default()) })
     }
+
+    /// Says of names of kinds in the configuration that none has it: nothing is sealed by them. To be asked when custom resources are served.
+    pub fn warn_of_unknown(&self, is_stored: impl Fn(&str, &str) -> bool) {
+        for name in self.sealing.unknown(is_stored) {
+            tracing::warn!(name, "the encryption configuration names a kind that there is not: nothing is sealed by that name");
+        }
+    }
 }
 
 /// A value that cannot be sealed or opened.

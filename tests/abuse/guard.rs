@@ -1,0 +1,72 @@
+//! What must hold whatever clients do: the server answers others in time, has logged no panic, and its memory is bounded.
+
+use anyhow::{Context, Result, ensure};
+use orknet_tests::https::Api;
+use orknet_tests::server::Server;
+use std::fs;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Another client is answered within this time, on a machine that does other things as well.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A server under abuse.
+pub struct Guarded {
+    pub server: Server,
+    pub api: Api,
+    /// Resident memory before, in bytes.
+    before: u64,
+    _directory: TempDir,
+}
+
+impl Guarded {
+    /// A fresh server.
+    pub fn start() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let server = Server::start(directory.path())?;
+        let api = Api::of(&server.kubectl())?;
+        let before = resident(server.process())?;
+        Ok(Self { server, api, before, _directory: directory })
+    }
+
+    /// Another client reads, writes and asks for health on a connection of its own, in time.
+    pub fn serves_others(&self) -> Result<()> {
+        let asked = Instant::now();
+        let api = self.api.clone().within(DEADLINE);
+        for path in ["/readyz", "/api/v1/namespaces/default"] {
+            let answer = api.get(path).with_context(|| format!("{path} is not answered"))?;
+            ensure!(answer.code == 200, "{path}: {}", answer.text());
+        }
+        api.post("/api/v1/namespaces/default/configmaps", r#"{"metadata":{"generateName":"other-"}}"#)?.expect(201)?;
+        ensure!(asked.elapsed() < DEADLINE, "others wait {:?}", asked.elapsed());
+        Ok(())
+    }
+
+    /// Its memory has grown by at most so many MiB.
+    pub fn grew_at_most(&self, mebibytes: u64) -> Result<()> {
+        let now = resident(self.server.process())?;
+        let grown = now.saturating_sub(self.before) >> 20;
+        ensure!(grown <= mebibytes, "the server's memory grew by {grown} MiB (from {} MiB), more than {mebibytes}", self.before >> 20);
+        Ok(())
+    }
+
+    /// At the end: as [`Guarded::serves_others`], and no request was answered by 500, none panicked.
+    pub fn is_sound(&self) -> Result<()> {
+        self.serves_others()?;
+        let log = self.server.log();
+        ensure!(!log.contains("panicked"), "the server's log tells of a panic:\n{log}");
+        let metrics = self.api.get("/metrics")?.text();
+        let failed: Vec<&str> =
+            metrics.lines().filter(|line| line.starts_with("apiserver_request_total{") && line.contains("code=\"500\"")).collect();
+        ensure!(failed.is_empty(), "the server failed: {failed:?}");
+        Ok(())
+    }
+}
+
+/// `VmRSS` of a process, in bytes.
+fn resident(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).context("the server is gone")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a process without memory")?;
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().with_context(|| format!("{line:?} is no number"))?;
+    Ok(kibibytes << 10)
+}
