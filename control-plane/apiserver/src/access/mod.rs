@@ -44,13 +44,7 @@ pub struct Known {
 }
 
 impl Access {
-    pub fn new(
-        caches: Arc<Caches>,
-        tokens: TokenReviewer,
-        static_tokens: StaticTokens,
-        oidc: Oidc,
-        webhook: Option<TokenWebhook>,
-    ) -> Self {
+    pub fn new(caches: Arc<Caches>, tokens: TokenReviewer, static_tokens: StaticTokens, oidc: Oidc, webhook: Option<TokenWebhook>) -> Self {
         Self { tokens, rules: Rules::new(caches.clone()), nodes: Nodes::new(caches.clone()), oidc, static_tokens, webhook, caches }
     }
 

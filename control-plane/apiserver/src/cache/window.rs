@@ -84,9 +84,10 @@ impl Window {
     /// At most `most` changes from number `from` on, of objects of about `bytes` together, but one if there is any; `None` when they are gone.
     pub fn read(&self, from: u64, most: usize, bytes: usize) -> Option<Vec<Change>> {
         let skip = usize::try_from(from.checked_sub(self.first)?).ok()?;
-        let mut read = 0;
+        let mut read = 0_usize;
         let fits = |(change, _): &&(Change, Instant)| {
-            let before = std::mem::replace(&mut read, read.saturating_add(change.object.size()));
+            let before = read;
+            read = before.saturating_add(change.object.size());
             before == 0 || read <= bytes
         };
         Some(self.changes.iter().skip(skip).take(most).take_while(fits).map(|(change, _)| change.clone()).collect())

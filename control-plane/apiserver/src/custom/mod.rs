@@ -82,7 +82,8 @@ pub fn must_be_open(server: &Server, kind: &Kind) -> Result<Option<Compare>, Api
 /// Follows the stored definitions until shutdown.
 pub async fn keep(server: Arc<Server>) {
     let shutdown = server.shutdown.clone();
-    let mut follower = Follower { server, known: HashMap::new(), served: HashMap::new(), lifted: HashMap::new(), cleanups: Cleanups::default() };
+    let mut follower =
+        Follower { server, known: HashMap::new(), served: HashMap::new(), lifted: HashMap::new(), cleanups: Cleanups::default() };
     shutdown.run_until_cancelled(follower.run()).await;
 }
 

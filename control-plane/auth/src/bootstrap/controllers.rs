@@ -26,7 +26,7 @@ pub fn bindings() -> Vec<Value> {
     let bound = |(name, _): (String, Vec<Value>)| {
         let suffix = name.strip_prefix("system:controller:").unwrap_or(&name);
         // What Kubernetes' account may beyond Kubernetes' role; the account of an own controller has the role's whole name.
-        let of = suffix.strip_prefix("orknet-").filter(|of| *of != PROGRAMMING).unwrap_or(suffix);
+        let of = suffix.strip_prefix("orknet-").filter(|of| !OWN.contains(of)).unwrap_or(suffix);
         binding_to(&name, &name, vec![account(of)])
     };
     roles().into_iter().map(bound).collect()
@@ -338,14 +338,23 @@ fn cluster() -> Roles {
     ]
 }
 
-/// The controllers that tell how far nodes are with what was asked of them.
-const PROGRAMMING: &str = "programming-controller";
+/// Controllers that Kubernetes has not: what keeps Services and their IPAddresses together (its API server does), and what tells how far nodes are
+/// with what was asked of them.
+const OWN: &[&str] = &["address-repair-controller", "programming-controller"];
 
 /// What is patched where Kubernetes' controllers write whole objects, and what Kubernetes has no controller for. Each is added to the account whose name
 /// follows `orknet-`.
 fn own() -> Roles {
     let status = |groups: &[&str], plural: &str| rule(groups, &[&format!("{plural}/status")[..]], PATCH);
     vec![
+        (
+            "orknet-address-repair-controller",
+            vec![
+                rule(CORE, &["services"], READ),
+                rule(&["networking.k8s.io"], &["ipaddresses"], &["create", "delete", "get", "list", "watch"]),
+                events(),
+            ],
+        ),
         (
             "orknet-certificate-controller",
             vec![rule(CERTIFICATES, &["certificatesigningrequests/approval", "certificatesigningrequests/status"], PATCH)],

@@ -25,5 +25,9 @@ pub(crate) fn start(context: &Context) {
             queue.add(ObjectKey::of(&policy.metadata));
         }
     });
-    context.start(watches, PolicyStatusController { client: context.client.clone(), policies }, 1);
+    context.start(
+        watches,
+        PolicyStatusController { client: context.client_of("validatingadmissionpolicy-status-controller"), policies },
+        1,
+    );
 }

@@ -24,8 +24,8 @@ use repair::{AddressRepair, ServiceRepair};
 /// Starts the three controllers.
 pub(crate) fn start(context: &Context) {
     ranges(context);
-    let recorder = context.recorder("ipallocator-repair-controller");
-    let client = context.client.clone();
+    let client = context.client_of("orknet-address-repair-controller");
+    let recorder = context.recorder("ipallocator-repair-controller", &client);
 
     let mut watches: Watches<ObjectKey> = context.watches();
     let services = watches.keyed(|service: &Service| Some(ObjectKey::of(&service.metadata)));
@@ -60,7 +60,8 @@ fn ranges(context: &Context) {
             going(&known).for_each(|key| queue.add(key));
         }
     });
-    let (client, recorder) = (context.client.clone(), context.recorder("service-cidr-controller"));
+    let client = context.client_of("service-cidrs-controller");
+    let recorder = context.recorder("service-cidr-controller", &client);
     context.start(watches, RangeController { client, ranges, addresses, recorder }, 1);
 }
 

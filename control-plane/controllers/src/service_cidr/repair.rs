@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use orknet_reconciler::{Error, EventType, Informer, Next, ObjectKey, Reconciler, Recorder};
 use orknet_resources::kinds::{ip_address, service_cidr};
 
-use super::plan::{self, Fate, Fault};
+use super::plan::{self, Fate};
 use crate::delete_exact::delete_exact;
 
 pub(super) struct ServiceRepair {

@@ -194,7 +194,8 @@ impl Request<'_> {
     fn pruned(&self, merged: Value, last: &Owned, set: &FieldSet, others: &Managers) -> Result<Value, ApplyError> {
         let (own, then) = (self.kin.own, last.version.as_str());
         let to_then = |object: &Value| {
-            let form = self.kin.form(object, own, then).map_err(|error| error.of("failed to convert merged object to last applied version"));
+            let form =
+                self.kin.form(object, own, then).map_err(|error| error.of("failed to convert merged object to last applied version"));
             form.map(|form| form.map(Cow::into_owned))
         };
         // Nothing is known of a version that is gone.
@@ -227,7 +228,10 @@ impl Request<'_> {
     /// The pruned object (of version `at`) with those fields of the whole that somebody owns in another version; `None` where that does not exist.
     fn with_owned(&self, whole: &Value, pruned: &Value, at: &str, version: &str, owned: &FieldSet) -> Result<Option<Value>, ApplyError> {
         let form = |what: &str, object: &Value| {
-            let form = self.kin.form(object, at, version).map_err(|error| error.of(&format!("failed to convert {what} object at version {version}")));
+            let form = self
+                .kin
+                .form(object, at, version)
+                .map_err(|error| error.of(&format!("failed to convert {what} object at version {version}")));
             form.map(|form| form.map(Cow::into_owned))
         };
         let (Some(whole), Some(pruned)) = (form("merged", whole)?, form("pruned", pruned)?) else { return Ok(None) };

@@ -138,7 +138,7 @@ impl Trusted {
         };
         let mut verified = token.verify(&keys);
         if verified == Err(SignatureError::Key) {
-            verified = token.verify(&self.keys.renewed().await.ok_or(NO_KEYS)?);
+            verified = token.verify(&*self.keys.renewed().await.ok_or(NO_KEYS)?);
         }
         verified.map_err(|why| format!("oidc: verify token: {why}"))?;
         in_place(|| self.mapper.identity(token.claims()))

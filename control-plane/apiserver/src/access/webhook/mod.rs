@@ -89,7 +89,8 @@ impl TokenWebhook {
             match self.post(review.clone()).await {
                 Ok(answer) => return understood(&answer, audiences),
                 Err(Failure { passes: true, .. }) if attempt < ATTEMPTS => {
-                    tokio::time::sleep(pause.mul_f64(rand::rng().random_range(1.0..1.2))).await;
+                    let jittered = pause.mul_f64(rand::rng().random_range(1.0..1.2));
+                    tokio::time::sleep(jittered).await;
                     pause = pause.mul_f64(1.5);
                     attempt += 1;
                 }
