@@ -4,11 +4,14 @@ use crate::harness::{CONFIG_MAPS, TestServer, config_map};
 use orknet_apiserver::Bounds;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Names and values.
+type Labels = Vec<(String, String)>;
+
 /// What a line with a value says.
 #[derive(Debug)]
 struct Sample {
     name: String,
-    labels: Vec<(String, String)>,
+    labels: Labels,
     value: f64,
 }
 
@@ -83,7 +86,7 @@ fn check(name: &str, family: &Metric) {
         return;
     }
     // By the other labels: bounds ascend, counts too, and the last bucket is all.
-    let mut buckets: BTreeMap<Vec<(String, String)>, Vec<(f64, f64)>> = BTreeMap::new();
+    let mut buckets = BTreeMap::<Labels, Vec<(f64, f64)>>::new();
     let mut counts = BTreeMap::new();
     for sample in &family.samples {
         let (bound, others): (Vec<_>, Vec<_>) = sample.labels.iter().cloned().partition(|(name, _)| name == "le");

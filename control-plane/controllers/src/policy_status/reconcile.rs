@@ -1,6 +1,7 @@
 //! One pass over a policy: read what is known of its kinds, check, write the status.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use http::Request;
@@ -45,9 +46,9 @@ impl PolicyStatusController {
         let mut lists: HashMap<String, Option<Value>> = HashMap::new();
         for named in rules.iter().flatten() {
             let root = plan::root(&named.group, &named.version);
-            if !lists.contains_key(&root) {
-                let list = self.get(&root).await?;
-                lists.insert(root, list);
+            if let Entry::Vacant(unread) = lists.entry(root) {
+                let list = self.get(unread.key()).await?;
+                unread.insert(list);
             }
         }
         let kind_of = |named: &plan::Named| {

@@ -184,7 +184,8 @@ fn content(pem: &[u8]) -> Option<Vec<u8>> {
 /// What became of a request.
 pub fn outcome(request: &CertificateSigningRequest) -> Outcome {
     let Some(status) = &request.status else { return Outcome::Pending };
-    for condition in status.conditions.iter().flatten().filter(|condition| ["Denied", "Failed"].contains(&condition.type_.as_str())) {
+    let mut conditions = status.conditions.iter().flatten();
+    if let Some(condition) = conditions.find(|condition| ["Denied", "Failed"].contains(&condition.type_.as_str())) {
         let words = [Some(condition.type_.as_str()), condition.reason.as_deref(), condition.message.as_deref()];
         let words: Vec<&str> = words.into_iter().flatten().filter(|word| !word.is_empty()).collect();
         return Outcome::Refused(words.join(": "));
