@@ -186,7 +186,8 @@ mod tests {
         let held: Vec<_> = [1, 2].into_iter().filter_map(|last| places.take(address(last)).ok()).collect();
         assert_eq!(places.take(address(3)).err(), Some(Full::All));
         drop(held);
-        assert_eq!((places.taken.lock().all, places.taken.lock().by_address.len()), (0, 0));
+        let taken = places.taken.lock();
+        assert_eq!((taken.all, taken.by_address.len()), (0, 0));
     }
 
     #[test]

@@ -150,7 +150,8 @@ fn a_missing_key_is_refused_with_its_place() {
     let service = Gvk { group: "", version: "v1", kind: "Pod" };
     let config = pod(json!({"containers": ["text"]}));
     let error = go(service, None, &config, "me").unwrap_err();
-    assert_eq!(error.to_string(), ".spec.containers: element 0: associative list with keys may not have non-map elements");
+    let place = ".spec.containers: element 0: associative list with keys may not have non-map elements";
+    assert_eq!(error.to_string(), format!("failed to create typed patch object (/p; /v1, Kind=Pod): {place}"));
 }
 
 #[test]
