@@ -20,6 +20,7 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use orknet_auth::Identity;
+use orknet_resources::kinds::programming::NetworkPolicyStatus;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -161,6 +162,7 @@ async fn no_controller_asks_for_what_it_may_not_have() {
         json!({ "metadata": { "name": "n" }, "spec": { "podSelector": {} } }),
     )
     .await;
+    until(&Api::<NetworkPolicyStatus>::default_namespaced(client.clone()), "n", |status| status.is_some()).await;
 
     // What is counted, summed up and protected.
     let quotas = Api::<ResourceQuota>::default_namespaced(client.clone());

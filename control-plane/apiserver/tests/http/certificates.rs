@@ -45,10 +45,11 @@ fn request(name: &str, signer: &str) -> Value {
 
 /// Lets `user` do `verbs` with the requests, and `approve` or `sign` for the signers.
 async fn allow(server: &TestServer, user: &str, signing: &[&str], signers: &[&str]) {
-    let rules = json!([
-        {"apiGroups": ["certificates.k8s.io"], "verbs": ["*"],
-            "resources": ["certificatesigningrequests", "certificatesigningrequests/approval", "certificatesigningrequests/status"]},
-        {"apiGroups": ["certificates.k8s.io"], "verbs": signing, "resources": ["signers"], "resourceNames": signers}]);
+    let mut rules = vec![json!({"apiGroups": ["certificates.k8s.io"], "verbs": ["*"],
+        "resources": ["certificatesigningrequests", "certificatesigningrequests/approval", "certificatesigningrequests/status"]})];
+    if !signing.is_empty() {
+        rules.push(json!({"apiGroups": ["certificates.k8s.io"], "verbs": signing, "resources": ["signers"], "resourceNames": signers}));
+    }
     let role = json!({"metadata": {"name": user}, "rules": rules});
     let binding = json!({"metadata": {"name": user}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]});

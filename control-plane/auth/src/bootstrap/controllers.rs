@@ -357,7 +357,12 @@ fn own() -> Roles {
         ),
         (
             "orknet-certificate-controller",
-            vec![rule(CERTIFICATES, &["certificatesigningrequests/approval", "certificatesigningrequests/status"], PATCH)],
+            vec![
+                rule(CERTIFICATES, &["certificatesigningrequests/approval", "certificatesigningrequests/status"], PATCH),
+                // Whose the addresses are that a node asks for.
+                rule(CORE, &["nodes", "services"], &["list"]),
+                rule(CORE, &["endpoints"], &["get"]),
+            ],
         ),
         ("orknet-cronjob-controller", vec![status(BATCH, "cronjobs")]),
         ("orknet-daemon-set-controller", vec![status(&["apps"], "daemonsets")]),
