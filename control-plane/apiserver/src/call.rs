@@ -14,12 +14,15 @@ use bytes::Bytes;
 use orknet_auth::Identity;
 use orknet_resources::{Decoded, Descriptor};
 use serde_json::Value;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// See the module.
 pub struct Call {
     pub server: Arc<Server>,
     pub who: Identity,
+    /// Where the call is from; `None`: this process.
+    pub address: Option<IpAddr>,
     pub verb: &'static str,
     pub path: ResourcePath,
     pub kind: Kind,

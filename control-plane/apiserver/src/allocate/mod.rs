@@ -52,10 +52,22 @@ impl Allocation {
 }
 
 /// Fills in the addresses and ports of a Service and says what its transaction must claim and release. Other kinds are left alone.
-pub fn plan(server: &Server, kind: &Kind, old: Option<&Value>, new: &mut Value) -> Result<Allocation, ApiError> {
+pub async fn plan(server: &Server, kind: &Kind, old: Option<&Value>, new: &mut Value) -> Result<Allocation, ApiError> {
     if !holds_claims(kind) {
         return Ok(Allocation::default());
     }
+    let asked = new.clone();
+    if let Ok(allocation) = plan_now(server, kind, old, new) {
+        return Ok(allocation);
+    }
+    // What is known may be behind. Nobody is refused what was given back a moment ago: who replaces a Service (`kubectl replace --force`) wants his address again.
+    server.storage.catch_up().await?;
+    *new = asked;
+    plan_now(server, kind, old, new)
+}
+
+/// By what this server knows.
+fn plan_now(server: &Server, kind: &Kind, old: Option<&Value>, new: &mut Value) -> Result<Allocation, ApiError> {
     let usable = ranges::usable(&server.storage.caches, &server.config.service_cidrs);
     let cidrs: Vec<IpNet> = usable.iter().map(|range| range.cidr).collect();
     let ranges = plan::Ranges { configured: &server.config.service_cidrs, cidrs: &cidrs, node_ports: server.config.node_ports.clone() };

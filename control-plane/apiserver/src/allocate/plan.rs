@@ -124,10 +124,8 @@ fn addresses(
             Err(Refused::Invalid(vec![invalid("spec.clusterIPs", json!([text]), format!("failed to allocate IP {text}: {why}"))]))
         };
         if !ranges.cidrs.iter().any(|cidr| pool::contains(*cidr, address)) {
-            return fail(match ranges.cidrs.iter().find(|cidr| cidr.contains(&address)) {
-                Some(cidr) => format!("the provided IP ({text}) is not in the valid range. The range of valid IPs is {cidr}"),
-                None => "the provided network does not match the current range".to_owned(),
-            });
+            // So Kubernetes says as well of a network's own address, and of its last.
+            return fail("the provided network does not match the current range".to_owned());
         }
         if taken(address) {
             return fail("provided IP is already allocated".into());

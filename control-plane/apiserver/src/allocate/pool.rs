@@ -4,12 +4,13 @@ use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-/// Most addresses of a range that are looked at: larger ranges are used in their first part.
+/// Most addresses of a range that are looked at for a free one: of larger ranges, those in their first part are given, and all can be asked for.
 const MOST: u128 = 1 << 20;
 
 /// A free address of the range, `None` when there is none. `seed` is where the search begins.
 pub fn address(cidr: IpNet, taken: &dyn Fn(IpAddr) -> bool, seed: u64) -> Option<IpAddr> {
-    let (first, count) = span(cidr);
+    let (first, size) = span(cidr);
+    let count = size.min(MOST);
     let reserved = (count / 16).clamp(16, 256).min(count);
     choose(count, reserved, seed, |offset| taken(at(first, offset))).map(|offset| at(first, offset))
 }
@@ -53,7 +54,7 @@ fn span(cidr: IpNet) -> (IpAddr, u128) {
     if size <= unusable {
         return (cidr.network(), size);
     }
-    (at(cidr.network(), 1), (size - unusable).min(MOST))
+    (at(cidr.network(), 1), size - unusable)
 }
 
 fn at(first: IpAddr, offset: u128) -> IpAddr {
@@ -99,5 +100,14 @@ mod tests {
         assert!(!contains(cidr, "fd00:10:97::1".parse().expect("address")));
         let all: IpNet = "fd00::/8".parse().expect("range");
         assert!(contains(all, address(all, &|_| false, 5).expect("free")));
+    }
+
+    #[test]
+    fn all_of_a_large_range_can_be_asked_for() {
+        let has = |cidr: &str, address: &str| contains(cidr.parse().expect("range"), address.parse().expect("address"));
+        assert!(has("10.0.0.0/8", "10.200.0.1") && has("fd00:10:96::/64", "fd00:10:96::ffff:0:0:1") && has("::/0", "ffff::1"));
+        assert!(!has("10.0.0.0/8", "10.255.255.255") && !has("10.0.0.0/8", "11.0.0.1"));
+        let many: IpNet = "10.0.0.0/8".parse().expect("range");
+        assert_eq!(address(many, &|_| true, 5), None);
     }
 }

@@ -164,7 +164,7 @@ async fn ensure_service(server: &Server, port: u16) -> Result<(), ApiError> {
         },
     });
     let mut new = prepare(&kind, service)?;
-    let allocation = allocate::plan(server, &kind, None, &mut new)?;
+    let allocation = allocate::plan(server, &kind, None, &mut new).await?;
     let allocation = allocation.and(companions::follow(server, &kind, None, &mut new).await?);
     let mut compares = vec![Compare::Absent(key.clone().into())];
     compares.extend(allocation.compares);

@@ -10,8 +10,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// A client that gives up so many more requests than it lets be answered is cut ("rapid reset", CVE-2023-44487): each costs what it takes to begin.
+/// A client that gives up so many more requests at once than it lets be answered is cut ("rapid reset", CVE-2023-44487): each costs what it takes to begin.
 const GIVEN_UP: usize = 500;
+/// Who waits for so long before he gives up is patient: a server that is slow for a while does not cut the watches of a controller besides, whose other
+/// requests run out of time.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct Activity {
@@ -27,13 +30,14 @@ struct State {
     open: usize,
     /// When the last of them ended.
     since: Instant,
-    /// Requests given up before their answer began, less those that were answered.
+    /// Requests given up at once, before their answer began, less those that were answered.
     given_up: usize,
 }
 
 /// A request, from its head to the last byte of its answer.
 pub struct Open {
     activity: Arc<Activity>,
+    began: Instant,
     answered: bool,
 }
 
@@ -44,9 +48,9 @@ impl Activity {
     }
 
     /// A request begins.
-    pub fn begin(self: &Arc<Self>) -> Open {
+    pub fn begin(self: &Arc<Self>, now: Instant) -> Open {
         self.state.lock().open += 1;
-        Open { activity: self.clone(), answered: false }
+        Open { activity: self.clone(), began: now, answered: false }
     }
 
     /// How long it may be idle yet, of `most`; `None`: not any longer.
@@ -75,7 +79,7 @@ impl Drop for Open {
         let mut state = self.activity.state.lock();
         state.open = state.open.saturating_sub(1);
         state.since = Instant::now();
-        if !self.answered {
+        if !self.answered && state.since.saturating_duration_since(self.began) < AT_ONCE {
             state.given_up += 1;
             if state.given_up > GIVEN_UP {
                 self.activity.cut.notify_one();
@@ -120,7 +124,7 @@ mod tests {
         let activity = Activity::new(begin);
         assert_eq!(activity.patience(begin + Duration::from_secs(60), IDLE), Some(Duration::from_secs(30)));
         assert_eq!(activity.patience(begin + IDLE, IDLE), None);
-        let body = activity.begin().answer(Body::from("a watch, say"));
+        let body = activity.begin(Instant::now()).answer(Body::from("a watch, say"));
         assert_eq!(activity.patience(begin + IDLE * 100, IDLE), Some(IDLE));
         drop(body);
         assert_eq!(activity.patience(Instant::now() + IDLE * 2, IDLE), None);
@@ -130,12 +134,17 @@ mod tests {
     fn who_gives_up_more_than_is_answered_is_cut_and_others_are_not() {
         let activity = Activity::new(Instant::now());
         for _ in 0..GIVEN_UP * 4 {
-            drop(activity.begin());
-            drop(activity.begin().answer(Body::empty()));
+            drop(activity.begin(Instant::now()));
+            drop(activity.begin(Instant::now()).answer(Body::empty()));
+        }
+        assert!(activity.cut.notified().now_or_never().is_none());
+        let long_ago = Instant::now().checked_sub(AT_ONCE * 2).expect("the machine runs for longer");
+        for _ in 0..GIVEN_UP * 4 {
+            drop(activity.begin(long_ago));
         }
         assert!(activity.cut.notified().now_or_never().is_none());
         for _ in 0..=GIVEN_UP {
-            drop(activity.begin());
+            drop(activity.begin(Instant::now()));
         }
         assert!(activity.cut.notified().now_or_never().is_some());
     }

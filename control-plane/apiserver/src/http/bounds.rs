@@ -28,7 +28,7 @@ pub struct Bounds {
     /// The chance that a request over HTTP/2 ends its connection in good order, so that clients spread over several servers again
     /// (`--goaway-chance` of kube-apiserver): 0 (never) to 0.02.
     pub goaway_chance: f64,
-    /// Bytes that the watches of one user may take, those that wait for slow readers among them; 0: no bound.
+    /// Bytes that the watches of one user from one address may take, those that wait for slow readers among them; 0: no bound.
     pub watch_bytes_per_user: usize,
 }
 
@@ -98,7 +98,7 @@ struct Taken {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// A connection's place, given back when it is dropped.
+/// A connection's place, given back when it is dropped: also one that was upgraded is one.
 pub struct Place {
     places: Arc<Places>,
     address: IpAddr,

@@ -3,6 +3,7 @@
 use super::activity::Activity;
 use super::bounds::{Place, Places};
 use super::chain;
+use super::placed::Placed;
 use crate::server::Server;
 use axum::body::Body;
 use http::{Request, Version};
@@ -80,8 +81,8 @@ pub async fn serve(server: Arc<Server>, listener: TcpListener, tls: TlsAcceptor,
     let _ = tokio::time::timeout(server.config.drain, graceful.shutdown()).await;
 }
 
-/// Serves a connection to its end. `held`: what waits for that, and its place.
-async fn connection(server: Arc<Server>, stream: TcpStream, address: SocketAddr, tls: TlsAcceptor, held: (Watcher, Place)) {
+/// Serves a connection to its end, for which the watcher waits. What it is upgraded to has the place yet.
+async fn connection(server: Arc<Server>, stream: TcpStream, address: SocketAddr, tls: TlsAcceptor, (watcher, place): (Watcher, Place)) {
     let bounds = &server.config.connections;
     // Small answers should not wait for more.
     let _ = stream.set_nodelay(true);
@@ -103,7 +104,7 @@ async fn connection(server: Arc<Server>, stream: TcpStream, address: SocketAddr,
         move |request: Request<Incoming>| {
             let (server, peer, activity) = (server.clone(), peer.clone(), activity.clone());
             async move {
-                let open = activity.begin();
+                let open = activity.begin(Instant::now());
                 if request.version() == Version::HTTP_2 && goes_away(server.config.connections.goaway_chance) {
                     activity.ends.notify_one();
                 }
@@ -124,7 +125,7 @@ async fn connection(server: Arc<Server>, stream: TcpStream, address: SocketAddr,
         .max_pending_accept_reset_streams(RESET_STREAMS)
         .max_local_error_reset_streams(FAULTY_STREAMS)
         .max_send_buf_size(SEND_BUFFER);
-    let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
+    let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(Placed::new(stream, place)), service).into_owned());
     let mut ends = false;
     let mut look = bounds.idle();
     let ended = loop {
@@ -146,7 +147,7 @@ async fn connection(server: Arc<Server>, stream: TcpStream, address: SocketAddr,
     if let Err(error) = ended {
         tracing::debug!(%address, %error, "connection ended");
     }
-    drop(held);
+    drop(watcher);
 }
 
 /// Completes when the connection is to end in good order: the server does, or it was this connection's turn.

@@ -10,6 +10,7 @@ pub mod flow;
 mod impersonate;
 pub mod listener;
 pub mod options;
+mod placed;
 mod query;
 pub mod request_info;
 mod routes;

@@ -1,6 +1,7 @@
 //! From a request that may be answered to what answers it: a document of the server's own, or a call on a kind.
 
 use super::accept::{Accept, DiscoveryForm, Offer};
+use super::listener::Peer;
 use super::options::Options;
 use super::request_info::{RequestInfo, ResourcePath};
 use super::websocket::Handshake;
@@ -103,9 +104,11 @@ async fn resource(
     // The query of a request that is passed on is for whom it is passed on to.
     let options = if proxied { Options::default() } else { Options::parse(&info.query)? };
     options.check_manager(info.verb)?;
+    let address = request.extensions().get::<Arc<Peer>>().and_then(|peer| peer.address);
     let mut call = Call {
         server: server.clone(),
         who,
+        address,
         verb: info.verb,
         path: path.clone(),
         kind,

@@ -1,6 +1,6 @@
 //! GET of a collection as a stream of changes, from the cache's window.
 
-use super::held::{self, Hold, Holdings, held};
+use super::held::{self, Hold, Holder, Holdings, held};
 use super::list::{check_fields, selects};
 use crate::cache::{CachedObject, Caches, Change, ChangeKind, Cursor, Fallen};
 use crate::call::Call;
@@ -85,13 +85,16 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         ("", _) => "namespace",
         _ => "resource",
     };
-    let user: Arc<str> = call.who.username.as_str().into();
+    let holder = Arc::new(Holder { user: call.who.username.clone(), address: call.address.map(|address| address.to_canonical()) });
     let holdings = call.server.holdings.clone();
-    let hold = holdings.take(&user, held::WATCH).ok_or_else(ApiError::too_many_requests)?;
+    let take = |bytes| holdings.take(&holder, bytes).ok_or_else(ApiError::too_many_requests);
+    let hold = take(held::WATCH)?;
+    let initial_hold = Some(take(initial.len() * size_of::<Arc<CachedObject>>())?);
     let watcher = Watcher {
         holdings,
-        user,
+        holder,
         _hold: hold,
+        initial_hold,
         events: Events::of(call),
         caches: storage.caches.clone(),
         initial,
@@ -111,7 +114,7 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let stream = futures::stream::unfold(watcher, |mut watcher| async move {
         let batch = watcher.next().await?;
         // A user whose readers let too much wait loses watches, each after a whole event: it goes on from there.
-        let hold = Arc::new(watcher.holdings.take(&watcher.user, batch.len())?);
+        let hold = Arc::new(watcher.holdings.take(&watcher.holder, batch.len())?);
         let chunks =
             batch.into_chunks(&watcher.events).into_iter().map(move |chunk| Ok::<_, std::convert::Infallible>(held(chunk, hold.clone())));
         Some((futures::stream::iter(chunks), watcher))
@@ -125,6 +128,7 @@ fn copy_for_selection(call: &Call) -> Call {
     Call {
         server: call.server.clone(),
         who: call.who.clone(),
+        address: call.address,
         verb: call.verb,
         path: call.path.clone(),
         kind: call.kind.clone(),
@@ -155,8 +159,10 @@ fn seen(change: &Change, matches: impl Fn(&CachedObject) -> bool) -> Option<(&'s
 struct Watcher {
     holdings: Arc<Holdings>,
     /// Whose it is.
-    user: Arc<str>,
+    holder: Arc<Holder>,
     _hold: Hold,
+    /// Of the initial state, until all of it was sent.
+    initial_hold: Option<Hold>,
     call: Call,
     events: Events,
     caches: Arc<Caches>,
@@ -196,6 +202,9 @@ impl Watcher {
             if out.len() >= CHUNK * 1024 {
                 return Some(out);
             }
+        }
+        if self.initial_hold.take().is_some() {
+            self.initial = VecDeque::new();
         }
         if let Some(revision) = self.end_of_initial.take() {
             let annotations = json!({ "k8s.io/initial-events-end": "true" });

@@ -144,7 +144,7 @@ async fn create_named(call: &Call, mut object: Value, tracked: bool, warnings: &
     let key = call.key_of(&name);
     for _ in 0..ATTEMPTS {
         let mut new = object.clone();
-        let allocation = allocate::plan(server, kind, None, &mut new)?;
+        let allocation = allocate::plan(server, kind, None, &mut new).await?;
         let mut allocation = allocation.and(companions::follow(server, kind, None, &mut new).await?);
         validate_new(server, kind, &new)?;
         warnings.truncate(told);
@@ -239,7 +239,7 @@ async fn change_with(
         if mutated(what.admission, asked, &mut new, &old, warnings).await? {
             life::before_update(kind, &mut new, &old, what.subresource);
         }
-        let allocation = allocate::plan(server, kind, Some(&old), &mut new)?;
+        let allocation = allocate::plan(server, kind, Some(&old), &mut new).await?;
         let allocation = allocation.and(companions::follow(server, kind, Some(&old), &mut new).await?);
         if what.validate {
             let errors = ask_rules(server, kind, || kind.validate_update(&new, &old, what.subresource));

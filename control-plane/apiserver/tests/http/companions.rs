@@ -138,9 +138,9 @@ async fn services_have_companions_too() {
 }
 
 /// A store whose news come late, if told so: caches over it are behind what was written.
-struct Slow {
-    inner: Arc<dyn Store>,
-    is_slow: Arc<AtomicBool>,
+pub struct Slow {
+    pub inner: Arc<dyn Store>,
+    pub is_slow: Arc<AtomicBool>,
 }
 
 /// Far more than a request takes.

@@ -1,10 +1,13 @@
 //! Addresses and node ports: given once, kept, and given back.
 
-use crate::harness::TestServer;
+use crate::companions::Slow;
+use crate::harness::{TestServer, open};
 use bytes::Bytes;
 use orknet_store::{Commit, KeyRange, Op};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
@@ -170,4 +173,24 @@ async fn types_change_there_and_back_by_patches() {
     assert_eq!(named["spec"]["ports"][0].get("nodePort"), None);
     let back = to(json!({ "type": "ClusterIP", "externalName": null })).await.expect(200);
     assert!(back["spec"]["clusterIP"].is_string() && back["spec"]["internalTrafficPolicy"] == "Cluster", "{}", back["spec"]);
+}
+
+#[tokio::test]
+async fn what_was_given_back_a_moment_ago_can_be_had_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let is_slow = Arc::new(AtomicBool::new(false));
+    let store = Arc::new(Slow { inner: open(directory.path()).await, is_slow: is_slow.clone() });
+    let server = TestServer::start_on(directory, store, |config| config.node_ports = 30_077..=30_077).await;
+    let mut wanted = service("a", json!({ "type": "NodePort", "clusterIP": "10.96.0.77" }));
+    server.admin.post(SERVICES, wanted.clone()).await.expect(201);
+    // From here on the server knows of nothing that has happened since.
+    server.admin.get(SERVICES).await.expect(200);
+    is_slow.store(true, Ordering::SeqCst);
+    server.admin.delete(&format!("{SERVICES}/a")).await.expect(200);
+    // The port is the only one that there is, or it is named.
+    server.admin.post(SERVICES, wanted.clone()).await.expect(201);
+    server.admin.delete(&format!("{SERVICES}/a")).await.expect(200);
+    wanted["spec"]["ports"][0]["nodePort"] = json!(30_077);
+    let made = server.admin.post(SERVICES, wanted).await.expect(201);
+    assert_eq!((&made["spec"]["clusterIP"], &made["spec"]["ports"][0]["nodePort"]), (&json!("10.96.0.77"), &json!(30_077)));
 }

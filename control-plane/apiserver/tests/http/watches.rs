@@ -134,3 +134,27 @@ async fn tables_and_metadata_can_be_watched() {
     assert_eq!((&second["object"]["kind"], second["object"]["columnDefinitions"].is_array()), (&json!("Table"), false));
     assert_eq!(second["object"]["rows"][0]["object"]["metadata"]["name"], "b");
 }
+
+#[tokio::test]
+async fn the_watches_of_one_user_at_one_address_take_no_more_than_is_set() {
+    // Two of 8 KiB, and not a third.
+    let server = TestServer::start_with(|config| config.connections.watch_bytes_per_user = 20 << 10).await;
+    server.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201);
+    let path = format!("{CONFIG_MAPS}?watch=1&labelSelector=app");
+    let (mut one, mut two) = (server.admin.watch(&path).await, server.admin.watch(&path).await);
+    for watch in [&mut one, &mut two] {
+        assert_eq!(watch.next_named().await, pair("ADDED", "a"));
+    }
+    let refused = server.admin.get(&path).await;
+    assert_eq!((refused.status.as_u16(), &refused.body["reason"]), (429, &json!("TooManyRequests")));
+    let mut others = server.client("other", Some("system:masters")).watch(&path).await;
+    assert_eq!(others.next_named().await, pair("ADDED", "a"));
+    // What is larger than what is left ends a watch, and no part of it was sent.
+    let mut large = config_map("large");
+    large["data"]["k"] = json!("x".repeat(30_000));
+    server.admin.post(CONFIG_MAPS, large).await.expect(201);
+    for watch in [&mut one, &mut two, &mut others] {
+        assert_eq!(watch.next().await, None);
+    }
+    assert_eq!(server.admin.watch(&format!("{path}&fieldSelector=metadata.name%3Da")).await.next_named().await, pair("ADDED", "a"));
+}

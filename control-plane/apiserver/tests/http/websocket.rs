@@ -108,3 +108,38 @@ async fn what_is_no_stream_is_refused_as_ever() {
     // Only watches.
     assert_eq!(refused(connect(&server.admin, CONFIG_MAPS, &[]).await), 200);
 }
+
+/// A socket, as soon as there is a place for it: the connections of calls before have theirs until the server has seen their end.
+async fn placed(server: &TestServer, path: &str) -> Socket {
+    loop {
+        let (client, path) = (server.admin.clone(), path.to_owned());
+        if let Ok(Ok((socket, _))) = tokio::spawn(async move { connect(&client, &path, &[]).await }).await {
+            return socket;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_upgraded_has_its_place_yet() {
+    let server = TestServer::start_with(|config| config.connections.most_per_address = 4).await;
+    server.admin.post(CONFIG_MAPS, config_map("a")).await.expect(201);
+    let path = format!("{CONFIG_MAPS}?watch=1&resourceVersion=0&labelSelector=app");
+    let all = async {
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            let mut socket = placed(&server, &path).await;
+            assert_eq!(next_event(&mut socket).await.1, "a");
+            held.push(socket);
+        }
+        held
+    };
+    let held = tokio::time::timeout(Duration::from_secs(20), all).await.expect("four places");
+    // One more is closed at once; one that had a place would be listened to for ten seconds.
+    let mut more = TcpStream::connect(server.admin.address).await.expect("connects");
+    let read = tokio::time::timeout(Duration::from_secs(5), tokio::io::AsyncReadExt::read(&mut more, &mut [0])).await;
+    assert!(!matches!(read.expect("is closed at once"), Ok(1..)));
+    drop(held);
+    let again = tokio::time::timeout(Duration::from_secs(20), placed(&server, &path)).await;
+    assert!(again.is_ok());
+}

@@ -80,9 +80,14 @@ pub(super) fn parameters(kind: &ParamKind) -> GroupVersionKind {
     GroupVersionKind { group: group.to_owned(), version: version.to_owned(), kind: kind.kind.clone().unwrap_or_default() }
 }
 
-/// Where a group's version is described, below `/openapi/v3`, and where its resources are listed.
-pub(super) fn root(group: &str, version: &str) -> String {
-    if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") }
+/// Where a group's version is described, below `/openapi/v3`, and where its resources are listed. `None`: nothing can have such names, which nobody has
+/// checked; what they would make of a path may be anything, a watch as well.
+pub(super) fn root(group: &str, version: &str) -> Option<String> {
+    let is_name = |name: &str| !name.starts_with('.') && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
+    if version.is_empty() || !is_name(group) || !is_name(version) {
+        return None;
+    }
+    Some(if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") })
 }
 
 /// The kind of a resource, by the list of its group's version (`APIResourceList`).

@@ -45,14 +45,14 @@ impl PolicyStatusController {
         let rules = plan::named(policy);
         let mut lists: HashMap<String, Option<Value>> = HashMap::new();
         for named in rules.iter().flatten() {
-            let root = plan::root(&named.group, &named.version);
+            let Some(root) = plan::root(&named.group, &named.version) else { continue };
             if let Entry::Vacant(unread) = lists.entry(root) {
                 let list = self.get(unread.key()).await?;
                 unread.insert(list);
             }
         }
         let kind_of = |named: &plan::Named| {
-            let list = lists.get(&plan::root(&named.group, &named.version))?.as_ref()?;
+            let list = lists.get(&plan::root(&named.group, &named.version)?)?.as_ref()?;
             plan::kind_in(list, &named.resource)
         };
         Ok(plan::kinds(&rules, kind_of))
@@ -64,7 +64,8 @@ impl PolicyStatusController {
         // They are sorted: those of one document follow each other.
         let mut last: Option<(String, Option<Value>)> = None;
         for kind in kinds {
-            let path = format!("/openapi/v3{}", plan::root(&kind.group, &kind.version));
+            let Some(root) = plan::root(&kind.group, &kind.version) else { continue };
+            let path = format!("/openapi/v3{root}");
             if last.as_ref().is_none_or(|(of, _)| *of != path) {
                 let document = self.get(&path).await?;
                 last = Some((path, document));

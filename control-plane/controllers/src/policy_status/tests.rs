@@ -49,7 +49,13 @@ fn what_is_not_served_is_left_out() {
     let rules = plan::named(&policy(json!([rule(&[""], &["v1"], &["pods", "podz"])])));
     let found = plan::kinds(&rules, |named| plan::kind_in(&list, &named.resource));
     assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), ["/v1, Kind=Pod"]);
-    assert_eq!((plan::root("", "v1"), plan::root("apps", "v1")), ("/api/v1".to_owned(), "/apis/apps/v1".to_owned()));
+    let root = |group: &str, version: &str| plan::root(group, version).unwrap_or_default();
+    assert_eq!((root("", "v1"), root("a.example.com", "v1")), ("/api/v1".to_owned(), "/apis/a.example.com/v1".to_owned()));
+    for (group, version) in
+        [("apps/v1/deployments?watch=1&x=", "v1"), ("..", "v1"), ("", "pods?watch=1"), ("a#", "v1"), ("a%2f", "v1"), ("a", "")]
+    {
+        assert_eq!(plan::root(group, version), None, "{group} {version}");
+    }
 }
 
 #[test]
