@@ -51,7 +51,7 @@ impl<'a> Client<'a> {
             self.connection = self.guarded.api.connect()?;
             return Ok(None);
         };
-        ensure!(answer.code < 500, "{} for {method} {path} {headers:?}: {}\n{}", answer.code, hex(body), answer.text());
+        ensure!(self.guarded.is_no_failure(&answer), "{} for {method} {path} {headers:?}: {}\n{}", answer.code, hex(body), answer.text());
         if answer.code < 400 {
             self.tally.accepted += 1;
         } else {

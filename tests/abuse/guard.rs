@@ -1,9 +1,10 @@
 //! What must hold whatever clients do: the server answers others in time, has logged no panic, and its memory is bounded.
 
 use anyhow::{Context, Result, ensure};
-use orknet_tests::https::Api;
+use orknet_tests::https::{Answer, Api};
 use orknet_tests::server::Server;
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -16,6 +17,8 @@ pub struct Guarded {
     pub api: Api,
     /// Resident memory before, in bytes.
     before: u64,
+    /// Answers with 500 that are as they should be.
+    explained: AtomicUsize,
     _directory: TempDir,
 }
 
@@ -26,7 +29,7 @@ impl Guarded {
         let server = Server::start(directory.path())?;
         let api = Api::of(&server.kubectl())?;
         let before = resident(server.process())?;
-        Ok(Self { server, api, before, _directory: directory })
+        Ok(Self { server, api, before, explained: AtomicUsize::new(0), _directory: directory })
     }
 
     /// Another client reads, writes and asks for health on a connection of its own, in time.
@@ -50,7 +53,17 @@ impl Guarded {
         Ok(())
     }
 
-    /// At the end: as [`Guarded::serves_others`], and no request was answered by 500, none panicked.
+    /// Whether an answer is no failure of the server. Kubernetes has no better code than 500 for a configuration to apply that does not have the shape of
+    /// its kind.
+    pub fn is_no_failure(&self, answer: &Answer) -> bool {
+        let is_untyped = answer.code == 500 && answer.text().contains("failed to create typed patch object");
+        if is_untyped {
+            self.explained.fetch_add(1, Ordering::Relaxed);
+        }
+        answer.code < 500 || is_untyped
+    }
+
+    /// At the end: as [`Guarded::serves_others`], and no request was answered by 500 but those, none panicked.
     pub fn is_sound(&self) -> Result<()> {
         self.serves_others()?;
         let log = self.server.log();
@@ -58,7 +71,9 @@ impl Guarded {
         let metrics = self.api.get("/metrics")?.text();
         let failed: Vec<&str> =
             metrics.lines().filter(|line| line.starts_with("apiserver_request_total{") && line.contains("code=\"500\"")).collect();
-        ensure!(failed.is_empty(), "the server failed: {failed:?}");
+        let count: usize = failed.iter().filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum();
+        let explained = self.explained.load(Ordering::Relaxed);
+        ensure!(count <= explained, "the server failed, {explained} answers of these were as they should be: {failed:?}");
         Ok(())
     }
 }
