@@ -1,6 +1,9 @@
 //! Identities, and how a client certificate or a static token names one.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use std::collections::BTreeMap;
+use std::fmt::Write;
+use x509_parser::asn1_rs::{Oid, oid};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Members may do everything; the name is Kubernetes'.
@@ -13,6 +16,11 @@ pub const GROUP_UNAUTHENTICATED: &str = "system:unauthenticated";
 pub const GROUP_SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
 /// Kubelets and node agents.
 pub const GROUP_NODES: &str = "system:nodes";
+
+/// The key under which an identity's extra tells by which credentials it was shown, such as in the audit log.
+pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+/// The part of a certificate's subject that has its holder's uid (Kubernetes, AllowParsingUserUIDFromCertAuth).
+const UID: Oid<'static> = oid!(1.3.6.1.4.1.57683.2);
 
 /// Who is asking (`authentication.k8s.io/v1 UserInfo`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -52,14 +60,29 @@ impl Identity {
     }
 }
 
-/// The identity in a client certificate that TLS has verified: common name = user, organisations = groups
-/// (Kubernetes "X509 client certificates"). `None` when it has no common name or is no certificate.
+/// The identity in a client certificate that TLS has verified: common name = user, organisations = groups, and a uid if the subject has one
+/// (Kubernetes "X509 client certificates"). `None` when it is no certificate, or has not exactly one common name, or several uids: of several, one program
+/// would take the first and another the last (Go does), and whoever asked for the certificate would be two people.
 pub fn identity_from_certificate(der: &[u8]) -> Option<Identity> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let subject = certificate.subject();
-    let user = subject.iter_common_name().next()?.as_str().ok()?;
+    let mut names = subject.iter_common_name();
+    let (Some(user), None) = (names.next(), names.next()) else { return None };
+    let user = user.as_str().ok()?;
     let groups = subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned);
-    (!user.is_empty()).then(|| Identity::authenticated(user, groups))
+    let mut uids = subject.iter_by_oid(&UID);
+    let uid = match (uids.next(), uids.next()) {
+        (None, _) => "",
+        (Some(uid), None) => uid.as_str().ok()?,
+        (Some(_), Some(_)) => return None,
+    };
+    let mut id = "X509SHA256=".to_owned();
+    for byte in digest(&SHA256, der).as_ref() {
+        // Writing to a string does not fail.
+        let _ = write!(id, "{byte:02x}");
+    }
+    let extra = BTreeMap::from([(CREDENTIAL_ID.to_owned(), vec![id])]);
+    (!user.is_empty()).then(|| Identity { uid: uid.to_owned(), extra, ..Identity::authenticated(user, groups) })
 }
 
 /// Tokens listed in a file, one a line: `token,user,uid[,"group1,group2"]`, as kube-apiserver's `--token-auth-file`.
@@ -122,6 +145,45 @@ mod tests {
     fn a_bad_line_of_a_token_file_is_named() {
         assert_eq!(StaticTokens::parse("a,b,c\nonly-a-token").unwrap_err().line, 2);
         assert!(StaticTokens::parse(",user,uid").is_err());
+    }
+
+    #[test]
+    fn a_certificate_tells_a_uid_and_what_it_is_known_by() {
+        let certificate = |uids: &[&str]| {
+            let mut params = rcgen::CertificateParams::default();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(rcgen::DnType::CommonName, "ann");
+            for uid in uids {
+                params.distinguished_name.push(rcgen::DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, 2]), *uid);
+            }
+            params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec()
+        };
+        let der = certificate(&["7"]);
+        let known = identity_from_certificate(&der).unwrap();
+        assert_eq!((&known.username[..], &known.uid[..]), ("ann", "7"));
+        let [id] = &known.extra[CREDENTIAL_ID][..] else { panic!("{:?}", known.extra) };
+        let hex = id.strip_prefix("X509SHA256=").unwrap();
+        assert_eq!(hex.len(), 64);
+        assert_eq!(identity_from_certificate(&der).unwrap().extra, known.extra, "the same each time");
+        assert_ne!(identity_from_certificate(&certificate(&["7"])).unwrap().extra, known.extra, "another's is another");
+    }
+
+    #[test]
+    fn who_has_two_names_is_nobody() {
+        let certificate = |more: &[&str]| {
+            let mut subject = rcgen::DistinguishedName::new();
+            subject.push(rcgen::DnType::OrganizationName, GROUP_NODES);
+            subject.push(rcgen::DnType::CommonName, "system:node:n");
+            // As the library can have two of a type.
+            more.iter().for_each(|name| subject.push(rcgen::DnType::CustomDnType(vec![2, 5, 4, 3]), *name));
+            let mut params = rcgen::CertificateParams::default();
+            params.distinguished_name = subject;
+            params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec()
+        };
+        let known = identity_from_certificate(&certificate(&[])).unwrap();
+        assert_eq!((&known.username[..], known.is_in(GROUP_NODES), &known.uid[..]), ("system:node:n", true, ""));
+        assert_eq!(identity_from_certificate(&certificate(&["system:node:m"])), None);
+        assert_eq!(identity_from_certificate(&certificate(&["system:kube-controller-manager"])), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::Identity;
 use crate::account_keys::{PublicKey, ServiceAccountKey};
-use crate::authn::GROUP_SERVICE_ACCOUNTS;
+use crate::authn::{CREDENTIAL_ID, GROUP_SERVICE_ACCOUNTS};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::de::DeserializeOwned;
@@ -233,7 +233,7 @@ impl TokenIssuer {
         let claims: Claims = self.open(token, &validation)?;
         let subject = claims.kubernetes;
         let groups = groups(&subject.namespace);
-        let mut extra = BTreeMap::from([("authentication.kubernetes.io/credential-id".to_owned(), vec![format!("JTI={}", claims.jti)])]);
+        let mut extra = BTreeMap::from([(CREDENTIAL_ID.to_owned(), vec![format!("JTI={}", claims.jti)])]);
         if let Some(pod) = &subject.pod {
             extra.insert("authentication.kubernetes.io/pod-name".to_owned(), vec![pod.name.clone()]);
             extra.insert("authentication.kubernetes.io/pod-uid".to_owned(), vec![pod.uid.clone()]);

@@ -58,6 +58,33 @@ fn kubelets_are_approved_by_what_they_may() {
     assert_eq!(pending(KUBELET_CLIENT, "system:node:n", NODES, &[], &["client auth"]), none);
 }
 
+/// What is signed is the subject as it is: nobody may read another name out of it than the one that was approved.
+#[test]
+fn a_request_with_two_names_or_one_that_cannot_be_read_is_neither_approved_nor_signed() {
+    let with = |type_: u64, value: rcgen::DnValue| {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, type_]), value);
+        params.distinguished_name.push(DnType::OrganizationName, NODES);
+        params.distinguished_name.push(DnType::CommonName, "system:node:n");
+        params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap()
+    };
+    let teletex = |text: &str| rcgen::DnValue::TeletexString(text.try_into().unwrap());
+    for conditions in [json!([]), json!([{"type": "Approved", "status": "True"}])] {
+        let mut object = request(KUBELET_CLIENT, "system:node:n", NODES, &[], CLIENT, conditions);
+        assert_ne!(step(&object), Step::Nothing);
+        for (type_, value) in [
+            (3, "system:node:m".into()),
+            (3, "system:kube-controller-manager".into()),
+            (3, teletex("system:kube-apiserver")),
+            (10, teletex("system:masters")),
+        ] {
+            object.spec.request.0 = with(type_, value).into_bytes();
+            assert_eq!(step(&object), Step::Nothing, "{type_}");
+        }
+    }
+}
+
 #[test]
 fn a_serving_certificate_is_compared_with_the_node_only_if_the_node_itself_asks() {
     let serving = &["server auth", "digital signature"];

@@ -103,15 +103,42 @@ pub fn acceptor(client_ca: &Path, serving: Arc<Serving>) -> Result<TlsAcceptor, 
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// The common name of the client's certificate.
+/// The common name of the client's certificate; `None`: it has none, or several, of which nobody knows which is meant.
 pub fn client_name(stream: &TlsStream<TcpStream>) -> Option<String> {
-    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    common_name(stream.get_ref().1.peer_certificates()?.first()?)
+}
+
+fn common_name(certificate: &[u8]) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
-    Some(name.to_owned())
+    let mut names = parsed.subject().iter_common_name();
+    let (Some(name), None) = (names.next(), names.next()) else { return None };
+    Some(name.as_str().ok()?.to_owned())
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     read.map_err(|error| Error::Server(format!("certificates {}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_has_one_name() {
+        let certificate = |names: &[&str]| {
+            let mut params = rcgen::CertificateParams::default();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            for (number, name) in names.iter().enumerate() {
+                // As the library can have two of a type.
+                let type_ = if number == 0 { rcgen::DnType::CommonName } else { rcgen::DnType::CustomDnType(vec![2, 5, 4, 3]) };
+                params.distinguished_name.push(type_, *name);
+            }
+            params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec()
+        };
+        assert_eq!(common_name(&certificate(&["system:kube-apiserver"])).as_deref(), Some("system:kube-apiserver"));
+        assert_eq!(common_name(&certificate(&["system:kube-apiserver", "system:node:n"])), None);
+        assert_eq!(common_name(&certificate(&[])), None);
+        assert_eq!(common_name(b"x"), None);
+    }
 }

@@ -18,7 +18,12 @@ async fn a_webhook_is_told_all_about_a_request() {
     assert_eq!((&question["kind"], &question["requestKind"]), (&kind, &kind));
     assert_eq!((&question["resource"], &question["requestResource"]), (&resource, &resource));
     assert_eq!((&question["name"], &question["namespace"], &question["operation"]), (&json!("a"), &json!("default"), &json!("CREATE")));
-    assert_eq!(question["userInfo"], json!({ "username": "admin", "groups": ["system:masters", "system:authenticated"] }));
+    let who = &question["userInfo"];
+    assert_eq!((&who["username"], &who["groups"]), (&json!("admin"), &json!(["system:masters", "system:authenticated"])));
+    assert!(
+        who["extra"]["authentication.kubernetes.io/credential-id"][0].as_str().is_some_and(|id| id.starts_with("X509SHA256=")),
+        "{who}"
+    );
     assert_eq!((&question["oldObject"], &question["dryRun"]), (&Value::Null, &json!(false)));
     let options = json!({ "kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": "me", "fieldValidation": "Strict" });
     assert_eq!(question["options"], options);

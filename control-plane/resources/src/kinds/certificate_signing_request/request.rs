@@ -5,8 +5,9 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::AttributeTypeAndValue;
 
-/// What a request asks a certificate for. Texts that are no UTF-8 are left out, as are kinds of names that no signer puts into certificates.
+/// What a request asks a certificate for. Kinds of names that no signer puts into certificates are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// Empty when there is none.
@@ -30,9 +31,18 @@ pub fn parse(pem: &[u8]) -> Result<Request, String> {
     }
     request.verify_signature().map_err(|error| format!("x509: the signature of the request cannot be verified: {error}"))?;
     let subject = &request.certification_request_info.subject;
+    // The subject is signed as it is. Whatever is judged by it must be all that anybody could read out of it: a name beside the one that was looked at, or in a
+    // form that others can read and this cannot, would make its holder somebody whom nobody has approved.
+    let text = |name: &AttributeTypeAndValue<'_>| {
+        name.as_str().map(str::to_owned).map_err(|_| "x509: the subject has a name that is neither UTF-8 nor ASCII".to_owned())
+    };
+    let mut names = subject.iter_common_name().map(text).collect::<Result<Vec<_>, _>>()?;
+    if names.len() > 1 {
+        return Err("x509: the subject has several common names".to_owned());
+    }
     let mut found = Request {
-        common_name: subject.iter_common_name().filter_map(|name| name.as_str().ok()).last().unwrap_or_default().to_owned(),
-        organizations: subject.iter_organization().filter_map(|name| name.as_str().ok()).map(str::to_owned).collect(),
+        common_name: names.pop().unwrap_or_default(),
+        organizations: subject.iter_organization().map(text).collect::<Result<_, _>>()?,
         ..Request::default()
     };
     for extension in request.requested_extensions().into_iter().flatten() {

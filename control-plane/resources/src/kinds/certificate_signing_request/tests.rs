@@ -10,6 +10,8 @@ const KIND: Typed<CertificateSigningRequest> = Typed::NEW;
 
 /// Of ECDSA P-256: `CN=jane`, `O=dev`, `O=ops`, DNS `a.example`, address 192.0.2.7.
 const PEM: &str = include_str!("jane.csr");
+/// `O=system:nodes`, `CN=system:kube-controller-manager`, `CN=system:node:n`.
+const TWO_NAMES: &str = include_str!("two-names.csr");
 
 fn object(change: impl FnOnce(&mut Value)) -> Value {
     let mut body = json!({"metadata": {"name": "a"}, "spec": {"request": STANDARD.encode(PEM), "usages": ["client auth"],
@@ -33,6 +35,7 @@ fn a_request_says_whom_it_is_for() {
 fn a_request_is_what_it_should_be() {
     assert_eq!(created(|_| {}), [""; 0]);
     for (change, expected) in [
+        (json!({"request": STANDARD.encode(TWO_NAMES)}), "x509: the subject has several common names"),
         (json!({"request": STANDARD.encode("x")}), "PEM block type must be CERTIFICATE REQUEST"),
         // Another name than was signed.
         (json!({"request": STANDARD.encode(tampered())}), "the signature of the request cannot be verified"),
