@@ -263,6 +263,7 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
     }
     controllers.root_ca_pem = handle.pki().ca_pem().to_owned();
     controllers.token_issuer = Some(handle.token_issuer());
+    controllers.server_names = handle.certificate_names();
     controllers.signing = Some(Signing { authority: handle.pki().clone(), longest_seconds: settings.signing_seconds });
     tokio::select! {
         () = shutdown.cancelled() => server_shutdown.cancel(),

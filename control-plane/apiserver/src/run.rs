@@ -105,6 +105,12 @@ impl Handle {
         format!("https://{}", SocketAddr::new(host, address.port()))
     }
 
+    /// Names and addresses in its certificate.
+    pub fn certificate_names(&self) -> Vec<String> {
+        let config = &self.server.config;
+        names(config).into_iter().chain(ips(config, &self.addresses).iter().map(ToString::to_string)).collect()
+    }
+
     /// The cluster's certificate authority.
     pub fn pki(&self) -> &Arc<Pki> {
         &self.server.pki

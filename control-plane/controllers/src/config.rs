@@ -24,6 +24,9 @@ pub struct Config {
     pub token_issuer: Option<Arc<TokenIssuer>>,
     /// Whether a node's request for a serving certificate is approved by itself if its names and addresses are the node's own.
     pub approve_kubelet_serving: bool,
+    /// Names and addresses in the API server's certificate: no node gets one for them by itself.
+    #[serde(skip)]
+    pub server_names: Vec<String>,
     /// The API server's URL as nodes see it; published with the authority's certificate as `kube-public/cluster-info`. Empty: not published.
     pub api_server: String,
     /// Ranges from which each node gets a pod range: at most one per family. Empty: nodes get none.
@@ -49,6 +52,7 @@ impl Default for Config {
             signing: None,
             token_issuer: None,
             approve_kubelet_serving: true,
+            server_names: Vec::new(),
             api_server: String::new(),
             pod_cidrs: vec![v4, v6],
             node_mask_v4: 24,
@@ -64,6 +68,17 @@ impl Config {
     /// The node prefix length that goes with a range.
     pub fn node_mask(&self, range: &IpNet) -> u8 {
         if range.addr().is_ipv4() { self.node_mask_v4 } else { self.node_mask_v6 }
+    }
+
+    /// What clients know API servers by: what its certificate is for, and where nodes find it.
+    pub(crate) fn all_server_names(&self) -> Vec<String> {
+        let authority = self.api_server.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+        let host = match authority.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => authority.split(':').next().unwrap_or_default(),
+        };
+        let host = Some(host.to_owned()).filter(|host| !host.is_empty());
+        self.server_names.iter().cloned().chain(host).collect()
     }
 
     /// What who joins must know of the cluster: a kubeconfig without credentials.
@@ -90,6 +105,20 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn servers_are_known_by_their_certificate_and_by_their_url() {
+        for (url, host) in [
+            ("https://api.example.com:6443", Some("api.example.com")),
+            ("https://192.0.2.1/", Some("192.0.2.1")),
+            ("https://[2001:db8::1]:6443", Some("2001:db8::1")),
+            ("", None),
+        ] {
+            let config = Config { api_server: url.into(), server_names: vec!["a".into()], ..Config::default() };
+            let expected: Vec<&str> = ["a"].into_iter().chain(host).collect();
+            assert_eq!(config.all_server_names(), expected, "{url}");
+        }
+    }
 
     #[test]
     fn impossible_ranges_are_refused() {

@@ -359,9 +359,11 @@ fn own() -> Roles {
             "orknet-certificate-controller",
             vec![
                 rule(CERTIFICATES, &["certificatesigningrequests/approval", "certificatesigningrequests/status"], PATCH),
-                // Whose the addresses are that a node asks for.
+                json!({"apiGroups": CERTIFICATES, "resources": ["signers"], "resourceNames": ["kubernetes.io/kubelet-serving"], "verbs": ["approve"]}),
+                // With what it compares what a kubelet asks a serving certificate for.
                 rule(CORE, &["nodes", "services"], &["list"]),
                 rule(CORE, &["endpoints"], &["get"]),
+                rule(&["networking.k8s.io"], &["servicecidrs"], &["list"]),
             ],
         ),
         ("orknet-cronjob-controller", vec![status(BATCH, "cronjobs")]),

@@ -34,6 +34,7 @@ pub(crate) fn start(context: &Context) {
         signing: context.config.signing.clone(),
         approve_serving: context.config.approve_kubelet_serving,
         pod_cidrs: context.config.pod_cidrs.clone(),
+        server_names: context.config.all_server_names(),
     };
     context.start(watches, controller, 2);
 }

@@ -8,6 +8,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
 use k8s_openapi::api::core::v1::{Endpoints, Node, Service};
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -32,6 +33,8 @@ pub(super) struct CertificateController {
     pub approve_serving: bool,
     /// Of which nodes get their pods' addresses.
     pub pod_cidrs: Vec<IpNet>,
+    /// What clients know API servers by: names and addresses.
+    pub server_names: Vec<String>,
 }
 
 impl Reconciler for CertificateController {
@@ -85,7 +88,11 @@ impl CertificateController {
         let services = Api::<Service>::all(self.client.clone()).list(&all).await.map_err(Error::api("listing services"))?;
         let servers = Api::<Endpoints>::namespaced(self.client.clone(), "default").get_opt("kubernetes").await;
         let servers = servers.map_err(Error::api("reading the API servers' addresses"))?;
-        let known = Known::new(node, &nodes.items, &services.items, servers.as_ref(), &self.pod_cidrs);
+        let ranges = Api::<ServiceCIDR>::all(self.client.clone()).list(&all).await.map_err(Error::api("listing ranges of Services"))?;
+        let of_services = ranges.items.iter().filter_map(|range| range.spec.as_ref()?.cidrs.as_ref()).flatten();
+        let ranges = self.pod_cidrs.iter().copied().chain(of_services.filter_map(|range| range.parse().ok()));
+        let known = Known::new(node, &nodes.items, &services.items, servers.as_ref(), ranges.collect());
+        let known = known.with_server_names(self.server_names.iter().map(String::as_str));
         if let Some(why) = known.objection(node, asked) {
             // Left to people, who see it as pending.
             tracing::info!(request = request.metadata.name, node, why, "a serving certificate is not approved by itself");

@@ -20,16 +20,18 @@ pub(super) struct Known {
     own: BTreeSet<IpAddr>,
     /// Of other nodes, Services, API servers.
     taken: BTreeSet<IpAddr>,
-    /// Of pods.
+    /// Of pods and Services.
     ranges: Vec<IpNet>,
-    /// `name.namespace` of Services.
+    /// `name` and `name.namespace` of Services.
     services: BTreeSet<String>,
+    /// Names by which API servers, load balancers of Services and what `ExternalName` Services lead to are known.
+    elsewhere: BTreeSet<String>,
 }
 
 impl Known {
-    /// `servers`: the addresses of `default/kubernetes`. `ranges`: those of which nodes get their pods'.
-    pub(super) fn new(node: &str, nodes: &[Node], services: &[Service], servers: Option<&Endpoints>, ranges: &[IpNet]) -> Self {
-        let mut known = Self { ranges: ranges.to_vec(), ..Self::default() };
+    /// `servers`: the addresses of `default/kubernetes`. `ranges`: those of which nodes get their pods', and those of Services.
+    pub(super) fn new(node: &str, nodes: &[Node], services: &[Service], servers: Option<&Endpoints>, ranges: Vec<IpNet>) -> Self {
+        let mut known = Self { ranges, ..Self::default() };
         for found in nodes {
             let listed = found.status.iter().flat_map(|status| status.addresses.iter().flatten());
             let addresses = listed.filter_map(|address| address.address.parse::<IpAddr>().ok());
@@ -43,19 +45,34 @@ impl Known {
         }
         for service in services {
             let meta = &service.metadata;
-            known
-                .services
-                .extend(meta.name.as_deref().zip(meta.namespace.as_deref()).map(|(name, namespace)| format!("{name}.{namespace}")));
+            if let Some((name, namespace)) = meta.name.as_deref().zip(meta.namespace.as_deref()) {
+                known.services.extend([name.to_owned(), format!("{name}.{namespace}")]);
+            }
             let spec = service.spec.iter();
             let own = spec.flat_map(|spec| spec.cluster_ips.iter().flatten().chain(spec.external_ips.iter().flatten()));
             let balancers = service.status.iter().filter_map(|status| status.load_balancer.as_ref());
-            let outside = balancers.flat_map(|status| status.ingress.iter().flatten()).filter_map(|ingress| ingress.ip.as_ref());
-            known.taken.extend(own.chain(outside).filter_map(|text| text.parse::<IpAddr>().ok()));
+            let outside: Vec<_> = balancers.flat_map(|status| status.ingress.iter().flatten()).collect();
+            let ips = own.chain(outside.iter().filter_map(|ingress| ingress.ip.as_ref()));
+            known.taken.extend(ips.filter_map(|text| text.parse::<IpAddr>().ok()));
+            let external = service.spec.iter().filter_map(|spec| spec.external_name.as_ref());
+            let names = external.chain(outside.iter().filter_map(|ingress| ingress.hostname.as_ref()));
+            known.elsewhere.extend(names.map(|name| name.trim_end_matches('.').to_lowercase()));
         }
         let subsets = servers.iter().flat_map(|endpoints| endpoints.subsets.iter().flatten());
         let listed = subsets.flat_map(|subset| subset.addresses.iter().flatten().chain(subset.not_ready_addresses.iter().flatten()));
         known.taken.extend(listed.filter_map(|address| address.ip.parse::<IpAddr>().ok()));
         known
+    }
+
+    /// The same, and what clients know an API server by as well: names and addresses.
+    pub(super) fn with_server_names<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        for name in names {
+            match name.parse::<IpAddr>() {
+                Ok(ip) => self.taken.insert(ip),
+                Err(_) => self.elsewhere.insert(name.to_lowercase()),
+            };
+        }
+        self
     }
 
     /// Why the request of this node is left to people; `None`: it need not be. That its form is right has been seen to.
@@ -66,7 +83,9 @@ impl Known {
         if !asked.dns.is_empty() && self.is_services(node) {
             return Some(format!("{node:?} can be the name of something else in the cluster"));
         }
-        asked.ips.iter().find_map(|ip| self.objection_to(ip))
+        // A name that reads as an address is one to some who check certificates.
+        let named = node.parse().ok().filter(|_| !asked.dns.is_empty());
+        asked.ips.iter().chain(named.as_ref()).find_map(|ip| self.objection_to(ip))
     }
 
     fn objection_to(&self, ip: &IpAddr) -> Option<String> {
@@ -80,7 +99,7 @@ impl Known {
         } else if self.taken.contains(ip) {
             Some(format!("{ip} is an address of another node, a Service or an API server as well"))
         } else if self.ranges.iter().any(|range| range.contains(ip)) {
-            Some(format!("{ip} is in a range of pods"))
+            Some(format!("{ip} is in a range of pods or Services"))
         } else {
             None
         }
@@ -93,6 +112,8 @@ impl Known {
         ["localhost", "kubernetes"].contains(&labels.first().copied().unwrap_or_default())
             || labels.iter().any(|label| ["svc", "pod"].contains(label))
             || self.services.contains(&first_two)
+            || self.services.contains(name)
+            || self.elsewhere.contains(name)
     }
 }
 
@@ -130,20 +151,23 @@ mod tests {
             "192.0.2.7",
             "10.9.0.4",
             "10.244.1.1",
+            "10.96.0.200",
+            "192.0.2.8",
             "n",
         ];
         let odd = ["127.0.0.1", "::1", "0.0.0.0", "224.0.0.1", "::ffff:192.0.2.1"];
         let nodes = [node("n", &[&all[..], &odd[..]].concat()), node("m", &["192.0.2.9"])];
         let services: [Service; 1] = [read(json!({"metadata": {"name": "web", "namespace": "default"},
             "spec": {"clusterIPs": ["10.96.0.1"], "externalIPs": ["203.0.113.5"]},
-            "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.6"}]}}}))];
+            "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.6"}, {"hostname": "lb.example.com"}]}}}))];
         let servers: Endpoints = read(json!({"metadata": {}, "subsets": [{"addresses": [{"ip": "192.0.2.7"}]}]}));
-        let ranges = ["10.244.0.0/16".parse().unwrap()];
-        let known = |node: &str| Known::new(node, &nodes, &services, Some(&servers), &ranges);
+        let ranges = || vec!["10.244.0.0/16".parse().unwrap(), "10.96.0.0/24".parse().unwrap()];
+        let names = ["api.example.com", "192.0.2.8"];
+        let known = |node: &str| Known::new(node, &nodes, &services, Some(&servers), ranges()).with_server_names(names);
         let objection = |node: &str, dns: &[&str], ips: &[&str]| known(node).objection(node, &asked(dns, ips));
         assert_eq!(objection("n", &["n"], &["192.0.2.1", "2001:db8::1"]), None);
         assert_eq!(objection("n", &[], &["192.0.2.1"]), None);
-        for &ip in &all[2..9] {
+        for &ip in &all[2..11] {
             assert!(objection("n", &["n"], &["192.0.2.1", ip]).is_some(), "{ip} is somebody else's");
         }
         for ip in odd {
@@ -159,6 +183,11 @@ mod tests {
             "kubernetes.default",
             "localhost",
             "web.default",
+            "web",
+            "api.example.com",
+            "lb.example.com",
+            "192.0.2.1",
+            "10.96.0.1",
             "a.b.svc",
             "a.b.svc.cluster.local",
             "1-2-3-4.b.pod.cluster.local",
