@@ -14,6 +14,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// The key that signs.
@@ -134,23 +135,26 @@ pub fn prepare(directory: &Path) -> Result<String, PkiError> {
 }
 
 /// Lets the prepared key sign from the next start of a server on (a new one, where none is prepared), and what signed until now be accepted. The ids of the
-/// one that signs and of the one that did. Blocking. Cut short anywhere, it can be done again, and no token is refused meanwhile.
+/// one that signs and of the one that did. Blocking. Cut short anywhere, it can be done again and ends with the same keys, and no token is refused meanwhile.
 pub fn rotate(directory: &Path) -> Result<(String, String), PkiError> {
     let former = open_private(directory, SIGNING)?.public;
     let next = directory.join(NEXT);
-    let key = if next.exists() { open_private(directory, NEXT)? } else { ServiceAccountKey::generate()? };
-    if key.public.id == former.id {
-        // The last step of a rotation that was cut short.
-        remove_file(&next)?;
-        return rotate(directory);
+    if !next.exists() {
+        write_private(&next, &ServiceAccountKey::generate()?.private_pem)?;
+    }
+    let key = open_private(directory, NEXT)?.public;
+    if key.id == former.id {
+        return Err(PkiError::Read(next, "it is the key that signs already; remedy: remove the file".to_owned()));
     }
     // Accepted before it signs no more.
     write_file(&directory.join(public_name(&former.id)), &former.pem, 0o644)?;
-    write_private(&directory.join(SIGNING), &key.private_pem)?;
-    if next.exists() {
-        remove_file(&next)?;
-    }
-    Ok((key.public.id, former.id))
+    let fail = |operation| move |source| PkiError::File { operation, path: directory.join(NEXT), source };
+    // It may have been copied from another server with whatever permissions.
+    fs::set_permissions(&next, fs::Permissions::from_mode(0o600)).map_err(fail("protect"))?;
+    // One step: before it the former key signs, after it this one, and none is prepared.
+    fs::rename(&next, directory.join(SIGNING)).map_err(fail("rename"))?;
+    fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(fail("keep"))?;
+    Ok((key.id, former.id))
 }
 
 /// Accepts a former key's tokens no more from the next start of a server on; whether there was such a key. Blocking.
@@ -252,14 +256,21 @@ mod tests {
         let directory = directory();
         let path = directory.path();
         let second = prepare(path).unwrap();
-        // Everything but the last step.
-        let text = fs::read_to_string(path.join(NEXT)).unwrap();
         let first = ids(path).0;
+        // Everything but the last step; the prepared key as another server's administrator has copied it.
         let keys = AccountKeys::open(path).unwrap();
         write_file(&path.join(public_name(&first)), &keys.signing.public.pem, 0o644).unwrap();
-        write_private(&path.join(SIGNING), &text).unwrap();
+        fs::set_permissions(path.join(NEXT), fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(ids(path), (first.clone(), vec![second.clone()]), "what signs is not among the former");
+        // No third key: other servers would not know it.
+        assert_eq!(rotate(path).unwrap(), (second.clone(), first.clone()));
         assert_eq!(ids(path), (second.clone(), vec![first]));
-        assert_eq!(rotate(path).unwrap().1, second);
+        assert!(!path.join(NEXT).exists());
+        assert_eq!(fs::metadata(path.join(SIGNING)).unwrap().permissions().mode() & 0o777, 0o600);
+        // A copy of what signs is not taken for a prepared key.
+        fs::copy(path.join(SIGNING), path.join(NEXT)).unwrap();
+        assert!(rotate(path).is_err());
+        assert_eq!(ids(path).0, second);
     }
 
     #[test]

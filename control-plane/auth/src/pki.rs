@@ -240,7 +240,9 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
 pub fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     let fail = |operation| move |source| PkiError::File { operation, path: path.to_owned(), source };
     let fresh = path.with_extension(format!("new-{}", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh).map_err(fail("create"))?;
+    // What a process of this id left when it was killed may be readable by others: in a container every process has the same id.
+    let _ = fs::remove_file(&fresh);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh).map_err(fail("create"))?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail("write"))?;
     fs::rename(&fresh, path).map_err(fail("replace"))?;
     // The name too must outlive a power failure: a lost authority would make every certificate of the cluster worthless.
@@ -299,6 +301,19 @@ mod tests {
     use super::*;
     use crate::authn::identity_from_certificate;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_a_killed_process_left_makes_no_key_readable() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.key");
+        // As `ca.crt` leaves it: the same name, and everybody may read it.
+        let left = path.with_extension(format!("new-{}", std::process::id()));
+        fs::write(&left, "half").unwrap();
+        fs::set_permissions(&left, fs::Permissions::from_mode(0o644)).unwrap();
+        write_private(&path, "key").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!left.exists());
+    }
 
     #[test]
     fn the_authority_is_made_once_and_its_keys_are_private() {
