@@ -36,9 +36,12 @@ const OF_KUBELETS: [&str; 3] = ["nodePublishSecretRef", "nodeStageSecretRef", "n
 /// The pod as the graph keeps it; `None` while it is bound to no node. A mirror pod leads to nothing: a node could make it.
 pub fn of_pod(pod: &Value) -> Option<Bound> {
     let node = text(pod, "/spec/nodeName").filter(|node| !node.is_empty())?.into();
-    if pod.pointer("/metadata/annotations/kubernetes.io~1config.mirror").is_some() {
-        return Some(Bound { node, references: Vec::new() });
-    }
+    let is_mirror = pod.pointer("/metadata/annotations/kubernetes.io~1config.mirror").is_some();
+    Some(Bound { node, references: if is_mirror { Vec::new() } else { all_of_pod(pod) } })
+}
+
+/// Whatever a pod refers to, wherever it is.
+pub fn all_of_pod(pod: &Value) -> Vec<Reference> {
     let namespace = text(pod, "/metadata/namespace").unwrap_or_default();
     let mut references = Vec::new();
     let mut add = |kind: Kind, name: Option<&str>| {
@@ -84,7 +87,7 @@ pub fn of_pod(pod: &Value) -> Option<Bound> {
     }
     references.sort_unstable();
     references.dedup();
-    Some(Bound { node, references })
+    references
 }
 
 /// The PersistentVolume as the graph keeps it; `None` while it belongs to no claim.

@@ -1,5 +1,5 @@
 //! Tokens of Secrets that nobody has used for a year: first refused (a label says since when), after another year deleted, as with Kubernetes
-//! (LegacyServiceAccountTokenCleanUp). Only those that were made with their account, which lists them under `secrets`; and none that a pod mounts.
+//! (LegacyServiceAccountTokenCleanUp). Only those that were made with their account, which lists them under `secrets`; and none that a pod mounts or reads.
 //! Watches ServiceAccounts and Secrets; looks once a day.
 
 mod plan;

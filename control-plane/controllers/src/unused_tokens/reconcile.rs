@@ -35,8 +35,8 @@ impl Reconciler for UnusedTokenController {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let Some(account) = self.accounts.get(key) else { return Ok(Next::Change) };
         let names = account.secrets.iter().flatten().filter_map(|reference| reference.name.as_deref());
-        let secrets: Vec<Arc<Secret>> =
-            names.filter_map(|name| self.secrets.get(&ObjectKey::new(&key.namespace, name))).filter(|secret| is_token(secret)).collect();
+        let secrets = names.filter_map(|name| self.secrets.get(&ObjectKey::new(&key.namespace, name)));
+        let secrets: Vec<Arc<Secret>> = secrets.filter(|secret| is_token(secret) && plan::is_of(secret, &account)).collect();
         if secrets.is_empty() {
             return Ok(Next::Change);
         }
@@ -51,9 +51,9 @@ impl Reconciler for UnusedTokenController {
         if !due.is_empty() {
             let pods = Api::<Pod>::namespaced(self.reader.clone(), &key.namespace).list(&ListParams::default()).await;
             let pods = pods.map_err(Error::api(format!("listing pods in {}", key.namespace)))?;
-            let mounted = plan::mounted(&pods.items);
+            let used = plan::used(&pods.items);
             for (secret, step) in due {
-                if !secret.metadata.name.as_deref().is_some_and(|name| mounted.contains(name)) {
+                if !secret.metadata.name.as_deref().is_some_and(|name| used.contains(name)) {
                     self.carry_out(secret, &step, now).await?;
                 }
             }
