@@ -164,6 +164,54 @@ async fn a_node_joins_by_a_bootstrap_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_waits_with_a_token_that_is_none_joins_by_one_that_is_put_in_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut scene = Scene::start(directory.path(), |_| {}).await;
+    let bootstrap = scene.invite(directory.path()).await;
+    let good = std::fs::read_to_string(&bootstrap).unwrap();
+    std::fs::write(&bootstrap, good.replace(TOKEN, "abcdef.fedcba9876543210")).unwrap();
+    let joining = tokio::spawn({
+        let credentials = scene.credentials.clone();
+        async move { credentials.join().await }
+    });
+    // It has failed once when it has made its key: the request is refused at once, and the next attempt is a second away.
+    let pending = scene.credentials.pki_dir.join("kubelet-client.key.pending");
+    eventually("the key", async || pending.exists().then_some(())).await;
+    std::fs::write(&bootstrap, good).unwrap();
+    tokio::time::timeout(LONG, joining).await.unwrap().unwrap().unwrap();
+    assert_eq!(scene.held().common_name, "system:node:n1");
+    scene.cluster.stop().await;
+}
+
+/// Who may join as a node may not become anybody else, nor a node another.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_becomes_two_people_by_a_request_with_two_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut scene = Scene::start(directory.path(), |_| {}).await;
+    let bootstrap = scene.invite(directory.path()).await;
+    let client = follow::open(&bootstrap, &scene.credentials.user_agent).await.unwrap();
+    let asked = |first: &str| {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, GROUP_NODES);
+        // As the library can have two of a type.
+        params.distinguished_name.push(rcgen::DnType::CustomDnType(vec![2, 5, 4, 3]), first);
+        params.distinguished_name.push(rcgen::DnType::CommonName, user("n1"));
+        let pem = params.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+        let spec = json!({"request": k8s_openapi::ByteString(pem.into_bytes()), "signerName": "kubernetes.io/kube-apiserver-client-kubelet",
+            "usages": ["client auth", "digital signature"]});
+        serde_json::from_value::<CertificateSigningRequest>(json!({"metadata": {"generateName": "two-"}, "spec": spec})).unwrap()
+    };
+    let requests = Api::<CertificateSigningRequest>::all(client);
+    for first in ["system:kube-controller-manager", "system:kube-apiserver", "system:node:n2"] {
+        let refused = requests.create(&PostParams::default(), &asked(first)).await.unwrap_err();
+        assert!(refused.to_string().contains("the subject has several common names"), "{refused}");
+    }
+    assert!(scene.requests().await.is_empty());
+    scene.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_was_made_before_a_restart_is_found_again() {
     let directory = tempfile::tempdir().unwrap();
     // Nobody signs at first: approval comes by itself, a certificate does not.

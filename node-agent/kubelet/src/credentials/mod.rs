@@ -57,14 +57,14 @@ impl Credentials {
         if self.is_usable() {
             return Ok(());
         }
-        let document = Document::read(bootstrap)?;
-        let client = follow::open(bootstrap, &self.user_agent).await?;
+        Document::read(bootstrap)?;
+        follow::open(bootstrap, &self.user_agent).await?;
         files::directory(&self.pki_dir)?;
         if let Some(directory) = self.kubeconfig.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             files::directory(directory)?;
         }
         let mut failures = 0;
-        while let Err(error) = self.ask_client(&client, &document).await {
+        while let Err(error) = self.ask_by(bootstrap).await {
             failures += 1;
             let pause = when::retry(failures, rand::random_range(0.0..1.0));
             tracing::warn!(%error, ?pause, node = self.node, "the node cannot join yet");
@@ -93,6 +93,12 @@ impl Credentials {
         let document = Document::read(&self.kubeconfig)?;
         let held = held(&document, &self.node);
         Ok((document, held))
+    }
+
+    /// Asks for a client certificate with the bootstrap credentials as they are now: somebody may have put a new token in the place of one that has expired.
+    async fn ask_by(&self, bootstrap: &Path) -> Result<(), Error> {
+        let (document, client) = (Document::read(bootstrap)?, follow::open(bootstrap, &self.user_agent).await?);
+        self.ask_client(&client, &document).await
     }
 
     /// Asks for a client certificate with `client`'s identity, and writes the kubeconfig: `document` with it.

@@ -9,7 +9,7 @@ use kube::Client;
 use super::ask::{self, Issued, SERVING_SIGNER, Wish};
 use super::certificate::{self, Certificate, Names};
 use super::when::{self, Step, Validity};
-use super::{Credentials, Document, Held, files, follow};
+use super::{Credentials, Held, files};
 use crate::error::Error;
 use crate::server::tls::Serving;
 
@@ -83,8 +83,7 @@ async fn client_step(credentials: &Credentials, client: &Client, moment: &mut Mo
                 return Err(Error::Invalid("the client certificate has ended, and there are no bootstrap credentials".to_owned()));
             };
             files::directory(&credentials.pki_dir)?;
-            let asking = follow::open(bootstrap, &credentials.user_agent).await?;
-            credentials.ask_client(&asking, &Document::read(bootstrap)?).await?;
+            credentials.ask_by(bootstrap).await?;
         }
     }
     tracing::info!(node = credentials.node, "the client certificate was renewed");
