@@ -144,3 +144,25 @@ impl Trusted {
         in_place(|| self.mapper.identity(token.claims()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::Kinds;
+
+    #[test]
+    fn a_faulty_configuration_changes_nothing() {
+        let caches = Arc::new(Caches::new(&Kinds::new(&[]), Arc::default()));
+        let oidc = Oidc::open(None, caches, CancellationToken::new()).expect("no file");
+        let file = |more: &str| format!("apiVersion: apiserver.config.k8s.io/v1beta1\nkind: AuthenticationConfiguration\n{more}\n");
+        oidc.believe(&file("anonymous: {enabled: true, conditions: [{path: /livez}]}")).expect("is right");
+        let told = || (oidc.anonymous("/livez"), oidc.anonymous("/api"));
+        assert_eq!(told(), (Some(true), Some(false)));
+        for faulty in ["anonymous: {enabled: false, conditions: [{path: /api}]}", "jwt: [{issuer: {}, claimMappings: {}}]", "no: thing"] {
+            assert!(oidc.believe(&file(faulty)).is_err(), "{faulty}");
+            assert_eq!(told(), (Some(true), Some(false)), "{faulty}");
+        }
+        oidc.believe(&file("jwt: []")).expect("is right");
+        assert_eq!(told(), (None, None));
+    }
+}
