@@ -19,9 +19,13 @@ async fn strangers_see_health_and_version_only() {
     }
     stranger.with_header("impersonate-user", "admin").get(PODS).await.refused(403, "Forbidden");
     let forger = stranger.with_header("authorization", "Bearer nonsense");
-    assert_eq!(forger.get(PODS).await.refused(401, "Unauthorized"), "Unauthorized");
+    for path in [PODS, "/livez", "/readyz", "/healthz", "/livez/ping", "/version"] {
+        assert_eq!(forger.get(path).await.refused(401, "Unauthorized"), "Unauthorized", "{path}");
+    }
     // Whom his certificate makes known is not asked for a token.
-    server.admin.with_header("authorization", "Bearer nonsense").get(PODS).await.expect(200);
+    let admin = server.admin.with_header("authorization", "Bearer nonsense");
+    admin.get(PODS).await.expect(200);
+    admin.get("/version").await.expect(200);
 }
 
 #[tokio::test]
