@@ -24,7 +24,7 @@ enum What {
     Rotate,
     /// Accepts the tokens of former keys no more.
     Remove {
-        /// The keys' ids.
+        /// The keys' ids; after `--`, where one begins with a dash.
         #[arg(required = true)]
         ids: Vec<String>,
     },
