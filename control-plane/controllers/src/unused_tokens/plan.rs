@@ -40,7 +40,8 @@ pub(super) fn step(secret: &Secret, since: Timestamp, now: Timestamp) -> Step {
         return Step::Nothing;
     }
     let used = used.flatten();
-    if !(made.is_none_or(is_long_ago) && [Some(since), used].into_iter().flatten().all(is_day_long_ago)) {
+    let is_unused = made.is_none_or(is_long_ago) && [Some(since), used].into_iter().flatten().all(is_day_long_ago);
+    if !is_unused {
         return Step::Nothing;
     }
     match label(INVALID_SINCE) {
