@@ -159,5 +159,8 @@ async fn a_webhook_does_not_say_who_asks() {
     assert_eq!(made.body["metadata"]["labels"], json!({ "was": "here" }), "the webhook was asked");
     let spec = &made.body["spec"];
     assert_eq!((&spec["username"], &spec["groups"]), (&json!("asker"), &json!(["system:authenticated"])));
-    assert_eq!((spec.get("uid"), spec.get("extra")), (None, None));
+    assert_eq!(spec.get("uid"), None);
+    // Of which certificate the server says himself.
+    let extra = spec["extra"].as_object().expect("what the certificate tells");
+    assert_eq!(extra.keys().collect::<Vec<_>>(), ["authentication.kubernetes.io/credential-id"]);
 }
