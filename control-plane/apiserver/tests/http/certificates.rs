@@ -160,7 +160,7 @@ async fn a_webhook_does_not_say_who_asks() {
     let spec = &made.body["spec"];
     assert_eq!((&spec["username"], &spec["groups"]), (&json!("asker"), &json!(["system:authenticated"])));
     assert_eq!(spec.get("uid"), None);
-    // Of which certificate the server says himself.
+    // By which certificate he came is told by the server.
     let extra = spec["extra"].as_object().expect("what the certificate tells");
     assert_eq!(extra.keys().collect::<Vec<_>>(), ["authentication.kubernetes.io/credential-id"]);
 }
