@@ -53,7 +53,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Options::parse().command {
-        Task::Setup => setup::setup(setup::Purpose::Everything).and_then(|()| suites::fetch()),
+        Task::Setup => setup::setup(setup::Purpose::Everything).and_then(|()| setup::setup_tests()).and_then(|()| suites::fetch()),
         Task::Up(options) => cluster::up(options),
         Task::Down { name } => cluster::down(&name),
         Task::Test(options) => test::test(&options),

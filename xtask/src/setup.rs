@@ -75,6 +75,14 @@ pub fn setup(purpose: Purpose) -> Result<()> {
     Ok(())
 }
 
+/// What tests need besides: an etcd 3.5, as Debian 13 has it, beside this Debian's own. The store is tested on both.
+pub fn setup_tests() -> Result<()> {
+    if find("etcd-3.5").is_some() {
+        return Ok(());
+    }
+    unpack("etcd-server", "etcd", "etcd-3.5", "trixie", "main")
+}
+
 /// Tools that `setup` unpacked by itself; to be put at the end of PATH.
 pub fn tools_dir() -> Result<PathBuf> {
     Ok(root()?.join("target/tools/bin"))
@@ -145,20 +153,21 @@ fn build_linker() -> Result<()> {
 
 /// Debian 13's build of a program that Debian 12 does not have: unpacked beside the tree, the system left alone.
 fn from_newer_debian(package: &str, program: &str, component: &str) -> Result<()> {
-    unpack(package, program, "trixie", component)
+    unpack(package, program, program, "trixie", component)
 }
 
 /// A package of this Debian's, from a component that is not switched on.
 fn from_component(package: &str, program: &str, component: &str) -> Result<()> {
-    unpack(package, program, "bookworm", component)
+    unpack(package, program, program, "bookworm", component)
 }
 
-fn unpack(package: &str, program: &str, suite: &str, component: &str) -> Result<()> {
-    let target = tools_dir()?.join(program);
+/// `name`: what the program is called among the tools.
+fn unpack(package: &str, program: &str, name: &str, suite: &str, component: &str) -> Result<()> {
+    let target = tools_dir()?.join(name);
     if target.exists() {
         return Ok(());
     }
-    println!("setup: unpacking {program} from Debian's package {package} ({suite}/{component})");
+    println!("setup: unpacking {name} from Debian's package {package} ({suite}/{component})");
     let work = root()?.join("target/tools/apt");
     let unpacked = work.join("unpacked").join(package);
     unpack_from(package, suite, component, &unpacked)?;
@@ -167,8 +176,8 @@ fn unpack(package: &str, program: &str, suite: &str, component: &str) -> Result<
     let found = found.with_context(|| format!("the package {package} holds no {program}"))?;
     fs::create_dir_all(tools_dir()?)?;
     // Whole or not at all: what is in its place counts as done.
-    let fresh = work.join(program);
-    fs::copy(&found, &fresh).and_then(|_| fs::rename(&fresh, &target)).with_context(|| format!("cannot put {program} into place"))
+    let fresh = work.join(name);
+    fs::copy(&found, &fresh).and_then(|_| fs::rename(&fresh, &target)).with_context(|| format!("cannot put {name} into place"))
 }
 
 /// Unpacks a package of a Debian suite into `target`, the system left alone.

@@ -30,6 +30,7 @@ pub struct Test {
 pub fn test(options: &Test) -> Result<()> {
     if !options.no_setup {
         setup::setup(Purpose::Everything)?;
+        setup::setup_tests()?;
     }
     if let Some(count) = options.fuzz {
         return stage("fuzz", || run(&mut fuzz(count)?));

@@ -16,6 +16,9 @@ use tokio::time::{Instant, sleep};
 const RECONNECT_FOR: Duration = Duration::from_secs(60);
 /// Before every try, so that a watch that etcd cancels again and again does not spin.
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
+/// Progress that etcd has not told of by then is asked for again: what it is asked of a watch that it has not brought up to date yet, as every new one,
+/// it forgets.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Opens a watch and waits until etcd has it.
 pub async fn open(shared: Arc<Shared>, range: KeyRange, after: Revision) -> Result<Watch, StoreError> {
@@ -31,6 +34,7 @@ pub async fn open(shared: Arc<Shared>, range: KeyRange, after: Revision) -> Resu
         requests,
         replaced,
         moved,
+        unanswered: None,
         spoke: Instant::now(),
         told: after,
     };
@@ -73,6 +77,8 @@ struct Follower {
     replaced: watch::Receiver<bool>,
     /// Of another member that is asked.
     moved: watch::Receiver<usize>,
+    /// When to ask for progress again that was asked for; never with markers.
+    unanswered: Option<Instant>,
     spoke: Instant,
     /// The newest revision that the receiver knows of.
     told: Revision,
@@ -91,6 +97,7 @@ impl Follower {
                 continue;
             };
             let idle = self.spoke + PROGRESS_INTERVAL;
+            let unanswered = self.unanswered;
             tokio::select! {
                 response = stream.message() => match response {
                     Ok(Some(response)) => self.receive(response)?,
@@ -103,6 +110,7 @@ impl Follower {
                 Ok(()) = self.requests.changed() => self.ask().await,
                 Ok(()) = self.moved.changed() => self.stream = None,
                 Ok(()) = self.replaced.changed() => return Err(StoreError::Replaced),
+                () = tokio::time::sleep_until(unanswered.unwrap_or(idle)), if unanswered.is_some() => self.ask().await,
                 () = tokio::time::sleep_until(idle) => {
                     self.spoke = Instant::now();
                     if self.position > self.told {
@@ -119,6 +127,7 @@ impl Follower {
     }
 
     async fn ask(&mut self) {
+        self.unanswered = Some(Instant::now() + ASK_AGAIN_AFTER);
         if let Some(stream) = &mut self.stream
             && stream.request_progress().await.is_err()
         {
@@ -188,6 +197,7 @@ impl Follower {
             let revision = response.header().map_or(0, |header| clock.of_etcd(header.revision()));
             // See `progress`: an old etcd's word is not taken.
             if !self.shared.progress.by_marker && revision >= self.position {
+                self.unanswered = None;
                 self.position = revision;
                 self.queue.push_back(WatchItem::Progress(revision));
             }

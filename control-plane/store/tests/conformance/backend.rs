@@ -13,6 +13,30 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// Whose etcd: Kubernetes runs on both, and they differ in how a watch learns that it has seen everything (`etcd/progress.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// This Debian's (12: 3.4.23).
+    Debian,
+    /// 3.5, which `cargo xtask setup` unpacks beside it.
+    Next,
+}
+
+impl Release {
+    /// The program.
+    pub fn command(self) -> Command {
+        match self {
+            Self::Debian => Command::new("etcd"),
+            Self::Next => {
+                let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/bin");
+                let paths = std::env::var_os("PATH").unwrap_or_default();
+                let found = std::env::split_paths(&paths).chain([tools]).map(|folder| folder.join("etcd-3.5")).find(|path| path.exists());
+                Command::new(found.expect("etcd-3.5 is in PATH or in target/tools/bin (cargo xtask setup)"))
+            }
+        }
+    }
+}
+
 /// A store under test with what it runs on.
 pub struct Fixture {
     pub store: Arc<dyn Store>,
@@ -34,14 +58,18 @@ impl Fixture {
     }
 
     pub async fn etcd() -> Self {
-        let server = EtcdServer::start(&[]);
+        Self::etcd_of(Release::Debian).await
+    }
+
+    pub async fn etcd_of(release: Release) -> Self {
+        let server = EtcdServer::start_of(release, &[]);
         let store = server.connect("/orknet").await;
         Self { store, ground: Ground::Etcd { server } }
     }
 
     /// An etcd whose store was restored, so that its revisions are far above etcd's own.
     pub async fn restored_etcd() -> Self {
-        let server = EtcdServer::start(&[]);
+        let server = EtcdServer::start_of(Release::Next, &[]);
         let begin = Begin { above: 1_000_000_000, again: false, from: "nothing".into() };
         let restore = orknet_store::etcd::Restore::begin(server.config("/orknet"), &begin).await.expect("a restore begins");
         let revision = restore.finish().await.expect("a restore ends");
@@ -137,6 +165,7 @@ pub fn small(directory: &Path) -> EmbeddedConfig {
 
 /// A real etcd with its own data, on ports of its own.
 pub struct EtcdServer {
+    release: Release,
     child: Child,
     directory: TempDir,
     client_port: u16,
@@ -147,12 +176,16 @@ pub struct EtcdServer {
 impl EtcdServer {
     /// Starts one; `arguments` come after the usual ones. With a certificate among them the client's URL is https.
     pub fn start(arguments: &[String]) -> Self {
+        Self::start_of(Release::Debian, arguments)
+    }
+
+    pub fn start_of(release: Release, arguments: &[String]) -> Self {
         // Ports may be taken by somebody else between looking and using: etcd ends at once then, and others are tried.
         for _ in 0..10 {
             let directory = tempfile::tempdir().expect("a directory");
             let (client_port, peer_port) = (free_port(), free_port());
-            let child = spawn(directory.path(), client_port, peer_port, arguments);
-            let mut server = Self { child, directory, client_port, peer_port, arguments: arguments.to_vec() };
+            let child = spawn(release, directory.path(), client_port, peer_port, arguments);
+            let mut server = Self { release, child, directory, client_port, peer_port, arguments: arguments.to_vec() };
             if server.listens() {
                 return server;
             }
@@ -161,7 +194,7 @@ impl EtcdServer {
     }
 
     pub fn start_again(&mut self) {
-        self.child = spawn(self.directory.path(), self.client_port, self.peer_port, &self.arguments);
+        self.child = spawn(self.release, self.directory.path(), self.client_port, self.peer_port, &self.arguments);
         assert!(self.listens(), "etcd did not start again");
     }
 
@@ -225,12 +258,13 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
-fn spawn(directory: &Path, client_port: u16, peer_port: u16, arguments: &[String]) -> Child {
+fn spawn(release: Release, directory: &Path, client_port: u16, peer_port: u16, arguments: &[String]) -> Child {
     let log = File::create(directory.join("log")).expect("a log");
     let scheme = if arguments.iter().any(|argument| argument.starts_with("--cert-file")) { "https" } else { "http" };
     let client = format!("{scheme}://127.0.0.1:{client_port}");
     let peer = format!("http://127.0.0.1:{peer_port}");
-    Command::new("etcd")
+    release
+        .command()
         .arg("--data-dir")
         .arg(directory.join("data"))
         .args(["--name", "test", "--listen-client-urls", &client, "--advertise-client-urls", &client])

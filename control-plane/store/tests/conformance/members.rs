@@ -1,15 +1,17 @@
 //! An etcd of three members: with one of them down it is a store like every other, and what was acknowledged outlives the leader.
 
-use crate::backend::{Fixture, Ground, free_port};
+use crate::backend::{Fixture, Ground, Release, free_port};
 use crate::crash::{Acknowledged, write_until_nobody_listens};
-use crate::{PATIENCE, events, everything, get};
-use orknet_store::Store;
+use crate::tls::Authority;
+use crate::{PATIENCE, events, everything, get, put};
+use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
 use orknet_store::etcd::{Etcd, EtcdConfig};
+use orknet_store::{Commit, Revision, Store};
 use std::collections::HashMap;
 use std::fs::File;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -17,12 +19,18 @@ use tokio::sync::mpsc;
 
 /// Three real etcds on the loopback, ended and removed by drop.
 pub struct Members {
+    release: Release,
     members: Vec<Member>,
+    /// Where nobody is let in without a certificate of it, neither clients nor members.
+    authority: Option<Box<Authority>>,
     directory: TempDir,
 }
 
 struct Member {
+    /// Another one each time that it is replaced; also that of its data.
     name: String,
+    /// Of which it is told that it joins an etcd that is there.
+    joins: bool,
     client: u16,
     peer: u16,
     /// `None` while it is down.
@@ -31,12 +39,16 @@ struct Member {
 
 impl Members {
     /// Starts them and waits until they have a leader.
-    pub async fn start() -> Self {
+    pub async fn start(release: Release) -> Self {
+        Self::start_with(release, || None).await
+    }
+
+    async fn start_with(release: Release, authority: impl Fn() -> Option<Box<Authority>>) -> Self {
         // A port may be taken by somebody else between looking and using: that member ends at once then, and all are tried again.
         for _ in 0..10 {
             let directory = tempfile::tempdir().expect("a directory");
-            let member = |number| Member { name: format!("m{number}"), client: free_port(), peer: free_port(), child: None };
-            let mut members = Self { members: (0..3).map(member).collect(), directory };
+            let member = |number| Member { name: format!("m{number}"), joins: false, client: free_port(), peer: free_port(), child: None };
+            let mut members = Self { release, members: (0..3).map(member).collect(), authority: authority(), directory };
             (0..3).for_each(|number| members.spawn(number));
             if (0..3).all(|number| members.listens(number)) {
                 members.leader().await;
@@ -51,16 +63,35 @@ impl Members {
     }
 
     pub fn config(&self) -> EtcdConfig {
-        EtcdConfig::new(self.members.iter().map(|member| format!("http://127.0.0.1:{}", member.client)))
+        let config = EtcdConfig::new(self.members.iter().map(|member| self.url(member.client)));
+        let Some(authority) = &self.authority else { return config };
+        let (certificate, key) = authority.issue("client");
+        EtcdConfig { ca_file: Some(authority.file.clone()), certificate_file: Some(certificate), key_file: Some(key), ..config }
+    }
+
+    fn url(&self, port: u16) -> String {
+        format!("{}://127.0.0.1:{port}", if self.authority.is_some() { "https" } else { "http" })
+    }
+
+    /// A client of one member alone, past the store.
+    async fn client(&self, number: usize) -> Result<etcd_client::Client, etcd_client::Error> {
+        let mut options = ConnectOptions::new();
+        if let Some(authority) = &self.authority {
+            let read = |path: &PathBuf| std::fs::read(path).expect("a file");
+            let (certificate, key) = authority.issue("operator");
+            let identity = Identity::from_pem(read(&certificate), read(&key));
+            options = options.with_tls(TlsOptions::new().ca_certificate(Certificate::from_pem(read(&authority.file))).identity(identity));
+        }
+        etcd_client::Client::connect([self.url(self.members[number].client)], Some(options)).await
     }
 
     /// The number of the member that leads, as those say that live.
     pub async fn leader(&self) -> usize {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            for (number, member) in self.members.iter().enumerate().filter(|(_, member)| member.child.is_some()) {
+            for number in (0..self.members.len()).filter(|number| self.members[*number].child.is_some()) {
                 let ask = async {
-                    let mut client = etcd_client::Client::connect([format!("127.0.0.1:{}", member.client)], None).await?;
+                    let mut client = self.client(number).await?;
                     client.status().await
                 };
                 if let Ok(Ok(status)) = tokio::time::timeout(Duration::from_secs(2), ask).await
@@ -89,6 +120,29 @@ impl Members {
         assert!(self.listens(number), "a member did not start again");
     }
 
+    /// A member whose data are lost is taken out by what another says, and one with a new id takes its place and its addresses.
+    async fn replace(&mut self, number: usize, by: usize) {
+        assert!(self.members[number].child.is_none(), "it is down");
+        let peer = self.url(self.members[number].peer);
+        let mut client = self.client(by).await.expect("a client");
+        let listed = client.member_list().await.expect("a list");
+        let lost = listed.members().iter().find(|member| member.peer_urls() == [peer.clone()]).expect("the member").id();
+        client.member_remove(lost).await.expect("it goes");
+        // etcd takes none before the others have been connected for some seconds.
+        let deadline = Instant::now() + PATIENCE;
+        let added = loop {
+            match client.member_add([peer.clone()], None).await {
+                Ok(added) => break added.member().expect("the new one").id(),
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        assert_ne!(added, lost);
+        let member = &mut self.members[number];
+        (member.name, member.joins) = (format!("{}-again", member.name), true);
+        self.start_again(number);
+    }
+
     /// Kills all of them, and starts all three.
     pub fn restart(&mut self) {
         (0..3).for_each(|number| self.kill(number));
@@ -98,13 +152,17 @@ impl Members {
     }
 
     fn spawn(&mut self, number: usize) {
-        let url = |port| format!("http://127.0.0.1:{port}");
-        let all: Vec<_> = self.members.iter().map(|member| format!("{}={}", member.name, url(member.peer))).collect();
+        let all: Vec<_> = self.members.iter().map(|member| format!("{}={}", member.name, self.url(member.peer))).collect();
         let place: PathBuf = self.directory.path().join(&self.members[number].name);
         let log = File::options().create(true).append(true).open(place.with_extension("log")).expect("a log");
+        let (client, peer) = (self.url(self.members[number].client), self.url(self.members[number].peer));
+        let mut command = self.release.command();
+        if let Some(authority) = &self.authority {
+            let issued = authority.issue(&self.members[number].name);
+            command.args(authority.arguments("", &issued)).args(authority.arguments("peer-", &issued));
+        }
         let member = &mut self.members[number];
-        let (client, peer) = (url(member.client), url(member.peer));
-        let mut command = Command::new("etcd");
+        command.args(["--initial-cluster-state", if member.joins { "existing" } else { "new" }]);
         command.args(["--name", &member.name, "--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer, "--initial-cluster", &all.join(",")]);
         command.arg("--data-dir").arg(place).stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
@@ -136,8 +194,8 @@ impl Drop for Members {
 
 impl Fixture {
     /// Three members, the leader of which has just been killed.
-    pub async fn two_of_three() -> Self {
-        let mut members = Members::start().await;
+    pub async fn two_of_three(release: Release) -> Self {
+        let mut members = Members::start(release).await;
         let store = members.connect().await;
         let leader = members.leader().await;
         members.kill(leader);
@@ -149,7 +207,7 @@ impl Fixture {
 /// Kills the leader under write load, and returns it, three times: each time another one is likely to lead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_leader_loses_no_acknowledged_write_and_the_open_watch_no_event() {
-    let mut members = Members::start().await;
+    let mut members = Members::start(Release::Debian).await;
     let store = members.connect().await;
     let start = store.current_revision().await.unwrap();
     let mut watch = store.watch(everything(), start).await.unwrap();
@@ -202,7 +260,7 @@ async fn receive(from: &mut mpsc::UnboundedReceiver<Acknowledged>, all: &mut Vec
 /// A store without a majority says so in time, and goes on when there is one again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_majority_requests_fail_in_time_and_with_it_they_go_on() {
-    let mut members = Members::start().await;
+    let mut members = Members::start(Release::Next).await;
     let config = EtcdConfig { request_timeout_seconds: 2, ..members.config() };
     let store = Etcd::connect(config).await.unwrap();
     let before = crate::write(&*store, vec![crate::put("a", "1")]).await;
@@ -227,5 +285,45 @@ async fn without_a_majority_requests_fail_in_time_and_with_it_they_go_on() {
         let event = events(&mut watch).await.remove(0);
         assert!(event.revision > last && (event.key == "b" || event.key == "c"), "{event:?}");
         last = event.revision;
+    }
+}
+
+/// With certificates asked of everybody: the store goes on at the same addresses when a member that lost its data comes back as another, and the new one
+/// counts: with it there is a majority when another is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_may_be_replaced_by_another_under_tls_and_nothing_is_missed() {
+    let mut members = Members::start_with(Release::Next, || Some(Box::new(Authority::new()))).await;
+    let stranger = EtcdConfig { certificate_file: None, key_file: None, connect_timeout_seconds: 2, ..members.config() };
+    assert!(Etcd::connect(stranger).await.is_err(), "they let in somebody without a certificate");
+    let store = members.connect().await;
+    let start = store.current_revision().await.unwrap();
+    let mut watch = store.watch(everything(), start).await.unwrap();
+    let mut written = vec![put_in_time(&*store, "before").await];
+    let lost = members.leader().await;
+    members.kill(lost);
+    let leads = members.leader().await;
+    written.push(put_in_time(&*store, "without").await);
+    members.replace(lost, leads).await;
+    written.push(put_in_time(&*store, "replaced").await);
+    members.kill(leads);
+    written.push(put_in_time(&*store, "by the new one").await);
+    let mut seen = Vec::new();
+    while seen.last() < written.last() {
+        seen.extend(events(&mut watch).await.into_iter().map(|event| event.revision));
+    }
+    assert!(seen.is_sorted_by(|earlier, later| earlier < later), "{seen:?}");
+    assert!(written.iter().all(|revision| seen.contains(revision)), "{written:?} were written, {seen:?} seen");
+    assert_eq!(get(&*store, "before").await.unwrap().value, "before");
+}
+
+/// Writes until it is acknowledged, as a client does that is told to try again; answers the revision.
+async fn put_in_time(store: &dyn Store, key: &'static str) -> Revision {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match store.commit(Vec::new(), vec![put(key, key)]).await {
+            Ok(Commit::Done(revision)) => return revision,
+            other => assert!(Instant::now() < deadline, "{key}: {other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,12 +1,12 @@
 //! etcd that is paused, absent, shared, or behind TLS.
 
 use crate::backend::EtcdServer;
+use crate::tls::Authority;
 use crate::{PATIENCE, events, everything, get, put, write};
 use nix::sys::signal::Signal;
 use orknet_store::etcd::{Etcd, EtcdConfig};
 use orknet_store::{Store, StoreConfig, StoreError};
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,32 +83,10 @@ async fn stores_with_different_prefixes_share_an_etcd_without_seeing_each_other(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_with_a_client_certificate_is_let_in_and_nothing_else() {
-    let directory = tempfile::tempdir().unwrap();
-    let write_pem = |name: &str, pem: String| -> PathBuf {
-        let path = directory.path().join(name);
-        std::fs::write(&path, pem).unwrap();
-        path
-    };
-    let authority_key = rcgen::KeyPair::generate().unwrap();
-    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let ca_file = write_pem("ca.pem", authority.self_signed(&authority_key).unwrap().pem());
-    let issuer = rcgen::Issuer::new(authority, authority_key);
-    let issue = |name: &str| {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = params.signed_by(&key, &issuer).unwrap();
-        (write_pem(&format!("{name}.pem"), certificate.pem()), write_pem(&format!("{name}.key"), key.serialize_pem()))
-    };
-    let (server_certificate, server_key) = issue("server");
-    let (client_certificate, client_key) = issue("client");
-    let server = EtcdServer::start(&[
-        format!("--cert-file={}", server_certificate.display()),
-        format!("--key-file={}", server_key.display()),
-        format!("--trusted-ca-file={}", ca_file.display()),
-        "--client-cert-auth".to_owned(),
-    ]);
+    let authority = Authority::new();
+    let ca_file = authority.file.clone();
+    let (client_certificate, client_key) = authority.issue("client");
+    let server = EtcdServer::start(&authority.arguments("", &authority.issue("server")));
     let anonymous = EtcdConfig { ca_file: Some(ca_file), connect_timeout_seconds: 2, ..server.config("/orknet") };
     assert!(Etcd::connect(anonymous.clone()).await.is_err(), "it let in somebody without a certificate");
     let known = EtcdConfig {
@@ -120,7 +98,8 @@ async fn tls_with_a_client_certificate_is_let_in_and_nothing_else() {
     let store = Etcd::connect(known).await.unwrap();
     write(&*store, vec![put("a", "secret")]).await;
     assert_eq!(get(&*store, "a").await.unwrap().value, "secret");
-    let missing = EtcdConfig { certificate_file: Some(directory.path().join("none")), key_file: anonymous.ca_file.clone(), ..anonymous };
+    let missing =
+        EtcdConfig { certificate_file: Some(authority.file.with_file_name("none")), key_file: anonymous.ca_file.clone(), ..anonymous };
     let Err(error) = Etcd::connect(missing).await else { panic!("a missing file was not missed") };
     assert!(format!("{error}").contains("none"), "{error}");
 }

@@ -1,6 +1,6 @@
 //! Watches.
 
-use crate::backend::Fixture;
+use crate::backend::{Fixture, Release};
 use crate::{delete, events, everything, item, put, write};
 use orknet_store::{EventKind, KeyRange, PROGRESS_INTERVAL, Watch, WatchItem};
 use std::time::Instant;
@@ -143,7 +143,17 @@ pub async fn a_watch_from_the_future_waits_for_it(fixture: Fixture) {
     assert_eq!((event.revision, event.key), (now + 3, "2".into()));
 }
 
-pub async fn an_idle_watch_says_where_it_is(fixture: Fixture) {
+/// On all of them at once, since it waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_watch_says_where_it_is() {
+    futures::join!(
+        says_where_it_is(Fixture::embedded().await),
+        says_where_it_is(Fixture::etcd().await),
+        says_where_it_is(Fixture::etcd_of(Release::Next).await),
+    );
+}
+
+async fn says_where_it_is(fixture: Fixture) {
     let store = &*fixture.store;
     let start = store.current_revision().await.unwrap();
     let mut watch = store.watch(KeyRange::prefix("in/"), start).await.unwrap();
@@ -157,4 +167,19 @@ pub async fn an_idle_watch_says_where_it_is(fixture: Fixture) {
         }
     }
     assert!(began.elapsed() < PROGRESS_INTERVAL * 2, "{:?}", began.elapsed());
+}
+
+/// Where etcd can be asked, a watch that is new is told as well, and nothing is written for it: the store's revision is what it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_of_an_etcd_that_keeps_the_order_is_asked_for_and_no_write() {
+    let fixture = Fixture::etcd_of(Release::Next).await;
+    let newest = write(&*fixture.store, vec![put("a", "v")]).await;
+    let mut watch = fixture.store.watch(everything(), newest).await.unwrap();
+    let began = Instant::now();
+    fixture.store.request_progress().await.unwrap();
+    let said = item(&mut watch).await.unwrap();
+    assert!(matches!(said, WatchItem::Progress(revision) if revision == newest), "{said:?}");
+    // That of an idle watch comes later.
+    assert!(began.elapsed() < PROGRESS_INTERVAL / 2, "{:?}", began.elapsed());
+    assert_eq!(fixture.store.current_revision().await.unwrap(), newest);
 }
