@@ -352,6 +352,7 @@ fn own() -> Roles {
             vec![
                 rule(CORE, &["services"], READ),
                 rule(&["networking.k8s.io"], &["ipaddresses"], &["create", "delete", "get", "list", "watch"]),
+                rule(&["networking.k8s.io"], &["servicecidrs"], READ),
                 events(),
             ],
         ),

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 use orknet_reconciler::{Error, EventType, Informer, Next, ObjectKey, Reconciler, Recorder};
 use orknet_resources::kinds::{ip_address, service_cidr};
@@ -35,7 +35,7 @@ impl Reconciler for ServiceRepair {
             let known = self.addresses.get(&ObjectKey::new("", &text));
             let seen = plan::fault(&text, key, &ranges, known.as_deref(), |other| self.has(other, &text));
             if seen.is_some() {
-                self.repair(key, &text, &ranges).await?;
+                self.repair(key, &text).await?;
             }
         }
         Ok(Next::Change)
@@ -47,14 +47,17 @@ impl ServiceRepair {
         self.services.get(service).is_some_and(|service| plan::cluster_ips(&service).iter().any(|own| own == address))
     }
 
-    async fn repair(&self, key: &ObjectKey, text: &str, ranges: &[IpNet]) -> Result<(), Error> {
+    async fn repair(&self, key: &ObjectKey, text: &str) -> Result<(), Error> {
         let Some(service) = get_service(&self.client, key).await? else { return Ok(()) };
         if service.metadata.deletion_timestamp.is_some() || !plan::cluster_ips(&service).iter().any(|own| own == text) {
             return Ok(());
         }
         let api = Api::<IPAddress>::all(self.client.clone());
         let object = get_address(&api, text).await?;
-        let fault = plan::fault(text, key, ranges, object.as_ref(), |other| self.has(other, text));
+        // After the Service, whose range was there before it.
+        let all = Api::<ServiceCIDR>::all(self.client.clone()).list(&ListParams::default()).await;
+        let ranges: Vec<IpNet> = all.map_err(Error::api("listing ServiceCIDRs"))?.items.iter().flat_map(service_cidr::ranges).collect();
+        let fault = plan::fault(text, key, &ranges, object.as_ref(), |other| self.has(other, text));
         let Some(fault) = fault else { return Ok(()) };
         if let Some((reason, action, message)) = fault.event(key) {
             tracing::warn!(service = %key, reason, "{message}");
