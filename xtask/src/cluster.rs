@@ -104,7 +104,8 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
     path(profile)
 }
 
-fn path(profile: Profile) -> Result<PathBuf> {
+/// Where the binary is, once it is built.
+pub fn path(profile: Profile) -> Result<PathBuf> {
     let target = match std::env::var_os("CARGO_TARGET_DIR") {
         Some(directory) => PathBuf::from(directory),
         None => root()?.join("target"),

@@ -4,6 +4,7 @@
 mod bench;
 mod cluster;
 mod fields;
+mod lanes;
 mod progress;
 mod run;
 mod setup;

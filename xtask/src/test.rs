@@ -1,10 +1,10 @@
 //! `cargo xtask test`: set-up, the tree's rules, lints, and every test from unit to end to end.
 
-use crate::cluster::{Profile, build};
+use crate::cluster::{Profile, build, path};
 use crate::progress::stage;
 use crate::run::{cargo, run};
 use crate::setup::{self, Purpose};
-use crate::{root, suites, tidy};
+use crate::{lanes, root, suites, tidy};
 use anyhow::Result;
 
 /// Which tests.
@@ -46,18 +46,22 @@ pub fn test(options: &Test) -> Result<()> {
     if others && !options.no_setup {
         suites::fetch()?;
     }
-    let binary = build(Profile::Debug)?;
+    let binary = if whole { build_all()? } else { build(Profile::Debug)? };
     if others {
         stage("building kube's cluster tests", suites::build_kube)?;
     }
     if others && whole {
         stage("Kubernetes' fixtures", || run(&mut fixtures()?))?;
     }
-    let mut command = cargo();
+    let mut environment = vec![("ORKNET", binary.into_os_string()), ("PATH", path_with_tools()?)];
     if others {
-        command.env("ORKNET_SUITES", suites::folder()?);
+        environment.push(("ORKNET_SUITES", suites::folder()?.into_os_string()));
     }
-    command.arg("test").current_dir(root()?).env("ORKNET", binary).env("PATH", path_with_tools()?);
+    if whole {
+        return lanes::run_all(&environment);
+    }
+    let mut command = cargo();
+    command.arg("test").current_dir(root()?).envs(environment);
     match &options.package {
         Some(package) => command.args(["--package", package]),
         None => command.args(["--workspace", "--no-fail-fast"]),
@@ -68,11 +72,19 @@ pub fn test(options: &Test) -> Result<()> {
     stage("tests", || run(&mut command))
 }
 
-/// The tests that are `#[ignore]`d for want of the fixtures.
+/// Builds the binary and all tests at once: with the same features, so that nothing is built twice. Where the binary is.
+fn build_all() -> Result<std::path::PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--workspace", "--all-targets"]).current_dir(root()?);
+    stage("building orknet (debug) and its tests", || run(&mut command))?;
+    path(Profile::Debug)
+}
+
+/// The tests that are `#[ignore]`d for want of the fixtures. (Of the whole workspace, as it was built.)
 fn fixtures() -> Result<std::process::Command> {
     let mut command = cargo();
     command.current_dir(root()?).env("ORKNET_FIXTURES", suites::fixture_folders()?);
-    command.args(["test", "--package", "orknet-apiserver", "--lib", "fixture", "--", "--ignored"]);
+    command.args(["test", "--workspace", "--lib", "--quiet", "fixture", "--", "--ignored"]);
     Ok(command)
 }
 
