@@ -99,7 +99,8 @@ fn e2e_port_forward_reaches_pods_deployments_and_services(_: &Cluster, kubectl: 
     // Several ports at once.
     let two = "httpd -p 8081 -h /one; exec httpd -f -p 8082 -h /two";
     let script = format!("mkdir /one /two; echo one > /one/index.html; echo two > /two/index.html; {two}");
-    pods::start(kubectl, "two", json!({"containers": [shell("main", &script)]}))?;
+    let listens = json!({"readinessProbe": {"tcpSocket": {"port": 8082}, "periodSeconds": 1}});
+    pods::start(kubectl, "two", json!({"containers": [pods::with(shell("main", &script), listens)]}))?;
     let forward = Forward::start(kubectl, "pod/two", &[8081, 8082])?;
     for (port, text) in [(8081, "one"), (8082, "two")] {
         ensure!(http(forward.address(port)?)?.ends_with(&format!("{text}\n")), "{port}");
@@ -110,7 +111,8 @@ fn e2e_port_forward_reaches_pods_deployments_and_services(_: &Cluster, kubectl: 
 /// Through `kubectl get --raw`, `kubectl proxy` and `kubectl cluster-info`: the way of dashboards and of those who look at one pod's metrics.
 fn e2e_the_api_leads_to_pods_services_and_nodes(_: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let script = "mkdir /www; echo '<a href=\"/x\">page</a>' > /www/index.html; exec httpd -f -p 8080 -h /www";
-    let container = pods::with(shell("main", script), json!({"ports": [{"containerPort": 8080}]}));
+    let listens = json!({"tcpSocket": {"port": 8080}, "periodSeconds": 1});
+    let container = pods::with(shell("main", script), json!({"ports": [{"containerPort": 8080}], "readinessProbe": listens}));
     pods::start(kubectl, "web", json!({"containers": [container]}))?;
     kubectl.run(&["label", "pod", "web", "app=web"])?;
     kubectl.run(&["expose", "pod", "web", "--port=80", "--target-port=8080", "--labels=kubernetes.io/cluster-service=true"])?;

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use orknet_tests::pods::{self, container, shell, with};
-use orknet_tests::{Cluster, Kubectl, tests};
+use orknet_tests::{Cluster, Kubectl, eventually, tests};
 use serde_json::{Value, json};
 
 tests![
@@ -75,8 +75,12 @@ fn e2e_a_missing_configuration_is_named_and_heals_when_it_appears(_: &Cluster, k
     kubectl.run(&["create", "secret", "generic", "hidden", "--from-literal=A=found"])?;
     for (name, want) in [("no-map", "A=now\n"), ("no-key", "A=now\n"), ("no-secret", "A=found\n")] {
         pods::ready(kubectl, name)?;
-        let said = kubectl.run(&["logs", name])?;
-        ensure!(said == want, "{name}: {said:?}");
+        // It runs before it has said anything.
+        eventually(name, || {
+            let said = kubectl.run(&["logs", name])?;
+            ensure!(said == want, "{said:?}");
+            Ok(())
+        })?;
         ensure!(container(&kubectl.json(&["get", "pod", name])?, "main")["restartCount"] == 0, "{name}");
     }
     Ok(())
