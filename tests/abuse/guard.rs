@@ -29,7 +29,9 @@ impl Guarded {
         let server = Server::start(directory.path())?;
         let api = Api::of(&server.kubectl())?;
         let before = resident(server.process())?;
-        Ok(Self { server, api, before, explained: AtomicUsize::new(0), _directory: directory })
+        // Health checks answer so until the server is ready.
+        let explained = AtomicUsize::new(failures(&api)?.iter().map(|(_, count)| count).sum());
+        Ok(Self { server, api, before, explained, _directory: directory })
     }
 
     /// Another client reads, writes and asks for health on a connection of its own, in time.
@@ -68,14 +70,24 @@ impl Guarded {
         self.serves_others()?;
         let log = self.server.log();
         ensure!(!log.contains("panicked"), "the server's log tells of a panic:\n{log}");
-        let metrics = self.api.get("/metrics")?.text();
-        let failed: Vec<&str> =
-            metrics.lines().filter(|line| line.starts_with("apiserver_request_total{") && line.contains("code=\"500\"")).collect();
-        let count: usize = failed.iter().filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum();
+        let failed = failures(&self.api)?;
+        let count: usize = failed.iter().map(|(_, count)| count).sum();
         let explained = self.explained.load(Ordering::Relaxed);
         ensure!(count <= explained, "the server failed, {explained} answers of these were as they should be: {failed:?}");
         Ok(())
     }
+}
+
+/// How many requests were answered by 500, by their labels.
+fn failures(api: &Api) -> Result<Vec<(String, usize)>> {
+    let metrics = api.get("/metrics")?.text();
+    let failed = metrics.lines().filter(|line| line.starts_with("apiserver_request_total{") && line.contains("code=\"500\""));
+    failed
+        .map(|line| {
+            let (labels, count) = line.rsplit_once(' ').with_context(|| format!("{line:?} has no value"))?;
+            Ok((labels.to_owned(), count.parse().with_context(|| format!("{line:?} counts nothing"))?))
+        })
+        .collect()
 }
 
 /// `VmRSS` of a process, in bytes.

@@ -26,12 +26,33 @@ pub fn from_json(body: &[u8]) -> Result<Document, serde_json::Error> {
     Ok(Document { value, duplicates: duplicates.into_inner() })
 }
 
-/// Reads one YAML document.
+/// Reads one YAML document. One in which more than [`MOST_OPEN`] brackets seem to be open at once is refused unread.
 pub fn from_yaml(body: &[u8]) -> Result<Document, serde_yaml_ng::Error> {
+    if open_brackets(body) > MOST_OPEN {
+        return Err(Error::custom(format!("more than {MOST_OPEN} brackets are open at once; JSON may have them in texts")));
+    }
     let duplicates = RefCell::default();
     let deserializer = serde_yaml_ng::Deserializer::from_slice(body);
     let value = Node { path: &Path::Root, duplicates: &duplicates }.deserialize(deserializer)?;
     Ok(Document { value, duplicates: duplicates.into_inner() })
+}
+
+/// The scanner of libyaml looks at all brackets that are open for every token: 3 MiB of `[` would take it hours. No value nests so deeply (the reader
+/// ends at 128), but brackets in texts are counted here, too.
+const MOST_OPEN: usize = 1000;
+
+/// How many brackets are open at once, those in quotes, texts and comments among them.
+fn open_brackets(body: &[u8]) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for byte in body {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 struct Node<'a> {
@@ -186,6 +207,12 @@ mod tests {
             assert!(from_json(body.as_bytes()).is_err());
         }
         assert!(from_yaml(b"a: [").is_err());
+        // These would take a scanner hours, or the stack.
+        for open in ["[", "{a: ", "- "] {
+            assert!(from_yaml(open.repeat(100_000).as_bytes()).is_err(), "{open}");
+        }
+        let beside = format!("a: [{}]", "{b: [c]}, ".repeat(10_000));
+        assert!(from_yaml(beside.as_bytes()).is_ok());
         assert!(from_yaml(&[0xff, 0xfe, 0x00]).is_err());
     }
 }
