@@ -3,6 +3,8 @@
 mod apply;
 mod autoscaling;
 mod bad_input;
+mod certificates;
+mod conversion;
 mod credentials;
 mod custom_resources;
 mod deletion;
@@ -59,6 +61,8 @@ fn main() -> ExitCode {
             deletion::TESTS,
             apply::TESTS,
             credentials::TESTS,
+            certificates::TESTS,
+            conversion::TESTS,
             custom_resources::TESTS,
             fuzz::TESTS,
             inspect::TESTS,

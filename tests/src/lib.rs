@@ -27,6 +27,7 @@ pub mod traces;
 pub mod traffic;
 pub mod wait;
 pub mod watch;
+pub mod webhook;
 pub mod wire;
 
 pub use cluster::Cluster;
@@ -36,3 +37,4 @@ pub use outside::Outside;
 pub use stream::Stream;
 pub use wait::eventually;
 pub use watch::Watch;
+pub use webhook::Webhook;

@@ -20,6 +20,7 @@ const FIXTURES: &[(&str, &[&str])] = &[
 const PYTHON: &[&str] = &[
     "kr8s==0.20.15",
     "kubernetes==37.0.2",
+    // Kubernetes' OpenAPI definitions, version by version.
     "kubernetes-validate==1.37.0",
     "pytest==9.2.0",
     "pytest-asyncio==1.5.0",
@@ -70,6 +71,15 @@ pub fn fixture_folders() -> Result<std::ffi::OsString> {
     let unpacked = folder()?.join("fixtures/usr/share/gocode/src");
     let all = FIXTURES.iter().flat_map(|(_, folders)| folders.iter()).map(|inside| unpacked.join(inside));
     Ok(std::env::join_paths(all.filter(|folder| folder.exists()))?)
+}
+
+/// Kubernetes' own OpenAPI definitions of the version that we serve, as `ORKNET_OPENAPI` names them.
+pub fn openapi_definitions() -> Result<PathBuf> {
+    let libraries = folder()?.join("venv/lib");
+    let within = "site-packages/kubernetes_validate/kubernetes-json-schema/v1.33.0-local/_definitions.json";
+    let mut places =
+        fs::read_dir(&libraries).context("there is no virtual environment")?.flatten().map(|python| python.path().join(within));
+    places.find(|file| file.exists()).with_context(|| format!("there is no {within} below {}", libraries.display()))
 }
 
 /// Builds kube's test programs and lists them for tests/suites.

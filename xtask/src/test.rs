@@ -84,6 +84,7 @@ fn build_all() -> Result<std::path::PathBuf> {
 fn fixtures() -> Result<std::process::Command> {
     let mut command = cargo();
     command.current_dir(root()?).env("ORKNET_FIXTURES", suites::fixture_folders()?);
+    command.env("ORKNET_OPENAPI", suites::openapi_definitions()?);
     command.args(["test", "--workspace", "--lib", "--quiet", "fixture", "--", "--ignored"]);
     Ok(command)
 }

@@ -6,6 +6,8 @@ mod documents;
 mod legacy;
 mod openapi_v2;
 mod subresources;
+#[cfg(test)]
+mod upstream_fixtures;
 
 pub use catalog::Catalog;
 pub use documents::{Documents, document};

@@ -1,9 +1,10 @@
 //! The definitions of all kinds: their types' schemas, the facts, groups and kinds, and the list of each kind.
 
-use super::facts;
+use super::{enums, facts};
 use crate::contract::{Descriptor, Resource};
 use k8s_openapi::api::{authentication, autoscaling, policy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
+use k8s_openapi::apimachinery::pkg::version::Info;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -49,17 +50,22 @@ pub(super) fn build(registry: &[&dyn Resource]) -> Definitions {
     let mut schemas = generator.take_definitions(false);
     schemas.extend(inline);
     facts::add_to(&mut schemas);
+    enums::add_to(&mut schemas);
     // The definition's own group, version and kind; subresources' bodies have theirs as well.
     add_kind(&mut schemas, SCALE, "autoscaling", "v1", "Scale");
     add_kind(&mut schemas, EVICTION, "policy", "v1", "Eviction");
     add_kind(&mut schemas, TOKEN_REQUEST, "authentication.k8s.io", "v1", "TokenRequest");
-    add_kind(&mut schemas, &format!("{META}Status"), "", "v1", "Status");
+    for kind in ["Status", "APIGroup", "APIGroupList", "APIResourceList", "APIVersions"] {
+        add_kind(&mut schemas, &format!("{META}{kind}"), "", "v1", kind);
+    }
     for (resource, name) in registry.iter().zip(&kinds) {
         let Descriptor { group, version, kind, .. } = resource.descriptor();
         add_kind(&mut schemas, name, group, version, kind);
-        add_kind(&mut schemas, &format!("{META}DeleteOptions"), group, version, "DeleteOptions");
+        for shared in ["DeleteOptions", "WatchEvent"] {
+            add_kind(&mut schemas, &format!("{META}{shared}"), group, version, shared);
+        }
         if is_listed(resource.descriptor()) {
-            let list = list(name, kind);
+            let list = list(name, kind, &schemas[name.as_str()]["properties"]);
             let name = list_name(name);
             schemas.insert(name.clone(), list);
             add_kind(&mut schemas, &name, group, version, &format!("{kind}List"));
@@ -101,7 +107,12 @@ fn add_shared(generator: &mut SchemaGenerator) {
     add::<meta::Status>(generator);
     add::<meta::ListMeta>(generator);
     add::<meta::Patch>(generator);
+    add::<meta::WatchEvent<()>>(generator);
+    add::<meta::APIGroup>(generator);
+    add::<meta::APIGroupList>(generator);
     add::<meta::APIResourceList>(generator);
+    add::<meta::APIVersions>(generator);
+    add::<Info>(generator);
     add::<autoscaling::v1::Scale>(generator);
     add::<policy::v1::Eviction>(generator);
     add::<authentication::v1::TokenRequest>(generator);
@@ -118,15 +129,16 @@ fn add_kind(schemas: &mut Map<String, Value>, name: &str, group: &str, version: 
     }
 }
 
-fn list(item: &str, kind: &str) -> Value {
+/// The list of a kind. `described`: the fields of one, whose type and version are described in the same words.
+fn list(item: &str, kind: &str, described: &Value) -> Value {
     json!({
         "description": format!("{kind}List is a list of {kind} objects."),
         "type": "object",
         "required": ["items"],
         "properties": {
-            "apiVersion": {"type": "string", "description": "The version of the schema of this list. Servers convert recognised schemas to the latest internal value, and may reject unrecognised ones."},
+            "apiVersion": {"type": "string", "description": described["apiVersion"]["description"]},
             "items": {"type": "array", "description": format!("The objects: a list of {kind}."), "items": {"$ref": format!("{PREFIX}{item}")}},
-            "kind": {"type": "string", "description": "The REST resource that this list represents, in CamelCase. Cannot be updated."},
+            "kind": {"type": "string", "description": described["kind"]["description"]},
             "metadata": {"$ref": format!("{PREFIX}{META}ListMeta"), "description": "Standard list metadata."},
         },
     })

@@ -84,7 +84,8 @@ impl Dialect {
 
 /// Takes from a schema what OpenAPI 2 does not have. What clients would then refuse wrongly (`null`, fields that nobody described) is left open.
 fn reduce(schema: &mut Map<String, Value>) {
-    for name in ["allOf", "anyOf", "not", "oneOf"] {
+    // Defaults are of version 3 alone as well (kube-openapi's PruneDefaults).
+    for name in ["allOf", "anyOf", "default", "not", "oneOf"] {
         schema.remove(name);
     }
     let is_nullable = schema.remove("nullable") == Some(true.into());

@@ -14,6 +14,8 @@ pub(super) struct Fact<'t> {
     pub extensions: Vec<(&'static str, Value)>,
     /// Whether the field must be there, where the type says otherwise.
     pub required: Option<bool>,
+    /// Whether it may be any JSON, of which the documents say no type.
+    pub any: bool,
 }
 
 /// All facts, in the order of the table.
@@ -30,7 +32,8 @@ pub(super) fn facts() -> impl Iterator<Item = Fact<'static>> {
         let required = words.contains(&"required").then_some(true);
         // A field with a default need not be given.
         let required = required.or_else(|| words.iter().any(|word| word.starts_with("default:")).then_some(false));
-        Some(Fact { definition, field, extensions: words.into_iter().flat_map(extensions).collect(), required })
+        let any = words.contains(&"any");
+        Some(Fact { definition, field, any, extensions: words.into_iter().flat_map(extensions).collect(), required })
     })
 }
 
@@ -50,6 +53,9 @@ pub(super) fn add_to(definitions: &mut Map<String, Value>) {
             None => Some(definition),
         };
         let Some(place) = place.and_then(Value::as_object_mut) else { continue };
+        if fact.any {
+            place.retain(|name, _| name != "type" && name != "oneOf");
+        }
         for (name, value) in fact.extensions {
             place.insert(name.to_owned(), value);
         }
@@ -86,6 +92,11 @@ fn extensions(word: &str) -> Vec<(&'static str, Value)> {
             let key = keys.map(|key| ("x-kubernetes-patch-merge-key", key.into()));
             [("x-kubernetes-patch-strategy", value.replace('+', ",").into())].into_iter().chain(key).collect()
         }
+        "union" => {
+            let fields = keys.into_iter().flat_map(|keys| keys.split(',')).filter_map(|pair| pair.split_once('='));
+            let fields: Map<String, Value> = fields.map(|(field, value)| (field.to_owned(), value.into())).collect();
+            vec![("x-kubernetes-unions", json!([{ "discriminator": value, "fields-to-discriminateBy": fields }]))]
+        }
         "default" => serde_json::from_str(rest).map(|default| vec![("default", default)]).unwrap_or_default(),
         _ => Vec::new(),
     }
@@ -99,7 +110,7 @@ mod tests {
     fn every_word_of_the_table_is_understood() {
         for line in TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             for word in line.split_whitespace().skip(1) {
-                assert!(word == "required" || !extensions(word).is_empty(), "{line}");
+                assert!(["any", "required"].contains(&word) || !extensions(word).is_empty(), "{line}");
             }
         }
         assert!(facts().count() > 400);

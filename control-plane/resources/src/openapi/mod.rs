@@ -5,6 +5,7 @@
 
 mod definitions;
 mod dialect;
+mod enums;
 mod facts;
 mod parameters;
 mod paths;
