@@ -69,6 +69,7 @@ fn e2e_fields_are_explained_at_any_depth(_: &Cluster, kubectl: &Kubectl) -> Resu
     ensure!(deep.starts_with("GROUP:      apps\nKIND:       Deployment\nVERSION:    v1\n\nFIELD: port <IntOrString>"), "{deep}");
     let service = explain("svc.spec.type")?;
     ensure!(service.contains("FIELD: type <string>\n") && service.contains("type determines how the Service is exposed."), "{service}");
+    ensure!(service.contains("ENUM:\n    ClusterIP\n    ExternalName\n    LoadBalancer\n    NodePort\n"), "{service}");
     let recursive = kubectl.run(&["explain", "networkpolicy.spec", "--recursive"])?;
     ensure!(recursive.contains("      ipBlock\t<IPBlock>\n        cidr\t<string> -required-\n        except\t<[]string>\n"), "{recursive}");
     // As older clients ask, in protobuf.
