@@ -80,15 +80,14 @@ fn leads(metrics: &str, lease: &str) -> bool {
     metrics.lines().any(|line| line.starts_with("leader_election_master_status{") && line.contains(&name) && line.ends_with(" 1"))
 }
 
-/// Two servers that led at the same time: each said so twice, in turn. Once may be what a process that was stopped says before it has looked at the
-/// clock; it begins no write by then (the reconciler's simulation of leaders).
+/// Two servers that led at the same time: one said so between two answers of the other that followed each other. Once is enough: the answer is asked of
+/// the term's end, also in a process that was stopped for longer than its Lease.
 pub fn two_at_once(answers: &[Answer], lease: usize) -> Option<(Answer, Answer)> {
     let leads = |answer: &Answer| answer.leads.is_some_and(|leads| leads[lease]);
-    // The next answer of the same server.
-    let next = |at: usize| answers[at + 1..].iter().position(|answer| answer.server == answers[at].server).map(|next| at + 1 + next);
     (0..answers.len()).filter(|&at| leads(&answers[at])).find_map(|at| {
-        let again = next(at).filter(|&again| leads(&answers[again]))?;
-        let other = (at + 1..again).find(|&other| leads(&answers[other]) && next(other).is_some_and(|again| leads(&answers[again])))?;
-        Some((answers[at], answers[other]))
+        // The next answer of the same server.
+        let again = at + 1 + answers[at + 1..].iter().position(|answer| answer.server == answers[at].server)?;
+        let other = answers[at + 1..again].iter().find(|answer| leads(answer)).filter(|_| leads(&answers[again]))?;
+        Some((answers[at], *other))
     })
 }

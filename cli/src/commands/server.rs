@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use orknet_apiserver::{AuditConfig, Listener};
 use orknet_auth::Identity;
 use orknet_controllers::Signing;
-use orknet_reconciler::leader::{self, Election, Timing};
+use orknet_reconciler::leader::{self, Election, Leadership, Timing};
 use orknet_reconciler::{SharedInformers, acting_as};
 use orknet_store::StoreConfig;
 use serde::Deserialize;
@@ -270,9 +270,13 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
         () = handle.ready() => {}
     }
 
-    let statuses = LEASES.map(|lease| handle.leader_status(lease));
+    let leaderships = [Leadership::default(), Leadership::default()];
+    for (lease, leadership) in LEASES.into_iter().zip(leaderships.clone()) {
+        // Without an election it works always.
+        handle.ask_leader(lease, move || !elects || leadership.leads());
+    }
     let workers = async {
-        let workers = work(controllers, client.clone(), elects, statuses, shutdown.clone());
+        let workers = work(controllers, client.clone(), elects.then_some(leaderships), shutdown.clone());
         let routes = async {
             if settings.pod_routes {
                 orknet_agent::keep_pod_routes(client.clone(), ROUTE_RESYNC, shutdown.clone())
@@ -306,20 +310,18 @@ async fn serve(settings: Settings, listeners: Vec<Listener>, shutdown: Cancellat
     worked.and(served)
 }
 
-/// Runs controllers and scheduler until `shutdown`: always, or (`elects`) whenever this process holds their Leases.
+/// Runs controllers and scheduler until `shutdown`: always, or whenever this process holds their Leases, if it is told where to say so.
 async fn work(
     controllers: orknet_controllers::Config,
     client: kube::Client,
-    elects: bool,
-    statuses: [impl Fn(bool) + Send + Sync + 'static; 2],
+    leaderships: Option<[Leadership; 2]>,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let scheduler = orknet_scheduler::Config::default();
-    let [controllers_lead, scheduler_leads] = statuses;
-    if elects {
+    if let Some([controllers_lead, scheduler_leads]) = leaderships {
         let identity = leader::identity();
-        let election = |lease, on_change| Election { lease, identity: identity.clone(), timing: Timing::default(), on_change };
-        let [first, second] = [election(LEASES[0], Box::new(controllers_lead)), election(LEASES[1], Box::new(scheduler_leads))];
+        let election = |lease, leadership| Election { lease, identity: identity.clone(), timing: Timing::default(), leadership };
+        let [first, second] = [election(LEASES[0], controllers_lead), election(LEASES[1], scheduler_leads)];
         tokio::try_join!(
             async {
                 orknet_controllers::run_elected(controllers, client.clone(), first, shutdown.clone()).await.context("the controllers ended")
@@ -330,8 +332,6 @@ async fn work(
             },
         )?;
     } else {
-        controllers_lead(true);
-        scheduler_leads(true);
         let informers = SharedInformers::new(client, shutdown.clone());
         tokio::try_join!(
             async { orknet_controllers::run_with(controllers, informers.clone(), shutdown.clone()).await.context("the controllers ended") },

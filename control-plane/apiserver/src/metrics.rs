@@ -94,6 +94,9 @@ struct StoreLabels {
     r#type: String,
 }
 
+/// Whether this process leads, now.
+type Leads = Box<dyn Fn() -> bool + Send + Sync>;
+
 type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
 fn durations<L: Clone + std::hash::Hash + Eq>() -> Durations<L> {
@@ -174,6 +177,7 @@ pub struct Metrics {
     objects: Family<ObjectLabels, Gauge>,
     revision: Gauge,
     leads: Family<LeaseLabels, Gauge>,
+    leaders: Mutex<Vec<(&'static str, Leads)>>,
     in_flight: Family<InFlightLabels, Gauge>,
     long_running: Family<LongRunningLabels, Gauge>,
     watch_events: Family<KindLabels, Counter>,
@@ -239,6 +243,7 @@ impl Metrics {
             objects,
             revision,
             leads,
+            leaders: Mutex::default(),
             in_flight,
             long_running,
             watch_events,
@@ -338,14 +343,16 @@ impl Metrics {
         self.objects.remove(&ObjectLabels { resource: crate::error::qualified(plural, group) });
     }
 
-    /// Whether this process holds a Lease of the control plane, or works without one.
-    pub fn leads(&self, lease: &'static str, is_leader: bool) {
-        self.leads.get_or_create(&LeaseLabels { name: lease }).set(is_leader.into());
+    /// Whom to ask whether this process holds a Lease of the control plane (or works without one), each time that somebody wants to know.
+    pub fn ask_leader(&self, lease: &'static str, leads: impl Fn() -> bool + Send + Sync + 'static) {
+        let mut leaders = self.leaders.lock();
+        leaders.retain(|(other, _)| *other != lease);
+        leaders.push((lease, Box::new(leads)));
     }
 
-    /// What was said of that last.
+    /// Whether this process holds it now.
     pub fn is_leader(&self, lease: &'static str) -> bool {
-        self.leads.get(&LeaseLabels { name: lease }).is_some_and(|leads| leads.get() == 1)
+        self.leaders.lock().iter().any(|(other, leads)| *other == lease && leads())
     }
 
     /// The answer to `/metrics`.
@@ -362,6 +369,10 @@ impl Metrics {
         let processors = self.processors.lock();
         processors.inc_by((processor_seconds().unwrap_or_default() - processors.get()).max(0.0));
         drop(processors);
+        // Last, and each time anew: what was true a while ago may be another's now.
+        for (lease, leads) in &*self.leaders.lock() {
+            self.leads.get_or_create(&LeaseLabels { name: lease }).set(leads().into());
+        }
         let mut body = String::new();
         // Writing into a string cannot fail.
         let _ = text::encode(&mut body, &self.registry);

@@ -142,10 +142,9 @@ impl Handle {
         serving::change(self.server.clone(), add, remove).await
     }
 
-    /// Tells the metrics whether this process holds a Lease of the control plane.
-    pub fn leader_status(&self, lease: &'static str) -> impl Fn(bool) + Send + Sync + 'static {
-        let server = self.server.clone();
-        move |is_leader| server.metrics.leads(lease, is_leader)
+    /// Whom the metrics ask whether this process holds a Lease of the control plane.
+    pub fn ask_leader(&self, lease: &'static str, leads: impl Fn() -> bool + Send + Sync + 'static) {
+        self.server.metrics.ask_leader(lease, leads);
     }
 
     /// Completes when the store has been read, the cluster's first objects are there, and the custom resources that are defined are served. May take as

@@ -1,7 +1,6 @@
 //! Two servers over one store, each with controllers: those of one at a time work, however they come to change.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -14,7 +13,7 @@ use orknet_apiserver::{Handle, Listener};
 use orknet_auth::Identity;
 use orknet_auth::authn::GROUP_MASTERS;
 use orknet_controllers::Config;
-use orknet_reconciler::leader::{Election, Timing};
+use orknet_reconciler::leader::{Election, Leadership, Timing};
 use orknet_store::embedded::EmbeddedConfig;
 use orknet_store::{Commit, Compare, KeyRange, Op, RangeResult, Revision, Store, StoreConfig, StoreError, Watch};
 use serde_json::json;
@@ -94,7 +93,7 @@ struct Server {
     path: Arc<Path>,
     handle: Handle,
     client: Client,
-    leads: Arc<AtomicBool>,
+    leadership: Leadership,
     controllers: Option<(CancellationToken, JoinHandle<()>)>,
 }
 
@@ -111,19 +110,19 @@ impl Server {
         handle.ready().await;
         let who = Identity::authenticated("admin", [GROUP_MASTERS.to_owned()]);
         let client = Client::new(handle.local_client(who), "default");
-        let mut server = Self { name, _directory: directory, path, handle, client, leads: Arc::default(), controllers: None };
+        let mut server = Self { name, _directory: directory, path, handle, client, leadership: Leadership::default(), controllers: None };
         server.stand();
         server
     }
 
     /// Becomes a candidate.
     fn stand(&mut self) {
-        let (shutdown, leads) = (CancellationToken::new(), self.leads.clone());
+        let shutdown = CancellationToken::new();
         let election = Election {
             lease: LEASE,
             identity: format!("{}-{}", self.name, self.handle.addresses()[0]),
             timing: TIMING,
-            on_change: Box::new(move |is_leader| leads.store(is_leader, Ordering::SeqCst)),
+            leadership: self.leadership.clone(),
         };
         // As in a server: who leads is no master.
         let who = Identity::authenticated("system:kube-controller-manager", []);
@@ -140,7 +139,7 @@ impl Server {
     }
 
     fn leads(&self) -> bool {
-        self.leads.load(Ordering::SeqCst)
+        self.leadership.leads()
     }
 }
 
@@ -205,10 +204,10 @@ async fn a_deployment_makes_as_many_pods_as_it_says_however_leaders_change() {
     first.stand();
     scale(&watcher, 60, 20).await;
     second.path.is_cut.send_replace(true);
-    let (leads, other_leads) = (second.leads.clone(), first.leads.clone());
+    let (leadership, other) = (second.leadership.clone(), first.leadership.clone());
     until("the cut one to stop", async || {
-        assert!(!(leads.load(Ordering::SeqCst) && other_leads.load(Ordering::SeqCst)), "two lead");
-        !leads.load(Ordering::SeqCst)
+        assert!(!(leadership.leads() && other.leads()), "two lead");
+        !leadership.leads()
     })
     .await;
     let watcher = first.client.clone();

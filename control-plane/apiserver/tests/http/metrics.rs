@@ -3,6 +3,8 @@
 use crate::harness::{CONFIG_MAPS, TestServer, config_map};
 use orknet_apiserver::Bounds;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Names and values.
 type Labels = Vec<(String, String)>;
@@ -193,6 +195,21 @@ async fn the_whole_text_is_well_formed_and_has_the_names_of_kubernetes() {
         assert!(value.is_some_and(|value| value > 0.0), "{name} {labels:?}: {value:?}");
     }
     assert!(families.len() > 25, "{} families", families.len());
+}
+
+/// A process that slept over the end of its term is told by nobody: the answer is made as it is asked for.
+#[tokio::test]
+async fn who_leads_is_asked_at_each_scrape() {
+    let server = TestServer::start().await;
+    let leads = Arc::new(AtomicBool::new(false));
+    let asked = leads.clone();
+    server.handle.ask_leader("kube-scheduler", move || asked.load(Ordering::SeqCst));
+    for says in [false, true, false] {
+        leads.store(says, Ordering::SeqCst);
+        let families = parse(&server.admin.get("/metrics").await.text);
+        let value = value(&families, "leader_election_master_status", &[("name", "kube-scheduler")]);
+        assert_eq!(value, Some(if says { 1.0 } else { 0.0 }));
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The end of a candidate's term, which every write asks: a process that slept over it begins no write when it wakes.
+#[derive(Debug)]
 pub(super) struct Deadline {
     start: Instant,
     /// Nanoseconds after `start`; 0: no term.
@@ -37,6 +38,27 @@ impl Deadline {
     /// What is left of the term.
     pub fn left(&self) -> Duration {
         Duration::from_nanos(self.end.load(Ordering::SeqCst)).saturating_sub(self.now())
+    }
+}
+
+/// Whether a candidate leads, by the clock as it is asked: a process that slept over the end of its term does not say once that it does, however long it
+/// takes to find out. Clones are handles to the same.
+#[derive(Clone, Debug)]
+pub struct Leadership {
+    pub(super) deadline: Arc<Deadline>,
+}
+
+impl Default for Leadership {
+    /// Of one that does not lead.
+    fn default() -> Self {
+        Self { deadline: Arc::new(Deadline::new()) }
+    }
+}
+
+impl Leadership {
+    /// From when the Lease was taken until the term is given back or over.
+    pub fn leads(&self) -> bool {
+        !self.deadline.left().is_zero()
     }
 }
 
@@ -163,6 +185,22 @@ mod tests {
         assert!(api.delete("n", &DeleteParams::default()).await.is_err());
         gate.deadline.set(Some(Duration::MAX));
         api.create(&PostParams::default(), &Namespace::default()).await.unwrap();
+    }
+
+    #[test]
+    fn who_leads_is_asked_of_the_clock() {
+        let leadership = Leadership::default();
+        assert!(!leadership.leads(), "before the first term");
+        let deadline = leadership.clone().deadline;
+        deadline.set(Some(deadline.now() + Duration::from_secs(600)));
+        assert!(leadership.leads());
+        // The end comes, and nobody says so.
+        deadline.set(Some(deadline.now()));
+        assert!(!leadership.leads());
+        deadline.set(Some(Duration::MAX));
+        assert!(leadership.leads());
+        deadline.set(None);
+        assert!(!leadership.leads(), "given back");
     }
 
     #[tokio::test]

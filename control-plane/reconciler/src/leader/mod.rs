@@ -27,6 +27,7 @@ use elector::{Claim, Elector, Record};
 use gate::{Deadline, Gate};
 
 pub use elector::Timing;
+pub use gate::Leadership;
 
 /// Where the Leases of the control plane are.
 const NAMESPACE: &str = "kube-system";
@@ -40,8 +41,8 @@ pub struct Election {
     /// No two candidates may have the same.
     pub identity: String,
     pub timing: Timing,
-    /// Told of the begin and the end of each term.
-    pub on_change: Box<dyn Fn(bool) + Send + Sync>,
+    /// Where others may ask whether this candidate leads.
+    pub leadership: Leadership,
 }
 
 /// A name for a candidate, different each time: the host's with a random part, as the holder is called in Kubernetes.
@@ -129,10 +130,10 @@ struct Candidate {
 
 impl Candidate {
     fn new(client: &Client, election: Election) -> Self {
-        (election.on_change)(false);
         let elector = Elector::new(election.identity.clone(), election.timing);
         let api = Api::namespaced(client.clone(), NAMESPACE);
-        Self { election, api, elector, lease: None, deadline: Arc::new(Deadline::new()), reported: String::new() }
+        let deadline = election.leadership.deadline.clone();
+        Self { election, api, elector, lease: None, deadline, reported: String::new() }
     }
 
     /// Tries until this candidate leads.
@@ -233,7 +234,6 @@ impl Candidate {
 
     fn begun(&mut self, recorder: &Recorder) {
         self.report();
-        (self.election.on_change)(true);
         if let Some(lease) = &self.lease {
             recorder.record(lease, EventType::Normal, "LeaderElection", format!("{} became leader", self.election.identity));
         }
@@ -245,7 +245,6 @@ impl Candidate {
         let in_time = self.elector.leads(now);
         let resigned = self.elector.resign(now).filter(|_| is_last);
         self.deadline.set(None);
-        (self.election.on_change)(false);
         self.reported.clear();
         let lease = self.election.lease;
         if in_time {
