@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// How long one store operation may take before the request fails.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a read of any version waits for the newest.
+const ANY_WAITS: Duration = Duration::from_secs(2);
 
 /// The store and the caches over it.
 pub struct Storage {
@@ -71,6 +73,15 @@ impl Storage {
         let revision = deadline(self.store.current_revision()).await?;
         self.caches.reach(&*self.store, revision).await?;
         Ok(revision)
+    }
+
+    /// The same for reads that take any version, as far as it is to be had: they wait a little, and then what there is must do. Many a client (informers,
+    /// `kubectl rollout status`) begins so, and when another server took what it did just before, it would believe in what was there earlier.
+    pub async fn catch_up_if_told(&self) {
+        if self.caches.progress().connected {
+            // Whoever needs the newest asks for it.
+            let _: Result<_, _> = tokio::time::timeout(ANY_WAITS, self.catch_up()).await;
+        }
     }
 
     /// Waits until the caches hold everything up to `revision`.

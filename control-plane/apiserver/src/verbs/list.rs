@@ -45,8 +45,11 @@ pub async fn collect(call: &Call) -> Result<(Vec<Arc<CachedObject>>, ListMeta), 
             call.server.storage.catch_up().await?;
             present_time(call, options.limit).await
         }
-        // "Any" version: what is in memory, whole.
-        (Some(0), _) => present_time(call, 0).await,
+        // "Any" version: what is in memory, whole; the newest is preferred.
+        (Some(0), _) => {
+            call.server.storage.catch_up_if_told().await;
+            present_time(call, 0).await
+        }
         (Some(revision), Some(VersionMatch::Exact)) => past(call, revision, None).await.map_err(list_expired),
         // With a limit and no match given, Kubernetes means the exact version.
         (Some(revision), None) if options.limit > 0 => past(call, revision, None).await.map_err(list_expired),

@@ -53,6 +53,8 @@ pub async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     };
     if call.resource_version().is_none() {
         storage.catch_up().await?;
+    } else if from_state && after == 0 {
+        storage.catch_up_if_told().await;
     } else if initial_events == Some(true) {
         storage.reach(after).await?;
     }

@@ -1,13 +1,11 @@
 //! What is told of a policy or a Service is told of the object and generation that there are, whoever reads it how: never `Programmed` of another.
 
 use crate::harness::{TestServer, open, version};
-use futures::StreamExt;
-use orknet_store::{Commit, Compare, KeyRange, Op, RangeResult, Revision, Store, StoreError, Watch};
+use crate::slow::Slow;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 const POLICIES: &str = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies";
 const POLICY: &str = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies/p";
@@ -137,63 +135,14 @@ async fn services_have_companions_too() {
     server.admin.get(&of("s")).await.refused(404, "NotFound");
 }
 
-/// A store whose news come late, if told so: caches over it are behind what was written.
-pub struct Slow {
-    pub inner: Arc<dyn Store>,
-    pub is_slow: Arc<AtomicBool>,
-}
-
-/// Far more than a request takes.
-const LATE: Duration = Duration::from_millis(300);
-
-#[async_trait::async_trait]
-impl Store for Slow {
-    async fn range(&self, range: KeyRange, revision: Option<Revision>, limit: usize) -> Result<RangeResult, StoreError> {
-        self.inner.range(range, revision, limit).await
-    }
-
-    async fn commit(&self, compares: Vec<Compare>, ops: Vec<Op>) -> Result<Commit, StoreError> {
-        self.inner.commit(compares, ops).await
-    }
-
-    async fn watch(&self, range: KeyRange, after: Revision) -> Result<Watch, StoreError> {
-        let is_slow = self.is_slow.clone();
-        let late = move |item| {
-            let pause = if is_slow.load(Ordering::SeqCst) { LATE } else { Duration::ZERO };
-            async move {
-                tokio::time::sleep(pause).await;
-                item
-            }
-        };
-        Ok(self.inner.watch(range, after).await?.then(late).boxed())
-    }
-
-    async fn request_progress(&self) -> Result<(), StoreError> {
-        self.inner.request_progress().await
-    }
-
-    async fn current_revision(&self) -> Result<Revision, StoreError> {
-        self.inner.current_revision().await
-    }
-
-    async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
-        self.inner.compact(revision).await
-    }
-
-    async fn size(&self) -> Result<u64, StoreError> {
-        self.inner.size().await
-    }
-}
-
 /// As `kubectl wait` begins: a list at any version. Through another server over the same store as well.
 #[tokio::test]
 async fn whoever_reads_after_a_change_sees_nothing_of_before() {
     let (directory, other) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
-    let is_slow = Arc::new(AtomicBool::new(false));
-    let store = Arc::new(Slow { inner: open(directory.path()).await, is_slow: is_slow.clone() });
+    let store = Arc::new(Slow::over(open(directory.path()).await));
     let server = TestServer::start_on(directory, store.clone(), |_| {}).await;
-    let other = TestServer::start_on(other, store, |_| {}).await;
-    is_slow.store(true, Ordering::SeqCst);
+    let other = TestServer::start_on(other, store.clone(), |_| {}).await;
+    store.is_slow.store(true, Ordering::SeqCst);
     let reads = [format!("{COMPANIONS}?{FAST}"), format!("{COMPANIONS}?watch=1&{FAST}"), format!("{COMPANION}?resourceVersion=0")];
     let readers = [&server.admin, &other.admin];
     for round in 0..6 {

@@ -38,6 +38,7 @@ mod quota;
 mod servers;
 mod service_ranges;
 mod services;
+mod slow;
 mod storage_protection;
 mod token_webhook;
 mod validation;

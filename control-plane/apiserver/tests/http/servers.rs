@@ -1,11 +1,14 @@
 //! Several servers over one store: the Service `kubernetes` leads to those that live.
 
-use crate::harness::{TestServer, open};
+use crate::harness::{DEPLOYMENTS, TestServer, deployment, open};
+use crate::slow::Slow;
 use orknet_apiserver::Config;
 use orknet_store::Op;
 use serde_json::{Value, json};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 const ENDPOINTS: &str = "/api/v1/namespaces/default/endpoints/kubernetes";
 const SLICE: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
@@ -82,4 +85,35 @@ async fn a_server_whose_sign_of_life_somebody_removes_gives_another() {
     let other = |ttl| Op::Put { key: "/registry/masterleases/192.0.2.3".into(), value: r#"{"port":6443}"#.into(), ttl };
     store.commit(Vec::new(), vec![other(None), Op::Delete { key: "/registry/masterleases/192.0.2.2".into() }]).await.expect("written");
     named(&server, &["192.0.2.2", "192.0.2.3"]).await;
+}
+
+/// As `kubectl rollout status` begins, just after `kubectl scale` by another server: from any version. What it read of before, it would take for done.
+#[tokio::test]
+async fn whoever_asks_a_server_that_is_behind_for_any_version_is_told_of_what_others_took_before() {
+    let (directory, other) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let store = open(directory.path()).await;
+    let server = TestServer::start_on(directory, store.clone(), |_| {}).await;
+    let slow = Arc::new(Slow::over(store));
+    let behind = TestServer::start_on(other, slow.clone(), |_| {}).await;
+    server.admin.post(DEPLOYMENTS, deployment("d")).await.expect(201);
+    let one = format!("{DEPLOYMENTS}/d");
+    let list = format!("{DEPLOYMENTS}?fieldSelector=metadata.name%3Dd&resourceVersion=0");
+    let scale = async |replicas: u32| {
+        let patch = json!({ "spec": { "replicas": replicas } }).to_string();
+        server.admin.send("PATCH", &one, "application/merge-patch+json", patch).await.expect(200);
+    };
+    slow.is_slow.store(true, Ordering::SeqCst);
+    scale(3).await;
+    assert_eq!(behind.admin.get(&list).await.expect(200)["items"][0]["spec"]["replicas"], 3);
+    scale(4).await;
+    assert_eq!(behind.admin.get(&format!("{one}?resourceVersion=0")).await.expect(200)["spec"]["replicas"], 4);
+    scale(5).await;
+    let event = behind.admin.watch(&format!("{list}&watch=1")).await.next().await.expect("an event");
+    assert_eq!(event["object"]["spec"]["replicas"], 5);
+
+    // Nobody can tell it how far it is behind: it answers what it knows, in time.
+    slow.is_silent.store(true, Ordering::SeqCst);
+    let began = Instant::now();
+    assert_eq!(behind.admin.get(&list).await.expect(200)["items"][0]["spec"]["replicas"], 5);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }

@@ -1,13 +1,13 @@
 //! Addresses and node ports: given once, kept, and given back.
 
-use crate::companions::Slow;
 use crate::harness::{TestServer, open};
+use crate::slow::Slow;
 use bytes::Bytes;
 use orknet_store::{Commit, KeyRange, Op};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
@@ -178,14 +178,13 @@ async fn types_change_there_and_back_by_patches() {
 #[tokio::test]
 async fn what_was_given_back_a_moment_ago_can_be_had_again() {
     let directory = tempfile::tempdir().expect("a directory");
-    let is_slow = Arc::new(AtomicBool::new(false));
-    let store = Arc::new(Slow { inner: open(directory.path()).await, is_slow: is_slow.clone() });
-    let server = TestServer::start_on(directory, store, |config| config.node_ports = 30_077..=30_077).await;
+    let store = Arc::new(Slow::over(open(directory.path()).await));
+    let server = TestServer::start_on(directory, store.clone(), |config| config.node_ports = 30_077..=30_077).await;
     let mut wanted = service("a", json!({ "type": "NodePort", "clusterIP": "10.96.0.77" }));
     server.admin.post(SERVICES, wanted.clone()).await.expect(201);
     // From here on the server knows of nothing that has happened since.
     server.admin.get(SERVICES).await.expect(200);
-    is_slow.store(true, Ordering::SeqCst);
+    store.is_slow.store(true, Ordering::SeqCst);
     server.admin.delete(&format!("{SERVICES}/a")).await.expect(200);
     // The port is the only one that there is, or it is named.
     server.admin.post(SERVICES, wanted.clone()).await.expect(201);
