@@ -1,11 +1,12 @@
 //! `orknet backup`: the store at one revision and the cluster's keys, as a file.
 
+use super::kept;
 use super::place::{self, Place};
 use anyhow::{Context, Result};
-use orknet_auth::pki;
-use orknet_store::snapshot::{self, KeptFile};
-use std::fs;
-use std::path::{Path, PathBuf};
+use orknet_store::snapshot;
+use std::path::PathBuf;
+
+const NO_KEYS: &str = "name the directory of keys (--pki-dir), or leave them out (--without-keys)";
 
 /// Writes what a server's store holds, and the cluster's keys, into a file. The server may run meanwhile. Who has the file has the cluster: it holds
 /// every Secret and the authority's key.
@@ -26,7 +27,7 @@ pub struct Backup {
 /// Writes the backup and says what is in it.
 pub async fn run(options: Backup) -> Result<()> {
     let (store, pki_dir) = options.place.find(options.pki_dir.as_ref())?;
-    let files = if options.without_keys { Vec::new() } else { keys(&pki_dir)? };
+    let files = if options.without_keys { Vec::new() } else { kept::read(&pki_dir, NO_KEYS)? };
     let name = place::name(&store);
     let source = place::source(&store, false).await.with_context(|| format!("cannot read {name}"))?;
     let cluster = place::cluster(&*source).await.with_context(|| format!("cannot read {name}"))?;
@@ -43,19 +44,4 @@ pub async fn run(options: Backup) -> Result<()> {
         written.bytes
     );
     Ok(())
-}
-
-fn keys(directory: &Path) -> Result<Vec<KeptFile>> {
-    let read = |name: &str| {
-        let path = directory.join(name);
-        let contents = fs::read(&path).with_context(|| {
-            let path = path.display();
-            format!("cannot read {path}; remedy: name the directory of keys (--pki-dir), or leave them out (--without-keys)")
-        })?;
-        Ok(KeptFile { name: name.to_owned(), mode: pki::mode_of(name).unwrap_or(0o600), contents: contents.into() })
-    };
-    let own: Vec<KeptFile> = pki::FILES.iter().map(|(name, _)| read(name)).collect::<Result<_>>()?;
-    // After the reads above, which say what to do about a directory that is not there.
-    let more = pki::more_files(directory)?;
-    more.iter().map(|name| read(name)).chain(own.into_iter().map(Ok)).collect()
 }

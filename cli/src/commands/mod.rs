@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod daemon;
 pub mod enter;
 pub mod join;
+mod kept;
 pub mod keys;
 pub mod kubelet;
 pub mod migrate;

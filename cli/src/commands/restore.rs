@@ -1,13 +1,13 @@
 //! `orknet restore`: a backup into an empty store and an empty directory of keys.
 
+use super::kept;
 use super::place::{self, Place};
-use anyhow::{Context, Result, bail};
-use orknet_auth::pki::{self, Pki};
-use orknet_store::snapshot::{self, Begin, Contents, KeptFile};
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use anyhow::{Context, Result};
+use orknet_store::snapshot::{self, Begin, Contents};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const OTHER_KEYS: &str = "name an empty directory (--pki-dir), move away what is there, or keep it (--without-keys)";
 
 /// Fills an empty store with what a backup holds, and puts the cluster's keys in place. The server is started afterwards. Resource versions begin
 /// above all that clients can have seen; uids and names are as they were.
@@ -33,7 +33,7 @@ pub async fn run(options: Restore) -> Result<()> {
     let (store, pki_dir) = options.place.find(options.pki_dir.as_ref())?;
     let Contents { header, files, largest } = snapshot::check(&options.file)?;
     let files = if options.without_keys { Vec::new() } else { files };
-    let missing = missing(&files, &pki_dir)?;
+    let missing = kept::missing(&files, &pki_dir, "the backup", OTHER_KEYS)?;
     let name = place::name(&store);
     let taken = UNIX_EPOCH + Duration::from_millis(header.taken_at);
     let begin = Begin {
@@ -43,7 +43,7 @@ pub async fn run(options: Restore) -> Result<()> {
     };
     let target = place::target(&store, &begin, largest).await.with_context(|| format!("cannot restore into {name}"))?;
     // From here on a failure leaves a mark, and nobody takes what is there for a store.
-    put_keys(&missing, &pki_dir)?;
+    kept::put(&missing, &pki_dir)?;
     let revision = snapshot::restore(&options.file, &*target).await.with_context(|| format!("the restore into {name} is not done"))?;
     println!("{name}: {} objects and claims of cluster {}, at revision {revision}", header.keys, header.cluster);
     println!("They are those of revision {} in {}.", header.revision, options.file.display());
@@ -55,49 +55,15 @@ pub async fn run(options: Restore) -> Result<()> {
     Ok(())
 }
 
-/// Those of the files that are not there yet. Errors: one that is there is another.
-fn missing(files: &[KeptFile], directory: &Path) -> Result<Vec<KeptFile>> {
-    let mut missing = Vec::new();
-    for file in files {
-        if pki::mode_of(&file.name).is_none() {
-            bail!("the backup holds a file {}, which is none of a cluster's keys", file.name);
-        }
-        std::str::from_utf8(&file.contents).with_context(|| format!("the backup's {} is no text", file.name))?;
-        let path = directory.join(&file.name);
-        match fs::read(&path) {
-            Ok(contents) if contents == file.contents => {}
-            Ok(_) => bail!(
-                "{} is another than the backup's; remedy: name an empty directory (--pki-dir), move away what is there, or keep it (--without-keys)",
-                path.display()
-            ),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(file.clone()),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-        }
-    }
-    Ok(missing)
-}
-
-fn put_keys(files: &[KeptFile], directory: &Path) -> Result<()> {
-    if files.is_empty() {
-        return Ok(());
-    }
-    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    // Those that complete the directory come last, in their order.
-    let order = |file: &&KeptFile| pki::FILES.iter().position(|(name, _)| *name == file.name).map_or(0, |index| index + 1);
-    let mut sorted: Vec<&KeptFile> = files.iter().collect();
-    sorted.sort_by_key(order);
-    for file in sorted {
-        let (name, Some(mode)) = (&file.name, pki::mode_of(&file.name)) else { continue };
-        let text = std::str::from_utf8(&file.contents).with_context(|| format!("the backup's {name} is no text"))?;
-        pki::write_file(&directory.join(name), text, mode)?;
-    }
-    Pki::open(directory).with_context(|| format!("the keys in {} cannot be used", directory.display())).map(drop)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::OTHER_KEYS;
+    use crate::commands::kept::{missing, put};
+    use orknet_auth::pki::{self, Pki};
+    use orknet_store::snapshot::KeptFile;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     fn kept(directory: &Path) -> Vec<KeptFile> {
         let read = |(name, mode): &(&str, u32)| KeptFile {
@@ -115,7 +81,8 @@ mod tests {
         let authority = Pki::open_or_create(&first).unwrap().ca_pem().to_owned();
         Pki::open_or_create(&second).unwrap();
         let files = kept(&first);
-        put_keys(&missing(&files, &third).unwrap(), &third).unwrap();
+        let missing = |files: &[KeptFile], directory: &Path| missing(files, directory, "the backup", OTHER_KEYS);
+        put(&missing(&files, &third).unwrap(), &third).unwrap();
         assert_eq!(Pki::open(&third).unwrap().ca_pem(), authority);
         assert_eq!(fs::metadata(third.join("ca.key")).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(missing(&files, &third).unwrap(), []);

@@ -7,6 +7,7 @@ pub mod authn;
 pub mod authz;
 pub mod bootstrap;
 pub mod bootstrap_tokens;
+pub mod carried;
 pub mod escalation;
 pub mod jws;
 pub mod kubeconfig;
